@@ -1,0 +1,72 @@
+"""Everything that can go wrong, said so that a person knows what to do next."""
+
+
+class HeygemError(Exception):
+    """Root of all errors this package raises on purpose.
+
+    Parameters
+    ----------
+    what : str
+        What failed, naming the file or the key.
+    seen : object, optional
+        The value that was met.
+    remedy : str, optional
+        What the user can do about it.
+    """
+
+    code = "ERROR"
+
+    def __init__(self, what, *, seen=None, remedy=None):
+        self.what = what
+        self.seen = seen
+        self.remedy = remedy
+        parts = [str(what)]
+        if seen is not None:
+            parts.append(f"seen: {seen}")
+        if remedy is not None:
+            parts.append(str(remedy))
+        # One line, whatever the file is called.
+        super().__init__("; ".join(parts).replace("\r", "\\r").replace("\n", "\\n"))
+
+    def __reduce__(self):  # keyword-only arguments do not survive the default pickling
+        return (_rebuild, (type(self), self.what, self.seen, self.remedy))
+
+
+def _rebuild(kind, what, seen, remedy):
+    return kind(what, seen=None if seen is None else str(seen), remedy=remedy)
+
+
+class InputError(HeygemError):
+    """A file the user gave cannot be used; another try with the same file fails too."""
+
+    code = "BAD_INPUT"
+
+
+class NoFaceError(InputError):
+    """No frame of the video holds a face that can be used."""
+
+    code = "NO_FACE"
+
+
+class ParameterError(HeygemError):
+    """A parameter is unknown, of the wrong type or out of range."""
+
+    code = "BAD_PARAMETER"
+
+
+class AssetError(HeygemError):
+    """A pretrained file is missing, or is not the file it should be."""
+
+    code = "ASSET"
+
+
+class OutputError(HeygemError):
+    """The result cannot be written."""
+
+    code = "OUTPUT"
+
+
+class Cancelled(HeygemError):
+    """The user stopped the work; nothing is left half-written."""
+
+    code = "CANCELLED"
