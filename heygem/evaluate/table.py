@@ -1,0 +1,239 @@
+"""One table and one figure per model: every row a method on a clip, anchors among them."""
+
+import csv
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+# How the rows of one clip are called, best known mouth first.
+REAL, TRACED, MODEL = "real video", "real mouth, rendered", "model"
+ANCHORS = (
+    "frozen mouth",
+    "source-frame copy",
+    "mean mouth",
+    "energy-driven jaw",
+    "nearest-audio retrieval",
+    "shuffled audio",
+)
+METHODS = (REAL, TRACED, MODEL, *ANCHORS)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a measure is shown. `target` is what right looks like, in words for the header."""
+
+    label: str
+    digits: int
+    target: str
+
+
+METRICS = {
+    "aperture_r": Metric("aperture r", 2, "1"),
+    "width_r": Metric("width r", 2, "1"),
+    "lag_ms": Metric("lag ms", 0, "0"),
+    "drift_ms": Metric("drift ms/10 min", 0, "0"),
+    "open_ratio": Metric("open ratio", 2, "1"),
+    "closure_f1": Metric("closure F1", 2, "1"),
+    "lmd": Metric("LMD", 3, "0"),
+    "articulation": Metric("articulation", 2, "1"),
+    "leak": Metric("leak", 3, "0"),
+    "audio_gap": Metric("audio gap", 2, "high"),
+    "audio_p": Metric("audio p", 3, "< 0.01"),
+    "jitter": Metric("jitter", 2, "1"),
+    "seam_gradient": Metric("seam gradient", 2, "1"),
+    "seam_delta_e": Metric("seam ΔE", 1, "0"),
+    "sharpness": Metric("sharpness", 2, "1"),
+    "psnr_db": Metric("PSNR dB", 1, "high"),
+    "ssim": Metric("SSIM", 3, "1"),
+    "changed_outside_px": Metric("changed outside px", 0, "0"),
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number of one row, and how far it varies between windows of the clip.
+
+    spread : standard deviation over `windows` windows; NaN where it has none.
+    """
+
+    value: float
+    spread: float = float("nan")
+    windows: int = 0
+
+    def shown(self, digits):
+        """`0.61 ± 0.08`, or a dash where nothing could be measured."""
+        if not math.isfinite(self.value):
+            return "–"
+        text = f"{self.value:.{digits}f}"
+        return f"{text} ± {self.spread:.{digits}f}" if math.isfinite(self.spread) else text
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on one clip under one sound.
+
+    Attributes
+    ----------
+    clip, speaker, method : str
+    audio : str
+        "own", "other" (somebody else's speech) or "silence".
+    measures : dict of str to Measure
+        Keys of `METRICS`; a measure that makes no sense for the row is absent.
+    library_s, held_out_s : (float, float)
+        What was learnt from and what was judged, seconds of the clip.
+    """
+
+    clip: str
+    speaker: str
+    method: str
+    audio: str
+    measures: dict
+    library_s: tuple = (float("nan"), float("nan"))
+    held_out_s: tuple = (float("nan"), float("nan"))
+
+
+def _markdown(header, lines):
+    rows = [header, ["---"] * len(header), *lines]
+    return "\n".join("| " + " | ".join(str(c) for c in row) + " |" for row in rows) + "\n"
+
+
+@dataclass
+class Table:
+    """All rows of one model."""
+
+    model: str
+    rows: list = field(default_factory=list)
+    skipped: dict = field(default_factory=dict)  # clip -> why it has no rows
+
+    def _methods(self):
+        there = {row.method for row in self.rows}
+        return [m for m in METHODS if m in there] + sorted(there - set(METHODS))
+
+    def _metrics(self, rows):
+        there = {key for row in rows for key in row.measures}
+        return [key for key in METRICS if key in there]
+
+    def means(self):
+        """Mean over clips and its spread between them: {method: {metric: Measure}}.
+
+        Clips of one speaker are averaged first, so that whoever left more clips does not
+        weigh more.
+        """
+        out = {}
+        for method in self._methods():
+            out[method] = {}
+            for key in METRICS:
+                by_speaker = defaultdict(list)
+                for row in self.rows:
+                    measure = row.measures.get(key)
+                    if row.method == method and measure and math.isfinite(measure.value):
+                        by_speaker[row.speaker].append(measure.value)
+                values = [float(np.mean(v)) for v in by_speaker.values()]
+                if values:
+                    spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+                    out[method][key] = Measure(float(np.mean(values)), spread, len(values))
+        return out
+
+    def metrics(self):
+        """Flat numbers of the model's own rows for a tracking server: {metric: mean}."""
+        return {key: m.value for key, m in self.means().get(MODEL, {}).items()}
+
+    def to_markdown(self):
+        """Two tables: every method over all speakers, and the model speaker by speaker."""
+        means, keys = self.means(), self._metrics(self.rows)
+        header = ["method", *(f"{METRICS[k].label} ({METRICS[k].target})" for k in keys)]
+        lines = [
+            [m, *(means[m].get(k, Measure(float("nan"))).shown(METRICS[k].digits) for k in keys)]
+            for m in means
+        ]
+        speakers = len({row.speaker for row in self.rows})
+        text = f"## {self.model}: mean ± deviation over {speakers} speakers\n\n"
+        text += _markdown(header, lines)
+        own = [row for row in self.rows if row.method == MODEL]
+        keys = self._metrics(own)
+        lines = [
+            [
+                row.clip,
+                row.audio,
+                "{:.1f}–{:.1f}".format(*row.library_s),
+                "{:.1f}–{:.1f}".format(*row.held_out_s),
+                *(
+                    row.measures.get(k, Measure(float("nan"))).shown(METRICS[k].digits)
+                    for k in keys
+                ),
+            ]
+            for row in own
+        ]
+        text += f"\n## {self.model}: each clip ± deviation over its windows\n\n"
+        text += _markdown(
+            ["clip", "sound", "learnt from s", "judged on s", *(METRICS[k].label for k in keys)],
+            lines,
+        )
+        for clip, why in self.skipped.items():
+            text += f"\nNot judged: {clip}: {why}\n"
+        return text
+
+    def to_csv(self, path):
+        """One line per clip, method and sound; `<metric>` and `<metric>_spread` columns."""
+        keys = self._metrics(self.rows)
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(
+                ["model", "speaker", "clip", "audio", "method"]
+                + ["library_start_s", "library_end_s", "held_out_start_s", "held_out_end_s"]
+                + [name for k in keys for name in (k, f"{k}_spread")]
+            )
+            for row in self.rows:
+                line = [self.model, row.speaker, row.clip, row.audio, row.method]
+                line += [f"{v:.3f}" for v in (*row.library_s, *row.held_out_s)]
+                for key in keys:
+                    measure = row.measures.get(key, Measure(float("nan")))
+                    line += [f"{measure.value:.5g}", f"{measure.spread:.5g}"]
+                writer.writerow(line)
+
+    def figure(self):
+        """Dots per speaker and a bar at the mean, one panel per measure, one line per method."""
+        from matplotlib.figure import Figure  # half a second that no import should cost
+
+        keys = [k for k in self._metrics(self.rows) if k not in ("audio_p", "changed_outside_px")]
+        methods = self._methods()
+        columns = 4
+        lines = math.ceil(len(keys) / columns)
+        figure = Figure(figsize=(3.1 * columns + 1.2, (0.26 * len(methods) + 0.75) * lines + 0.4))
+        figure.suptitle(f"{self.model}: re-tracked output, held-out part of each clip", fontsize=10)
+        axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
+        means = self.means()
+        for axis, key in zip(axes.flat, keys, strict=False):
+            for i, method in enumerate(methods):
+                values = [
+                    row.measures[key].value
+                    for row in self.rows
+                    if row.method == method and key in row.measures
+                ]
+                colour = "tab:red" if method == MODEL else "0.45"
+                axis.plot(values, [i] * len(values), "o", ms=3, color=colour, alpha=0.5)
+                if key in means[method]:
+                    axis.plot(means[method][key].value, i, "|", ms=14, mew=2, color=colour)
+            metric = METRICS[key]
+            axis.set_title(f"{metric.label} (right: {metric.target})", fontsize=8)
+            axis.set_yticks(range(len(methods)), methods, fontsize=7)
+            axis.set_ylim(len(methods) - 0.5, -0.5)
+            axis.tick_params(axis="x", labelsize=7)
+            axis.grid(axis="x", alpha=0.3)
+        for axis in axes.flat[len(keys) :]:
+            axis.set_visible(False)
+        figure.tight_layout()
+        return figure
+
+    def save(self, folder):
+        """Write `table.csv`, `table.md` and `figure.png` into a folder; returns their paths."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / "table.csv", folder / "table.md", folder / "figure.png"]
+        self.to_csv(paths[0])
+        paths[1].write_text(self.to_markdown(), encoding="utf-8")
+        self.figure().savefig(paths[2], dpi=110)
+        return paths
