@@ -1,0 +1,23 @@
+"""Media in and out, on PyAV: probe, exact-time video reader and writer, sound.
+
+Times are seconds after the first shown frame; images are ``uint8 [H, W, 3]`` RGB; sound is
+``float32 [n, channels]``.
+"""
+
+from heygem.media.info import AudioInfo, MediaInfo, VideoInfo, probe
+from heygem.media.reader import Frame, VideoReader
+from heygem.media.sound import AudioFile, AudioTrack, read_audio
+from heygem.media.writer import VideoWriter
+
+__all__ = [
+    "AudioFile",
+    "AudioInfo",
+    "AudioTrack",
+    "Frame",
+    "MediaInfo",
+    "VideoInfo",
+    "VideoReader",
+    "VideoWriter",
+    "probe",
+    "read_audio",
+]
