@@ -1,0 +1,141 @@
+"""Text becomes speech that a listener, and a mouth, can follow."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from heygem import speech
+from heygem.errors import ParameterError
+
+
+def _loudness(utterance, start_s, end_s):
+    a, b = (int(t * utterance.rate_hz) for t in (start_s, end_s))
+    return float(np.sqrt(np.mean(utterance.samples[a:b] ** 2)))
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("en-us", "Papa made my baby some soup."), ("cmn", "大家好，今天我们学习人工智能。")],
+)
+def test_speaks_and_knows_when_each_phone_is(language, text):
+    said = speech.synthesize(text, language)
+    assert said.samples.dtype == np.float32 and said.samples.ndim == 1
+    assert 1.0 < said.duration_s < 6.0
+    assert 0.1 < np.abs(said.samples).max() <= 1.0
+    starts, ends, symbols = zip(*said.phones, strict=True)
+    assert starts[0] == 0 and abs(ends[-1] - said.duration_s) < 1e-3
+    assert starts[1:] == ends[:-1], "phones leave a gap"
+    # The loudest fifth of the speech are vowels, not pauses.
+    pause = [_loudness(said, a, b) for a, b, s in said.phones if s == "" and b - a > 0.1]
+    vowel = [_loudness(said, a, b) for a, b, s in said.phones if "ˈ" in s]
+    assert vowel and np.median(vowel) > 10 * max(pause, default=0)
+
+
+def test_phone_times_fit_the_sound():
+    """A hiss is where the phones say: the share of energy above 4 kHz tells."""
+    said = speech.synthesize("a sassy sea, a saucy sigh", "en-us")
+    hiss, voiced = [], []
+    for a, b, symbol in said.phones:
+        piece = said.samples[int(a * said.rate_hz) : int(b * said.rate_hz)]
+        if len(piece) < 400 or not symbol:
+            continue
+        power = np.abs(np.fft.rfft(piece)) ** 2
+        high = power[np.fft.rfftfreq(len(piece), 1 / said.rate_hz) > 4000].sum() / power.sum()
+        (hiss if symbol == "s" else voiced).append(high)
+    assert len(hiss) >= 5 and np.median(hiss) > 5 * np.median(voiced)
+
+
+def test_same_text_same_sound():
+    first, second = (speech.synthesize("one and the same", "en-us") for _ in range(2))
+    assert np.array_equal(first.samples, second.samples)
+
+
+def test_markup_and_control_characters_are_not_read_aloud():
+    plain = speech.synthesize("good morning to you", "en-us")
+    marked = speech.synthesize(
+        '<speak>good\x00 <break time="5s"/>morning\u202e to <emphasis>you</emphasis></speak>\n',
+        "en-us",
+    )
+    assert [p[2] for p in marked.phones] == [p[2] for p in plain.phones]
+    assert speech.clean("3 < 4 &amp; 5") == "3 < 4 & 5"
+
+
+@pytest.mark.parametrize("text", ["", "   \n", "<speak></speak>", "...!", "\x00", 7, None])
+def test_nothing_to_say_is_a_parameter_error(text):
+    with pytest.raises(ParameterError, match="text"):
+        speech.synthesize(text, "en-us")
+
+
+@pytest.mark.parametrize("language", ["xx-yy", "", "../../etc", "en-us\0", None])
+def test_unknown_language_is_named(language):
+    with pytest.raises(ParameterError, match="language") as caught:
+        speech.synthesize("hello", language)
+    assert "en-us" in caught.value.remedy
+
+
+def test_mandarin_goes_by_its_common_names():
+    assert np.array_equal(
+        speech.synthesize("你好", "zh").samples, speech.synthesize("你好", "cmn").samples
+    )
+
+
+def test_a_voice_of_ones_own(monkeypatch, tmp_path):
+    (tmp_path / "my_voice.py").write_text(
+        "import numpy as np\n"
+        "from heygem.speech import Utterance\n"
+        "class Hum:\n"
+        "    def synthesize(self, text, language):\n"
+        "        n = 100 * len(text)\n"
+        "        return Utterance(np.full(n, 0.1, np.float32), 8000)\n"
+        "class Broken:\n"
+        "    def synthesize(self, text, language):\n"
+        "        raise RuntimeError('no licence')\n"
+        "class Silent:\n"
+        "    def synthesize(self, text, language):\n"
+        "        return Utterance(np.zeros(800, np.float32), 8000)\n"
+        "def nothing():\n"
+        "    return None\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    said = speech.synthesize("hello", "tlh", voice="my_voice:Hum")
+    assert len(said.samples) == 500 and said.rate_hz == 8000 and said.phones is None
+    for bad in ("my_voice:Broken", "my_voice:Silent", "my_voice:nothing", "my_voice:absent"):
+        with pytest.raises(ParameterError, match=bad):
+            speech.synthesize("hello", voice=bad)
+    for bad in ("no_such_module:x", "nobody"):
+        with pytest.raises(ParameterError, match="voice"):
+            speech.synthesize("hello", voice=bad)
+
+
+def test_missing_library_says_how_to_get_it():
+    code = (
+        "import sys; sys.modules['espeakng_loader'] = None\n"
+        "from heygem import speech\n"
+        "from heygem.errors import AssetError\n"
+        "try:\n"
+        "    speech.synthesize('hello')\n"
+        "except AssetError as e:\n"
+        "    print(e.remedy)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "pip install espeakng-loader" in done.stdout, done.stderr
+
+
+def test_library_folder_with_a_very_long_name(tmp_path):
+    """The library cuts its folder's name at 160 bytes; an environment may lie deeper."""
+    import espeakng_loader
+
+    deep = tmp_path.joinpath(*["a folder with a long name " + "x" * 40] * 4)
+    deep.mkdir(parents=True)
+    (deep / "espeak-ng-data").symlink_to(espeakng_loader.get_data_path())
+    code = (
+        "import espeakng_loader, sys\n"
+        "espeakng_loader.get_data_path = lambda: sys.argv[1]\n"
+        "from heygem import speech\n"
+        "print(speech.synthesize('hello').duration_s)\n"
+    )
+    command = [sys.executable, "-c", code, str(deep / "espeak-ng-data")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and float(done.stdout) > 0.2, done.stderr
