@@ -234,7 +234,7 @@ def test_half_precision_values_are_widened(published_state, tmp_path):
 def test_an_imported_checkpoint_is_kept_as_safetensors(
     published_state, checkpoint, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(wav2lip.checkpoint.assets, "folder", lambda: tmp_path / "models")
+    monkeypatch.setattr(wav2lip.checkpoint.assets, "model_folder", lambda: tmp_path / "models")
     kept = wav2lip.import_checkpoint(checkpoint)
     assert kept.suffix == ".safetensors" and kept.parent == tmp_path / "models"
     assert [p.name for p in kept.parent.iterdir()] == [kept.name]

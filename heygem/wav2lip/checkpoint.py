@@ -121,7 +121,7 @@ def import_checkpoint(path):
         ``<model folder>/<stem>.safetensors``, ready for ``engine: wav2lip``.
     """
     state = _check(_read(path), Path(path).name)
-    target = assets.folder() / f"{Path(path).stem}.safetensors"
+    target = assets.model_folder() / f"{Path(path).stem}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_suffix(".part")
     save_file(state, part, metadata={"network": "wav2lip", "source": Path(path).name})

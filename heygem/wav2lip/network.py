@@ -107,7 +107,7 @@ class Wav2Lip(nn.Module):
         return torch.sigmoid(self.output_block(x))
 
     def fuse(self):
-        """Fold every batch norm into its convolution: the same numbers, a sixth less work."""
+        """Fold every batch norm into its convolution: the same numbers, fewer passes."""
         for unit in self.modules():
             if isinstance(unit, _Unit) and isinstance(unit.conv_block[1], nn.BatchNorm2d):
                 conv, norm = unit.conv_block
