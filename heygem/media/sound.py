@@ -67,13 +67,14 @@ class AudioFile:
         self.gain_db = gain_db
         self.filters = tuple(filters)
         self.notes: list[str] = []
+        self.replaced = 0  # samples that were not numbers, in the last reading
         with _info.open_media(self.path) as container:
             _info.require_whole(container, self.path)
             stream = self._stream(container)
             frame = self._first(container, stream)
             self.rate_hz = frame.sample_rate
             self.channels = frame.layout.nb_channels
-            self._layout = frame.layout.name
+            self.layout = frame.layout.name
             self.codec = stream.codec_context.name
             self._origin_s = self._origin(stream, frame)
 
@@ -128,11 +129,12 @@ class AudioFile:
         gain = np.float32(10 ** (self.gain_db / 20))
         blocks = self._aligned()
         if self.filters:
-            blocks = filtered(blocks, self.rate_hz, self._layout, self.filters)
+            blocks = filtered(blocks, self.rate_hz, self.layout, self.filters)
         for block in blocks:
             yield block * gain if self.gain_db else block
 
     def _aligned(self):
+        self.replaced = 0
         done = 0  # samples given out, or still to be skipped when negative
         skipped: list[str] = []
         with _info.open_media(self.path) as container:
@@ -141,7 +143,7 @@ class AudioFile:
             for frame in _decode(container, stream, skipped):
                 shape = (frame.sample_rate, frame.layout.name, frame.format.name)
                 if shape != before:
-                    resampler = av.AudioResampler("flt", self._layout, self.rate_hz)
+                    resampler = av.AudioResampler("flt", self.layout, self.rate_hz)
                     before = shape
                 at_s = None if frame.pts is None else float(frame.pts * frame.time_base)
                 frame.pts = None
@@ -149,6 +151,10 @@ class AudioFile:
                 if not parts:
                     continue
                 block = np.concatenate(parts, 1).reshape(-1, self.channels)
+                finite = np.isfinite(block)
+                if not finite.all():  # float WAVs can hold anything, and NaN spreads in filters
+                    self.replaced += int((~finite).sum())
+                    block = np.where(finite, block, 0)
                 if at_s is not None:
                     want = round((at_s - self._origin_s) * self.rate_hz)
                     # The first block is placed exactly, later ones only after a real gap.
