@@ -231,9 +231,9 @@ def fit_rest(canonical, pose):
     # Ridge of (3 degrees)^2: a head that hardly turns teaches no bend, instead of a wild one.
     gram = delta.T @ delta + 9.0 * len(delta) * np.eye(3) * 0.3
     bend = np.linalg.solve(gram, delta.T @ flat).reshape(3, len(LOWER), 3)
-    # Closed but not pressed: the tenth to thirtieth percentile of the opening.
+    # Closed, but not the one frame that the mesh misread: the second to tenth percentile.
     opening = aperture(canonical)
-    low, high = np.quantile(opening, [0.1, 0.3])
+    low, high = np.quantile(opening, [0.02, 0.1])
     shut = (opening >= low) & (opening <= high)
     unbent = lower - np.einsum("ta,anj->tnj", np.clip(delta, -35, 35), bend)
     neutral = np.median(canonical, 0)

@@ -136,7 +136,9 @@ class Tracker:
         self._misses = 0
 
     def _is_cut(self, image):
-        step = max(1, min(image.shape[:2]) // 120)  # every n-th pixel is enough, and ten times cheaper
+        step = max(
+            1, min(image.shape[:2]) // 120
+        )  # every n-th pixel is enough, and ten times cheaper
         grey = image[::step, ::step, 1]
         thumb = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
         change = 0.0 if self._thumb is None else float(np.abs(thumb - self._thumb).mean())

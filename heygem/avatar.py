@@ -1,0 +1,496 @@
+"""A person's video, tracked once.
+
+Everything that does not depend on the audio is found here and cached on disk by the content of the
+file: the face in every frame, the head's pose, the mouth at rest, a library of mouth pictures that
+covers the shapes and poses seen, and a report on how good the material is.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from heygem import assets, media
+from heygem.errors import InputError, NoFaceError
+from heygem.face import geometry, tracking
+from heygem.face import topology as topo
+from heygem.face.geometry import LOWER, Pose, RestShape
+
+CACHE_VERSION = 3
+LIBRARY_BYTES = 96 << 20  # memory for mouth pictures, whatever the resolution
+LIBRARY_FRAMES = 240
+CROP_UNITS = (0.95, 0.78)  # half width, half height of a mouth picture [eye distances]
+REST_GAP = 0.035  # a mouth that is open by more than this even at rest is shut by geometry
+MAX_TEMPLATE_FRAMES = 1500  # frames that teach the person's template; more teach nothing new
+
+
+@dataclass(frozen=True)
+class Library:
+    """Pictures of the person's own mouth.
+
+    Attributes
+    ----------
+    frames : int [N]
+        Frame index of each picture.
+    crops : list of uint8 [h, w, 3], RGB
+        Cut out in source pixels.
+    corners : int [N, 2]
+        x, y of each crop's first pixel in its frame.
+    """
+
+    frames: np.ndarray
+    crops: list
+    corners: np.ndarray
+
+
+@dataclass(frozen=True)
+class Avatar:
+    """One person, ready to speak.
+
+    Attributes
+    ----------
+    path : Path
+        The video or picture it was made from.
+    sha256 : str
+        Hash of that file.
+    info : heygem.media.MediaInfo
+    track : heygem.face.tracking.Track
+    pose : Pose
+        For every frame; rows of frames without a face are zero.
+    usable : bool [T]
+        Frames whose mouth can be replaced.
+    unusable : dict of str to int
+        Why the others cannot, with counts.
+    rest : RestShape
+    library : Library
+    report : dict
+        What is good and bad about the material, in plain numbers and words.
+    """
+
+    path: Path
+    sha256: str
+    info: media.MediaInfo
+    track: tracking.Track
+    pose: Pose
+    usable: np.ndarray
+    unusable: dict
+    rest: RestShape
+    library: Library
+    report: dict
+
+    @property
+    def is_still(self):
+        """Whether the avatar is a single picture."""
+        return len(self.track) == 1
+
+    @property
+    def speech_scale(self):
+        """How far this person opens the mouth in speech, in eye distances (std); None: unknown."""
+        return self.report["speech_aperture_std"]
+
+    def displacement(self, frames=slice(None)):
+        """Lower face relative to rest, `float32 [T, len(LOWER), 3]` in eye distances."""
+        pose = self.pose[frames]
+        canonical = geometry.to_canonical(self.track.points[frames][:, LOWER], pose)
+        return canonical - self.rest.at(pose)
+
+
+def file_hash(path):
+    """SHA-256 of a file's content, as hexadecimal digits."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def load(path, settings, *, backend=None, progress=None, cache=True):
+    """Track a video or picture, or take it from the cache.
+
+    Parameters
+    ----------
+    path : path
+    settings : heygem.params.FaceSettings
+    backend : heygem.face.tracking.Backend, optional
+        Default: the one `settings` names.
+    progress : callable, optional
+        `progress("track", frames_done, frames_total)`.
+    cache : bool
+        Whether to look into, and write, the cache on disk.
+
+    Returns
+    -------
+    Avatar
+
+    Raises
+    ------
+    InputError
+        The file cannot be read as video.
+    NoFaceError
+        No frame holds a face, or every face is too small.
+    """
+    info = media.probe(path)
+    if info.video is None:
+        raise InputError(
+            f"{path} has no picture",
+            seen=f"{info.format} with sound only",
+            remedy="give a video or a portrait",
+        )
+    sha256 = file_hash(path)
+    key = hashlib.sha256(
+        json.dumps([CACHE_VERSION, sha256, settings.model_dump()], default=str).encode()
+    ).hexdigest()[:32]
+    stored = assets.avatar_folder() / f"{key}.npz"
+    if cache and stored.exists():
+        avatar = _read(stored, Path(path), sha256, info)
+        if avatar is not None:
+            return avatar
+    backend = backend if backend is not None else make_backend(settings)
+    track = _track(path, info, settings, backend, progress)
+    avatar = _describe(Path(path), sha256, info, track, settings)
+    if cache:
+        _write(stored, avatar)
+    return avatar
+
+
+def make_backend(settings):
+    """The face backend that `settings` (heygem.params.FaceSettings) names."""
+    if settings.backend == "face-alignment":
+        from heygem.face.alignment import AlignmentBackend
+
+        return AlignmentBackend.or_mesh(assets.path)
+    from heygem.face.litert import MeshBackend
+
+    return MeshBackend(assets.path)
+
+
+def _track(path, info, settings, backend, progress):
+    choose = {"largest": "largest", "index": settings.index, "box": settings.box}[settings.choose]
+    start, faces = tracking.survey(_samples(path, info), backend, choose)
+    total = info.video.frames or 0
+    tick = None if progress is None else lambda done: progress("track", done, max(total, done))
+    with media.VideoReader(path) as reader:
+        track = tracking.track(
+            reader,
+            backend,
+            width=info.video.width,
+            height=info.video.height,
+            start=start,
+            faces=faces,
+            progress=tick,
+        )
+        track.notes.extend(reader.notes)
+    return track
+
+
+def _samples(path, info):
+    """A few frames spread over the video, to see who is in it."""
+    length = info.video.duration_s if not info.is_still else 0.0
+    for start in np.linspace(
+        0, max(0.0, length - 0.5), tracking.SURVEY_FRAMES if length > 1 else 1
+    ):
+        with media.VideoReader(path, start_s=float(start)) as reader:
+            for frame in reader:
+                yield frame.image
+                break
+
+
+def _describe(path, sha256, info, track, settings):
+    found = track.found
+    if not found.any():
+        raise NoFaceError(
+            f"no face found in {path.name}",
+            seen=f"{len(track)} frames without one",
+            remedy="use a video in which the person looks roughly into the camera",
+        )
+    size = float(np.median(track.face_px[found]))
+    if size < settings.min_face_px:
+        raise NoFaceError(
+            f"the face in {path.name} is too small",
+            seen=f"{size:.0f} px wide",
+            remedy=f"use a picture where it is at least {settings.min_face_px:.0f} px wide",
+        )
+    pose, template = _fit(track)
+    which = np.flatnonzero(found)
+    if len(which) > MAX_TEMPLATE_FRAMES:
+        which = which[np.linspace(0, len(which) - 1, MAX_TEMPLATE_FRAMES).astype(int)]
+    canonical = geometry.to_canonical(track.points[which], pose[which])
+    rest = close_rest(geometry.fit_rest(canonical, pose[which]))
+    yaw, pitch, _ = pose.angles_deg.T
+    level = np.array([np.median(yaw[found]), np.median(pitch[found])])
+    # A pitch of the mesh is relative to the person's own face; a yaw is symmetric.
+    turned = found & (np.hypot(yaw, pitch - level[1]) > settings.max_turn_deg)
+    small = found & ~turned & (track.face_px < settings.min_face_px)
+    usable = found & ~turned & ~small
+    unusable = {"no face": int((~found).sum()), "turned away": int(turned.sum())}
+    unusable["too small"] = int(small.sum())
+    if not usable.any():
+        raise NoFaceError(
+            f"no usable face in {path.name}",
+            seen=", ".join(f"{n} frames {why}" for why, n in unusable.items() if n),
+            remedy="use a video in which the person looks roughly into the camera",
+        )
+    library, sharpness = _collect(path, track, pose, rest, usable)
+    opening = np.zeros(len(track), np.float32)
+    lips = geometry.to_canonical(track.points[found][:, list(topo.LIP_MIDDLE)], pose[found])
+    opening[found] = lips[:, 1, 1] - lips[:, 0, 1]
+    report = _report(path, info, track, pose, usable, unusable, opening, sharpness, size)
+    return Avatar(path, sha256, info, track, pose, usable, unusable, rest, library, report)
+
+
+def _fit(track):
+    """Poses of all frames, and the person's template."""
+    found = np.flatnonzero(track.found)
+    runs, at = [], 0
+    for start, stop in track.runs:
+        runs.append((at, at + stop - start))
+        at += stop - start
+    rate = (len(track) - 1) / max(track.times_s[-1] - track.times_s[0], 1e-6)
+    few = found[np.linspace(0, len(found) - 1, min(len(found), MAX_TEMPLATE_FRAMES)).astype(int)]
+    _, template = geometry.fit_pose(track.points[few], sigma_frames=0)
+    # 40 ms: above the mesh's jitter, below the fastest nod.
+    fitted, _ = geometry.fit_pose(
+        track.points[found], runs=runs, sigma_frames=0.04 * rate, template=template
+    )
+    pose = Pose(
+        np.zeros((len(track), 3, 3), np.float32),
+        np.zeros(len(track), np.float32),
+        np.zeros((len(track), 3), np.float32),
+    )
+    pose.rotation[found], pose.scale[found], pose.offset[found] = (
+        fitted.rotation,
+        fitted.scale,
+        fitted.offset,
+    )
+    return pose, template
+
+
+def close_rest(rest):
+    """Shut a mouth that is never closed in the material (a smile with teeth), by geometry.
+
+    The lower lip takes two thirds of the way, as a jaw would; the skin follows half as far.
+    """
+    gap = float(geometry.aperture(rest.neutral))
+    if gap <= REST_GAP:
+        return rest
+    neutral = rest.neutral.copy()
+    inner = neutral[topo.INNER_LOWER, 1] - neutral[topo.INNER_UPPER, 1]
+    closing = np.maximum(inner, 0)
+    line = np.interp
+    x_inner = neutral[topo.INNER_UPPER, 0]
+    order = np.argsort(x_inner)
+    middle_y = float(neutral[list(topo.LIP_MIDDLE), 1].mean())
+    ring = set(topo.LIPS_INNER[1:10]) | set(topo.LIPS_INNER[11:])
+    for i in LOWER:
+        gap_here = line(neutral[i, 0], x_inner[order], closing[order], left=0, right=0)
+        away = abs(neutral[i, 1] - middle_y) / 0.5
+        follow = 1.0 if i in ring else float(np.clip(0.85 - away, 0, 1))
+        if neutral[i, 1] < middle_y:
+            neutral[i, 1] += 0.33 * gap_here * follow
+        else:
+            neutral[i, 1] -= 0.65 * gap_here * follow
+    return replace(rest, neutral=neutral)
+
+
+def lip_features(shape):
+    """Lip shape as numbers that are near when mouths look alike.
+
+    Parameters
+    ----------
+    shape : float32 [T, len(LOWER), 3]
+        Lower face in the canonical frame (with the rest shape in it).
+
+    Returns
+    -------
+    float32 [T, 83]
+        Inner and outer ring (x, y), and the opening at three places, in eye distances.
+    """
+    place = {i: k for k, i in enumerate(LOWER)}
+    rings = [place[i] for i in np.concatenate([topo.LIPS_OUTER, topo.LIPS_INNER])]
+    xy = shape[:, rings, :2].reshape(len(shape), -1)
+    gaps = [
+        shape[:, place[low], 1] - shape[:, place[up], 1]
+        for up, low in zip(topo.INNER_UPPER[[3, 5, 7]], topo.INNER_LOWER[[3, 5, 7]], strict=True)
+    ]
+    # Forty points against three gaps: the gap is what a viewer sees first.
+    return np.concatenate([xy / np.sqrt(40), 2.0 * np.stack(gaps, 1)], 1).astype(np.float32)
+
+
+def _collect(path, track, pose, rest, usable):
+    """Cut out mouth pictures that cover the person's shapes and poses; and measure sharpness."""
+    frames = np.flatnonzero(usable)
+    scale = float(np.median(pose.scale[frames]))
+    bytes_each = int(4 * CROP_UNITS[0] * CROP_UNITS[1] * scale**2 * 3)
+    count = int(min(LIBRARY_FRAMES, max(24, LIBRARY_BYTES // max(bytes_each, 1)), len(frames)))
+    pool = frames[np.linspace(0, len(frames) - 1, min(len(frames), 6000)).astype(int)]
+    pool = np.unique(pool)
+    shape = geometry.to_canonical(track.points[pool][:, LOWER], pose[pool])
+    features = np.concatenate([lip_features(shape), pose.angles_deg[pool] / 60], 1)
+    chosen = np.sort(pool[_spread(features, count)])
+    wanted = set(chosen.tolist())
+    crops, corners, sharpness = [], [], []
+    with media.VideoReader(path) as reader:
+        for frame in reader:
+            if frame.index not in wanted:
+                continue
+            x0, y0, x1, y1 = mouth_box(
+                track.points[frame.index], pose.scale[frame.index], frame.image.shape
+            )
+            crop = frame.image[y0:y1, x0:x1].copy()
+            crops.append(crop)
+            corners.append((x0, y0))
+            grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+            sharpness.append(float(cv2.Laplacian(grey, cv2.CV_32F).var()))
+            if frame.index == chosen[-1]:
+                break
+    got = chosen[: len(crops)]
+    return Library(got, crops, np.array(corners, int).reshape(-1, 2)), float(np.median(sharpness))
+
+
+def mouth_box(points, scale, size):
+    """Window around the mouth that holds everything speech moves: x0, y0, x1, y1 in pixels."""
+    middle = points[np.concatenate([topo.LIPS_OUTER]), :2].mean(0)
+    middle = middle + (0, 0.12 * scale)
+    half = np.array(CROP_UNITS) * scale
+    x0, y0 = np.floor(np.maximum(middle - half, 0)).astype(int)
+    x1 = int(min(size[1], np.ceil(middle[0] + half[0])))
+    y1 = int(min(size[0], np.ceil(middle[1] + half[1])))
+    return int(x0), int(y0), max(int(x0) + 1, x1), max(int(y0) + 1, y1)
+
+
+def _spread(features, count):
+    """Indices of `count` rows that lie far from each other (farthest-point sampling)."""
+    if count >= len(features):
+        return np.arange(len(features))
+    chosen = [int(np.argmin(((features - np.median(features, 0)) ** 2).sum(1)))]
+    distance = ((features - features[chosen[0]]) ** 2).sum(1)
+    while len(chosen) < count:
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, ((features - features[chosen[-1]]) ** 2).sum(1))
+    return np.array(sorted(chosen))
+
+
+def _report(path, info, track, pose, usable, unusable, opening, sharpness, size):
+    angles = pose.angles_deg[usable]
+    speech_std, talking, quiet = None, None, None
+    if info.audio is not None and len(track) > 25:
+        try:
+            from heygem import audio
+            voice = audio.voice_activity(audio.load(path).samples)
+        except Exception:  # a sound track that cannot be decoded does not spoil the picture
+            voice = np.zeros(1, np.float32)
+        when = np.clip((track.times_s * 100).astype(int), 0, len(voice) - 1)
+        speaking = (voice[when] > 0.5) & usable
+        talking = float(speaking[usable].mean())
+        quiet = 1 - talking
+        if speaking.sum() > 25:
+            speech_std = float(opening[speaking].std())
+    widest = float(np.quantile(opening[usable], 0.99))
+    advice = []
+    if size < 100:
+        advice.append(f"the face is only {size:.0f} px wide: detail will be coarse")
+    if widest < 0.05:
+        advice.append("the mouth never opens: its inside will be drawn")
+    if track.faces > 1:
+        advice.append(f"{track.faces} faces in the picture: check that the right one is followed")
+    if unusable["turned away"] > 0.2 * len(track):
+        advice.append("the head is turned away much of the time: those frames stay untouched")
+    unsure = float((track.score[usable] < 0.9).mean())
+    if unsure > 0.05:
+        advice.append("something covers the face at times (hand, microphone, hair)")
+    return {
+        "frames": len(track),
+        "usable_frames": int(usable.sum()),
+        "cuts": int(track.cut.sum()),
+        "faces": track.faces,
+        "face_px": round(size, 1),
+        "yaw_deg": [round(float(v), 1) for v in np.quantile(angles[:, 0], [0.05, 0.95])],
+        "pitch_deg": [round(float(v), 1) for v in np.quantile(angles[:, 1], [0.05, 0.95])],
+        "sharpness": round(sharpness, 1),
+        "occluded_share": round(unsure, 3),
+        "speech_share": talking,
+        "silence_share": quiet,
+        "widest_aperture": round(widest, 4),
+        "speech_aperture_std": speech_std,
+        "notes": list(track.notes),
+        "advice": advice,
+    }
+
+
+def _write(stored, avatar):
+    """Put an avatar into the cache; a cache that cannot be written is not an error."""
+    t, p, lib = avatar.track, avatar.pose, avatar.library
+    flat = np.concatenate([c.reshape(-1) for c in lib.crops])
+    try:
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=stored.parent, suffix=".part")
+        with os.fdopen(handle, "wb") as f:
+            np.savez(
+                f,
+                points=t.points,
+                found=t.found,
+                cut=t.cut,
+                score=t.score,
+                times_s=t.times_s,
+                rotation=p.rotation,
+                scale=p.scale,
+                offset=p.offset,
+                usable=avatar.usable,
+                neutral=avatar.rest.neutral,
+                pose_mean=avatar.rest.pose_mean,
+                bend=avatar.rest.bend,
+                frames=lib.frames,
+                corners=lib.corners,
+                sizes=np.array([c.shape[:2] for c in lib.crops]),
+                pixels=flat,
+                words=np.array(
+                    json.dumps(
+                        {
+                            "width": t.width,
+                            "height": t.height,
+                            "faces": t.faces,
+                            "notes": t.notes,
+                            "unusable": avatar.unusable,
+                            "report": avatar.report,
+                        }
+                    )
+                ),
+            )
+        os.replace(name, stored)
+    except OSError:
+        if "name" in locals() and os.path.exists(name):
+            os.unlink(name)
+
+
+def _read(stored, path, sha256, info):
+    """An avatar from the cache, or None if the file is damaged."""
+    try:
+        with np.load(stored, allow_pickle=False) as z:
+            words = json.loads(str(z["words"]))
+            track = tracking.Track(
+                *(z[k] for k in ("points", "found", "cut", "score", "times_s")),
+                width=words["width"],
+                height=words["height"],
+                faces=words["faces"],
+                notes=words["notes"],
+            )
+            crops, at, pixels = [], 0, z["pixels"]
+            for h, w in z["sizes"]:
+                crops.append(pixels[at : at + h * w * 3].reshape(h, w, 3))
+                at += h * w * 3
+            return Avatar(
+                path,
+                sha256,
+                info,
+                track,
+                Pose(z["rotation"], z["scale"], z["offset"]),
+                z["usable"],
+                words["unusable"],
+                RestShape(z["neutral"], z["pose_mean"], z["bend"]),
+                Library(z["frames"], crops, z["corners"]),
+                words["report"],
+            )
+    except (OSError, ValueError, KeyError):
+        return None
