@@ -11,6 +11,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 from heygem.errors import InputError
 
@@ -28,6 +29,15 @@ _PICTURES = (
     (b"II*\0", "tiff_pipe"),
     (b"MM\0*", "tiff_pipe"),
 )
+_ORIENTATIONS = {
+    2: (0, True),
+    3: (180, False),
+    4: (180, True),
+    5: (270, True),
+    6: (90, False),
+    7: (90, True),
+    8: (270, False),
+}
 _COMMON_RATES = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)] + [
     Fraction(n * 1000, 1001) for n in (15, 24, 30, 48, 60, 120, 240)
 ]
@@ -196,10 +206,12 @@ def is_picture(container) -> bool:
 def display_turn(frame) -> tuple[int, bool]:
     """Clockwise quarter turns in degrees, and mirroring, that make a decoded frame upright.
 
-    From the display matrix (ISO/IEC 14496-12 6.2.2; EXIF orientation reaches us the same way):
-    shown = mirror left-right first, then turn.
+    From the display matrix (ISO/IEC 14496-12, 6.2.2): shown = mirror left-right, then turn.
     """
-    data = next((d for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
+    try:
+        data = next((d for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
+    except ValueError:  # PyAV cannot list side data newer than itself
+        return -int(round(frame.rotation / 90) * 90) % 360, False
     if data is None:
         return 0, False
     a, b, _, c, d = np.frombuffer(bytes(data), np.int32, 5) / 65536.0
@@ -207,6 +219,16 @@ def display_turn(frame) -> tuple[int, bool]:
     if mirrored:  # take the mirror off the right-hand side: first row changes sign
         a, b = -a, -b
     return int(round(np.degrees(np.arctan2(b, a)) / 90) * 90) % 360, bool(mirrored)
+
+
+def picture_turn(path) -> tuple[int, bool]:
+    """`display_turn` of a still picture, from its EXIF orientation (CIPA DC-008, tag 274)."""
+    try:
+        with Image.open(path) as picture:
+            orientation = picture.getexif().get(274, 1)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return 0, False
+    return _ORIENTATIONS.get(orientation, (0, False))
 
 
 def upright(image, turn_deg: int, mirrored: bool):
@@ -266,7 +288,7 @@ def describe(container, path) -> MediaInfo:
     if video is None and audio is None:
         raise InputError(f"{name} holds neither picture nor sound", remedy=f"Use {_GOOD}.")
     length_s = (container.duration or 0) / av.time_base
-    video_info = _describe_video(container, video, name, length_s) if video is not None else None
+    video_info = _describe_video(container, video, path, length_s) if video is not None else None
     audio_info = None
     if audio is not None:
         c = audio.codec_context
@@ -279,11 +301,11 @@ def describe(container, path) -> MediaInfo:
     return MediaInfo(Path(path), longest, container.format.name, video_info, audio_info, tags)
 
 
-def _describe_video(container, stream, name, length_s) -> VideoInfo:
+def _describe_video(container, stream, path, length_s) -> VideoInfo:
     still = is_picture(container)
     frames, steps = (1, None) if still else _timing(container, stream)
-    frame = first_frame(container, stream, name)
-    turn_deg, mirrored = display_turn(frame)
+    frame = first_frame(container, stream, shown(path))
+    turn_deg, mirrored = picture_turn(path) if still else display_turn(frame)
     width, height = frame.width, frame.height
     aspect = stream.sample_aspect_ratio or Fraction(1)
     aspect = Fraction(aspect) if aspect and aspect > 0 else Fraction(1)
