@@ -372,6 +372,7 @@ class FakeTrack:
 class FakeAvatar:
     def __init__(self, track):
         self.track = track
+        self.usable = track.found
 
 
 def boxes_of(track):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from heygem.compose import Patch
+from heygem.renderer import Patch
 from heygem.wav2lip.checkpoint import load
 from heygem.wav2lip.network import CROP_PX
 from heygem.wav2lip.sound import mel_spectrogram, mel_windows
@@ -15,30 +15,30 @@ CHIN_MARGIN_PX = 10  # the published padding of the face box, at its lower edge
 BOX_FRAMES = 5  # boxes are averaged over five frames
 
 
-def face_boxes(points, found, cut, size):
+def face_boxes(points, usable, cut, size):
     """The published crop: the face box, 10 px lower at the chin, averaged over five frames.
 
     Parameters
     ----------
     points : float32 [T, 468, 3], pixels
-    found, cut : bool [T]
-        Boxes are averaged over found frames of one shot only.
+    usable, cut : bool [T]
+        Boxes are averaged over usable frames of one shot only.
     size : (width, height) of the picture
 
     Returns
     -------
     int [T, 4]
-        x0, y0, x1, y1 within the picture, ends exclusive; all zero where nothing was found.
+        x0, y0, x1, y1 within the picture, ends exclusive; all zero where the frame is not usable.
     """
-    found = np.asarray(found, dtype=bool)
+    usable = np.asarray(usable, dtype=bool)
     shot = np.cumsum(np.asarray(cut, dtype=bool))
     low, high = points[..., :2].min(axis=1), points[..., :2].max(axis=1)
     raw = np.concatenate([low, high + [0, CHIN_MARGIN_PX]], axis=1)  # [T, 4]
     boxes = np.zeros((len(points), 4), dtype=int)
     half = BOX_FRAMES // 2
-    for t in np.flatnonzero(found):
+    for t in np.flatnonzero(usable):
         near = np.arange(max(0, t - half), min(len(points), t + half + 1))
-        near = near[found[near] & (shot[near] == shot[t])]
+        near = near[usable[near] & (shot[near] == shot[t])]
         boxes[t] = np.round(raw[near].mean(axis=0))
     width, height = size
     return np.clip(boxes, 0, [width, height, width, height])
@@ -137,7 +137,7 @@ class Wav2LipRenderer:
         self.offset_s = offset_ms / 1000.0
         track = avatar.track
         size = (track.width, track.height)
-        self.boxes = face_boxes(track.points, track.found, track.cut, size)
+        self.boxes = face_boxes(track.points, avatar.usable, track.cut, size)
         self._times_s = self._order = None
 
     def plan(self, times_s, order):
