@@ -195,6 +195,37 @@ def test_seam_sees_an_edge_and_a_wrong_colour(skin, mask):
     assert bad.gradient > 1.2 and bad.delta_e > 3
 
 
+def test_seam_of_a_hard_mask_is_looked_for_at_its_edge(skin):
+    hard = np.zeros((120, 160), np.float32)
+    hard[30:, 40:120] = 1  # runs into the picture's own border, which is no seam
+    band = pixels.edge_band(hard)
+    assert band[60, 40] and band[60, 38] and not band[60, 80] and not band[119, 80]
+
+
+def test_flicker_sees_a_texture_that_jumps_but_not_one_that_moves(skin):
+    box = pixels.Box(20, 20, 100, 100)
+
+    def flicker(made, source):
+        meter = pixels.Flicker(box)
+        for a, b in zip(made, source, strict=True):
+            meter.add(a, b)
+        return meter.ratio
+
+    rng = np.random.default_rng(1)
+    source = [
+        np.clip(skin + rng.normal(0, 1, skin.shape), 0, 255).astype(np.uint8) for _ in "12345678"
+    ]
+    jumping = [
+        np.clip(f.astype(int) + 6 * (i % 2), 0, 255).astype(np.uint8) for i, f in enumerate(source)
+    ]
+    brighter = [
+        np.clip(f.astype(int) + 2 * i, 0, 255).astype(np.uint8) for i, f in enumerate(source)
+    ]
+    assert flicker(source, source) == pytest.approx(1)
+    assert flicker(jumping, source) > 3
+    assert flicker(brighter, source) == pytest.approx(1, abs=0.1)
+
+
 def test_one_changed_pixel_outside_the_mask_is_counted(skin, mask):
     made = skin.copy()
     made[40:80, 50:100] = 0  # inside: allowed

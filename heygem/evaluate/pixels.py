@@ -12,9 +12,10 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
 from heygem.evaluate.curves import LIPS
+from heygem.face import topology as topo
 
 MARGIN = 0.35  # of the mouth's width around the lips: chin crease and moustache included
-RING_LOW, RING_HIGH = 0.02, 0.6  # mask values of the band in which the paste fades out
+RING = 0.04  # of the mask's width: half of the band around its edge that is looked at
 MIN_SSIM_PX = 7  # skimage's window
 
 
@@ -77,8 +78,8 @@ def ssim(generated, real):
 class Seam:
     """What the edge of the paste looks like.
 
-    gradient : mean gradient in the fading band over the source's there; above 1 an edge
-        was drawn that the face does not have.
+    gradient : mean gradient in the band over the source's there; above 1 an edge was drawn
+        that the face does not have.
     delta_e : mean CIEDE2000 colour difference from the source in the band; about 2 is
         where an eye begins to see it side by side.
     """
@@ -87,26 +88,56 @@ class Seam:
     delta_e: float
 
 
+def slope(image):
+    """Length of the luma's gradient (Sobel), float32 [H, W]."""
+    luma = _luma(image)
+    return np.hypot(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1))
+
+
+def edge_band(mask):
+    """The band on both sides of where a mask (float32 [H, W], 0..1) ends: bool [H, W]."""
+    inside = (mask > 0.5).astype(np.uint8)
+    columns = np.flatnonzero(inside.any(0))
+    if not len(columns):
+        return np.zeros(mask.shape, bool)
+    reach = max(1, round(RING * (columns[-1] - columns[0] + 1)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    grown = cv2.dilate(inside, kernel)
+    # The picture's own border is not an edge of the paste.
+    shrunk = cv2.erode(inside, kernel, borderType=cv2.BORDER_REPLICATE)
+    return grown > shrunk
+
+
 def seam(generated, source, mask):
-    """Measure the band in which the mask (float32 [H, W], 0..1) fades out.
-
-    All three are crops of the same place of the same frame.
-    """
-    ring = (mask > RING_LOW) & (mask < RING_HIGH)
-    if ring.sum() < 8:
+    """Measure the band around the mask's edge; all three are crops of the same place."""
+    band = edge_band(mask)
+    if band.sum() < 8:
         return Seam(float("nan"), float("nan"))
-
-    def slope(image):
-        luma = _luma(image)
-        return np.hypot(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1))
-
-    base = float(slope(source)[ring].mean())
-    made = float(slope(generated)[ring].mean())
-    lab_made, lab_true = rgb2lab(generated[ring][None]), rgb2lab(source[ring][None])
+    base, made = float(slope(source)[band].mean()), float(slope(generated)[band].mean())
+    lab_made, lab_true = rgb2lab(generated[band][None]), rgb2lab(source[band][None])
     return Seam(
         made / base if base > 1e-6 else float("nan"),
         float(deltaE_ciede2000(lab_made, lab_true).mean()),
     )
+
+
+def lip_ring(points, unit_px, shape, corner):
+    """The skin around the lips, where one texture gives way to another: bool [h, w].
+
+    Between 0.03 and 0.2 eye-corner distances outside the outer lip line.
+
+    points : float32 [468, 2 or 3], pixels of the frame; unit_px : pixels of an eye-corner
+    distance; shape, corner : size (h, w) and first pixel (x, y) of the window wanted.
+    """
+    lips = np.zeros(shape, np.uint8)
+    outline = np.asarray(points)[topo.LIPS_OUTER, :2] - np.asarray(corner)
+    cv2.fillPoly(lips, [np.rint(outline).astype(np.int32)], 1)
+    far, near = max(2, round(0.2 * unit_px)), max(1, round(0.03 * unit_px))
+    rings = [
+        cv2.dilate(lips, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1)))
+        for r in (far, near)
+    ]
+    return (rings[0] > 0) & (rings[1] == 0)
 
 
 def changed_outside(generated, source, mask):
@@ -115,3 +146,32 @@ def changed_outside(generated, source, mask):
     generated, source : uint8 [H, W, 3]; mask : float32 [H, W], whole frame.
     """
     return int(((generated != source).any(-1) & (mask == 0)).sum())
+
+
+class Flicker:
+    """Restlessness of the mouth's pixels over time, over the source's own.
+
+    Mean magnitude of the second difference over three frames in a row of one place: motion
+    that goes on cancels out, a texture that jumps to another and back does not.
+    """
+
+    def __init__(self, box):
+        self._box = box
+        self._last = []
+        self._made, self._source = [], []
+
+    def add(self, generated, source, *, restart=False):
+        """Take the next frame; `restart` after a gap or a cut."""
+        if restart:
+            self._last = []
+        self._last.append((_luma(self._box.crop(generated)), _luma(self._box.crop(source))))
+        if len(self._last) == 3:
+            (a, x), (b, y), (c, z) = self._last
+            self._made.append(float(np.abs(a - 2 * b + c).mean()))
+            self._source.append(float(np.abs(x - 2 * y + z).mean()))
+            self._last.pop(0)
+
+    @property
+    def ratio(self):
+        base = float(np.mean(self._source)) if self._source else 0.0
+        return float(np.mean(self._made)) / base if base > 1e-6 else float("nan")

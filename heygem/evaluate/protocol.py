@@ -1,0 +1,223 @@
+"""Judge a lips model on real clips: the model, the truth, and anchors on one path.
+
+For each clip a person is learnt from its first part; the held-out part is then drawn anew with
+its own held-out sound (compared with the real mouth), with digital silence (leak), and with other
+people's sound (movement, sharpness and seams: there is no truth to compare with).
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from heygem import audio, lips
+from heygem import avatar as avatars
+from heygem.errors import HeygemError, InputError
+from heygem.evaluate import anchors, curves, held_out, judge
+from heygem.evaluate.table import MODEL, REAL, TRACED, Row, Table
+from heygem.params import Params, Settings
+
+log = logging.getLogger(__name__)
+
+VOICE = 0.5  # voice activity from which a frame counts as speech
+
+
+class EvaluateSettings(Settings):
+    """How clips are split and what is measured."""
+
+    share: float = Field(0.4, gt=0.1, lt=0.9, description="last part of a clip, judged [share]")
+    guard_s: float = Field(1.0, ge=0.2, le=10, description="left out between the parts [s]")
+    windows: int = Field(4, ge=4, le=64, description="windows the spread is taken over")
+    anchors: bool = Field(True, description="draw and judge the anchor rows too")
+    max_held_out_s: float = Field(
+        30.0, ge=2, le=3600, description="judge no more of a clip than this [s]"
+    )
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video to judge on. `speaker` groups clips of one person in the means."""
+
+    path: Path
+    speaker: str
+
+    @classmethod
+    def of(cls, item):
+        """A clip from a path (the speaker is the folder's name) or from a Clip."""
+        if isinstance(item, cls):
+            return item
+        path = Path(item)
+        return cls(path, path.resolve().parent.name)
+
+
+def evaluate(clips, params=None, settings=None, *, others=(), name=None, progress=None):
+    """Measure a lips model on clips it was not trained on.
+
+    Parameters
+    ----------
+    clips : list of path or Clip
+        Talking people with sound, six seconds or more each.
+    params : heygem.params.Params, optional
+        Face, lips and renderer settings; `params.lips.model` names the model.
+    settings : EvaluateSettings, optional
+    others : list of path
+        Somebody else's speech, drawn into every clip.
+    name : str, optional
+        What the table calls the model; default: its file name.
+    progress : callable, optional
+        `progress(stage, done, total)` over clips.
+
+    Returns
+    -------
+    Table
+        Clips that cannot be judged are in `Table.skipped` with the reason; the rest goes on.
+    """
+    params = params or Params()
+    settings = settings or EvaluateSettings()
+    model = lips.LipsModel.load(params.lips.model)
+    backend = avatars.make_backend(params.face)
+    table = Table(name or Path(params.lips.model or lips.SHIPPED).stem)
+    clips = [Clip.of(c) for c in clips]
+    for done, clip in enumerate(clips):
+        if progress is not None:
+            progress(clip.path.name, done, len(clips))
+        try:
+            table.rows.extend(judge_clip(clip, model, params, settings, backend, others=others))
+        except HeygemError as error:
+            log.warning("not judged: %s: %s", clip.path.name, error)
+            table.skipped[clip.path.name] = str(error)
+    if progress is not None:
+        progress("done", len(clips), len(clips))
+    if not table.rows:
+        raise InputError(
+            "no clip could be judged",
+            seen="; ".join(f"{k}: {v}" for k, v in table.skipped.items()) or "no clips",
+            remedy="give talking-head videos with sound, six seconds or longer",
+        )
+    return table
+
+
+def judge_clip(clip, model, params, settings, backend, *, others=()):
+    """All rows of one clip: list of Row."""
+    person = held_out.learn(clip.path, params.face, share=settings.share, guard_s=settings.guard_s)
+    speech = audio.load(clip.path)
+    stage = build_stage(person, speech.samples, settings)
+    split = person.split
+    end_s = float(stage.times_s[-1])
+    sound = cut(speech.samples, split.start_s, end_s)
+    quiet = np.zeros_like(sound)
+    own_times = stage.times_s - split.start_s
+    rest = person.avatar.rest.at(person.avatar.pose[stage.frames])
+
+    def said(samples):
+        """The model's mouth for a sound: float32 [T, L, 3]."""
+        return speak(model, samples, params.lips, person.avatar).at(own_times, rest)
+
+    def row(method, measures, kind="own"):
+        return Row(
+            str(clip.path.name),
+            clip.speaker,
+            method,
+            kind,
+            measures,
+            (0.0, split.library_end_s),
+            (split.start_s, end_s),
+        )
+
+    def judged(displacement):
+        drawn = judge.draw(stage, displacement, params.renderer, backend)
+        measures = judge.against_real(stage, drawn.mouth)
+        return measures | judge.pictures(stage, drawn, same_words=True)
+
+    silent = judge.draw(stage, said(quiet), params.renderer, backend)
+    own = judged(said(sound)) | {"leak": judge.leak(stage, silent.mouth)}
+    rows = [row(REAL, judge.against_real(stage, stage.real)), row(MODEL, own)]
+    if settings.anchors:
+        for method, displacement in anchor_mouths(stage, speech.samples, sound, said):
+            rows.append(row(method, judged(displacement)))
+    for other in others:
+        foreign = np.resize(audio.load(other).samples, len(sound))
+        drawn = judge.draw(stage, said(foreign), params.renderer, backend)
+        measures = judge.motion(stage, drawn.mouth)
+        measures |= judge.pictures(stage, drawn, same_words=False)
+        rows.append(row(MODEL, measures, f"other: {Path(other).name}"))
+    return rows
+
+
+def build_stage(person, samples, settings):
+    """Held-out frames, their real mouth and where there is speech.
+
+    samples : float32 [n], the clip's sound, 16 kHz mono.
+    """
+    avatar, split = person.avatar, person.split
+    times_s = avatar.track.times_s
+    last_s = min(split.end_s, split.start_s + settings.max_held_out_s, len(samples) / 16000)
+    keep = split.held_out(times_s) & (times_s < last_s) & avatar.usable
+    if keep.sum() < 2 * settings.windows:
+        raise InputError(
+            f"{avatar.path.name} has no usable face in its held-out part",
+            seen=f"{int(keep.sum())} frames",
+            remedy="use a clip in which the person looks roughly into the camera",
+        )
+    rate_hz = float(1 / np.median(np.diff(times_s)))
+    found = avatar.track.found
+    canonical = person.canonical(
+        avatar.track.points[found], held_out.compact_runs(avatar.track, found), rate_hz
+    )
+    whole = curves.mouth_curves(canonical, times_s[found])
+    real = whole.part(keep[found])
+    voice = audio.voice_activity(samples)
+    at = np.clip((real.times_s * 100).round().astype(int), 0, len(voice) - 1)
+    return judge.Stage(
+        person=person,
+        frames=np.flatnonzero(keep),
+        runs=held_out.compact_runs(avatar.track, keep),
+        speech=voice[at] > VOICE,
+        real=real,
+        closed_gap=curves.closed_gap(whole.aperture),
+        windows=settings.windows,
+    )
+
+
+def cut(samples, start_s, end_s, rate_hz=16000):
+    """Part of a sound, with a little more at its end for the last frame."""
+    return samples[int(start_s * rate_hz) : int((end_s + 0.1) * rate_hz)]
+
+
+def speak(model, samples, knobs, avatar):
+    """The trajectory of a sound with the knobs applied, as the pipeline does it."""
+    trajectory = model.predict(samples)
+    voice = audio.voice_activity(samples)
+    return lips.shape(trajectory, knobs, voice)
+
+
+def anchor_mouths(stage, samples, sound, said):
+    """(method, displacement [T, L, 3]) of the truth drawn again, and of every anchor."""
+    avatar, split = stage.person.avatar, stage.person.split
+    times_s = avatar.track.times_s
+    known = np.flatnonzero(split.library(times_s) & avatar.usable)
+    library, count = avatar.displacement(known), len(stage.frames)
+    yield TRACED, avatar.displacement(stage.frames)
+    yield "frozen mouth", anchors.frozen(library, count)
+    yield "source-frame copy", anchors.source_copy(library, count)
+    yield "mean mouth", anchors.mean_mouth(library, count)
+    first = cut(samples, 0, split.library_end_s)
+    own_times = stage.times_s - split.start_s
+    yield (
+        "energy-driven jaw",
+        anchors.energy_jaw(
+            library,
+            anchors.loudness_db(first, times_s[known]),
+            anchors.loudness_db(sound, own_times),
+        ),
+    )
+    yield (
+        "nearest-audio retrieval",
+        anchors.nearest_audio(
+            library, audio.log_mel(first), times_s[known], audio.log_mel(sound), own_times
+        ),
+    )
+    if len(sound) >= 2 * 16000:
+        yield "shuffled audio", said(anchors.shifted(sound))
