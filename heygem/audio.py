@@ -4,6 +4,7 @@ The model hears 16 kHz mono; the video keeps the file's own rate and channels. B
 pass over the file, streamed, so a long recording costs 64 kB a second and no more.
 """
 
+import contextlib
 import functools
 import threading
 from dataclasses import dataclass, field
@@ -294,6 +295,19 @@ def _vad_model():
     return load_silero_vad()
 
 
+@contextlib.contextmanager
+def _one_thread():
+    """Hundreds of tiny steps: handing each to several threads costs more than the step."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def voice_activity(samples) -> np.ndarray:
     """Probability that somebody speaks, by Silero VAD (its weights come inside its package).
 
@@ -313,7 +327,11 @@ def voice_activity(samples) -> np.ndarray:
     loud = _sounding(samples, count)
     if not loud.any():
         return np.zeros(count, np.float32)
-    with _vad_lock, torch.inference_mode():  # the model carries state from call to call
+    with (
+        _vad_lock,
+        _one_thread(),
+        torch.inference_mode(),
+    ):  # the model carries state from call to call
         model = _vad_model()
         model.reset_states()
         chunks = model.audio_forward(torch.from_numpy(samples[None]), sr=RATE_HZ)[0].numpy()

@@ -15,17 +15,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from heygem import assets, media
+from heygem import assets, audio, media
 from heygem.errors import InputError, NoFaceError
 from heygem.face import geometry, tracking
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER, Pose, RestShape
 
-CACHE_VERSION = 3
+CACHE_VERSION = 5
 LIBRARY_BYTES = 96 << 20  # memory for mouth pictures, whatever the resolution
 LIBRARY_FRAMES = 240
 CROP_UNITS = (0.95, 0.78)  # half width, half height of a mouth picture [eye distances]
 REST_GAP = 0.035  # a mouth that is open by more than this even at rest is shut by geometry
+SURVEY_S = 4.0  # of the video's beginning, to decide whom to follow
 MAX_TEMPLATE_FRAMES = 1500  # frames that teach the person's template; more teach nothing new
 
 
@@ -155,6 +156,13 @@ def load(path, settings, *, backend=None, progress=None, cache=True):
     return avatar
 
 
+def load_avatar(path, params=None, *, progress=None):
+    """Track a video or picture with default settings, or those of `params`; see `load`."""
+    from heygem.params import Params
+
+    return load(path, (params or Params()).face, progress=progress)
+
+
 def make_backend(settings):
     """The face backend that `settings` (heygem.params.FaceSettings) names."""
     if settings.backend == "face-alignment":
@@ -186,15 +194,14 @@ def _track(path, info, settings, backend, progress):
 
 
 def _samples(path, info):
-    """A few frames spread over the video, to see who is in it."""
-    length = info.video.duration_s if not info.is_still else 0.0
-    for start in np.linspace(
-        0, max(0.0, length - 0.5), tracking.SURVEY_FRAMES if length > 1 else 1
-    ):
-        with media.VideoReader(path, start_s=float(start)) as reader:
-            for frame in reader:
+    """A few frames of the first seconds, to see who is in the picture."""
+    gap = max(1, round(float(info.video.rate) * SURVEY_S / tracking.SURVEY_FRAMES))
+    with media.VideoReader(path) as reader:
+        for frame in reader:
+            if frame.index % gap == 0:
                 yield frame.image
-                break
+            if frame.index >= gap * (tracking.SURVEY_FRAMES - 1):
+                return
 
 
 def _describe(path, sha256, info, track, settings):
@@ -377,9 +384,8 @@ def _report(path, info, track, pose, usable, unusable, opening, sharpness, size)
     speech_std, talking, quiet = None, None, None
     if info.audio is not None and len(track) > 25:
         try:
-            from heygem import audio
             voice = audio.voice_activity(audio.load(path).samples)
-        except Exception:  # a sound track that cannot be decoded does not spoil the picture
+        except InputError:  # a sound track that cannot be decoded does not spoil the picture
             voice = np.zeros(1, np.float32)
         when = np.clip((track.times_s * 100).astype(int), 0, len(voice) - 1)
         speaking = (voice[when] > 0.5) & usable

@@ -143,7 +143,7 @@ class Renderer:
 
         Parameters
         ----------
-        displacement : float32 [T, len(LOWER), 3]
+        displacement : float32 [T, len(LOWER), 3], or anything indexable like it
             Wanted lower face relative to rest, in eye distances.
         order : int [T]
             Frame of the avatar's video that each output frame stands on.
@@ -152,7 +152,7 @@ class Renderer:
         order = np.asarray(order)
         usable = avatar.usable[order]
         self._order = order
-        self._wanted = np.asarray(displacement, np.float32)
+        self._wanted = displacement
         self._weights = [None] * len(order)
         at = np.flatnonzero(usable)
         if not len(at):

@@ -1,0 +1,534 @@
+"""One person, one sound, one labelled video.
+
+Read top to bottom: `generate` loads what it needs, lets the model hear the sound, lays out which of
+the person's frames is shown when, and then streams
+
+    decode -> render the mouth -> paste -> label -> encode
+
+with a few frames in flight between three threads, so that memory does not grow with length.
+"""
+
+import contextlib
+import hashlib
+import os
+import queue
+import threading
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from heygem import audio as sound
+from heygem import avatar as people
+from heygem import label, media
+from heygem.compose import paste
+from heygem.errors import Cancelled, HeygemError, OutputError
+from heygem.label import keys
+from heygem.lips import LipsModel, Trajectory, shape
+from heygem.params import Params
+from heygem.renderer import Renderer
+
+IN_FLIGHT = 6  # frames waiting between two threads
+STILL_RATE = Fraction(25)  # frames per second of a video made from a picture
+BACKWARD_BYTES = 96 << 20  # pictures held to play a stretch backwards
+PERSONAL_SCALE = (0.7, 1.5)  # how far a person's own articulation may scale the typical one
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A sound, and the mouth movement it asks for.
+
+    Attributes
+    ----------
+    speech : heygem.audio.Speech
+    voice : float32 [n]
+        Voice activity, 0..1 at 100 Hz.
+    trajectory : heygem.lips.Trajectory
+        What the model says, before any knob.
+    findings : list of heygem.audio.Finding
+    """
+
+    speech: sound.Speech
+    voice: np.ndarray
+    trajectory: Trajectory
+    findings: list
+
+
+class Models:
+    """What stays in memory over a batch: the lips model, the face models, the sounds heard.
+
+    Parameters
+    ----------
+    params : Params
+    """
+
+    def __init__(self, params):
+        self.device = resolve_device(params.device)
+        self.lips = LipsModel.load(params.lips.model, device=self.device)
+        self.faces = people.make_backend(params.face)
+        self._heard = {}
+
+    def hear(self, path, settings):
+        """Load a sound and predict its mouth movement, once; returns Heard."""
+        key = (os.fspath(path), settings)
+        if key not in self._heard:
+            speech = sound.load(
+                path, denoise=settings.denoise, loudness_lufs=settings.loudness_lufs
+            )
+            self._heard[key] = Heard(
+                speech,
+                sound.voice_activity(speech.samples),
+                self.lips.predict(speech.samples),
+                sound.check(speech),
+            )
+        return self._heard[key]
+
+
+load_models = Models
+
+
+def resolve_device(wish):
+    """ "auto", "cpu" or "cuda" to a torch device name."""
+    import torch
+
+    if wish == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wish == "cuda" and not torch.cuda.is_available():
+        raise HeygemError(
+            "device: cuda was asked for, and PyTorch sees no GPU",
+            seen=f"torch {torch.__version__}",
+            remedy="set device: auto, or install a PyTorch build for your GPU",
+        )
+    return wish
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out.
+
+    Attributes
+    ----------
+    path : Path
+        The finished video.
+    manifest : dict
+        Facts that are worth keeping beside it (label, avatar report, sound, notes).
+    duration_s : float
+    frames : int
+    passed_through : dict of str to int
+        Frames left as they were, by reason.
+    timings : dict of str to float
+        Seconds by stage.
+    warnings : list of str
+    trajectory : heygem.lips.Trajectory
+        The mouth movement that was drawn, knobs applied.
+    """
+
+    path: Path
+    manifest: dict
+    duration_s: float
+    frames: int
+    passed_through: dict
+    timings: dict
+    warnings: list
+    trajectory: Trajectory
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Which of the avatar's frames is shown when.
+
+    Attributes
+    ----------
+    order : int [T]
+        Frame of the avatar's video.
+    times_s : float64 [T]
+        Time of each output frame.
+    rate : Fraction
+        Frames per second, nominal.
+    spoken : int
+        Output frames from here on lie behind the end of the sound.
+    """
+
+    order: np.ndarray
+    times_s: np.ndarray
+    rate: Fraction
+    spoken: int
+
+    def __len__(self):
+        return len(self.order)
+
+
+def generate(video, audio, out, params=None, *, models=None, progress=None, cancel=None):
+    """Make a person speak a sound.
+
+    Parameters
+    ----------
+    video : path or heygem.avatar.Avatar
+        The person: a video or a still portrait, or one already loaded.
+    audio : path
+        Any file with sound.
+    out : path
+        The video to write (.mp4, .mov or .mkv).
+    params : heygem.params.Params, optional
+    models : Models, optional
+        Models already in memory; default: loaded here.
+    progress : callable, optional
+        `progress(stage, done, total)`; stages are "track", "listen", "render".
+    cancel : threading.Event, optional
+        Set it to stop; nothing is left behind.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InputError, NoFaceError, OutputError, ParameterError, AssetError, Cancelled
+    """
+    params = params if params is not None else Params()
+    progress = progress if progress is not None else (lambda stage, done, total: None)
+    cancel = cancel if cancel is not None else threading.Event()
+    clock = _Clock()
+
+    def tell(stage, done, total):
+        if cancel.is_set():
+            raise Cancelled("stopped on request", remedy="run it again to make it")
+        progress(stage, done, total)
+
+    models = models if models is not None else Models(params)
+    clock.lap("load")
+
+    tell("listen", 0, 1)
+    heard = models.hear(audio, params.audio)
+    tell("listen", 1, 1)
+    clock.lap("listen")
+
+    person = video
+    if not isinstance(video, people.Avatar):
+        person = people.load(video, params.face, backend=models.faces, progress=tell)
+    clock.lap("track")
+
+    scale = personal_scale(person, models.lips)
+    trajectory = shape(heard.trajectory, params.lips, heard.voice, opening_scale=scale)
+    timeline = lay_out(person, heard.speech.duration_s, params.media)
+    renderer = Renderer(person, params.renderer, models.device)
+    renderer.plan(Motion(trajectory, timeline.times_s), timeline.order)
+    clock.lap("plan")
+
+    produce_id = uuid.uuid4().hex
+    stamp = label.VisibleLabel(
+        params.label, person.track.width, person.track.height, keep_clear=_face_boxes(person)
+    )
+    out = Path(out)
+    passed = Counter()
+    with _finished(out) as unfinished:
+        writer = media.VideoWriter(
+            unfinished,
+            width=person.track.width,
+            height=person.track.height,
+            rate=timeline.rate,
+            audio=heard.speech.source,
+            crf=params.media.crf,
+            preset=params.media.preset,
+            metadata=label.aigc_tags(params.label, produce_id, keys=keys.ensure()),
+            pixel_aspect=person.info.video.pixel_aspect,
+        )
+        with writer, _Sink(lambda item: writer.write(*item)) as sink:
+            for k, image in enumerate(_ahead(frames_in_order(person, timeline.order))):
+                tell("render", k, len(timeline))
+                patch = renderer.render(image, k) if k < timeline.spoken else None
+                if patch is None:
+                    passed[_reason(person, timeline, k)] += 1
+                sink.put((stamp.draw(paste(image, patch)), timeline.times_s[k]))
+        tell("render", len(timeline), len(timeline))
+        _require_label(unfinished, out)
+    clock.lap("render")
+
+    step = float(np.median(np.diff(timeline.times_s))) if len(timeline) > 1 else 0.0
+    duration_s = float(timeline.times_s[-1]) + step
+    timings = clock.seconds | {"seconds_per_second": clock.total / max(duration_s, 1e-6)}
+    return Result(
+        path=out,
+        manifest={
+            "produce_id": produce_id,
+            "label": {"box": stamp.box, "notes": stamp.notes},
+            "input_label": person.info.tags.get("AIGC"),
+            "avatar": person.report,
+            "opening_scale": round(scale, 3),
+            "device": models.device,
+            "notes": [*heard.speech.notes, *person.track.notes, *stamp.notes, *writer.notes],
+        },
+        duration_s=duration_s,
+        frames=len(timeline),
+        passed_through=dict(passed),
+        timings={name: round(value, 3) for name, value in timings.items()},
+        warnings=_warnings(heard, person, passed, len(timeline)),
+        trajectory=trajectory,
+    )
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A trajectory at the times of a video's frames, worked out when it is asked for."""
+
+    trajectory: Trajectory
+    times_s: np.ndarray
+
+    def __getitem__(self, rows):
+        """Displacement from rest : float32 [n, len(LOWER), 3]."""
+        return self.trajectory.at(self.times_s[rows])
+
+
+def personal_scale(person, lips):
+    """How far this person opens the mouth in speech, over what the model's typical speaker does.
+
+    Peers open mouths to half of the real spread; a person's own video says how wide they open it.
+    """
+    if person.speech_scale is None:
+        return 1.0
+    return float(np.clip(person.speech_scale / lips.opening_std, *PERSONAL_SCALE))
+
+
+def lay_out(person, duration_s, settings):
+    """Fit a person's frames to the length of a sound.
+
+    Parameters
+    ----------
+    person : heygem.avatar.Avatar
+    duration_s : float
+        Length of the sound.
+    settings : heygem.params.MediaSettings
+        `extend` says how a video that is too short goes on, `tail` what becomes of one that is
+        too long.
+
+    Returns
+    -------
+    Timeline
+    """
+    own = person.track.times_s - person.track.times_s[0]
+    n = len(own)
+    if n == 1:
+        times_s = np.arange(max(1, int(np.ceil(duration_s * STILL_RATE)))) / float(STILL_RATE)
+        return Timeline(np.zeros(len(times_s), int), times_s, STILL_RATE, len(times_s))
+    rate = person.info.video.rate
+    typical = float(np.median(np.diff(own)))
+    if own[-1] + typical >= duration_s - 1e-6:
+        spoken = int(np.searchsorted(own, duration_s - 1e-6))
+        keep = n if settings.tail == "keep" else max(1, spoken)
+        return Timeline(np.arange(keep), own[:keep], rate, spoken)
+    order, times_s = [np.arange(n)], [own]
+    end, backward = own[-1], True
+    while end + typical < duration_s - 1e-6:
+        if settings.extend == "pingpong":
+            more = np.arange(n - 2, -1, -1) if backward else np.arange(1, n)
+            moments = end + np.abs(own[more] - own[more[0] + (1 if backward else -1)])
+        elif settings.extend == "loop":
+            more = np.arange(n)
+            moments = end + typical + own
+        else:
+            count = int(np.ceil((duration_s - end) / typical))
+            more = np.full(count, n - 1)
+            moments = end + typical * np.arange(1, count + 1)
+        order.append(more)
+        times_s.append(moments)
+        end, backward = moments[-1], not backward
+    order, times_s = np.concatenate(order), np.concatenate(times_s)
+    keep = int(np.searchsorted(times_s, duration_s - 1e-6))
+    return Timeline(order[:keep], times_s[:keep], rate, keep)
+
+
+def frames_in_order(person, order):
+    """Pictures of the avatar's video in any order of stretches, with bounded memory.
+
+    Parameters
+    ----------
+    person : heygem.avatar.Avatar
+    order : int [T]
+        Stretches that run forwards, backwards or stand still.
+
+    Yields
+    ------
+    uint8 [H, W, 3], RGB
+    """
+    size = person.track.width * person.track.height * 3
+    chunk = max(8, BACKWARD_BYTES // size)
+    k = 0
+    while k < len(order):
+        step = order[k + 1] - order[k] if k + 1 < len(order) else 1
+        stop = k + 1
+        while stop < len(order) and order[stop] - order[stop - 1] == step and step in (-1, 0, 1):
+            stop += 1
+        if step == 0:
+            (image,) = _read(person, order[k], order[k])
+            for _ in range(k, stop):
+                yield image
+        elif step == -1:
+            for high in range(order[k], order[stop - 1] - 1, -chunk):
+                low = max(order[stop - 1], high - chunk + 1)
+                yield from reversed(list(_read(person, low, high)))
+        else:
+            yield from _read(person, order[k], order[stop - 1])
+        k = stop
+
+
+def _read(person, first, last):
+    """Pictures `first` to `last` (both included) of the avatar's video."""
+    times_s = person.track.times_s
+    start_s = 0.0 if first == 0 else float(times_s[first - 1] + times_s[first]) / 2
+    wanted = last - first + 1
+    with contextlib.closing(media.VideoReader(person.path, start_s=start_s)) as reader:
+        for frame in reader:
+            yield frame.image
+            wanted -= 1
+            if wanted == 0:
+                return
+    # A file that ends earlier than when it was tracked has been changed in between.
+    raise OutputError(
+        f"{person.path.name} changed while it was read",
+        seen=f"{wanted} frames fewer than when it was tracked",
+        remedy="run it again",
+    )
+
+
+def _face_boxes(person):
+    """Face boxes over the clip, for the label to keep clear of : list of (x0, y0, x1, y1)."""
+    found = np.flatnonzero(person.track.found)
+    some = found[np.linspace(0, len(found) - 1, min(len(found), 500)).astype(int)]
+    points = person.track.points[some][..., :2]
+    return np.concatenate([points.min(1), points.max(1)], 1).tolist()
+
+
+def _reason(person, timeline, k):
+    """Why output frame `k` passes through untouched."""
+    if k >= timeline.spoken:
+        return "after the sound"
+    frame = timeline.order[k]
+    if not person.track.found[frame]:
+        return "no face"
+    return "turned away or too small" if not person.usable[frame] else "beside such a frame"
+
+
+def _warnings(heard, person, passed, frames):
+    warnings = [f.message for f in heard.findings if f.level != "info"]
+    warnings += person.report["advice"]
+    for reason, count in passed.items():
+        warnings.append(f"{count} of {frames} frames left as they were: {reason}")
+    return warnings
+
+
+def _require_label(path, out):
+    """No output without its label: read it back before the file gets its name."""
+    if "AIGC" not in media.probe(path).tags:
+        raise OutputError(
+            f"the AI label did not get into {out.name}",
+            seen=f"a {path.suffix} file without an AIGC tag",
+            remedy="write .mp4, .mov or .mkv",
+        )
+
+
+@contextlib.contextmanager
+def _finished(out):
+    """A hidden path beside `out` that becomes `out` only when everything went well."""
+    digest = hashlib.sha256(os.fsencode(out.name)).hexdigest()[:12]
+    hidden = out.parent / f".{digest}-{os.getpid()}{out.suffix}"
+    try:
+        yield hidden
+        os.replace(hidden, out)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {out.name}", seen=error.strerror, remedy="check the output folder"
+        ) from error
+    finally:
+        hidden.unlink(missing_ok=True)
+
+
+@dataclass
+class _Clock:
+    """Seconds by stage."""
+
+    seconds: dict = field(default_factory=dict)
+    _last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, name):
+        now = time.perf_counter()
+        self.seconds[f"{name}_s"] = now - self._last
+        self._last = now
+
+    @property
+    def total(self):
+        return sum(self.seconds.values())
+
+
+_END = object()
+
+
+def _ahead(items):
+    """The same items, made a few ahead by another thread."""
+    waiting = queue.Queue(IN_FLIGHT)
+    stop = threading.Event()
+    failure = []
+
+    def put(item):
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                waiting.put(item, timeout=0.1)
+                return
+
+    def work():
+        try:
+            with contextlib.closing(items):
+                for item in items:
+                    put(item)
+                    if stop.is_set():
+                        return
+        except BaseException as error:  # carried over to the thread that waits
+            failure.append(error)
+        put(_END)
+
+    worker = threading.Thread(target=work, name="decode", daemon=True)
+    worker.start()
+    try:
+        while (item := waiting.get()) is not _END:
+            yield item
+        if failure:
+            raise failure[0]
+    finally:
+        stop.set()
+        worker.join()
+
+
+class _Sink:
+    """Hands items to another thread that consumes them in order."""
+
+    def __init__(self, consume):
+        self._consume = consume
+        self._waiting = queue.Queue(IN_FLIGHT)
+        self._failure = None
+        self._worker = threading.Thread(target=self._work, name="encode", daemon=True)
+
+    def _work(self):
+        while (item := self._waiting.get()) is not _END:
+            if self._failure is None:
+                try:
+                    self._consume(item)
+                except BaseException as error:
+                    self._failure = error
+
+    def put(self, item):
+        if self._failure is not None:
+            raise self._failure
+        self._waiting.put(item)
+
+    def __enter__(self):
+        self._worker.start()
+        return self
+
+    def __exit__(self, kind, error, trace):
+        self._waiting.put(_END)
+        self._worker.join()
+        if kind is None and self._failure is not None:
+            raise self._failure
