@@ -55,24 +55,26 @@ def loudness_db(samples, times_s, rate_hz=16000):
 
 
 def energy_jaw(library, library_db, held_out_db):
-    """Jaw by loudness: a line from level to mouth shape, fitted on the library, full spread.
+    """Jaw by loudness: from the person's shut to the person's open mouth as it gets louder.
 
-    A least-squares line under-opens as any regression does, so it is scaled about its mean
-    until the aperture spreads as in the library: the anchor may not lose on the open ratio
-    for a reason that has nothing to do with listening.
+    The way is the difference between the library's most open and most closed fifth; the
+    aperture gets the library's own mean and spread, so that the anchor does not lose on the
+    open ratio for a reason that has nothing to do with listening.
+
+    library : float32 [F, L, 3]; library_db, held_out_db : float32 [F] and [T], dB.
+    Returns float32 [T, L, 3].
     """
-    level = library_db - library_db.mean()
-    mean = library.mean(0)
-    slope = np.einsum("t,tlj->lj", level, library - mean) / max(float((level**2).sum()), 1e-9)
-    made = np.einsum("t,lj->tlj", held_out_db - library_db.mean(), slope)
     upper, lower = (int(np.flatnonzero(LOWER == i)[0]) for i in topo.LIP_MIDDLE)
-
-    def spread(shapes):
-        return float(np.std(shapes[:, lower, 1] - shapes[:, upper, 1]))
-
-    now = spread(made)
-    gain = spread(library) / now if now > 1e-9 else 0.0
-    return (mean + gain * made).astype(np.float32)
+    gap = library[:, lower, 1] - library[:, upper, 1]
+    low, high = np.quantile(gap, (0.2, 0.8))
+    shut, opened = library[gap <= low].mean(0), library[gap >= high].mean(0)
+    reach = float((opened - shut)[lower, 1] - (opened - shut)[upper, 1])
+    # In dB of this recording; a pause is not five times as shut as a consonant.
+    loud = np.clip((held_out_db - library_db.mean()) / max(float(library_db.std()), 1e-3), -2, 2)
+    wanted = gap.mean() + gap.std() * loud
+    base = float(shut[lower, 1] - shut[upper, 1])
+    amount = (wanted - base) / reach if reach > 1e-6 else np.zeros_like(wanted)
+    return (shut + np.einsum("t,lj->tlj", amount, opened - shut)).astype(np.float32)
 
 
 def _context(mel, times_s):
