@@ -1,0 +1,128 @@
+"""The invisible mark: 64 bits over the brightness of all frames, for finding a copy's origin.
+
+Spread spectrum (Cox et al., IEEE Trans. Image Processing 6(12), 1997) over a grid of chips laid
+over the whole frame in relative coordinates, so that scaling moves nothing. The pattern's sign
+turns every 0.2 s, so that whatever stands still in the picture cancels when the reader listens at
+2.5 Hz, at any frame rate and from any start; an abrupt turn also survives encoders that drop slow
+drifts. A third of the chips is a pilot that tells the reader phase, polarity, mirroring and crop;
+the others carry the code word (`heygem.label.code`). Strength follows the local contrast, where
+the eye sees least. Chips are placed and signed by the installation's secret.
+"""
+
+import hashlib
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from heygem.label.code import CODE_BITS, encode
+
+GRID = 64  # chips across and down
+SLOT_S = 0.2  # s between turns of the sign
+CARRIER_HZ = 1 / (2 * SLOT_S)
+PILOT = GRID * GRID // 4  # chips that carry no data
+STRENGTH = 1.2  # grey levels in a flat region
+MIN_PSNR_DB = 42.5
+
+
+class Chips:
+    """Which chip carries what, for one secret.
+
+    Attributes
+    ----------
+    pilot : int [PILOT]; data : int [n]
+        Chip numbers, row by row.
+    bit : int [n]
+        The code bit each data chip carries.
+    sign : float32 [GRID * GRID], -1 or +1
+    """
+
+    def __init__(self, secret):
+        count = GRID * GRID
+        # Drawn from SHAKE-256 and not from a library's generator: it must never change.
+        stream = hashlib.shake_256(b"heygem mark 1" + secret).digest(count * 9)
+        order = np.argsort(np.frombuffer(stream[: count * 8], ">u8"), kind="stable")
+        self.sign = np.frombuffer(stream[count * 8 :], np.uint8)[:count] % 2 * np.float32(2) - 1
+        self.pilot, self.data = order[:PILOT], order[PILOT:]
+        self.bit = np.arange(len(self.data)) % CODE_BITS
+
+    def pattern(self, mark_id):
+        """`float32 [GRID, GRID]`, -1 or +1."""
+        flat = self.sign.copy()
+        flat[self.data] *= encode(mark_id)[self.bit]
+        return flat.reshape(GRID, GRID)
+
+
+@lru_cache(maxsize=4)
+def chips(secret):
+    """`Chips` of a secret, kept."""
+    return Chips(secret)
+
+
+class Mark:
+    """Writes one id into the frames of one clip.
+
+    Parameters
+    ----------
+    secret : bytes
+        `Keys.mark_secret`.
+    mark_id : int
+        0 .. 2**64 - 1; see `new_id`.
+    width, height : int
+        Size of the frames, pixels.
+    strength : float
+        Grey levels in a flat region; contrast raises it, up to four times.
+    """
+
+    def __init__(self, secret, mark_id, width, height, *, strength=STRENGTH):
+        self.mark_id = mark_id
+        pattern = chips(secret).pattern(mark_id)
+        self._pattern = cv2.resize(pattern, (width, height), interpolation=cv2.INTER_CUBIC)
+        self._strength = strength
+        self._small = (max(width // 4, 1), max(height // 4, 1))
+
+    def embed(self, image, time_s):
+        """The frame with the mark in it.
+
+        Parameters
+        ----------
+        image : uint8 [H, W, 3], RGB
+        time_s : float
+            The frame's own time.
+
+        Returns
+        -------
+        uint8 [H, W, 3]
+            At least `MIN_PSNR_DB` from `image`.
+        """
+        height, width = image.shape[:2]
+        # Brightness moves alike in all three channels: colour stays as it is.
+        level = self._pattern * cv2.resize(
+            self._weight(image), (width, height), interpolation=cv2.INTER_LINEAR
+        )
+        # The small margin keeps a frame on a boundary in its slot whatever the last digit is.
+        if int((time_s + 1e-4) // SLOT_S) % 2:
+            np.negative(level, out=level)
+        step = np.rint(level).astype(np.int16)
+        return cv2.add(image, cv2.merge([step, step, step]), dtype=cv2.CV_8U)
+
+    def _weight(self, image):
+        """Strength per place, at a quarter of the size: `float32 [h, w]`, grey levels."""
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        mean = cv2.resize(grey, self._small, interpolation=cv2.INTER_AREA).astype(np.float32)
+        fine = cv2.absdiff(grey, cv2.blur(grey, (7, 7)))
+        contrast = cv2.resize(fine, self._small, interpolation=cv2.INTER_AREA).astype(np.float32)
+        coarse = np.abs(mean - cv2.blur(mean, (3, 3)))
+        contrast = cv2.blur(contrast + coarse, (3, 3))
+        weight = self._strength * np.clip(0.6 + contrast / 5, 0.6, 2.4)
+        limit = 255 * 10 ** (-MIN_PSNR_DB / 20)
+        # The cubic pattern's own mean square is about 0.8; 1 leaves room for the rounding.
+        rms = float(np.sqrt(np.mean(weight * weight)))
+        return weight * min(1.0, limit / rms)
+
+
+def new_id():
+    """A random id, 1 .. 2**64 - 1."""
+    import secrets
+
+    return secrets.randbits(64) or 1
