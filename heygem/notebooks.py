@@ -1,0 +1,253 @@
+"""Notebooks as batch jobs: Papermill with checked parameters, and what they show.
+
+Papermill only warns about unknown parameters, and a killed kernel leaves a notebook whose every
+cell says completed. So parameters pass our schema before a kernel starts, and success is read from
+the record that the batch writes, never from the notebook.
+"""
+
+import base64
+import html
+import io
+import os
+import signal
+import sys
+import tempfile
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from heygem import manifest
+from heygem.errors import HeygemError, InputError, ParameterError
+from heygem.params import Params
+
+RUN_FOLDER = "HEYGEM_RUN_FOLDER"  # tells a notebook where its run is kept
+RECORD = "batch.json"
+PREVIEW_PX = 900  # width of a picture shown in a notebook; the whole one lies beside the video
+
+
+@dataclass(frozen=True)
+class Execution:
+    """An executed notebook.
+
+    Attributes
+    ----------
+    notebook : Path
+        With its outputs.
+    record : dict
+        What `heygem.batch` wrote; see `heygem.batch.summary`.
+    """
+
+    notebook: Path
+    record: dict
+
+
+def root() -> Path:
+    """The project's folder: where notebooks/, params/ and samples/ are."""
+    found = Path(__file__).resolve().parents[1]
+    if not (found / "notebooks").is_dir():
+        raise InputError(
+            "the notebooks are not beside the package",
+            seen=found,
+            remedy="install from a checkout: pip install -e .",
+        )
+    return found
+
+
+def enter():
+    """Make relative paths mean the same in JupyterLab and Papermill: from the project's folder."""
+    if Path.cwd() == root() / "notebooks":
+        os.chdir(root())
+
+
+def record_path() -> Path | None:
+    """Where a notebook's batch writes its record; None outside `heygem run`."""
+    folder = os.environ.get(RUN_FOLDER)
+    return Path(folder) / RECORD if folder else None
+
+
+def find(name: str) -> Path:
+    """A notebook by path, or by its name in notebooks/."""
+    for candidate in (Path(name), root() / "notebooks" / f"{name}.ipynb"):
+        if candidate.suffix == ".ipynb" and candidate.is_file():
+            return candidate
+    known = ", ".join(sorted(path.stem for path in (root() / "notebooks").glob("*.ipynb")))
+    raise InputError("no such notebook", seen=name, remedy=f"known: {known}")
+
+
+def execute(notebook: Path, params: Params, *, name: str = "run", stream=None) -> Execution:
+    """Run a notebook with a recipe; it is kept in `runs/<time>-<name>/`.
+
+    Parameters
+    ----------
+    notebook : path
+        Has a cell tagged `parameters`.
+    params : Params
+    name : str
+        For the folder.
+    stream : text stream, optional
+        Receives the kernel's stderr as it comes, which is where progress is shown.
+
+    Raises
+    ------
+    HeygemError
+        The notebook did not come to its end, or left no record.
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    folder = _new_folder(name)
+    target = folder / notebook.name
+    with _kernel(folder) as manager:
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                # Papermill formats paths as templates.
+                str(target).replace("{", "{{").replace("}", "}}"),
+                parameters=params.tree(),
+                km=manager,
+                progress_bar=False,
+                store_widget_state=False,
+                stderr_file=stream,
+            )
+        except PapermillExecutionError as error:
+            raise _failed(error, target) from error
+        except Exception as error:  # a dead kernel, a full disk: nbclient has no common root
+            raise HeygemError(
+                f"the notebook stopped ({type(error).__name__})", seen=error, remedy=f"see {target}"
+            ) from error
+    record = manifest.read(folder, name=RECORD)
+    if record is None:
+        raise HeygemError("the notebook left no record of its run", remedy=f"see {target}")
+    return Execution(target, record)
+
+
+def _failed(error, target):
+    kinds = {"ParameterError": ParameterError, "InputError": InputError}
+    kind = kinds.get(error.ename, HeygemError)
+    what = error.evalue if error.ename in kinds else f"{error.ename}: {error.evalue}"
+    return kind(what, remedy=f"notebook: {target}")
+
+
+def _new_folder(name):
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{i}" for i in range(2, 100))):
+        folder = Path("runs").absolute() / f"{stamp}-{manifest.safe_name(name)}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise HeygemError(
+                f"cannot make a folder for the run ({error.strerror})",
+                seen=folder,
+                remedy="start the command in a folder that can be written",
+            ) from error
+    raise HeygemError("no free name for the run's folder", seen=folder)
+
+
+@contextmanager
+def _kernel(folder):
+    """A kernel of this very Python, reached through local sockets instead of TCP ports.
+
+    Ctrl-C is passed on to it, so that the batch inside stops cleanly and writes its record.
+    """
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    class Manager(AsyncKernelManager):
+        @property
+        def kernel_spec(self):
+            argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+    before = os.environ.get(RUN_FOLDER)
+    os.environ[RUN_FOLDER] = str(folder)
+    # Socket names must be short: 107 characters at most.
+    with tempfile.TemporaryDirectory(prefix="hg-") as sockets:
+        manager = Manager(kernel_name="python3", transport="ipc", ip=f"{sockets}/k")
+        try:
+            with _passed_on(manager):
+                yield manager
+        finally:
+            if before is None:
+                del os.environ[RUN_FOLDER]
+            else:
+                os.environ[RUN_FOLDER] = before
+
+
+@contextmanager
+def _passed_on(manager):
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stops = (signal.SIGINT, signal.SIGTERM)
+    usual = {number: signal.getsignal(number) for number in stops}
+
+    def pass_on(number, _):
+        for each, handler in usual.items():  # a second one is for ourselves
+            signal.signal(each, handler)
+        process = getattr(manager.provisioner, "process", None)
+        if process is None:
+            raise KeyboardInterrupt
+        process.send_signal(signal.SIGINT)
+
+    for number in stops:
+        signal.signal(number, pass_on)
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+
+def show(report):
+    """What a batch made, for the end of a notebook: table, pictures, links."""
+    from IPython.display import HTML, display
+
+    display(HTML(_table(report)))
+    for outcome in report.of("done", "skipped"):
+        parts = [f"<h4>{html.escape(outcome.name)}</h4>"]
+        for picture in ("contact_sheet.png", "lip_curve.png"):
+            path = outcome.details / picture
+            if path.is_file():
+                parts.append(_inline(path))
+        display(HTML("".join(parts)))
+
+
+def _table(report):
+    rows = []
+    for outcome in report.outcomes:
+        link = html.escape(outcome.name)
+        if outcome.output is not None:
+            target = html.escape(_relative(outcome.output), quote=True)
+            link = f'<a href="{target}" target="_blank">{link}</a>'
+        said = [outcome.error] if outcome.error else list(outcome.warnings)
+        cells = [link, outcome.status, f"{outcome.seconds:.1f} s"]
+        cells.append("<br>".join(html.escape(text) for text in said))
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    head = "".join(f"<th>{title}</th>" for title in ("video", "status", "time", "remarks"))
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _relative(path):
+    """Link from the executed notebook, which lies in the run's folder, to a file."""
+    from urllib.parse import quote
+
+    base = os.environ.get(RUN_FOLDER) or root() / "notebooks"
+    return quote(os.path.relpath(path, base).encode("utf-8", "surrogateescape"))
+
+
+def _inline(path):
+    """A small JPEG inside the notebook, so that it can be passed on alone."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        image = image.convert("RGB")
+        image.thumbnail((PREVIEW_PX, PREVIEW_PX))
+        data = io.BytesIO()
+        image.save(data, "JPEG", quality=80)
+    coded = base64.b64encode(data.getvalue()).decode()
+    return f'<img src="data:image/jpeg;base64,{coded}" alt="{html.escape(path.stem)}"><br>'

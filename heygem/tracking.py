@@ -1,0 +1,285 @@
+"""MLflow: one run per batch, one child per video.
+
+The store is SQLite with artifacts beside it, since MLflow no longer takes a plain folder. A video
+never waits for it and is never lost with it: all calls are made by one thread of their own, the
+first that fails is warned about, and the rest are dropped.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import socket
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from heygem.params import Params
+
+log = logging.getLogger(__name__)
+
+START_S = 60.0  # a new store is created within this; its tables take 6 s on a slow disk
+PATIENCE_S = 5.0  # how long the end of a batch waits for one call once the store answers
+COPY_BYTES_PER_S = 20e6  # a slow disk; the store gets a copy of each video
+MAX_VALUE = 6000  # characters of a parameter; MLflow refuses longer ones
+_DATABASE = "mlflow.db"
+_HOST, _PID, _BORN = "heygem.host", "heygem.pid", "heygem.pid_started"
+
+
+def store(folder) -> str:
+    """URI of the store in a folder, absolute because notebooks run in folders of their own."""
+    return f"sqlite:///{Path(folder).absolute() / _DATABASE}"
+
+
+def quiet():
+    """Set MLflow's switches before it is imported: no telemetry, no endless retries."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    # Alembic tells about each of its forty steps when the store is created.
+    for name in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextlib.contextmanager
+def batch(params: Params, *, names: list[str]):
+    """Track a batch; yields an object whose `log(outcome)` records one `batch.Outcome`."""
+    if not params.tracking.enabled:
+        yield _Silent()
+        return
+    tracker = Tracker(params, names)
+    status = "FAILED"
+    try:
+        yield tracker
+        status = "FINISHED"
+    finally:
+        tracker.close(status)
+
+
+class _Silent:
+    problem = ""
+
+    def log(self, outcome):
+        pass
+
+
+class Tracker:
+    """Hands everything to a thread that talks to MLflow."""
+
+    def __init__(self, params: Params, names: list[str]):
+        self._params = params
+        self._jobs: queue.SimpleQueue = queue.SimpleQueue()
+        self._broken = threading.Event()
+        self.problem = ""  # why nothing is recorded, in words
+        self._ended = threading.Event()
+        self._beat = time.monotonic()  # when the thread last finished a call
+        self._patience_s = START_S
+        self._started_ms = _now_ms()
+        self._jobs.put(lambda: self._open(names))
+        threading.Thread(target=self._work, name="mlflow", daemon=True).start()
+
+    def log(self, outcome):
+        """Record one finished item as a child run."""
+        ended_ms = _now_ms()
+        self._jobs.put(lambda: self._child(outcome, ended_ms))
+
+    def close(self, status: str):
+        """Record the end; waits while the store makes progress, then gives up with a warning."""
+        self._jobs.put(lambda: self._finish(status))
+        self._jobs.put(None)
+        while not self._ended.wait(0.05):
+            if time.monotonic() - self._beat > self._patience_s:
+                self._give_up(f"no answer within {self._patience_s:.0f} s")
+                return
+
+    def _work(self):
+        try:
+            while (job := self._jobs.get()) is not None:
+                if not self._broken.is_set():
+                    self._beat = time.monotonic()
+                    job()
+                    self._beat = time.monotonic()
+        except Exception as error:
+            log.debug("MLflow failed", exc_info=True)
+            self._give_up(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+        finally:
+            self._ended.set()
+
+    def _give_up(self, reason):
+        if not self._broken.is_set():
+            self._broken.set()
+            self.problem = (
+                f"MLflow does not record this run ({reason}); videos are not affected; "
+                f"store: {store(self._params.tracking.folder)}"
+            )
+            log.warning(self.problem)
+
+    def _open(self, names):
+        quiet()
+        folder = Path(self._params.tracking.folder).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        from mlflow.tracking import MlflowClient
+
+        self._client = MlflowClient(tracking_uri=store(folder))
+        self._experiment = self._find_experiment(folder)
+        self._close_stale()
+        run = self._client.create_run(
+            self._experiment,
+            start_time=self._started_ms,
+            run_name=f"{len(names)} videos" if len(names) != 1 else names[0],
+            tags={**_owner(), "params_hash": self._params.digest(), "heygem.kind": "batch"},
+        )
+        self._parent = run.info.run_id
+        self._log_params(self._parent)
+        self._client.log_text(self._parent, self._params.to_yaml(), "params.yaml")
+        self._monitor = self._watch_system()
+        self._counts: dict[str, int] = {}
+        self._patience_s = PATIENCE_S
+
+    def _find_experiment(self, folder):
+        from mlflow.exceptions import MlflowException
+
+        name = self._params.tracking.experiment
+        known = self._client.get_experiment_by_name(name)
+        if known is not None:
+            return known.experiment_id
+        try:
+            place = (folder / "artifacts" / name.replace("/", "_")).as_uri()
+            return self._client.create_experiment(name, artifact_location=place)
+        except MlflowException:  # another process was quicker
+            return self._client.get_experiment_by_name(name).experiment_id
+
+    def _close_stale(self):
+        """End the runs of processes that died: MLflow would show them as running for ever."""
+        running = self._client.search_runs(
+            [self._experiment],
+            f"attributes.status = 'RUNNING' and tags.`{_HOST}` = '{socket.gethostname()}'",
+        )
+        for run in running:
+            tags = run.data.tags
+            if not _alive(tags.get(_PID), tags.get(_BORN)):
+                self._client.set_terminated(run.info.run_id, status="KILLED")
+
+    def _watch_system(self):
+        """CPU, memory, disk, network and GPU over time, on the parent run."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+        try:
+            monitor = SystemMetricsMonitor(
+                self._parent,
+                sampling_interval=2,
+                tracking_uri=store(self._params.tracking.folder),
+            )
+            monitor.start()
+            return monitor
+        except Exception:  # a machine without such counters still records its videos
+            log.debug("no system metrics", exc_info=True)
+            return None
+
+    def _child(self, outcome, ended_ms):
+        self._counts[outcome.status] = self._counts.get(outcome.status, 0) + 1
+        content = outcome.manifest
+        tags = {
+            **_owner(),
+            "params_hash": self._params.digest(),
+            "heygem.kind": "video",
+            "heygem.status": outcome.status,
+            "heygem.video": str(outcome.video)[:MAX_VALUE],
+            "mlflow.parentRunId": self._parent,
+        }
+        if outcome.error:
+            tags["heygem.error"] = outcome.error[:MAX_VALUE]
+        if content:
+            tags["heygem.item_id"] = content["id"]
+            tags["heygem.output_sha256"] = content["output"]["sha256"]
+        run = self._client.create_run(
+            self._experiment,
+            start_time=ended_ms - round(outcome.seconds * 1000),
+            run_name=outcome.name,
+            tags=tags,
+        )
+        identity = run.info.run_id
+        self._log_params(identity)
+        self._log_metrics(identity, metrics(content) | {"seconds": outcome.seconds})
+        if outcome.status == "done":
+            self._patience_s = PATIENCE_S + outcome.output.stat().st_size / COPY_BYTES_PER_S
+            self._client.log_artifact(identity, str(outcome.output), "video")
+            for detail in sorted(outcome.details.glob("[!.]*")):
+                self._client.log_artifact(identity, str(detail))
+            self._patience_s = PATIENCE_S
+        status = {"done": "FINISHED", "skipped": "FINISHED", "cancelled": "KILLED"}
+        self._client.set_terminated(identity, status.get(outcome.status, "FAILED"), ended_ms)
+
+    def _finish(self, status):
+        if self._monitor is not None:
+            self._monitor.finish()
+        self._log_metrics(self._parent, {f"items.{k}": float(v) for k, v in self._counts.items()})
+        if self._counts.get("cancelled"):
+            status = "KILLED"
+        elif self._counts.get("failed"):
+            status = "FAILED"
+        self._client.set_terminated(self._parent, status)
+
+    def _log_params(self, run_id):
+        from mlflow.entities import Param
+
+        settings = [
+            Param(key, ("" if value is None else str(value))[:MAX_VALUE])
+            for key, value in self._params.dotted().items()
+        ]
+        for i in range(0, len(settings), 100):  # MLflow takes a hundred at a time
+            self._client.log_batch(run_id, params=settings[i : i + 100])
+
+    def _log_metrics(self, run_id, values):
+        from mlflow.entities import Metric
+
+        now_ms = _now_ms()
+        rows = [Metric(key, value, now_ms, 0) for key, value in values.items()]
+        self._client.log_batch(run_id, metrics=rows)
+
+
+def metrics(content: dict) -> dict[str, float]:
+    """Numbers of a manifest under dotted names: timings, counts, measures."""
+    if not content:
+        return {}
+    found = {"warnings": float(len(content.get("warnings", ())))}
+    for section in ("timings", "passed_through", "measures"):
+        for key, value in (content.get(section) or {}).items():
+            if isinstance(value, int | float) and value == value and abs(value) != float("inf"):
+                found[f"{section}.{_key(key)}"] = float(value)
+    for key in ("frames", "duration_s", "bytes"):
+        value = content.get("output", {}).get(key)
+        if value is not None:
+            found[f"output.{key}"] = float(value)
+    return found
+
+
+def _key(text):
+    """A name MLflow takes."""
+    return "".join(c if c.isalnum() or c in "_-./ " else "_" for c in str(text))
+
+
+def _owner() -> dict[str, str]:
+    process = psutil.Process()
+    return {
+        _HOST: socket.gethostname(),
+        _PID: str(process.pid),
+        _BORN: f"{process.create_time():.0f}",
+    }
+
+
+def _alive(pid, born) -> bool:
+    """Whether that very process still runs; its number alone may have been given to another."""
+    try:
+        process = psutil.Process(int(pid))
+        return abs(process.create_time() - float(born)) < 2
+    except (psutil.Error, TypeError, ValueError):
+        return False
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
