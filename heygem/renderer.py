@@ -132,6 +132,7 @@ class Renderer:
         self._lib_features = lip_features(shape)  # [N, F]
         self._lib_angles = pose.angles_deg  # [N, 3]
         self._lib_gap = shape[:, _LOW[5], 1] - shape[:, _UP[5], 1]
+        self._lib_parted = _parted(avatar)  # [N]
         self._lib_change = _appearance_change(avatar)  # [N, N]
         self._strength = _hand_over(avatar)
         self._drawn = None
@@ -182,7 +183,9 @@ class Renderer:
             turn = (((self._lib_angles - angles[k]) / 12) ** 2).sum(1) * s.pose_weight
             # Too little inside has to be stretched, too much is only covered.
             lack = np.maximum(gap[k] - self._lib_gap - 0.01, 0) * 12
-            cost = shape + turn + lack
+            # A shut mouth wants lips that really meet, whatever the mesh says of them.
+            shut = np.clip(1 - gap[k] / 0.03, 0, 1)
+            cost = shape + turn + lack + 10 * shut * self._lib_parted
             if best is None or at[k] != at[k - 1] + 1:
                 back[k] = np.arange(n) if best is None else int(np.argmin(best))
                 best = cost + (0 if best is None else best.min())
@@ -393,6 +396,29 @@ def _hand_over(avatar):
             if avatar.track.cut[i] and not forward:
                 count = frames + 1.0
     return np.clip(distance / (frames + 1), 0, 1).astype(np.float32) * usable
+
+
+def _parted(avatar):
+    """How much the seam of each library mouth differs from lip colour : float32 [N], best is 0.
+
+    A mesh calls lips shut that are a few pixels apart; the dark slit or the teeth in it do not lie.
+    """
+    lib = avatar.library
+    values = []
+    for crop, frame, corner in zip(lib.crops, lib.frames, lib.corners, strict=True):
+        grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        points = avatar.track.points[frame][:, :2] - corner
+        seam = (points[topo.INNER_UPPER[2:9]] + points[topo.INNER_LOWER[2:9]]) / 2  # [7, 2]
+        reach = np.linspace(-0.02, 0.02, 9) * avatar.pose.scale[frame]
+        x = np.repeat(seam[:, 0], len(reach)).astype(np.float32)
+        y = (seam[:, 1][:, None] + reach).reshape(-1).astype(np.float32)
+        strip = cv2.remap(grey, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        lips = (points[[0, 37, 267, 17, 84, 314]] + points[[13, 82, 312, 14, 87, 317]]) / 2
+        lips = lips.astype(np.float32)
+        tone = np.median(cv2.remap(grey, lips[None, :, 0], lips[None, :, 1], cv2.INTER_LINEAR))
+        values.append(np.abs(strip - tone).mean() / max(float(tone), 1.0))
+    values = np.array(values, np.float32)
+    return np.maximum(values - np.quantile(values, 0.05), 0)
 
 
 def _appearance_change(avatar):
