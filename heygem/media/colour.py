@@ -4,9 +4,12 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
+from heygem.media.hdr import ToneMap
+
 #: swscale's default reads chroma by nearest neighbour with rounding errors up to 3 levels; these
 #: flags interpolate it and round correctly.
 _QUALITY = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+HDR = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
 _NAMED = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -37,27 +40,36 @@ class ToRGB:
     def __init__(self):
         self.notes: list[str] = []
         self._reformatter = VideoReformatter()
+        self._tone_map = None
 
-    def _note(self, text):
+    def note(self, text):
         if text not in self.notes:
             self.notes.append(text)
 
-    def __call__(self, frame) -> np.ndarray:
+    def __call__(self, frame, size: tuple[int, int]) -> np.ndarray:
+        """Convert a frame to uint8 [H, W, 3] of ``size`` (width, height)."""
         depth = max((c.bits for c in frame.format.components), default=8)
-        alpha = any(c.is_alpha for c in frame.format.components)
-        if alpha or frame.format.has_palette:
-            return self._over_black(frame)
+        transfer = HDR.get(int(frame.color_trc))
+        if frame.format.has_palette or any(c.is_alpha for c in frame.format.components):
+            return self._over_black(frame, size)
+        if transfer is not None:
+            self.note(f"{transfer} high dynamic range ({depth}-bit) mapped to 8-bit BT.709")
+            if self._tone_map is None or self._tone_map.key != (size, transfer):
+                self._tone_map = ToneMap(size, transfer)
+            return self._tone_map(self._reformat(frame, "rgb48le", size))
         if depth > 8:
-            self._note(f"{depth}-bit colour reduced to 8-bit")
-        return self._convert(frame, "rgb24")
+            self.note(f"{depth}-bit colour reduced to 8-bit")
+        return self._reformat(frame, "rgb24", size).to_ndarray()
 
-    def _convert(self, frame, pixel_format):
-        if frame.format.name == pixel_format:
-            return frame.to_ndarray()
+    def _reformat(self, frame, pixel_format, size):
+        if frame.format.name == pixel_format and (frame.width, frame.height) == size:
+            return frame
         full = frame.format.name.startswith("yuvj") or int(frame.color_range) == 2
         rgb = frame.format.is_rgb
-        out = self._reformatter.reformat(
+        return self._reformatter.reformat(
             frame,
+            width=size[0],
+            height=size[1],
             format=pixel_format,
             src_colorspace=None if rgb else matrix_of(frame),
             dst_colorspace=None if rgb else matrix_of(frame),
@@ -66,15 +78,14 @@ class ToRGB:
             interpolation=_QUALITY,
             threads=1,
         )
-        return out.to_ndarray()
 
-    def _over_black(self, frame):
+    def _over_black(self, frame, size):
         """Transparent parts over black, as players show them."""
-        rgba = self._convert(frame, "rgba")
+        rgba = self._reformat(frame, "rgba", size).to_ndarray()
         image, alpha = rgba[..., :3], rgba[..., 3:]
         if alpha.min() == 255:
             return np.ascontiguousarray(image)
-        self._note("transparency dropped: transparent parts are shown over black")
+        self.note("transparency dropped: transparent parts are shown over black")
         return ((image.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
 
 

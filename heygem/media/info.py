@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from heygem.errors import InputError
+from heygem.media.colour import HDR
 
 #: Demuxers that may open a user's file. Playlists (hls, dash, concat, sdp, image2) are left out:
 #: they make a file name other files or hosts.
@@ -42,7 +43,6 @@ _COMMON_RATES = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 1
     Fraction(n * 1000, 1001) for n in (15, 24, 30, 48, 60, 120, 240)
 ]
 _WHOLE_SHARE = 0.98  # below this share of its declared frames a file counts as cut short
-_HDR = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
 _GOOD = "an MP4, MOV, MKV, WebM or AVI video, a WAV, MP3, M4A or FLAC sound, or a JPEG or PNG"
 
 
@@ -334,7 +334,7 @@ def _describe_video(container, stream, path, length_s) -> VideoInfo:
         codec=stream.codec_context.name,
         pixel_format=frame.format.name,
         bit_depth=depth,
-        hdr=_HDR.get(frame.color_trc),
+        hdr=HDR.get(int(frame.color_trc)),
         alpha=has_alpha(frame.format),
         variable_rate=variable,
         time_base=stream.time_base,

@@ -103,9 +103,10 @@ class VideoReader:
         self._container = _info.open_media(self.path)
         stream = _info.video_stream(self._container)
         stream.thread_type = "AUTO"
-        for other in self._container.streams:
-            if other is not stream:
-                other.discard = av.stream.Discard.all
+        if self.info.video.frames is not None:  # otherwise the sound tells where the file ends
+            for other in self._container.streams:
+                if other is not stream:
+                    other.discard = av.stream.Discard.all
         return stream
 
     def __iter__(self) -> Iterator[Frame]:
@@ -129,12 +130,15 @@ class VideoReader:
                 yield Frame(index, time_s, self._picture(frame))
             index += 1
         self._report(state)
-        if self.start_s <= 0:
+        if self.start_s <= 0 and self.end_s is None:
             self._require_enough(state, index)
 
     def _picture(self, frame):
-        image = self._to_rgb(frame)
         v = self.info.video
+        size = (v.height, v.width) if v.rotation_deg in (90, 270) else (v.width, v.height)
+        if (frame.width, frame.height) != size:
+            self._to_rgb.note(f"the picture size changes on the way; scaled to {size[0]}x{size[1]}")
+        image = self._to_rgb(frame, size)
         if v.rotation_deg or v.mirrored:
             image = _info.upright(image, v.rotation_deg, v.mirrored)
         return image
@@ -142,7 +146,7 @@ class VideoReader:
     def _decode(self, state):
         """Yield (time_s, decoded frame) in order from where the container stands."""
         last_s = None
-        packets = self._container.demux(state.stream)
+        packets = self._container.demux()
         while True:
             try:
                 packet = next(packets)
@@ -151,6 +155,9 @@ class VideoReader:
             except av.FFmpegError:
                 state.bad_packets += 1
                 return
+            state.saw(packet)
+            if packet.stream is not state.stream:
+                continue
             try:
                 decoded = packet.decode()
             except av.FFmpegError:
@@ -200,13 +207,17 @@ class VideoReader:
             self._damage.append(f"{state.mended} frames had no usable time; spaced evenly")
 
     def _require_enough(self, state, decoded):
+        """Refuse a file that ended before what it declares; FFmpeg itself takes it for whole."""
         v = self.info.video
-        name = _info.shown(self.path)
-        if v.frames is not None and self.end_s is None and decoded < 0.98 * v.frames:
+        seen = None
+        if v.frames is not None:
+            if decoded < 0.98 * v.frames:
+                seen = f"{decoded} of {v.frames} frames could be decoded"
+        elif state.end_s < min(0.98 * self.info.duration_s, self.info.duration_s - 0.5):
+            seen = f"{state.end_s:.1f} of {self.info.duration_s:.1f} s could be read"
+        if seen:
             raise InputError(
-                f"{name} is cut short or damaged",
-                seen=f"{decoded} of {v.frames} frames could be decoded",
-                remedy=_REMEDY,
+                f"{_info.shown(self.path)} is cut short or damaged", seen=seen, remedy=_REMEDY
             )
 
 
@@ -217,6 +228,13 @@ class _Progress:
         self.tick_s = float(stream.time_base)
         self.bad_packets = 0
         self.mended = 0
+        self.end_s = 0.0  # of the last packet of any stream
+
+    def saw(self, packet):
+        if packet.pts is not None:
+            ticks = packet.pts + (packet.duration or 0)
+            origin_s = self.origin * self.tick_s
+            self.end_s = max(self.end_s, float(ticks * packet.time_base) - origin_s)
 
     def time_of(self, frame, last_s, rate) -> float:
         stamp = frame.pts if frame.pts is not None else frame.dts
