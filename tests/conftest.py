@@ -65,6 +65,7 @@ def write_wav(path, samples, rate_hz=RATE_HZ, codec="pcm_f32le") -> Path:
             np.ascontiguousarray(samples).reshape(1, -1), format="flt", layout=layout
         )
         frame.sample_rate = rate_hz
+        frame.pts, frame.time_base = 0, Fraction(1, rate_hz)  # or AAC's priming goes untold
         for part in [*resampler.resample(frame), *resampler.resample(None)]:
             container.mux(stream.encode(part))
         container.mux(stream.encode(None))
@@ -187,3 +188,82 @@ def truncated_clip(tmp_path) -> Path:
     cut = tmp_path / "truncated.mp4"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     return cut
+
+
+@pytest.fixture(scope="session")
+def hopper() -> np.ndarray:
+    """Grace Hopper's portrait (public domain, inside matplotlib) : uint8 [600, 512, 3]."""
+    from matplotlib import cbook
+    from PIL import Image
+
+    with cbook.get_sample_data("grace_hopper.jpg") as f:
+        return np.asarray(Image.open(f).convert("RGB"))
+
+
+@pytest.fixture(scope="session")
+def faces():
+    """The default face backend, loaded once."""
+    from heygem import assets
+    from heygem.face.litert import MeshBackend
+
+    return MeshBackend(assets.path)
+
+
+@pytest.fixture(scope="session")
+def hopper_still(hopper, tmp_path_factory) -> Path:
+    """The portrait as a file."""
+    from PIL import Image
+
+    path = tmp_path_factory.mktemp("people") / "hopper.png"
+    Image.fromarray(hopper).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def hopper_avatar(hopper_still, faces):
+    """The portrait as an avatar."""
+    from heygem import avatar
+    from heygem.params import FaceSettings
+
+    return avatar.load(hopper_still, FaceSettings(), backend=faces, cache=False)
+
+
+@pytest.fixture(scope="session")
+def talking(hopper, hopper_avatar, tmp_path_factory):
+    """A clip of the portrait whose head sways and whose mouth opens and shuts.
+
+    Returns (path, opening float32 [40]): 40 frames at 25 a second, 512x600, without sound; the
+    opening is what was asked for, in eye distances.
+    """
+    import cv2
+
+    from heygem.compose import paste
+    from heygem.params import RendererSettings
+    from heygem.renderer import Renderer
+
+    opening = (0.07 - 0.07 * np.cos(np.arange(40) / 40 * 4 * np.pi)).astype(np.float32)
+    renderer = Renderer(hopper_avatar, RendererSettings())
+    renderer.plan(gape(opening), np.zeros(40, int))
+    path = tmp_path_factory.mktemp("people") / "talking.mp4"
+    with VideoWriter(path, width=512, height=600, rate=25, crf=12) as writer:
+        for k in range(40):
+            image = paste(hopper, renderer.render(hopper, k))
+            sway = cv2.getRotationMatrix2D((256, 500), 2.5 * np.sin(k / 6), 1)
+            sway[:, 2] += (3 * np.sin(k / 5), 2 * np.cos(k / 7))
+            image = cv2.warpAffine(image, sway, (512, 600), borderMode=cv2.BORDER_REFLECT)
+            writer.write(image, k / 25)
+    return path, opening
+
+
+def gape(opening) -> np.ndarray:
+    """Displacement of a jaw that drops by `opening` [T] : float32 [T, len(LOWER), 3]."""
+    from heygem.face import topology as topo
+    from heygem.face.geometry import LOWER
+
+    down = np.zeros(len(LOWER), np.float32)
+    for k, i in enumerate(LOWER):
+        if i in topo.INNER_LOWER[1:-1] or i in topo.LIPS_OUTER[11:] or i in topo.JAW[6:-6]:
+            down[k] = 1.0
+    moved = np.zeros((len(opening), len(LOWER), 3), np.float32)
+    moved[..., 1] = np.asarray(opening)[:, None] * down
+    return moved

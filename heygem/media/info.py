@@ -288,6 +288,8 @@ def describe(container, path) -> MediaInfo:
     if video is None and audio is None:
         raise InputError(f"{name} holds neither picture nor sound", remedy=f"Use {_GOOD}.")
     length_s = (container.duration or 0) / av.time_base
+    if container.format.name.startswith("matroska"):  # there it counts from 0, not from the start
+        length_s -= max(0, container.start_time or 0) / av.time_base
     video_info = _describe_video(container, video, path, length_s) if video is not None else None
     audio_info = None
     if audio is not None:

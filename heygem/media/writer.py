@@ -1,5 +1,6 @@
 """Frames and sound to an MP4 that plays everywhere, whole or not at all."""
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import psutil
 from av.video.reformatter import VideoReformatter
 
 from heygem.errors import OutputError, ParameterError
@@ -93,8 +95,13 @@ class VideoWriter:
         self._pad = (0, 0) if lossless else (height % 2, width % 2)
         self._pixel_format = "rgb24" if lossless else "yuv420p"
         self._reformatter = VideoReformatter()
-        digest = hashlib.sha256(os.fsencode(self.path.absolute())).hexdigest()[:12]
-        self._temp = self.path.absolute().parent / f".{digest}-{os.getpid()}.part"
+        if self.path.is_dir():
+            raise OutputError(
+                f"cannot write {shown(self.path)}",
+                seen="a folder has this name",
+                remedy="Choose another name.",
+            )
+        self._temp = _temporary_name(self.path.absolute())
         self._last_tick = None
         self._last_s = 0.0
         try:
@@ -251,12 +258,11 @@ class VideoWriter:
             return
         self._done = True
         if self._container is not None:
-            try:
+            with contextlib.suppress(av.FFmpegError, OSError, ValueError):
                 self._container.close()
-            except (av.FFmpegError, OSError, ValueError):
-                pass
             self._container = None
-        self._temp.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._temp.unlink()
 
     def __enter__(self):
         return self
@@ -277,7 +283,6 @@ class VideoWriter:
             errno.ENOTDIR: "Name a file inside a folder.",
             errno.EACCES: "Choose a folder you may write to.",
             errno.EROFS: "The disk is read-only; choose another folder.",
-            errno.EISDIR: "A folder has this name; choose another one.",
             errno.ENAMETOOLONG: "Choose a shorter name.",
         }.get(code, "Check the folder and the encoder settings.")
         seen = getattr(error, "strerror", None) or str(error)
@@ -290,3 +295,12 @@ def _exact_time_base(rate: Fraction) -> Fraction:
     while ticks < 10_000:
         ticks *= 2
     return Fraction(1, ticks)
+
+
+def _temporary_name(path: Path) -> Path:
+    """A short hidden name beside the target; what killed processes left under it is removed."""
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]  # the name may be 255 bytes long
+    for old in path.parent.glob(f".{digest}-*.part"):
+        if not psutil.pid_exists(int(old.stem.rpartition("-")[2])):
+            old.unlink(missing_ok=True)
+    return path.parent / f".{digest}-{os.getpid()}.part"
