@@ -150,17 +150,31 @@ def plan(params: Params) -> list[Item]:
         raise ParameterError("no speech is named", remedy="give inputs.audio or inputs.text")
     folder = Path(inputs.output)
     sound = Path(inputs.audio).stem if inputs.audio is not None else "speech"
-    # The same file twice is one item.
-    videos = list(dict.fromkeys(inputs.videos))
-    names = [manifest.safe_name(f"{Path(video).stem}-{sound}") for video in videos]
+    videos = [Path(video) for video in dict.fromkeys(inputs.videos)]  # the same twice is one
+    plain = [f"{video.stem}-{sound}" for video in videos]
+    typed = [f"{video.stem}-{video.suffix[1:]}-{sound}" for video in videos]
     items = []
-    for video, name in zip(videos, names, strict=True):
-        if sum(name.casefold() == other.casefold() for other in names) > 1:
-            # Marked by its place, so that adding or dropping another one does not rename it.
-            place = os.fsencode(Path(video).absolute())
-            name = f"{name}-{hashlib.sha256(place).hexdigest()[:6]}"
-        items.append(Item(name, Path(video), folder / f"{name}.mp4", folder / DETAILS / name))
+    for video, name in zip(
+        videos, _unlike(_unlike(plain, typed), _marked(typed, videos)), strict=True
+    ):
+        items.append(Item(name, video, folder / f"{name}.mp4", folder / DETAILS / name))
     return items
+
+
+def _unlike(names, longer):
+    """Safe names; those that would fall together, on any file system, give way to longer ones."""
+    names = [manifest.safe_name(name) for name in names]
+    keys = [name.casefold() for name in names]
+    return [
+        manifest.safe_name(other) if keys.count(key) > 1 else name
+        for name, key, other in zip(names, keys, longer, strict=True)
+    ]
+
+
+def _marked(names, videos):
+    """Names with a mark of the file's place: adding another file does not change them."""
+    marks = [hashlib.sha256(os.fsencode(video.absolute())).hexdigest()[:6] for video in videos]
+    return [f"{mark}-{name}" for mark, name in zip(marks, names, strict=True)]
 
 
 def summary(report: Report, params: Params) -> dict:
@@ -368,7 +382,7 @@ def _draw(result, item) -> list[str]:
     try:
         item.details.mkdir(parents=True, exist_ok=True)
         figures.save_image(figures.contact_sheet(item.output), item.details / "contact_sheet.png")
-        curve = figures.lip_curve(result.trajectory, title=item.name)
+        curve = figures.lip_curve(result.trajectory)
         curve.savefig(item.details / "lip_curve.png", dpi=110)
     except Exception as error:
         log.exception("no pictures of %r", item.name)

@@ -45,13 +45,12 @@ def _thumb(video, time_s):
     return small
 
 
-def lip_curve(trajectory, *, title: str = ""):
+def lip_curve(trajectory):
     """Lip opening and mouth width over time.
 
     Parameters
     ----------
     trajectory : heygem.lips.Trajectory
-    title : str, optional
 
     Returns
     -------
@@ -69,9 +68,6 @@ def lip_curve(trajectory, *, title: str = ""):
     axes.set_ylabel("from rest [eye distances]")
     axes.set_xlim(0, max(trajectory.duration_s, 1e-3))
     axes.legend(loc="upper right", ncols=2, frameon=False)
-    if title:
-        # Titles are file names here, and a dollar in one is not a formula.
-        axes.set_title(title.replace("$", r"\$"), loc="left", fontsize=9)
     return figure
 
 

@@ -78,6 +78,7 @@ class Tracker:
         self._beat = time.monotonic()  # when the thread last finished a call
         self._patience_s = START_S
         self._started_ms = _now_ms()
+        self._jobs.put(self._import)
         self._jobs.put(lambda: self._open(names))
         threading.Thread(target=self._work, name="mlflow", daemon=True).start()
 
@@ -117,13 +118,18 @@ class Tracker:
             )
             log.warning(self.problem)
 
-    def _open(self, names):
+    def _import(self):
         quiet()
-        folder = Path(self._params.tracking.folder).absolute()
-        folder.mkdir(parents=True, exist_ok=True)
         from mlflow.tracking import MlflowClient
 
-        self._client = MlflowClient(tracking_uri=store(folder))
+        self._client_class = MlflowClient
+
+    def _open(self, names):
+        folder = Path(self._params.tracking.folder).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / _DATABASE).exists():
+            self._patience_s = PATIENCE_S
+        self._client = self._client_class(tracking_uri=store(folder))
         self._experiment = self._find_experiment(folder)
         self._close_stale()
         run = self._client.create_run(

@@ -1,0 +1,326 @@
+"""Batches: each item on its own, done stays done, nothing half-written, odd names."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from heygem import batch, manifest, media, pipeline
+from heygem.errors import AssetError, Cancelled, InputError, OutputError, ParameterError
+from heygem.lips import Trajectory
+from heygem.params import Params
+
+
+class Maker:
+    """Stands in for the renderer: writes a small real video; some people misbehave."""
+
+    def __init__(self):
+        self.made = []
+        self.loaded = 0
+
+    def load_models(self, params):
+        self.loaded += 1
+        return SimpleNamespace(hear=lambda path, settings: None)
+
+    def generate(self, video, audio, out, params, *, models, progress, cancel):
+        kind = Path(video).read_bytes().split(b" ")[0]
+        if kind == b"faceless":
+            raise InputError("no face", seen=video, remedy="give another")
+        if kind == b"crash":
+            raise ZeroDivisionError("bang\nbang")
+        progress("render", 0, 2)
+        with media.VideoWriter(out, width=64, height=64, rate=25) as writer:
+            for i in range(5):
+                if cancel.is_set():
+                    raise Cancelled("stopped on request")
+                writer.write(np.full((64, 64, 3), 40 * i, np.uint8), i / 25)
+                if kind == b"cancel" and i == 2:
+                    cancel.set()
+                if kind == b"interrupt" and i == 2:
+                    raise KeyboardInterrupt
+        self.made.append(Path(video).name)
+        return SimpleNamespace(
+            path=out,
+            manifest={"avatar": {"face_px": np.float32(3)}},
+            duration_s=0.2,
+            frames=5,
+            passed_through={"no face": 1},
+            timings={"render_s": 0.5},
+            warnings=["a warning"],
+            trajectory=Trajectory(np.zeros((10, 1), np.float32), 50.0, np.zeros((1, 900, 3))),
+        )
+
+
+@pytest.fixture
+def maker(monkeypatch):
+    maker = Maker()
+    monkeypatch.setattr(pipeline, "load_models", maker.load_models)
+    monkeypatch.setattr(pipeline, "generate", maker.generate)
+    return maker
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe for people of these kinds."""
+    audio = tmp_path / "voice.wav"
+    audio.write_bytes(b"sound")
+
+    def make(*kinds, names=None, **more):
+        videos = []
+        for i, kind in enumerate(kinds):
+            path = tmp_path / (names[i] if names else f"p{i}.mp4")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{kind} {i}")
+            videos.append(str(path))
+        inputs = {"audio": str(audio), "videos": videos, "output": str(tmp_path / "out")}
+        return Params.from_dict({"inputs": inputs, "tracking": {"enabled": False}, **more})
+
+    return make
+
+
+def files(folder):
+    return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file())
+
+
+def test_each_item_gets_its_video_and_a_manifest_that_proves_it(maker, recipe, tmp_path):
+    params = recipe("fine", "fine")
+    report = batch.run(params)
+    assert [outcome.status for outcome in report.outcomes] == ["done", "done"]
+    assert report.exit_code == 0 and maker.loaded == 1
+    written = json.loads((tmp_path / "out/details/p0-voice/manifest.json").read_text())
+    video = tmp_path / "out/details/p0-voice" / written["output"]["file"]
+    assert written["output"]["sha256"] == manifest.assets.sha256(video)
+    assert written["params"]["lips"]["openness_gain"] == 1.0
+    assert written["warnings"] == ["a warning"] and written["timings"] == {"render_s": 0.5}
+    assert written["video"]["sha256"] and written["code"]["source_sha256"]
+    assert files(tmp_path / "out") == [
+        "batch.json",
+        *(
+            f"details/p{i}-voice/{f}"
+            for i in (0, 1)
+            for f in ("contact_sheet.png", "lip_curve.png", "manifest.json")
+        ),
+        "p0-voice.mp4",
+        "p1-voice.mp4",
+    ]
+
+
+def test_failures_stay_with_their_item(maker, recipe, tmp_path):
+    report = batch.run(recipe("fine", "faceless", "crash", "fine"))
+    assert [o.status for o in report.outcomes] == ["done", "failed", "failed", "done"]
+    assert "no face; seen:" in report.outcomes[1].error
+    assert report.outcomes[2].error == "p2.mp4: unexpected ZeroDivisionError: bang bang"
+    assert report.exit_code == 1  # something unexpected counts for more than bad input
+    record = json.loads((tmp_path / "out/batch.json").read_text())
+    assert [item["status"] for item in record["items"]] == ["done", "failed", "failed", "done"]
+    assert "p1-voice" not in os.listdir(tmp_path / "out/details")
+
+
+def test_missing_video_fails_alone_with_code_2(maker, recipe, tmp_path):
+    params = recipe("fine", "fine")
+    (tmp_path / "p0.mp4").unlink()
+    report = batch.run(params)
+    assert [o.status for o in report.outcomes] == ["failed", "done"]
+    assert report.exit_code == 2
+
+
+def test_again_skips_what_is_done_and_makes_what_is_not(maker, recipe, tmp_path):
+    params = recipe("fine", "fine", "fine", "faceless")
+    batch.run(params)
+    (tmp_path / "out/p0-voice.mp4").write_bytes(b"tampered")
+    (tmp_path / "out/details/p1-voice/manifest.json").write_text('{"id": "half')
+    maker.made.clear()
+    report = batch.run(params)
+    assert [o.status for o in report.outcomes] == ["done", "done", "skipped", "failed"]
+    assert maker.made == ["p0.mp4", "p1.mp4"]
+
+
+def test_when_all_is_done_no_model_is_loaded(maker, recipe):
+    params = recipe("fine")
+    batch.run(params)
+    assert batch.run(params).outcomes[0].status == "skipped"
+    assert maker.loaded == 1
+
+
+@pytest.mark.parametrize("change", ["parameter", "video", "audio"])
+def test_anything_that_shapes_the_result_makes_it_anew(maker, recipe, tmp_path, change):
+    params = recipe("fine")
+    batch.run(params)
+    if change == "parameter":
+        params = params.override({"lips.openness_gain": 1.1})
+    else:
+        name = "p0.mp4" if change == "video" else "voice.wav"
+        (tmp_path / name).write_text("fine, but another")
+    assert batch.run(params).outcomes[0].status == "done"
+
+
+def test_bookkeeping_does_not(maker, recipe):
+    params = recipe("fine")
+    batch.run(params)
+    assert batch.run(params.override({"device": "cpu"})).outcomes[0].status == "skipped"
+
+
+def test_cancel_keeps_what_is_finished_and_leaves_nothing_half_written(maker, recipe, tmp_path):
+    report = batch.run(recipe("fine", "cancel", "fine"))
+    assert [o.status for o in report.outcomes] == ["done", "cancelled", "cancelled"]
+    assert report.exit_code == 130
+    assert os.listdir(tmp_path / "out/details") == ["p0-voice"]
+    assert sorted(os.listdir(tmp_path / "out")) == ["batch.json", "details", "p0-voice.mp4"]
+
+
+def test_interrupt_of_a_kernel_is_a_cancel(maker, recipe, tmp_path):
+    report = batch.run(recipe("interrupt", "fine"))
+    assert [o.status for o in report.outcomes] == ["cancelled", "cancelled"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_nothing_was_made_nothing_is_left(maker, recipe, tmp_path):
+    params = recipe("faceless").override({"inputs.output": str(tmp_path / "deep/er/out")})
+    assert batch.run(params).exit_code == 2
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_record_is_written_where_it_was_asked_for(maker, recipe, tmp_path):
+    batch.run(recipe("faceless"), record=tmp_path / "run" / "batch.json")
+    assert json.loads((tmp_path / "run/batch.json").read_text())["exit_code"] == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_that_are_missing_end_the_batch(maker, recipe, monkeypatch, tmp_path):
+    def missing(params):
+        raise AssetError("the model x is not there", remedy="run: heygem models pull")
+
+    monkeypatch.setattr(pipeline, "load_models", missing)
+    with pytest.raises(AssetError):
+        batch.run(recipe("fine", "fine"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("missing", ["videos", "audio"])
+def test_nothing_to_do_is_said(recipe, missing):
+    empty = {"videos": {"inputs.videos": []}, "audio": {"inputs.audio": None}}
+    with pytest.raises(ParameterError, match="named"):
+        batch.run(recipe("fine").override(empty[missing]))
+
+
+def test_unusable_audio_is_one_error_for_all(maker, recipe, tmp_path):
+    params = recipe("fine", "fine").override({"inputs.audio": str(tmp_path / "none.wav")})
+    with pytest.raises(InputError, match="no such file"):
+        batch.run(params)
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_that_cannot_be_a_folder(maker, recipe, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for place in ("file", "file/inside"):
+        with pytest.raises(OutputError, match="output folder"):
+            batch.run(recipe("fine").override({"inputs.output": str(tmp_path / place)}))
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+ODD = [
+    "-dash.mp4",
+    "new\nline.mp4",
+    "q\"uo'te.mp4",
+    "co:lon.mp4",
+    "中文 名字 😀.mp4",
+    "中" * 83 + ".mp4",
+    "...mp4",
+    "$(x) `y`.mp4",
+    "a/b.mp4",
+    "a/b.mov",
+    "c/b.mp4",
+    "c/B.mp4",
+]
+
+
+def test_odd_long_and_like_names_all_work_and_stay_apart(maker, recipe, tmp_path):
+    params = recipe(*["fine"] * len(ODD), names=ODD)
+    report = batch.run(params)
+    assert {o.status for o in report.outcomes} == {"done"}, report.outcomes
+    names = [o.output.name for o in report.outcomes]
+    assert len({name.casefold() for name in names}) == len(ODD)
+    for name in names:
+        assert len(name.encode()) < 200 and not name.startswith((".", "-")) and "\n" not in name
+    assert {o.status for o in batch.run(params).outcomes} == {"skipped"}
+    # Fewer people, in another order: nobody is renamed who shares a name with somebody still there.
+    again = params.override({"inputs.videos": list(params.inputs.videos[::-1])})
+    assert {o.status for o in batch.run(again).outcomes} == {"skipped"}
+
+
+def test_the_same_file_twice_is_made_once(maker, recipe):
+    params = recipe("fine")
+    twice = params.override({"inputs.videos": list(params.inputs.videos) * 2})
+    assert len(batch.run(twice).outcomes) == 1
+
+
+def test_text_is_spoken_when_there_is_no_audio(maker, recipe, tmp_path):
+    changes = {"inputs.audio": None, "inputs.text": "Good morning.", "inputs.language": "en"}
+    report = batch.run(recipe("fine").override(changes))
+    assert report.outcomes[0].status == "done"
+    written = manifest.read(report.outcomes[0].details)
+    assert written["audio"]["text"] == "Good morning."
+    assert batch.run(recipe("fine").override(changes)).outcomes[0].status == "skipped"
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from heygem import workplace
+with workplace.claimed(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_second_run_in_a_folder_is_told_whose_it_is(maker, recipe, holder):
+    with pytest.raises(OutputError, match=f"another run.*process {holder.pid}"):
+        batch.run(recipe("fine"))
+
+
+def test_lock_and_leavings_of_a_killed_run_are_cleared(maker, recipe, holder, tmp_path):
+    holder.kill()
+    holder.wait()
+    left = tmp_path / "out" / f".0123456789ab-{holder.pid}.part"
+    left.write_bytes(b"half a video")
+    own = tmp_path / "out" / ".hidden-notes.txt"
+    own.write_bytes(b"not ours")
+    assert batch.run(recipe("fine")).exit_code == 0
+    assert not left.exists() and own.exists()
+
+
+def test_progress_names_item_and_stage(maker, recipe):
+    seen = []
+    batch.run(recipe("fine", "fine"), progress=lambda *step: seen.append(step))
+    assert ("p1-voice", 1, 2, "render", 0, 2) in seen
+
+
+def test_cancel_from_another_thread_ends_soon(maker, recipe, monkeypatch):
+    def slow(*_, cancel, **__):
+        while not cancel.wait(0.01):
+            pass
+        raise Cancelled("stopped on request")
+
+    monkeypatch.setattr(pipeline, "generate", slow)
+    cancel = threading.Event()
+    threading.Timer(0.2, cancel.set).start()
+    started = time.monotonic()
+    assert batch.run(recipe("fine", "fine"), cancel=cancel).exit_code == 130
+    assert time.monotonic() - started < 3

@@ -1,0 +1,101 @@
+"""The repository agrees with itself: dependencies, notebooks, targets."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def name_of(requirement):
+    return re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower().replace("_", "-")
+
+
+def wanted():
+    extras = PROJECT["optional-dependencies"].values()
+    return [*PROJECT["dependencies"], *(line for extra in extras for line in extra)]
+
+
+def pins():
+    lines = (ROOT / "constraints" / "base.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def test_every_dependency_is_pinned_within_its_bounds_and_nothing_else():
+    from packaging.requirements import Requirement
+
+    requirements = [Requirement(line) for line in wanted()]
+    assert sorted(name_of(r.name) for r in requirements) == sorted(pins())
+    for requirement in requirements:
+        pin = pins()[name_of(requirement.name)]
+        assert requirement.specifier.contains(pin), f"{requirement} does not allow {pin}"
+
+
+def test_the_packages_people_were_promised_are_there():
+    promised = "jupyterlab ipywidgets papermill torch librosa opencv-python face-alignment"
+    names = {name_of(line) for line in wanted()}
+    assert {*promised.split(), "matplotlib", "mlflow"} <= names
+    assert "opencv-python-headless" not in names
+    assert "mediapipe" not in names
+
+
+def test_torch_is_named_exactly_and_for_no_platform():
+    assert re.fullmatch(r"\d+\.\d+\.\d+", pins()["torch"])
+
+
+def test_environment_file_names_nothing_of_its_own():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    conda = [item for item in environment["dependencies"] if isinstance(item, str)]
+    (pip,) = (item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
+    assert environment["name"] == PROJECT["name"]
+    assert {re.split("[=<>]", item)[0] for item in conda} == {"python", "make", "pip"}
+    python = next(item for item in conda if item.startswith("python")).split("=")[1]
+    assert f">={python}" in PROJECT["requires-python"]
+    assert pip[0] == "-c constraints/base.txt"
+    extras = set(re.fullmatch(r"-e \.\[(.*)\]", pip[1])[1].split(","))
+    assert extras == set(PROJECT["optional-dependencies"])
+    assert len(pip) == 2
+
+
+def test_make_installs_the_same_and_ci_calls_make():
+    makefile = (ROOT / "Makefile").read_text()
+    extras = ",".join(PROJECT["optional-dependencies"])
+    assert f"-c constraints/base.txt -e '.[{extras}]'" in makefile
+    ci = ROOT / ".ci" / "run"
+    assert ci.stat().st_mode & 0o111
+    commands = [line for line in ci.read_text().splitlines() if line and line[0] != "#"]
+    assert commands[-1] == "exec make test"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebook_is_thin_clean_and_has_parameters(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert notebook.cells[0].source.startswith("# ")
+    assert len(code) <= 15
+    for cell in code:
+        assert len(cell.source.splitlines()) <= 15, cell.source
+        assert not cell.outputs and cell.execution_count is None
+        assert not re.search(r"^\s*(class |%?!?pip |/home|/work)", cell.source, re.M)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert any("parameters" in cell.metadata.get("tags", ()) for cell in code)
+
+
+def test_notice_names_what_is_fetched():
+    notice = (ROOT / "NOTICE").read_text()
+    for word in ("MediaPipe", "silero-vad", "eSpeak NG", "face-alignment", "Noto Sans CJK"):
+        assert word in notice
+    licence = (ROOT / "LICENSE").read_text()
+    assert "Version 2.0, January 2004" in licence and len(licence) > 11_000
+
+
+def test_modules_stay_one_idea_long():
+    for path in (ROOT / "heygem").rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 600, path
