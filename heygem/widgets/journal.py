@@ -1,0 +1,66 @@
+"""A tried setting as a run in MLflow, beside the runs that batches record."""
+
+from pathlib import Path
+
+from heygem import tracking
+from heygem.errors import OutputError
+from heygem.widgets.knobs import values
+
+
+def log_snapshot(snapshot, name, *, root="."):
+    """Record knobs, note and clip of a snapshot.
+
+    Parameters
+    ----------
+    snapshot : heygem.widgets.snapshots.Snapshot
+    name : str
+        Of the run.
+    root : path
+        What `tracking.folder` of the recipe is relative to.
+
+    Returns
+    -------
+    str
+        Id of the run.
+
+    Raises
+    ------
+    OutputError
+        The store cannot be reached; nothing else is affected.
+    """
+    settings = snapshot.params.tracking
+    folder = (Path(root) / settings.folder).resolve()
+    tracking.quiet()
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        client = MlflowClient(tracking_uri=tracking.store(folder))
+        known = client.get_experiment_by_name(settings.experiment)
+        if known is None:
+            place = (folder / "artifacts" / settings.experiment.replace("/", "_")).as_uri()
+            experiment = client.create_experiment(settings.experiment, artifact_location=place)
+        else:
+            experiment = known.experiment_id
+        tags = {
+            "heygem.kind": "snapshot",
+            "params_hash": snapshot.params.digest(),
+            "mlflow.note.content": snapshot.note,
+        }
+        run = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        for key, value in values(snapshot.params).items():
+            client.log_param(run, key, value)
+        client.log_text(run, snapshot.params.to_yaml(), "params.yaml")
+        clip = snapshot.clip
+        if clip is not None:
+            client.log_metric(run, "preview.seconds", clip.seconds)
+            client.log_metric(run, "preview.frames", clip.frames)
+            client.log_metric(run, "preview.passed_through", clip.passed_through)
+            client.log_artifact(run, str(clip.result), "video")
+        client.set_terminated(run)
+    except (MlflowException, OSError) as e:
+        raise OutputError(
+            "MLflow did not take the snapshot", seen=str(e)[:200], remedy="look at the store"
+        ) from e
+    return run

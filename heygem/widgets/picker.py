@@ -1,0 +1,170 @@
+"""Choosing a file on the server: nothing large passes through the page."""
+
+import html
+import io
+from pathlib import Path
+
+import ipywidgets as w
+import traitlets
+
+from heygem import media
+from heygem.errors import HeygemError, InputError
+
+VIDEO_ENDINGS = frozenset(
+    ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .jpg .jpeg .png .webp .bmp .tif .tiff".split()
+)
+AUDIO_ENDINGS = frozenset(".wav .mp3 .m4a .aac .flac .ogg .opus .wma .mp4 .mov .mkv .webm".split())
+THUMBNAIL_PX = 220
+UPLOAD_MB = 8  # the socket breaks near 10 MB
+_UP = ".."
+
+
+def entries(folder, endings):
+    """Folders, then files of some kinds, in a folder, by name; hidden ones left out.
+
+    Parameters
+    ----------
+    folder : path
+    endings : set of str
+        Lower-case, with the dot.
+
+    Returns
+    -------
+    list of (label, Path)
+        The first leads to the folder above.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be read.
+    """
+    folder = Path(folder)
+    try:
+        found = [p for p in folder.iterdir() if not p.name.startswith(".")]
+        folders = sorted((p for p in found if p.is_dir()), key=lambda p: p.name.lower())
+        files = [p for p in found if p.suffix.lower() in endings and p.is_file()]
+    except OSError as e:
+        raise InputError(
+            "cannot read the folder", seen=folder, remedy="check its name and your permissions"
+        ) from e
+    files.sort(key=lambda p: p.name.lower())
+    above = [("📁 " + _UP, folder.parent)] if folder.parent != folder else []
+    return above + [(f"📁 {p.name}", p) for p in folders] + [(p.name, p) for p in files]
+
+
+def thumbnail(path, width_px=THUMBNAIL_PX):
+    """A small JPEG of the first shown frame, a few kilobytes, and a line on what the file is.
+
+    Returns
+    -------
+    (bytes, str)
+        No bytes for sound.
+
+    Raises
+    ------
+    InputError
+        The file is not media.
+    """
+    from PIL import Image
+
+    info = media.probe(path)
+    if info.video is None:
+        sound = info.audio
+        return b"", f"{info.duration_s:.1f} s, {sound.rate_hz / 1000:g} kHz, {sound.codec}"
+    v = info.video
+    with media.VideoReader(path) as reader:
+        image = next(iter(reader)).image
+    height_px = max(1, round(width_px * v.height / v.width))
+    buffer = io.BytesIO()
+    Image.fromarray(image).resize((width_px, height_px)).save(buffer, "JPEG", quality=80)
+    shape = f"{v.width}×{v.height}"
+    words = shape if info.is_still else f"{shape}, {float(v.rate):.4g} fps, {v.duration_s:.1f} s"
+    return buffer.getvalue(), words
+
+
+class FilePicker(w.VBox):
+    """A small file browser with a thumbnail of what is chosen.
+
+    Parameters
+    ----------
+    title : str
+    folder : path
+        Where to start.
+    kind : {"audio", "video"}
+    say : callable
+
+    Attributes
+    ----------
+    chosen : str
+        Path of the chosen file, empty for none. Setting it shows it.
+    """
+
+    chosen = traitlets.Unicode("")
+
+    def __init__(self, title, folder, *, kind, say):
+        self._endings = VIDEO_ENDINGS if kind == "video" else AUDIO_ENDINGS
+        self.path = w.Text(
+            description=title, continuous_update=False, layout=w.Layout(width="100%")
+        )
+        self.where = w.HTML()
+        self.list = w.Select(rows=7, layout=w.Layout(width="100%"))
+        self.picture = w.Image(format="jpeg", layout=w.Layout(display="none", max_width="220px"))
+        self.about = w.HTML()
+        super().__init__(
+            [self.path, self.where, self.list, self.picture, self.about],
+            layout=w.Layout(width="100%", max_width="520px", padding="4px"),
+        )
+        self.folder = Path(folder).resolve()
+        self._listing = False
+        self.list.observe(self._picked, "value")
+        self.path.observe(self._typed, "value")
+        self.observe(lambda change: self._show(change["new"]), "chosen")
+        self.enter(self.folder)
+
+    def enter(self, folder):
+        """Show a folder."""
+        try:
+            options = entries(folder, self._endings)
+        except HeygemError as error:
+            self.about.value = html.escape(str(error))
+            return
+        self.folder = Path(folder)
+        self.where.value = f"<code>{html.escape(str(folder))}</code>"
+        self._listing = True
+        try:
+            self.list.options = options
+            self.list.value = None
+        finally:
+            self._listing = False
+
+    def _picked(self, change):
+        path = change["new"]
+        if self._listing or path is None:
+            return
+        if path.is_dir():
+            self.enter(path.resolve())
+        else:
+            self.chosen = str(path)
+
+    def _typed(self, change):
+        text = change["new"].strip()
+        if text and Path(text).is_dir():
+            self.enter(Path(text).resolve())
+        elif text != self.chosen:
+            self.chosen = text
+
+    def _show(self, path):
+        self.path.value = path
+        self.picture.layout.display = "none"
+        if not path:
+            self.about.value = ""
+            return
+        try:
+            data, words = thumbnail(path)
+        except HeygemError as error:
+            self.about.value = html.escape(str(error))
+            return
+        self.about.value = html.escape(words)
+        if data:
+            self.picture.value = data
+            self.picture.layout.display = "block"

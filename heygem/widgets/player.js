@@ -1,0 +1,178 @@
+// Source and result beside each other, over one time axis. Videos come by HTTP as blobs: the
+// notebook server does not answer range requests, and without them a browser cannot seek.
+
+function address(url) {
+  if (/^[a-z]+:/.test(url) || url.startsWith("/")) return url;
+  const config = document.getElementById("jupyter-config-data");
+  let base = "/";
+  try { base = JSON.parse(config.textContent).baseUrl || "/"; } catch (e) { /* a bare page */ }
+  return base.replace(/\/?$/, "/") + url;
+}
+
+function element(tag, attributes = {}, parent = null) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === "text") node.textContent = value; else node.setAttribute(key, value);
+  }
+  if (parent) parent.append(node);
+  return node;
+}
+
+function render({ model, el }) {
+  const say = model.get("labels");
+  const root = element("div", { class: "hg-player", tabindex: "0", role: "group", "aria-label": say.result }, el);
+  const stage = element("div", { class: "hg-stage" }, root);
+  const figures = {};
+  for (const name of ["source", "result"]) {
+    const figure = element("figure", { class: `hg-${name}` }, stage);
+    const video = element("video", { playsinline: "", preload: "auto", "aria-label": say[name] }, figure);
+    video.muted = name === "source";
+    element("figcaption", { text: say[name] }, figure);
+    figures[name] = video;
+  }
+  const { source, result } = figures;
+  const empty = element("div", { class: "hg-empty", text: say.no_video }, stage);
+
+  const controls = element("div", { class: "hg-controls" }, root);
+  const back = element("button", { text: "◀", title: say.back, "aria-label": say.back }, controls);
+  const play = element("button", { text: "▶ " + say.play, class: "hg-play" }, controls);
+  const forward = element("button", { text: "▶|", title: say.forward, "aria-label": say.forward }, controls);
+  const loopLabel = element("label", {}, controls);
+  const loop = element("input", { type: "checkbox" }, loopLabel);
+  loopLabel.append(" " + say.loop);
+  const mode = element("select", { "aria-label": say.side }, controls);
+  for (const name of ["side", "wipe", "result_only"]) element("option", { value: name, text: say[name] }, mode);
+  const wipe = element("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": say.position, title: say.position }, controls);
+  const readout = element("output", {}, controls);
+
+  const timeline = element("div", { class: "hg-timeline", title: say.timeline }, root);
+  const sound = element("div", { class: "hg-sound" }, timeline);
+  const curves = element("div", { class: "hg-curves" }, timeline);
+  const playhead = element("div", { class: "hg-playhead" }, timeline);
+  const overview = element("div", { class: "hg-overview", title: say.overview }, root);
+  const whole = element("div", {}, overview);
+  const span = element("div", { class: "hg-span" }, overview);
+
+  const loaded = {};   // element name -> URL shown
+  const blobs = {};
+  let stopped = false;
+
+  async function load(name) {
+    const url = model.get(`${name}_url`);
+    const video = figures[name];
+    if (!url) { video.removeAttribute("src"); video.load(); loaded[name] = ""; showEmpty(); return; }
+    if (loaded[name] === url) return;
+    loaded[name] = url;
+    let blob;
+    try {
+      const answer = await fetch(address(url), { credentials: "same-origin" });
+      if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
+      blob = await answer.blob();
+    } catch (error) {
+      if (loaded[name] === url) empty.textContent = say.load_failed.replace("{url}", url) + ` (${error.message})`;
+      return;
+    }
+    if (loaded[name] !== url || stopped) return;   // a newer one was asked for meanwhile
+    const time = video.currentTime || 0;
+    const playing = !result.paused;
+    if (blobs[name]) URL.revokeObjectURL(blobs[name]);
+    blobs[name] = URL.createObjectURL(blob);
+    video.src = blobs[name];
+    video.addEventListener("loadeddata", () => {
+      video.currentTime = Math.min(time, Math.max(0, (video.duration || 0) - 0.05));
+      if (playing && name === "result") start();
+      showEmpty();
+      model.set(`${name}_shown`, url);
+      model.save_changes();
+    }, { once: true });
+  }
+
+  function showEmpty() {
+    empty.textContent = say.no_video;
+    empty.style.display = result.src || source.src ? "none" : "flex";
+  }
+
+  function start() {
+    result.play().catch(() => { result.muted = true; return result.play(); }).catch(() => {});
+    if (source.src) source.play().catch(() => {});
+  }
+  function pause() { result.pause(); source.pause(); source.currentTime = result.currentTime; }
+  function toggle() { if (result.src) { result.paused ? start() : pause(); } }
+  function seek(time) {
+    const at = Math.max(0, Math.min(time, (result.duration || 0) - 0.001));
+    result.currentTime = at;
+    if (source.src) source.currentTime = at;
+  }
+  function step(count) { pause(); seek(result.currentTime + count * model.get("frame_s")); }
+
+  function layout() {
+    const name = model.get("mode");
+    mode.value = name;
+    stage.className = `hg-stage hg-${name}` + (model.get("stale") ? " hg-stale" : "");
+    wipe.style.display = name === "wipe" ? "" : "none";
+    stage.style.setProperty("--hg-wipe", `${model.get("wipe")}%`);
+    wipe.value = model.get("wipe");
+    loop.checked = model.get("loop");
+    result.loop = source.loop = loop.checked;
+  }
+  function marks() {
+    const total = model.get("total_s") || 1;
+    span.style.left = `${100 * model.get("start_s") / total}%`;
+    span.style.width = `${100 * model.get("length_s") / total}%`;
+    overview.style.display = model.get("overview") ? "" : "none";
+    timeline.style.display = model.get("sound") || model.get("curves") ? "" : "none";
+  }
+  function draw() {
+    if (stopped) return;
+    const length = model.get("length_s") || 1;
+    playhead.style.left = `${Math.min(100, 100 * result.currentTime / length)}%`;
+    const at = model.get("start_s") + result.currentTime;
+    readout.textContent = `${at.toFixed(2)} s`;
+    play.textContent = result.paused ? "▶ " + say.play : "❚❚ " + say.pause;
+    if (!result.paused && source.src && Math.abs(source.currentTime - result.currentTime) > 0.06) {
+      source.currentTime = result.currentTime;
+    }
+    requestAnimationFrame(draw);
+  }
+
+  play.addEventListener("click", toggle);
+  back.addEventListener("click", () => step(-1));
+  forward.addEventListener("click", () => step(1));
+  result.addEventListener("ended", () => source.pause());
+  loop.addEventListener("change", () => { model.set("loop", loop.checked); model.save_changes(); });
+  mode.addEventListener("change", () => { model.set("mode", mode.value); model.save_changes(); });
+  wipe.addEventListener("input", () => { model.set("wipe", Number(wipe.value)); layout(); });
+  wipe.addEventListener("change", () => model.save_changes());
+  timeline.addEventListener("click", (event) => {
+    const box = timeline.getBoundingClientRect();
+    seek((event.clientX - box.left) / box.width * model.get("length_s"));
+  });
+  overview.addEventListener("click", (event) => {
+    const box = overview.getBoundingClientRect();
+    const at = (event.clientX - box.left) / box.width * model.get("total_s") - model.get("length_s") / 2;
+    model.set("picked_s", Math.max(0, at));
+    model.save_changes();
+  });
+  root.addEventListener("keydown", (event) => {
+    if (event.target !== root) return;
+    const action = { " ": toggle, ArrowLeft: () => step(-1), ArrowRight: () => step(1) }[event.key];
+    if (action) { event.preventDefault(); event.stopPropagation(); action(); }
+  });
+
+  model.on("change:source_url", () => load("source"));
+  model.on("change:result_url", () => load("result"));
+  model.on("change:sound", () => { sound.innerHTML = model.get("sound"); marks(); });
+  model.on("change:curves", () => { curves.innerHTML = model.get("curves"); marks(); });
+  model.on("change:overview", () => { whole.innerHTML = model.get("overview"); marks(); });
+  for (const name of ["mode", "loop", "wipe", "stale"]) model.on(`change:${name}`, layout);
+  for (const name of ["start_s", "length_s", "total_s"]) model.on(`change:${name}`, marks);
+
+  sound.innerHTML = model.get("sound");
+  curves.innerHTML = model.get("curves");
+  whole.innerHTML = model.get("overview");
+  layout(); marks(); showEmpty(); load("source"); load("result");
+  requestAnimationFrame(draw);
+  return () => { stopped = true; for (const url of Object.values(blobs)) URL.revokeObjectURL(url); };
+}
+
+export default { render };

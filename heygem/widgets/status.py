@@ -1,0 +1,94 @@
+"""How the work goes, and what went wrong, in a form a person can act on."""
+
+import html
+import traceback
+
+import ipywidgets as w
+
+from heygem.errors import Cancelled, HeygemError
+from heygem.widgets.words import stage_name
+
+
+def error_html(error, say):
+    """One readable box: what, the value seen, what to do; the traceback folded.
+
+    Parameters
+    ----------
+    error : BaseException
+    say : callable
+        From `heygem.widgets.words.words`.
+
+    Returns
+    -------
+    str
+        HTML; everything that came from outside is escaped.
+    """
+    if isinstance(error, HeygemError):
+        rows = [
+            ("error_what", error.what),
+            ("error_seen", error.seen),
+            ("error_remedy", error.remedy),
+        ]
+    else:
+        rows = [
+            ("error_what", f"{type(error).__name__}: {error}"),
+            ("error_remedy", say("error_unknown")),
+        ]
+    lines = "".join(
+        f"<div><b>{html.escape(say(key))}:</b> {html.escape(str(text))}</div>"
+        for key, text in rows
+        if text is not None
+    )
+    details = "".join(traceback.format_exception(error))
+    return (
+        '<div role="alert" style="border-left:4px solid #d1242f;padding:6px 12px;'
+        'margin:4px 0;background:rgba(209,36,47,.09);line-height:1.5">'
+        f"{lines}<details><summary>{html.escape(say('error_details'))}</summary>"
+        f'<pre style="white-space:pre-wrap;font-size:11px">{html.escape(details)}</pre>'
+        "</details></div>"
+    )
+
+
+class StatusBar(w.VBox):
+    """Progress with time left, a stop button, and the error box of a `Worker`.
+
+    Parameters
+    ----------
+    worker : heygem.widgets.worker.Worker
+    say : callable
+    """
+
+    def __init__(self, worker, say):
+        self.worker = worker
+        self._say = say
+        self.bar = w.FloatProgress(min=0, max=1, layout=w.Layout(width="260px", height="18px"))
+        self.text = w.HTML()
+        self.stop = w.Button(description=say("cancel"), icon="stop", layout=w.Layout(width="110px"))
+        self.stop.on_click(lambda _: worker.cancel())
+        self.row = w.HBox(
+            [self.stop, self.bar, self.text],
+            layout=w.Layout(visibility="hidden", align_items="center"),
+        )
+        self.error = w.HTML()
+        super().__init__([self.row, self.error])
+        worker.observe(self._busy, "busy")
+        worker.observe(self._progress, ["stage", "done", "total", "remaining_s"])
+        worker.observe(lambda change: self.show(change["new"]), "error")
+
+    def show(self, error):
+        """Put an error into the box; None empties it."""
+        hide = error is None or isinstance(error, Cancelled)
+        self.error.value = "" if hide else error_html(error, self._say)
+
+    def _busy(self, change):
+        self.row.layout.visibility = "visible" if change["new"] else "hidden"
+
+    def _progress(self, _):
+        worker = self.worker
+        self.bar.value = worker.done / worker.total if worker.total else 0.0
+        text = stage_name(self._say, worker.stage)
+        if worker.total:
+            text += f" {worker.done}/{worker.total}"
+        if worker.remaining_s >= 1:
+            text += " · " + self._say("left", seconds=worker.remaining_s)
+        self.text.value = html.escape(text)
