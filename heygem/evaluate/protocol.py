@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from heygem import audio, lips
+from heygem import audio, lips, pipeline
 from heygem import avatar as avatars
 from heygem.errors import HeygemError, InputError
 from heygem.evaluate import anchors, curves, held_out, judge
@@ -109,11 +109,10 @@ def judge_clip(clip, model, params, settings, backend, *, others=()):
     sound = cut(speech.samples, split.start_s, end_s)
     quiet = np.zeros_like(sound)
     own_times = stage.times_s - split.start_s
-    rest = person.avatar.rest.at(person.avatar.pose[stage.frames])
 
     def said(samples):
         """The model's mouth for a sound: float32 [T, L, 3]."""
-        return speak(model, samples, params.lips, person.avatar).at(own_times, rest)
+        return speak(model, samples, params.lips, person.avatar).at(own_times)
 
     def row(method, measures, kind="own"):
         return Row(
@@ -187,10 +186,10 @@ def cut(samples, start_s, end_s, rate_hz=16000):
 
 
 def speak(model, samples, knobs, avatar):
-    """The trajectory of a sound with the knobs applied, as the pipeline does it."""
-    trajectory = model.predict(samples)
+    """The trajectory of a sound for one person, knobs applied, as the pipeline does it."""
+    scale = pipeline.personal_scale(avatar, model)
     voice = audio.voice_activity(samples)
-    return lips.shape(trajectory, knobs, voice)
+    return lips.shape(model.predict(samples), knobs, voice, opening_scale=scale)
 
 
 def anchor_mouths(stage, samples, sound, said):

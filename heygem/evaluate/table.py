@@ -81,7 +81,7 @@ class Row:
     ----------
     clip, speaker, method : str
     audio : str
-        "own", "other" (somebody else's speech) or "silence".
+        "own", or "other: FILE" for somebody else's speech.
     measures : dict of str to Measure
         Keys of `METRICS`; a measure that makes no sense for the row is absent.
     library_s, held_out_s : (float, float)
@@ -119,17 +119,18 @@ class Table:
         return [key for key in METRICS if key in there]
 
     def means(self):
-        """Mean over clips and its spread between them: {method: {metric: Measure}}.
+        """Mean over clips under their own sound, and its spread: {method: {metric: Measure}}.
 
         Clips of one speaker are averaged first, so that whoever left more clips does not
         weigh more.
         """
         out = {}
+        own = [row for row in self.rows if row.audio == "own"]
         for method in self._methods():
             out[method] = {}
             for key in METRICS:
                 by_speaker = defaultdict(list)
-                for row in self.rows:
+                for row in own:
                     measure = row.measures.get(key)
                     if row.method == method and measure and math.isfinite(measure.value):
                         by_speaker[row.speaker].append(measure.value)
@@ -213,7 +214,7 @@ class Table:
                 values = [
                     row.measures[key].value
                     for row in self.rows
-                    if row.method == method and key in row.measures
+                    if row.method == method and row.audio == "own" and key in row.measures
                 ]
                 colour = "tab:red" if method == MODEL else "0.45"
                 axis.plot(values, [i] * len(values), "o", ms=3, color=colour, alpha=0.5)

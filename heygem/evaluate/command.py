@@ -1,0 +1,60 @@
+"""`heygem evaluate`: the command around `heygem.evaluate.evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heygem.params import Params
+
+
+def evaluate(
+    clips: Annotated[
+        list[Path], typer.Argument(metavar="CLIP...", help="Talking people, never trained on.")
+    ],
+    other: Annotated[
+        list[Path] | None,
+        typer.Option("--other", metavar="A", help="Somebody else's speech; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder that receives the table.")
+    ] = Path("runs/evaluate"),
+    model: Annotated[
+        Path | None, typer.Option("--model", help="Lips model; default: the one of the kit.")
+    ] = None,
+    params: Annotated[
+        Path | None, typer.Option("--params", metavar="P.yaml", help="Recipe with other settings.")
+    ] = None,
+    share: Annotated[
+        float, typer.Option(min=0.1, max=0.9, help="Last part of each clip, judged.")
+    ] = 0.4,
+    max_held_out_s: Annotated[
+        float, typer.Option("--max-seconds", min=2, help="Judge no more of a clip than this.")
+    ] = 30.0,
+    anchors: Annotated[
+        bool, typer.Option(help="Also draw and judge mouths that anybody can make.")
+    ] = True,
+):
+    """Measure the mouths: one table and one figure, with anchors to compare with.
+
+    Each person is learnt from the first part of the clip; the last part is drawn anew with its
+    own sound, tracked again and compared with the real mouth.
+    """
+    from heygem.evaluate import record
+    from heygem.evaluate.protocol import EvaluateSettings
+    from heygem.evaluate.protocol import evaluate as judge
+
+    recipe = Params.from_yaml(params) if params is not None else Params()
+    if model is not None:
+        recipe = recipe.override({"lips.model": str(model)})
+    settings = EvaluateSettings(share=share, max_held_out_s=max_held_out_s, anchors=anchors)
+
+    def tell(stage, done, total):
+        typer.echo(f"[{done}/{total}] {stage}", err=True)
+
+    table = judge(clips, recipe, settings, others=other or (), progress=tell)
+    paths = record.save(table, out, recipe, settings)
+    record.log_run(table, out, recipe, settings)
+    typer.echo(table.to_markdown())
+    for path in paths:
+        typer.echo(path)
