@@ -35,6 +35,16 @@ def _over(below, colour, opacity):
     return below + (colour - below) * opacity[..., None]
 
 
+def _under_lip(depth):
+    """Share of light that reaches a place so far below the upper lip (in heights)."""
+    return _smoothstep(0.01, 0.15, depth)
+
+
+def _dark(lip):
+    """The darkest a mouth gets, from the colour of its lips."""
+    return np.asarray(lip, float) * np.array([0.18, 0.08, 0.075])
+
+
 def _tooth_row(across, depth, ends, tips, softness):
     """Opacity of a row of teeth hanging from depth 0, and its shading, both [H, W]."""
     side = np.abs(across)
@@ -53,7 +63,9 @@ def _tooth_row(across, depth, ends, tips, softness):
     return opacity, shading
 
 
-def draw(width_px, height_px, *, skin_rgb, lip_rgb, blur_px=0.0, teeth=1.0, tongue=1.0):
+def draw(
+    width_px, height_px, *, skin_rgb, lip_rgb, blur_px=0.0, teeth=1.0, tongue=1.0, lip_shadow=True
+):
     """Draw the inside of an open mouth.
 
     Parameters
@@ -70,12 +82,15 @@ def draw(width_px, height_px, *, skin_rgb, lip_rgb, blur_px=0.0, teeth=1.0, tong
         How much of the teeth shows: 0 none, 1 as in clear speech.
     tongue : float, 0..1
         How high the tongue lies: 0 hidden, 1 as in a relaxed open vowel.
+    lip_shadow : bool
+        Whether the upper lip's shadow is part of the drawing. Without, :func:`fill` throws it from
+        where the lip really is.
 
     Returns
     -------
     uint8 [height_px, width_px, 3]
-        RGB. The first few percent below the upper lip are dark, so that slightly open lips show
-        a dark line and not a white one.
+        RGB. With its shadow, the first few percent below the upper lip are dark, so that slightly
+        open lips show a dark line and not a white one.
 
     Raises
     ------
@@ -95,10 +110,10 @@ def draw(width_px, height_px, *, skin_rgb, lip_rgb, blur_px=0.0, teeth=1.0, tong
             )
     skin = np.clip(np.asarray(skin_rgb, float), 1, 255)
     lip = np.clip(np.asarray(lip_rgb, float), 1, 255)
-    # The light, with a third of its tint: skin has a colour of its own that teeth do not share.
+    # The light, with two thirds of its tint: skin has a colour of its own that teeth do not share.
     ratio = skin / _REFERENCE_SKIN
     level = ratio @ [0.3, 0.59, 0.11]
-    light = np.clip(0.33 * ratio + 0.67 * level, 0.02, 1.15)
+    light = np.clip(0.65 * ratio + 0.35 * level, 0.02, 1.15)
 
     # Draw large and shrink: soft edges at every size, and the same picture at all of them.
     factor = max(1, int(np.ceil(384 / width_px)))
@@ -136,18 +151,22 @@ def draw(width_px, height_px, *, skin_rgb, lip_rgb, blur_px=0.0, teeth=1.0, tong
         # Upper row: lit from the front, falling into shadow along the arch and under the lip.
         tips = _UPPER_TIPS * teeth
         opacity, shading = _tooth_row(across, down, _UPPER_ENDS, tips, 0.012)
-        fall = 0.16 + 0.84 * np.clip(1 - (np.abs(across) / 0.80) ** 2.2, 0, 1)
+        fall = 0.22 + 0.78 * np.clip(1 - (np.abs(across) / 0.80) ** 2.2, 0, 1)
         bulge = 0.88 + 0.12 * np.sin(np.pi * np.clip(down / 0.28, 0, 1))
-        colour = (_ENAMEL * light) * (0.84 * shading * fall * bulge)[..., None]
+        colour = (_ENAMEL * light) * (0.92 * shading * fall * bulge)[..., None]
         # What hangs above the cavity casts its shade on it.
         cast = np.exp(-np.clip(down - 0.25 * teeth, 0, 1) / 0.10)
         picture = picture * (1 - 0.35 * cast)[..., None]
         picture = _over(picture, colour, opacity)
 
-    # The upper lip's shadow, a little from the lower lip, and darkness in the corners.
-    picture *= (0.13 + 0.87 * _smoothstep(0.015, 0.17, down))[..., None]
-    picture *= (1 - 0.45 * _smoothstep(0.95, 1.0, down))[..., None]
-    picture *= (0.30 + 0.70 * _smoothstep(0.0, 0.45, edge))[..., None]
+    # Darkness in the corners, some from the lower lip, most under the upper lip. It ends in the
+    # colour of blood, not in black: that is what a photograph shows between lips.
+    lit = 0.25 + 0.75 * _smoothstep(0.0, 0.45, edge)
+    lit *= 1 - 0.45 * _smoothstep(0.95, 1.0, down)
+    if lip_shadow:
+        lit *= _under_lip(down)
+    dark = _dark(lip)
+    picture = dark + (picture - dark) * lit[..., None]
 
     picture = cv2.resize(
         picture.astype(np.float32), (int(width_px), int(height_px)), interpolation=cv2.INTER_AREA
@@ -157,11 +176,11 @@ def draw(width_px, height_px, *, skin_rgb, lip_rgb, blur_px=0.0, teeth=1.0, tong
     return np.clip(np.round(picture), 0, 255).astype(np.uint8)
 
 
-def fill(texture, across, below_upper, above_lower):
+def fill(texture, across, depth, above_lower, *, below_upper=None, lip_rgb=None):
     """Look up what shows at places between two lips.
 
-    The upper part hangs from the upper lip and the lower part lies on the lower lip, both at their
-    own scale; lips that close cover the picture instead of squeezing it.
+    The upper part stays with the skull (or the upper lip) and the lower part lies on the lower
+    lip, both at their own scale; lips that close cover the picture instead of squeezing it.
 
     Parameters
     ----------
@@ -169,30 +188,39 @@ def fill(texture, across, below_upper, above_lower):
         As :func:`draw` makes it.
     across : float [...]
         0 at the inner mouth corner on the picture's left, 1 at the other.
-    below_upper, above_lower : float [...]
-        Distance to the upper and to the lower inner lip, in heights of the texture, >= 0.
+    depth : float [...]
+        How far below the texture's top, in heights of the texture. Measured from the upper lip
+        it hangs the teeth on the lip; from where the lip is at rest, on the skull.
+    above_lower : float [...]
+        Distance to the inner lower lip, in the same unit, >= 0.
+    below_upper, lip_rgb : float [...] and 3 numbers, optional
+        Distance to the inner upper lip and the lips' colour, for the lip's shadow on a texture
+        drawn without one.
 
     Returns
     -------
     float32 [..., 3]
         RGB, 0..255.
     """
-    shape = np.shape(across)
     height, width = texture.shape[:2]
-    # cv2.remap wants two dimensions of at most 32767 each.
-    across, upper, lower = (
-        np.atleast_2d(np.asarray(a, np.float32)) for a in (across, below_upper, above_lower)
-    )
+    across, depth, lower = np.broadcast_arrays(across, depth, above_lower)
+    shape = across.shape
     source = texture.astype(np.float32)
-    x = across * width - 0.5
+    # cv2.remap wants two dimensions.
+    x = np.atleast_2d(across * width - 0.5).astype(np.float32)
 
-    def at(depth):
-        y = np.clip(depth, 0, 1) * height - 0.5
-        return cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    def at(below_top):
+        y = np.atleast_2d(np.clip(below_top, 0, 1) * height - 0.5).astype(np.float32)
+        seen = cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return seen.reshape(*shape, 3)
 
     # Upper teeth win the room there is; the rest belongs to the tongue and what is below it.
-    mix = _smoothstep(0.30, 0.42, upper)[..., None]
-    seen = at(upper) * (1 - mix) + at(np.maximum(1 - lower, upper)) * mix
+    mix = _smoothstep(0.30, 0.42, depth)[..., None]
+    seen = at(depth) * (1 - mix) + at(np.maximum(1 - lower, depth)) * mix
     # Close to the lower lip it is dim whatever part of the picture is there.
-    seen *= (0.45 + 0.55 * _smoothstep(0.0, 0.07, lower))[..., None]
-    return seen.reshape(*shape, 3).astype(np.float32)
+    lit = 0.5 + 0.5 * _smoothstep(0.0, 0.06, lower)
+    dark = 0.0
+    if below_upper is not None:
+        lit = lit * _under_lip(below_upper)
+        dark = _dark(lip_rgb)
+    return (dark + (seen - dark) * lit[..., None]).astype(np.float32)
