@@ -15,6 +15,7 @@ import typer
 
 from heygem import assets
 from heygem.errors import Cancelled, HeygemError, InputError, ParameterError
+from heygem.evaluate.command import evaluate
 from heygem.params import Params
 
 # Heavy modules are imported inside the commands, so that --help answers at once.
@@ -37,6 +38,7 @@ models_app = typer.Typer(help="Pretrained files: fetch, list, verify.", no_args_
 train_app = typer.Typer(help="Train the kit's own models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(train_app, name="train")
+app.command()(evaluate)
 
 Recipe = Annotated[
     Path | None, typer.Option("--params", metavar="P.yaml", help="Recipe with all other settings.")

@@ -201,14 +201,14 @@ class Table:
         """Dots per speaker and a bar at the mean, one panel per measure, one line per method."""
         from matplotlib.figure import Figure  # half a second that no import should cost
 
-        keys = [k for k in self._metrics(self.rows) if k not in ("audio_p", "changed_outside_px")]
+        means = self.means()
+        shown = {key for measures in means.values() for key in measures}
+        keys = [k for k in METRICS if k in shown - {"audio_p", "changed_outside_px"}]
         methods = self._methods()
         columns = 4
         lines = math.ceil(len(keys) / columns)
         figure = Figure(figsize=(3.1 * columns + 1.2, (0.26 * len(methods) + 0.75) * lines + 0.4))
-        figure.suptitle(f"{self.model}: re-tracked output, held-out part of each clip", fontsize=10)
         axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
-        means = self.means()
         for axis, key in zip(axes.flat, keys, strict=False):
             for i, method in enumerate(methods):
                 values = [
@@ -228,7 +228,8 @@ class Table:
             axis.grid(axis="x", alpha=0.3)
         for axis in axes.flat[len(keys) :]:
             axis.set_visible(False)
-        figure.tight_layout()
+        figure.suptitle(f"{self.model}: re-tracked output, held-out part of each clip", fontsize=10)
+        figure.tight_layout(rect=(0, 0, 1, 0.98))
         return figure
 
     def save(self, folder):
