@@ -7,7 +7,8 @@ the whole mesh within 0.011 of the distance of the outer eye corners. The three-
 used because its jaw points stay on the jaw when the head turns, where the two-dimensional one's
 slide along the outline.
 
-Some hundred times slower than the mesh on a CPU, and its weights come from their authors' server.
+About a second a frame on one CPU core, hundreds of times the mesh's cost, and its weights come from
+their author's server.
 """
 
 import os
