@@ -8,7 +8,7 @@ mesh's. The eye heads are left out: under mirroring, eye corners are steadier wi
 
 The published file joins both parts with operations that exist in MediaPipe's runtime alone, so it
 is cut there into two ordinary models at load (a tenth of a second, nothing is written), and the
-cutting-out is done here. The points are MediaPipe's own to 0.0001 px of its 192.
+cutting-out is done here. One fit is the same as in MediaPipe itself to 0.0001 px of its 192.
 """
 
 import numpy as np
