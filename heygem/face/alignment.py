@@ -3,9 +3,9 @@
 S3FD finds faces and FAN marks 68 points [Bulat and Tzimiropoulos, ICCV 2017]; a template mesh is
 turned to fit them and then bent onto them with a thin-plate spline, so that everything downstream
 sees 468 points as ever. Bent so onto true points of 16 real people, the lips are off by 0.006
-and the whole mesh by 0.011 of the distance of the outer eye corners, on average. The three-dimensional FAN is
-used because its jaw points stay on the jaw when the head turns, where the two-dimensional one's
-slide along the outline.
+and the whole mesh by 0.011 of the distance of the outer eye corners, on average. The
+three-dimensional FAN is used because its jaw points stay on the jaw when the head turns, where the
+two-dimensional one's slide along the outline.
 
 About a second a frame on one CPU core, hundreds of times the mesh's cost, and its weights come from
 their author's server.
