@@ -14,9 +14,11 @@ import av
 import numpy as np
 import scipy.fft
 
+from heygem.denoise import learn
 from heygem.errors import InputError
+from heygem.loudness import gain_for_db
 from heygem.media.info import shown
-from heygem.media.sound import AudioFile, AudioTrack, filtered
+from heygem.media.sound import AudioFile, AudioTrack
 
 RATE_HZ = 16_000  # what speech models hear
 FRAME_HZ = 100  # log-mel and voice activity
@@ -27,9 +29,7 @@ BANDS = 80
 LOWEST_HZ, HIGHEST_HZ = 55.0, 7600.0
 MEL_RMS = 0.05  # level of the voice before the logarithm, -26 dBFS
 SHORTEST_S = 0.2  # below this there is no syllable to speak
-TRUE_PEAK_DB = -1.0  # dBTP, EBU R 128's ceiling
 _GATE_RMS = 10 ** (-70 / 20)  # BS.1770-4's absolute gate: below it is silence, -70 dBFS
-_DENOISE = (("afftdn", "nr=12:nf=-40:tn=1"),)  # 12 dB off, tracking the noise floor
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ def load(
     path : str or Path
         Sound, or a video with sound (time 0 is then its first shown frame).
     denoise : bool
-        Take 12 dB off steady noise (FFmpeg's ``afftdn``, spectral subtraction with a tracked
-        noise floor).
+        Take 12 dB off steady noise (`heygem.denoise`).
     loudness_lufs : float, optional
         Bring the integrated loudness (ITU-R BS.1770-4) to this, e.g. -16; less where the true
         peak would pass -1 dBTP.
@@ -96,19 +95,19 @@ def load(
         A file that cannot be used, holds no sound, or is shorter than 0.2 s.
     """
     path = Path(path)
-    filters = _DENOISE if denoise else ()
     plain = AudioFile(path)
     notes: list[str] = []
-    gain_db = 0.0
-    if loudness_lufs is not None:
-        gain_db, note = loudness_gain_db(AudioFile(path, filters=filters), loudness_lufs)
-        notes.append(note)
+    process, gain_db = None, 0.0
     if denoise:
-        notes.append("steady noise reduced by up to 12 dB")
+        process, note = learn(plain)
+        notes.append(note)
+    if loudness_lufs is not None:
+        gain_db, note = gain_for_db(AudioFile(path, process=process), loudness_lufs)
+        notes.append(note)
     meter = _SourceMeter()
     blocks = meter.watch(plain.blocks())
-    if filters:
-        blocks = filtered(blocks, plain.rate_hz, plain.layout, filters)
+    if process is not None:
+        blocks = process(blocks)
     samples = to_mono_16k(blocks, plain.rate_hz, plain.layout)
     if gain_db:
         samples *= np.float32(10 ** (gain_db / 20))
@@ -119,8 +118,8 @@ def load(
             seen=f"{len(samples) / RATE_HZ:.3f} s",
             remedy=f"Give at least {SHORTEST_S} s of sound.",
         )
-    changed = process_output and (filters or gain_db)
-    source = AudioFile(path, gain_db=gain_db, filters=filters) if changed else plain
+    changed = process_output and (process is not None or gain_db)
+    source = AudioFile(path, gain_db=gain_db, process=process) if changed else plain
     return Speech(samples, source, notes, meter.clipped_share, plain.replaced)
 
 
@@ -136,65 +135,6 @@ def to_mono_16k(blocks, rate_hz: int, layout: str) -> np.ndarray:
         parts += [f.to_ndarray()[0] for f in resampler.resample(frame)]
     parts += [f.to_ndarray()[0] for f in resampler.resample(None)] if parts else []
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
-
-
-def loudness_gain_db(source, target_lufs: float) -> tuple[float, str]:
-    """Gain that brings ``source`` to ``target_lufs``, and what to say about it.
-
-    Integrated loudness and true peak after ITU-R BS.1770-4, as FFmpeg's ``ebur128`` measures
-    them over the stream.
-    """
-    loudness, peak_db = measure_loudness(source)
-    if loudness <= -70:
-        return 0.0, "loudness left alone: the sound is silent"
-    gain_db = target_lufs - loudness
-    if gain_db + peak_db > TRUE_PEAK_DB:
-        gain_db = TRUE_PEAK_DB - peak_db
-        return gain_db, (
-            f"loudness {loudness:.1f} brought to {loudness + gain_db:.1f} LUFS, not "
-            f"{target_lufs:.1f}: the true peak would pass {TRUE_PEAK_DB:.0f} dBTP"
-        )
-    return gain_db, f"loudness {loudness:.1f} brought to {target_lufs:.1f} LUFS"
-
-
-def measure_loudness(source) -> tuple[float, float]:
-    """Integrated loudness in LUFS (-70 for silence) and true peak in dBTP of a whole sound."""
-    layout = getattr(source, "layout", None) or {1: "mono", 2: "stereo"}[source.channels]
-    graph = av.filter.Graph()
-    nodes = [
-        graph.add_abuffer(format="flt", sample_rate=source.rate_hz, layout=layout),
-        graph.add("ebur128", "metadata=1:peak=true"),
-        graph.add("abuffersink"),
-    ]
-    graph.link_nodes(*nodes).configure()
-    loudness, peak, fed = -70.0, 0.0, 0
-    for block in _then_none(source.blocks()):
-        if block is None:
-            graph.push(None)
-        else:
-            frame = av.AudioFrame.from_ndarray(
-                np.ascontiguousarray(block, np.float32).reshape(1, -1), format="flt", layout=layout
-            )
-            frame.sample_rate, frame.pts = source.rate_hz, fed
-            fed += len(block)
-            graph.push(frame)
-        while True:
-            try:
-                out = graph.pull()
-            except (av.BlockingIOError, av.EOFError):
-                break
-            tags = out.metadata
-            loudness = float(tags.get("lavfi.r128.I", loudness))
-            peak = max(
-                [peak]
-                + [float(v) for k, v in tags.items() if k.startswith("lavfi.r128.true_peaks_ch")]
-            )
-    return loudness, 20 * float(np.log10(max(peak, 1e-6)))
-
-
-def _then_none(blocks):
-    yield from blocks
-    yield None
 
 
 class _SourceMeter:

@@ -243,7 +243,7 @@ def talking(hopper, hopper_avatar, tmp_path_factory):
 
     opening = (0.07 - 0.07 * np.cos(np.arange(40) / 40 * 4 * np.pi)).astype(np.float32)
     renderer = Renderer(hopper_avatar, RendererSettings())
-    renderer.plan(gape(opening), np.zeros(40, int))
+    renderer.plan(gape(opening, hopper_avatar.rest.neutral), np.zeros(40, int))
     path = tmp_path_factory.mktemp("people") / "talking.mp4"
     with VideoWriter(path, width=512, height=600, rate=25, crf=12) as writer:
         for k in range(40):
@@ -255,15 +255,22 @@ def talking(hopper, hopper_avatar, tmp_path_factory):
     return path, opening
 
 
-def gape(opening) -> np.ndarray:
-    """Displacement of a jaw that drops by `opening` [T] : float32 [T, len(LOWER), 3]."""
+def gape(opening, neutral) -> np.ndarray:
+    """Displacement of a jaw that drops by `opening` [T] : float32 [T, len(LOWER), 3].
+
+    `neutral` float32 [468, 3] is the person's canonical mouth at rest.
+    """
     from heygem.face import topology as topo
     from heygem.face.geometry import LOWER
 
-    down = np.zeros(len(LOWER), np.float32)
-    for k, i in enumerate(LOWER):
-        if i in topo.INNER_LOWER[1:-1] or i in topo.LIPS_OUTER[11:] or i in topo.JAW[6:-6]:
-            down[k] = 1.0
+    lower = neutral[LOWER]
+    line = neutral[list(topo.LIP_MIDDLE), 1].mean()
+    middle = neutral[topo.LIPS_INNER, 0].mean()
+    half = np.ptp(neutral[topo.LIPS_INNER, 0]) / 2
+    across = np.clip(1 - ((lower[:, 0] - middle) / half) ** 2, 0, 1)
+    upper = np.isin(LOWER, topo.INNER_UPPER)
+    upper |= (lower[:, 1] < line) & ~np.isin(LOWER, topo.INNER_LOWER)
+    down = np.where(upper, 0, np.maximum(across, 0.6 * (lower[:, 1] > line + 0.25)))
     moved = np.zeros((len(opening), len(LOWER), 3), np.float32)
     moved[..., 1] = np.asarray(opening)[:, None] * down
     return moved

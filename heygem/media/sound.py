@@ -53,8 +53,8 @@ class AudioFile:
     path : str or Path
     gain_db : float
         Applied to every sample.
-    filters : sequence of (name, arguments)
-        FFmpeg audio filters applied in turn, e.g. ``[("afftdn", "nr=12")]``.
+    process : callable, optional
+        Blocks in, blocks of the same total length out; applied before the gain.
 
     Raises
     ------
@@ -62,10 +62,10 @@ class AudioFile:
         A file that cannot be used or holds no sound.
     """
 
-    def __init__(self, path, *, gain_db: float = 0.0, filters=()):
+    def __init__(self, path, *, gain_db: float = 0.0, process=None):
         self.path = Path(path)
         self.gain_db = gain_db
-        self.filters = tuple(filters)
+        self.process = process
         self.notes: list[str] = []
         self.replaced = 0  # samples that were not numbers, in the last reading
         with _info.open_media(self.path) as container:
@@ -128,8 +128,8 @@ class AudioFile:
         """Yield float32 [k, channels], some hundredths of a second each."""
         gain = np.float32(10 ** (self.gain_db / 20))
         blocks = self._aligned()
-        if self.filters:
-            blocks = filtered(blocks, self.rate_hz, self.layout, self.filters)
+        if self.process is not None:
+            blocks = self.process(blocks)
         for block in blocks:
             yield block * gain if self.gain_db else block
 
