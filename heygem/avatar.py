@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -140,15 +141,15 @@ def load(path, settings, *, backend=None, progress=None, cache=True):
             remedy="give a video or a portrait",
         )
     sha256 = file_hash(path)
-    key = hashlib.sha256(
-        json.dumps([CACHE_VERSION, sha256, settings.model_dump()], default=str).encode()
-    ).hexdigest()[:32]
+    backend = backend if backend is not None else make_backend(settings)
+    # The tracker that is really used counts: another one may stand in for it.
+    facts = [CACHE_VERSION, backend.name, sha256, settings.model_dump()]
+    key = hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:32]
     stored = assets.avatar_folder() / f"{key}.npz"
     if cache and stored.exists():
         avatar = _read(stored, Path(path), sha256, info)
         if avatar is not None:
             return avatar
-    backend = backend if backend is not None else make_backend(settings)
     track = _track(path, info, settings, backend, progress)
     avatar = _describe(Path(path), sha256, info, track, settings)
     if cache:
@@ -189,7 +190,7 @@ def _track(path, info, settings, backend, progress):
             faces=faces,
             progress=tick,
         )
-        track.notes.extend(reader.notes)
+        track.notes.extend([*reader.notes, *getattr(backend, "notes", [])])
     return track
 
 
@@ -498,5 +499,5 @@ def _read(stored, path, sha256, info):
                 Library(z["frames"], crops, z["corners"]),
                 words["report"],
             )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None

@@ -294,35 +294,47 @@ class Renderer:
         # A seam cannot be stretched into an opening: from twice its height the drawing takes over.
         need = float(np.clip((gap - 1.6 * shown) / max(1.2 * shown, 2.0), 0, 1))
         if need > 0:
-            drawn, up, low = self._drawing(crop, mesh)
-            width = np.linalg.norm(wanted[topo.LIPS_INNER[10]] - wanted[topo.LIPS_INNER[0]])
-            art = self._hang(drawn, up, low, wanted, width / DRAWN_WIDTH_PX, canvas)
-            out = out + need * (art - out)
+            out = out + need * (self._draw_inside(crop, mesh, wanted, canvas) - out)
         return out
 
-    def _drawing(self, crop, mesh):
-        """A drawn inside, tinted like this face: picture, upper and lower contour."""
+    def _draw_inside(self, crop, mesh, wanted, canvas):
+        """The drawn inside, tinted like this face, in the wanted opening; float32 picture."""
         if self._drawn is None:
             h, w = crop.shape[:2]
 
             def colour(indices):
                 at = np.rint(mesh[indices]).astype(int)
-                return np.median(crop[np.clip(at[:, 1], 0, h - 1), np.clip(at[:, 0], 0, w - 1)], 0)
+                return np.median(
+                    crop[np.clip(at[:, 1], 0, h - 1), np.clip(at[:, 0], 0, w - 1)], 0
+                )
 
-            height = int(DRAWN_WIDTH_PX * 0.55)
-            picture = interior.draw(
+            lip_rgb = colour([17, 84, 314, 0])
+            texture = interior.draw(
                 DRAWN_WIDTH_PX,
-                height,
+                round(DRAWN_WIDTH_PX * interior.HEIGHT_OVER_WIDTH),
                 skin_rgb=colour([205, 425, 50, 280, 199]),
-                lip_rgb=colour([17, 84, 314, 0]),
+                lip_rgb=lip_rgb,
             )
-            x = np.linspace(0, DRAWN_WIDTH_PX - 1, 11)
-            self._drawn = (
-                picture,
-                np.stack([x, np.zeros(11)], 1).astype(np.float32),
-                np.stack([x, np.full(11, height - 1.0)], 1).astype(np.float32),
-            )
-        return self._drawn
+            self._drawn = texture, lip_rgb
+        texture, lip_rgb = self._drawn
+        up, low = wanted[topo.INNER_UPPER], wanted[topo.INNER_LOWER]
+        out = canvas.copy()
+        x0, y0, x1, y1 = _bounds(np.concatenate([up, low]), 3, canvas.shape)
+        axes = _mouth_axes(up)
+        yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
+        u, v = _into(axes, np.stack([xx, yy], -1))
+        top, bottom = _contours(axes, up, low, u)
+        height = axes[3] * interior.HEIGHT_OVER_WIDTH
+        below_upper = np.maximum(v - top, 0) / height
+        out[y0:y1, x0:x1] = interior.fill(
+            texture,
+            np.clip(u, 0, 1),
+            below_upper,
+            np.maximum(bottom - v, 0) / height,
+            below_upper=below_upper,
+            lip_rgb=lip_rgb,
+        )
+        return out
 
     def _hang(self, picture, upper, lower, wanted, zoom, canvas):
         """Sample a mouth's inside so that its upper part keeps to the upper lip, and so below.

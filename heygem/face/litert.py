@@ -200,7 +200,8 @@ class MeshBackend:
         self._short = Detector(models("face_detection_short_range.tflite"), short_range=True)
         from heygem.face.attention import AttentionMesh
 
-        # Lips that close: a bilabial is told from an open sound in 91 % of cases, against 71 %.
+        # Lips that close: the gap tells a bilabial from other sounds with an AUC of 0.89, the plain
+        # mesh's with 0.69 (word times of GRID).
         self._mesh = AttentionMesh(models("face_landmark_with_attention.tflite"))
 
     def detect(self, image):

@@ -1,0 +1,151 @@
+"""Mouth pixels, and everything that must not change with them."""
+
+import numpy as np
+import pytest
+from conftest import gape
+
+from heygem import avatar, media
+from heygem.compose import paste
+from heygem.face import geometry
+from heygem.params import FaceSettings, RendererSettings
+from heygem.renderer import Patch, Renderer, Sampler, _hand_over
+
+
+@pytest.fixture(scope="module")
+def person(talking, faces):
+    return avatar.load(talking[0], FaceSettings(), backend=faces, cache=False)
+
+
+@pytest.fixture(scope="module")
+def images(talking):
+    with media.VideoReader(talking[0]) as reader:
+        return [frame.image for frame in reader]
+
+
+def draw(person, images, displacement):
+    order = np.arange(len(displacement))
+    renderer = Renderer(person, RendererSettings())
+    renderer.plan(displacement, order)
+    return [renderer.render(images[k], k) for k in order]
+
+
+def tracked_opening(person, pictures, faces):
+    """Lip gap of rendered pictures, measured anew, in eye distances."""
+    from heygem.face.litert import region_of
+
+    points = np.stack(
+        [
+            faces.mesh(picture, region_of(person.track.points[k]))[0]
+            for k, picture in enumerate(pictures)
+        ]
+    )
+    return geometry.aperture(geometry.to_canonical(points, person.pose[: len(points)]))
+
+
+def test_pixels_outside_the_mask_are_the_sources_own(person, images):
+    for image, patch in zip(
+        images, draw(person, images, gape(np.full(40, 0.1), person.rest.neutral)), strict=True
+    ):
+        result = paste(image, patch)
+        outside = np.ones(image.shape[:2], bool)
+        h, w = patch.mask.shape
+        outside[patch.y : patch.y + h, patch.x : patch.x + w] = patch.mask == 0
+        assert np.array_equal(result[outside], image[outside])
+        assert (result[~outside] != image[~outside]).any()
+        assert outside[: image.shape[0] // 4].all()  # hair and brow are never touched
+
+
+def test_the_rim_of_the_region_is_seamless(person, images):
+    import cv2
+
+    image, patch = images[3], draw(person, images, gape(np.full(40, 0.12), person.rest.neutral))[3]
+    result = paste(image, patch)
+    mask = np.zeros(image.shape[:2], np.uint8)
+    h, w = patch.mask.shape
+    mask[patch.y : patch.y + h, patch.x : patch.x + w] = patch.mask > 0
+    rim = (mask > 0) & (cv2.erode(mask, np.ones((5, 5), np.uint8)) == 0)
+    change = np.abs(result[rim].astype(int) - image[rim].astype(int))
+    assert change.mean() < 2.0
+
+
+def test_the_same_mouth_gives_the_same_picture(person, images):
+    own = person.displacement()
+    for k in (4, 12, 25):
+        patch = draw(person, images, own)[k]
+        window = images[k][patch.y : patch.y + patch.mask.shape[0]]
+        window = window[:, patch.x : patch.x + patch.mask.shape[1]].astype(float)
+        error = ((patch.image - window) ** 2)[patch.mask > 0].mean()
+        assert 10 * np.log10(255**2 / error) > 32
+
+
+@pytest.mark.parametrize("wanted", [0.05, 0.14])
+def test_the_mouth_opens_as_far_as_it_is_told(person, images, faces, wanted):
+    patches = draw(person, images, gape(np.full(40, wanted), person.rest.neutral))
+    pictures = [paste(i, p) for i, p in zip(images, patches, strict=True)]
+    assert np.median(tracked_opening(person, pictures, faces)) == pytest.approx(wanted, abs=0.035)
+
+
+def test_in_silence_the_mouth_is_shut_and_still_whatever_the_source_says(person, images, faces):
+    source = tracked_opening(person, images, faces)
+    patches = draw(person, images, gape(np.zeros(40), person.rest.neutral))
+    shut = tracked_opening(
+        person, [paste(i, p) for i, p in zip(images, patches, strict=True)], faces
+    )
+    assert source.std() > 0.04
+    assert shut.max() < 0.03
+    assert shut.std() < 0.12 * source.std()
+
+
+def test_a_portrait_with_shut_lips_gets_an_inside(hopper, hopper_avatar, faces):
+    renderer = Renderer(hopper_avatar, RendererSettings())
+    renderer.plan(gape(np.array([0.0, 0.16]), hopper_avatar.rest.neutral), np.zeros(2, int))
+    shut, wide = (paste(hopper, renderer.render(hopper, k)) for k in range(2))
+    opening = [tracked_opening(hopper_avatar, [p], faces)[0] for p in (shut, wide)]
+    assert opening[0] < 0.03 and opening[1] > 0.09
+    # The opening is darker than the lips were: a cavity, not stretched lip.
+    lips = hopper_avatar.track.points[0][[13, 14], :2].mean(0)
+    x, y = int(lips[0]), int(lips[1] + 0.1 * hopper_avatar.pose.scale[0])
+    assert wide[y - 1 : y + 2, x - 6 : x + 6].mean() < hopper[y - 1 : y + 2, x - 6 : x + 6].mean()
+
+
+def test_frames_that_cannot_be_used_pass_and_the_change_is_gradual(person):
+    usable = person.usable.copy()
+    usable[20:25] = False
+    broken = avatar.replace(person, usable=usable)
+    strength = _hand_over(broken)
+    assert (strength[20:25] == 0).all() and strength[0] == 1 and strength[-1] == 1
+    assert 0 < strength[19] < strength[18] <= 1 and 0 < strength[25] < strength[26] <= 1
+    renderer = Renderer(broken, RendererSettings())
+    renderer.plan(gape(np.zeros(40), person.rest.neutral), np.arange(40))
+    assert renderer.render(np.zeros((600, 512, 3), np.uint8), 22) is None
+
+
+def test_texture_changes_are_rare(person):
+    renderer = Renderer(person, RendererSettings())
+    opening = 0.07 - 0.07 * np.cos(np.arange(120) / 40 * 2 * np.pi)
+    renderer.plan(gape(opening, person.rest.neutral), np.arange(120) % 40)
+    main = [w[0][0] for w in renderer._weights]
+    changes = np.count_nonzero(np.diff(main))
+    assert 2 <= changes < 90
+    assert all(abs(sum(x for _, x in w) - 1) < 1e-6 for w in renderer._weights)
+
+
+def test_the_gpu_way_of_sampling_equals_the_cpu_way():
+    import torch
+
+    rng = np.random.default_rng(1)
+    image = np.kron(rng.integers(0, 255, (12, 16, 3)), np.ones((5, 5, 1))).astype(np.uint8)
+    y, x = np.mgrid[4:50, 4:70].astype(np.float32)
+    x, y = x + 0.37 * np.sin(y / 5), y + 0.41
+    sampler = Sampler(torch.device("cpu:0"))  # not "cpu": takes the torch way
+    a, b = Sampler("cpu")(image, x, y), sampler(image, x, y)
+    assert np.abs(a.astype(int) - b.astype(int)).mean() < 1.5
+
+
+def test_paste_mixes_by_the_mask():
+    image = np.full((4, 4, 3), 100, np.uint8)
+    patch = Patch(np.full((2, 2, 3), 200, np.uint8), np.array([[0, 0.5], [1, 0]], np.float32), 1, 1)
+    out = paste(image, patch)
+    assert out[1, 1, 0] == 100 and out[1, 2, 0] == 150 and out[2, 1, 0] == 200
+    assert (image == 100).all()
+    assert paste(image, None) is image
