@@ -1,0 +1,399 @@
+"""Speech to mouth movement, and the knobs on it.
+
+A temporal network reads log-mel spectrograms and says how the lower face is displaced from the
+person's neutral mouth, 50 times a second, as coefficients of a basis of mesh displacements in the
+canonical face frame. It never sees pixels, so nothing of the source video's own speech can leak
+in, and what comes out can be plotted, edited and compared.
+
+The network is a dilated convolutional one (temporal convolutional network, Bai et al. 2018), the
+mean of a few trained on different speakers: their errors differ more than their answers do.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import gaussian_filter1d
+from torch import nn
+
+from heygem import audio
+from heygem.errors import AssetError
+from heygem.face import topology as topo
+from heygem.face.geometry import LOWER
+
+RATE_HZ = 50.0
+CHUNK_S = 20.0  # predicted at once; longer audio is cut, so memory does not grow with length
+CONTEXT_S = 1.0  # on both sides of a chunk; more than the network's reach, so cuts do not show
+SILENCE = (np.log(1e-5) + 6) / 3  # what `heygem.audio.log_mel` gives where there is no power
+SHIPPED = Path(__file__).parent / "weights" / "lips.safetensors"
+FORMAT = "heygem-lips-1"
+
+_PLACE = {int(point): i for i, point in enumerate(LOWER)}
+_MIDDLE_UPPER, _MIDDLE_LOWER = (_PLACE[i] for i in topo.LIP_MIDDLE)
+_CORNERS = tuple(_PLACE[i] for i in topo.MOUTH_CORNERS)
+_INNER_UPPER = np.array([_PLACE[i] for i in topo.INNER_UPPER])
+_INNER_LOWER = np.array([_PLACE[i] for i in topo.INNER_LOWER])
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """How a mouth moves.
+
+    Attributes
+    ----------
+    coefficients : float32 [N, K]
+        Weights of the basis; 1 is the standard deviation over the speakers of the training set.
+    rate_hz : float
+        Rows per second; row 0 is at 0 s of the audio.
+    basis : float32 [K, len(LOWER), 3]
+        Displacement of each point of the lower face, in eye distances.
+    """
+
+    coefficients: np.ndarray
+    rate_hz: float
+    basis: np.ndarray
+
+    def __len__(self):
+        return len(self.coefficients)
+
+    @property
+    def duration_s(self):
+        return len(self) / self.rate_hz
+
+    @property
+    def times_s(self):
+        """Time of each row : float64 [N]."""
+        return np.arange(len(self)) / self.rate_hz
+
+    def coefficients_at(self, times_s):
+        """Coefficients at any times, held at the ends : float32 [T, K]."""
+        times_s = np.asarray(times_s, np.float64)
+        own = self.times_s
+        columns = [np.interp(times_s, own, column) for column in self.coefficients.T]
+        return np.stack(columns, -1).astype(np.float32)
+
+    def at(self, times_s, rest=None):
+        """Displacement from the neutral mouth at any times.
+
+        Parameters
+        ----------
+        times_s : float [T]
+            A frame's own time, never its index over a rate.
+        rest : float32 [len(LOWER), 3] or [T, len(LOWER), 3], optional
+            The neutral mouth. With it, lips that would pass through each other meet instead.
+
+        Returns
+        -------
+        float32 [T, len(LOWER), 3]
+            In eye distances.
+        """
+        moved = np.einsum("tk,knd->tnd", self.coefficients_at(times_s), self.basis)
+        return moved if rest is None else _meet(moved, np.asarray(rest, np.float32))
+
+    def aperture(self):
+        """Change of the gap between the inner lips on the mid-line : float32 [N], eye distances."""
+        return self.coefficients @ aperture_direction(self.basis)
+
+    def width(self):
+        """Change of the distance of the mouth corners : float32 [N], eye distances."""
+        return self.coefficients @ width_direction(self.basis)
+
+
+def aperture_direction(basis):
+    """What one unit of each coefficient adds to the lips' gap : float32 [K]."""
+    return basis[:, _MIDDLE_LOWER, 1] - basis[:, _MIDDLE_UPPER, 1]
+
+
+def width_direction(basis):
+    """What one unit of each coefficient adds to the mouth's width : float32 [K]."""
+    return basis[:, _CORNERS[1], 0] - basis[:, _CORNERS[0], 0]
+
+
+def aperture_of(displacement):
+    """Change of the lips' gap, `[..., len(LOWER), 3]` to `[...]`, in eye distances."""
+    return displacement[..., _MIDDLE_LOWER, 1] - displacement[..., _MIDDLE_UPPER, 1]
+
+
+def _meet(displacement, rest):
+    """Stop lips at contact: where the gap would be negative, both meet in the middle of it."""
+    shape = rest + displacement
+    gap = shape[:, _INNER_LOWER, 1] - shape[:, _INNER_UPPER, 1]
+    # A mesh may show a rest mouth slightly crossed already; it is not opened by this.
+    floor = np.minimum(rest[..., _INNER_LOWER, 1] - rest[..., _INNER_UPPER, 1], 0)
+    short = np.maximum(floor - gap, 0) / 2
+    inside = slice(1, -1)  # the corners are one point of both lips
+    out = displacement.copy()
+    out[:, _INNER_UPPER[inside], 1] -= short[:, inside]
+    out[:, _INNER_LOWER[inside], 1] += short[:, inside]
+    return out
+
+
+class _Block(nn.Module):
+    def __init__(self, width, dilation, dropout):
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.spread = nn.Conv1d(width, width, 5, padding=2 * dilation, dilation=dilation)
+        self.mix = nn.Conv1d(width, width, 1)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x):  # [B, width, T]
+        # Normalised within each instant, so that a chunk gives what the whole would.
+        y = self.norm(x.transpose(1, 2)).transpose(1, 2)
+        return x + self.drop(self.mix(nn.functional.gelu(self.spread(y))))
+
+
+class LipsNetwork(nn.Module):
+    """Log-mel at 100 Hz to mouth coefficients at 50 Hz.
+
+    Parameters
+    ----------
+    outputs : int
+        Coefficients, K.
+    width : int
+        Channels.
+    dilations : sequence of int
+        One residual block each; reach is 40 ms times their sum, plus 50 ms, to both sides.
+    dropout : float
+    """
+
+    def __init__(self, *, outputs, width, dilations, dropout=0.0):
+        super().__init__()
+        self.read = nn.Sequential(
+            nn.Conv1d(audio.BANDS, width, 5, padding=2),
+            nn.GELU(),
+            nn.Conv1d(width, width, 5, stride=2, padding=2),
+        )
+        self.blocks = nn.Sequential(*[_Block(width, d, dropout) for d in dilations])
+        self.say = nn.Conv1d(width, outputs, 3, padding=1)
+
+    def forward(self, log_mel):
+        """`float [B, 2 N, 80]` to `float [B, N, K]`."""
+        x = self.read(log_mel.transpose(1, 2))  # [B, width, N]
+        return self.say(self.blocks(x)).transpose(1, 2)
+
+
+class LipsModel:
+    """A trained audio-to-mouth model.
+
+    Attributes
+    ----------
+    networks : list of LipsNetwork
+    basis : float32 [K, len(LOWER), 3]
+    gain : float32 [K]
+        Makes the spread of the answers that of real mouths (a network alone under-opens).
+    about : dict
+        What the file says of itself: sources, speakers, hours, licence, metrics.
+    """
+
+    def __init__(self, networks, basis, gain, about, *, device="cpu"):
+        self.networks = [n.to(device).eval() for n in networks]
+        self.basis = np.asarray(basis, np.float32)
+        self.gain = np.asarray(gain, np.float32)
+        self.about = about
+        self.device = device
+
+    @classmethod
+    def load(cls, path=None, *, device="cpu"):
+        """Read a model file; default: the one that comes with the kit.
+
+        Raises
+        ------
+        AssetError
+            The file is missing, or is not a lips model.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = Path(path) if path is not None else SHIPPED
+        try:
+            with safe_open(path, framework="pt") as f:
+                meta = f.metadata() or {}
+                tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise AssetError(
+                f"cannot read the lips model {path}",
+                seen=str(error),
+                remedy="give a .safetensors file made by `heygem train lips`",
+            ) from error
+        if meta.get("format") != FORMAT:
+            raise AssetError(
+                f"{path} is not a lips model",
+                seen=f"format {meta.get('format')!r}",
+                remedy=f"give a file of format {FORMAT!r}, made by `heygem train lips`",
+            )
+        shape = json.loads(meta["network"])
+        networks = []
+        for i in range(int(meta["networks"])):
+            network = LipsNetwork(**shape)
+            prefix = f"network{i}."
+            network.load_state_dict(
+                {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            )
+            networks.append(network)
+        basis = tensors["basis"].numpy()
+        if basis.shape[1:] != (len(LOWER), 3):
+            raise AssetError(
+                f"{path} moves other points than this version does",
+                seen=f"{basis.shape[1]} points, {len(LOWER)} wanted",
+                remedy="train it again with `heygem train lips`",
+            )
+        about = json.loads(meta.get("about", "{}"))
+        return cls(networks, basis, tensors["gain"].numpy(), about, device=device)
+
+    @cached_property
+    def opening_std(self):
+        """Spread of a typical speaker's lip gap in speech, in eye distances."""
+        return float(self.about.get("opening_std", 0.03))
+
+    def predict(self, samples_16k):
+        """Mouth movement for speech of any length.
+
+        Parameters
+        ----------
+        samples_16k : float32 [n]
+            Mono, 16 kHz, -1..1.
+
+        Returns
+        -------
+        Trajectory
+            One row per 20 ms, `ceil(n / 320)` rows.
+        """
+        samples = np.asarray(samples_16k, np.float32)
+        rows = -(-len(samples) // int(audio.RATE_HZ / RATE_HZ))
+        out = np.zeros((rows, len(self.basis)), np.float32)
+        step, context = int(CHUNK_S * RATE_HZ), int(CONTEXT_S * RATE_HZ)
+        # Before the first and after the last sound there is silence, not the edge of a tensor.
+        heard = features(samples, rows=rows)
+        heard = np.pad(heard, ((2 * context, 2 * context), (0, 0)), constant_values=SILENCE)
+        for start in range(0, rows, step):
+            stop = min(start + step, rows)
+            said = self._network_mean(heard[2 * start : 2 * (stop + 2 * context)])
+            out[start:stop] = said[context : context + stop - start]
+        return Trajectory(out, RATE_HZ, self.basis)
+
+    @torch.inference_mode()
+    def _network_mean(self, log_mel):
+        x = torch.from_numpy(log_mel)[None].to(self.device)
+        mean = torch.stack([n(x) for n in self.networks]).mean(0)[0]
+        return mean.float().cpu().numpy() * self.gain
+
+
+def features(samples, *, rows):
+    """What the network reads: log-mel spectra, two for each row : float32 [2 rows, 80]."""
+    spectra = audio.log_mel(samples)[: 2 * rows]
+    missing = 2 * rows - len(spectra)
+    return np.pad(spectra, ((0, missing), (0, 0)), constant_values=SILENCE)
+
+
+def shape(trajectory, knobs, voice=None, *, opening_scale=1.0):
+    """Apply the knobs; every one is exact and takes no time.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+    knobs : heygem.params.LipsSettings
+        `openness_gain` and `width_gain` scale the lips' gap and the mouth's width, each leaving
+        the other as it is; `closure` presses near-closures shut; `smoothing_ms` is the full width
+        at half height of a zero-phase Gaussian; `silence_gate` rests the mouth where nobody
+        speaks, over `fade_ms`; `offset_ms` is how much later the mouth comes than the sound.
+    voice : float32 [M], optional
+        Voice activity, 0..1 at 100 Hz. Without it the gate is not applied.
+    opening_scale : float
+        How far this person opens the mouth, over what the model's typical speaker does.
+
+    Returns
+    -------
+    Trajectory
+    """
+    c = np.array(trajectory.coefficients, np.float32) * np.float32(opening_scale)
+    rate = trajectory.rate_hz
+    measures = np.stack([aperture_direction(trajectory.basis), width_direction(trajectory.basis)])
+    # The smallest change of all coefficients that changes one measure and not the other.
+    moves = np.linalg.pinv(measures)  # [K, 2]
+    more = np.array([knobs.openness_gain - 1, knobs.width_gain - 1], np.float32)
+    c += (((c @ measures.T) * more) @ moves.T).astype(np.float32)
+    if knobs.closure > 0 and len(c):
+        gap = c @ measures[0]
+        near = 0.25 * max(float(gap.std()), 1e-6)
+        # Pulls a gap below `near` down by up to `near`, fading out upwards.
+        press = knobs.closure * near * np.exp(-np.square(np.maximum(gap, 0) / near) / 2)
+        c -= (press[:, None] * moves[:, 0]).astype(np.float32)
+    if knobs.smoothing_ms > 0 and len(c):
+        sigma = knobs.smoothing_ms / 1000 * rate / 2.3548  # full width at half height
+        c = gaussian_filter1d(c, sigma, axis=0, mode="nearest")
+    if knobs.silence_gate and voice is not None and len(c):
+        open_share = speech_gate(
+            voice, rows=len(c), rate_hz=rate, threshold=knobs.silence_threshold,
+            fade_ms=knobs.fade_ms,
+        )  # fmt: skip
+        c = c * open_share[:, None]
+    shaped = replace(trajectory, coefficients=c)
+    if knobs.offset_ms:
+        shaped = replace(
+            shaped,
+            coefficients=shaped.coefficients_at(trajectory.times_s - knobs.offset_ms / 1000),
+        )
+    return shaped
+
+
+HYSTERESIS = 0.2  # speech goes on until voice activity falls this far below the threshold
+SHORTEST_SPEECH_S = 0.05  # a click is not speech
+LONGEST_BREATH_S = 0.28  # a shorter gap is a breath or a stop consonant: the mouth does not flap
+LEAD_S = 0.08  # lips move before the sound does
+TRAIL_S = 0.06
+
+
+def speech_gate(voice, *, rows, rate_hz, threshold=0.5, fade_ms=120.0):
+    """Where the mouth may move: 1 in speech, 0 in silence, with soft flanks.
+
+    Parameters
+    ----------
+    voice : float32 [M]
+        Voice activity, 0..1 at 100 Hz.
+    rows, rate_hz : int, float
+        The wanted curve's length and rate.
+    threshold : float
+        Speech begins above it, and ends below `threshold - 0.2`.
+    fade_ms : float
+        Time between shut and open.
+
+    Returns
+    -------
+    float32 [rows]
+    """
+    voice = np.asarray(voice, np.float32)
+    if not len(voice):
+        return np.zeros(rows, np.float32)
+    speaking = np.zeros(len(voice), bool)
+    state, stop_below = False, max(threshold - HYSTERESIS, threshold / 2)
+    for i, v in enumerate(voice):
+        state = v > threshold or (state and v > stop_below)
+        speaking[i] = state
+    for value, limit_s in ((True, SHORTEST_SPEECH_S), (False, LONGEST_BREATH_S)):
+        for start, stop in _runs(speaking == value):
+            inside = value or (start > 0 and stop < len(speaking))
+            if inside and stop - start < limit_s * audio.FRAME_HZ:
+                speaking[start:stop] = not value
+    wide = np.zeros(len(speaking), bool)
+    fade_s = fade_ms / 1000
+    for start, stop in _runs(speaking):
+        # Half of the fade lies outside, so that the mouth is fully free while words sound.
+        first = start - (LEAD_S + fade_s / 2) * audio.FRAME_HZ
+        last = stop + (TRAIL_S + fade_s / 2) * audio.FRAME_HZ
+        wide[max(0, round(first)) : max(0, round(last))] = True
+    gate = wide.astype(np.float64)
+    taps = max(1, round(fade_s * audio.FRAME_HZ))
+    if taps > 1:
+        window = np.hanning(taps + 2)[1:-1]
+        padded = np.pad(gate, taps, mode="edge")
+        gate = np.convolve(padded, window / window.sum(), "same")[taps:-taps]
+    times_s = np.arange(rows) / rate_hz
+    return np.interp(times_s, np.arange(len(gate)) / audio.FRAME_HZ, gate).astype(np.float32)
+
+
+def _runs(flags):
+    """Stretches of True, as (start, stop)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return list(zip(edges[::2], edges[1::2], strict=True))
