@@ -16,7 +16,7 @@ HEIGHT_OVER_WIDTH = 0.52  # a full speech opening; draw at about this shape
 
 # What skin in even, bright light measures; the picture's own skin over it is the light's colour.
 _REFERENCE_SKIN = np.array([205.0, 165.0, 145.0])
-_ENAMEL = np.array([226.0, 216.0, 196.0])  # in that same light
+_ENAMEL = np.array([238.0, 221.0, 203.0])  # in that same light
 _MUCOSA = np.array([176.0, 92.0, 88.0])
 
 # Right half of the upper row: where each tooth ends, as a share of half the mouth's width. The
@@ -110,10 +110,10 @@ def draw(
             )
     skin = np.clip(np.asarray(skin_rgb, float), 1, 255)
     lip = np.clip(np.asarray(lip_rgb, float), 1, 255)
-    # The light, with two thirds of its tint: skin has a colour of its own that teeth do not share.
+    # The light, with half its tint: skin has a colour of its own that teeth do not share.
     ratio = skin / _REFERENCE_SKIN
     level = ratio @ [0.3, 0.59, 0.11]
-    light = np.clip(0.65 * ratio + 0.35 * level, 0.02, 1.15)
+    light = np.clip(0.45 * ratio + 0.55 * level, 0.02, 1.15)
 
     # Draw large and shrink: soft edges at every size, and the same picture at all of them.
     factor = max(1, int(np.ceil(384 / width_px)))
@@ -151,7 +151,7 @@ def draw(
         # Upper row: lit from the front, falling into shadow along the arch and under the lip.
         tips = _UPPER_TIPS * teeth
         opacity, shading = _tooth_row(across, down, _UPPER_ENDS, tips, 0.012)
-        fall = 0.22 + 0.78 * np.clip(1 - (np.abs(across) / 0.80) ** 2.2, 0, 1)
+        fall = 0.20 + 0.80 * np.clip(1 - (np.abs(across) / 0.80) ** 1.9, 0, 1)
         bulge = 0.88 + 0.12 * np.sin(np.pi * np.clip(down / 0.28, 0, 1))
         colour = (_ENAMEL * light) * (0.92 * shading * fall * bulge)[..., None]
         # What hangs above the cavity casts its shade on it.
@@ -202,10 +202,17 @@ def fill(texture, across, depth, above_lower, *, below_upper=None, lip_rgb=None)
     float32 [..., 3]
         RGB, 0..255.
     """
-    height, width = texture.shape[:2]
     across, depth, lower = np.broadcast_arrays(across, depth, above_lower)
     shape = across.shape
     source = texture.astype(np.float32)
+    if across.ndim > 1 and across.shape[-1] > 1:
+        # Looked at from afar, a large drawing is shrunk first: fine lines between teeth would
+        # flicker from frame to frame.
+        step = float(np.median(np.abs(np.diff(across, axis=-1)))) * texture.shape[1]
+        if step > 1.25:
+            size = [max(2, round(n / step)) for n in (texture.shape[1], texture.shape[0])]
+            source = cv2.resize(source, size, interpolation=cv2.INTER_AREA)
+    height, width = source.shape[:2]
     # cv2.remap wants two dimensions.
     x = np.atleast_2d(across * width - 0.5).astype(np.float32)
 

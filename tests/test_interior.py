@@ -85,6 +85,20 @@ def test_closing_lips_cover_the_teeth_instead_of_squeezing_them():
     assert wide[0].mean() < 0.35 * wide[18].mean(), "no shadow under the lip"
 
 
+def test_a_large_drawing_does_not_flicker_when_shown_small():
+    """A shift of half a pixel must not change a small mouth by much: no aliasing."""
+    texture = _draw(512, 266, lip_shadow=False)
+    y = (np.arange(20)[:, None] + 0.5) / 20
+
+    def shown(shift_px):
+        x = (np.arange(40)[None] + 0.5 + shift_px) / 40
+        return interior.fill(texture, x, y, 1 - y, below_upper=y, lip_rgb=LIP)
+
+    still, moved = shown(0.0), shown(0.5)
+    between = (still[:, :-1] + still[:, 1:]) / 2
+    assert np.abs(moved[:, :-1] - between)[:, 4:-4].mean() < 1.5
+
+
 @pytest.mark.parametrize(
     "bad", [{"width": 0}, {"height": 1}, {"teeth": 1.5}, {"tongue": -1}, {"blur_px": -1}]
 )
