@@ -52,7 +52,7 @@ class Clip:
         return cls(path, path.resolve().parent.name)
 
 
-def evaluate(clips, params=None, settings=None, *, others=(), name=None, progress=None):
+def evaluate(clips, params=None, settings=None, *, others=(), name=None, progress=None, watch=None):
     """Measure a lips model on clips it was not trained on.
 
     Parameters
@@ -68,6 +68,9 @@ def evaluate(clips, params=None, settings=None, *, others=(), name=None, progres
         What the table calls the model; default: its file name.
     progress : callable, optional
         `progress(stage, done, total)` over clips.
+    watch : callable, optional
+        `watch(person, method, sound, index, source, made)` for every frame drawn, to keep
+        pictures of it; `sound` is "own", "silence" or "other: FILE".
 
     Returns
     -------
@@ -84,7 +87,9 @@ def evaluate(clips, params=None, settings=None, *, others=(), name=None, progres
         if progress is not None:
             progress(clip.path.name, done, len(clips))
         try:
-            table.rows.extend(judge_clip(clip, model, params, settings, backend, others=others))
+            table.rows.extend(
+                judge_clip(clip, model, params, settings, backend, others=others, watch=watch)
+            )
         except HeygemError as error:
             log.warning("not judged: %s: %s", clip.path.name, error)
             table.skipped[clip.path.name] = str(error)
@@ -99,7 +104,7 @@ def evaluate(clips, params=None, settings=None, *, others=(), name=None, progres
     return table
 
 
-def judge_clip(clip, model, params, settings, backend, *, others=()):
+def judge_clip(clip, model, params, settings, backend, *, others=(), watch=None):
     """All rows of one clip: list of Row."""
     person = held_out.learn(clip.path, params.face, share=settings.share, guard_s=settings.guard_s)
     speech = audio.load(clip.path)
@@ -125,23 +130,32 @@ def judge_clip(clip, model, params, settings, backend, *, others=()):
             (split.start_s, end_s),
         )
 
-    def judged(displacement):
-        drawn = judge.draw(stage, displacement, params.renderer, backend)
+    def draw(displacement, method=MODEL, sound="own"):
+        see = None
+        if watch is not None:
+
+            def see(index, source, made, mask):
+                watch(person, method, sound, index, source, made)
+
+        return judge.draw(stage, displacement, params.renderer, backend, on_frame=see)
+
+    def judged(displacement, method=MODEL):
+        drawn = draw(displacement, method)
         measures = judge.against_real(stage, drawn.mouth)
         return measures | judge.pictures(stage, drawn, same_words=True)
 
-    silent = judge.draw(stage, said(quiet), params.renderer, backend)
+    silent = draw(said(quiet), sound="silence")
     own = judged(said(sound)) | {"leak": judge.leak(stage, silent.mouth)}
     rows = [row(REAL, judge.against_real(stage, stage.real)), row(MODEL, own)]
     if settings.anchors:
         for method, displacement in anchor_mouths(stage, speech.samples, sound, said):
-            rows.append(row(method, judged(displacement)))
+            rows.append(row(method, judged(displacement, method)))
     for other in others:
-        foreign = np.resize(audio.load(other).samples, len(sound))
-        drawn = judge.draw(stage, said(foreign), params.renderer, backend)
+        kind = f"other: {Path(other).name}"
+        drawn = draw(said(np.resize(audio.load(other).samples, len(sound))), sound=kind)
         measures = judge.motion(stage, drawn.mouth)
         measures |= judge.pictures(stage, drawn, same_words=False)
-        rows.append(row(MODEL, measures, f"other: {Path(other).name}"))
+        rows.append(row(MODEL, measures, kind))
     return rows
 
 
