@@ -54,6 +54,12 @@ class ParameterError(HeygemError):
     code = "BAD_PARAMETER"
 
 
+class ConsentError(HeygemError):
+    """This person or this content must not be used: no consent, expired, withdrawn or blocked."""
+
+    code = "CONSENT"
+
+
 class AssetError(HeygemError):
     """A pretrained file is missing, or is not the file it should be."""
 

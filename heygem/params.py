@@ -193,6 +193,15 @@ class LabelSettings(Settings):
     producer: str = Field(
         "heygem", min_length=1, max_length=100, description="who made it, written in the metadata"
     )
+    mark: bool = Field(
+        True, description="invisible mark in the pixels, by which a copy is traced to its run"
+    )
+    c2pa: bool = Field(True, description="Content Credentials (C2PA), signed by this installation")
+    consent: Literal["own", "synthetic", "recorded"] = Field(
+        "own",
+        description="by what right the person is shown: own (who runs this answers for it), "
+        "synthetic (no real person), recorded (only with a consent recorded for this video)",
+    )
     requester: str | None = Field(
         None, max_length=200, description="who asked for a copy without the visible label"
     )

@@ -125,6 +125,34 @@ class VisibleLabel:
         return out
 
 
+def template(text, height_px):
+    """What a label's letters look like, for finding them: white with dark edges on mid-grey.
+
+    Parameters
+    ----------
+    text : str
+        One line.
+    height_px : float
+        Of the lowest glyph among the words that make it a label.
+
+    Returns
+    -------
+    float32 [h, w], 0..255, or None where the text is too small to be told apart
+    """
+    font = _font(None, 100)
+    size = round(100 * height_px / max(_words_height_px(font, text), 1))
+    if size < 9:
+        return None
+    font = _font(None, size)
+    stroke = max(round(size / 24), 1)
+    box = font.getbbox(text, stroke_width=stroke)
+    image = Image.new("L", (box[2] - box[0], box[3] - box[1]), 60)
+    ImageDraw.Draw(image).text(
+        (-box[0], -box[1]), text, font=font, fill=255, stroke_width=stroke, stroke_fill=0
+    )
+    return np.asarray(image, np.float32)
+
+
 def _boxes(keep_clear):
     if keep_clear is None:
         return []

@@ -1,0 +1,170 @@
+"""All layers of one result, in the only order that works.
+
+Invisible mark, visible label, encoding, metadata, Content Credentials: each later layer covers the
+earlier ones, and the credentials are bound to every byte. The ledger's row is written before the
+file gets its name, so there is no result that the record does not know.
+"""
+
+import getpass
+import uuid
+from pathlib import Path
+
+from heygem.errors import HeygemError, OutputError
+from heygem.label import carriers, credentials
+from heygem.label.aigc import KEY, aigc_tags, parse
+from heygem.label.fingerprint import Fingerprint, PictureHasher, hash_sound
+from heygem.label.mark import Mark, new_id
+from heygem.label.visible import VisibleLabel
+from heygem.ledger import file_hash
+
+
+class Labeller:
+    """Labels one clip.
+
+    Parameters
+    ----------
+    settings : heygem.params.LabelSettings
+    width, height : int
+        Size of the frames, pixels.
+    keys : heygem.label.keys.Keys
+    keep_clear : sequence of (x0, y0, x1, y1), optional
+        Face boxes; see `VisibleLabel`.
+
+    Attributes
+    ----------
+    produce_id : str
+        The content's number, in the metadata and in the ledger.
+    mark_id : int or None
+    tags : dict of str to str
+        For `VideoWriter(metadata=)`.
+    visible : VisibleLabel
+    """
+
+    def __init__(self, settings, width, height, *, keys, keep_clear=None):
+        self._settings = settings
+        self._keys = keys
+        self.produce_id = uuid.uuid4().hex
+        self.tags = aigc_tags(settings, self.produce_id, keys=keys)
+        self.visible = VisibleLabel(settings, width, height, keep_clear=keep_clear)
+        self.mark_id = new_id() if settings.mark else None
+        self._mark = Mark(keys.mark_secret, self.mark_id, width, height) if settings.mark else None
+        self._hasher = PictureHasher()
+
+    def stamp(self, image, time_s):
+        """A labelled copy of one frame: `uint8 [H, W, 3]`, RGB; frames in order of time."""
+        if self._mark is not None:
+            image = self._mark.embed(image, time_s)
+        image = self.visible.draw(image)
+        self._hasher.add(image, time_s)
+        return image
+
+    def seal(self, path, *, ledger, parent, title=None, sound=None, facts=None, version="0"):
+        """Finish a written file: read the metadata back, sign it, enter it into the ledger.
+
+        Parameters
+        ----------
+        path : path-like
+            The encoded file, with `tags` in it, under its temporary name.
+        ledger : heygem.ledger.Ledger
+        parent : path-like
+            The person's recording.
+        title : str, optional
+            The name the file is going to have.
+        sound : (float32 [n, channels], int), optional
+            What is heard, and its rate in Hz: for the fingerprint.
+        facts : dict, optional
+            What it was made from and with: plain values, kept in the ledger.
+        version : str
+            Of the kit.
+
+        Returns
+        -------
+        dict
+            Plain values for the run's manifest.
+
+        Raises
+        ------
+        OutputError
+            A layer is not there when read back. The file must then not be kept.
+        """
+        path = Path(path)
+        title = title or path.name
+        self._require_tag(path, title)
+        layers = {
+            "visible": self._visible_state(),
+            "metadata": "written",
+            "mark": "written" if self._mark is not None else "switched off",
+            "c2pa": "switched off",
+        }
+        if self._settings.c2pa and credentials.can_carry(path):
+            credentials.sign(path, self._keys, parent=parent, title=title, version=version)
+            self._require_tag(path, title)
+            layers["c2pa"] = "written"
+        elif self._settings.c2pa:
+            layers["c2pa"] = f"not possible in {path.suffix}"
+        words = hash_sound(sound[0].mean(1), sound[1]) if sound is not None else None
+        prints = Fingerprint(self._hasher.words, words if words is not None else _nothing())
+        entry = ledger.append(
+            "made",
+            file_hash(path),
+            {
+                "produce_id": self.produce_id,
+                "title": title,
+                "user": _user(),
+                "layers": layers,
+                "label_text": self._settings.text if self._settings.visible else None,
+                "label_box": self.visible.box,
+                "input_label": _input_label(parent),
+                "fingerprint": prints.to_dict(),
+                **(facts or {}),
+            },
+            mark_id=self.mark_id,
+        )
+        return {
+            "produce_id": self.produce_id,
+            "mark_id": None if self.mark_id is None else f"{self.mark_id:016x}",
+            "layers": layers,
+            "notes": self.visible.notes,
+            "box": self.visible.box,
+            "ledger_row": entry.number,
+            "ledger_hash": entry.hash,
+        }
+
+    def _visible_state(self):
+        if self.visible.box is not None:
+            return "written"
+        return f"switched off, asked for by {self._settings.requester}: {self._settings.reason}"
+
+    def _require_tag(self, path, title):
+        found = carriers.read_tags(path)
+        if found != [self.tags[KEY]]:
+            raise OutputError(
+                f"{title} does not carry its metadata label",
+                seen=f"{len(found)} labels, the right one {'not ' * (self.tags[KEY] not in found)}"
+                "among them",
+                remedy="write it as .mp4, .mov or .mkv",
+            )
+
+
+def _input_label(parent):
+    """What label the input carried itself, as text and as what it says; None without."""
+    try:
+        texts = carriers.read_tags(parent)
+    except (HeygemError, OSError):  # a kind of file that has no tags to read
+        return None
+    if not texts:
+        return None
+    label, problems = parse(texts[0])
+    return {"text": texts[0], "content": label and label.ProduceID, "problems": problems}
+
+
+def _nothing():
+    return hash_sound([], 1)
+
+
+def _user():
+    """The account that ran this; the ledger stays on this machine and is its owner's to read."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
