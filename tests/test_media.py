@@ -357,6 +357,12 @@ def test_sound_of_the_source_comes_through_at_its_own_rate(tmp_path):
     assert np.abs(back.samples[2000 : n - 2000] - sound.samples[2000:-2000]).max() < 0.05
 
 
+@pytest.mark.parametrize("rate_hz", [16_000, 48_000])
+def test_sound_read_back_is_as_long_as_it_was(tmp_path, rate_hz):
+    path = write_video(tmp_path / "s.mp4", frames=25, audio=tone(1.01, rate_hz))
+    assert len(read_audio(path).samples) == round(1.01 * rate_hz)
+
+
 def test_a_rate_aac_lacks_is_resampled_and_said(tmp_path):
     with VideoWriter(
         tmp_path / "r.mp4", width=64, height=48, rate=25, audio=tone(1, rate_hz=20_000)

@@ -140,7 +140,7 @@ class AudioFile:
         with _info.open_media(self.path) as container:
             stream = self._stream(container)
             resampler, before = None, None
-            for frame in _decode(container, stream, skipped):
+            for frame, keep in _with_ends(_decode(container, stream, skipped), container, stream):
                 shape = (frame.sample_rate, frame.layout.name, frame.format.name)
                 if shape != before:
                     resampler = av.AudioResampler("flt", self.layout, self.rate_hz)
@@ -150,7 +150,7 @@ class AudioFile:
                 parts = [f.to_ndarray() for f in resampler.resample(frame)]
                 if not parts:
                     continue
-                block = np.concatenate(parts, 1).reshape(-1, self.channels)
+                block = np.concatenate(parts, 1).reshape(-1, self.channels)[:keep]
                 finite = np.isfinite(block)
                 if not finite.all():  # float WAVs can hold anything, and NaN spreads in filters
                     self.replaced += int((~finite).sum())
@@ -193,6 +193,27 @@ def _decode(container, stream, skipped):
             yield from packet.decode()
         except av.FFmpegError as e:
             skipped.append(str(e))
+
+
+def _with_ends(frames, container, stream):
+    """Yield (frame, number of its samples to keep): MP4 tells how much of AAC's last one is sound.
+
+    FFmpeg decodes the encoder's padding at the end, up to 64 ms at 16 kHz.
+    """
+    declared = stream.duration if container.format.name.startswith("mov") else None
+    held = None
+    for frame in frames:
+        if held is not None:
+            yield held, None
+        held = frame
+    if held is None:
+        return
+    keep = None
+    if declared and held.pts is not None:
+        end_s = float(((stream.start_time or 0) + declared) * stream.time_base)
+        left = round((end_s - float(held.pts * held.time_base)) * held.sample_rate)
+        keep = left if 0 < left < held.samples else None
+    yield held, keep
 
 
 def filtered(blocks, rate_hz: int, layout: str, filters) -> Iterator[np.ndarray]:
