@@ -22,7 +22,7 @@ _MUCOSA = np.array([176.0, 92.0, 88.0])
 # Right half of the upper row: where each tooth ends, as a share of half the mouth's width. The
 # row is an arch seen from the front, so the teeth get narrower to the side.
 _UPPER_ENDS = np.array([0.0, 0.185, 0.335, 0.465, 0.575, 0.665, 0.735, 0.785])
-_UPPER_TIPS = np.array([0.285, 0.262, 0.272, 0.245, 0.225, 0.205, 0.185])  # share of the height
+_UPPER_TIPS = np.array([0.215, 0.198, 0.205, 0.185, 0.170, 0.155, 0.140])  # share of the height
 _LOWER_ENDS = np.array([0.0, 0.115, 0.235, 0.355, 0.46, 0.55, 0.63])
 
 
@@ -37,7 +37,7 @@ def _over(below, colour, opacity):
 
 def _under_lip(depth):
     """Share of light that reaches a place so far below the upper lip (in heights)."""
-    return _smoothstep(0.01, 0.15, depth)
+    return _smoothstep(0.04, 0.19, depth)
 
 
 def _dark(lip):
@@ -125,7 +125,7 @@ def draw(
 
     # The cavity: nearly black at the back, warmer where cheeks and floor catch light.
     flesh = (0.5 * _MUCOSA * light + 0.5 * lip) * np.array([1.0, 0.80, 0.78])
-    wall = 0.15 + 0.15 * _smoothstep(0.40, 1.0, down) + 0.06 * _smoothstep(0.3, 0.8, across**2)
+    wall = 0.20 + 0.12 * _smoothstep(0.40, 1.0, down) + 0.06 * _smoothstep(0.3, 0.8, across**2)
     picture = flesh * wall[..., None]
 
     if tongue > 0:
@@ -152,11 +152,11 @@ def draw(
         tips = _UPPER_TIPS * teeth
         opacity, shading = _tooth_row(across, down, _UPPER_ENDS, tips, 0.012)
         fall = 0.20 + 0.80 * np.clip(1 - (np.abs(across) / 0.80) ** 1.9, 0, 1)
-        bulge = 0.88 + 0.12 * np.sin(np.pi * np.clip(down / 0.28, 0, 1))
-        colour = (_ENAMEL * light) * (0.92 * shading * fall * bulge)[..., None]
+        bulge = 0.88 + 0.12 * np.sin(np.pi * np.clip(down / 0.22, 0, 1))
+        colour = (_ENAMEL * light) * (shading * fall * bulge)[..., None]
         # What hangs above the cavity casts its shade on it.
-        cast = np.exp(-np.clip(down - 0.25 * teeth, 0, 1) / 0.10)
-        picture = picture * (1 - 0.35 * cast)[..., None]
+        cast = np.exp(-np.clip(down - 0.19 * teeth, 0, 1) / 0.10)
+        picture = picture * (1 - 0.25 * cast)[..., None]
         picture = _over(picture, colour, opacity)
 
     # Darkness in the corners, some from the lower lip, most under the upper lip. It ends in the
@@ -222,10 +222,10 @@ def fill(texture, across, depth, above_lower, *, below_upper=None, lip_rgb=None)
         return seen.reshape(*shape, 3)
 
     # Upper teeth win the room there is; the rest belongs to the tongue and what is below it.
-    mix = _smoothstep(0.30, 0.42, depth)[..., None]
+    mix = _smoothstep(0.24, 0.36, depth)[..., None]
     seen = at(depth) * (1 - mix) + at(np.maximum(1 - lower, depth)) * mix
     # Close to the lower lip it is dim whatever part of the picture is there.
-    lit = 0.5 + 0.5 * _smoothstep(0.0, 0.06, lower)
+    lit = 0.65 + 0.35 * _smoothstep(0.0, 0.05, lower)
     dark = 0.0
     if below_upper is not None:
         lit = lit * _under_lip(below_upper)

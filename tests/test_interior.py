@@ -28,7 +28,7 @@ def test_right_size_and_kind_at_every_opening(size):
 def test_slightly_open_lips_show_a_dark_line():
     grey = _grey(_draw())
     assert grey[:3].max() < 60, "white right under the lip"
-    assert grey[16:24, 80:120].mean() > 3 * grey[:3].mean(), "no teeth below the shadow"
+    assert grey[12:20, 80:120].mean() > 3 * grey[:3].mean(), "no teeth below the shadow"
 
 
 def test_darkness_is_warm_and_lighter_than_nothing():
@@ -38,7 +38,7 @@ def test_darkness_is_warm_and_lighter_than_nothing():
 
 
 def test_teeth_fall_into_shadow_towards_the_corners():
-    row = _grey(_draw())[20]
+    row = _grey(_draw())[14]
     assert row[85:115].mean() > 1.4 * row[35:45].mean() > 1.4 * row[:6].mean()
 
 
@@ -49,7 +49,7 @@ def test_same_picture_on_both_sides():
 
 def test_light_of_the_scene():
     """A dim picture gets dim teeth, a reddish one reddish teeth."""
-    teeth = (slice(18, 22), slice(85, 115))
+    teeth = (slice(14, 19), slice(85, 115))
     bright, dim = _draw()[teeth], _draw(skin_rgb=(80, 64, 56), lip_rgb=(70, 40, 38))[teeth]
     assert _grey(dim).mean() < 0.5 * _grey(bright).mean()
     red = _draw(skin_rgb=(230, 120, 90))[teeth].astype(float).mean((0, 1))
@@ -86,17 +86,15 @@ def test_closing_lips_cover_the_teeth_instead_of_squeezing_them():
 
 
 def test_a_large_drawing_does_not_flicker_when_shown_small():
-    """A shift of half a pixel must not change a small mouth by much: no aliasing."""
+    """A mouth 40 pixels wide that moves by eighths of a pixel: no pixel of its teeth may jump."""
     texture = _draw(512, 266, lip_shadow=False)
-    y = (np.arange(20)[:, None] + 0.5) / 20
-
-    def shown(shift_px):
+    y = np.full((1, 1), 0.17)
+    rows = []
+    for shift_px in np.linspace(0, 1, 9):
         x = (np.arange(40)[None] + 0.5 + shift_px) / 40
-        return interior.fill(texture, x, y, 1 - y, below_upper=y, lip_rgb=LIP)
-
-    still, moved = shown(0.0), shown(0.5)
-    between = (still[:, :-1] + still[:, 1:]) / 2
-    assert np.abs(moved[:, :-1] - between)[:, 4:-4].mean() < 1.5
+        seen = interior.fill(texture, x, y, 1 - y, below_upper=y, lip_rgb=LIP)
+        rows.append(seen[0, 8:-8].mean(-1))
+    assert np.abs(np.diff(rows, axis=0)).max() < 15
 
 
 @pytest.mark.parametrize(
