@@ -222,7 +222,10 @@ class _Runner:
                     ended(item, outcome)
             todo = [item for item in items if item.name not in outcomes]
             if todo and not self.cancel.is_set():
-                self._prepare(todo[0].name, len(items))
+                try:
+                    self._prepare(todo[0].name, len(items))
+                except KeyboardInterrupt:  # in a notebook; the items are reported as cancelled
+                    self.cancel.set()
             for item in todo:
                 number = items.index(item)
                 make = lambda item=item, number=number: self._make(  # noqa: E731

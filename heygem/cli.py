@@ -1,19 +1,14 @@
 """The `heygem` command. Each command reads its options, calls one function, prints what it got."""
 
-import contextlib
 import logging
-import logging.handlers
 import os
-import signal
-import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from heygem import assets
+from heygem import assets, console
 from heygem.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.evaluate.command import evaluate
 from heygem.params import Params
@@ -81,7 +76,7 @@ def generate(
     settings = _settings(params, changes, {k: v for k, v in given.items() if v is not None})
     from heygem import batch, progress
 
-    with _stoppable() as cancel, progress.Bar() as bar:
+    with console.quiet_libraries(), console.stoppable() as cancel, progress.Bar() as bar:
         report = batch.run(settings, progress=bar, cancel=cancel)
     _print_items(batch.summary(report, settings))
     raise typer.Exit(report.exit_code)
@@ -99,12 +94,13 @@ def run(
     settings = _settings(params, changes, {})
     from heygem import notebooks
 
-    done = notebooks.execute(
-        notebooks.find(notebook),
-        settings,
-        name=params.stem,
-        stream=sys.stderr if sys.stderr.isatty() else None,
-    )
+    with console.quiet_libraries():
+        done = notebooks.execute(
+            notebooks.find(notebook),
+            settings,
+            name=params.stem,
+            stream=sys.stderr if sys.stderr.isatty() else None,
+        )
     _print_items(done.record)
     typer.echo(f"notebook: {done.notebook}")
     if settings.tracking.enabled:
@@ -125,7 +121,7 @@ def check(
     from heygem import audio, avatar, progress
 
     unusable = 0
-    with progress.Bar() as bar:
+    with console.quiet_libraries(), progress.Bar() as bar:
         for number, name in enumerate(files):
 
             def tell(stage, done, total, number=number, name=name):
@@ -223,8 +219,8 @@ def ui(
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]
     typer.echo(f"http://127.0.0.1:{port}  (Ctrl-C to stop)")
-    with contextlib.suppress(KeyboardInterrupt):
-        raise typer.Exit(subprocess.run(command, check=False).returncode)
+    sys.stdout.flush()
+    os.execv(command[0], command)  # signals reach the server itself
 
 
 def _settings(path, changes, given) -> Params:
@@ -266,7 +262,7 @@ def _print_items(record):
         elif item["status"] == "failed":
             typer.echo(f"failed: {_shown(item['video'])}: {item['error']}", err=True)
             if item["code"] == "INTERNAL":
-                typer.echo(f"  details: {log_file()}", err=True)
+                typer.echo(f"  details: {console.log_file()}", err=True)
         else:
             typer.echo(f"not made: {_shown(item['video'])}", err=True)
     for warning in record["warnings"]:
@@ -285,48 +281,9 @@ def _quoted(text):
     return shlex.quote(text)
 
 
-@contextlib.contextmanager
-def _stoppable():
-    """An event that the first Ctrl-C sets; a second one ends the program at once."""
-    cancel = threading.Event()
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(*_):
-        cancel.set()
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-
-    for number in usual:
-        signal.signal(number, stop)
-    try:
-        yield cancel
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-
-
-def log_file() -> Path:
-    """Where the details of unexpected failures go."""
-    return assets.home() / "logs" / "heygem.log"
-
-
-def _start_log():
-    """Details to a file, warnings to the terminal; a log that cannot be written is done without."""
-    root = logging.getLogger("heygem")
-    with contextlib.suppress(OSError):
-        log_file().parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(
-            log_file(), maxBytes=1 << 20, backupCount=3, encoding="utf-8", delay=True
-        )
-        handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(message)s"))
-        root.addHandler(handler)
-    root.propagate = False
-
-
 def main():
     """Entry point: one line and exit code 2 for what a user can mend, never a traceback."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    _start_log()
+    console.start_log()
     try:
         app()
     except Cancelled as error:
@@ -343,5 +300,5 @@ def main():
         logging.getLogger("heygem").exception("unexpected")
         words = " ".join(str(error).split())
         typer.echo(f"error: unexpected {type(error).__name__}: {words}", err=True)
-        typer.echo(f"details: {log_file()}", err=True)
+        typer.echo(f"details: {console.log_file()}", err=True)
         sys.exit(1)

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from heygem import manifest
-from heygem.errors import HeygemError, InputError, ParameterError
+from heygem.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.params import Params
 
 RUN_FOLDER = "HEYGEM_RUN_FOLDER"  # tells a notebook where its run is kept
@@ -124,6 +124,8 @@ def execute(notebook: Path, params: Params, *, name: str = "run", stream=None) -
 
 
 def _failed(error, target):
+    if error.ename == "KeyboardInterrupt":
+        return Cancelled("stopped on request", remedy=f"notebook: {target}")
     kinds = {"ParameterError": ParameterError, "InputError": InputError}
     kind = kinds.get(error.ename, HeygemError)
     what = error.evalue if error.ename in kinds else f"{error.ename}: {error.evalue}"
@@ -156,6 +158,7 @@ def _kernel(folder):
     """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
+    from jupyter_core.utils import run_sync
 
     class Manager(AsyncKernelManager):
         @property
@@ -172,6 +175,8 @@ def _kernel(folder):
             with _passed_on(manager):
                 yield manager
         finally:
+            if manager.has_kernel:  # papermill ends only kernels that it started by itself
+                run_sync(manager.shutdown_kernel)(now=True)
             if before is None:
                 del os.environ[RUN_FOLDER]
             else:

@@ -15,6 +15,8 @@ class Bar:
 
     def __init__(self, stream=None):
         self._stream = stream or sys.stderr
+        # A log file wants no line that redraws itself; a notebook's stream can show one.
+        self._off = not self._stream.isatty() and "ipykernel" not in sys.modules
         self._lock = threading.Lock()
         self._bar = None
         self._key = None
@@ -40,8 +42,11 @@ class Bar:
                     mininterval=0.5,
                     dynamic_ncols=True,
                     leave=False,
+                    disable=self._off,
                 )
                 self._key = key
+            if self._off:
+                return
             if total and self._bar.total != total:
                 self._bar.total = total
             self._bar.update(max(0, done - self._bar.n))
