@@ -66,10 +66,11 @@ class LabelReading:
             return NONCOMPLIANT
         if all(v == COMPLIANT for v in asked):
             return COMPLIANT
-        if all(layer.verdict == NOT_FOUND for layer in self.layers.values()):
-            return NOT_FOUND
-        # A file with one of the two is not labelled as it should be.
-        return NONCOMPLIANT if NOT_FOUND in asked else INCONCLUSIVE
+        if self.layers["metadata"].verdict == NOT_FOUND:
+            # Something of ours without its metadata was stripped; nothing at all is unlabelled.
+            some = any(layer.verdict == COMPLIANT for layer in self.layers.values())
+            return NONCOMPLIANT if some else NOT_FOUND
+        return INCONCLUSIVE
 
     def to_dict(self):
         return {
@@ -117,7 +118,7 @@ def read(path, *, keys=None, known_marks=(), texts=(), search=True):
             for frame in frames:
                 hasher.add(frame.image, frame.time_s)
                 if frame.time_s <= _FIRST_S and len(looked) < _FIRST_S * 60:
-                    looked.append(frame.image if len(looked) < 1 else _small(frame.image))
+                    looked.append(_small(frame.image))
                 if reader is not None and frame.time_s < WINDOW_S:
                     reader.add(frame.image, frame.time_s)
         layers["visible"] = _visible(looked, texts)
@@ -200,10 +201,9 @@ def _small(image):
 
 
 def _visible(images, texts):
-    """Look for the label's letters near the picture's edges, in frames of the first two seconds."""
+    """Look for the label's letters in (small) frames of the first two seconds."""
     if not images:
         return LayerReading(INCONCLUSIVE, ["no frame could be read"])
-    images = [_small(image) for image in images]
     picks = np.unique(np.linspace(0, len(images) - 1, _LOOKS).astype(int))
     grey = [cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY).astype(np.float32) for i in picks]
     # The core of the usual wordings is looked for at all sizes, the rest of them where it stands.

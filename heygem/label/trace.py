@@ -1,0 +1,207 @@
+"""From a file of unknown history to the run that made it, and the letter that says so.
+
+Four clues, the surest first: the file's own hash; the signed number in its metadata; the invisible
+mark; the fingerprint of picture and sound together. The first three prove, the last one suggests:
+it tells how alike the two are, and says so.
+"""
+
+import datetime
+from dataclasses import asdict, dataclass
+
+from heygem.label import fingerprint
+from heygem.ledger import Entry, file_hash
+
+HOW = {
+    "hash": "the file is byte for byte the one that was made",
+    "metadata": "its metadata holds the content number, signed with this installation's key",
+    "mark": "its pixels hold the invisible mark of this run",
+    "fingerprint": "it looks and sounds like the result of this run",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The run a file comes from.
+
+    Attributes
+    ----------
+    entry : heygem.ledger.Entry
+    clues : list of str
+        Keys of `HOW`, the surest first.
+    alike : dict of str to float
+        Share of equal bits of the fingerprints, `picture` and `sound`, where they were compared.
+    """
+
+    entry: Entry
+    clues: list
+    alike: dict
+
+    @property
+    def proven(self):
+        """Whether more than likeness speaks for it."""
+        return any(clue != "fingerprint" for clue in self.clues)
+
+    def to_dict(self):
+        return {"clues": self.clues, "alike": self.alike, "proven": self.proven} | {
+            "entry": asdict(self.entry)
+        }
+
+
+def find(reading, ledger):
+    """The run a file comes from, or None where no clue leads to one.
+
+    Parameters
+    ----------
+    reading : heygem.label.reading.LabelReading
+    ledger : heygem.ledger.Ledger
+
+    Returns
+    -------
+    Origin or None
+    """
+    made = ledger.entries(kind="made")
+    clues = {}
+    sha256 = file_hash(reading.path)
+    metadata = reading.layers["metadata"].values
+    number = metadata.get("ProduceID") if metadata.get("signed_by_us") else None
+    mark = reading.layers["mark"].values.get("mark_id")
+    for entry in made:
+        found = []
+        if entry.subject == sha256:
+            found.append("hash")
+        if number is not None and entry.body.get("produce_id") == number:
+            found.append("metadata")
+        if mark is not None and entry.mark_id == mark:
+            found.append("mark")
+        if found:
+            clues[entry.number] = found
+    alike = {entry.number: _alike(reading.fingerprint, entry) for entry in made}
+    for entry in made:
+        same = alike[entry.number]
+        if (
+            same.get("picture", 0) >= 1 - fingerprint.SAME_PICTURE
+            and same.get("sound", 0) >= 1 - fingerprint.SAME_SOUND
+        ):
+            clues.setdefault(entry.number, []).append("fingerprint")
+    if not clues:
+        return None
+    order = list(HOW)
+    best = min(
+        clues,
+        key=lambda n: (order.index(clues[n][0]), -sum(alike[n].values())),
+    )
+    entry = next(e for e in made if e.number == best)
+    return Origin(entry, clues[best], alike[best])
+
+
+def _alike(prints, entry):
+    data = entry.body.get("fingerprint")
+    if data is None:
+        return {}
+    theirs = fingerprint.Fingerprint.from_dict(data)
+    pairs = {"picture": (prints.picture, theirs.picture), "sound": (prints.sound, theirs.sound)}
+    return {
+        name: round(1 - fingerprint.differing(a, b), 3)
+        for name, (a, b) in pairs.items()
+        if min(len(a), len(b)) >= 4
+    }
+
+
+def report(reading, origin, ledger):
+    """A trace report in Markdown, fit to be sent.
+
+    Parameters
+    ----------
+    reading : heygem.label.reading.LabelReading
+    origin : Origin or None
+    ledger : heygem.ledger.Ledger
+        Checked as a whole: evidence from a record that does not hold is worth nothing.
+
+    Returns
+    -------
+    str
+    """
+    faults = ledger.verify()
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    lines = [
+        f"# Trace report: {reading.path.name}",
+        "",
+        f"- Written: {now}",
+        f"- File examined, sha256: `{file_hash(reading.path)}`",
+        f"- Labels as a whole: **{reading.verdict}**",
+        "- Ledger: "
+        + ("every row holds" if not faults else f"**{len(faults)} faults**, see the end"),
+        "",
+        "## Labels",
+        "",
+        "| Layer | Verdict | Findings |",
+        "|---|---|---|",
+    ]
+    for name, layer in reading.layers.items():
+        lines.append(f"| {name} | {layer.verdict} | {_cell('; '.join(layer.findings))} |")
+    lines += ["", "## Origin", ""]
+    if origin is None:
+        lines += [
+            "Not made by this installation, as far as it can tell: neither the file's hash, nor",
+            "its metadata, nor an invisible mark, nor its looks and sound lead to a recorded run.",
+        ]
+    else:
+        lines += _origin_lines(origin)
+    if faults:
+        lines += ["", "## Faults of the ledger", ""]
+        lines += [f"- Row {fault.number} {fault.what}" for fault in faults]
+    lines += [
+        "",
+        "This report states what was found in the file and in the records of one installation.",
+        "It is not a legal assessment.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _origin_lines(origin):
+    entry, body = origin.entry, origin.entry.body
+    lines = [
+        "Made by this installation."
+        if origin.proven
+        else "**Probably** made by this installation.",
+        "",
+        "Evidence, the surest first:",
+        "",
+        *[f"- {HOW[clue]}" for clue in origin.clues],
+        *[
+            f"- {name}: {share:.0%} of the fingerprint agrees"
+            for name, share in origin.alike.items()
+        ],
+        "",
+        "| | |",
+        "|---|---|",
+        f"| Ledger row | {entry.number} (hash `{entry.hash}`) |",
+        f"| Made | {entry.time_utc} |",
+        f"| By | {_cell(body.get('user', ''))} |",
+        f"| File then | {_cell(body.get('title', ''))}, sha256 `{entry.subject}` |",
+        f"| Content number | {_cell(body.get('produce_id', ''))} |",
+    ]
+    for name in ("video", "audio", "text", "run", "mlflow_run", "consent", "code"):
+        if body.get(name):
+            lines.append(f"| {name} | {_cell(body[name])} |")
+    lines += [
+        "",
+        "## To take down",
+        "",
+        "These commands keep it from being made again, and are themselves recorded:",
+        "",
+        "```",
+    ]
+    for name in ("video", "audio"):
+        sha256 = (body.get(name) or {}).get("sha256") if isinstance(body.get(name), dict) else None
+        if sha256:
+            lines.append(f'heygem consent block --sha256 {sha256} --reason "..."  # the {name}')
+    return [*lines, "```"]
+
+
+def _cell(value):
+    """A value that cannot break out of a table's cell."""
+    if isinstance(value, dict):
+        value = ", ".join(f"{k}: {v}" for k, v in value.items())
+    text = str(value).replace("\\", "\\\\").replace("|", "\\|").replace("`", "'")
+    return " ".join(text.split()).replace("<", "&lt;")
