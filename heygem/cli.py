@@ -11,6 +11,7 @@ import typer
 from heygem import assets, console
 from heygem.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.evaluate.command import evaluate
+from heygem.label import commands as label_commands
 from heygem.params import Params
 
 # Heavy modules are imported inside the commands, so that --help answers at once.
@@ -33,6 +34,7 @@ models_app = typer.Typer(help="Pretrained files: fetch, list, verify.", no_args_
 train_app = typer.Typer(help="Train the kit's own models.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(train_app, name="train")
+label_commands.mount(app)
 app.command()(evaluate)
 
 Recipe = Annotated[

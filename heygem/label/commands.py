@@ -8,13 +8,24 @@ import typer
 
 from heygem import ledger as record
 from heygem.errors import AssetError, HeygemError, InputError
-from heygem.label import keys as secret
 
 COMPLIANT, NONCOMPLIANT, UNREADABLE, NOT_FOUND, INCONCLUSIVE = 0, 1, 2, 3, 4  # exit codes
 
 keys_app = typer.Typer(help="The keys this installation labels with.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The record of everything made.", no_args_is_help=True)
 consent_app = typer.Typer(help="Consents of the people shown, and takedowns.", no_args_is_help=True)
+
+
+class _Lazy:
+    """`heygem.label.keys`, loaded when first used: it takes a while, and --help must not."""
+
+    def __getattr__(self, name):
+        from heygem.label import keys
+
+        return getattr(keys, name)
+
+
+secret = _Lazy()
 
 
 def mount(app):
