@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -106,7 +108,10 @@ def run(
     _print_items(done.record)
     typer.echo(f"notebook: {done.notebook}")
     if settings.tracking.enabled:
-        typer.echo(f"compare runs: heygem ui --folder {_quoted(settings.tracking.folder)}")
+        # In an environment that is not activated, `heygem` alone would not be found.
+        command = "heygem" if shutil.which("heygem") else os.path.relpath(sys.argv[0])
+        folder = settings.tracking.folder
+        typer.echo(f"compare runs: {command} ui --folder {shlex.quote(folder)}")
     raise typer.Exit(done.record["exit_code"])
 
 
@@ -275,12 +280,6 @@ def _shown(name):
     """A file name on one line, printable whatever its bytes."""
     text = str(name).encode("utf-8", "backslashreplace").decode()
     return text.replace("\r", "\\r").replace("\n", "\\n")
-
-
-def _quoted(text):
-    import shlex
-
-    return shlex.quote(text)
 
 
 def main():
