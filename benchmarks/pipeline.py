@@ -1,0 +1,205 @@
+"""Where the time goes: each stage of a video's making, as medians and as shares of real time.
+
+    python benchmarks/pipeline.py [--video V] [--audio A] [--repeats 3] [--threads 1]
+    python benchmarks/pipeline.py --memory 600
+
+Absolute numbers say something about a machine only; the shares, and milliseconds over the time
+of one bare decode, travel better. `--memory S` makes a video of S seconds and one of 20, each in a
+process of its own, and compares their peaks.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+SHORT_S = 20.0
+STAGES = ("load_s", "listen_s", "track_s", "plan_s", "render_s")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--video", type=Path, default=ROOT / "samples" / "hopper.mp4")
+    parser.add_argument("--audio", type=Path, default=ROOT / "samples" / "speech_en.wav")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="threads of each library")
+    parser.add_argument("--frames", type=int, default=100, help="frames timed stage by stage")
+    parser.add_argument("--memory", type=float, metavar="S", help="compare S seconds with 20")
+    parser.add_argument("--keep", type=Path, help="folder that keeps the files of --memory")
+    parser.add_argument("--once", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    limit_threads(arguments.threads)
+    if arguments.once is not None:
+        print(json.dumps(once(arguments.video, arguments.audio, arguments.once)))
+    elif arguments.memory is not None:
+        compare_memory(arguments)
+    else:
+        whole(arguments)
+        stages(arguments)
+
+
+def limit_threads(count):
+    """One number for OpenMP, OpenCV and PyTorch, so that two machines can be compared."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    import cv2
+    import torch
+
+    cv2.setNumThreads(count)
+    torch.set_num_threads(count)
+
+
+def once(video, audio, out):
+    """One result: its timings and this process's peak memory in MB."""
+    from heygem import pipeline
+
+    result = pipeline.generate(video, audio, out)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"duration_s": result.duration_s, "peak_mb": peak_mb, **result.timings}
+
+
+def whole(arguments):
+    """`pipeline.generate` from outside: seconds per second of video."""
+    from heygem import pipeline
+    from heygem.params import Params
+
+    models = pipeline.Models(Params())
+    runs = []
+    with tempfile.TemporaryDirectory() as folder:
+        for k in range(arguments.repeats):
+            out = Path(folder) / f"{k}.mp4"
+            result = pipeline.generate(arguments.video, arguments.audio, out, models=models)
+            runs.append({"duration_s": result.duration_s, **result.timings})
+    length = runs[0]["duration_s"]
+    # The first run tracks; the later ones find the avatar in the cache and the sound in memory.
+    print(f"{arguments.video.name}, {length:.1f} s of result, {arguments.threads} thread(s)")
+    for name, chosen in (("first", runs[:1]), ("cached", runs[1:])):
+        if chosen:
+            spent = {k: median(run[k] for run in chosen) for k in STAGES if k in chosen[0]}
+            total = sum(spent.values())
+            parts = ", ".join(f"{k[:-2]} {v / total:.0%}" for k, v in spent.items() if v > 0)
+            print(f"  {name:7s} {total / length:6.2f} s per second of video: {parts}")
+
+
+def stages(arguments):
+    """Each step of the stream alone, in one thread: median milliseconds a frame."""
+    from heygem import audio as sound
+    from heygem import avatar, label, lips, media, pipeline
+    from heygem.compose import paste
+    from heygem.face.tracking import Tracker
+    from heygem.params import Params
+    from heygem.renderer import Renderer
+
+    params = Params()
+    person = avatar.load(arguments.video, params.face)
+    speech = sound.load(arguments.audio)
+    timeline = pipeline.lay_out(person, speech.duration_s, params.media)
+    count = min(arguments.frames, len(person.track), len(timeline))
+    spent = {k: [] for k in ("decode", "track", "render", "paste", "label", "encode")}
+    began = time.perf_counter()
+    trajectory = lips.LipsModel.load().predict(speech.samples)
+    listen = (time.perf_counter() - began) / speech.duration_s
+    renderer = Renderer(person, params.renderer)
+    began = time.perf_counter()
+    motion = pipeline.Motion(trajectory, timeline.times_s)
+    renderer.plan(motion, timeline.order)
+    plan = (time.perf_counter() - began) / len(timeline)
+    follow = Tracker(avatar.make_backend(params.face))
+    stamp = label.VisibleLabel(params.label, person.track.width, person.track.height, keep_clear=[])
+    with tempfile.TemporaryDirectory() as folder:
+        writer = media.VideoWriter(
+            Path(folder) / "out.mp4",
+            width=person.track.width,
+            height=person.track.height,
+            rate=timeline.rate,
+        )
+        with writer, media.VideoReader(person.path) as reader:
+            frames = iter(reader)
+            for k in range(count):
+                clock = [time.perf_counter()]
+                frame = next(frames)
+                clock.append(time.perf_counter())
+                follow(frame.image)
+                clock.append(time.perf_counter())
+                patch = renderer.render(frame.image, k)
+                clock.append(time.perf_counter())
+                made = paste(frame.image, patch)
+                clock.append(time.perf_counter())
+                made = stamp.draw(made)
+                clock.append(time.perf_counter())
+                writer.write(made, frame.time_s)
+                clock.append(time.perf_counter())
+                for name, lap in zip(spent, np.diff(clock), strict=True):
+                    spent[name].append(lap * 1e3)
+    base = median(spent["decode"])
+    print(f"  one frame of {person.track.width}x{person.track.height}, median of {count}:")
+    for name, laps in spent.items():
+        print(f"    {name:7s} {median(laps):7.2f} ms   {median(laps) / base:6.2f} x decode")
+    print(f"    plan    {plan * 1e3:7.2f} ms   {plan * 1e3 / base:6.2f} x decode")
+    print(f"    listen  {listen * 1e3:7.2f} ms per second of sound")
+
+
+def compare_memory(arguments):
+    """Peak memory of a long and of a short video, each in a process of its own."""
+    from heygem import audio, media
+
+    samples = audio.load(arguments.audio).samples
+    found = {}
+    with contextlib.ExitStack() as stack:
+        folder = arguments.keep or stack.enter_context(tempfile.TemporaryDirectory())
+        for seconds in (SHORT_S, arguments.memory):
+            video, speech = looped(arguments.video, samples, seconds, Path(folder))
+            command = [sys.executable, __file__, "--video", str(video), "--audio", str(speech)]
+            command += ["--threads", str(arguments.threads)]
+            command += ["--once", str(Path(folder) / f"out{seconds:.0f}.mp4")]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            found[seconds] = json.loads(done.stdout.splitlines()[-1])
+            made = media.probe(Path(folder) / f"out{seconds:.0f}.mp4")
+            one = found[seconds]
+            print(
+                f"{seconds:5.0f} s: peak {one['peak_mb']:.0f} MB, "
+                f"{one['seconds_per_second']:.2f} s per second of video, "
+                f"picture {made.video.duration_s:.3f} s, sound {made.audio.duration_s:.3f} s"
+            )
+    short, long = found[SHORT_S]["peak_mb"], found[arguments.memory]["peak_mb"]
+    print(f"{long - short:+.0f} MB for {arguments.memory / SHORT_S:.0f} times the length")
+
+
+def looped(video, samples, seconds, folder):
+    """A clip and a sound repeated to a length; the clip by its packets' pictures, re-encoded."""
+    from heygem import media
+
+    sound = media.AudioTrack(np.resize(samples, int(seconds * 16000))[:, None], 16000)
+    out = folder / f"in{seconds:.0f}.mp4"
+    info = media.probe(video).video
+    step, shown = float(1 / info.rate), 0
+    with media.VideoWriter(
+        out,
+        width=info.width,
+        height=info.height,
+        rate=info.rate,
+        audio=sound,
+        crf=23,
+        preset="ultrafast",
+    ) as writer:
+        while shown * step < seconds:
+            with media.VideoReader(video) as reader:
+                for frame in reader:
+                    if shown * step >= seconds:
+                        break
+                    writer.write(frame.image, shown * step)
+                    shown += 1
+    return out, out
+
+
+if __name__ == "__main__":
+    main()
