@@ -211,16 +211,22 @@ def log_mel(samples) -> np.ndarray:
     samples = np.asarray(samples, np.float32)
     rms = voiced_rms(samples)
     gain = MEL_RMS / rms if rms else 1.0  # silence stays silence instead of becoming loud noise
-    padded = np.pad(samples * np.float32(gain), N_FFT // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]  # [T, N_FFT] view
+    window = _window() * np.float32(gain)
     out = np.empty((1 + len(samples) // HOP, BANDS), np.float32)
     for start in range(0, len(out), 2000):  # 20 s at a time keep the spectra small
-        spectrum = scipy.fft.rfft(frames[start : start + 2000] * _window(), axis=1)
+        stop = min(start + 2000, len(out))
+        first, last = start * HOP - N_FFT // 2, (stop - 1) * HOP + N_FFT // 2
+        piece = samples[max(0, first) : last]
+        before = max(0, -first)
+        piece = np.pad(piece, (before, last - first - before - len(piece)))
+        frames = np.lib.stride_tricks.sliding_window_view(piece, N_FFT)[::HOP]  # [t, N_FFT]
+        spectrum = scipy.fft.rfft(frames * window, axis=1)
         power = spectrum.real**2 + spectrum.imag**2  # [t, N_FFT // 2 + 1]
-        out[start : start + 2000] = power @ _mel_filters()
-    return (np.log(out + 1e-5) + 6) / 3
+        out[start:stop] = (np.log(power @ _mel_filters() + 1e-5) + 6) / 3
+    return out
 
 
+_VAD_CHUNK = 512  # samples the model takes at a time, 32 ms
 _vad_lock = threading.Lock()
 
 
@@ -267,26 +273,30 @@ def voice_activity(samples) -> np.ndarray:
     loud = _sounding(samples, count)
     if not loud.any():
         return np.zeros(count, np.float32)
-    with (
-        _vad_lock,
-        _one_thread(),
-        torch.inference_mode(),
-    ):  # the model carries state from call to call
+    chunks = []
+    # The model carries state from chunk to chunk, so one recording at a time.
+    with _vad_lock, _one_thread(), torch.inference_mode():
         model = _vad_model()
         model.reset_states()
-        chunks = model.audio_forward(torch.from_numpy(samples[None]), sr=RATE_HZ)[0].numpy()
-    centres_s = (np.arange(len(chunks)) + 0.5) * 512 / RATE_HZ  # one probability per 32 ms
+        for start in range(0, len(samples), _VAD_CHUNK):
+            piece = samples[start : start + _VAD_CHUNK]
+            piece = np.pad(piece, (0, _VAD_CHUNK - len(piece)))
+            chunks.append(model(torch.from_numpy(piece), RATE_HZ).item())
+    centres_s = (np.arange(len(chunks)) + 0.5) * _VAD_CHUNK / RATE_HZ
     probability = np.interp(np.arange(count) / FRAME_HZ, centres_s, chunks)
     return np.where(loud, probability, 0).astype(np.float32)
 
 
 def _sounding(samples, count) -> np.ndarray:
     """bool [count]: whether anything above -100 dBFS lies within 15 ms of each frame."""
-    blocks = np.zeros(count * 2 + 4, bool)  # half a hop each, one block before the first frame
-    loud = np.flatnonzero(np.abs(samples) > 1e-5)
-    blocks[np.unique(loud // (HOP // 2)) + 3] = True
-    at = np.arange(count) * 2 + 3  # the block that starts at the frame's centre
-    return np.any([blocks[np.clip(at + k, 0, len(blocks) - 1)] for k in range(-3, 3)], axis=0)
+    half = HOP // 2
+    whole = len(samples) // half * half
+    rest = np.pad(samples[whole:], (0, half - len(samples) + whole))
+    blocks = (samples[:whole].reshape(-1, half), rest[None])  # [n, half]
+    loud = np.concatenate([(b.max(1) > 1e-5) | (b.min(1) < -1e-5) for b in blocks])
+    loud = np.pad(loud, (3, 3))
+    at = np.arange(count) * 2 + 3  # the half hop that starts at the frame's centre
+    return np.any([loud[at + k] for k in range(-3, 3)], axis=0)
 
 
 def check(speech: Speech) -> list[Finding]:

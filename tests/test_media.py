@@ -72,6 +72,14 @@ def test_uneven_times_survive_a_copy_exactly(vfr_clip, tmp_path):
     assert [f.time_s for f in read(copy)[0]] == list(times_s)
 
 
+def test_one_dropped_frame_makes_the_rate_variable(tmp_path):
+    times_s = [i / 25 for i in range(100) if i != 40]
+    path = write_video(tmp_path / "drop.mp4", frames=99, times_s=times_s)
+    frames, reader = read(path)
+    assert [f.time_s for f in frames] == times_s
+    assert reader.info.video.variable_rate
+
+
 def test_first_frame_is_time_zero_when_the_stream_starts_late(tmp_path):
     frames = []
     for i in range(5):
@@ -523,6 +531,13 @@ def test_a_matroska_that_ends_early_is_refused_at_its_end(tmp_path):
     (tmp_path / "cut.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     assert len(read(whole)[0]) == 100
     assert "cut short" in refusal(lambda: read(tmp_path / "cut.mkv"))
+
+
+def test_interlaced_video_is_read_and_said(tmp_path):
+    frames = [av.VideoFrame.from_ndarray(picture(i, 64, 64), format="rgb24") for i in range(5)]
+    path = write_raw_video(tmp_path / "i.mp4", frames, options={"x264-params": "interlaced=1"})
+    read_frames, reader = read(path)
+    assert len(read_frames) == 5 and any("interlaced" in note for note in reader.notes)
 
 
 def test_damaged_packets_are_skipped_and_counted(tmp_path):

@@ -318,9 +318,10 @@ def _describe_video(container, stream, path, length_s) -> VideoInfo:
     if steps is not None and len(steps):
         middle = float(np.median(steps))
         off = np.abs(steps - middle)
-        variable = bool((off > max(1.5, 0.05 * middle)).sum() > 0.002 * len(steps))
+        variable = bool((off > max(1.5, 0.05 * middle)).any())  # 1 tick off is rounding
         if not variable:
-            rate = 1 / (Fraction(round(float(steps.mean()) * 1024), 1024) * stream.time_base)
+            mean = Fraction(round(float(steps.mean()) * 1024), 1024)
+            rate = 1 / (mean * stream.time_base)
             near = min(_COMMON_RATES, key=lambda r: abs(r - rate))
             if abs(near - rate) < rate / 2000:
                 rate = near

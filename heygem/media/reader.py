@@ -138,6 +138,8 @@ class VideoReader:
         size = (v.height, v.width) if v.rotation_deg in (90, 270) else (v.width, v.height)
         if (frame.width, frame.height) != size:
             self._to_rgb.note(f"the picture size changes on the way; scaled to {size[0]}x{size[1]}")
+        if frame.interlaced_frame:
+            self._to_rgb.note("interlaced; combing is left as it is")
         image = self._to_rgb(frame, size)
         if v.rotation_deg or v.mirrored:
             image = _info.upright(image, v.rotation_deg, v.mirrored)
@@ -166,6 +168,7 @@ class VideoReader:
             for frame in decoded:
                 time_s = state.time_of(frame, last_s, self.info.video.rate)
                 last_s = time_s
+                state.patched += frame.is_corrupt
                 yield time_s, frame
 
     def _seek(self, state):
@@ -203,6 +206,8 @@ class VideoReader:
     def _report(self, state):
         if state.bad_packets:
             self._damage.append(f"{state.bad_packets} damaged packets skipped")
+        if state.patched and self.start_s <= 0:  # after a seek the decoder cannot tell
+            self._damage.append(f"{state.patched} damaged frames patched up by the decoder")
         if state.mended:
             self._damage.append(f"{state.mended} frames had no usable time; spaced evenly")
 
@@ -228,6 +233,7 @@ class _Progress:
         self.tick_s = float(stream.time_base)
         self.bad_packets = 0
         self.mended = 0
+        self.patched = 0
         self.end_s = 0.0  # of the last packet of any stream
 
     def saw(self, packet):
