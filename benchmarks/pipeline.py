@@ -35,12 +35,13 @@ def main():
     parser.add_argument("--threads", type=int, default=1, help="threads of each library")
     parser.add_argument("--frames", type=int, default=100, help="frames timed stage by stage")
     parser.add_argument("--memory", type=float, metavar="S", help="compare S seconds with 20")
+    parser.add_argument("--preset", default="medium", help="encoder effort of the results")
     parser.add_argument("--keep", type=Path, help="folder that keeps the files of --memory")
     parser.add_argument("--once", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     limit_threads(arguments.threads)
     if arguments.once is not None:
-        print(json.dumps(once(arguments.video, arguments.audio, arguments.once)))
+        print(json.dumps(once(arguments)))
     elif arguments.memory is not None:
         compare_memory(arguments)
     else:
@@ -58,13 +59,20 @@ def limit_threads(count):
     torch.set_num_threads(count)
 
 
-def once(video, audio, out):
-    """One result: its timings and this process's peak memory in MB."""
+def once(arguments):
+    """One result: its timings, and this process's peak memory in MB and processor time."""
     from heygem import pipeline
+    from heygem.params import Params
 
-    result = pipeline.generate(video, audio, out)
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"duration_s": result.duration_s, "peak_mb": peak_mb, **result.timings}
+    params = Params.from_dict({"media": {"preset": arguments.preset}})
+    result = pipeline.generate(arguments.video, arguments.audio, arguments.once, params)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "duration_s": result.duration_s,
+        "peak_mb": used.ru_maxrss / 1024,
+        "processor_s": used.ru_utime + used.ru_stime,
+        **result.timings,
+    }
 
 
 def whole(arguments):
@@ -159,7 +167,7 @@ def compare_memory(arguments):
         for seconds in (SHORT_S, arguments.memory):
             video, speech = looped(arguments.video, samples, seconds, Path(folder))
             command = [sys.executable, __file__, "--video", str(video), "--audio", str(speech)]
-            command += ["--threads", str(arguments.threads)]
+            command += ["--threads", str(arguments.threads), "--preset", arguments.preset]
             command += ["--once", str(Path(folder) / f"out{seconds:.0f}.mp4")]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             found[seconds] = json.loads(done.stdout.splitlines()[-1])
@@ -167,7 +175,9 @@ def compare_memory(arguments):
             one = found[seconds]
             print(
                 f"{seconds:5.0f} s: peak {one['peak_mb']:.0f} MB, "
-                f"{one['seconds_per_second']:.2f} s per second of video, "
+                f"{one['seconds_per_second']:.2f} s and "
+                f"{one['processor_s'] / one['duration_s']:.2f} processor seconds "
+                f"per second of video, "
                 f"picture {made.video.duration_s:.3f} s, sound {made.audio.duration_s:.3f} s"
             )
     short, long = found[SHORT_S]["peak_mb"], found[arguments.memory]["peak_mb"]
