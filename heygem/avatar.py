@@ -22,7 +22,7 @@ from heygem.face import geometry, tracking
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER, Pose, RestShape
 
-CACHE_VERSION = 5
+CACHE_VERSION = 6
 LIBRARY_BYTES = 96 << 20  # memory for mouth pictures, whatever the resolution
 LIBRARY_FRAMES = 240
 CROP_UNITS = (0.95, 0.78)  # half width, half height of a mouth picture [eye distances]
@@ -447,6 +447,7 @@ def _write(stored, avatar):
                 usable=avatar.usable,
                 neutral=avatar.rest.neutral,
                 pose_mean=avatar.rest.pose_mean,
+                pose_reach=avatar.rest.pose_reach,
                 bend=avatar.rest.bend,
                 frames=lib.frames,
                 corners=lib.corners,
@@ -495,7 +496,7 @@ def _read(stored, path, sha256, info):
                 Pose(z["rotation"], z["scale"], z["offset"]),
                 z["usable"],
                 words["unusable"],
-                RestShape(z["neutral"], z["pose_mean"], z["bend"]),
+                RestShape(*(z[k] for k in ("neutral", "pose_mean", "pose_reach", "bend"))),
                 Library(z["frames"], crops, z["corners"]),
                 words["report"],
             )

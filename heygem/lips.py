@@ -262,10 +262,14 @@ class LipsModel:
         """
         samples = np.asarray(samples_16k, np.float32)
         rows = -(-len(samples) // int(audio.RATE_HZ / RATE_HZ))
+        return self.predict_features(features(samples, rows=rows))
+
+    def predict_features(self, heard):
+        """Mouth movement for log-mel spectra, `float32 [2 N, 80]` at 100 Hz : Trajectory of N."""
+        rows = len(heard) // 2
         out = np.zeros((rows, len(self.basis)), np.float32)
         step, context = int(CHUNK_S * RATE_HZ), int(CONTEXT_S * RATE_HZ)
         # Before the first and after the last sound there is silence, not the edge of a tensor.
-        heard = features(samples, rows=rows)
         heard = np.pad(heard, ((2 * context, 2 * context), (0, 0)), constant_values=SILENCE)
         for start in range(0, rows, step):
             stop = min(start + step, rows)
@@ -336,6 +340,29 @@ def shape(trajectory, knobs, voice=None, *, opening_scale=1.0):
             coefficients=shaped.coefficients_at(trajectory.times_s - knobs.offset_ms / 1000),
         )
     return shaped
+
+
+def within_reach(trajectory, widest):
+    """Keep a mouth from opening further than this person does.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+    widest : float
+        Widest change of the lip gap the person was seen with, in eye distances.
+
+    Returns
+    -------
+    Trajectory
+        Openings up to three quarters of `widest` are untouched; what lies beyond is bent towards
+        it (tanh), the whole mouth shape in proportion.
+    """
+    gap = trajectory.aperture()
+    knee = 0.75 * widest
+    over = np.maximum(gap - knee, 0)
+    bent = knee + (widest - knee) * np.tanh(over / (widest - knee))
+    factor = np.where(over > 0, bent / np.maximum(gap, 1e-6), 1).astype(np.float32)
+    return replace(trajectory, coefficients=trajectory.coefficients * factor[:, None])
 
 
 HYSTERESIS = 0.2  # speech goes on until voice activity falls this far below the threshold

@@ -28,7 +28,7 @@ from heygem import label, media
 from heygem.compose import paste
 from heygem.errors import Cancelled, HeygemError, OutputError
 from heygem.label import keys
-from heygem.lips import LipsModel, Trajectory, shape
+from heygem.lips import LipsModel, Trajectory, shape, within_reach
 from heygem.params import Params
 from heygem.renderer import Renderer
 
@@ -36,6 +36,8 @@ IN_FLIGHT = 6  # frames waiting between two threads
 STILL_RATE = Fraction(25)  # frames per second of a video made from a picture
 BACKWARD_BYTES = 96 << 20  # pictures held to play a stretch backwards
 PERSONAL_SCALE = (0.7, 1.5)  # how far a person's own articulation may scale the typical one
+
+USUAL_REACH = 0.16  # lip gap that speech seldom passes [eye distances]
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,10 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
     clock.lap("track")
 
     scale = personal_scale(person, models.lips)
-    trajectory = shape(heard.trajectory, params.lips, heard.voice, opening_scale=scale)
+    trajectory = within_reach(
+        shape(heard.trajectory, params.lips, heard.voice, opening_scale=scale),
+        reach(person) * max(1.0, params.lips.openness_gain),
+    )
     timeline = lay_out(person, heard.speech.duration_s, params.media)
     renderer = Renderer(person, params.renderer, models.device)
     renderer.plan(Motion(trajectory, timeline.times_s), timeline.order)
@@ -291,6 +296,11 @@ def personal_scale(person, lips):
     if person.speech_scale is None:
         return 1.0
     return float(np.clip(person.speech_scale / lips.opening_std, *PERSONAL_SCALE))
+
+
+def reach(person):
+    """Widest opening the person may be drawn with, in eye distances: their own, or a usual one."""
+    return max(USUAL_REACH, 1.1 * person.report["widest_aperture"])
 
 
 def lay_out(person, duration_s, settings):

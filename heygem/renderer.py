@@ -27,6 +27,7 @@ from heygem.face.geometry import LOWER, LOWER_WEIGHT
 RIM = 0.42  # how far beyond the jaw the warp fades out [eye distances]
 LIP_MARGIN = 0.10  # skin around the lips that comes along with them [eye distances]
 FADE_S = 0.12  # time over which the mouth is handed over at frames left untouched
+ONE_MOVEMENT = 3  # frames of the person's video that are near enough to need no fade
 CROSSFADE = np.array([0.25, 0.5, 0.25])  # weights of a texture change, frames
 DRAWN_WIDTH_PX = 320  # resolution of a drawn inside
 
@@ -165,7 +166,9 @@ class Renderer:
             rest = avatar.rest.at(avatar.pose[order[rows]])
             features[k : k + 512] = lip_features(_uncross(rest + self._wanted[rows]))
         path = self._shortest_path(features, angles, at)
-        for k, weights in zip(at, _crossfades(path, at, avatar.track.cut[order]), strict=True):
+        for k, weights in zip(
+            at, _crossfades(path, avatar.library.frames, at, avatar.track.cut[order]), strict=True
+        ):
             self._weights[k] = weights
 
     def _shortest_path(self, features, angles, at):
@@ -304,9 +307,7 @@ class Renderer:
 
             def colour(indices):
                 at = np.rint(mesh[indices]).astype(int)
-                return np.median(
-                    crop[np.clip(at[:, 1], 0, h - 1), np.clip(at[:, 0], 0, w - 1)], 0
-                )
+                return np.median(crop[np.clip(at[:, 1], 0, h - 1), np.clip(at[:, 0], 0, w - 1)], 0)
 
             lip_rgb = colour([17, 84, 314, 0])
             texture = interior.draw(
@@ -453,8 +454,11 @@ def _appearance_change(avatar):
     return change.astype(np.float32)
 
 
-def _crossfades(path, at, cut):
-    """Library picks and their weights for each frame: [(pick, weight), ...]."""
+def _crossfades(path, frames, at, cut):
+    """Library picks and their weights for each frame: [(pick, weight), ...].
+
+    Only a jump is faded over: neighbouring pictures of one movement would blur each other.
+    """
     half = len(CROSSFADE) // 2
     result = []
     for k in range(len(path)):
@@ -462,7 +466,8 @@ def _crossfades(path, at, cut):
         for d, weight in zip(range(-half, half + 1), CROSSFADE, strict=True):
             j = min(max(k + d, 0), len(path) - 1)
             low, high = min(at[j], at[k]), max(at[j], at[k])
-            if high - low > half or cut[low + 1 : high + 1].any():
+            apart = abs(int(frames[path[j]]) - int(frames[path[k]]))
+            if apart <= ONE_MOVEMENT or high - low > half or cut[low + 1 : high + 1].any():
                 j = k
             weights[path[j]] = weights.get(path[j], 0) + weight
         result.append(sorted(weights.items(), key=lambda w: -w[1]))

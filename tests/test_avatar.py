@@ -95,7 +95,7 @@ def test_a_smile_can_be_shut(hopper_avatar):
     from heygem.face import topology as topo
 
     smile[topo.INNER_LOWER[1:-1], 1] += 0.12
-    shut = avatar.close_rest(geometry.RestShape(smile, rest.pose_mean, rest.bend))
+    shut = avatar.close_rest(geometry.RestShape(smile, rest.pose_mean, rest.pose_reach, rest.bend))
     assert geometry.aperture(smile) > 0.1
     assert abs(geometry.aperture(shut.neutral)) < 0.03
     eyes = list(topo.EYE_OUTER)

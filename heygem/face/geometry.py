@@ -182,6 +182,9 @@ def mouth_width(shape):
     return np.linalg.norm(shape[..., left, :] - shape[..., right, :], axis=-1)
 
 
+RIDGE_DEG2 = 30.0  # a head that turns less than this (squared degrees) teaches little bend
+
+
 @dataclass(frozen=True)
 class RestShape:
     """The closed, relaxed mouth of one person, and how the mesh model bends it with head pose.
@@ -196,17 +199,21 @@ class RestShape:
         Canonical mesh with the mouth at rest.
     pose_mean : float32 [3]
         Mean yaw, pitch, roll in degrees, for which `neutral` holds.
+    pose_reach : float32 [3]
+        How far from it the bend was seen, in degrees; beyond, it stays what it is there.
     bend : float32 [3, len(LOWER), 3]
-        Change of the lower face per degree of yaw, pitch and roll.
+        Change of the lower face per degree of yaw, pitch and roll. The gap between the inner lips
+        is no part of it: a mouth at rest is shut in every pose.
     """
 
     neutral: np.ndarray
     pose_mean: np.ndarray
+    pose_reach: np.ndarray
     bend: np.ndarray
 
     def at(self, pose):
         """Rest shape of the lower face in each pose : float32 [T, len(LOWER), 3]."""
-        delta = np.clip(pose.angles_deg - self.pose_mean, -35, 35)
+        delta = np.clip(pose.angles_deg - self.pose_mean, -self.pose_reach, self.pose_reach)
         return self.neutral[LOWER] + np.einsum("ta,anj->tnj", delta, self.bend)
 
 
@@ -223,19 +230,27 @@ def fit_rest(canonical, pose):
     RestShape
     """
     lower = canonical[:, LOWER]
-    angles = pose.angles_deg
-    mean = angles.mean(0)
+    gap, width = aperture(canonical), mouth_width(canonical)
+    # The bend is learnt where the mouth is nearly shut: whoever nods on stressed syllables, or
+    # smiles to one side, would teach it words and smiles.
+    quiet = np.argsort(gap, kind="stable")[: max(1, len(gap) // 4)]
+    angles = pose.angles_deg[quiet]
+    mean = np.median(angles, 0)
     delta = angles - mean
-    centre = np.median(lower, 0)
-    flat = (lower - centre).reshape(len(lower), -1)
-    # Ridge of (3 degrees)^2: a head that hardly turns teaches no bend, instead of a wild one.
-    gram = delta.T @ delta + 9.0 * len(delta) * np.eye(3) * 0.3
+    flat = (lower[quiet] - np.median(lower[quiet], 0)).reshape(len(quiet), -1)
+    gram = delta.T @ delta + RIDGE_DEG2 * len(delta) * np.eye(3)
     bend = np.linalg.solve(gram, delta.T @ flat).reshape(3, len(LOWER), 3)
-    # Closed, but not the one frame that the mesh misread: the second to tenth percentile.
-    opening = aperture(canonical)
-    low, high = np.quantile(opening, [0.02, 0.1])
-    shut = (opening >= low) & (opening <= high)
-    unbent = lower - np.einsum("ta,anj->tnj", np.clip(delta, -35, 35), bend)
+    for up, low in zip(topo.INNER_UPPER[1:-1], topo.INNER_LOWER[1:-1], strict=True):
+        u, v = np.searchsorted(LOWER, [up, low])
+        bend[:, [u, v]] = bend[:, [u, v]].mean(1, keepdims=True)
+    # Shut, but not the one frame the mesh misread, and not pursed for a p or b either: of the
+    # shut frames, the half whose width is nearest to the usual.
+    order = np.argsort(gap, kind="stable")
+    shut = order[int(0.02 * len(order)) : int(0.15 * len(order)) + 1]
+    usual = np.argsort(np.abs(width[shut] - np.median(width)), kind="stable")
+    shut = shut[usual[: (len(shut) + 1) // 2]]
+    reach = np.quantile(np.abs(delta), 0.95, axis=0)
+    away = np.clip(pose.angles_deg[shut] - mean, -reach, reach)
     neutral = np.median(canonical, 0)
-    neutral[LOWER] = np.median(unbent[shut], 0)
-    return RestShape(neutral.astype(np.float32), mean.astype(np.float32), bend.astype(np.float32))
+    neutral[LOWER] = np.median(lower[shut] - np.einsum("ta,anj->tnj", away, bend), 0)
+    return RestShape(*(np.asarray(v, np.float32) for v in (neutral, mean, reach, bend)))
