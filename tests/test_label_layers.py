@@ -332,3 +332,40 @@ def test_ledger_commands(house, command, tmp_path):
     assert "result.mp4" in command("ledger", "list").stdout
     assert command("ledger", "export", tmp_path / "e.jsonl").exit_code == 0
     assert (tmp_path / "e.jsonl").read_text().count("\n") == len(house.book.entries())
+
+
+def test_inventory_lists_what_the_kit_is_made_of(command, tmp_path):
+    assert command("inventory", "--out", tmp_path).exit_code == 0
+    text = (tmp_path / "inventory.md").read_text(encoding="utf-8")
+    assert "face_landmark.tflite" in text and "OFL-1.1" in text and "no conclusion" in text
+    bom = json.loads((tmp_path / "sbom.cdx.json").read_text(encoding="utf-8"))
+    assert bom["bomFormat"] == "CycloneDX" and bom["specVersion"] == "1.6"
+    by_name = {c["name"]: c for c in bom["components"]}
+    assert by_name["numpy"]["purl"].startswith("pkg:pypi/numpy@")
+    assert len({c["bom-ref"] for c in bom["components"]}) == len(bom["components"])
+
+
+def test_the_run_in_mlflow_is_found(house, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    asked = []
+
+    class Store:  # a real one takes many seconds to be created
+        def __init__(self, tracking_uri):
+            asked.append(tracking_uri)
+
+        def search_experiments(self):
+            return [SimpleNamespace(experiment_id="1")]
+
+        def search_runs(self, places, filter_string, max_results):
+            assert places == ["1"] and filter_string.startswith("tags.`heygem.output_sha256` = ")
+            info = SimpleNamespace(experiment_id="1", run_id="r" * 32)
+            return [SimpleNamespace(info=info)] if "ab" * 32 in filter_string else []
+
+    monkeypatch.setattr("mlflow.tracking.MlflowClient", Store)
+    entry = house.book.append("made", "ab" * 32, {"mlflow": str(tmp_path)})
+    assert trace.mlflow_run(entry) is None and not asked  # no store in that folder
+    (tmp_path / "mlflow.db").touch()
+    assert trace.mlflow_run(entry)["run_id"] == "r" * 32
+    other = house.book.append("made", "cd" * 32, {"mlflow": str(tmp_path)})
+    assert trace.mlflow_run(other) is None

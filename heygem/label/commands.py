@@ -80,6 +80,7 @@ def verify(
         seen.append(codes[found.verdict])
         if as_json:
             data = found.to_dict() | {"origin": origin and origin.to_dict()}
+            data["mlflow"] = origin and trace.mlflow_run(origin.entry)
             typer.echo(json.dumps(data, ensure_ascii=False, default=float))
         else:
             _print_reading(found, origin)
@@ -103,6 +104,8 @@ def _opened():
 
 
 def _print_reading(found, origin):
+    from heygem.label import trace
+
     typer.echo(f"{found.path}: {found.verdict}")
     for name, layer in found.layers.items():
         findings = f"  {'; '.join(layer.findings)}" if layer.findings else ""
@@ -114,9 +117,14 @@ def _print_reading(found, origin):
     sure = "run" if origin.proven else "probably run"
     typer.echo(f"  origin    {sure} recorded in ledger row {origin.entry.number}:")
     typer.echo(f"            made {origin.entry.time_utc} by {body.get('user')}")
-    for name in ("title", "video", "audio", "run", "mlflow_run"):
+    for name in ("title", "video", "audio", "run"):
         if body.get(name):
             typer.echo(f"            {name}: {_short(body[name])}")
+    shown = trace.mlflow_run(origin.entry)
+    if shown is not None:
+        typer.echo(
+            f"            MLflow: run {shown['run_id']}, heygem ui --folder {shown['folder']}"
+        )
     typer.echo(f"            found by {', '.join(origin.clues)}")
 
 

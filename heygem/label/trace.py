@@ -7,6 +7,7 @@ it tells how alike the two are, and says so.
 
 import datetime
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from heygem.label import fingerprint
 from heygem.ledger import Entry, file_hash
@@ -107,6 +108,33 @@ def _alike(prints, entry):
     }
 
 
+def mlflow_run(entry):
+    """Where MLflow shows the run of a ledger row: a dict of store and run id, or None.
+
+    MLflow is a convenience beside the ledger: a store that is gone or broken is no fault here.
+    """
+    from heygem import tracking
+
+    folder = entry.body.get("mlflow")
+    if not folder or not (Path(folder) / "mlflow.db").is_file():
+        return None
+    tracking.quiet()
+    try:
+        from mlflow.exceptions import MlflowException
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(tracking_uri=tracking.store(folder))
+        places = [e.experiment_id for e in client.search_experiments()]
+        wish = f"tags.`heygem.output_sha256` = '{entry.subject}'"
+        runs = client.search_runs(places, filter_string=wish, max_results=1)
+    except (ImportError, MlflowException, OSError):
+        return None
+    if not runs:
+        return None
+    info = runs[0].info
+    return {"folder": str(folder), "experiment_id": info.experiment_id, "run_id": info.run_id}
+
+
 def report(reading, origin, ledger):
     """A trace report in Markdown, fit to be sent.
 
@@ -181,9 +209,12 @@ def _origin_lines(origin):
         f"| File then | {_cell(body.get('title', ''))}, sha256 `{entry.subject}` |",
         f"| Content number | {_cell(body.get('produce_id', ''))} |",
     ]
-    for name in ("video", "audio", "text", "run", "mlflow_run", "consent", "code"):
+    for name in ("video", "audio", "run", "consent", "code"):
         if body.get(name):
             lines.append(f"| {name} | {_cell(body[name])} |")
+    shown = mlflow_run(entry)
+    if shown is not None:
+        lines.append(f"| MLflow run | {_cell(shown['run_id'])} |")
     lines += [
         "",
         "## To take down",
