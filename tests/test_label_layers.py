@@ -73,7 +73,7 @@ def house(tmp_path_factory):
     write(result, stamped, tags=labeller.tags, sound=sound)
     facts = {"video": {"name": "source.mp4", "sha256": file_hash(source)}, "run": "r-17"}
     sealed = labeller.seal(
-        result, ledger=book, parent=source, sound=(sound, 16000), facts=facts, title="result.mp4"
+        result, ledger=book, parent=source, sound=(sound[:, 0], 16000), facts=facts, title="result.mp4"
     )
     return type("House", (), dict(
         root=root, keys=mine, book=book, source=source, result=result, images=images,

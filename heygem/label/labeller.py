@@ -70,7 +70,7 @@ class Labeller:
             The person's recording.
         title : str, optional
             The name the file is going to have.
-        sound : (float32 [n, channels], int), optional
+        sound : (float32 [n], int), optional
             What is heard, and its rate in Hz: for the fingerprint.
         facts : dict, optional
             What it was made from and with: plain values, kept in the ledger.
@@ -102,8 +102,8 @@ class Labeller:
             layers["c2pa"] = "written"
         elif self._settings.c2pa:
             layers["c2pa"] = f"not possible in {path.suffix}"
-        words = hash_sound(sound[0].mean(1), sound[1]) if sound is not None else None
-        prints = Fingerprint(self._hasher.words, words if words is not None else _nothing())
+        words = hash_sound(*(sound if sound is not None else ([], 1)))
+        prints = Fingerprint(self._hasher.words, words)
         entry = ledger.append(
             "made",
             file_hash(path),
@@ -156,10 +156,6 @@ def _input_label(parent):
         return None
     label, problems = parse(texts[0])
     return {"text": texts[0], "content": label and label.ProduceID, "problems": problems}
-
-
-def _nothing():
-    return hash_sound([], 1)
 
 
 def _user():
