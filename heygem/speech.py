@@ -217,6 +217,8 @@ class _Library:
         if self.rate_hz <= 0:
             self.__exit__()
             raise AssetError("eSpeak NG cannot read its data", seen=data, remedy=remedy)
+        if hasattr(self.library, "espeak_ng_SetRandSeed"):  # breath seeded by process otherwise
+            self.library.espeak_ng_SetRandSeed(ctypes.c_long(1))
         self._keep = _Callback(self._collect)  # the library holds only the bare pointer
         self.library.espeak_SetSynthCallback(self._keep)
         return self

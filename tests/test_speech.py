@@ -1,7 +1,11 @@
 """Text becomes speech that a listener, and a mouth, can follow."""
 
+import hashlib
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,9 +51,30 @@ def test_phone_times_fit_the_sound():
     assert len(hiss) >= 5 and np.median(hiss) > 5 * np.median(voiced)
 
 
-def test_same_text_same_sound():
-    first, second = (speech.synthesize("one and the same", "en-us") for _ in range(2))
-    assert np.array_equal(first.samples, second.samples)
+def _digests(count=1, workers=1):
+    """Hashes of one text spoken several times by a voice with breath in it."""
+    voice = speech.EspeakVoice(variant="f2")
+
+    def say(_):
+        said = speech.synthesize("one saucy sigh and the same", "en-us", voice=voice)
+        return hashlib.sha256(said.samples.tobytes()).hexdigest()
+
+    with ThreadPoolExecutor(workers) as pool:
+        return set(pool.map(say, range(count)))
+
+
+def test_same_text_same_sound_again_in_threads_and_in_another_process():
+    """A run that is repeated must be recognised as done, by the hash of what it made."""
+    here = _digests(3) | _digests(24, workers=6)
+    code = "import test_speech; print(*test_speech._digests())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
+    )
+    assert len(here) == 1 and set(done.stdout.split()) == here, done.stderr
 
 
 def test_markup_and_control_characters_are_not_read_aloud():
