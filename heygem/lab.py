@@ -37,9 +37,7 @@ def command(*, port, token, notebook, browser):
         f"--IdentityProvider.token={token}",
         f"--LabApp.default_url=/lab/tree/{notebook}",
         f"--ServerApp.open_browser={browser}",
-        # Nothing leaves the machine: no news, no extension manager, no catalogue.
-        "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        # Nothing leaves the machine: no catalogue of extensions (for news, see jupyter/).
         "--LabApp.extension_manager=readonly",
     ]  # fmt: skip
 
@@ -47,7 +45,13 @@ def command(*, port, token, notebook, browser):
 def environment(root=None):
     """The server's environment: kernels learn from it which folder the page can reach."""
     root = Path(root) if root is not None else notebooks.root()
-    return {**os.environ, ROOT_VARIABLE: str(root), "JUPYTER_PREFER_ENV_PATH": "1"}
+    # Our page_config.json switches the question about online news off.
+    places = [str(Path(__file__).parent / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]
+    return {
+        **os.environ,
+        ROOT_VARIABLE: str(root),
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(p for p in places if p),
+    }
 
 
 def start(*, port=8888, notebook="notebooks/01_preview.ipynb", browser=True, token=None):

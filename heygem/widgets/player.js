@@ -82,6 +82,7 @@ function render({ model, el }) {
       video.currentTime = Math.min(time, Math.max(0, (video.duration || 0) - 0.05));
       if (playing && name === "result") start();
       showEmpty();
+      video.dataset.shown = url;
       model.set(`${name}_shown`, url);
       model.save_changes();
     }, { once: true });

@@ -47,6 +47,7 @@ class Preview(w.VBox):
         Whether a person and a sound are open.
     """
 
+    report_index = 1  # what the accordion shows once files are open; None folds it
     clip = traitlets.Any(None, allow_none=True)
     opened = traitlets.Bool(False)
 
@@ -102,10 +103,10 @@ class Preview(w.VBox):
             [self.start, self.length, self.render_button],
             layout=w.Layout(flex_flow="row wrap", align_items="center"),
         )
-        super().__init__(
-            [self.files, self.hint, self.status, span, self.player, self.took],
-            layout=w.Layout(width="100%"),
-        )
+        #: Span, player and what it took; the tuning page puts it beside its knobs.
+        self.main = w.VBox([span, self.player, self.took], layout=w.Layout(width="100%"))
+        self.head = w.VBox([self.files, self.hint, self.status], layout=w.Layout(width="100%"))
+        super().__init__([self.head, self.main], layout=w.Layout(width="100%"))
         self.open_button.on_click(lambda _: self.open_files())
         self.render_button.on_click(lambda _: self.render())
         self.speak_button.on_click(lambda _: self.speak())
@@ -170,7 +171,7 @@ class Preview(w.VBox):
         self.report.value = words_html
         self.strip.value, self.strip.layout.display = picture, "block"
         self.hint.value = ""
-        self.files.selected_index = 1
+        self.files.selected_index = self.report_index
         total_s = self.bench.total_s
         with self._lock:
             self.start.unobserve(self._span_moved, "value")

@@ -26,10 +26,10 @@ def _svg(height, content):
 
 
 def _row(label, height, content):
-    return (
-        f'<div class="hg-row"><span class="hg-label">{html.escape(label)}</span>'
-        f"{_svg(height, content)}</div>"
-    )
+    # A thin row has no room for its name; the pointer brings it up.
+    name = f'<span class="hg-label">{html.escape(label)}</span>' if height >= 40 else ""
+    title = html.escape(label, quote=True)
+    return f'<div class="hg-row" title="{title}">{name}{_svg(height, content)}</div>'
 
 
 def _envelope(samples, columns=COLUMNS):
@@ -116,7 +116,9 @@ def curves_html(curves, say, *, height=110):
     -------
     str
     """
-    highest = max(float(curves.before.max(initial=0)), float(curves.after.max(initial=0)), 0.05)
+    # The scale stands still while a knob moves, as long as the curve stays inside.
+    usual = 1.5 * float(curves.before.max(initial=0))
+    highest = max(usual, float(curves.after.max(initial=0)), 0.05)
     lowest = min(float(curves.before.min(initial=0)), float(curves.after.min(initial=0)), 0.0)
     span = max(curves.end_s - curves.start_s, 1e-6)
     x = (curves.times_s - curves.start_s) / span * WIDTH
@@ -140,7 +142,7 @@ def axis_html(start_s, end_s):
     """Tick labels at round seconds."""
     span = max(end_s - start_s, 1e-6)
     step = next((s for s in (0.25, 0.5, 1, 2, 5, 10, 30, 60, 300) if span / s <= 13), span)
-    ticks = np.arange(np.ceil(start_s / step - 1e-6) * step, end_s + 1e-6, step)
+    ticks = step * np.arange(int(np.ceil(start_s / step - 1e-6)), int(end_s / step + 1e-6) + 1)
     labels = "".join(
         f'<span style="left:{100 * (t - start_s) / span:.2f}%">{t:g}</span>' for t in ticks
     )

@@ -13,6 +13,10 @@ from heygem.widgets.status import StatusBar
 from heygem.widgets.worker import Worker
 
 
+class _Preview(Preview):
+    report_index = None  # knobs and picture belong on one screen
+
+
 class Tuning(w.VBox):
     """Knobs, preview, three snapshots, and recipes to save and load.
 
@@ -31,7 +35,7 @@ class Tuning(w.VBox):
     """
 
     def __init__(self, *, recipes_folder="params", **preview):
-        self.preview = Preview(**preview)
+        self.preview = _Preview(**preview)
         self.say = say = self.preview.say
         self.recipes_folder = recipes_folder
         self.snapshots = Snapshots(self.preview.bench)
@@ -47,9 +51,16 @@ class Tuning(w.VBox):
         self.reset.on_click(lambda _: self.set_params(self._start))
         super().__init__(
             [
+                self.preview.head,
                 w.HBox(
-                    [self._knob_panel(), w.Box([self.preview], layout=w.Layout(flex="1 1 0%"))],
-                    layout=w.Layout(width="100%"),
+                    [
+                        w.Box(
+                            [self.preview.main], layout=w.Layout(flex="1 1 480px", min_width="0")
+                        ),
+                        self._knob_panel(),
+                    ],
+                    # Knobs to the left of the picture; below it where the page is narrow.
+                    layout=w.Layout(width="100%", flex_flow="row-reverse wrap"),
                 ),
                 self._slot_panel(),
                 self._recipe_panel(),
@@ -63,9 +74,7 @@ class Tuning(w.VBox):
         for group in dict.fromkeys(knob.group for knob in KNOBS):
             parts.append(w.HTML(f"<b>{html.escape(self.say('group_' + group))}</b>"))
             parts += [self.knobs[knob.key] for knob in KNOBS if knob.group == group]
-        return w.VBox(
-            [*parts, self.reset], layout=w.Layout(width="350px", min_width="350px", padding="4px")
-        )
+        return w.VBox([*parts, self.reset], layout=w.Layout(width="390px", padding="4px"))
 
     def _slot_panel(self):
         self.keep_buttons, self.show_buttons, self.notes = {}, {}, {}
@@ -221,8 +230,8 @@ def _plain(value):
 
 def _widget(knob, value, at):
     name = knob.names[at]
-    wide = w.Layout(width="335px")
-    style = {"description_width": "150px"}
+    wide = w.Layout(width="375px")
+    style = {"description_width": "185px"}
     if knob.is_switch:
         return w.Checkbox(value=value, description=name, tooltip=knob.help, layout=wide)
     return w.FloatSlider(

@@ -1,0 +1,523 @@
+"""Preview and tuning as a user works them, without a browser."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+import traitlets
+from conftest import gape, tone, write_wav
+
+from heygem import media, pipeline
+from heygem.errors import Cancelled, InputError, OutputError, ParameterError
+from heygem.lips import Trajectory
+from heygem.params import Params
+
+pytest.importorskip("ipywidgets", reason="the notebooks extra is not installed")
+pytest.importorskip("anywidget", reason="the notebooks extra is not installed")
+
+from heygem.widgets import picker, recipes, report, serving, status, timeline, words  # noqa: E402
+from heygem.widgets.knobs import KNOBS, differences, values  # noqa: E402
+from heygem.widgets.preview import Preview, keep_upload  # noqa: E402
+from heygem.widgets.snapshots import Snapshots  # noqa: E402
+from heygem.widgets.tuning import Tuning  # noqa: E402
+from heygem.widgets.workbench import Workbench  # noqa: E402
+from heygem.widgets.worker import Worker  # noqa: E402
+
+WAIT_S = 60
+
+
+class LoudLips:
+    """A lips model that opens the mouth with the loudness, so that tests know the answer."""
+
+    opening_std = 0.03
+
+    def __init__(self, neutral):
+        self.basis = gape(np.ones(1), neutral)
+
+    def predict(self, samples):
+        rows = -(-len(samples) // 320)
+        padded = np.pad(samples, (0, rows * 320 - len(samples))).reshape(rows, 320)
+        loud = np.sqrt((padded**2).mean(1))
+        return Trajectory((0.12 * loud / max(loud.max(), 1e-6))[:, None].astype("f4"), 50.0,
+                          self.basis)  # fmt: skip
+
+
+@pytest.fixture
+def models(faces, hopper_avatar):
+    made = pipeline.Models.__new__(pipeline.Models)
+    made.device, made.faces, made._heard = "cpu", faces, {}
+    made.lips = LoudLips(hopper_avatar.rest.neutral)
+    return made
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home for the keys and avatars of these tests, so that a person is tracked once."""
+    usual = serving.Path(os.environ.get("HEYGEM_HOME") or "~/.cache/heygem").expanduser()
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "models").symlink_to(usual / "models")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def own_home(home, tmp_path, monkeypatch):
+    """Nothing of the tests gets into the user's folders; the page's server is theirs too."""
+    monkeypatch.setenv("HEYGEM_HOME", str(home))
+    monkeypatch.setenv(serving.ROOT_VARIABLE, str(tmp_path))
+    monkeypatch.delenv("VOILA_REQUEST_URL", raising=False)
+
+
+@pytest.fixture
+def speech(tmp_path):
+    """Two bursts of sound in silence: at 0.4 s and at 1.2 s, 0.4 s each."""
+    samples = tone(2.0, hz=220).samples[:, 0].copy()
+    t = np.arange(len(samples)) / 16000
+    samples[~(((t > 0.4) & (t < 0.8)) | ((t > 1.2) & (t < 1.6)))] = 0
+    return write_wav(tmp_path / "speech.wav", samples)
+
+
+GATE_OFF = Params.from_dict({"lips": {"silence_gate": False}})
+
+
+@pytest.fixture
+def bench(models, talking, speech, tmp_path):
+    """A workbench with the talking portrait and the bursts open."""
+    made = Workbench(GATE_OFF, folder=tmp_path / "previews", models=models)
+    made.open(talking[0], speech)
+    return made
+
+
+@pytest.fixture
+def tuning(models, talking, speech, tmp_path):
+    bench = Workbench(GATE_OFF, folder=tmp_path / "previews", models=models)
+    page = Tuning(
+        video=talking[0], audio=speech, folder=tmp_path, bench=bench,
+        recipes_folder=tmp_path / "params",
+    )  # fmt: skip
+    assert page.preview.worker.wait(WAIT_S)
+    assert page.preview.worker.error is None
+    return page
+
+
+# --- work beside the main thread ---------------------------------------------------------
+
+
+def test_the_newest_job_takes_the_place_of_the_running_one():
+    worker, results, began = Worker(), [], threading.Event()
+
+    def slow(progress, cancel):
+        began.set()
+        if cancel.wait(10):
+            raise Cancelled("stopped")
+        return "slow"
+
+    worker.submit(slow, results.append)
+    assert began.wait(5)
+    for name in ("dropped", "newest"):
+        worker.submit(lambda progress, cancel, name=name: name, results.append)
+    assert worker.wait(5)
+    assert results == ["newest"] or results == ["dropped", "newest"]
+    assert not worker.busy and worker.error is None
+
+
+def test_stopping_takes_less_than_a_second_and_is_no_error():
+    worker, results, began = Worker(), [], threading.Event()
+
+    def endless(progress, cancel):
+        began.set()
+        cancel.wait(30)
+        raise Cancelled("stopped")
+
+    worker.submit(endless, results.append)
+    assert began.wait(5)
+    asked = time.monotonic()
+    worker.cancel()
+    assert worker.wait(5) and time.monotonic() - asked < 1
+    assert results == [] and worker.error is None
+
+
+def test_a_failing_job_leaves_its_error_and_the_next_one_clears_it():
+    worker = Worker()
+
+    def broken(progress, cancel):
+        raise InputError("the file is odd", seen="7 bytes", remedy="take another")
+
+    worker.submit(broken)
+    assert worker.wait(5) and isinstance(worker.error, InputError)
+    worker.submit(lambda progress, cancel: None)
+    assert worker.wait(5) and worker.error is None
+
+
+def test_progress_tells_the_time_left():
+    worker, seen = Worker(), []
+    worker.observe(lambda change: seen.append(change["new"]), "remaining_s")
+
+    def work(progress, cancel):
+        progress("render", 0, 10)
+        time.sleep(0.05)
+        progress("render", 5, 10)
+
+    worker.submit(work)
+    assert worker.wait(5)
+    assert any(0.02 < s < 1 for s in seen)
+
+
+def test_errors_are_one_box_with_what_seen_and_remedy_and_nothing_unescaped():
+    say = words.words("en")
+    box = status.error_html(InputError("bad <b>", seen="<script>", remedy="mend it"), say)
+    assert "What to do:</b> mend it" in box and "&lt;script&gt;" in box
+    assert "<script>" not in box and "<details>" in box
+
+
+# --- words -------------------------------------------------------------------------------
+
+
+def test_every_phrase_is_there_in_both_languages():
+    for key, phrases in words._WORDS.items():
+        assert len(phrases) == 2 and all(phrases), key
+        fields = [sorted(part for part in p.split("{")[1:]) for p in phrases]
+        names = [[f.partition("}")[0].partition(":")[0] for f in each] for each in fields]
+        assert sorted(names[0]) == sorted(names[1]), key
+
+
+def test_an_unknown_language_is_refused():
+    with pytest.raises(ParameterError, match="no such language.*fr"):
+        words.words("fr")
+
+
+# --- knobs and recipes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("knob", KNOBS, ids=lambda k: k.key)
+def test_every_knob_is_a_key_of_the_recipe_that_takes_its_whole_range(knob):
+    default = values(Params())[knob.key]
+    if knob.is_switch:
+        assert isinstance(default, bool)
+        ends = [True, False]
+    else:
+        assert knob.low <= default <= knob.high
+        ends = [knob.low, knob.high]
+    for end in ends:
+        assert values(Params().override({knob.key: end}))[knob.key] == end
+    assert knob.help and all(knob.names)
+
+
+def test_a_saved_recipe_is_commented_and_reads_back(tmp_path):
+    params = Params().override({"lips.openness_gain": 1.35})
+    path = recipes.save(params, "night 1".replace(" ", "-"), folder=tmp_path)
+    assert "# how far the mouth opens" in path.read_text()
+    assert recipes.load("night-1", folder=tmp_path) == params
+    assert recipes.names(tmp_path) == ["night-1"]
+
+
+def test_a_recipe_is_replaced_only_on_request(tmp_path):
+    recipes.save(Params(), "a", folder=tmp_path)
+    with pytest.raises(ParameterError, match="there is a recipe of that name"):
+        recipes.save(Params(), "a", folder=tmp_path)
+    changed = Params().override({"seed": 4})
+    recipes.save(changed, "a", folder=tmp_path, replace=True)
+    assert recipes.load("a", folder=tmp_path) == changed
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "x" * 99, "a b", "-a"])
+def test_a_recipe_name_never_leaves_its_folder(name, tmp_path):
+    with pytest.raises(ParameterError, match="not a name"):
+        recipes.save(Params(), name, folder=tmp_path / "params")
+    assert not (tmp_path / "params").exists()
+
+
+def test_a_chinese_recipe_name_works(tmp_path):
+    assert recipes.save(Params(), "晚间新闻", folder=tmp_path).name == "晚间新闻.yaml"
+
+
+# --- files and addresses -----------------------------------------------------------------
+
+
+def test_the_browser_lists_folders_and_media_and_hides_the_rest(clip, wav, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".secret.mp4").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("x")
+    labels = [label for label, _ in picker.entries(tmp_path, picker.VIDEO_ENDINGS)]
+    assert labels[0].endswith("..") and "📁 sub" in labels and "clip.mp4" in labels
+    assert not {"tone.wav", ".secret.mp4", "notes.txt"} & set(labels)
+
+
+def test_choosing_a_file_shows_a_small_picture_and_what_it_is(clip, tmp_path):
+    browser = picker.FilePicker("Video", tmp_path, kind="video", say=words.words())
+    browser.list.value = clip
+    assert browser.chosen == str(clip)
+    assert "64×48, 25 fps, 1.0 s" in browser.about.value
+    assert 0 < len(browser.picture.value) < 20_000
+
+
+def test_entering_a_folder_chooses_nothing(tmp_path):
+    (tmp_path / "sub").mkdir()
+    browser = picker.FilePicker("Video", tmp_path, kind="video", say=words.words())
+    browser.list.value = tmp_path / "sub"
+    assert browser.folder == tmp_path / "sub" and browser.chosen == ""
+
+
+def test_a_broken_file_is_said_in_the_browser_and_breaks_nothing(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    browser = picker.FilePicker("Video", tmp_path, kind="video", say=words.words())
+    browser.path.value = str(tmp_path / "empty.mp4")
+    assert "empty" in browser.about.value
+
+
+def test_addresses_are_below_the_servers_root(tmp_path, monkeypatch):
+    assert serving.page_url(tmp_path / "a b" / "嘴.mp4") == "files/a%20b/%E5%98%B4.mp4"
+    monkeypatch.setenv("VOILA_REQUEST_URL", "http://127.0.0.1/")
+    assert serving.page_url(tmp_path / "x.mp4") == "voila/files/x.mp4"
+    with pytest.raises(OutputError, match="cannot reach"):
+        serving.page_url(tmp_path.parent / "x.mp4")
+    with pytest.raises(OutputError, match="hidden"):
+        serving.page_url(tmp_path / ".cache" / "x.mp4")
+
+
+def test_without_a_server_a_file_can_still_be_named(tmp_path, monkeypatch):
+    monkeypatch.delenv(serving.ROOT_VARIABLE)
+    monkeypatch.delenv("JPY_PARENT_PID", raising=False)
+    assert serving.page_url(tmp_path / "x.mp4").startswith("file://")
+
+
+def test_an_upload_stays_in_its_folder_and_is_small(tmp_path):
+    say = words.words()
+    kept = keep_upload({"name": "../../a b.wav", "content": memoryview(b"RIFF")}, tmp_path, say)
+    assert kept.parent == tmp_path and kept.read_bytes() == b"RIFF"
+    with pytest.raises(InputError, match="too large"):
+        keep_upload({"name": "a.wav", "content": bytes(9 << 20)}, tmp_path, say)
+    with pytest.raises(InputError, match="not a sound"):
+        keep_upload({"name": "a.exe", "content": b"x"}, tmp_path, say)
+
+
+# --- the workbench -----------------------------------------------------------------------
+
+
+def test_curves_follow_the_knobs_at_once(bench):
+    louder = GATE_OFF.override({"lips.openness_gain": 2.0}).lips
+    began = time.perf_counter()
+    curves = bench.curves(louder, 0.0, 2.0)
+    assert time.perf_counter() - began < 0.2
+    assert curves.after.max() == pytest.approx(2 * curves.before.max(), rel=0.02)
+    later = bench.curves(GATE_OFF.override({"lips.offset_ms": 200}).lips, 0.0, 2.0)
+    assert later.times_s[np.argmax(later.after > 0.02)] - later.times_s[
+        np.argmax(later.before > 0.02)
+    ] == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_span_is_rendered_with_its_sound_and_its_label(bench):
+    clip = bench.render(GATE_OFF, 0.4, 1.0)
+    made, source = media.probe(clip.result), media.probe(clip.source)
+    assert clip.frames == 25 and clip.passed_through == 0
+    assert made.video.frames == source.video.frames == 25
+    assert made.audio is not None and source.audio is None
+    assert "AIGC" in made.tags and "AIGC" not in source.tags
+    sound = media.read_audio(clip.result).samples[:, 0]
+    assert np.abs(sound[:4000]).max() > 0.1, "the burst at 0.4 s opens the span"
+
+
+def test_only_knobs_cost_time_not_the_source(bench):
+    first = bench.render(GATE_OFF, 0.0, 1.0)
+    written = first.source.stat().st_mtime_ns
+    second = bench.render(GATE_OFF.override({"lips.openness_gain": 2.0}), 0.0, 1.0)
+    assert second.source == first.source and second.source.stat().st_mtime_ns == written
+    assert second.result != first.result
+
+    def frames(path):
+        with media.VideoReader(path) as reader:
+            return np.stack([frame.image for frame in reader]).astype(int)
+
+    change = np.abs(frames(first.result) - frames(second.result)).mean((1, 2, 3))
+    assert change[15:19].mean() > 3 * max(change[:5].mean(), 0.01), "it changes where it sounds"
+
+
+def test_a_span_behind_the_end_and_a_closed_bench_are_said(bench, models, tmp_path):
+    with pytest.raises(InputError, match="behind the end"):
+        bench.render(GATE_OFF, 50.0, 1.0)
+    with pytest.raises(InputError, match="no sound and no video"):
+        Workbench(models=models, folder=tmp_path / "p").render(Params(), 0.0, 1.0)
+
+
+def test_a_bad_file_leaves_what_was_open(bench, wav, tmp_path):
+    person = bench.person
+    with pytest.raises(InputError):
+        bench.open(tmp_path / "absent.mp4", wav)
+    assert bench.person is person and bench.is_open
+
+
+def test_a_stopped_render_leaves_no_half_file(bench):
+    bench.render(GATE_OFF, 0.0, 1.0)
+    before = sorted(bench.folder.iterdir())
+    stop = threading.Event()
+
+    def progress(stage, done, total):
+        if stage == "render" and done == 5:
+            stop.set()
+
+    with pytest.raises(Cancelled):
+        bench.render(GATE_OFF.override({"seed": 1}), 0.0, 1.0, progress=progress, cancel=stop)
+    assert sorted(bench.folder.iterdir()) == before
+
+
+def test_old_previews_are_dropped_and_kept_ones_stay(bench, monkeypatch):
+    monkeypatch.setattr("heygem.widgets.workbench.KEPT_RENDERS", 2)
+    slots = Snapshots(bench)
+    first = bench.render(GATE_OFF, 0.0, 0.2)
+    slots.keep("A", GATE_OFF, first)
+    for seed in range(4):
+        last = bench.render(GATE_OFF.override({"seed": seed}), 0.0, 0.2)
+    results = sorted(p.name for p in bench.folder.glob("*-result.mp4"))
+    assert first.result.exists() and last.result.exists() and len(results) == 3
+
+
+# --- drawings ----------------------------------------------------------------------------
+
+
+def test_drawings_are_light_and_their_ticks_are_round(bench):
+    say = words.words()
+    sound = timeline.sound_html(*bench.sound_of(0.0, 2.0), say)
+    curves = timeline.curves_html(bench.curves(GATE_OFF.lips, 0.0, 2.0), say)
+    assert len(curves) < 12_000 and len(sound) < 120_000
+    assert "nan" not in curves + sound
+    assert ">0.25</span>" in timeline.axis_html(0.0, 3.0)
+    assert ">-0</span>" not in timeline.axis_html(0.0, 3.0)
+
+
+def test_silence_is_drawn_without_trouble():
+    say = words.words()
+    silent = np.zeros(16000, np.float32)
+    html = timeline.sound_html(silent, np.zeros(100), np.zeros((100, 80)), say)
+    assert "nan" not in html and "<rect" not in html
+
+
+def test_the_report_says_what_is_there(bench):
+    html = report.report_html(bench)
+    assert "512×600, 25 frames/s, 40 frames" in html and "px wide" in html
+    assert "每秒 25 帧" in report.report_html(bench, "zh")
+    assert report.track_strip(bench)[:2] == b"\xff\xd8"
+
+
+# --- the pages ---------------------------------------------------------------------------
+
+
+def test_an_empty_page_says_what_to_do_and_open_without_files_says_what_is_missing(tmp_path):
+    page = Preview(folder=tmp_path, out=tmp_path / "p")
+    assert "Choose a sound and a video" in page.hint.value
+    page.open_button.click()
+    assert page.worker.wait(WAIT_S)
+    assert "no video is chosen" in page.status.error.value
+
+
+def test_the_page_opens_reports_and_previews(tuning):
+    page = tuning.preview
+    assert page.opened and page.clip is not None
+    assert page.player.result_url.endswith("-result.mp4")
+    assert page.player.result_url.startswith("files/previews/")
+    assert "frames/s" in page.report.value and page.player.overview
+    assert "frames in" in page.took.value
+    assert len(page.player.curves) > 500
+
+
+def test_no_video_passes_through_the_socket(tuning):
+    for name, value in tuning.preview.player.get_state().items():
+        assert not isinstance(value, bytes | memoryview), name
+    state = tuning.preview.player.get_state()
+    assert sum(len(str(v)) for k, v in state.items() if not k.startswith("_")) < 200_000
+
+
+def test_a_moved_knob_redraws_at_once_and_renders_once(tuning):
+    page = tuning.preview
+    first, curves = page.clip, page.player.curves
+    for value in (1.1, 1.2, 1.5):  # a slider on its way
+        tuning.knobs["lips.openness_gain"].value = value
+    assert page.player.curves != curves and page.player.stale
+    assert page.worker.wait(WAIT_S)
+    assert page.clip is not first and not page.player.stale
+    assert page.clip.params.lips.openness_gain == 1.5
+    made = sorted(p.name for p in page.bench.folder.glob("*-result.mp4"))
+    assert len(made) == 2, "positions in between are not rendered"
+
+
+def test_the_span_can_be_moved_and_picked_in_the_overview(tuning):
+    page = tuning.preview
+    page.player.picked_s = 0.5
+    assert page.start.value == pytest.approx(0.5)
+    assert page.worker.wait(WAIT_S)
+    assert page.clip.start_s == pytest.approx(0.5) and page.player.start_s == page.clip.start_s
+
+
+def test_snapshots_bring_knobs_and_picture_back_without_rendering(tuning):
+    page = tuning.preview
+    tuning.keep_buttons["A"].click()
+    kept = page.clip
+    tuning.notes["A"].value = "as it comes"
+    tuning.knobs["lips.openness_gain"].value = 2.0
+    assert page.worker.wait(WAIT_S) and page.clip is not kept
+    tuning.show_buttons["A"].click()
+    assert tuning.knobs["lips.openness_gain"].value == 1.0
+    assert page.clip is kept and not page.player.stale
+    assert tuning.snapshots.recall("A").note == "as it comes"
+    assert tuning.show_buttons["B"].disabled
+
+
+def test_a_snapshot_never_shows_the_picture_of_other_knobs(tuning):
+    snapshots = tuning.snapshots
+    other = tuning.preview.params.override({"lips.openness_gain": 2.0})
+    assert snapshots.keep("B", other, tuning.preview.clip).clip is None
+
+
+def test_reset_brings_all_knobs_back(tuning):
+    tuning.knobs["lips.smoothing_ms"].value = 100.0
+    tuning.knobs["renderer.color_match"].value = False
+    tuning.reset.click()
+    assert differences(tuning.preview.params, GATE_OFF) == {}
+    assert tuning.preview.worker.wait(WAIT_S)
+
+
+def test_a_recipe_saved_from_the_page_can_be_run_and_loaded(tuning, tmp_path, talking, speech):
+    tuning.knobs["lips.openness_gain"].value = 1.4
+    tuning.name.value = "mine"
+    tuning.save_button.click()
+    assert "mine.yaml" in tuning.said.value
+    saved = Params.from_yaml(tmp_path / "params" / "mine.yaml")
+    assert saved.lips.openness_gain == 1.4
+    assert saved.inputs.videos == (str(talking[0]),) and saved.inputs.audio == str(speech)
+    tuning.reset.click()
+    tuning.known.value = "mine"
+    tuning.load_button.click()
+    assert tuning.knobs["lips.openness_gain"].value == 1.4
+    assert tuning.preview.worker.wait(WAIT_S)
+
+
+def test_a_bad_recipe_name_is_an_error_box_and_nothing_is_written(tuning, tmp_path):
+    tuning.name.value = "../x"
+    tuning.save_button.click()
+    assert "not a name for a recipe" in tuning.box.error.value
+    assert not (tmp_path / "x.yaml").exists()
+
+
+def test_a_recipe_beyond_the_sliders_range_is_kept_as_it_is(tuning):
+    tuning.set_params(tuning.preview.params.override({"lips.smoothing_ms": 400.0}))
+    assert tuning.knobs["lips.smoothing_ms"].value == 400.0
+    assert tuning.preview.params.lips.smoothing_ms == 400.0
+    assert tuning.preview.worker.wait(WAIT_S)
+
+
+def test_the_pages_speak_chinese(tmp_path):
+    page = Tuning(folder=tmp_path, out=tmp_path / "p", lang="zh", recipes_folder=tmp_path)
+    assert page.preview.open_button.description == "打开"
+    assert page.knobs["lips.openness_gain"].description.startswith("张口幅度")
+    assert page.preview.player.labels["play"] == "播放"
+
+
+def test_widgets_keep_what_ipywidgets_itself_needs():
+    """`open` and `log` belong to ipywidgets: a page that overrides them does not show up."""
+    import ipywidgets
+
+    for page in (Preview, Tuning, picker.FilePicker, status.StatusBar):
+        own = {n for n in vars(page) if not n.startswith("_")} - {"children"}
+        taken = {n for n in own if hasattr(ipywidgets.VBox, n)}
+        assert taken == set(), page
+    assert isinstance(Worker.busy, traitlets.Bool)
