@@ -25,7 +25,7 @@ from heygem.face import topology as topo
 from heygem.face.geometry import LOWER, LOWER_WEIGHT
 
 RIM = 0.42  # how far beyond the jaw the warp fades out [eye distances]
-LIP_MARGIN = 0.10  # skin around the lips that comes along with them [eye distances]
+LIP_MARGIN = 0.12  # skin around the lips that comes along with them [eye distances]
 FADE_S = 0.12  # time over which the mouth is handed over at frames left untouched
 ONE_MOVEMENT = 3  # frames of the person's video that are near enough to need no fade
 CROSSFADE = np.array([0.25, 0.5, 0.25])  # weights of a texture change, frames
@@ -233,6 +233,12 @@ class Renderer:
         corner = np.array([x0, y0], np.float32)
         labels = _rasterise(wanted - corner, _TRIANGLES, (y1 - y0, x1 - x0))
         covered = labels >= 0
+        # Lips that open leave a hole in the mesh, and a fold leaves gaps: what borders on them is
+        # drawn with the nearest triangle, since half a pixel of it shows.
+        b = _bounds(wanted[topo.LIPS_OUTER] - corner, LIP_MARGIN * scale, labels.shape)
+        near = labels[b[1] : b[3], b[0] : b[2]]
+        grown = cv2.dilate(near, np.ones((3, 3), np.uint8), iterations=3)
+        np.copyto(near, grown, where=near < 0)
         view = image[y0:y1, x0:x1]
         skin = self._warp(view, wanted - corner, own - corner, labels)
         lips, inside = self._lips(weights, wanted - corner, labels, skin, frame, scale)
