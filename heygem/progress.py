@@ -25,8 +25,11 @@ class Bar:
         return self
 
     def __exit__(self, *_):
-        with self._lock:
-            self._end()
+        self.clear()
+        if "ipykernel" in sys.modules:  # an executed notebook is no place for old progress
+            from IPython.display import clear_output
+
+            clear_output()
 
     def __call__(self, name, number, count, stage, done, total):
         with self._lock:
