@@ -106,6 +106,8 @@ def execute(notebook: Path, params: Params, *, name: str = "run", stream=None) -
                 # Papermill formats paths as templates.
                 str(target).replace("{", "{{").replace("}", "}}"),
                 parameters=params.tree(),
+                kernel_name="python3",
+                language="python",
                 km=manager,
                 progress_bar=False,
                 store_widget_state=False,
