@@ -32,7 +32,7 @@ lint: $(STAMP)  ## check style, and that notebooks carry no outputs
 	@$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 lab: models  ## open JupyterLab
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/heygem lab
 
 clean:  ## remove the environment and all runs; fetched models stay
 	rm -rf .venv runs mlruns build *.egg-info

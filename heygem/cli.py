@@ -1,5 +1,6 @@
 """The `heygem` command. Each command reads its options, calls one function, prints what it got."""
 
+import enum
 import logging
 import os
 import shlex
@@ -30,6 +31,13 @@ First steps:
 
 Names that begin with a dash are given after two dashes: heygem check -- -a.wav -v.mp4
 """
+
+
+class Engine(enum.Enum):
+    """Engines whose published checkpoints can be imported."""
+
+    wav2lip = "wav2lip"
+
 
 app = typer.Typer(help=HELP, no_args_is_help=True, pretty_exceptions_enable=False)
 models_app = typer.Typer(help="Pretrained files: fetch, list, verify.", no_args_is_help=True)
@@ -207,6 +215,31 @@ def models_list():
 def models_verify():
     """Compare every pretrained file with its sha256."""
     typer.echo(f"{len(assets.verify())} files are what they should be")
+
+
+@models_app.command("import")
+def models_import(
+    engine: Annotated[Engine, typer.Argument(help="Which published network the file is of.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Checkpoint, as wav2lip_gan.pth.")],
+):
+    """Keep a published checkpoint that you have as a second engine; its code is never run."""
+    from heygem import wav2lip
+
+    typer.echo(f"{wav2lip.import_checkpoint(file)}  ({engine.value})")
+
+
+@app.command()
+def lab(
+    notebook: Annotated[
+        str, typer.Argument(help="Notebook to open first.")
+    ] = "notebooks/01_preview.ipynb",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open it in your browser.")] = True,
+):
+    """Open JupyterLab at the notebooks, on this machine only, behind a token."""
+    from heygem import lab as jupyter
+
+    jupyter.start(port=port, notebook=notebook, browser=browser)
 
 
 @app.command()

@@ -39,6 +39,8 @@ def command(*, port, token, notebook, browser):
         f"--ServerApp.open_browser={browser}",
         # Nothing leaves the machine: no catalogue of extensions (for news, see jupyter/).
         "--LabApp.extension_manager=readonly",
+        # In a container everybody is root; what protects is loopback and token.
+        *(["--allow-root"] if os.geteuid() == 0 else []),
     ]  # fmt: skip
 
 
