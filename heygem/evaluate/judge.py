@@ -10,7 +10,7 @@ from heygem.evaluate.table import Measure
 from heygem.face import tracking
 from heygem.renderer import Renderer
 
-PICTURES = 60  # frames whose pixels are measured, spread over the held-out part
+PICTURES = 40  # frames whose pixels are measured, spread over the held-out part
 PER_PICTURE = ("seam_gradient", "seam_delta_e", "lip_ring_gradient", "sharpness", "psnr_db")
 PER_PICTURE += ("ssim", "changed_outside_px")
 
@@ -103,8 +103,10 @@ def draw(stage, displacement, settings, backend, *, on_frame=None):
             # A result in which no face is found any more counts as the source's own mouth:
             # that is what a tracker-driven viewer tool would fall back to, and it costs.
             points[i] = true if seen is None else seen
-            mask = None if patch is None else whole_mask(patch, frame.image.shape)
             flicker.add(made, frame.image, restart=i in starts)
+            mask = None
+            if patch is not None and (i in look or on_frame is not None):
+                mask = whole_mask(patch, frame.image.shape)
             if i in look and mask is not None:
                 measured = _measure_picture(
                     frame.image, made, mask, true, points[i], float(avatar.pose.scale[frame.index])

@@ -101,11 +101,12 @@ def edge_band(mask):
     if not len(columns):
         return np.zeros(mask.shape, bool)
     reach = max(1, round(RING * (columns[-1] - columns[0] + 1)))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    grown = cv2.dilate(inside, kernel)
-    # The picture's own border is not an edge of the paste.
-    shrunk = cv2.erode(inside, kernel, borderType=cv2.BORDER_REPLICATE)
-    return grown > shrunk
+    # Distances, since a morphological kernel of this size costs more than the renderer. The
+    # picture's own border is no edge of the paste, and to the transform it is none.
+    outside = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
+    within = cv2.distanceTransform(inside, cv2.DIST_L2, 3) if not inside.all() else None
+    near = (outside > 0) & (outside <= reach)
+    return near if within is None else near | ((within > 0) & (within <= reach))
 
 
 def seam(generated, source, mask):
@@ -129,15 +130,13 @@ def lip_ring(points, unit_px, shape, corner):
     points : float32 [468, 2 or 3], pixels of the frame; unit_px : pixels of an eye-corner
     distance; shape, corner : size (h, w) and first pixel (x, y) of the window wanted.
     """
-    lips = np.zeros(shape, np.uint8)
+    lips = np.ones(shape, np.uint8)
     outline = np.asarray(points)[topo.LIPS_OUTER, :2] - np.asarray(corner)
-    cv2.fillPoly(lips, [np.rint(outline).astype(np.int32)], 1)
-    far, near = max(2, round(0.2 * unit_px)), max(1, round(0.03 * unit_px))
-    rings = [
-        cv2.dilate(lips, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * r + 1, 2 * r + 1)))
-        for r in (far, near)
-    ]
-    return (rings[0] > 0) & (rings[1] == 0)
+    cv2.fillPoly(lips, [np.rint(outline).astype(np.int32)], 0)
+    if lips.all():  # the lips are outside the window
+        return np.zeros(shape, bool)
+    away = cv2.distanceTransform(lips, cv2.DIST_L2, 3)
+    return (away > max(1.0, 0.03 * unit_px)) & (away <= max(2.0, 0.2 * unit_px))
 
 
 def changed_outside(generated, source, mask):
