@@ -63,7 +63,7 @@ CLIPS = (
         speech.EspeakVoice(rate_wpm=172, pitch=42, pitch_range=55, variant="f2"),
         Fraction(30),
         1,
-        0.90,
+        1.15,
     ),
     Clip(
         "collins",

@@ -15,18 +15,10 @@ from heygem.face import topology as topo
 
 _SUPERSAMPLE = 2
 _NOSE_BASE = 2  # mesh point above the philtrum
-# Eyes from corner to corner along the upper and the lower lid, and the crease above the upper one.
+# Eyes from corner to corner, left to right in the picture, along the upper and the lower lid.
 _EYES = (
-    (
-        [33, 246, 161, 160, 159, 158, 157, 173, 133],
-        [33, 7, 163, 144, 145, 153, 154, 155, 133],
-        [130, 247, 30, 29, 27, 28, 56, 190, 243],
-    ),
-    (
-        [362, 398, 384, 385, 386, 387, 388, 466, 263],
-        [362, 382, 381, 380, 374, 373, 390, 249, 263],
-        [463, 414, 286, 258, 257, 259, 260, 467, 359],
-    ),
+    ([33, 246, 161, 160, 159, 158, 157, 173, 133], [33, 7, 163, 144, 145, 153, 154, 155, 133]),
+    ([362, 398, 384, 385, 386, 387, 388, 466, 263], [362, 382, 381, 380, 374, 373, 390, 249, 263]),
 )
 
 
@@ -87,6 +79,7 @@ class Portrait:
         self.eye_px = float(np.linalg.norm(left - right))
         self._outline()
         self._mouth_frame()
+        self.lidded = self._closed_eyes()
         # As photographed: the upper lip is then where the teeth below it were drawn or taken from.
         self.rest_aperture = float(np.interp(0, self.upper_line[:, 0], self._ring_gap()))
         self.rest_aperture *= self.half / self.eye_px
@@ -159,7 +152,7 @@ class Portrait:
             skin_rgb=skin,
             lip_rgb=lip,
             blur_px=0.5 * self.scale,
-            teeth=0.0 if self.own_teeth else 0.8,
+            teeth=0.0 if self.own_teeth else 0.9,
             lip_shadow=False,
         )
         if not self.own_teeth:
@@ -272,7 +265,7 @@ class Portrait:
         ).astype(np.float32)  # fmt: skip
         self._inside(frame, mesh, self._resting(motion))
         if motion.blink > 0:
-            self._lids(frame, mesh, motion.blink)
+            self._lids(frame, at, mesh, motion.blink)
         frame = cv2.resize(frame, (self.width, self.height), interpolation=cv2.INTER_AREA)
         return np.clip(np.round(frame), 0, 255).astype(np.uint8)
 
@@ -336,39 +329,54 @@ class Portrait:
         part = frame[low[1] : high[1], low[0] : high[0]]
         part += (inside - part) * mask[..., None]
 
-    def _lids(self, frame, mesh, closed):
-        """Draw the upper lids down: skin of the crease above, and lashes on the moving edge."""
-        for upper, lower, crease in _EYES:
-            up, low, fold = mesh[upper], mesh[lower], mesh[crease]
+    def _closed_eyes(self):
+        """The portrait with skin where the eyes are: grown in from around, with grain."""
+        mask = np.zeros(self.image.shape[:2], np.uint8)
+        for upper, lower in _EYES:
+            up, low = self.points[upper], self.points[lower]
             tall = (low[:, 1] - up[:, 1]).max()
-            start = up - [0, 1] * np.minimum(0.45 * tall, 0.5 * (up - fold)[:, 1:])
-            # Half from the crease, which is in shade, half from the cheek, which is not.
-            skin = np.array([self._colour_in(frame, p) for p in 0.25 * up + 0.75 * fold])
-            cheek = low + [0, 0.55 * tall]
-            skin = 0.45 * skin + 0.55 * np.array([self._colour_in(frame, p) for p in cheek])
-            skin = cv2.GaussianBlur(skin[:, None].astype(np.float32), (1, 5), 1.0)[:, 0]
-            x0, x1 = int(np.ceil(up[0, 0])), int(np.floor(up[-1, 0]))
-            x = np.arange(x0, x1 + 1)
-            top, rest, bottom = (np.interp(x, *line.T) for line in (start, up, low))
-            edge = rest + closed * (bottom + 0.06 * tall - rest)
-            y0, y1 = int(top.min()) - 2, int(bottom.max() + 0.3 * tall) + 3
-            y = np.arange(y0, y1)[:, None]
-            colour = np.stack([np.interp(x, up[:, 0], c) for c in skin.T], -1)[None]
-            fall = np.clip((y - top) / np.maximum(edge - top, 1), 0, 1)
-            lid = colour * (0.90 + 0.14 * np.sin(np.pi * fall**0.8) - 0.08 * fall**3)[..., None]
-            soft = 0.12 * tall + 1
-            opacity = _smoothstep(top - 0.3 * soft, top + soft, y) * (
-                1 - _smoothstep(edge - 0.8, edge + 0.8, y)
-            )
-            ends = np.clip(np.minimum(x - x0, x1 - x) / (0.12 * (x1 - x0)), 0, 1)
-            opacity = opacity * ends * min(1, 3 * closed)
-            part = frame[y0:y1, x0 : x1 + 1]
-            part += (lid - part) * opacity[..., None]
-            thick = 0.10 * tall + 0.5
-            lash = np.exp(-(((y - edge) / thick) ** 2)) * (0.62 * ends * min(1, 3 * closed))
-            part += (colour * 0.30 - part) * lash[..., None]
+            ring = np.vstack([up - [0, 0.30 * tall], low[::-1] + [0, 0.12 * tall]])
+            cv2.fillPoly(mask, [np.round(ring * 16).astype(np.int32)], 255, shift=4)
+            reach = max(1, round(0.18 * tall))
+            mask = cv2.dilate(mask, np.ones((1, 2 * reach + 1), np.uint8))
+        skin = cv2.inpaint(self.image, mask, 3, cv2.INPAINT_TELEA).astype(np.float32)
+        skin = np.where(mask[..., None] > 0, cv2.GaussianBlur(skin, (0, 0), 1.0), skin)
+        grain = np.random.default_rng(0).normal(0, 1, self.image.shape[:2])
+        grain = cv2.GaussianBlur(grain, (0, 0), 0.7)
+        skin += (grain / grain.std() * 3.0 * (mask > 0))[..., None]
+        return np.clip(skin, 0, 255).astype(np.uint8)
 
-    @staticmethod
-    def _colour_in(frame, at):
-        x, y = np.round(at).astype(int)
-        return np.median(frame[y - 1 : y + 2, x - 2 : x + 3].reshape(-1, 3), 0)
+    def _lids(self, frame, at, mesh, closed):
+        """Draw the upper lids down to a moving edge, with lashes on it."""
+        for upper, lower in _EYES:
+            up, low = mesh[upper], mesh[lower]
+            tall = (low[:, 1] - up[:, 1]).max()
+            x0, x1 = int(np.floor(up[0, 0])), int(np.ceil(up[-1, 0]))
+            x = np.arange(x0, x1 + 1)
+            rest, bottom = (np.interp(x, *line.T) for line in (up, low))
+            # Closed lids meet low, on a flatter line than the lower lid's own.
+            chord = np.interp(x, [up[0, 0], up[-1, 0]], [up[0, 1], up[-1, 1]])
+            meet = 0.80 * bottom + 0.20 * chord
+            edge = rest + closed * (meet - rest)
+            top = rest - 0.34 * tall
+            y0, y1 = int(top.min()) - 2, int(bottom.max() + 0.25 * tall) + 3
+            y = np.arange(y0, y1)[:, None]
+            lid = cv2.remap(
+                self.lidded, at[y0:y1, x0 : x1 + 1].astype(np.float32), None, cv2.INTER_CUBIC
+            ).astype(np.float32)  # fmt: skip
+            # An eyeball is under it: darker in the fold above and at the edge below.
+            fall = np.clip((y - rest) / np.maximum(meet - rest, 1), -0.5, 1)
+            lid *= (0.94 + 0.10 * np.sin(np.pi * np.clip(fall, 0, 1)) - 0.07 * fall**4)[..., None]
+            shown = min(1, 3 * closed)
+            ends = _smoothstep(0, 0.14, np.minimum(x - x0, x1 - x) / (x1 - x0)) * shown
+            # Below the edge the eye stays, unless the lids have met.
+            under = 1 - _smoothstep(edge - 0.06 * tall, edge + 0.06 * tall, y)
+            under = np.maximum(under, _smoothstep(0.85, 1.0, closed))
+            soft = _smoothstep(top, top + 0.22 * tall, y) * (
+                1 - _smoothstep(bottom, bottom + 0.15 * tall, y)
+            )
+            part = frame[y0:y1, x0 : x1 + 1]
+            part += (lid - part) * (under * soft * ends)[..., None]
+            thick = 0.09 * tall + 0.6
+            lash = np.exp(-(((y - edge) / thick) ** 2)) * 0.75 * ends
+            part += (lid * [0.36, 0.27, 0.24] - part) * lash[..., None]
