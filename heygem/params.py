@@ -89,9 +89,6 @@ class LipsSettings(Settings):
 class RendererSettings(Settings):
     """How the mouth's pixels are made from the person's own frames."""
 
-    candidates: int = Field(
-        16, ge=1, le=256, description="own frames considered for each frame to be made"
-    )
     pose_weight: float = Field(
         1.0, ge=0, le=100, description="weight of a like head pose when frames are chosen"
     )

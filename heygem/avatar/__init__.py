@@ -7,47 +7,23 @@ covers the shapes and poses seen, and a report on how good the material is.
 
 import hashlib
 import json
-import os
-import tempfile
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from heygem import assets, audio, media
+from heygem.avatar import cache as store
+from heygem.avatar.library import Library, collect
 from heygem.errors import InputError, NoFaceError
 from heygem.face import geometry, tracking
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER, Pose, RestShape
 
-CACHE_VERSION = 6
-LIBRARY_BYTES = 96 << 20  # memory for mouth pictures, whatever the resolution
-LIBRARY_FRAMES = 240
-CROP_UNITS = (0.95, 0.78)  # half width, half height of a mouth picture [eye distances]
+CACHE_VERSION = 7
 REST_GAP = 0.035  # a mouth that is open by more than this even at rest is shut by geometry
 SURVEY_S = 4.0  # of the video's beginning, to decide whom to follow
 MAX_TEMPLATE_FRAMES = 1500  # frames that teach the person's template; more teach nothing new
-
-
-@dataclass(frozen=True)
-class Library:
-    """Pictures of the person's own mouth.
-
-    Attributes
-    ----------
-    frames : int [N]
-        Frame index of each picture.
-    crops : list of uint8 [h, w, 3], RGB
-        Cut out in source pixels.
-    corners : int [N, 2]
-        x, y of each crop's first pixel in its frame.
-    """
-
-    frames: np.ndarray
-    crops: list
-    corners: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -147,13 +123,13 @@ def load(path, settings, *, backend=None, progress=None, cache=True):
     key = hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:32]
     stored = assets.avatar_folder() / f"{key}.npz"
     if cache and stored.exists():
-        avatar = _read(stored, Path(path), sha256, info)
+        avatar = store.read(stored, Path(path), sha256, info, Avatar)
         if avatar is not None:
             return avatar
     track = _track(path, info, settings, backend, progress)
     avatar = _describe(Path(path), sha256, info, track, settings)
     if cache:
-        _write(stored, avatar)
+        store.write(stored, avatar)
     return avatar
 
 
@@ -240,7 +216,7 @@ def _describe(path, sha256, info, track, settings):
             seen=", ".join(f"{n} frames {why}" for why, n in unusable.items() if n),
             remedy="use a video in which the person looks roughly into the camera",
         )
-    library, sharpness = _collect(path, track, pose, rest, usable)
+    library, sharpness = collect(path, track, pose, usable)
     opening = np.zeros(len(track), np.float32)
     lips = geometry.to_canonical(track.points[found][:, list(topo.LIP_MIDDLE)], pose[found])
     opening[found] = lips[:, 1, 1] - lips[:, 0, 1]
@@ -302,84 +278,6 @@ def close_rest(rest):
     return replace(rest, neutral=neutral)
 
 
-def lip_features(shape):
-    """Lip shape as numbers that are near when mouths look alike.
-
-    Parameters
-    ----------
-    shape : float32 [T, len(LOWER), 3]
-        Lower face in the canonical frame (with the rest shape in it).
-
-    Returns
-    -------
-    float32 [T, 83]
-        Inner and outer ring (x, y), and the opening at three places, in eye distances.
-    """
-    place = {i: k for k, i in enumerate(LOWER)}
-    rings = [place[i] for i in np.concatenate([topo.LIPS_OUTER, topo.LIPS_INNER])]
-    xy = shape[:, rings, :2].reshape(len(shape), -1)
-    gaps = [
-        shape[:, place[low], 1] - shape[:, place[up], 1]
-        for up, low in zip(topo.INNER_UPPER[[3, 5, 7]], topo.INNER_LOWER[[3, 5, 7]], strict=True)
-    ]
-    # Forty points against three gaps: the gap is what a viewer sees first.
-    return np.concatenate([xy / np.sqrt(40), 2.0 * np.stack(gaps, 1)], 1).astype(np.float32)
-
-
-def _collect(path, track, pose, rest, usable):
-    """Cut out mouth pictures that cover the person's shapes and poses; and measure sharpness."""
-    frames = np.flatnonzero(usable)
-    scale = float(np.median(pose.scale[frames]))
-    bytes_each = int(4 * CROP_UNITS[0] * CROP_UNITS[1] * scale**2 * 3)
-    count = int(min(LIBRARY_FRAMES, max(24, LIBRARY_BYTES // max(bytes_each, 1)), len(frames)))
-    pool = frames[np.linspace(0, len(frames) - 1, min(len(frames), 6000)).astype(int)]
-    pool = np.unique(pool)
-    shape = geometry.to_canonical(track.points[pool][:, LOWER], pose[pool])
-    features = np.concatenate([lip_features(shape), pose.angles_deg[pool] / 60], 1)
-    chosen = np.sort(pool[_spread(features, count)])
-    wanted = set(chosen.tolist())
-    crops, corners, sharpness = [], [], []
-    with media.VideoReader(path) as reader:
-        for frame in reader:
-            if frame.index not in wanted:
-                continue
-            x0, y0, x1, y1 = mouth_box(
-                track.points[frame.index], pose.scale[frame.index], frame.image.shape
-            )
-            crop = frame.image[y0:y1, x0:x1].copy()
-            crops.append(crop)
-            corners.append((x0, y0))
-            grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-            sharpness.append(float(cv2.Laplacian(grey, cv2.CV_32F).var()))
-            if frame.index == chosen[-1]:
-                break
-    got = chosen[: len(crops)]
-    return Library(got, crops, np.array(corners, int).reshape(-1, 2)), float(np.median(sharpness))
-
-
-def mouth_box(points, scale, size):
-    """Window around the mouth that holds everything speech moves: x0, y0, x1, y1 in pixels."""
-    middle = points[np.concatenate([topo.LIPS_OUTER]), :2].mean(0)
-    middle = middle + (0, 0.12 * scale)
-    half = np.array(CROP_UNITS) * scale
-    x0, y0 = np.floor(np.maximum(middle - half, 0)).astype(int)
-    x1 = int(min(size[1], np.ceil(middle[0] + half[0])))
-    y1 = int(min(size[0], np.ceil(middle[1] + half[1])))
-    return int(x0), int(y0), max(int(x0) + 1, x1), max(int(y0) + 1, y1)
-
-
-def _spread(features, count):
-    """Indices of `count` rows that lie far from each other (farthest-point sampling)."""
-    if count >= len(features):
-        return np.arange(len(features))
-    chosen = [int(np.argmin(((features - np.median(features, 0)) ** 2).sum(1)))]
-    distance = ((features - features[chosen[0]]) ** 2).sum(1)
-    while len(chosen) < count:
-        chosen.append(int(np.argmax(distance)))
-        distance = np.minimum(distance, ((features - features[chosen[-1]]) ** 2).sum(1))
-    return np.array(sorted(chosen))
-
-
 def _report(path, info, track, pose, usable, unusable, opening, sharpness, size):
     angles = pose.angles_deg[usable]
     speech_std, talking, quiet = None, None, None
@@ -424,81 +322,3 @@ def _report(path, info, track, pose, usable, unusable, opening, sharpness, size)
         "notes": list(track.notes),
         "advice": advice,
     }
-
-
-def _write(stored, avatar):
-    """Put an avatar into the cache; a cache that cannot be written is not an error."""
-    t, p, lib = avatar.track, avatar.pose, avatar.library
-    flat = np.concatenate([c.reshape(-1) for c in lib.crops])
-    try:
-        stored.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=stored.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as f:
-            np.savez(
-                f,
-                points=t.points,
-                found=t.found,
-                cut=t.cut,
-                score=t.score,
-                times_s=t.times_s,
-                rotation=p.rotation,
-                scale=p.scale,
-                offset=p.offset,
-                usable=avatar.usable,
-                neutral=avatar.rest.neutral,
-                pose_mean=avatar.rest.pose_mean,
-                pose_reach=avatar.rest.pose_reach,
-                bend=avatar.rest.bend,
-                frames=lib.frames,
-                corners=lib.corners,
-                sizes=np.array([c.shape[:2] for c in lib.crops]),
-                pixels=flat,
-                words=np.array(
-                    json.dumps(
-                        {
-                            "width": t.width,
-                            "height": t.height,
-                            "faces": t.faces,
-                            "notes": t.notes,
-                            "unusable": avatar.unusable,
-                            "report": avatar.report,
-                        }
-                    )
-                ),
-            )
-        os.replace(name, stored)
-    except OSError:
-        if "name" in locals() and os.path.exists(name):
-            os.unlink(name)
-
-
-def _read(stored, path, sha256, info):
-    """An avatar from the cache, or None if the file is damaged."""
-    try:
-        with np.load(stored, allow_pickle=False) as z:
-            words = json.loads(str(z["words"]))
-            track = tracking.Track(
-                *(z[k] for k in ("points", "found", "cut", "score", "times_s")),
-                width=words["width"],
-                height=words["height"],
-                faces=words["faces"],
-                notes=words["notes"],
-            )
-            crops, at, pixels = [], 0, z["pixels"]
-            for h, w in z["sizes"]:
-                crops.append(pixels[at : at + h * w * 3].reshape(h, w, 3))
-                at += h * w * 3
-            return Avatar(
-                path,
-                sha256,
-                info,
-                track,
-                Pose(z["rotation"], z["scale"], z["offset"]),
-                z["usable"],
-                words["unusable"],
-                RestShape(*(z[k] for k in ("neutral", "pose_mean", "pose_reach", "bend"))),
-                Library(z["frames"], crops, z["corners"]),
-                words["report"],
-            )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return None
