@@ -553,6 +553,18 @@ def test_damaged_packets_are_skipped_and_counted(tmp_path):
     assert any("damaged" in note for note in reader.notes)
 
 
+def test_a_video_with_many_damaged_packets_is_refused_at_its_end(tmp_path):
+    frames = [av.VideoFrame.from_ndarray(picture(i), format="rgb24") for i in range(100)]
+    whole = write_raw_video(tmp_path / "w.mp4", frames, options={"g": "1"})  # key frames only
+    data = bytearray(whole.read_bytes())
+    with av.open(str(whole)) as container:
+        places = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    for pos, size in places[40:50]:
+        data[pos : pos + size] = b"\xff" * size
+    (tmp_path / "bad.mp4").write_bytes(data)
+    assert "90 of 100 frames" in refusal(lambda: read(tmp_path / "bad.mp4"))
+
+
 def test_a_song_with_cover_art_is_not_a_video(tmp_path):
     cover, song = tmp_path / "c.png", tmp_path / "song.mp3"
     Image.fromarray(picture()).save(cover)

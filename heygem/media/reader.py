@@ -10,6 +10,7 @@ import numpy as np
 from heygem.errors import InputError
 from heygem.media import info as _info
 from heygem.media.colour import ToRGB
+from heygem.media.turn import upright
 
 _SEEK_BACK_S = (0.0, 2.0, 10.0)  # how much earlier to look when a seek lands too late
 _REMEDY = "Copy or download it again, or repair it by re-encoding."
@@ -142,7 +143,7 @@ class VideoReader:
             self._to_rgb.note("interlaced; combing is left as it is")
         image = self._to_rgb(frame, size)
         if v.rotation_deg or v.mirrored:
-            image = _info.upright(image, v.rotation_deg, v.mirrored)
+            image = upright(image, v.rotation_deg, v.mirrored)
         return image
 
     def _decode(self, state):
