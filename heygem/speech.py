@@ -182,6 +182,14 @@ class _Event(ctypes.Structure):
     ]
 
 
+class _VoiceFile(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("languages", ctypes.POINTER(ctypes.c_ubyte)),  # (priority, tag, NUL)..., NUL
+        ("identifier", ctypes.c_char_p),  # its file
+    ]  # and more, not read here
+
+
 _Callback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
 )
@@ -211,6 +219,7 @@ class _Library:
             link = Path(self._folder.name) / data.name
             link.symlink_to(data, target_is_directory=True)
             data = link
+        self.data = data
         self.rate_hz = self.library.espeak_Initialize(
             _SYNCHRONOUS, 0, os.fsencode(data), _PHONEME_EVENTS | _IPA | _DONT_EXIT
         )
@@ -239,10 +248,30 @@ class _Library:
             i += 1
         return 0
 
+    def voice_for(self, tag):
+        """File of the voice for a language, or for its main form (`fr` for `fr-ca`), or None."""
+        self.library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_VoiceFile))
+        listed = self.library.espeak_ListVoices(None)
+        found = {}  # tag: (priority, file)
+        i = 0
+        while listed[i]:
+            at, languages = 0, listed[i].contents.languages
+            while languages[at]:
+                end = at + 1
+                while languages[end]:
+                    end += 1
+                speaks = bytes(languages[at + 1 : end]).decode()
+                offer = languages[at], listed[i].contents.identifier.decode()
+                found[speaks] = min(offer, found.get(speaks, offer))
+                at = end + 1
+            i += 1
+        best = found.get(tag) or found.get(tag.split("-")[0])
+        return best and best[1]
+
     def speak(self, text, voice_name, rate_wpm, pitch, pitch_range):
-        """Samples int16 [n], and marks (first sample, symbol); None if the voice is unknown."""
+        """Samples int16 [n], and marks (first sample, symbol)."""
         if self.library.espeak_SetVoiceByName(voice_name.encode()) != 0:
-            return None
+            raise ParameterError("eSpeak NG cannot load this voice", seen=voice_name)
         for parameter, value in ((_RATE, rate_wpm), (_PITCH, pitch), (_RANGE, pitch_range)):
             self.library.espeak_SetParameter(parameter, int(value), 0)
         self.chunks, self.marks = [], []
@@ -278,21 +307,24 @@ class EspeakVoice:
     def synthesize(self, text, language):
         """See :class:`Voice`; phones are in IPA."""
         tag = str(language).strip().lower().replace("_", "-")
-        # eSpeak NG files Mandarin under its ISO 639-3 code.
-        tag = "cmn" if tag in ("zh", "zh-cn", "zh-hans", "mandarin") else tag
-        said, rate_hz = None, 0
-        if re.fullmatch(r"[a-z][a-z0-9-]*", tag):
-            name = f"{tag}+{self.variant}" if self.variant else tag
-            with _Library() as library:
-                rate_hz = library.rate_hz
-                said = library.speak(text, name, self.rate_wpm, self.pitch, self.pitch_range)
-        if said is None:
-            raise ParameterError(
-                "the built-in voice does not know this language",
-                seen=repr(language),
-                remedy="give a tag such as en-us, en-gb, cmn, de, fr, ja, ru",
-            )
-        samples, marks = said
+        with _Library() as library:
+            name = library.voice_for(tag) if re.fullmatch(r"[a-z0-9-]+", tag) else None
+            if name is None:
+                raise ParameterError(
+                    "the built-in voice does not know this language",
+                    seen=repr(language),
+                    remedy="give a tag such as en-us, en-gb, cmn, de, fr, ja, ru",
+                )
+            if self.variant:  # an unknown one would be passed over in silence
+                if self.variant not in os.listdir(library.data / "voices" / "!v"):
+                    raise ParameterError(
+                        "the built-in voice has no such variant",
+                        seen=repr(self.variant),
+                        remedy="give one such as f2, f3, m3, or none",
+                    )
+                name = f"{name}+{self.variant}"
+            rate_hz = library.rate_hz
+            samples, marks = library.speak(text, name, self.rate_wpm, self.pitch, self.pitch_range)
         return Utterance(
             samples.astype(np.float32) / 32768,
             rate_hz,

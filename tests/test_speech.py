@@ -100,10 +100,19 @@ def test_unknown_language_is_named(language):
     assert "en-us" in caught.value.remedy
 
 
-def test_mandarin_goes_by_its_common_names():
-    assert np.array_equal(
-        speech.synthesize("你好", "zh").samples, speech.synthesize("你好", "cmn").samples
-    )
+def test_languages_go_by_their_common_names():
+    def same(first, second, text):
+        one, other = (speech.synthesize(text, tag).samples for tag in (first, second))
+        return np.array_equal(one, other)
+
+    assert same("zh", "cmn", "你好") and same("zh-CN", "cmn", "你好")
+    assert same("en", "en_GB", "tomato") and not same("en-us", "en-gb", "tomato, a dance")
+    assert same("fr", "fr-fr", "bonjour") and not same("fr", "de", "bonjour")
+
+
+def test_unknown_variant_is_named():
+    with pytest.raises(ParameterError, match="nobody"):
+        speech.synthesize("hello", voice=speech.EspeakVoice(variant="nobody"))
 
 
 def test_a_voice_of_ones_own(monkeypatch, tmp_path):
