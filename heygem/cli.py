@@ -242,6 +242,43 @@ def lab(
     jupyter.start(port=port, notebook=notebook, browser=browser)
 
 
+@train_app.command("lips")
+def train_lips(
+    dataset: Annotated[
+        Path, typer.Argument(help="Folder of talking videos; a sub-folder for each speaker.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Model to write; its card lies beside.")
+    ] = Path("runs/lips.safetensors"),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Videos read at once.")] = 1,
+    tracking: Annotated[str, typer.Option(help="Folder of the MLflow store.")] = "mlruns",
+    changes: Change = None,
+):
+    """Train the audio-to-mouth model on any folder of talking videos.
+
+    Started again with the same settings, it goes on where it stopped. Use the model with
+    --set lips.model=FILE or lips.model in a recipe.
+    """
+    from heygem import progress
+    from heygem.params import checked
+    from heygem.training import recipe, train
+
+    settings = checked(train.TrainSettings, _overrides(changes))
+    with console.quiet_libraries(), progress.Bar() as bar:
+        trained = recipe.train_lips(
+            dataset,
+            out,
+            settings,
+            device=device,
+            workers=workers,
+            cache=assets.home() / "training",
+            tracking_folder=tracking,
+            progress=lambda stage, done, total: bar(out.name, 0, 1, stage, done, total),
+        )
+    typer.echo(f"{_shown(out)}  ({len(trained.used)} clips, {trained.seconds:.0f} s)")
+
+
 @app.command()
 def ui(
     folder: Annotated[str, typer.Option(help="Folder of the store.")] = "mlruns",
@@ -266,13 +303,7 @@ def ui(
 def _settings(path, changes, given) -> Params:
     """Recipe file, then --set, then the command's own options."""
     settings = Params.from_yaml(path) if path is not None else Params()
-    overrides = {}
-    for change in changes or ():
-        key, equals, value = change.partition("=")
-        if not equals or not key.strip():
-            raise ParameterError("--set takes KEY=VALUE", seen=change)
-        overrides[key.strip()] = _plain(key, value)
-    overrides |= given
+    overrides = _overrides(changes) | given
     # The command's own speech takes the place of the recipe's.
     if "inputs.audio" in given and "inputs.text" not in given:
         overrides["inputs.text"] = None
@@ -281,14 +312,20 @@ def _settings(path, changes, given) -> Params:
     return settings.override(overrides) if overrides else settings
 
 
-def _plain(key, value):
-    """A value as YAML would read it: numbers, true, null, [lists]."""
+def _overrides(changes):
+    """KEY=VALUE to a dictionary, values as YAML would read them: numbers, true, null, [lists]."""
     import yaml
 
-    try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ParameterError("bad value for --set", seen=f"{key}={value}") from error
+    overrides = {}
+    for change in changes or ():
+        key, equals, value = change.partition("=")
+        if not equals or not key.strip():
+            raise ParameterError("--set takes KEY=VALUE", seen=change)
+        try:
+            overrides[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ParameterError("bad value for --set", seen=change) from error
+    return overrides
 
 
 def _print_items(record):

@@ -252,10 +252,7 @@ class Params(Settings):
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> "Params":
         """Check a nested (or dotted-key) dictionary; raises ParameterError in one line."""
-        try:
-            return cls.model_validate(_nest(tree))
-        except ValidationError as error:
-            raise _explain(error) from error
+        return checked(cls, _nest(tree))
 
     @classmethod
     def from_yaml(cls, path) -> "Params":
@@ -311,6 +308,14 @@ class Params(Settings):
         return recipe_file.write(self, commented=commented, keep=keep)
 
 
+def checked(kind: type[Settings], tree: dict[str, Any]):
+    """Settings of a kind out of a dictionary; raises ParameterError in one line."""
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, kind) from error
+
+
 def _flatten(tree, prefix=""):
     flat = {}
     for key, value in tree.items():
@@ -343,7 +348,7 @@ def _nest(tree):
     return nested
 
 
-def _explain(error: ValidationError) -> ParameterError:
+def _explain(error: ValidationError, kind) -> ParameterError:
     """The first problem, in one line, as a person would say it."""
     problems = error.errors(include_url=False)
     # A mistyped key explains more than what follows from it.
@@ -351,36 +356,38 @@ def _explain(error: ValidationError) -> ParameterError:
     location = [str(part) for part in first["loc"]]
     key = ".".join(part for part in location if not part.startswith("function-"))
     if first["type"] == "extra_forbidden":
-        near = _nearest(location)
-        remedy = f"did you mean {near!r}?" if near else "see params/demo.yaml for all keys"
+        near = _nearest(location, kind)
+        known = "see params/demo.yaml" if kind is Params else ", ".join(kind.model_fields)
+        remedy = f"did you mean {near!r}?" if near else f"known keys: {known}"
         return ParameterError(f"unknown key {key!r}", remedy=remedy)
-    field = _field(location)
+    field = _field(location, kind)
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     seen = first.get("input")
     short = None if isinstance(seen, BaseModel | dict) else textwrap.shorten(repr(seen), 80)
-    remedy = f"{key}: {field.description}" if field is not None and location[1:] else None
+    is_section = field is not None and field.default_factory is not None
+    remedy = f"{key}: {field.description}" if field is not None and not is_section else None
     return ParameterError(
         f"bad value for {key or 'the recipe'}: {message}", seen=short, remedy=remedy
     )
 
 
-def _nearest(location):
+def _nearest(location, kind):
     """Nearest valid key of the same section; else of the whole tree, since keys get misplaced."""
-    fields = Params.model_fields
+    fields = kind.model_fields
     section = fields.get(location[0]) if len(location) > 1 else None
     name = location[-1]
     here = list(section.annotation.model_fields) if section is not None else list(fields)
     match = difflib.get_close_matches(name, here, n=1, cutoff=0.6)
     if match:
         return match[0]
-    everywhere = {key.rpartition(".")[2]: key for key in Params().dotted()}
+    everywhere = {key.rpartition(".")[2]: key for key in _flatten(kind().model_dump(mode="json"))}
     match = difflib.get_close_matches(name, everywhere, n=1, cutoff=0.75)
     return everywhere[match[0]] if match else None
 
 
-def _field(location):
-    fields = Params.model_fields
+def _field(location, kind):
+    fields = kind.model_fields
     field = None
     for part in location:
         if not isinstance(fields, dict) or part not in fields:

@@ -24,7 +24,7 @@ def write(tmp_path, text):
         ({"lips.opennes_gain": 1}, "did you mean 'openness_gain'?"),
         ({"lisp": {}}, "unknown key 'lisp'; did you mean 'lips'?"),
         ({"openness_gain": 1.2}, "did you mean 'lips.openness_gain'?"),
-        ({"zzz": 1}, "unknown key 'zzz'; see params/demo.yaml"),
+        ({"zzz": 1}, "unknown key 'zzz'; known keys: see params/demo.yaml"),
         ({"lips": {"openness_gain": "wide"}}, "lips.openness_gain"),
         ({"lips": {"openness_gain": 9}}, "less than or equal to 3; seen: 9"),
         ({"lips": {"openness_gain": float("nan")}}, "finite"),
