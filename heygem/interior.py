@@ -110,10 +110,11 @@ def draw(
             )
     skin = np.clip(np.asarray(skin_rgb, float), 1, 255)
     lip = np.clip(np.asarray(lip_rgb, float), 1, 255)
-    # The light, with half its tint: skin has a colour of its own that teeth do not share.
-    ratio = skin / _REFERENCE_SKIN
+    # How far skin is from the reference is partly the light and partly the skin itself: taken for
+    # light alone, dark skin would get grey teeth. Hence the root, and half the tint.
+    ratio = (skin / _REFERENCE_SKIN) ** 0.7
     level = ratio @ [0.3, 0.59, 0.11]
-    light = np.clip(0.45 * ratio + 0.55 * level, 0.02, 1.15)
+    light = np.clip(0.5 * ratio + 0.5 * level, 0.02, 1.15)
 
     # Draw large and shrink: soft edges at every size, and the same picture at all of them.
     factor = max(1, int(np.ceil(384 / width_px)))

@@ -51,10 +51,16 @@ def test_light_of_the_scene():
     """A dim picture gets dim teeth, a reddish one reddish teeth."""
     teeth = (slice(14, 19), slice(85, 115))
     bright, dim = _draw()[teeth], _draw(skin_rgb=(80, 64, 56), lip_rgb=(70, 40, 38))[teeth]
-    assert _grey(dim).mean() < 0.5 * _grey(bright).mean()
+    assert _grey(dim).mean() < 0.65 * _grey(bright).mean()
     red = _draw(skin_rgb=(230, 120, 90))[teeth].astype(float).mean((0, 1))
     plain = bright.astype(float).mean((0, 1))
     assert red[0] / red[2] > 1.2 * plain[0] / plain[2]
+
+
+def test_dark_skin_does_not_mean_grey_teeth():
+    skin = np.array([105, 72, 56])
+    teeth = _draw(skin_rgb=skin, lip_rgb=(110, 65, 60), lip_shadow=False)[12:18, 85:115]
+    assert teeth.reshape(-1, 3).mean(0).mean() > 1.4 * skin.mean()
 
 
 def test_teeth_and_tongue_can_be_left_out():
