@@ -53,9 +53,9 @@ class PictureHasher:
         if self._next_s is not None and time_s < self._next_s - 1e-6:
             return
         self._next_s = (0.0 if self._next_s is None else self._next_s) + STEP_S
-        grey = cv2.cvtColor(
-            cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
-        )
+        step = max(1, min(image.shape[:2]) // 128)  # enough samples for 32, at any resolution
+        small = cv2.resize(image[::step, ::step], (32, 32), interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         low = cv2.dct(grey.astype(np.float32))[:9, :9].reshape(-1)[1:65]
         bits = (low > np.median(low)).astype(np.uint8)
         self._words.append(int.from_bytes(np.packbits(bits).tobytes(), "big"))

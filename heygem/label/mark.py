@@ -78,7 +78,11 @@ class Mark:
         self.mark_id = mark_id
         pattern = chips(secret).pattern(mark_id)
         self._pattern = cv2.resize(pattern, (width, height), interpolation=cv2.INTER_CUBIC)
+        self._turned = -self._pattern
         self._strength = strength
+        self._level = np.empty((height, width), np.float32)
+        self._step = np.empty((height, width), np.int16)
+        self._steps = np.empty((height, width, 3), np.int16)
         self._small = (max(width // 4, 1), max(height // 4, 1))
 
     def embed(self, image, time_s):
@@ -96,15 +100,16 @@ class Mark:
             At least `MIN_PSNR_DB` from `image`.
         """
         height, width = image.shape[:2]
-        # Brightness moves alike in all three channels: colour stays as it is.
-        level = self._pattern * cv2.resize(
-            self._weight(image), (width, height), interpolation=cv2.INTER_LINEAR
-        )
+        # Brightness moves alike in all three channels: colour stays as it is. The buffers are kept
+        # from frame to frame, since fresh memory of this size costs more than the arithmetic.
+        level = cv2.resize(self._weight(image), (width, height), dst=self._level)
         # The small margin keeps a frame on a boundary in its slot whatever the last digit is.
-        if int((time_s + 1e-4) // SLOT_S) % 2:
-            np.negative(level, out=level)
-        step = np.rint(level).astype(np.int16)
-        return cv2.add(image, cv2.merge([step, step, step]), dtype=cv2.CV_8U)
+        turned = int((time_s + 1e-4) // SLOT_S) % 2
+        np.multiply(level, self._turned if turned else self._pattern, out=level)
+        np.rint(level, out=level)
+        np.copyto(self._step, level, casting="unsafe")
+        cv2.merge([self._step] * 3, dst=self._steps)
+        return cv2.add(image, self._steps, dtype=cv2.CV_8U)
 
     def _weight(self, image):
         """Strength per place, at a quarter of the size: `float32 [h, w]`, grey levels."""

@@ -166,18 +166,19 @@ class MarkReader:
         total = np.sum((signed * weight)[pilot])
         spread = np.sqrt(np.sum((np.abs(value) ** 2 * weight**2)[pilot]) / 2) + 1e-12
         sigma = float(np.abs(total) / spread)
+        if sigma >= PILOT_FLOOR:
+            real = np.real(signed * np.exp(-1j * np.angle(total))) * weight
+            layout = self._chips
+            soft = np.bincount(layout.bit, real[layout.data], CODE_BITS).astype(np.float32)
+            mark_id = decode(soft)
+            if mark_id is not None:
+                strength = _strength(signed * weight, layout, mark_id)
+                return MarkReading(mark_id, sigma, strength, how)
+        # Too weak to be decoded: one of a few known patterns may still stand out as a whole.
         for candidate in known:
             strength = _strength(signed * weight, self._chips, candidate)
             if strength > KNOWN_FLOOR:
                 return MarkReading(candidate, sigma, strength, how, by_ledger=True)
-        if sigma < PILOT_FLOOR:
-            return MarkReading(None, sigma, 0.0, how)
-        real = np.real(signed * np.exp(-1j * np.angle(total))) * weight
-        soft = np.bincount(self._chips.bit, real[self._chips.data], CODE_BITS).astype(np.float32)
-        mark_id = decode(soft)
-        if mark_id is not None:
-            strength = _strength(signed * weight, self._chips, mark_id)
-            return MarkReading(mark_id, sigma, strength, how)
         return MarkReading(None, sigma, 0.0, how)
 
 
