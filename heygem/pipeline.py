@@ -14,7 +14,6 @@ import os
 import queue
 import threading
 import time
-import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -22,13 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
+from heygem import __version__, label, media
 from heygem import audio as sound
 from heygem import avatar as people
-from heygem import label, media
 from heygem.compose import paste
 from heygem.errors import Cancelled, HeygemError, OutputError
-from heygem.label import keys
-from heygem.lips import LipsModel, Trajectory, shape, within_reach
+from heygem.label import consent, keys
+from heygem.ledger import Ledger
+from heygem.lips import SHIPPED, LipsModel, Trajectory, shape, within_reach
 from heygem.params import Params
 from heygem.renderer import Renderer
 
@@ -71,6 +71,7 @@ class Models:
     def __init__(self, params):
         self.device = resolve_device(params.device)
         self.lips = LipsModel.load(params.lips.model, device=self.device)
+        self.lips_sha256 = people.file_hash(params.lips.model or SHIPPED)
         self.faces = people.make_backend(params.face)
         self._heard = {}
 
@@ -209,8 +210,17 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
     tell("listen", 1, 1)
     clock.lap("listen")
 
+    signing = keys.ensure()
+    ledger = Ledger(keys=signing)
+    known = isinstance(video, people.Avatar)
+    sources = {
+        "video": video.sha256 if known else _hash(video),
+        "sound": _hash(audio),
+    }
+    permission = consent.require(ledger, *sources.values(), basis=params.label.consent)
+
     person = video
-    if not isinstance(video, people.Avatar):
+    if not known:
         person = people.load(video, params.face, backend=models.faces, progress=tell)
     clock.lap("track")
 
@@ -224,9 +234,12 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
     renderer.plan(Motion(trajectory, timeline.times_s), timeline.order)
     clock.lap("plan")
 
-    produce_id = uuid.uuid4().hex
-    stamp = label.VisibleLabel(
-        params.label, person.track.width, person.track.height, keep_clear=_face_boxes(person)
+    labeller = label.Labeller(
+        params.label,
+        person.track.width,
+        person.track.height,
+        keys=signing,
+        keep_clear=_face_boxes(person),
     )
     out = Path(out)
     passed = Counter()
@@ -239,7 +252,9 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
             audio=heard.speech.source,
             crf=params.media.crf,
             preset=params.media.preset,
-            metadata=label.aigc_tags(params.label, produce_id, keys=keys.ensure()),
+            metadata=labeller.tags,
+            # A still has no clock of its own; a video's is kept, so that its times are exact.
+            time_base=None if person.is_still else person.info.video.time_base,
             pixel_aspect=person.info.video.pixel_aspect,
         )
         with writer, _Sink(lambda item: writer.write(*item)) as sink:
@@ -248,9 +263,23 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
                 patch = renderer.render(image, k) if k < timeline.spoken else None
                 if patch is None:
                     passed[_reason(person, timeline, k)] += 1
-                sink.put((stamp.draw(paste(image, patch)), timeline.times_s[k]))
+                moment = float(timeline.times_s[k])
+                sink.put((labeller.stamp(paste(image, patch), moment), moment))
         tell("render", len(timeline), len(timeline))
-        _require_label(unfinished, out)
+        sealed = labeller.seal(
+            unfinished,
+            ledger=ledger,
+            parent=person.path,
+            title=out.name,
+            sound=(heard.speech.samples, sound.RATE_HZ),
+            facts={
+                "sources": sources,
+                "permission": permission,
+                "params": params.model_dump(mode="json"),
+                "lips": models.lips_sha256,
+            },
+            version=__version__,
+        )
     clock.lap("render")
 
     step = float(np.median(np.diff(timeline.times_s))) if len(timeline) > 1 else 0.0
@@ -259,13 +288,11 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
     return Result(
         path=out,
         manifest={
-            "produce_id": produce_id,
-            "label": {"box": stamp.box, "notes": stamp.notes},
-            "input_label": person.info.tags.get("AIGC"),
+            "label": sealed,
             "avatar": person.report,
             "opening_scale": round(scale, 3),
             "device": models.device,
-            "notes": [*heard.speech.notes, *person.track.notes, *stamp.notes, *writer.notes],
+            "notes": [*heard.speech.notes, *person.track.notes, *sealed["notes"], *writer.notes],
         },
         duration_s=duration_s,
         frames=len(timeline),
@@ -430,14 +457,10 @@ def _warnings(heard, person, passed, frames):
     return warnings
 
 
-def _require_label(path, out):
-    """No output without its label: read it back before the file gets its name."""
-    if "AIGC" not in media.probe(path).tags:
-        raise OutputError(
-            f"the AI label did not get into {out.name}",
-            seen=f"a {path.suffix} file without an AIGC tag",
-            remedy="write .mp4, .mov or .mkv",
-        )
+def _hash(path):
+    """Content hash of an input, or the reason why it cannot be read, in the reader's words."""
+    media.probe(path)
+    return people.file_hash(path)
 
 
 @contextlib.contextmanager

@@ -33,12 +33,14 @@ class Chewing:
 def models(faces, hopper_avatar):
     made = pipeline.Models.__new__(pipeline.Models)
     made.device, made.faces, made._heard = "cpu", faces, {}
+    made.lips_sha256 = "0" * 64
     made.lips = Chewing(hopper_avatar.rest.neutral)
     return made
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
+def own_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(avatar.assets, "avatar_folder", lambda: tmp_path / "avatars")
 
 
@@ -153,7 +155,8 @@ def test_the_result_says_that_it_is_ai_made(talking, voice, models, tmp_path):
     out = tmp_path / "l.mp4"
     result = pipeline.generate(talking[0], voice(0.5), out, params(), models=models)
     tag = json.loads(media.probe(out).tags["AIGC"])
-    assert tag["Label"] == "1" and tag["ProduceID"] == result.manifest["produce_id"]
+    assert tag["Label"] == "1" and tag["ProduceID"] == result.manifest["label"]["produce_id"]
+    assert set(result.manifest["label"]["layers"].values()) == {"written"}
     x0, y0, x1, y1 = result.manifest["label"]["box"]
     source, labelled = read(talking[0])[0][5], read(out)[0][5]
     change = np.abs(labelled[y0:y1, x0:x1].astype(int) - source[y0:y1, x0:x1])
