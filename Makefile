@@ -14,7 +14,7 @@ help:  ## this list
 # The stamp is younger than the list of dependencies: nothing to install, nothing is asked of pip.
 $(STAMP): pyproject.toml constraints/base.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints/base.txt -e '.[notebooks,train,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints/base.txt -e '.[notebooks,dev]'
 	@touch $@
 
 models: $(STAMP)  ## fetch and verify the pretrained face models
@@ -29,7 +29,7 @@ test: models  ## run the tests
 lint: $(STAMP)  ## check style, and that notebooks carry no outputs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
 lab: models  ## open JupyterLab
 	@$(BIN)/heygem lab

@@ -1,6 +1,8 @@
 """The repository agrees with itself: dependencies, notebooks, targets."""
 
+import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -110,3 +112,45 @@ def test_no_setting_is_without_effect():
     for key in Params().dotted():
         name = key.rpartition(".")[2]
         assert re.search(rf"\.{name}\b", sources), f"nothing reads {key}"
+
+
+#: Import names that differ from the names of their packages.
+PACKAGE_OF = {
+    "PIL": "pillow",
+    "ai_edge_litert": "ai-edge-litert",
+    "av": "av",
+    "c2pa": "c2pa-python",
+    "cv2": "opencv-python",
+    "espeakng_loader": "espeakng-loader",
+    "face_alignment": "face-alignment",
+    "silero_vad": "silero-vad",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+}
+#: Come with a named package that is made of them.
+PART_OF = {
+    "IPython": "ipykernel",
+    "jupyter_client": "ipykernel",
+    "jupyter_core": "ipykernel",
+    "jupyter_server": "jupyterlab",
+    "tornado": "jupyterlab",
+    "traitlets": "ipykernel",
+}
+
+
+def test_everything_imported_is_a_named_dependency():
+    imported = {}
+    for path in (ROOT / "heygem").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            imported |= {name.partition(".")[0]: path for name in names}
+    known = {name_of(line) for line in wanted()}
+    for name, path in imported.items():
+        if name in sys.stdlib_module_names or name == "heygem":
+            continue
+        package = PACKAGE_OF.get(name) or PART_OF.get(name) or name
+        assert package.replace("_", "-") in known, f"{path.name} imports {name}"
