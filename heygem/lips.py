@@ -1,9 +1,9 @@
 """Speech to mouth movement, and the knobs on it.
 
-A temporal network reads log-mel spectrograms and says how the lower face is displaced from the
-person's neutral mouth, 50 times a second, as coefficients of a basis of mesh displacements in the
-canonical face frame. It never sees pixels, so nothing of the source video's own speech can leak
-in, and what comes out can be plotted, edited and compared.
+A temporal network reads log-mel spectra and recognised phones, and says how the lower face is
+displaced from the person's neutral mouth, 50 times a second, as coefficients of a basis of mesh
+displacements in the canonical face frame. It never sees pixels, so nothing of the source video's
+own speech can leak in, and what comes out can be plotted, edited and compared.
 
 The network is a dilated convolutional one (temporal convolutional network, Bai et al. 2018), the
 mean of a few trained on different speakers: their errors differ more than their answers do.
@@ -19,17 +19,18 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import nn
 
-from heygem import audio
+from heygem import audio, phones
 from heygem.errors import AssetError
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER
+from heygem.pauses import speech_gate
 
 RATE_HZ = 50.0
 CHUNK_S = 20.0  # predicted at once; longer audio is cut, so memory does not grow with length
 CONTEXT_S = 1.0  # on both sides of a chunk; more than the network's reach, so cuts do not show
-SILENCE = (np.log(1e-5) + 6) / 3  # what `heygem.audio.log_mel` gives where there is no power
+HEARD = audio.BANDS + len(phones.PHONES)  # what the network reads every 10 ms
 SHIPPED = Path(__file__).parent / "weights" / "lips.safetensors"
-FORMAT = "heygem-lips-1"
+FORMAT = "heygem-lips-2"
 
 _PLACE = {int(point): i for i, point in enumerate(LOWER)}
 _MIDDLE_UPPER, _MIDDLE_LOWER = (_PLACE[i] for i in topo.LIP_MIDDLE)
@@ -146,7 +147,7 @@ class _Block(nn.Module):
 
 
 class LipsNetwork(nn.Module):
-    """Log-mel at 100 Hz to mouth coefficients at 50 Hz.
+    """`features` at 100 Hz to mouth coefficients at 50 Hz.
 
     Parameters
     ----------
@@ -162,16 +163,16 @@ class LipsNetwork(nn.Module):
     def __init__(self, *, outputs, width, dilations, dropout=0.0):
         super().__init__()
         self.read = nn.Sequential(
-            nn.Conv1d(audio.BANDS, width, 5, padding=2),
+            nn.Conv1d(HEARD, width, 5, padding=2),
             nn.GELU(),
             nn.Conv1d(width, width, 5, stride=2, padding=2),
         )
         self.blocks = nn.Sequential(*[_Block(width, d, dropout) for d in dilations])
         self.say = nn.Conv1d(width, outputs, 3, padding=1)
 
-    def forward(self, log_mel):
-        """`float [B, 2 N, 80]` to `float [B, N, K]`."""
-        x = self.read(log_mel.transpose(1, 2))  # [B, width, N]
+    def forward(self, heard):
+        """`float [B, 2 N, HEARD]` to `float [B, N, K]`."""
+        x = self.read(heard.transpose(1, 2))  # [B, width, N]
         return self.say(self.blocks(x)).transpose(1, 2)
 
 
@@ -265,12 +266,13 @@ class LipsModel:
         return self.predict_features(features(samples, rows=rows))
 
     def predict_features(self, heard):
-        """Mouth movement for log-mel spectra, `float32 [2 N, 80]` at 100 Hz : Trajectory of N."""
+        """Mouth movement for `features`, float32 [2 N, HEARD] : Trajectory of N rows."""
         rows = len(heard) // 2
         out = np.zeros((rows, len(self.basis)), np.float32)
         step, context = int(CHUNK_S * RATE_HZ), int(CONTEXT_S * RATE_HZ)
         # Before the first and after the last sound there is silence, not the edge of a tensor.
-        heard = np.pad(heard, ((2 * context, 2 * context), (0, 0)), constant_values=SILENCE)
+        edge = np.tile(silence(), (2 * context, 1))
+        heard = np.concatenate([edge, heard, edge])
         for start in range(0, rows, step):
             stop = min(start + step, rows)
             said = self._network_mean(heard[2 * start : 2 * (stop + 2 * context)])
@@ -278,17 +280,30 @@ class LipsModel:
         return Trajectory(out, RATE_HZ, self.basis)
 
     @torch.inference_mode()
-    def _network_mean(self, log_mel):
-        x = torch.from_numpy(log_mel)[None].to(self.device)
+    def _network_mean(self, heard):
+        x = torch.from_numpy(heard)[None].to(self.device)
         mean = torch.stack([n(x) for n in self.networks]).mean(0)[0]
         return mean.float().cpu().numpy() * self.gain
 
 
 def features(samples, *, rows):
-    """What the network reads: log-mel spectra, two for each row : float32 [2 rows, 80]."""
-    spectra = audio.log_mel(samples)[: 2 * rows]
-    missing = 2 * rows - len(spectra)
-    return np.pad(spectra, ((0, missing), (0, 0)), constant_values=SILENCE)
+    """What the network reads, two for each row of movement : float32 [2 rows, HEARD].
+
+    Log-mel spectra carry everything, voice and microphone included; the phones of a recogniser
+    that has heard thousands of speakers carry little else than what matters for lips.
+    """
+    samples = np.asarray(samples, np.float32)
+    heard = np.concatenate([audio.log_mel(samples), phones.activity(samples)], 1)[: 2 * rows]
+    missing = np.tile(silence(), (2 * rows - len(heard), 1))
+    return np.concatenate([heard, missing]).astype(np.float32)
+
+
+def silence():
+    """What the network reads in digital silence : float32 [HEARD]."""
+    quiet = np.zeros(HEARD, np.float32)
+    quiet[: audio.BANDS] = (np.log(1e-5) + 6) / 3  # `heygem.audio.log_mel` of no power
+    quiet[audio.BANDS + phones.PHONES.index("SIL")] = 1
+    return quiet
 
 
 def shape(trajectory, knobs, voice=None, *, opening_scale=1.0):
@@ -363,64 +378,3 @@ def within_reach(trajectory, widest):
     bent = knee + (widest - knee) * np.tanh(over / (widest - knee))
     factor = np.where(over > 0, bent / np.maximum(gap, 1e-6), 1).astype(np.float32)
     return replace(trajectory, coefficients=trajectory.coefficients * factor[:, None])
-
-
-HYSTERESIS = 0.2  # speech goes on until voice activity falls this far below the threshold
-SHORTEST_SPEECH_S = 0.05  # a click is not speech
-LONGEST_BREATH_S = 0.28  # a shorter gap is a breath or a stop consonant: the mouth does not flap
-LEAD_S = 0.08  # lips move before the sound does
-TRAIL_S = 0.06
-
-
-def speech_gate(voice, *, rows, rate_hz, threshold=0.5, fade_ms=120.0):
-    """Where the mouth may move: 1 in speech, 0 in silence, with soft flanks.
-
-    Parameters
-    ----------
-    voice : float32 [M]
-        Voice activity, 0..1 at 100 Hz.
-    rows, rate_hz : int, float
-        The wanted curve's length and rate.
-    threshold : float
-        Speech begins above it, and ends below `threshold - 0.2`.
-    fade_ms : float
-        Time between shut and open.
-
-    Returns
-    -------
-    float32 [rows]
-    """
-    voice = np.asarray(voice, np.float32)
-    if not len(voice):
-        return np.zeros(rows, np.float32)
-    speaking = np.zeros(len(voice), bool)
-    state, stop_below = False, max(threshold - HYSTERESIS, threshold / 2)
-    for i, v in enumerate(voice):
-        state = v > threshold or (state and v > stop_below)
-        speaking[i] = state
-    for value, limit_s in ((True, SHORTEST_SPEECH_S), (False, LONGEST_BREATH_S)):
-        for start, stop in _runs(speaking == value):
-            inside = value or (start > 0 and stop < len(speaking))
-            if inside and stop - start < limit_s * audio.FRAME_HZ:
-                speaking[start:stop] = not value
-    wide = np.zeros(len(speaking), bool)
-    fade_s = fade_ms / 1000
-    for start, stop in _runs(speaking):
-        # Half of the fade lies outside, so that the mouth is fully free while words sound.
-        first = start - (LEAD_S + fade_s / 2) * audio.FRAME_HZ
-        last = stop + (TRAIL_S + fade_s / 2) * audio.FRAME_HZ
-        wide[max(0, round(first)) : max(0, round(last))] = True
-    gate = wide.astype(np.float64)
-    taps = max(1, round(fade_s * audio.FRAME_HZ))
-    if taps > 1:
-        window = np.hanning(taps + 2)[1:-1]
-        padded = np.pad(gate, taps, mode="edge")
-        gate = np.convolve(padded, window / window.sum(), "same")[taps:-taps]
-    times_s = np.arange(rows) / rate_hz
-    return np.interp(times_s, np.arange(len(gate)) / audio.FRAME_HZ, gate).astype(np.float32)
-
-
-def _runs(flags):
-    """Stretches of True, as (start, stop)."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return list(zip(edges[::2], edges[1::2], strict=True))

@@ -24,7 +24,7 @@ from heygem.lips import RATE_HZ, aperture_of, features
 
 log = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 5
 MANIFEST = "MANIFEST.csv"
 VIDEO_SUFFIXES = {
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".flv", ".ts", ".wmv")
@@ -68,8 +68,8 @@ class Clip:
     ----------
     source : Source
     sha256 : str
-    heard : float32 [2 N, 80]
-        Log-mel spectra at 100 Hz.
+    heard : float32 [2 N, HEARD]
+        `heygem.lips.features` at 100 Hz.
     voice : float32 [2 N]
         Voice activity, 0..1 at 100 Hz.
     moved : float32 [N, len(LOWER), 3]

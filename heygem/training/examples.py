@@ -5,15 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from heygem import audio
+from heygem.audio import BANDS
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER, LOWER_WEIGHT
-from heygem.lips import RATE_HZ, aperture_direction
+from heygem.lips import RATE_HZ, aperture_direction, silence
 from heygem.training import augment
 
 STEPS = 2  # spectra per row of movement
 STRETCH = 0.17  # speech rates between e^-0.17 and e^0.17 of the real one (16 % slower, 19 % faster)
 SILENT_SHARE = 0.05  # windows of silence or bare noise, mouth at rest
+NO_SPECTRA_SHARE = 0.3  # windows heard as phones alone, or the network would lean on voices
+NO_PHONES_SHARE = 0.15  # windows without phones, as a recogniser may fail
 SCALE_LIMITS = (0.4, 2.5)  # how differently wide people may open their mouths
 
 
@@ -106,7 +108,8 @@ class Examples:
             flat = clip.moved.reshape(len(clip.moved), -1) / scales.get(who, 1.0)
             self._items.append(
                 (
-                    augment.to_power(torch.from_numpy(clip.heard)),
+                    augment.to_power(torch.from_numpy(clip.heard[:, :BANDS])),
+                    torch.from_numpy(clip.heard[:, BANDS:]),
                     torch.from_numpy(flat @ basis.project),
                     torch.from_numpy(clip.valid),
                 )
@@ -123,20 +126,22 @@ class Examples:
 
         Returns
         -------
-        heard : float [count, 2 rows, 80], log-mel
+        heard : float [count, 2 rows, HEARD]
         wanted : float [count, rows, K]
         valid : bool [count, rows]
         """
         rng = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        heard, wanted, valid, others = [], [], [], []
+        heard, named, wanted, valid, others = [], [], [], [], []
         for i in rng.choice(len(self._items), count, p=self._share):
-            power, target, there = self._items[i]
+            power, sounds, target, there = self._items[i]
             rate = float(np.exp(rng.uniform(-STRETCH, STRETCH)))
             # A window may begin before the clip and end after it, so that its ends are learnt too.
             start = rng.uniform(-10, max(len(target) - self.rows * rate + 10, -9))
             at = start + torch.arange(self.rows) * rate
-            heard.append(_sample(power, STEPS * start + torch.arange(STEPS * self.rows) * rate))
+            fine = STEPS * start + torch.arange(STEPS * self.rows) * rate
+            heard.append(_sample(power, fine))
+            named.append(_sample(sounds, fine))
             wanted.append(_sample(target, at))
             inside = (at >= 0) & (at < len(target) - 1)
             valid.append(there[at.long().clamp(0, len(there) - 1)] & inside)
@@ -145,15 +150,24 @@ class Examples:
             piece = other[skip : skip + STEPS * self.rows]
             missing = STEPS * self.rows - len(piece)
             others.append(torch.nn.functional.pad(piece, (0, 0, 0, missing)))
-        power, wanted = torch.stack(heard).to(device), torch.stack(wanted).to(device)
-        valid, babble = torch.stack(valid).to(device), torch.stack(others).to(device)
+        power, named = torch.stack(heard).to(device), torch.stack(named).to(device)
+        wanted, valid = torch.stack(wanted).to(device), torch.stack(valid).to(device)
         change = augment.Augment(generator)
-        power = change(power, babble)
-        silent = torch.rand(count, generator=generator).to(device) < SILENT_SHARE
-        hush = (torch.rand(count, 1, 1, generator=generator) < 0.8).to(device)
-        power = torch.where(silent[:, None, None], change.noise(power) * hush, power)
-        wanted = torch.where(silent[:, None, None], torch.zeros_like(wanted), wanted)
-        return augment.to_log(power), wanted, valid | silent[:, None]
+        power = change(power, torch.stack(others).to(device))
+
+        def some(share):
+            return (torch.rand(count, 1, 1, generator=generator) < share).to(device)
+
+        silent = some(SILENT_SHARE)
+        quiet = torch.from_numpy(silence()[BANDS:]).to(device)
+        power = torch.where(silent, change.noise(power) * some(0.8), power)
+        named = torch.where(silent, quiet, named)
+        wanted = torch.where(silent, torch.zeros_like(wanted), wanted)
+        unseen = some(NO_SPECTRA_SHARE) & ~silent
+        power = torch.where(unseen, torch.full_like(power, 1e-4), power)
+        named = torch.where(some(NO_PHONES_SHARE) & ~unseen, torch.zeros_like(named), named)
+        log_mel = augment.to_log(power)
+        return torch.cat([log_mel, named], -1), wanted, valid | silent[:, 0]
 
 
 def _sample(values, at):
@@ -162,6 +176,3 @@ def _sample(values, at):
     low = at.long()
     part = (at - low)[:, None]
     return values[low] * (1 - part) + values[low + 1] * part
-
-
-assert audio.FRAME_HZ == STEPS * RATE_HZ
