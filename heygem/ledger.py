@@ -75,8 +75,7 @@ class Ledger:
     Parameters
     ----------
     path : path-like, optional
-        Database file, made where there is none: `$HEYGEM_HOME/ledger.db`, else
-        `~/.local/share/heygem/ledger.db`.
+        Database file, made where there is none; see `default_path`.
     keys : heygem.label.keys.Keys, optional
         Sign what is appended, and check signatures.
     """
@@ -95,7 +94,7 @@ class Ledger:
             raise OutputError(
                 "the ledger cannot be opened",
                 seen=f"{self.path}: {e}",
-                remedy="set HEYGEM_HOME to a folder you may write",
+                remedy="set HEYGEM_RECORDS to a folder you may write",
             ) from e
 
     def append(self, kind, subject, body, *, mark_id=None):
@@ -248,11 +247,18 @@ class Ledger:
         return []
 
 
+def home():
+    """Where keys and ledger are: `$HEYGEM_RECORDS`, `$HEYGEM_HOME`, `~/.local/share/heygem`.
+
+    Not among the cached models: a cache may be emptied, and these cannot be made again.
+    """
+    chosen = os.environ.get("HEYGEM_RECORDS") or os.environ.get("HEYGEM_HOME")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".local" / "share" / "heygem"
+
+
 def default_path():
-    """`$HEYGEM_HOME/ledger.db`, else `~/.local/share/heygem/ledger.db`."""
-    home = os.environ.get("HEYGEM_HOME")
-    folder = Path(home).expanduser() if home else Path.home() / ".local" / "share" / "heygem"
-    return folder / FILE
+    """The ledger of this installation, in `home`."""
+    return home() / FILE
 
 
 def file_hash(path):

@@ -73,7 +73,12 @@ def house(tmp_path_factory):
     write(result, stamped, tags=labeller.tags, sound=sound)
     facts = {"video": {"name": "source.mp4", "sha256": file_hash(source)}, "run": "r-17"}
     sealed = labeller.seal(
-        result, ledger=book, parent=source, sound=(sound[:, 0], 16000), facts=facts, title="result.mp4"
+        result,
+        ledger=book,
+        parent=source,
+        sound=(sound[:, 0], 16000),
+        facts=facts,
+        title="result.mp4",
     )
     return type("House", (), dict(
         root=root, keys=mine, book=book, source=source, result=result, images=images,
@@ -302,7 +307,7 @@ def test_old_results_stay_trusted_after_a_new_certificate(house, tmp_path):
 
 @pytest.fixture
 def command(house, monkeypatch):
-    monkeypatch.setenv("HEYGEM_HOME", str(house.root))
+    monkeypatch.setenv("HEYGEM_RECORDS", str(house.root))
     app = Typer(pretty_exceptions_enable=False)
     commands.mount(app)
     return lambda *words: CliRunner().invoke(app, [str(w) for w in words])
@@ -369,3 +374,23 @@ def test_the_run_in_mlflow_is_found(house, tmp_path, monkeypatch):
     assert trace.mlflow_run(entry)["run_id"] == "r" * 32
     other = house.book.append("made", "cd" * 32, {"mlflow": str(tmp_path)})
     assert trace.mlflow_run(other) is None
+
+
+def test_the_notebook_traces_a_file(house, tmp_path, monkeypatch):
+    """Its cells, run in order as a kernel would, on a result and on a stranger's file."""
+    import nbformat
+
+    from heygem import notebooks
+
+    monkeypatch.setenv("HEYGEM_RECORDS", str(house.root))
+    monkeypatch.chdir(tmp_path)
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda m: shown.append(m.data))
+    names = {}
+    for cell in nbformat.read(notebooks.root() / "notebooks" / "30_trace.ipynb", 4).cells:
+        if cell.cell_type == "code":
+            exec(cell.source, names)
+            if "parameters" in cell.metadata.get("tags", []):
+                names |= {"files": [str(house.result), str(house.source)], "search": False}
+    assert "r-17" in shown[0] and "Not made by this installation" in shown[1]
+    assert len(list((tmp_path / "runs" / "trace").glob("*.md"))) == 2

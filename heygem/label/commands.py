@@ -57,8 +57,6 @@ def verify(
 
     if report is not None and len(files) > 1:
         raise InputError("a trace report is about one file", seen=f"{len(files)} files")
-    mine, book = _opened()
-    marks = book.mark_ids() if book is not None else []
     codes = {
         reading.COMPLIANT: COMPLIANT,
         reading.NONCOMPLIANT: NONCOMPLIANT,
@@ -68,8 +66,7 @@ def verify(
     seen = []
     for path in files:
         try:
-            found = reading.read(path, keys=mine, known_marks=marks, search=search)
-            origin = trace.find(found, book) if book is not None else None
+            found, origin, book = trace.examine(path, search=search)
         except HeygemError as error:
             seen.append(UNREADABLE)
             if as_json:
@@ -93,14 +90,6 @@ def verify(
             typer.echo(f"report: {report}", err=True)
     grave = (UNREADABLE, NONCOMPLIANT, NOT_FOUND, INCONCLUSIVE, COMPLIANT)
     raise typer.Exit(next(code for code in grave if code in seen))
-
-
-def _opened():
-    """Keys and ledger of this installation; None for what it has not got."""
-    if not secret.folder().exists():
-        return None, None
-    mine = secret.load()
-    return mine, record.Ledger(keys=mine)
 
 
 def _print_reading(found, origin):

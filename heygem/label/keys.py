@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from heygem import ledger
 from heygem.errors import AssetError, OutputError
 
 SIGN_KEY = "sign.key"
@@ -81,13 +82,8 @@ class Keys:
 
 
 def folder():
-    """Where the keys lie: `$HEYGEM_HOME/keys`, else `~/.local/share/heygem/keys`.
-
-    Not among the cached models: a cache may be emptied, and these cannot be made again.
-    """
-    home = os.environ.get("HEYGEM_HOME")
-    default = Path.home() / ".local" / "share" / "heygem"
-    return (Path(home).expanduser() if home else default) / "keys"
+    """Where the keys lie: `keys` in the folder of the ledger, see `heygem.ledger.home`."""
+    return ledger.home() / "keys"
 
 
 def init(path=None, *, organisation="heygem local", days=_LEAF_DAYS):
@@ -139,7 +135,7 @@ def load(path=None):
         There are none, one is missing, or one is readable by others.
     """
     path = Path(path) if path is not None else folder()
-    remedy = "run `heygem keys init`, or set HEYGEM_HOME to the folder that holds them"
+    remedy = "run `heygem keys init`, or set HEYGEM_RECORDS to the folder that holds them"
     if not path.is_dir():
         raise AssetError("there are no keys to label with", seen=path, remedy=remedy)
     for name in (SIGN_KEY, MARK_KEY, C2PA_KEY):
@@ -184,7 +180,7 @@ def _make_folder(path):
         raise OutputError(
             "the folder for the keys cannot be made",
             seen=path,
-            remedy="set HEYGEM_HOME to a folder you may write",
+            remedy="set HEYGEM_RECORDS to a folder you may write",
         ) from e
 
 

@@ -9,8 +9,8 @@ import datetime
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from heygem.label import fingerprint
-from heygem.ledger import Entry, file_hash
+from heygem.label import fingerprint, keys, reading
+from heygem.ledger import Entry, Ledger, file_hash
 
 HOW = {
     "hash": "the file is byte for byte the one that was made",
@@ -48,12 +48,34 @@ class Origin:
         }
 
 
-def find(reading, ledger):
+def examine(path, *, search=True):
+    """Read a file with this installation's keys and look it up in its ledger.
+
+    Parameters
+    ----------
+    path : path-like
+    search : bool
+        Also look for the mark in crops.
+
+    Returns
+    -------
+    (LabelReading, Origin or None, Ledger or None)
+        No origin and no ledger where this installation has never made or recorded anything.
+    """
+    if not keys.folder().exists():
+        return reading.read(path, search=search), None, None
+    mine = keys.load()
+    book = Ledger(keys=mine)
+    found = reading.read(path, keys=mine, known_marks=book.mark_ids(), search=search)
+    return found, find(found, book), book
+
+
+def find(read, ledger):
     """The run a file comes from, or None where no clue leads to one.
 
     Parameters
     ----------
-    reading : heygem.label.reading.LabelReading
+    read : heygem.label.reading.LabelReading
     ledger : heygem.ledger.Ledger
 
     Returns
@@ -62,10 +84,10 @@ def find(reading, ledger):
     """
     made = ledger.entries(kind="made")
     clues = {}
-    sha256 = file_hash(reading.path)
-    metadata = reading.layers["metadata"].values
+    sha256 = file_hash(read.path)
+    metadata = read.layers["metadata"].values
     number = metadata.get("ProduceID") if metadata.get("signed_by_us") else None
-    mark = reading.layers["mark"].values.get("mark_id")
+    mark = read.layers["mark"].values.get("mark_id")
     for entry in made:
         found = []
         if entry.subject == sha256:
@@ -76,7 +98,7 @@ def find(reading, ledger):
             found.append("mark")
         if found:
             clues[entry.number] = found
-    alike = {entry.number: _alike(reading.fingerprint, entry) for entry in made}
+    alike = {entry.number: _alike(read.fingerprint, entry) for entry in made}
     for entry in made:
         same = alike[entry.number]
         if (
@@ -135,12 +157,39 @@ def mlflow_run(entry):
     return {"folder": str(folder), "experiment_id": info.experiment_id, "run_id": info.run_id}
 
 
-def report(reading, origin, ledger):
+def summary(read, origin):
+    """What was found, in a few lines of Markdown, for a notebook."""
+    lines = [f"### {read.path.name}: {read.verdict}", "", *_layer_lines(read), ""]
+    if origin is None:
+        return "\n".join([*lines, "Not made by this installation, as far as it can tell."])
+    body = origin.entry.body
+    sure = "Made" if origin.proven else "Probably made"
+    lines += [
+        f"{sure} here on {origin.entry.time_utc[:19]} UTC by {_cell(body.get('user', ''))} "
+        f"as {_cell(body.get('title', ''))} (ledger row {origin.entry.number}); "
+        f"found by {', '.join(origin.clues)}.",
+        "",
+        *[f"- {name}: {_cell(body[name])}" for name in ("video", "audio", "run") if body.get(name)],
+    ]
+    shown = mlflow_run(origin.entry)
+    if shown is not None:
+        lines.append(f"- MLflow run: {shown['run_id']} in {_cell(shown['folder'])}")
+    return "\n".join(lines)
+
+
+def _layer_lines(read):
+    lines = ["| Layer | Verdict | Findings |", "|---|---|---|"]
+    for name, layer in read.layers.items():
+        lines.append(f"| {name} | {layer.verdict} | {_cell('; '.join(layer.findings))} |")
+    return lines
+
+
+def report(read, origin, ledger):
     """A trace report in Markdown, fit to be sent.
 
     Parameters
     ----------
-    reading : heygem.label.reading.LabelReading
+    read : heygem.label.reading.LabelReading
     origin : Origin or None
     ledger : heygem.ledger.Ledger
         Checked as a whole: evidence from a record that does not hold is worth nothing.
@@ -152,21 +201,18 @@ def report(reading, origin, ledger):
     faults = ledger.verify()
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     lines = [
-        f"# Trace report: {reading.path.name}",
+        f"# Trace report: {read.path.name}",
         "",
         f"- Written: {now}",
-        f"- File examined, sha256: `{file_hash(reading.path)}`",
-        f"- Labels as a whole: **{reading.verdict}**",
+        f"- File examined, sha256: `{file_hash(read.path)}`",
+        f"- Labels as a whole: **{read.verdict}**",
         "- Ledger: "
         + ("every row holds" if not faults else f"**{len(faults)} faults**, see the end"),
         "",
         "## Labels",
         "",
-        "| Layer | Verdict | Findings |",
-        "|---|---|---|",
+        *_layer_lines(read),
     ]
-    for name, layer in reading.layers.items():
-        lines.append(f"| {name} | {layer.verdict} | {_cell('; '.join(layer.findings))} |")
     lines += ["", "## Origin", ""]
     if origin is None:
         lines += [
