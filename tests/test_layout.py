@@ -94,6 +94,8 @@ def test_notice_names_what_is_fetched():
     notice = (ROOT / "NOTICE").read_text()
     for word in ("MediaPipe", "silero-vad", "eSpeak NG", "face-alignment", "Noto Sans CJK"):
         assert word in notice
+    for line in wanted():
+        assert re.search(rf"\b{name_of(line)}\b", notice), f"NOTICE does not name {line}"
     licence = (ROOT / "LICENSE").read_text()
     assert "Version 2.0, January 2004" in licence and len(licence) > 11_000
 
