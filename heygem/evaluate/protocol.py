@@ -203,7 +203,8 @@ def speak(model, samples, knobs, avatar):
     """The trajectory of a sound for one person, knobs applied, as the pipeline does it."""
     scale = pipeline.personal_scale(avatar, model)
     voice = audio.voice_activity(samples)
-    return lips.shape(model.predict(samples), knobs, voice, opening_scale=scale)
+    shaped = lips.shape(model.predict(samples), knobs, voice, opening_scale=scale)
+    return lips.within_reach(shaped, pipeline.reach(avatar) * max(1.0, knobs.openness_gain))
 
 
 def anchor_mouths(stage, samples, sound, said):
