@@ -160,6 +160,19 @@ def test_one_changed_byte_breaks_the_credentials(house, tmp_path):
     assert credentials.read(house.result, house.keys).state == "Trusted"
 
 
+def test_an_inputs_own_credentials_are_kept_inside(house, tmp_path):
+    labeller = Labeller(LabelSettings(), WIDTH, HEIGHT, keys=house.keys)
+    images = [labeller.stamp(i, k / RATE) for k, i in enumerate(house.images[:10])]
+    path = write(tmp_path / "again.mp4", images, tags=labeller.tags)
+    sealed = labeller.seal(path, ledger=house.book, parent=house.result)
+    assert credentials.read(path, house.keys).parents == [True]
+    assert credentials.read(house.result, house.keys).parents == [False]
+    row = house.book.entries(kind="made")[-1]
+    assert row.body["input_label"]["content"] == house.labeller.produce_id
+    assert carriers.read_tags(path) == [labeller.tags["AIGC"]]  # one label, the new one
+    assert any("shorter than the 2 s" in note for note in sealed["notes"])
+
+
 def test_a_failed_signing_leaves_the_file_and_nothing_else(house, tmp_path):
     path = tmp_path / "bad.mp4"
     path.write_bytes(b"not a video at all")

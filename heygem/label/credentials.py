@@ -35,8 +35,9 @@ class Credentials:
     """What a file's credentials say.
 
     `state` is `Trusted` (signed under a root this installation trusts), `Valid` (whole, signed by
-    somebody else) or `Invalid`; `actions` are (name, digital source type) pairs; `failures` the
-    checks that did not pass, in the standard's codes.
+    somebody else) or `Invalid`; `actions` are (name, digital source type) pairs; `parents` one
+    entry for each recording it was made from, true where that one's own credentials are kept
+    inside; `failures` the checks that did not pass, in the standard's codes.
     """
 
     state: str
@@ -217,7 +218,7 @@ def _credentials(reader):
         state=str(reader.get_validation_state()),
         signer=(active.get("signature_info") or {}).get("issuer", ""),
         actions=actions,
-        parents=[i.get("title", "") for i in active.get("ingredients", [])],
+        parents=[bool(i.get("active_manifest")) for i in active.get("ingredients", [])],
         failures=failures,
         generator=f"{info.get('name', '')} {info.get('version', '')}".strip(),
     )

@@ -14,7 +14,8 @@ from heygem.label import carriers, credentials
 from heygem.label.aigc import KEY, aigc_tags, parse
 from heygem.label.fingerprint import Fingerprint, PictureHasher, hash_sound
 from heygem.label.mark import Mark, new_id
-from heygem.label.visible import VisibleLabel
+from heygem.label.mark_reading import MIN_S
+from heygem.label.visible import SHORTEST_S, VisibleLabel
 from heygem.ledger import file_hash
 
 
@@ -49,6 +50,7 @@ class Labeller:
         self.mark_id = new_id() if settings.mark else None
         self._mark = Mark(keys.mark_secret, self.mark_id, width, height) if settings.mark else None
         self._hasher = PictureHasher()
+        self._last_s = 0.0
 
     def stamp(self, image, time_s):
         """A labelled copy of one frame: `uint8 [H, W, 3]`, RGB; frames in order of time."""
@@ -56,6 +58,7 @@ class Labeller:
             image = self._mark.embed(image, time_s)
         image = self.visible.draw(image)
         self._hasher.add(image, time_s)
+        self._last_s = time_s
         return image
 
     def seal(self, path, *, ledger, parent, title=None, sound=None, facts=None, version="0"):
@@ -124,11 +127,18 @@ class Labeller:
             "produce_id": self.produce_id,
             "mark_id": None if self.mark_id is None else f"{self.mark_id:016x}",
             "layers": layers,
-            "notes": self.visible.notes,
+            "notes": [*self.visible.notes, *self._shortness()],
             "box": self.visible.box,
             "ledger_row": entry.number,
             "ledger_hash": entry.hash,
         }
+
+    def _shortness(self):
+        """What a clip is too short for."""
+        if self.visible.box is not None and self._last_s < SHORTEST_S:
+            yield f"shorter than the {SHORTEST_S:.0f} s for which the label has to be seen"
+        if self._mark is not None and self._last_s < MIN_S:
+            yield "too short for the invisible mark to be read back"
 
     def _visible_state(self):
         if self.visible.box is not None:

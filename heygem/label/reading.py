@@ -17,7 +17,7 @@ from heygem.label import carriers, credentials
 from heygem.label.aigc import parse
 from heygem.label.fingerprint import Fingerprint, PictureHasher, hash_sound
 from heygem.label.mark_reading import WINDOW_S, MarkReader
-from heygem.label.visible import template
+from heygem.label.visible import SHORTEST_S, template
 from heygem.params import DEFAULT_LABEL
 
 COMPLIANT = "compliant"
@@ -27,7 +27,6 @@ INCONCLUSIVE = "inconclusive"
 LAYERS = ("visible", "metadata", "c2pa", "mark")
 _SEEN = 0.55  # correlation of the label's edges; unlabelled frames stay under 0.35
 _LOOKS = 6  # frames in which the visible label is looked for
-_FIRST_S = 2.0  # the label must stand from the start for this long
 _SHORT = 480  # px of the shorter side it is looked for in
 _CORE = "AI生成"
 _USUAL = (DEFAULT_LABEL,)
@@ -117,7 +116,7 @@ def read(path, *, keys=None, known_marks=(), texts=(), search=True):
         with media.VideoReader(path) as frames:
             for frame in frames:
                 hasher.add(frame.image, frame.time_s)
-                if frame.time_s <= _FIRST_S and len(looked) < _FIRST_S * 60:
+                if frame.time_s <= SHORTEST_S and len(looked) < SHORTEST_S * 60:
                     looked.append(_small(frame.image))
                 if reader is not None and frame.time_s < WINDOW_S:
                     reader.add(frame.image, frame.time_s)

@@ -19,6 +19,7 @@ from heygem.errors import AssetError, InputError, ParameterError
 AI_WORDS = ("人工智能", "AI")
 MADE_WORDS = ("生成", "合成")
 MIN_HEIGHT = 0.05  # of the shorter side: GB 45438-2025 §5.4, read in quotations
+SHORTEST_S = 2.0  # the label has to be seen for this long
 _FONT = "NotoSansCJKsc-Bold-subset.otf"
 _ABSENT = "\U0010fffe"  # a noncharacter: no font maps it, so it renders as "missing"
 
