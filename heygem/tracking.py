@@ -44,6 +44,20 @@ def quiet():
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+def experiment(client, folder, name: str) -> str:
+    """Id of an experiment; a new one keeps its artifacts in the store's own folder."""
+    from mlflow.exceptions import MlflowException
+
+    known = client.get_experiment_by_name(name)
+    if known is not None:
+        return known.experiment_id
+    place = Path(folder).absolute() / "artifacts" / name.replace("/", "_")
+    try:
+        return client.create_experiment(name, artifact_location=place.as_uri())
+    except MlflowException:  # another process was quicker
+        return client.get_experiment_by_name(name).experiment_id
+
+
 @contextlib.contextmanager
 def batch(params: Params, *, names: list[str]):
     """Track a batch; yields an object whose `log(outcome)` records one `batch.Outcome`."""
@@ -130,7 +144,7 @@ class Tracker:
         if (folder / _DATABASE).exists():
             self._patience_s = PATIENCE_S
         self._client = self._client_class(tracking_uri=store(folder))
-        self._experiment = self._find_experiment(folder)
+        self._experiment = experiment(self._client, folder, self._params.tracking.experiment)
         self._close_stale()
         run = self._client.create_run(
             self._experiment,
@@ -144,19 +158,6 @@ class Tracker:
         self._monitor = self._watch_system()
         self._counts: dict[str, int] = {}
         self._patience_s = PATIENCE_S
-
-    def _find_experiment(self, folder):
-        from mlflow.exceptions import MlflowException
-
-        name = self._params.tracking.experiment
-        known = self._client.get_experiment_by_name(name)
-        if known is not None:
-            return known.experiment_id
-        try:
-            place = (folder / "artifacts" / name.replace("/", "_")).as_uri()
-            return self._client.create_experiment(name, artifact_location=place)
-        except MlflowException:  # another process was quicker
-            return self._client.get_experiment_by_name(name).experiment_id
 
     def _close_stale(self):
         """End the runs of processes that died: MLflow would show them as running for ever."""
