@@ -280,6 +280,26 @@ def train_lips(
 
 
 @app.command()
+def studio(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 7860,
+    host: Annotated[str, typer.Option(help="Address; others than loopback need TLS.")] = (
+        "127.0.0.1"
+    ),
+    certificate: Annotated[Path | None, typer.Option(help="TLS certificate, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="A reverse proxy with HTTPS stands in front.")
+    ] = False,
+    browser: Annotated[bool, typer.Option(help="Open it in your browser.")] = True,
+):
+    """Open the producer's page as an app, behind a token."""
+    from heygem import lab as jupyter
+
+    tls = (certificate, key) if certificate is not None and key is not None else None
+    jupyter.start_studio(port=port, host=host, tls=tls, proxy=behind_proxy, browser=browser)
+
+
+@app.command()
 def ui(
     folder: Annotated[str, typer.Option(help="Folder of the store.")] = "mlruns",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,

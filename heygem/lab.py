@@ -1,29 +1,30 @@
-"""JupyterLab on this machine, at the notebooks, for its owner alone."""
+"""JupyterLab, and the studio as an app, on this machine, for its owner alone."""
 
+import importlib.util
 import os
 import secrets
 import sys
 from pathlib import Path
 
 from heygem import notebooks
-from heygem.errors import HeygemError
+from heygem.errors import HeygemError, ParameterError
 from heygem.widgets.serving import ROOT_VARIABLE
 
 LOOPBACK = "127.0.0.1"
 
 
-def command(*, port, token, notebook, browser):
-    """Arguments that start JupyterLab: loopback only, a token always.
+def command(*, port, notebook, browser, root=None):
+    """Arguments that start JupyterLab on loopback; the token comes by `environment`.
 
     Parameters
     ----------
     port : int
-        0 takes any free one.
-    token : str
     notebook : str
-        Path of the notebook to open, below the project's folder.
+        Path of the notebook to open, below `root`.
     browser : bool
         Whether to open it in the user's browser.
+    root : path, optional
+        Folder to serve; by default the project's.
 
     Returns
     -------
@@ -33,8 +34,7 @@ def command(*, port, token, notebook, browser):
         sys.executable, "-m", "jupyterlab",
         f"--ServerApp.ip={LOOPBACK}",
         f"--ServerApp.port={port}",
-        f"--ServerApp.root_dir={notebooks.root()}",
-        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={root or notebooks.root()}",
         f"--LabApp.default_url=/lab/tree/{notebook}",
         f"--ServerApp.open_browser={browser}",
         # Nothing leaves the machine: no catalogue of extensions (for news, see jupyter/).
@@ -44,13 +44,73 @@ def command(*, port, token, notebook, browser):
     ]  # fmt: skip
 
 
-def environment(root=None):
-    """The server's environment: kernels learn from it which folder the page can reach."""
+STUDIO = "notebooks/04_studio.ipynb"
+
+
+def studio_command(*, port, browser, host=LOOPBACK, tls=None, behind_proxy=False, root=None):
+    """Arguments that serve the studio notebook as an app through Voilà.
+
+    Voilà runs inside a Jupyter server rather than alone: its own file addresses ask nobody who
+    they are, while the server's `/files/` wants the token.
+
+    Parameters
+    ----------
+    port, browser, root
+        As for `command`.
+    host : str
+        Address to listen on. Others than loopback need `tls`.
+    tls : (certificate, key) of paths, optional
+    behind_proxy : bool
+        Whether a reverse proxy that speaks HTTPS stands in front; the studio itself stays on
+        loopback.
+
+    Raises
+    ------
+    ParameterError
+        An address that others reach, without encryption.
+    """
+    if host not in (LOOPBACK, "::1", "localhost") and tls is None:
+        raise ParameterError(
+            "the studio does not listen on an address that others reach without TLS",
+            seen=host,
+            remedy="give --certificate and --key, or keep to 127.0.0.1 behind a reverse proxy "
+            "(--behind-proxy)",
+        )
+    argv = [
+        sys.executable, "-m", "jupyter_server",
+        f"--ServerApp.ip={host}",
+        f"--ServerApp.port={port}",
+        f"--ServerApp.root_dir={root or notebooks.root()}",
+        f"--ServerApp.default_url=/voila/render/{STUDIO}",
+        f"--ServerApp.open_browser={browser}",
+        "--ServerApp.terminals_enabled=False",
+        "--ServerApp.jpserver_extensions=jupyterlab=False",
+        "--ServerApp.jpserver_extensions=voila.server_extension=True",
+        # Nothing through the addresses that do not ask for the token.
+        "--VoilaConfiguration.file_allowlist=[]",
+        "--VoilaConfiguration.show_tracebacks=True",
+        *(["--allow-root"] if os.geteuid() == 0 else []),
+    ]  # fmt: skip
+    if tls is not None:
+        certificate, key = tls
+        argv += [f"--ServerApp.certfile={certificate}", f"--ServerApp.keyfile={key}"]
+    if behind_proxy:
+        argv += ["--ServerApp.trust_xheaders=True", "--ServerApp.allow_remote_access=True"]
+    return argv
+
+
+def environment(token, root=None):
+    """The server's environment.
+
+    The token travels here, since everybody on the machine can read a command line; and kernels
+    learn which folder the page can reach.
+    """
     root = Path(root) if root is not None else notebooks.root()
     # Our page_config.json switches the question about online news off.
     places = [str(Path(__file__).parent / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]
     return {
         **os.environ,
+        "JUPYTER_TOKEN": token,
         ROOT_VARIABLE: str(root),
         "JUPYTER_CONFIG_PATH": os.pathsep.join(p for p in places if p),
     }
@@ -64,14 +124,35 @@ def start(*, port=8888, notebook="notebooks/01_preview.ipynb", browser=True, tok
     HeygemError
         JupyterLab is not installed, or the notebook is not there.
     """
-    import importlib.util
+    _require("jupyterlab", notebook)
+    token = token or secrets.token_urlsafe(24)
+    argv = command(port=port, notebook=notebook, browser=browser)
+    _become(argv, token, f"http://{LOOPBACK}:{port}/lab/tree/{notebook}?token={token}")
 
-    if importlib.util.find_spec("jupyterlab") is None:
-        raise HeygemError("JupyterLab is not installed", remedy="pip install -e '.[notebooks]'")
+
+def start_studio(*, port=7860, browser=True, token=None, host=LOOPBACK, tls=None, proxy=False):
+    """Take this process over with the studio; see `studio_command`.
+
+    Raises
+    ------
+    HeygemError
+        Voilà is not installed, or the address is refused.
+    """
+    _require("voila", STUDIO)
+    token = token or secrets.token_urlsafe(24)
+    argv = studio_command(port=port, browser=browser, host=host, tls=tls, behind_proxy=proxy)
+    scheme = "https" if tls else "http"
+    _become(argv, token, f"{scheme}://{host}:{port}/voila/render/{STUDIO}?token={token}")
+
+
+def _require(module, notebook):
+    if importlib.util.find_spec(module) is None:
+        raise HeygemError(f"{module} is not installed", remedy="pip install -e '.[notebooks]'")
     if not (notebooks.root() / notebook).is_file():
         raise HeygemError("no such notebook", seen=notebook, remedy="see notebooks/")
-    token = token or os.environ.get("HEYGEM_LAB_TOKEN") or secrets.token_urlsafe(24)
-    argv = command(port=port, token=token, notebook=notebook, browser=browser)
-    print(f"http://{LOOPBACK}:{port}/lab/tree/{notebook}?token={token}", flush=True)
+
+
+def _become(argv, token, address):
+    print(address, flush=True)
     os.chdir(notebooks.root())
-    os.execvpe(argv[0], argv, environment())
+    os.execvpe(argv[0], argv, environment(token))

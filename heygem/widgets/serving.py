@@ -45,8 +45,9 @@ def page_url(path, root=None):
     Returns
     -------
     str
-        `files/...` for JupyterLab, `voila/files/...` for Voilà; a `file:` address where there
-        is no server, so that the result can still be named.
+        `files/...`, which the Jupyter server answers to who holds its token, under Voilà too
+        (whose own file addresses ask nobody who they are); a `file:` address where there is no
+        server, so that the result can still be named.
 
     Raises
     ------
@@ -71,5 +72,4 @@ def page_url(path, root=None):
             seen=relative,
             remedy="choose an output folder whose name does not start with a dot",
         )
-    prefix = "voila/files/" if "VOILA_REQUEST_URL" in os.environ else "files/"
-    return prefix + urllib.parse.quote(relative.as_posix())
+    return "files/" + urllib.parse.quote(relative.as_posix())

@@ -9,14 +9,16 @@ from heygem.errors import Cancelled, HeygemError
 from heygem.widgets.words import stage_name
 
 
-def error_html(error, say):
-    """One readable box: what, the value seen, what to do; the traceback folded.
+def error_html(error, say, *, folded=True):
+    """One readable box: what, the value seen, what to do; the traceback folded below it.
 
     Parameters
     ----------
     error : BaseException
     say : callable
         From `heygem.widgets.words.words`.
+    folded : bool
+        Whether there is a traceback worth folding.
 
     Returns
     -------
@@ -39,13 +41,17 @@ def error_html(error, say):
         for key, text in rows
         if text is not None
     )
-    details = "".join(traceback.format_exception(error))
+    details = ""
+    if folded:
+        trace = html.escape("".join(traceback.format_exception(error)))
+        details = (
+            f"<details><summary>{html.escape(say('error_details'))}</summary>"
+            f'<pre style="white-space:pre-wrap;font-size:11px">{trace}</pre></details>'
+        )
     return (
         '<div role="alert" style="border-left:4px solid #d1242f;padding:6px 12px;'
         'margin:4px 0;background:rgba(209,36,47,.09);line-height:1.5">'
-        f"{lines}<details><summary>{html.escape(say('error_details'))}</summary>"
-        f'<pre style="white-space:pre-wrap;font-size:11px">{html.escape(details)}</pre>'
-        "</details></div>"
+        f"{lines}{details}</div>"
     )
 
 

@@ -1,0 +1,253 @@
+"""The notebooks in a real browser: what a person sees and presses.
+
+Needs Chromium (`apt-get install chromium`, or its path in HEYGEM_CHROMIUM). Under CI a missing
+browser is a failure; elsewhere these tests are skipped.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from heygem import lab
+from heygem.params import Params
+
+PROJECT = Path(__file__).parents[1]
+SAMPLES = PROJECT / "samples"
+TOKEN = "a-token-of-the-tests"
+SLOW_MS = 120_000
+HTTP_OK = 200
+
+
+def chromium():
+    """Path of the browser, or None."""
+    named = os.environ.get("HEYGEM_CHROMIUM")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return named or next((found for name in names if (found := shutil.which(name))), None)
+
+
+def missing(what):
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and this is CI")
+    pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("the package playwright")
+    if chromium() is None:
+        missing("Chromium")
+    with sync_playwright() as play:
+        # Chromium's own sandbox does not work for root, as in a container.
+        options = ["--autoplay-policy=no-user-gesture-required"]
+        options += ["--no-sandbox"] if os.geteuid() == 0 else []
+        made = play.chromium.launch(executable_path=chromium(), args=options)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(browser):
+    made = browser.new_page(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+    made.set_default_timeout(SLOW_MS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder to serve, with notebooks that work on the samples and write beside themselves."""
+    (tmp_path / "notebooks").mkdir()
+    names = {
+        "inputs": {
+            "audio": str(SAMPLES / "speech_en.wav"),
+            "videos": [str(SAMPLES / "hopper.mp4")],
+            "output": "runs/made",
+        },
+        "tracking": {"enabled": False},
+    }
+    for name in ("01_preview", "02_tuning", "04_studio"):
+        notebook = json.loads((PROJECT / "notebooks" / f"{name}.ipynb").read_text())
+        given = dict(names)
+        if name == "04_studio":
+            given["inputs"] = {"output": "runs/made"}
+        for cell in notebook["cells"]:
+            if "parameters" in cell["metadata"].get("tags", ()):
+                cell["source"] = "\n".join(
+                    [*(f"{key} = {value!r}" for key, value in given.items()), 'lang = "en"']
+                )
+        (tmp_path / "notebooks" / f"{name}.ipynb").write_text(json.dumps(notebook))
+    return tmp_path
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind((lab.LOOPBACK, 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    """A server started as `heygem lab` or `heygem studio` starts it."""
+
+    def __init__(self, make, root):
+        self.port = free_port()
+        self.base = f"http://{lab.LOOPBACK}:{self.port}"
+        argv = make(port=self.port, browser=False, root=root)
+        self._log = open(root / "server.log", "wb")
+        environment = {**lab.environment(TOKEN, root), "PYTHONPATH": str(PROJECT)}
+        # Its own settings and workspaces: nothing of the user's is opened or changed.
+        environment |= {"JUPYTER_CONFIG_DIR": str(root / ".jupyter")}
+        environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(root / ".workspaces")}
+        self._process = subprocess.Popen(
+            argv, cwd=root, env=environment, stdout=self._log, stderr=self._log
+        )
+        deadline = time.monotonic() + 90
+        while self.status("/api/status", token=True) != HTTP_OK:
+            assert self._process.poll() is None, (root / "server.log").read_text()
+            assert time.monotonic() < deadline, (root / "server.log").read_text()
+            time.sleep(0.3)
+
+    def status(self, path, *, token=False):
+        """HTTP status of an address, redirects not followed; 0 where nobody answers."""
+        request = urllib.request.Request(self.base + path)
+        if token:
+            request.add_header("Authorization", f"token {TOKEN}")
+        opener = urllib.request.build_opener(_NoRedirect)
+        try:
+            return opener.open(request, timeout=10).status
+        except urllib.error.HTTPError as e:
+            return e.code
+        except OSError:
+            return 0
+
+    def close(self):
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._log.close()
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args):
+        return None
+
+
+@pytest.fixture
+def laboratory(root):
+    server = Server(lambda **how: lab.command(notebook="notebooks", **how), root)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def studio(root):
+    server = Server(lab.studio_command, root)
+    yield server
+    server.close()
+
+
+def run_notebook(page, server, name):
+    page.goto(f"{server.base}/lab/tree/notebooks/{name}.ipynb?token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook-cell")
+    page.wait_for_selector("text=Python 3 (ipykernel) | Idle")
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_function("document.querySelector('.hg-result video')?.dataset.shown")
+
+
+def shown(page):
+    return page.evaluate("document.querySelector('.hg-result video').dataset.shown")
+
+
+def test_preview_plays_source_and_result_side_by_side(page, laboratory):
+    run_notebook(page, laboratory, "01_preview")
+    page.locator(".hg-play").click()
+    page.wait_for_function("document.querySelector('.hg-result video').currentTime > 0.5")
+    apart = page.evaluate(
+        "Math.abs(document.querySelector('.hg-result video').currentTime"
+        " - document.querySelector('.hg-source video').currentTime)"
+    )
+    assert apart < 0.15
+    assert page.locator(".hg-timeline .hg-after").count() == 1
+    before = shown(page)
+    box = page.locator(".hg-overview").bounding_box()
+    page.mouse.click(box["x"] + 0.7 * box["width"], box["y"] + 5)  # another span
+    page.wait_for_function(
+        "was => document.querySelector('.hg-result video').dataset.shown != was", arg=before
+    )
+    assert laboratory.status("/" + shown(page)) in (302, 403), "not without the token"
+    assert laboratory.status("/" + shown(page), token=True) == HTTP_OK
+
+
+def test_tuning_follows_a_slider_and_saves_a_recipe(page, laboratory, root):
+    run_notebook(page, laboratory, "02_tuning")
+    curve = "document.querySelector('.hg-curves').innerHTML"
+    for _ in range(2):
+        picture, drawn = shown(page), page.evaluate(curve)
+        page.locator('.widget-slider:has-text("Opening") .noUi-handle').first.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(f"was => {curve} != was", arg=drawn)
+        page.wait_for_function(
+            "was => document.querySelector('.hg-result video').dataset.shown != was", arg=picture
+        )
+    page.get_by_role("button", name="Keep as A").click()
+    page.get_by_placeholder("Recipe name").fill("from-the-browser")
+    page.get_by_role("button", name="Save as params/NAME.yaml").click()
+    page.wait_for_selector("text=Saved params/from-the-browser.yaml")
+    saved = Params.from_yaml(root / "notebooks" / "params" / "from-the-browser.yaml")
+    assert saved.lips.openness_gain == pytest.approx(1.1)
+    assert saved.inputs.videos == (str(SAMPLES / "hopper.mp4"),)
+    page.get_by_placeholder("Recipe name").fill("../outside")
+    page.get_by_role("button", name="Save as params/NAME.yaml").click()
+    page.wait_for_selector("text=not a name for a recipe")
+
+
+def test_the_studio_makes_a_batch_with_one_broken_item_and_packs_the_results(
+    page, studio, root, tmp_path
+):
+    folder = tmp_path / "people"
+    folder.mkdir()
+    shutil.copy(SAMPLES / "hopper.mp4", folder / "hopper.mp4")
+    (folder / "broken.mp4").write_bytes((SAMPLES / "hopper.mp4").read_bytes()[:40_000])
+    assert studio.status("/voila/render/notebooks/04_studio.ipynb") == 302
+    assert studio.status("/voila/files/notebooks/04_studio.ipynb") == 403
+    page.goto(f"{studio.base}/voila/render/notebooks/04_studio.ipynb?token={TOKEN}")
+    page.wait_for_selector("text=Add to the line")
+    sound = page.get_by_label("Sound").first
+    sound.fill(str(SAMPLES / "speech_en.wav"))
+    sound.press("Enter")
+    place = page.locator(".widget-text:below(:text('Videos of one folder')) input").first
+    place.fill(str(folder))
+    place.press("Enter")
+    page.wait_for_selector("option:has-text('broken.mp4')", state="attached")
+    page.locator("select[multiple]").select_option(["broken.mp4", "hopper.mp4"])
+    page.get_by_role("button", name="Add to the line").click()
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_selector("text=1 of 2 finished, 1 failed")
+    assert page.locator("[role=alert]").count() == 1
+    page.reload()  # the line is found again
+    page.wait_for_selector("text=1 of 2 finished, 1 failed")
+    page.get_by_role("tab", name="History").click()
+    page.get_by_role("button", name="Make a ZIP of all").click()
+    with page.expect_download() as download:
+        page.locator("a.hg-zip").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        assert sorted(archive.namelist()) == [
+            "hopper-speech_en.json",
+            "hopper-speech_en.mp4",
+        ]
