@@ -29,6 +29,7 @@ from heygem.renderer.warp import TRIANGLES, Sampler, backward_map, bounds, raste
 
 __all__ = ["Patch", "Renderer"]
 
+DETAIL = 0.02  # what is finer than this is never averaged [eye distances]
 FADE_S = 0.12  # time over which the mouth is handed over at frames left untouched
 
 _ROW = {i: k for k, i in enumerate(LOWER)}
@@ -172,6 +173,7 @@ class Renderer:
         labels, around = labels[y0:y1, x0:x1], skin[y0:y1, x0:x1]
         lips, inside = np.zeros_like(around), np.zeros_like(around)
         ring = skin_ring(wanted, scale, margin_px, labels) if self._settings.color_match else None
+        sharpest = None
         for pick, weight in weights:
             source_scale = float(lib.pose.scale[pick])
             mesh = with_rim(lib.points[pick][:, :2], source_scale)
@@ -180,10 +182,22 @@ class Renderer:
             if ring is not None and lib.frames[pick] != frame:
                 correction = colour_plane(around - warped, ring)
                 warped = warped + correction
-                # The dark inside takes the light's change in proportion, not as an offset.
-                filling = filling * np.clip(1 + correction / 140, 0.6, 1.5)
+                # The dark inside takes the light's change in proportion, and no tint: its own
+                # colours are far from the skin's, on which the tint was measured.
+                light = correction.mean(-1, keepdims=True)
+                filling = filling * np.clip(1 + light / 140, 0.6, 1.5)
+            sharpest = (warped, filling) if sharpest is None else sharpest
             lips += weight * warped
             inside += weight * filling
+        if len(weights) > 1:
+            # Two pictures on top of each other blur: colours fade, detail is the heavier one's.
+            sigma_px = max(0.8, DETAIL * scale)
+            lips, inside = (
+                cv2.GaussianBlur(mixed, (0, 0), sigma_px)
+                + one
+                - cv2.GaussianBlur(one, (0, 0), sigma_px)
+                for mixed, one in zip((lips, inside), sharpest, strict=True)
+            )
         whole = skin.copy(), skin.copy()
         whole[0][y0:y1, x0:x1], whole[1][y0:y1, x0:x1] = lips, inside
         return whole

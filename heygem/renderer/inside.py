@@ -65,6 +65,7 @@ class Inside:
                 round(DRAWN_WIDTH_PX * interior.HEIGHT_OVER_WIDTH),
                 skin_rgb=colour([205, 425, 50, 280, 199]),
                 lip_rgb=lip_rgb,
+                lip_shadow=False,  # `fill` casts it, where the lip is
             )
             self._drawn = texture, lip_rgb
         texture, lip_rgb = self._drawn

@@ -9,6 +9,9 @@ from heygem.face import topology as topo
 from heygem.face.geometry import LOWER
 from heygem.renderer.warp import bounds
 
+# Costs are in units in which a change of texture that anybody sees costs about one.
+SHAPE = 1500.0  # per squared eye distance: a lip that is 0.025 off
+TURN_DEG = 12.0
 ONE_MOVEMENT = 3  # frames of the person's video that are near enough to need no fade
 CROSSFADE = np.array([0.25, 0.5, 0.25])  # weights of a texture change, frames
 
@@ -67,8 +70,8 @@ class Textures:
         best = None
         back = np.empty((len(at), n), np.int16)
         for k in range(len(at)):
-            shape = ((self._features - features[k]) ** 2).sum(1) * 400
-            turn = (((self._angles - angles[k]) / 12) ** 2).sum(1) * s.pose_weight
+            shape = ((self._features - features[k]) ** 2).sum(1) * SHAPE
+            turn = (((self._angles - angles[k]) / TURN_DEG) ** 2).sum(1) * s.pose_weight
             # Too little inside has to be stretched, too much is only covered.
             lack = np.maximum(gap[k] - self._gap - 0.01, 0) * 12
             # A shut mouth wants lips that really meet, whatever the mesh says of them.

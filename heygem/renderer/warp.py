@@ -6,6 +6,7 @@ import numpy as np
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER
 
+SLIVER_PX = 1.5  # triangles lower than this only shift
 RIM = 0.42  # how far beyond the jaw the warp fades out [eye distances]
 
 
@@ -97,6 +98,11 @@ def backward_map(wanted, own, triangles, labels):
     )
     linear = inverse @ edges_s  # rows: target x, y; columns: source x, y
     constant = s[:, 0] - np.einsum("ki,kij->kj", t[:, 0], linear)
+    # A sliver's slope is noise: half a pixel beyond its edge it would fetch a speck from anywhere.
+    longest = np.linalg.norm(t - np.roll(t, 1, axis=1), axis=2).max(1)
+    sliver = np.abs(det) / np.maximum(longest, 1e-6) < SLIVER_PX
+    linear[sliver] = np.eye(2)
+    constant[sliver] = (s - t).mean(1)[sliver]
     table = np.concatenate([linear.reshape(-1, 4), constant], 1).astype(np.float32)
     table = np.concatenate([table, np.array([[1, 0, 0, 1, 0, 0]], np.float32)])  # label -1
     per_pixel = table[labels]  # [h, w, 6]
