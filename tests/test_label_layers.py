@@ -71,7 +71,7 @@ def house(tmp_path_factory):
     labeller = Labeller(LabelSettings(), WIDTH, HEIGHT, keys=mine, keep_clear=[(180, 60, 300, 220)])
     stamped = [labeller.stamp(image, k / RATE) for k, image in enumerate(images)]
     write(result, stamped, tags=labeller.tags, sound=sound)
-    facts = {"video": {"name": "source.mp4", "sha256": file_hash(source)}, "run": "r-17"}
+    facts = {"sources": {"video": file_hash(source), "sound": "5" * 64}, "run": "r-17"}
     sealed = labeller.seal(
         result,
         ledger=book,
@@ -381,11 +381,12 @@ def test_the_run_in_mlflow_is_found(house, tmp_path, monkeypatch):
             return [SimpleNamespace(info=info)] if "ab" * 32 in filter_string else []
 
     monkeypatch.setattr("mlflow.tracking.MlflowClient", Store)
-    entry = house.book.append("made", "ab" * 32, {"mlflow": str(tmp_path)})
+    about = {"params": {"tracking": {"enabled": True, "folder": str(tmp_path)}}}
+    entry = house.book.append("made", "ab" * 32, about)
     assert trace.mlflow_run(entry) is None and not asked  # no store in that folder
     (tmp_path / "mlflow.db").touch()
     assert trace.mlflow_run(entry)["run_id"] == "r" * 32
-    other = house.book.append("made", "cd" * 32, {"mlflow": str(tmp_path)})
+    other = house.book.append("made", "cd" * 32, about)
     assert trace.mlflow_run(other) is None
 
 
@@ -405,5 +406,5 @@ def test_the_notebook_traces_a_file(house, tmp_path, monkeypatch):
             exec(cell.source, names)
             if "parameters" in cell.metadata.get("tags", []):
                 names |= {"files": [str(house.result), str(house.source)], "search": False}
-    assert "r-17" in shown[0] and "Not made by this installation" in shown[1]
+    assert file_hash(house.source) in shown[0] and "Not made by this installation" in shown[1]
     assert len(list((tmp_path / "runs" / "trace").glob("*.md"))) == 2

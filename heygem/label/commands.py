@@ -106,19 +106,15 @@ def _print_reading(found, origin):
     sure = "run" if origin.proven else "probably run"
     typer.echo(f"  origin    {sure} recorded in ledger row {origin.entry.number}:")
     typer.echo(f"            made {origin.entry.time_utc} by {body.get('user')}")
-    for name in ("title", "video", "audio", "run"):
-        if body.get(name):
-            typer.echo(f"            {name}: {_short(body[name])}")
+    typer.echo(f"            as {body.get('title')}")
+    for name, value in trace.inputs(body).items():
+        typer.echo(f"            {name}: {value}")
     shown = trace.mlflow_run(origin.entry)
     if shown is not None:
         typer.echo(
             f"            MLflow: run {shown['run_id']}, heygem ui --folder {shown['folder']}"
         )
     typer.echo(f"            found by {', '.join(origin.clues)}")
-
-
-def _short(value):
-    return value.get("name", value) if isinstance(value, dict) else value
 
 
 @keys_app.command("init")

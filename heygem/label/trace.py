@@ -137,8 +137,9 @@ def mlflow_run(entry):
     """
     from heygem import tracking
 
-    folder = entry.body.get("mlflow")
-    if not folder or not (Path(folder) / "mlflow.db").is_file():
+    told = entry.body.get("params", {}).get("tracking", {})
+    folder = Path(told.get("folder") or "mlruns").absolute()
+    if not told.get("enabled") or not (folder / "mlflow.db").is_file():
         return None
     tracking.quiet()
     try:
@@ -169,7 +170,7 @@ def summary(read, origin):
         f"as {_cell(body.get('title', ''))} (ledger row {origin.entry.number}); "
         f"found by {', '.join(origin.clues)}.",
         "",
-        *[f"- {name}: {_cell(body[name])}" for name in ("video", "audio", "run") if body.get(name)],
+        *[f"- {name}: {_cell(value)}" for name, value in inputs(body).items()],
     ]
     shown = mlflow_run(origin.entry)
     if shown is not None:
@@ -255,7 +256,9 @@ def _origin_lines(origin):
         f"| File then | {_cell(body.get('title', ''))}, sha256 `{entry.subject}` |",
         f"| Content number | {_cell(body.get('produce_id', ''))} |",
     ]
-    for name in ("video", "audio", "run", "consent", "code"):
+    for name, value in inputs(body).items():
+        lines.append(f"| {name} | {_cell(value)} |")
+    for name in ("permission", "run", "lips"):
         if body.get(name):
             lines.append(f"| {name} | {_cell(body[name])} |")
     shown = mlflow_run(entry)
@@ -269,11 +272,21 @@ def _origin_lines(origin):
         "",
         "```",
     ]
-    for name in ("video", "audio"):
-        sha256 = (body.get(name) or {}).get("sha256") if isinstance(body.get(name), dict) else None
-        if sha256:
-            lines.append(f'heygem consent block --sha256 {sha256} --reason "..."  # the {name}')
+    for name, sha256 in body.get("sources", {}).items():
+        lines.append(f'heygem consent block --sha256 {sha256} --reason "..."  # the {name}')
     return [*lines, "```"]
+
+
+def inputs(body):
+    """What a result was made from, as far as the row tells: file names and hashes."""
+    given = body.get("params", {}).get("inputs", {})
+    told = {
+        "videos of the batch": ", ".join(given.get("videos") or ()),
+        "sound": given.get("audio"),
+        "text": given.get("text"),
+    }
+    told |= {f"sha256 of the {name}": value for name, value in body.get("sources", {}).items()}
+    return {name: value for name, value in told.items() if value}
 
 
 def _cell(value):
