@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 export HF_HUB_OFFLINE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help run test lint lab models clean
+.PHONY: help run test lint lab models train-base clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -30,6 +30,11 @@ lint: $(STAMP)  ## check style, and that notebooks carry no outputs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
+
+train-base: models  ## train the kit's own lips model: make train-base DATA=folder-of-videos
+	@test -n "$(DATA)" || { echo "say where the videos are: make train-base DATA=folder" >&2; exit 2; }
+	@$(BIN)/heygem train lips "$(DATA)" --out heygem/weights/lips.safetensors --set iterations=600
+	@cd heygem/weights && sha256sum lips.safetensors > SHA256SUMS
 
 lab: models  ## open JupyterLab
 	@$(BIN)/heygem lab

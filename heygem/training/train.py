@@ -347,7 +347,7 @@ def save(model, path):
         for i, network in enumerate(model.networks)
         for key, value in network.state_dict().items()
     }
-    tensors["basis"] = torch.from_numpy(model.basis)
+    tensors["basis"] = torch.from_numpy(np.ascontiguousarray(model.basis))
     tensors["gain"] = torch.from_numpy(model.gain)
     first = model.networks[0]
     shape = {
