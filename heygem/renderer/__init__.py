@@ -22,7 +22,15 @@ from heygem.avatar.library import lip_features
 from heygem.face import geometry
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER, LOWER_WEIGHT
-from heygem.renderer.blend import colour_plane, hole_mask, lip_mask, skin_ring
+from heygem.renderer.blend import (
+    colour_plane,
+    hole_mask,
+    lip_distance,
+    lip_mask,
+    lip_tone,
+    match_sharpness,
+    skin_ring,
+)
 from heygem.renderer.inside import Inside
 from heygem.renderer.textures import Textures
 from heygem.renderer.warp import TRIANGLES, Sampler, backward_map, bounds, rasterise, with_rim
@@ -101,7 +109,10 @@ class Renderer:
             rest = avatar.rest.at(avatar.pose[order[rows]])
             features.append(lip_features(_uncross(rest + self._wanted[rows])))
         cut = avatar.track.cut[order]
-        chosen = self._textures.choose(np.concatenate(features), angles, at, cut)
+        shots = np.cumsum(avatar.track.cut)
+        chosen = self._textures.choose(
+            np.concatenate(features), angles, at, cut, shots[order[at]], shots
+        )
         for k, weights in zip(at, chosen, strict=True):
             self._weights[k] = weights
 
@@ -145,7 +156,8 @@ class Renderer:
         view = image[y0:y1, x0:x1]
         skin = self._warp(view, wanted - corner, own - corner, labels)
         lips, inside = self._lips(weights, wanted - corner, labels, skin, frame, scale)
-        alpha = lip_mask(wanted - corner, margin_px, labels.shape) * min(1.0, strength * 2)
+        alpha = lip_mask(lip_distance(wanted - corner, labels.shape), margin_px)
+        alpha *= min(1.0, strength * 2)
         mixed = skin + (lips - skin) * alpha[..., None]
         hole = hole_mask(wanted - corner, labels.shape)[..., None]
         mixed += (inside - mixed) * hole
@@ -172,16 +184,18 @@ class Renderer:
         wanted = wanted - np.array([x0, y0], np.float32)
         labels, around = labels[y0:y1, x0:x1], skin[y0:y1, x0:x1]
         lips, inside = np.zeros_like(around), np.zeros_like(around)
-        ring = skin_ring(wanted, scale, margin_px, labels) if self._settings.color_match else None
+        distance = lip_distance(wanted, labels.shape)
+        ring = skin_ring(distance, scale, margin_px, labels)
         sharpest = None
         for pick, weight in weights:
             source_scale = float(lib.pose.scale[pick])
             mesh = with_rim(lib.points[pick][:, :2], source_scale)
             warped = self._warp(lib.crops[pick], wanted, mesh, labels)
             filling = self._inside.fill(lib.crops[pick], mesh, wanted, scale / source_scale, warped)
-            if ring is not None and lib.frames[pick] != frame:
+            if self._settings.color_match and lib.frames[pick] != frame:
                 correction = colour_plane(around - warped, ring)
-                warped = warped + correction
+                warped = match_sharpness(warped + correction, around, ring)
+                warped = warped + lip_tone(around, warped, wanted, distance, margin_px)
                 # The dark inside takes the light's change in proportion, and no tint: its own
                 # colours are far from the skin's, on which the tint was measured.
                 light = correction.mean(-1, keepdims=True)

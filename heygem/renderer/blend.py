@@ -6,28 +6,85 @@ import numpy as np
 from heygem.face import topology as topo
 from heygem.renderer.warp import bounds
 
+BLUR_BELOW = 0.6  # of the picture's own detail: frames blurrier than this blur the mouth too
+LIP_TONE = 30.0  # grey levels by which lipstick and light may differ between two moments
 
-def lip_mask(points, margin_px, size):
-    """Where the library's lips replace the skin : float32 [h, w], soft at the edge."""
-    mask = np.zeros(size, np.uint8)
+
+def lip_distance(points, size):
+    """Distance from the lips' outer contour, 0 inside : float32 [h, w], pixels."""
+    away = np.full(size, 255, np.uint8)
     lips = points[topo.LIPS_OUTER]
-    cv2.fillPoly(mask, [np.rint(lips * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    grow = max(1, round(margin_px))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * grow + 1, 2 * grow + 1))
-    mask = cv2.dilate(mask, kernel)
-    soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(0.5, 0.5 * grow))
-    return np.clip(soft * 1.6 - 0.3, 0, 1)
+    cv2.fillPoly(away, [np.rint(lips * 16).astype(np.int32)], 0, cv2.LINE_8, 4)
+    return cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_5)
 
 
-def skin_ring(points, scale, margin_px, labels):
-    """Skin around the lips on which colours are compared : bool [h, w]."""
-    size = labels.shape
-    outer = lip_mask(points, margin_px, size) > 0.02
-    lips = np.zeros(size, np.uint8)
-    cv2.fillPoly(lips, [np.rint(points[topo.LIPS_OUTER]).astype(np.int32)], 1)
-    grow = max(1, round(0.02 * scale))
-    lips = cv2.dilate(lips, np.ones((2 * grow + 1, 2 * grow + 1), np.uint8))
-    return outer & (lips == 0) & (labels >= 0)
+def lip_mask(distance, margin_px):
+    """Where the library's lips replace the skin : float32 [h, w], 1 on the lips, soft around."""
+    t = np.clip((1.4 * margin_px - distance) / max(margin_px, 1.0), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def skin_ring(distance, scale, margin_px, labels):
+    """Skin around the lips on which pictures are compared : bool [h, w]."""
+    return (distance > max(1.0, 0.02 * scale)) & (distance < 1.4 * margin_px) & (labels >= 0)
+
+
+def match_sharpness(picture, like, ring):
+    """Blur a picture that is sharper than the frame it goes into (a swish, a dissolve, defocus).
+
+    Parameters
+    ----------
+    picture, like : float32 [h, w, 3]
+    ring : bool [h, w]
+        Where both show the same skin.
+
+    Returns
+    -------
+    float32 [h, w, 3]
+        `picture` itself in the usual case.
+    """
+    if ring.sum() < 50:
+        return picture
+    wanted = _detail(like, ring)
+    if wanted > BLUR_BELOW * _detail(picture, ring):
+        return picture
+    for sigma_px in (0.7, 1.0, 1.5, 2.2, 3.2, 4.5, 6.5):
+        blurred = cv2.GaussianBlur(picture, (0, 0), sigma_px)
+        if _detail(blurred, ring) <= wanted:
+            break
+    return blurred
+
+
+def _detail(picture, ring):
+    grey = picture[..., 1]
+    # A threshold of one grey level: what is left below it is the codec's, not the lens's.
+    return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F))[ring].mean()) + 1.0
+
+
+def lip_tone(own, other, points, distance, margin_px):
+    """Offset that brings another moment's lips to the colour of the frame's own.
+
+    Parameters
+    ----------
+    own, other : float32 [h, w, 3]
+        The frame, and the other picture, both bent to `points`.
+    points : float32 [n, 2]
+    distance : float32 [h, w]
+        From `lip_distance`.
+    margin_px : float
+
+    Returns
+    -------
+    float32 [h, w, 3]
+        Fades out from the lips into the skin.
+    """
+    lips = distance == 0
+    lips &= hole_mask(points, distance.shape) == 0
+    if lips.sum() < 12:
+        return np.zeros((1, 1, 3), np.float32)
+    offset = np.median(own[lips], 0) - np.median(other[lips], 0)
+    soft = np.clip(1 - distance / max(0.4 * margin_px, 1.0), 0, 1)
+    return np.clip(offset, -LIP_TONE, LIP_TONE).astype(np.float32) * soft[..., None]
 
 
 def hole_mask(points, size):

@@ -12,6 +12,7 @@ from heygem.renderer.warp import bounds
 # Costs are in units in which a change of texture that anybody sees costs about one.
 SHAPE = 1500.0  # per squared eye distance: a lip that is 0.025 off
 TURN_DEG = 12.0
+OTHER_SHOT = 1.5
 ONE_MOVEMENT = 3  # frames of the person's video that are near enough to need no fade
 CROSSFADE = np.array([0.25, 0.5, 0.25])  # weights of a texture change, frames
 
@@ -38,7 +39,7 @@ class Textures:
         self._parted = _parted(library)  # [N]
         self._change = _appearance_change(library)  # [N, N]
 
-    def choose(self, features, angles, at, cut):
+    def choose(self, features, angles, at, cut, shot, shots):
         """Pick pictures for a whole sequence by one shortest path (Viterbi).
 
         Parameters
@@ -51,15 +52,20 @@ class Textures:
             Output frames they belong to; a gap in them starts a new path.
         cut : bool [T]
             Output frames that begin a new shot.
+        shot : int [n]
+            Shot of the person's video that each frame stands in.
+        shots : int [frames of the video]
+            Shot of every frame of that video: make-up and light may differ between them.
 
         Returns
         -------
         list of n lists of (int, float)
             Pictures of the library and their weights, heaviest first.
         """
-        return self._crossfades(self._shortest_path(features, angles, at), at, cut)
+        path = self._shortest_path(features, angles, at, shot, shots[self._frames])
+        return self._crossfades(path, at, cut)
 
-    def _shortest_path(self, features, angles, at):
+    def _shortest_path(self, features, angles, at, shot, own_shot):
         """Viterbi: the library picture for each frame; int [len(at)]."""
         s = self._settings
         n = len(self._features)
@@ -77,6 +83,7 @@ class Textures:
             # A shut mouth wants lips that really meet, whatever the mesh says of them.
             shut = np.clip(1 - gap[k] / 0.03, 0, 1)
             cost = shape + turn + lack + 10 * shut * self._parted
+            cost = cost + OTHER_SHOT * (own_shot != shot[k])
             if best is None or at[k] != at[k - 1] + 1:
                 back[k] = np.arange(n) if best is None else int(np.argmin(best))
                 best = cost + (0 if best is None else best.min())
