@@ -33,6 +33,9 @@ Names that begin with a dash are given after two dashes: heygem check -- -a.wav 
 """
 
 
+Language = Annotated[str, typer.Option(help="Language of the pages: en or zh.")]
+
+
 class Engine(enum.Enum):
     """Engines whose published checkpoints can be imported."""
 
@@ -117,7 +120,9 @@ def run(
     typer.echo(f"notebook: {done.notebook}")
     if settings.tracking.enabled:
         # In an environment that is not activated, `heygem` alone would not be found.
-        command = "heygem" if shutil.which("heygem") else os.path.relpath(sys.argv[0])
+        started = Path(sys.argv[0])
+        bare = shutil.which("heygem") or started.name != "heygem"
+        command = "heygem" if bare else os.path.relpath(started)
         folder = settings.tracking.folder
         typer.echo(f"compare runs: {command} ui --folder {shlex.quote(folder)}")
     raise typer.Exit(done.record["exit_code"])
@@ -235,11 +240,12 @@ def lab(
     ] = "notebooks/01_preview.ipynb",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 8888,
     browser: Annotated[bool, typer.Option(help="Open it in your browser.")] = True,
+    lang: Language = "",
 ):
     """Open JupyterLab at the notebooks, on this machine only, behind a token."""
     from heygem import lab as jupyter
 
-    jupyter.start(port=port, notebook=notebook, browser=browser)
+    jupyter.start(port=port, notebook=notebook, browser=browser, lang=lang)
 
 
 @train_app.command("lips")
@@ -291,12 +297,15 @@ def studio(
         bool, typer.Option("--behind-proxy", help="A reverse proxy with HTTPS stands in front.")
     ] = False,
     browser: Annotated[bool, typer.Option(help="Open it in your browser.")] = True,
+    lang: Language = "",
 ):
     """Open the producer's page as an app, behind a token."""
     from heygem import lab as jupyter
 
     tls = (certificate, key) if certificate is not None and key is not None else None
-    jupyter.start_studio(port=port, host=host, tls=tls, proxy=behind_proxy, browser=browser)
+    jupyter.start_studio(
+        port=port, host=host, tls=tls, proxy=behind_proxy, browser=browser, lang=lang
+    )
 
 
 @app.command()
