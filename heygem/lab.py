@@ -9,6 +9,7 @@ from pathlib import Path
 from heygem import notebooks
 from heygem.errors import HeygemError, ParameterError
 from heygem.widgets.serving import ROOT_VARIABLE
+from heygem.widgets.words import language
 
 LOOPBACK = "127.0.0.1"
 
@@ -116,7 +117,7 @@ def environment(token, root=None):
     }
 
 
-def start(*, port=8888, notebook="notebooks/01_preview.ipynb", browser=True, token=None):
+def start(*, port=8888, notebook="notebooks/01_preview.ipynb", browser=True, token=None, lang=""):
     """Take this process over with JupyterLab.
 
     Raises
@@ -127,10 +128,12 @@ def start(*, port=8888, notebook="notebooks/01_preview.ipynb", browser=True, tok
     _require("jupyterlab", notebook)
     token = token or secrets.token_urlsafe(24)
     argv = command(port=port, notebook=notebook, browser=browser)
-    _become(argv, token, f"http://{LOOPBACK}:{port}/lab/tree/{notebook}?token={token}")
+    _become(argv, token, lang, f"http://{LOOPBACK}:{port}/lab/tree/{notebook}?token={token}")
 
 
-def start_studio(*, port=7860, browser=True, token=None, host=LOOPBACK, tls=None, proxy=False):
+def start_studio(
+    *, port=7860, browser=True, token=None, host=LOOPBACK, tls=None, proxy=False, lang=""
+):
     """Take this process over with the studio; see `studio_command`.
 
     Raises
@@ -142,7 +145,7 @@ def start_studio(*, port=7860, browser=True, token=None, host=LOOPBACK, tls=None
     token = token or secrets.token_urlsafe(24)
     argv = studio_command(port=port, browser=browser, host=host, tls=tls, behind_proxy=proxy)
     scheme = "https" if tls else "http"
-    _become(argv, token, f"{scheme}://{host}:{port}/voila/render/{STUDIO}?token={token}")
+    _become(argv, token, lang, f"{scheme}://{host}:{port}/voila/render/{STUDIO}?token={token}")
 
 
 def _require(module, notebook):
@@ -152,7 +155,9 @@ def _require(module, notebook):
         raise HeygemError("no such notebook", seen=notebook, remedy="see notebooks/")
 
 
-def _become(argv, token, address):
+def _become(argv, token, lang, address):
     print(address, flush=True)
     os.chdir(notebooks.root())
-    os.execvpe(argv[0], argv, environment(token))
+    os.execvpe(
+        argv[0], argv, {**environment(token), **({"HEYGEM_LANG": language(lang)} if lang else {})}
+    )

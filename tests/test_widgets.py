@@ -1,16 +1,21 @@
 """Preview and tuning as a user works them, without a browser."""
 
 import os
+import shutil
 import threading
 import time
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import traitlets
 from conftest import gape, tone, write_wav
 
-from heygem import media, pipeline
-from heygem.errors import Cancelled, InputError, OutputError, ParameterError
+from heygem import jobs, lab, media, pipeline
+from heygem.errors import Cancelled, ConsentError, InputError, OutputError, ParameterError
+from heygem.label import consent, keys
+from heygem.ledger import Ledger, file_hash
 from heygem.lips import Trajectory
 from heygem.params import Params
 
@@ -21,6 +26,7 @@ from heygem.widgets import picker, recipes, report, serving, status, timeline, w
 from heygem.widgets.knobs import KNOBS, differences, values  # noqa: E402
 from heygem.widgets.preview import Preview, keep_upload  # noqa: E402
 from heygem.widgets.snapshots import Snapshots  # noqa: E402
+from heygem.widgets.studio import Studio  # noqa: E402
 from heygem.widgets.tuning import Tuning  # noqa: E402
 from heygem.widgets.workbench import Workbench  # noqa: E402
 from heygem.widgets.worker import Worker  # noqa: E402
@@ -48,7 +54,7 @@ class LoudLips:
 def models(faces, hopper_avatar):
     made = pipeline.Models.__new__(pipeline.Models)
     made.device, made.faces, made._heard = "cpu", faces, {}
-    made.lips = LoudLips(hopper_avatar.rest.neutral)
+    made.lips, made.lips_sha256 = LoudLips(hopper_avatar.rest.neutral), "0" * 64
     return made
 
 
@@ -239,7 +245,7 @@ def test_the_browser_lists_folders_and_media_and_hides_the_rest(clip, wav, tmp_p
     (tmp_path / ".secret.mp4").write_bytes(b"x")
     (tmp_path / "notes.txt").write_text("x")
     labels = [label for label, _ in picker.entries(tmp_path, picker.VIDEO_ENDINGS)]
-    assert labels[0].endswith("..") and "📁 sub" in labels and "clip.mp4" in labels
+    assert labels[0] == "../" and "sub/" in labels and "clip.mp4" in labels
     assert not {"tone.wav", ".secret.mp4", "notes.txt"} & set(labels)
 
 
@@ -342,6 +348,13 @@ def test_a_bad_file_leaves_what_was_open(bench, wav, tmp_path):
     with pytest.raises(InputError):
         bench.open(tmp_path / "absent.mp4", wav)
     assert bench.person is person and bench.is_open
+
+
+def test_who_is_blocked_is_not_previewed_either(models, talking, speech, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "other-home"))
+    consent.block(Ledger(keys=keys.ensure()), file_hash(talking[0]), reason="asked us to stop")
+    with pytest.raises(ConsentError):
+        Workbench(folder=tmp_path / "p", models=models).open(talking[0], speech)
 
 
 def test_a_stopped_render_leaves_no_half_file(bench):
@@ -518,3 +531,147 @@ def test_widgets_keep_what_ipywidgets_itself_needs():
         taken = {n for n in own if hasattr(ipywidgets.VBox, n)}
         assert taken == set(), page
     assert isinstance(Worker.busy, traitlets.Bool)
+
+
+# --- the studio --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def studio(tmp_path, talking, speech, monkeypatch):
+    """The studio over an empty folder; its line is worked on by the test, not by a process."""
+    people = tmp_path / "people"
+    people.mkdir()
+    shutil.copy(talking[0], people / "anna.mp4")
+    (people / "broken.mp4").write_bytes(talking[0].read_bytes()[:2000])
+    monkeypatch.setattr(jobs.Board, "start", lambda board: None)
+    recipe = {"inputs": {"output": str(tmp_path / "made")}, "tracking": {"enabled": False}}
+    page = Studio(params=Params.from_dict(recipe), folder=people, line=tmp_path / "line")
+    page.batch.audio.chosen = str(speech)
+    yield page
+    page.batch.close()
+
+
+def choose(page, *names):
+    folder = page.batch.place.value
+    page.batch.videos.value = tuple(f"{folder}/{name}" for name in names)
+
+
+def test_a_batch_from_choosing_to_zip_with_one_broken_item(studio, models, monkeypatch):
+    monkeypatch.setattr(pipeline, "load_models", lambda params: models)
+    choose(studio, "anna.mp4", "broken.mp4")
+    studio.batch.add_button.click()
+    assert len(studio.batch.rows.children) == 2 and "0 of 2" in studio.batch.sum.value
+    jobs.Worker(studio.board).run()
+    studio.batch.refresh()
+    first, second = studio.batch.rows.children
+    assert first.job.state == "done" and first.bar.value == 1
+    assert second.job.state == "failed" and "broken.mp4" in second.error.value
+    assert not second.buttons["retry"].disabled and first.buttons["retry"].disabled
+    assert "1 of 2 finished, 1 failed" in studio.batch.sum.value
+
+    studio.selected_index = 2
+    (card,) = studio.history.cards.children
+    assert len(card.children[0].value) < 20_000, "a thumbnail, not the video"
+    studio.history.zip_button.click()
+    assert studio.history.worker.wait(WAIT_S) and "1 videos" in studio.history.link.value
+    with zipfile.ZipFile(studio.history.folder / "results.zip") as archive:
+        names = sorted(archive.namelist())
+    assert [Path(name).suffix for name in names] == [".json", ".mp4"]
+
+    play, delete = card.children[2].children
+    play.click()
+    assert studio.history.player.result_url.endswith("anna-speech.mp4")
+    delete.click()
+    assert (studio.history.folder / "anna-speech.mp4").exists(), "the first press only asks"
+    delete.click()
+    assert not (studio.history.folder / "anna-speech.mp4").exists()
+    assert studio.history.cards.children == ()
+
+
+def test_adding_nothing_says_what_is_missing(studio):
+    studio.batch.add_button.click()
+    assert "no video is chosen" in studio.batch.box.value
+    choose(studio, "anna.mp4")
+    studio.batch.audio.chosen = ""
+    studio.batch.add_button.click()
+    assert "needs a video and a sound" in studio.batch.box.value
+    assert studio.board.jobs() == []
+
+
+def test_the_line_is_ordered_stopped_and_cleared_by_buttons(studio):
+    choose(studio, "anna.mp4", "broken.mp4")
+    studio.batch.add_button.click()
+    studio.batch.rows.children[1].buttons["up"].click()
+    assert [Path(row.job.video).name for row in studio.batch.rows.children] == [
+        "broken.mp4",
+        "anna.mp4",
+    ]
+    studio.batch.stop_button.click()
+    assert {row.job.state for row in studio.batch.rows.children} == {"cancelled"}
+    studio.batch.rows.children[0].buttons["remove"].click()
+    assert len(studio.batch.rows.children) == 1
+
+
+def test_a_page_opened_again_finds_the_line(studio, tmp_path):
+    choose(studio, "anna.mp4")
+    studio.batch.add_button.click()
+    again = Studio(params=studio.params, folder=tmp_path, line=tmp_path / "line")
+    assert [row.job.video for row in again.batch.rows.children] == [
+        str(tmp_path / "people" / "anna.mp4")
+    ]
+    again.batch.close()
+
+
+def test_the_system_tab_says_what_the_machine_has_and_warns(studio, monkeypatch):
+    assert "GB free" in studio.system.text.value and "⚠" not in studio.system.text.value
+    monkeypatch.setattr("heygem.widgets.studio.LOW_DISK_GB", 1e9)
+    studio.system.button.click()
+    assert "Little disk space" in studio.system.text.value
+
+
+def test_the_studio_refuses_an_open_address_without_tls_and_hides_its_token(monkeypatch):
+    with pytest.raises(ParameterError, match="without TLS"):
+        lab.studio_command(port=7860, browser=False, host="0.0.0.0")
+    for argv in (
+        lab.studio_command(port=7860, browser=False),
+        lab.command(port=8888, notebook="notebooks/01_preview.ipynb", browser=False),
+    ):
+        assert "--ServerApp.ip=127.0.0.1" in argv
+        assert not any("secret" in word for word in argv)
+    assert lab.environment("secret")["JUPYTER_TOKEN"] == "secret"
+
+
+# --- the notebooks -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["01_preview", "02_tuning", "04_studio"])
+def test_a_notebook_runs_under_papermill_without_a_page(name, talking, speech, tmp_path):
+    papermill = pytest.importorskip("papermill")
+    given = {"inputs": {"output": str(tmp_path / "made")}, "tracking": {"enabled": False}}
+    if name != "04_studio":
+        given["inputs"] |= {"videos": [str(talking[0])], "audio": str(speech)}
+    source = Path(__file__).parents[1] / "notebooks" / f"{name}.ipynb"
+    done = papermill.execute_notebook(
+        str(source), str(tmp_path / "done.ipynb"), parameters=given, cwd=str(tmp_path),
+        progress_bar=False, store_widget_state=False,
+    )  # fmt: skip
+    kinds = [
+        kind
+        for cell in done.cells
+        for output in cell.get("outputs", ())
+        for kind in output.get("data", {})
+    ]
+    assert "application/vnd.jupyter.widget-view+json" in kinds
+    assert (tmp_path / "done.ipynb").stat().st_size < 2_000_000
+    if name != "04_studio":
+        assert "image/png" in kinds, "frames of the preview are in the notebook"
+
+
+def test_a_notebook_refuses_a_mistyped_key(tmp_path):
+    papermill = pytest.importorskip("papermill")
+    source = Path(__file__).parents[1] / "notebooks" / "02_tuning.ipynb"
+    with pytest.raises(papermill.PapermillExecutionError, match="openness_gain"):
+        papermill.execute_notebook(
+            str(source), str(tmp_path / "done.ipynb"), cwd=str(tmp_path), progress_bar=False,
+            parameters={"lips": {"opennes_gain": 1.2}},
+        )  # fmt: skip

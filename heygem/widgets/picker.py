@@ -48,8 +48,8 @@ def entries(folder, endings):
             "cannot read the folder", seen=folder, remedy="check its name and your permissions"
         ) from e
     files.sort(key=lambda p: p.name.lower())
-    above = [("📁 " + _UP, folder.parent)] if folder.parent != folder else []
-    return above + [(f"📁 {p.name}", p) for p in folders] + [(p.name, p) for p in files]
+    above = [(_UP + "/", folder.parent)] if folder.parent != folder else []
+    return above + [(f"{p.name}/", p) for p in folders] + [(p.name, p) for p in files]
 
 
 def thumbnail(path, width_px=THUMBNAIL_PX):

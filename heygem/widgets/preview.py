@@ -16,7 +16,7 @@ from heygem.widgets.picker import AUDIO_ENDINGS, UPLOAD_MB, FilePicker
 from heygem.widgets.player import Player
 from heygem.widgets.serving import page_url
 from heygem.widgets.status import StatusBar
-from heygem.widgets.words import words
+from heygem.widgets.words import language, words
 from heygem.widgets.workbench import Workbench
 from heygem.widgets.worker import Worker
 
@@ -36,7 +36,8 @@ class Preview(w.VBox):
         Where the file browsers start.
     out : path
         Receives the previews; inside what the page's server serves.
-    lang : {"en", "zh"}
+    lang : {"en", "zh", ""}
+        Empty: as `HEYGEM_LANG` says, else English.
     bench : Workbench, optional
 
     Attributes
@@ -52,11 +53,11 @@ class Preview(w.VBox):
     opened = traitlets.Bool(False)
 
     def __init__(
-        self, *, video="", audio="", params=None, folder=".", out="runs/preview", lang="en",
+        self, *, video="", audio="", params=None, folder=".", out="runs/preview", lang="",
         bench=None,
     ):  # fmt: skip
         self.say = say = words(lang)
-        self.lang = lang
+        self.lang = lang = language(lang)
         self.bench = bench if bench is not None else Workbench(params, folder=out)
         self.params = self.bench.params
         self.worker = Worker()

@@ -75,10 +75,11 @@ class Studio(w.Tab):
         Where the file browsers start.
     line : path
         Folder of the line of jobs; whoever opens the same one sees the same line.
-    lang : {"en", "zh"}
+    lang : {"en", "zh", ""}
+        Empty: as `HEYGEM_LANG` says, else English.
     """
 
-    def __init__(self, *, params=None, folder=".", line="runs/studio/line", lang="en"):
+    def __init__(self, *, params=None, folder=".", line="runs/studio/line", lang=""):
         self.say = say = words(lang)
         self.params = params if params is not None else Params()
         self.board = Board(line)

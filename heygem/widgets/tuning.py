@@ -60,7 +60,9 @@ class Tuning(w.VBox):
                         self._knob_panel(),
                     ],
                     # Knobs to the left of the picture; below it where the page is narrow.
-                    layout=w.Layout(width="100%", flex_flow="row-reverse wrap"),
+                    layout=w.Layout(
+                        width="100%", flex_flow="row-reverse wrap", justify_content="flex-end"
+                    ),
                 ),
                 self._slot_panel(),
                 self._recipe_panel(),

@@ -1,5 +1,7 @@
 """What the studio says, in English and Chinese."""
 
+import os
+
 from heygem.errors import ParameterError
 
 LANGUAGES = ("en", "zh")
@@ -142,13 +144,27 @@ _WORDS = {
 }
 
 
-def words(lang="en"):
+def language(wish=""):
+    """The page's language: the one asked for, else `HEYGEM_LANG`, else English.
+
+    Raises
+    ------
+    ParameterError
+        There are no words in it.
+    """
+    lang = wish or os.environ.get("HEYGEM_LANG") or LANGUAGES[0]
+    if lang not in LANGUAGES:
+        raise ParameterError("no such language", seen=lang, remedy=f"use one of {LANGUAGES}")
+    return lang
+
+
+def words(lang=""):
     """A function that gives a phrase by its key in one language.
 
     Parameters
     ----------
     lang : str
-        "en" or "zh".
+        "en", "zh", or empty for what `language` says.
 
     Returns
     -------
@@ -160,9 +176,7 @@ def words(lang="en"):
     ParameterError
         For any other language.
     """
-    if lang not in LANGUAGES:
-        raise ParameterError("no such language", seen=lang, remedy=f"use one of {LANGUAGES}")
-    at = LANGUAGES.index(lang)
+    at = LANGUAGES.index(language(lang))
 
     def say(key, **values):
         return _WORDS[key][at].format(**values) if values else _WORDS[key][at]

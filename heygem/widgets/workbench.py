@@ -18,8 +18,9 @@ import numpy as np
 from heygem import audio, avatar, label, media, pipeline
 from heygem.compose import paste
 from heygem.errors import Cancelled, InputError
-from heygem.label import keys
-from heygem.lips import shape
+from heygem.label import consent, keys
+from heygem.ledger import Ledger
+from heygem.lips import shape, within_reach
 from heygem.params import Params
 from heygem.renderer import Renderer
 
@@ -131,8 +132,15 @@ class Workbench:
             tell("listen", 1, 1)
             faces = self._models.faces
             person = avatar.load(video, self.params.face, backend=faces, progress=tell)
+            self._require_permission(person, sound)
             self.person, self.heard = person, heard
             self._renderer = self._span = None
+
+    def _require_permission(self, person, sound):
+        """A preview shows the person too: it asks for the same consent as a finished video."""
+        basis = self.params.label.consent
+        record = Ledger(keys=keys.ensure())
+        consent.require(record, person.sha256, avatar.file_hash(sound), basis=basis)
 
     def findings(self):
         """What is good and bad about the inputs: list of heygem.audio.Finding."""
@@ -167,15 +175,18 @@ class Workbench:
         lines = [np.interp(times_s, rows, t.aperture()) for t in (before, after)]
         return Curves(times_s, *(line.astype(np.float32) for line in lines), start_s, end_s)
 
-    def _scale(self):
-        return pipeline.personal_scale(self.person, self._models.lips)
-
     def _plain(self):
-        neutral = type(self.params.lips)(silence_gate=False)
-        return shape(self.heard.trajectory, neutral, None, opening_scale=self._scale())
+        return self._moved(type(self.params.lips)(silence_gate=False), None)
 
     def _shaped(self, knobs):
-        return shape(self.heard.trajectory, knobs, self.heard.voice, opening_scale=self._scale())
+        return self._moved(knobs, self.heard.voice)
+
+    def _moved(self, knobs, voice):
+        """As `heygem.pipeline.generate` makes it, so that the preview keeps its promise."""
+        scale = pipeline.personal_scale(self.person, self._models.lips)
+        moved = shape(self.heard.trajectory, knobs, voice, opening_scale=scale)
+        widest = pipeline.reach(self.person) * max(1.0, knobs.openness_gain)
+        return within_reach(moved, widest)
 
     def render(self, params, start_s, length_s, *, progress=None, cancel=None):
         """Make one span.
