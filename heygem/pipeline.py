@@ -11,12 +11,10 @@ with a few frames in flight between three threads, so that memory does not grow 
 import contextlib
 import hashlib
 import os
-import queue
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +29,9 @@ from heygem.ledger import Ledger
 from heygem.lips import SHIPPED, LipsModel, Trajectory, shape, within_reach
 from heygem.params import Params
 from heygem.renderer import Renderer
+from heygem.stream import Sink, ahead
+from heygem.timeline import frames_in_order, lay_out
 
-IN_FLIGHT = 6  # frames waiting between two threads
-STILL_RATE = Fraction(25)  # frames per second of a video made from a picture
-BACKWARD_BYTES = 96 << 20  # pictures held to play a stretch backwards
 PERSONAL_SCALE = (0.7, 1.5)  # how far a person's own articulation may scale the typical one
 
 USUAL_REACH = 0.16  # lip gap that speech seldom passes [eye distances]
@@ -140,31 +137,6 @@ class Result:
     trajectory: Trajectory
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """Which of the avatar's frames is shown when.
-
-    Attributes
-    ----------
-    order : int [T]
-        Frame of the avatar's video.
-    times_s : float64 [T]
-        Time of each output frame.
-    rate : Fraction
-        Frames per second, nominal.
-    spoken : int
-        Output frames from here on lie behind the end of the sound.
-    """
-
-    order: np.ndarray
-    times_s: np.ndarray
-    rate: Fraction
-    spoken: int
-
-    def __len__(self):
-        return len(self.order)
-
-
 def generate(video, audio, out, params=None, *, models=None, progress=None, cancel=None):
     """Make a person speak a sound.
 
@@ -257,8 +229,8 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
             time_base=None if person.is_still else person.info.video.time_base,
             pixel_aspect=person.info.video.pixel_aspect,
         )
-        with writer, _Sink(lambda item: writer.write(*item)) as sink:
-            for k, image in enumerate(_ahead(frames_in_order(person, timeline.order))):
+        with writer, Sink(lambda item: writer.write(*item)) as sink:
+            for k, image in enumerate(ahead(frames_in_order(person, timeline.order))):
                 tell("render", k, len(timeline))
                 patch = renderer.render(image, k) if k < timeline.spoken else None
                 if patch is None:
@@ -330,107 +302,6 @@ def reach(person):
     return max(USUAL_REACH, 1.1 * person.report["widest_aperture"])
 
 
-def lay_out(person, duration_s, settings):
-    """Fit a person's frames to the length of a sound.
-
-    Parameters
-    ----------
-    person : heygem.avatar.Avatar
-    duration_s : float
-        Length of the sound.
-    settings : heygem.params.MediaSettings
-        `extend` says how a video that is too short goes on, `tail` what becomes of one that is
-        too long.
-
-    Returns
-    -------
-    Timeline
-    """
-    own = person.track.times_s - person.track.times_s[0]
-    n = len(own)
-    if n == 1:
-        times_s = np.arange(max(1, int(np.ceil(duration_s * STILL_RATE)))) / float(STILL_RATE)
-        return Timeline(np.zeros(len(times_s), int), times_s, STILL_RATE, len(times_s))
-    rate = person.info.video.rate
-    typical = float(np.median(np.diff(own)))
-    if own[-1] + typical >= duration_s - 1e-6:
-        spoken = int(np.searchsorted(own, duration_s - 1e-6))
-        keep = n if settings.tail == "keep" else max(1, spoken)
-        return Timeline(np.arange(keep), own[:keep], rate, spoken)
-    order, times_s = [np.arange(n)], [own]
-    end, backward = own[-1], True
-    while end + typical < duration_s - 1e-6:
-        if settings.extend == "pingpong":
-            more = np.arange(n - 2, -1, -1) if backward else np.arange(1, n)
-            moments = end + np.abs(own[more] - own[more[0] + (1 if backward else -1)])
-        elif settings.extend == "loop":
-            more = np.arange(n)
-            moments = end + typical + own
-        else:
-            count = int(np.ceil((duration_s - end) / typical))
-            more = np.full(count, n - 1)
-            moments = end + typical * np.arange(1, count + 1)
-        order.append(more)
-        times_s.append(moments)
-        end, backward = moments[-1], not backward
-    order, times_s = np.concatenate(order), np.concatenate(times_s)
-    keep = int(np.searchsorted(times_s, duration_s - 1e-6))
-    return Timeline(order[:keep], times_s[:keep], rate, keep)
-
-
-def frames_in_order(person, order):
-    """Pictures of the avatar's video in any order of stretches, with bounded memory.
-
-    Parameters
-    ----------
-    person : heygem.avatar.Avatar
-    order : int [T]
-        Stretches that run forwards, backwards or stand still.
-
-    Yields
-    ------
-    uint8 [H, W, 3], RGB
-    """
-    size = person.track.width * person.track.height * 3
-    chunk = max(8, BACKWARD_BYTES // size)
-    k = 0
-    while k < len(order):
-        step = order[k + 1] - order[k] if k + 1 < len(order) else 1
-        stop = k + 1
-        while stop < len(order) and order[stop] - order[stop - 1] == step and step in (-1, 0, 1):
-            stop += 1
-        if step == 0:
-            (image,) = _read(person, order[k], order[k])
-            for _ in range(k, stop):
-                yield image
-        elif step == -1:
-            for high in range(order[k], order[stop - 1] - 1, -chunk):
-                low = max(order[stop - 1], high - chunk + 1)
-                yield from reversed(list(_read(person, low, high)))
-        else:
-            yield from _read(person, order[k], order[stop - 1])
-        k = stop
-
-
-def _read(person, first, last):
-    """Pictures `first` to `last` (both included) of the avatar's video."""
-    times_s = person.track.times_s
-    start_s = 0.0 if first == 0 else float(times_s[first - 1] + times_s[first]) / 2
-    wanted = last - first + 1
-    with contextlib.closing(media.VideoReader(person.path, start_s=start_s)) as reader:
-        for frame in reader:
-            yield frame.image
-            wanted -= 1
-            if wanted == 0:
-                return
-    # A file that ends earlier than when it was tracked has been changed in between.
-    raise OutputError(
-        f"{person.path.name} changed while it was read",
-        seen=f"{wanted} frames fewer than when it was tracked",
-        remedy="run it again",
-    )
-
-
 def _face_boxes(person):
     """Face boxes over the clip, for the label to keep clear of : list of (x0, y0, x1, y1)."""
     found = np.flatnonzero(person.track.found)
@@ -494,74 +365,3 @@ class _Clock:
     @property
     def total(self):
         return sum(self.seconds.values())
-
-
-_END = object()
-
-
-def _ahead(items):
-    """The same items, made a few ahead by another thread."""
-    waiting = queue.Queue(IN_FLIGHT)
-    stop = threading.Event()
-    failure = []
-
-    def put(item):
-        while not stop.is_set():
-            with contextlib.suppress(queue.Full):
-                waiting.put(item, timeout=0.1)
-                return
-
-    def work():
-        try:
-            with contextlib.closing(items):
-                for item in items:
-                    put(item)
-                    if stop.is_set():
-                        return
-        except BaseException as error:  # carried over to the thread that waits
-            failure.append(error)
-        put(_END)
-
-    worker = threading.Thread(target=work, name="decode", daemon=True)
-    worker.start()
-    try:
-        while (item := waiting.get()) is not _END:
-            yield item
-        if failure:
-            raise failure[0]
-    finally:
-        stop.set()
-        worker.join()
-
-
-class _Sink:
-    """Hands items to another thread that consumes them in order."""
-
-    def __init__(self, consume):
-        self._consume = consume
-        self._waiting = queue.Queue(IN_FLIGHT)
-        self._failure = None
-        self._worker = threading.Thread(target=self._work, name="encode", daemon=True)
-
-    def _work(self):
-        while (item := self._waiting.get()) is not _END:
-            if self._failure is None:
-                try:
-                    self._consume(item)
-                except BaseException as error:
-                    self._failure = error
-
-    def put(self, item):
-        if self._failure is not None:
-            raise self._failure
-        self._waiting.put(item)
-
-    def __enter__(self):
-        self._worker.start()
-        return self
-
-    def __exit__(self, kind, error, trace):
-        self._waiting.put(_END)
-        self._worker.join()
-        if kind is None and self._failure is not None:
-            raise self._failure
