@@ -238,9 +238,7 @@ def test_what_was_read_is_read_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(dataset, "read", read)
     for _ in range(2):
-        got = dataset.load(
-            dataset.find(tmp_path), make_backend=lambda: None, cache=tmp_path / "cache"
-        )
+        got = dataset.load(dataset.find(tmp_path), backend=lambda: None, cache=tmp_path / "cache")
         assert len(got.clips) == 1 and got.clips[0].moved.shape[1] == len(LOWER)
     assert reads == ["one.mp4"]
 

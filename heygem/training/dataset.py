@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from heygem import assets, audio, media
-from heygem.avatar import close_rest, file_hash
+from heygem.avatar import close_rest, file_hash, make_backend
 from heygem.errors import HeygemError, InputError
 from heygem.face import geometry, tracking
 from heygem.face.geometry import LOWER
+from heygem.face.litert import MESH_INPUT_PX, Mesh
 from heygem.lips import RATE_HZ, aperture_of, features
+from heygem.params import FaceSettings
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +130,33 @@ class Dataset:
         return hashlib.sha256(joined.encode()).hexdigest()
 
 
+class FacesOfAnySize:
+    """Tracking backend that fits small faces with the plain mesh.
+
+    On faces it has to enlarge, the attention mesh sees no more than the plain one, which takes half
+    the time: over 44 clips with less than 58 px between the eyes the gap's correlation with what a
+    voice model expects was 0.38 and 0.40. The choice holds until the face is looked for again.
+    """
+
+    name = "mesh by size"
+
+    def __init__(self):
+        self._large = make_backend(FaceSettings())
+        self._small = Mesh(assets.path("face_landmark.tflite"))
+        self._chosen = None
+
+    def detect(self, image):
+        """All faces of a picture."""
+        self._chosen = None
+        return self._large.detect(image)
+
+    def mesh(self, image, region):
+        """Points float32 [468, 3] and score of one face."""
+        if self._chosen is None:
+            self._chosen = self._small if region.size_px < MESH_INPUT_PX else self._large.mesh
+        return self._chosen(image, region)
+
+
 def find(folder):
     """Videos of a folder: those of its `MANIFEST.csv`, else all, speakers named by sub-folder.
 
@@ -168,13 +197,13 @@ def find(folder):
     return found
 
 
-def load(sources, *, make_backend, cache=None, workers=1, progress=None):
+def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, progress=None):
     """Read all clips, from the cache where they are there.
 
     Parameters
     ----------
     sources : list of Source
-    make_backend : callable
+    backend : callable
         Gives a `heygem.face.tracking.Backend`; called once per worker.
     cache : path, optional
         Folder for what was read; default: in the kit's own cache.
@@ -202,7 +231,7 @@ def load(sources, *, make_backend, cache=None, workers=1, progress=None):
             kept = _read(stored, source, sha256)
             if kept is None:
                 if me not in backends:
-                    backends[me] = make_backend()
+                    backends[me] = backend()
                 kept = read(source, backends[me], sha256=sha256)
                 _write(stored, kept)
             return kept

@@ -9,7 +9,7 @@ from heygem.lips import RATE_HZ
 
 LONGEST_LAG_S = 0.5  # looked at
 MOST_LAG_S = 0.3  # put right; a clip that is further off is left out
-CLEAR_PEAK = 0.3  # correlation from which a lag is believed
+CLEAR_PEAK = 0.2  # correlation from which a lag is believed
 CLEAR_LEAD = 0.6  # of the peak over everything else, times the root of the seconds it rests on
 POOL_BELOW_S = 8.0  # shorter clips of one speaker are judged together
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import torch
 
-from heygem import avatar, lips
+from heygem import lips
 from heygem.errors import ParameterError
-from heygem.params import FaceSettings
 from heygem.training import card, dataset
 from heygem.training.train import TrainSettings, save, train
 
@@ -76,7 +75,6 @@ def train_lips(
     out.parent.mkdir(parents=True, exist_ok=True)
     data = dataset.load(
         dataset.find(folder),
-        make_backend=lambda: avatar.make_backend(FaceSettings()),
         cache=cache,
         workers=workers,
         progress=progress,
@@ -91,7 +89,7 @@ def train_lips(
             progress=progress,
             watch=watch,
         )
-        unseen = [c for c in data.clips if c.source.split == "dev" and c.source.sync == "ok"]
+        unseen = [c for c in data.clips if c.source.split == "dev" and c.source.sync in ("", "ok")]
         judged = card.judge(trained.model, unseen) if unseen else None
         if judged:
             watch("dev/correlation", card.mean_correlation(judged["model"]), settings.iterations)
