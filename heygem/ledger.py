@@ -3,7 +3,7 @@
 One row follows another: each holds the hash of the one before it, and is signed by the
 installation's key. The newest row's number and hash are also kept in a file beside the database,
 so that cutting off the end shows too. Rows are never removed: the labelling Measures (China,
-art. 9) want logs of six months, and a row is a kilobyte or two.
+art. 9) want logs of six months, and a row is some kilobytes, seventy for ten minutes of video.
 """
 
 import datetime
