@@ -14,7 +14,7 @@ import unicodedata
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from heygem import assets
+from heygem import assets, wav2lip
 from heygem.errors import OutputError
 from heygem.params import Params
 
@@ -49,6 +49,8 @@ def model_hashes(params: Params) -> dict[str, str]:
         hashes["lips"] = assets.sha256(params.lips.model)
     else:
         hashes |= {asset.name: asset.sha256 for asset in assets.shipped()}
+    if params.engine == "wav2lip":
+        hashes["wav2lip"] = assets.sha256(params.checkpoint or wav2lip.imported())
     return hashes
 
 

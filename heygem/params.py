@@ -244,6 +244,14 @@ class Params(Settings):
     tracking: TrackingSettings = Field(
         default_factory=TrackingSettings, description="what MLflow records"
     )
+    engine: Literal["mesh", "wav2lip"] = Field(
+        "mesh",
+        description="what draws the mouth: mesh (the person's own frames), or wav2lip (a checkpoint "
+        "you brought: heygem models import wav2lip FILE)",
+    )
+    checkpoint: str | None = Field(
+        None, description="file for engine: wav2lip; none: the one that was imported"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where to compute: auto (the GPU when there is one), cpu, cuda"
     )

@@ -31,6 +31,7 @@ from heygem.params import Params
 from heygem.renderer import Renderer
 from heygem.stream import Sink, ahead
 from heygem.timeline import frames_in_order, lay_out
+from heygem.wav2lip import Wav2LipEngine, Wav2LipRenderer, imported
 
 PERSONAL_SCALE = (0.7, 1.5)  # how far a person's own articulation may scale the typical one
 
@@ -71,6 +72,14 @@ class Models:
         self.lips_sha256 = people.file_hash(params.lips.model or SHIPPED)
         self.faces = people.make_backend(params.face)
         self._heard = {}
+        self._wav2lip = {}
+
+    def wav2lip(self, checkpoint):
+        """The second engine with a checkpoint (path, or None for the imported one), loaded once."""
+        if checkpoint not in self._wav2lip:
+            path = imported() if checkpoint is None else checkpoint
+            self._wav2lip[checkpoint] = Wav2LipEngine(path, self.device)
+        return self._wav2lip[checkpoint]
 
     def hear(self, path, settings):
         """Load a sound and predict its mouth movement, once; returns Heard."""
@@ -202,8 +211,14 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
         reach(person) * max(1.0, params.lips.openness_gain),
     )
     timeline = lay_out(person, heard.speech.duration_s, params.media)
-    renderer = Renderer(person, params.renderer, models.device)
-    renderer.plan(Motion(trajectory, timeline.times_s), timeline.order)
+    if params.engine == "wav2lip":
+        engine = models.wav2lip(params.checkpoint)
+        offset_ms = params.lips.offset_ms
+        renderer = Wav2LipRenderer(engine, person, heard.speech.samples, offset_ms=offset_ms)
+        renderer.plan(timeline.times_s, timeline.order)
+    else:
+        renderer = Renderer(person, params.renderer, models.device)
+        renderer.plan(Motion(trajectory, timeline.times_s), timeline.order)
     clock.lap("plan")
 
     labeller = label.Labeller(

@@ -9,7 +9,7 @@ import pytest
 from conftest import gape, tone, write_wav
 
 from heygem import avatar, media, pipeline
-from heygem.errors import Cancelled, InputError, OutputError
+from heygem.errors import AssetError, Cancelled, InputError, OutputError
 from heygem.lips import Trajectory
 from heygem.params import Params
 
@@ -33,7 +33,7 @@ class Chewing:
 def models(faces, hopper_avatar):
     made = pipeline.Models.__new__(pipeline.Models)
     made.device, made.faces, made._heard = "cpu", faces, {}
-    made.lips_sha256 = "0" * 64
+    made.lips_sha256, made._wav2lip = "0" * 64, {}
     made.lips = Chewing(hopper_avatar.rest.neutral)
     return made
 
@@ -247,3 +247,28 @@ def test_the_sound_is_the_sources(talking, models, tmp_path):
     assert (info.rate_hz, info.channels) == (44100, 2)
     made = media.read_audio(out).samples[4410:39690, 0]
     assert np.corrcoef(made, track.samples[4410:39690, 0])[0, 1] > 0.99
+
+
+def test_the_second_engine_draws_with_a_brought_checkpoint(talking, voice, models, tmp_path):
+    import torch
+
+    from heygem.wav2lip import Wav2Lip
+
+    torch.manual_seed(0)
+    checkpoint = tmp_path / "wav2lip.pth"
+    torch.save({"state_dict": Wav2Lip().state_dict()}, checkpoint)
+    settings = params(engine="wav2lip", checkpoint=str(checkpoint))
+    out = tmp_path / "w.mp4"
+    result = pipeline.generate(talking[0], voice(0.4), out, settings, models=models)
+    made, source = read(out)[0][5].astype(int), read(talking[0])[0][5].astype(int)
+    change = np.abs(made - source).mean(-1)
+    assert result.passed_through == {}
+    mouth, eyes = change[290:350, 220:320].mean(), change[150:230, 190:350].mean()
+    assert mouth > 3 * eyes  # an untrained network's mouth below her own eyes
+
+
+def test_the_second_engine_without_a_checkpoint(talking, voice, models, tmp_path):
+    with pytest.raises(AssetError, match="heygem models import wav2lip"):
+        pipeline.generate(
+            talking[0], voice(0.4), tmp_path / "w.mp4", params(engine="wav2lip"), models=models
+        )

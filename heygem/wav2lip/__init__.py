@@ -6,7 +6,7 @@ published layer names and shapes and gives what the original network gives for a
 window of sound. Around it stand this kit's face track, exact frame times and paste-back.
 """
 
-from heygem.wav2lip.checkpoint import import_checkpoint, load
+from heygem.wav2lip.checkpoint import import_checkpoint, imported, load
 from heygem.wav2lip.engine import Wav2LipEngine, Wav2LipRenderer, face_boxes, mouth_mask
 from heygem.wav2lip.network import CROP_PX, Wav2Lip
 from heygem.wav2lip.sound import mel_spectrogram, mel_windows
@@ -18,6 +18,7 @@ __all__ = [
     "Wav2LipRenderer",
     "face_boxes",
     "import_checkpoint",
+    "imported",
     "load",
     "mel_spectrogram",
     "mel_windows",

@@ -127,3 +127,22 @@ def import_checkpoint(path):
     save_file(state, part, metadata={"network": "wav2lip", "source": Path(path).name})
     part.replace(target)
     return target
+
+
+def imported():
+    """The checkpoint in the model folder; the GAN one where both are there.
+
+    Raises
+    ------
+    AssetError
+        None was imported yet.
+    """
+    folder = assets.model_folder()
+    for stem in ("wav2lip_gan", "wav2lip"):
+        if (found := folder / f"{stem}.safetensors").is_file():
+            return found
+    raise AssetError(
+        "engine: wav2lip has no checkpoint",
+        seen=f"neither wav2lip_gan nor wav2lip in {folder}",
+        remedy="import one with `heygem models import wav2lip FILE.pth`, or name it: checkpoint",
+    )
