@@ -246,8 +246,8 @@ class Params(Settings):
     )
     engine: Literal["mesh", "wav2lip"] = Field(
         "mesh",
-        description="what draws the mouth: mesh (the person's own frames), or wav2lip (a checkpoint "
-        "you brought: heygem models import wav2lip FILE)",
+        description="what draws the mouth: mesh (the person's own frames), or wav2lip (a "
+        "checkpoint you brought: heygem models import wav2lip FILE)",
     )
     checkpoint: str | None = Field(
         None, description="file for engine: wav2lip; none: the one that was imported"
