@@ -336,6 +336,14 @@ def test_only_knobs_cost_time_not_the_source(bench):
     assert change[15:19].mean() > 3 * max(change[:5].mean(), 0.01), "it changes where it sounds"
 
 
+def test_a_large_picture_is_previewed_smaller(bench, monkeypatch):
+    monkeypatch.setattr("heygem.widgets.workbench.PREVIEW_PX", 300)
+    clip = bench.render(GATE_OFF, 0.0, 0.2)
+    for path in (clip.result, clip.source):
+        video = media.probe(path).video
+        assert (video.width, video.height) == (256, 300)
+
+
 def test_a_span_behind_the_end_and_a_closed_bench_are_said(bench, models, tmp_path):
     with pytest.raises(InputError, match="behind the end"):
         bench.render(GATE_OFF, 50.0, 1.0)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from heygem import audio, avatar, label, media, pipeline
@@ -28,6 +29,7 @@ FRAME_BYTES = 768 << 20  # decoded frames kept for a span: 3 s of 1080p at 30 fp
 KEPT_RENDERS = 12  # files of one session; those in snapshots are never dropped
 PRESET = "ultrafast"  # a preview is looked at once, so time counts and size does not
 DRAWING_THREADS = 2
+PREVIEW_PX = 1280  # longer side of a preview; the mouth is drawn in source pixels all the same
 
 
 @dataclass(frozen=True)
@@ -263,7 +265,7 @@ class Workbench:
         with writer:
             for k, image in enumerate(pipeline.frames_in_order(self.person, span.order)):
                 tell("decode", k, len(span.order))
-                writer.write(image, span.times_s[k])
+                writer.write(self._small(image), span.times_s[k])
                 if fits:
                     kept.append(image)
         span.frames = kept if fits else None
@@ -272,11 +274,27 @@ class Workbench:
         self._span = span
         return span
 
+    @property
+    def _zoom(self):
+        track = self.person.track
+        return min(1.0, PREVIEW_PX / max(track.width, track.height))
+
+    @property
+    def _size(self):
+        track = self.person.track
+        return round(track.width * self._zoom), round(track.height * self._zoom)
+
+    def _small(self, image):
+        if self._zoom == 1.0:
+            return image
+        return cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+
     def _writer(self, path, span, **more):
+        width, height = self._size
         return media.VideoWriter(
             path,
-            width=self.person.track.width,
-            height=self.person.track.height,
+            width=width,
+            height=height,
             rate=span.rate,
             preset=PRESET,
             pixel_aspect=self.person.info.video.pixel_aspect,
@@ -285,12 +303,8 @@ class Workbench:
 
     def _write(self, path, params, span, renderer, tell):
         """Draw and write the span; number of frames that pass through untouched."""
-        stamp = label.VisibleLabel(
-            params.label,
-            self.person.track.width,
-            self.person.track.height,
-            keep_clear=_face_boxes(self.person),
-        )
+        boxes = _face_boxes(self.person) * self._zoom
+        stamp = label.VisibleLabel(params.label, *self._size, keep_clear=boxes)
         tags = label.aigc_tags(params.label, uuid.uuid4().hex, keys=keys.ensure())
         passed = 0
         writer = self._writer(path, span, audio=span.sound, crf=params.media.crf, metadata=tags)
@@ -304,7 +318,7 @@ class Workbench:
                 if k >= span.spoken:
                     patch = None
                 passed += patch is None
-                writer.write(stamp.draw(paste(image, patch)), span.times_s[k])
+                writer.write(stamp.draw(self._small(paste(image, patch))), span.times_s[k])
         return passed
 
     def _forget_old(self, path):
@@ -369,4 +383,4 @@ def _cut(source, start_s, end_s):
 def _face_boxes(person):
     found = np.flatnonzero(person.track.found)[:: max(1, len(person.track) // 200)]
     points = person.track.points[found][..., :2]
-    return np.concatenate([points.min(1), points.max(1)], axis=1).tolist()
+    return np.concatenate([points.min(1), points.max(1)], axis=1)
