@@ -226,7 +226,8 @@ class Ledger:
 
     def _write_head(self, number, digest):
         temporary = self._head.with_name(f"{self._head.name}.{os.getpid()}")
-        with open(temporary, "w", encoding="ascii") as f:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as f:
             f.write(f"{number} {digest}\n")
             f.flush()
             os.fsync(f.fileno())

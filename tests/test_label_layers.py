@@ -257,12 +257,14 @@ def attacked(house, kind):
         return [np.ascontiguousarray(i[:, ::-1]) for i in images], rate
     if kind == "cropped":
         return [np.ascontiguousarray(i[12:258, 24:456]) for i in images], rate
+    if kind == "between bars":  # a wide picture on an upright screen
+        return [np.pad(i, ((280, 280), (0, 0), (0, 0))) for i in images], rate
     if kind == "slower":
         return images[::2], rate / 2
     return images[31:], rate  # begins in the middle of a period
 
 
-@pytest.mark.parametrize("kind", ["mirrored", "cropped", "slower", "trimmed"])
+@pytest.mark.parametrize("kind", ["mirrored", "cropped", "slower", "trimmed", "between bars"])
 def test_mark_survives(house, kind):
     images, rate = attacked(house, kind)
     reader = MarkReader(house.keys.mark_secret)
@@ -408,3 +410,25 @@ def test_the_notebook_traces_a_file(house, tmp_path, monkeypatch):
                 names |= {"files": [str(house.result), str(house.source)], "search": False}
     assert file_hash(house.source) in shown[0] and "Not made by this installation" in shown[1]
     assert len(list((tmp_path / "runs" / "trace").glob("*.md"))) == 2
+
+
+def test_consent_and_takedown_from_the_command_line(command, house, tmp_path):
+    video = tmp_path / "person.mp4"
+    video.write_bytes(b"somebody")
+    about = ("--who", "P-1", "--purpose", "films", "--reference", "folder 3")
+    assert command("consent", "add", video, *about, "--until", "2999-01-01").exit_code == 0
+    sha256 = file_hash(video)
+    assert consent.require(house.book, sha256, "a", basis="recorded")["reference"] == "folder 3"
+    assert command("consent", "block", "--sha256", sha256, "--reason", "rumour").exit_code == 0
+    with pytest.raises(ConsentError, match="rumour"):
+        consent.require(house.book, sha256, "a", basis="recorded")
+    wrong = command("consent", "add", video, *about, "--until", "soon")
+    assert wrong.exit_code != 0 and "YYYY-MM-DD" in str(wrong.exception)
+    assert "rumour" in command("ledger", "list", "--kind", "blocked").stdout
+
+
+def test_keys_commands_show_no_secret(command, house):
+    shown = command("keys", "show").stdout
+    assert house.keys.name in shown and "holds until" in shown
+    assert house.keys.mark_secret.hex() not in shown and "PRIVATE" not in shown
+    assert "has keys already" in str(command("keys", "init").exception)

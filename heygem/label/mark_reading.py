@@ -7,7 +7,7 @@ over all shifts at once. Where it stands out, the data chips are read with its p
 how quiet their place was at neighbouring rates, and decoded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -18,23 +18,24 @@ from heygem.label.mark import CARRIER_HZ, GRID, chips
 FINE = 3  # samples a chip, across and down
 SIDE = GRID * FINE
 WINDOW_S = 20.0  # longest stretch read at once
+BAR_LEVEL = 40  # grey level that no pixel of a black bar reaches
 MIN_S = 0.8  # two periods of the carrier
 PILOT_FLOOR = 4.0  # sigma; noise passes it about once in 3000 tries
-KNOWN_FLOOR = 7.0  # sigma for one of the ids we know: chance passes once in 4e10 ids
+KNOWN_FLOOR = 6.5  # sigma for an id we know; chance: exp(-6.5**2 / 2), once in 1.5e9 tries
 
 
 @dataclass(frozen=True)
 class MarkReading:
     """What was found.
 
-    `mark_id` is None where nothing was; `pilot` and `whole` are in standard deviations of chance;
+    `mark_id` is None where nothing was; `pilot` and `data` are in standard deviations of chance;
     `how` says what the copy had been through; `by_ledger` that the id was recognised among known
     ones rather than decoded.
     """
 
     mark_id: int | None
     pilot: float
-    whole: float
+    data: float
     how: str
     by_ledger: bool = False
 
@@ -49,13 +50,23 @@ class MarkReader:
     """
 
     def __init__(self, secret):
+        self._secret = secret
         self._chips = chips(secret)
         self._frames = []
         self._times_s = []
+        self._inside = None  # a reader of what lies between black bars
+        self._between = None  # where that is; False once there are known to be none
 
     def add(self, image, time_s):
         """Take one frame: `uint8 [H, W, 3]`, RGB."""
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if self._between is None:
+            self._between = _between_bars(grey)
+            if self._between:
+                self._inside = MarkReader(self._secret)
+                self._inside._between = False  # bars within bars are picture
+        if self._inside is not None:
+            self._inside.add(image[self._between], time_s)
         small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
         fine = small - cv2.blur(small, (2 * FINE + 1, 2 * FINE + 1))
         self._frames.append(np.clip(fine, -12, 12).astype(np.float16))
@@ -89,6 +100,10 @@ class MarkReader:
                 return reading
             if reading.pilot > best.pilot:
                 best = reading
+        if self._inside is not None:
+            reading = self._inside.read(known, search=search)
+            if reading.mark_id is not None:
+                return replace(reading, how=f"{reading.how}, between black bars")
         return best
 
     def _carrier(self):
@@ -182,13 +197,26 @@ class MarkReader:
         return MarkReading(None, sigma, 0.0, how)
 
 
+def _between_bars(grey):
+    """Rows and columns between black bars; False where there are none, None in a dark frame."""
+    kept = []
+    for axis in (1, 0):
+        lit = np.flatnonzero(grey.max(axis) > BAR_LEVEL)
+        if len(lit) < grey.shape[1 - axis] / 5:
+            return None  # fading in, perhaps: the next frame may tell
+        kept.append(slice(int(lit[0]), int(lit[-1]) + 1))
+    whole = kept[0] == slice(0, grey.shape[0]) and kept[1] == slice(0, grey.shape[1])
+    return False if whole else tuple(kept)
+
+
 def _strength(signed, layout, mark_id):
-    """How far an id's whole pattern, pilot and data, stands out of chance, in sigma."""
-    expected = np.ones(GRID * GRID, np.float32)
-    expected[layout.data] = encode(mark_id)[layout.bit]
-    return float(
-        np.abs(np.sum(signed * expected)) / (np.sqrt(np.sum(np.abs(signed) ** 2) / 2) + 1e-12)
-    )
+    """How far an id's data chips stand out of chance, in sigma; phase left open.
+
+    The pilot has no say: a crop is chosen for its pilot, which would then count twice.
+    """
+    data = signed[layout.data]
+    total = np.abs(np.sum(data * encode(mark_id)[layout.bit]))
+    return float(total / (np.sqrt(np.sum(np.abs(data) ** 2) / 2) + 1e-12))
 
 
 def _to_chips(wave, noise, x, y, w, h):

@@ -182,7 +182,7 @@ def _mark(reader, known, search, still):
             INCONCLUSIVE, ["only the installation that made a file can read its mark; no keys here"]
         )
     found = reader.read(known, search=search)
-    values = {"pilot_sigma": round(found.pilot, 1), "whole_sigma": round(found.whole, 1)}
+    values = {"pilot_sigma": round(found.pilot, 1), "data_sigma": round(found.data, 1)}
     if found.mark_id is not None:
         values["mark_id"] = f"{found.mark_id:016x}"
         how = found.how + (", recognised among known marks" if found.by_ledger else "")
