@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import gape, tone, write_wav
 
+from heygem import audio as sound
 from heygem import avatar, media, pipeline
 from heygem.errors import AssetError, Cancelled, InputError, OutputError
 from heygem.lips import Trajectory
@@ -272,3 +273,18 @@ def test_the_second_engine_without_a_checkpoint(talking, voice, models, tmp_path
         pipeline.generate(
             talking[0], voice(0.4), tmp_path / "w.mp4", params(engine="wav2lip"), models=models
         )
+
+
+@pytest.mark.parametrize("late_ms", [-120, 0, 80])
+def test_a_late_mouth_is_measured_as_late(models, tmp_path, late_ms):
+    seconds = np.arange(8 * 16000) / 16000
+    syllables = 0.5 - 0.5 * np.cos(2 * np.pi * (3 * seconds + 0.4 * np.sin(2 * seconds)))
+    wave = (0.2 * syllables * np.sin(2 * np.pi * 180 * seconds)).astype(np.float32)
+    speech = sound.load(write_wav(tmp_path / "s.wav", wave))
+    t = np.arange(400) / 50 - late_ms / 1000
+    gap = 0.5 - 0.5 * np.cos(2 * np.pi * (3 * t + 0.4 * np.sin(2 * t)))
+    drawn = Trajectory((0.1 * gap)[:, None].astype(np.float32), 50, models.lips.basis)
+    heard = pipeline.Heard(speech, np.ones(801, np.float32), drawn, [])
+    measures = pipeline.agreement(drawn, heard)
+    assert measures["mouth_sound_lag_ms"] == pytest.approx(late_ms, abs=25)
+    assert measures["mouth_sound_r"] > 0.7
