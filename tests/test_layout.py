@@ -156,3 +156,13 @@ def test_everything_imported_is_a_named_dependency():
             continue
         package = PACKAGE_OF.get(name) or PART_OF.get(name) or name
         assert package.replace("_", "-") in known, f"{path.name} imports {name}"
+
+
+def test_the_generate_notebook_takes_every_section_of_a_recipe():
+    # Papermill complains about a parameter that the notebook does not name.
+    from heygem.params import Params
+
+    notebook = nbformat.read(ROOT / "notebooks" / "10_generate.ipynb", as_version=4)
+    (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]
+    named = {target.id for node in ast.parse(cell.source).body for target in node.targets}
+    assert named == set(Params.model_fields)
