@@ -14,6 +14,7 @@ from conftest import gape, tone, write_wav
 
 from heygem import jobs, lab, media, pipeline
 from heygem.errors import Cancelled, ConsentError, InputError, OutputError, ParameterError
+from heygem.face import topology as topo
 from heygem.label import consent, keys
 from heygem.ledger import Ledger, file_hash
 from heygem.lips import Trajectory
@@ -25,6 +26,7 @@ pytest.importorskip("anywidget", reason="the notebooks extra is not installed")
 from heygem.widgets import picker, recipes, report, serving, status, timeline, words  # noqa: E402
 from heygem.widgets.knobs import KNOBS, differences, values  # noqa: E402
 from heygem.widgets.preview import Preview, keep_upload  # noqa: E402
+from heygem.widgets.shrink import smaller  # noqa: E402
 from heygem.widgets.snapshots import Snapshots  # noqa: E402
 from heygem.widgets.studio import Studio  # noqa: E402
 from heygem.widgets.tuning import Tuning  # noqa: E402
@@ -336,12 +338,27 @@ def test_only_knobs_cost_time_not_the_source(bench):
     assert change[15:19].mean() > 3 * max(change[:5].mean(), 0.01), "it changes where it sounds"
 
 
-def test_a_large_picture_is_previewed_smaller(bench, monkeypatch):
-    monkeypatch.setattr("heygem.widgets.workbench.PREVIEW_PX", 300)
-    clip = bench.render(GATE_OFF, 0.0, 0.2)
-    for path in (clip.result, clip.source):
+def test_a_large_picture_is_previewed_smaller_and_looks_the_same(
+    models, talking, speech, tmp_path, monkeypatch
+):
+    clips = []
+    for longest in (600, 300):
+        monkeypatch.setattr("heygem.widgets.workbench.PREVIEW_PX", longest)
+        bench = Workbench(GATE_OFF, folder=tmp_path / "p", models=models)
+        bench.open(talking[0], speech)
+        clips.append(bench.render(GATE_OFF, 0.5, 0.4))
+    for path in (clips[1].result, clips[1].source):
         video = media.probe(path).video
         assert (video.width, video.height) == (256, 300)
+    lips = bench._shown.track.points[15][list(topo.LIPS_OUTER), :2]
+    (x0, y0), (x1, y1) = lips.min(0).astype(int) - 3, lips.max(0).astype(int) + 4
+    apart = []
+    with media.VideoReader(clips[0].result) as whole, media.VideoReader(clips[1].result) as small:
+        for large, frame in zip(whole, small, strict=True):
+            apart.append(np.abs(smaller(large.image, (256, 300)).astype(int) - frame.image))
+    apart = np.stack(apart)
+    untouched = apart[:, 100:, :60].mean()  # what the encoder alone makes of it
+    assert apart[:, y0:y1, x0:x1].mean() < 1.5 * untouched + 1.5
 
 
 def test_a_span_behind_the_end_and_a_closed_bench_are_said(bench, models, tmp_path):

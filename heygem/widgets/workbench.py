@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from heygem import audio, avatar, label, media, pipeline
@@ -24,12 +23,13 @@ from heygem.ledger import Ledger
 from heygem.lips import shape, within_reach
 from heygem.params import Params
 from heygem.renderer import Renderer
+from heygem.widgets.shrink import shrink, smaller
 
-FRAME_BYTES = 768 << 20  # decoded frames kept for a span: 3 s of 1080p at 30 fps are 560 MB
+FRAME_BYTES = 768 << 20  # frames kept for a span: 3 s of 1280x720 at 30 a second are 250 MB
 KEPT_RENDERS = 12  # files of one session; those in snapshots are never dropped
 PRESET = "ultrafast"  # a preview is looked at once, so time counts and size does not
 DRAWING_THREADS = 2
-PREVIEW_PX = 1280  # longer side of a preview; the mouth is drawn in source pixels all the same
+PREVIEW_PX = 1280  # longer side of a preview, more than a page shows of two side by side
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Workbench:
         self.folder = Path(folder) / uuid.uuid4().hex[:8]
         self.person = None
         self.heard = None
+        self._shown = None  # the person at the preview's size
         self._models = models
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
@@ -136,6 +137,7 @@ class Workbench:
             person = avatar.load(video, self.params.face, backend=faces, progress=tell)
             self._require_permission(person, sound)
             self.person, self.heard = person, heard
+            self._shown = shrink(person, PREVIEW_PX)
             self._renderer = self._span = None
 
     def _require_permission(self, person, sound):
@@ -232,7 +234,7 @@ class Workbench:
 
     def _renderer_for(self, settings):
         if self._renderer is None or self._renderer[0] != settings:
-            self._renderer = (settings, Renderer(self.person, settings, self._models.device))
+            self._renderer = (settings, Renderer(self._shown, settings, self._models.device))
         return self._renderer[1]
 
     def _prepare(self, params, start_s, length_s, tell):
@@ -259,13 +261,13 @@ class Workbench:
             sound=_cut(self.heard.speech.source, float(moments_s[0]), start_s + length_s),
             source=self.folder / f"{next(self._numbers):04d}-source.mp4",
         )
-        fits = len(rows) * self.person.track.width * self.person.track.height * 3 <= FRAME_BYTES
+        fits = len(rows) * self._size[0] * self._size[1] * 3 <= FRAME_BYTES
         kept = []
         writer = self._writer(span.source, span)
         with writer:
-            for k, image in enumerate(pipeline.frames_in_order(self.person, span.order)):
+            for k, image in enumerate(self._pictures(span.order)):
                 tell("decode", k, len(span.order))
-                writer.write(self._small(image), span.times_s[k])
+                writer.write(image, span.times_s[k])
                 if fits:
                     kept.append(image)
         span.frames = kept if fits else None
@@ -275,19 +277,12 @@ class Workbench:
         return span
 
     @property
-    def _zoom(self):
-        track = self.person.track
-        return min(1.0, PREVIEW_PX / max(track.width, track.height))
-
-    @property
     def _size(self):
-        track = self.person.track
-        return round(track.width * self._zoom), round(track.height * self._zoom)
+        return self._shown.track.width, self._shown.track.height
 
-    def _small(self, image):
-        if self._zoom == 1.0:
-            return image
-        return cv2.resize(image, self._size, interpolation=cv2.INTER_AREA)
+    def _pictures(self, order):
+        for image in pipeline.frames_in_order(self.person, order):
+            yield smaller(image, self._size)
 
     def _writer(self, path, span, **more):
         width, height = self._size
@@ -303,7 +298,7 @@ class Workbench:
 
     def _write(self, path, params, span, renderer, tell):
         """Draw and write the span; number of frames that pass through untouched."""
-        boxes = _face_boxes(self.person) * self._zoom
+        boxes = _face_boxes(self._shown)
         stamp = label.VisibleLabel(params.label, *self._size, keep_clear=boxes)
         tags = label.aigc_tags(params.label, uuid.uuid4().hex, keys=keys.ensure())
         passed = 0
@@ -311,14 +306,14 @@ class Workbench:
         with writer, ThreadPoolExecutor(DRAWING_THREADS) as pool:
             frames = span.frames
             if frames is None:
-                frames = pipeline.frames_in_order(self.person, span.order)
+                frames = self._pictures(span.order)
             drawn = _in_order(pool, renderer.render, frames, DRAWING_THREADS + 1)
             for k, (image, patch) in enumerate(drawn):
                 tell("render", k, len(span.order))
                 if k >= span.spoken:
                     patch = None
                 passed += patch is None
-                writer.write(stamp.draw(self._small(paste(image, patch))), span.times_s[k])
+                writer.write(stamp.draw(paste(image, patch)), span.times_s[k])
         return passed
 
     def _forget_old(self, path):
