@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -222,8 +223,6 @@ def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, progress=Non
     backends = {}
 
     def one(source):
-        import threading
-
         me = threading.get_ident()
         try:
             sha256 = file_hash(source.path)

@@ -11,7 +11,7 @@ import json
 import logging
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +154,7 @@ def _fold(clips, fold, count):
     for clip in clips:
         seconds[clip.source.speaker] += clip.duration_s
     ranked = sorted(seconds, key=lambda who: (-seconds[who], who))
-    # Whoever has more footage than the rest together is worth more as a teacher than as a judge.
+    # An eighth each (of four networks): the rest are worth more as teachers than as judges.
     chosen = {who for rank, who in enumerate(ranked) if rank % (2 * count) == fold}
     return [i for i, clip in enumerate(clips) if clip.source.speaker in chosen]
 
@@ -268,7 +268,7 @@ class _Run:
             best, best_score, first = state["best"], state["score"], state["step"]
         skip = set(outside)
         examples = Examples(
-            [replace(c) for i, c in enumerate(clips) if i not in skip],
+            [c for i, c in enumerate(clips) if i not in skip],
             basis,
             scales,
             rows=round(settings.window_s * RATE_HZ),
