@@ -188,7 +188,7 @@ def find(folder):
     else:
         found = [
             Source(p, p.parent.name if p.parent != folder else p.stem)
-            for p in sorted(folder.rglob("*"))
+            for p in sorted(_files(folder))
             if p.suffix.lower() in VIDEO_SUFFIXES
         ]
     if not found:
@@ -196,6 +196,12 @@ def find(folder):
             f"no videos in {folder}", remedy="give a folder with talking videos, one face each"
         )
     return found
+
+
+def _files(folder):
+    """All files below a folder, through links too: data often lies on another disk."""
+    for place, _, names in os.walk(folder, followlinks=True):
+        yield from (Path(place) / name for name in names)
 
 
 def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, progress=None):

@@ -124,6 +124,9 @@ def _curves(folder, settings):
 
         Path(folder).mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(tracking.store(folder))
+        if mlflow.get_experiment_by_name("train lips") is None:
+            place = (Path(folder).absolute() / "artifacts").as_uri()
+            mlflow.create_experiment("train lips", artifact_location=place)
         mlflow.set_experiment("train lips")
         mlflow.start_run()
         mlflow.log_params(settings.model_dump())
