@@ -48,7 +48,7 @@ KNOBS = (
     Knob("lips.openness_gain", 0.0, 2.5, 0.05, "×", ("Opening", "张口幅度")),
     Knob("lips.width_gain", 0.0, 2.5, 0.05, "×", ("Width and rounding", "嘴宽与圆唇")),
     Knob("lips.smoothing_ms", 0.0, 200.0, 5.0, "ms", ("Smoothing", "平滑")),
-    Knob("lips.offset_ms", -200.0, 200.0, 5.0, "ms", ("Mouth later than sound", "嘴部延后")),
+    Knob("lips.offset_ms", -200.0, 200.0, 5.0, "ms", ("Mouth later by", "嘴部延后")),
     Knob("lips.closure", 0.0, 1.0, 0.05, "0–1", ("Lip closure", "闭唇力度")),
     Knob("lips.silence_gate", 0, 0, 0, "", ("Close in silence", "静音时闭嘴")),
     Knob("lips.silence_threshold", 0.0, 1.0, 0.05, "0–1", ("Silence below", "静音阈值")),
