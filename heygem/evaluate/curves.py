@@ -88,18 +88,27 @@ def _uniform(times_s, curve, rate_hz):
     return np.interp(grid, times_s, curve)
 
 
-def lag_ms(generated, real, times_s, *, range_ms=LAG_RANGE_MS):
-    """By how much the generated curve is late, from the cross-correlation's peak.
+@dataclass(frozen=True)
+class Peak:
+    """Where two curves agree best: `lag_ms`, positive when the first is late, and `r` there."""
 
-    The peak is refined below a frame by a parabola through its neighbours. Curves of a
-    variable frame rate are read on a uniform grid of the median rate first.
+    lag_ms: float
+    r: float
+
+
+def peak(generated, real, times_s, *, range_ms=LAG_RANGE_MS):
+    """Where the cross-correlation of two curves is highest.
+
+    Refined below a frame by a parabola through its neighbours. Curves of a variable frame
+    rate are read on a uniform grid of the median rate first.
 
     Returns
     -------
-    float
-        Milliseconds; positive: the picture follows the sound. NaN where no positive
-        peak lies inside the range (a still or unrelated mouth has no lag).
+    Peak
+        NaN twice where no positive peak lies inside the range: a still or unrelated mouth has
+        no lag.
     """
+    nothing = Peak(float("nan"), float("nan"))
     times_s = np.asarray(times_s, np.float64)
     rate_hz = 1.0 / np.median(np.diff(times_s))
     a = _uniform(times_s, generated, rate_hz)
@@ -107,7 +116,7 @@ def lag_ms(generated, real, times_s, *, range_ms=LAG_RANGE_MS):
     # A third of the clip must stay in the overlap, or chance peaks win.
     reach = min(int(round(range_ms / 1e3 * rate_hz)), len(a) // 3)
     if reach < 1 or np.std(a) < 1e-9 or np.std(b) < 1e-9:
-        return float("nan")
+        return nothing
     shifts = np.arange(-reach, reach + 1)
     scores = np.array(
         [
@@ -116,14 +125,19 @@ def lag_ms(generated, real, times_s, *, range_ms=LAG_RANGE_MS):
         ]
     )
     if not np.isfinite(scores).any():
-        return float("nan")
+        return nothing
     best = int(np.nanargmax(scores))
     if scores[best] <= 0 or best in (0, len(scores) - 1):
-        return float("nan")
+        return nothing
     left, mid, right = scores[best - 1 : best + 2]
     bend = left - 2 * mid + right
     offset = 0.5 * (left - right) / bend if bend < -1e-12 else 0.0
-    return float((shifts[best] + np.clip(offset, -0.5, 0.5)) / rate_hz * 1e3)
+    return Peak(float((shifts[best] + np.clip(offset, -0.5, 0.5)) / rate_hz * 1e3), float(mid))
+
+
+def lag_ms(generated, real, times_s, *, range_ms=LAG_RANGE_MS):
+    """By how much the generated curve is late, in milliseconds; see `peak`."""
+    return peak(generated, real, times_s, range_ms=range_ms).lag_ms
 
 
 def drift_ms(generated, real, times_s, *, windows=8):

@@ -179,6 +179,7 @@ def against_real(stage, mouth):
     real, times_s = stage.real, stage.times_s
     out = {
         "aperture_r": lambda p: curves.correlation(mouth.aperture[p], real.aperture[p]),
+        "aligned_r": lambda p: curves.peak(mouth.aperture[p], real.aperture[p], times_s[p]).r,
         "width_r": lambda p: curves.correlation(mouth.width[p], real.width[p]),
         "lag_ms": lambda p: curves.lag_ms(mouth.aperture[p], real.aperture[p], times_s[p]),
         "open_ratio": lambda p: curves.open_ratio(mouth.aperture[p], real.aperture[p]),

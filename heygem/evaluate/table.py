@@ -32,6 +32,7 @@ class Metric:
 
 METRICS = {
     "aperture_r": Metric("aperture r", 2, "1"),
+    "aligned_r": Metric("aligned r", 2, "1"),
     "width_r": Metric("width r", 2, "1"),
     "lag_ms": Metric("lag ms", 0, "0"),
     "drift_ms": Metric("drift ms/10 min", 0, "0"),
