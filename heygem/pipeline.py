@@ -333,7 +333,9 @@ def _reason(person, timeline, k):
     frame = timeline.order[k]
     if not person.track.found[frame]:
         return "no face"
-    return "turned away or too small" if not person.usable[frame] else "beside such a frame"
+    return (
+        "turned away, too small or unclear" if not person.usable[frame] else "beside such a frame"
+    )
 
 
 def _warnings(heard, person, passed, frames):

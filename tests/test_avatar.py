@@ -100,3 +100,18 @@ def test_a_smile_can_be_shut(hopper_avatar):
     assert abs(geometry.aperture(shut.neutral)) < 0.03
     eyes = list(topo.EYE_OUTER)
     assert np.array_equal(shut.neutral[eyes], smile[eyes])
+
+
+def test_frames_of_a_dissolve_are_left_alone_and_lend_no_texture(hopper, faces, tmp_path):
+    import cv2
+
+    path = tmp_path / "fade.mp4"
+    with media.VideoWriter(path, width=512, height=600, rate=25, crf=12) as writer:
+        for k in range(20):
+            image = hopper if k < 14 else cv2.GaussianBlur(hopper // 3 + 150, (0, 0), 6)
+            writer.write(image, k / 25)
+    person = avatar.load(path, FaceSettings(), backend=faces, cache=False)
+    assert person.track.found.all()
+    assert person.usable.tolist() == [True] * 14 + [False] * 6
+    assert person.unusable["blurred or faded"] == 6
+    assert person.library.frames.max() < 14

@@ -179,6 +179,7 @@ def face_track(seconds, rate, opening):
         cut=np.zeros(count, bool),
         score=np.ones(count, np.float32),
         times_s=times,
+        clarity=np.ones(count, np.float32),
         width=640,
         height=480,
     )

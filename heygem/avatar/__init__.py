@@ -20,9 +20,10 @@ from heygem.face import geometry, tracking
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER, Pose, RestShape
 
-CACHE_VERSION = 7
+CACHE_VERSION = 8
 REST_GAP = 0.035  # a mouth that is open by more than this even at rest is shut by geometry
 SURVEY_S = 4.0  # of the video's beginning, to decide whom to follow
+HAZY, PLAIN = 0.35, 0.6  # of the clip's usual clarity: below is left alone; above serves as texture
 MAX_TEMPLATE_FRAMES = 1500  # frames that teach the person's template; more teach nothing new
 
 
@@ -154,7 +155,7 @@ def make_backend(settings):
 def _track(path, info, settings, backend, progress):
     choose = {"largest": "largest", "index": settings.index, "box": settings.box}[settings.choose]
     start, faces = tracking.survey(_samples(path, info), backend, choose)
-    total = info.video.frames or 0
+    total = info.video.frame_estimate
     tick = None if progress is None else lambda done: progress("track", done, max(total, done))
     with media.VideoReader(path) as reader:
         track = tracking.track(
@@ -165,6 +166,7 @@ def _track(path, info, settings, backend, progress):
             start=start,
             faces=faces,
             progress=tick,
+            expected=total,
         )
         track.notes.extend([*reader.notes, *getattr(backend, "notes", [])])
     return track
@@ -207,18 +209,27 @@ def _describe(path, sha256, info, track, settings):
     # A pitch of the mesh is relative to the person's own face; a yaw is symmetric.
     turned = found & (np.hypot(yaw, pitch - level[1]) > settings.max_turn_deg)
     small = found & ~turned & (track.face_px < settings.min_face_px)
-    usable = found & ~turned & ~small
-    unusable = {"no face": int((~found).sum()), "turned away": int(turned.sum())}
-    unusable["too small"] = int(small.sum())
+    clear = track.clarity / max(float(np.median(track.clarity[found])), 1e-6)
+    hazy = found & ~turned & ~small & (clear < HAZY)
+    usable = found & ~turned & ~small & ~hazy
+    unusable = {
+        "no face": int((~found).sum()),
+        "turned away": int(turned.sum()),
+        "too small": int(small.sum()),
+        "blurred or faded": int(hazy.sum()),
+    }
     if not usable.any():
         raise NoFaceError(
             f"no usable face in {path.name}",
             seen=", ".join(f"{n} frames {why}" for why, n in unusable.items() if n),
             remedy="use a video in which the person looks roughly into the camera",
         )
-    library, sharpness = collect(path, track, pose, usable)
+    plain = usable & (clear > PLAIN)
+    if plain.sum() < min(24, usable.sum()):
+        plain = usable
+    library, sharpness = collect(path, track, pose, plain)
     opening = np.zeros(len(track), np.float32)
-    lips = geometry.to_canonical(track.points[found][:, list(topo.LIP_MIDDLE)], pose[found])
+    lips = geometry.to_canonical(track.points[:, list(topo.LIP_MIDDLE)][found], pose[found])
     opening[found] = lips[:, 1, 1] - lips[:, 0, 1]
     report = _report(path, info, track, pose, usable, unusable, opening, sharpness, size)
     return Avatar(path, sha256, info, track, pose, usable, unusable, rest, library, report)
@@ -235,9 +246,8 @@ def _fit(track):
     few = found[np.linspace(0, len(found) - 1, min(len(found), MAX_TEMPLATE_FRAMES)).astype(int)]
     _, template = geometry.fit_pose(track.points[few], sigma_frames=0)
     # 40 ms: above the mesh's jitter, below the fastest nod.
-    fitted, _ = geometry.fit_pose(
-        track.points[found], runs=runs, sigma_frames=0.04 * rate, template=template
-    )
+    stable = track.points[:, topo.STABLE][found]
+    fitted = geometry.fit_to(stable, template, runs=runs, sigma_frames=0.04 * rate)
     pose = Pose(
         np.zeros((len(track), 3, 3), np.float32),
         np.zeros(len(track), np.float32),

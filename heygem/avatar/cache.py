@@ -27,6 +27,7 @@ def write(stored, avatar):
                 cut=t.cut,
                 score=t.score,
                 times_s=t.times_s,
+                clarity=t.clarity,
                 rotation=p.rotation,
                 scale=p.scale,
                 offset=p.offset,
@@ -64,7 +65,7 @@ def read(stored, path, sha256, info, make):
         with np.load(stored, allow_pickle=False) as z:
             words = json.loads(str(z["words"]))
             track = tracking.Track(
-                *(z[k] for k in ("points", "found", "cut", "score", "times_s")),
+                *(z[k] for k in ("points", "found", "cut", "score", "times_s", "clarity")),
                 width=words["width"],
                 height=words["height"],
                 faces=words["faces"],

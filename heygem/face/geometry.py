@@ -138,23 +138,46 @@ def fit_pose(points, *, runs=None, sigma_frames=1.0, template=None):
     (Pose, float32 [468, 3])
         The poses, and the person's canonical mesh they refer to.
     """
-    points = np.asarray(points, np.float64)
-    runs = runs if runs is not None else [(0, len(points))]
-    stable = smooth(points[:, topo.STABLE], runs, sigma_frames)
+    points = np.asarray(points)
+    stable = points[:, topo.STABLE]
     if template is None:
         # Begin with the most frontal frame: its axes are the least bent by the model's depth.
         eyes = points[:, topo.EYE_OUTER]
         span = np.linalg.norm(eyes[:, 1, :2] - eyes[:, 0, :2], axis=1)
         depth = np.abs(eyes[:, 1, 2] - eyes[:, 0, 2])
-        template = _anatomical_axes(points[np.argmin(depth / np.maximum(span, 1e-6))])
+        frontal = np.argmin(depth / np.maximum(span, 1e-6))
+        template = _anatomical_axes(points[frontal].astype(np.float64))
         subset = np.linspace(0, len(points) - 1, min(len(points), 400)).astype(int)
+        some = points[subset].astype(np.float64)
         for _ in range(3):
-            r, s, o = _umeyama(template[topo.STABLE], stable[subset])
-            canonical = np.einsum("tij,tni->tnj", r, points[subset] - o[:, None]) / s[:, None, None]
+            r, s, o = _umeyama(template[topo.STABLE], some[:, topo.STABLE])
+            canonical = np.einsum("tij,tni->tnj", r, some - o[:, None]) / s[:, None, None]
             template = _anatomical_axes(np.median(canonical, 0))
-    rotation, scale, offset = _umeyama(np.asarray(template)[topo.STABLE], stable)
-    pose = Pose(rotation.astype(np.float32), scale.astype(np.float32), offset.astype(np.float32))
-    return pose, np.asarray(template, np.float32)
+    template = np.asarray(template, np.float32)
+    return fit_to(stable, template, runs=runs, sigma_frames=sigma_frames), template
+
+
+def fit_to(stable, template, *, runs=None, sigma_frames=1.0):
+    """Fit the pose of a known person from the skull's points alone.
+
+    Parameters
+    ----------
+    stable : float32 [T, len(topo.STABLE), 3]
+        Those points of the mesh, in pixels.
+    template : float32 [468, 3]
+        The person's canonical mesh.
+    runs, sigma_frames
+        As in `fit_pose`.
+
+    Returns
+    -------
+    Pose
+    """
+    runs = runs if runs is not None else [(0, len(stable))]
+    rotation, scale, offset = _umeyama(
+        np.asarray(template, np.float64)[topo.STABLE], smooth(stable, runs, sigma_frames)
+    )
+    return Pose(rotation.astype(np.float32), scale.astype(np.float32), offset.astype(np.float32))
 
 
 def to_canonical(points, pose):

@@ -38,6 +38,9 @@ class Track:
     score : float32 [T]
         Mesh score, 0..1.
     times_s : float64 [T]
+    clarity : float32 [T]
+        Detail around the eyes (mean absolute Laplacian, grey levels): falls in a dissolve, a swish
+        of the camera, defocus; whether the mouth is open does not matter to it.
     width, height : int
         Picture size in pixels.
     faces : int
@@ -51,6 +54,7 @@ class Track:
     cut: np.ndarray
     score: np.ndarray
     times_s: np.ndarray
+    clarity: np.ndarray
     width: int
     height: int
     faces: int = 1
@@ -187,7 +191,19 @@ class Tracker:
         return points, score, cut
 
 
-def track(frames, backend, *, width, height, start=None, progress=None, faces=1):
+def clarity_of(image, points):
+    """Detail of the picture around the eyes; see `Track.clarity`."""
+    low = np.maximum(points[topo.STABLE, :2].min(0), 0).astype(int)
+    high = points[topo.STABLE, :2].max(0).astype(int) + 1
+    eyes = image[low[1] : high[1], low[0] : high[0], 1]
+    if eyes.size == 0:
+        return 0.0
+    # One size for all: the face's distance must not count as detail.
+    small = cv2.resize(eyes, (96, 64), interpolation=cv2.INTER_AREA)
+    return float(np.abs(cv2.Laplacian(small, cv2.CV_32F)).mean())
+
+
+def track(frames, backend, *, width, height, start=None, progress=None, faces=1, expected=1024):
     """Follow one face through a video.
 
     Parameters
@@ -202,29 +218,39 @@ def track(frames, backend, *, width, height, start=None, progress=None, faces=1)
         Called with the number of frames done.
     faces : int
         Most faces seen, for the record.
+    expected : int
+        How many frames there will be, about: memory is taken once.
 
     Returns
     -------
     Track
     """
     follow = Tracker(backend, start=start)
-    points, found, cuts, scores, times = [], [], [], [], []
+    points = np.zeros((max(16, expected), topo.POINTS, 3), np.float32)
+    found, cuts, scores, times, clarity = [], [], [], [], []
     for frame in frames:
         mesh, score, cut = follow(frame.image)
-        points.append(np.zeros((topo.POINTS, 3), np.float32) if mesh is None else mesh)
+        n = len(times)
+        if n == len(points):
+            more = np.zeros((max(16, n // 4), topo.POINTS, 3), np.float32)
+            points = np.concatenate([points, more])
+        if mesh is not None:
+            points[n] = mesh
         found.append(mesh is not None)
         cuts.append(cut)
         scores.append(score)
         times.append(frame.time_s)
+        clarity.append(0.0 if mesh is None else clarity_of(frame.image, mesh))
         if progress is not None:
             progress(len(times))
     notes = [f"{faces} faces in the picture; one of them is followed"] if faces > 1 else []
     return Track(
-        points=np.array(points, np.float32).reshape(-1, topo.POINTS, 3),
+        points=points[: len(times)],
         found=np.array(found, bool),
         cut=np.array(cuts, bool),
         score=np.array(scores, np.float32),
         times_s=np.array(times, np.float64),
+        clarity=np.array(clarity, np.float32),
         width=width,
         height=height,
         faces=faces,
