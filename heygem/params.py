@@ -255,7 +255,6 @@ class Params(Settings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where to compute: auto (the GPU when there is one), cpu, cuda"
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of everything random")
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> "Params":

@@ -223,7 +223,7 @@ def test_a_recipe_is_replaced_only_on_request(tmp_path):
     recipes.save(Params(), "a", folder=tmp_path)
     with pytest.raises(ParameterError, match="there is a recipe of that name"):
         recipes.save(Params(), "a", folder=tmp_path)
-    changed = Params().override({"seed": 4})
+    changed = Params().override({"media.crf": 24})
     recipes.save(changed, "a", folder=tmp_path, replace=True)
     assert recipes.load("a", folder=tmp_path) == changed
 
