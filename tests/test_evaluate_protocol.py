@@ -107,3 +107,12 @@ def test_no_clip_at_all_is_an_error_with_the_reasons(person, tmp_path, monkeypat
 def test_a_clip_too_short_to_split_says_how_long_it_should_be():
     with pytest.raises(InputError, match=r"5\.0 s.*give a clip"):
         held_out.split_clip(4.99, share=0.5, guard_s=2.0, name="x.mp4")
+
+
+def test_the_stretch_with_most_speech_is_judged():
+    times_s = np.arange(500) / 25
+    split = held_out.Split(5.0, 6.0, 20.0)
+    cut = protocol.liveliest(split, times_s, (times_s > 12) & (times_s < 16), 4.0)
+    assert cut.start_s == pytest.approx(12, abs=0.3) and cut.end_s - cut.start_s == pytest.approx(4)
+    assert cut.library_end_s == split.library_end_s
+    assert protocol.liveliest(split, times_s, times_s > 12, 30.0) == split

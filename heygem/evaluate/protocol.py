@@ -6,7 +6,7 @@ people's sound (movement, sharpness and seams: there is no truth to compare with
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from heygem.params import Params, Settings
 
 log = logging.getLogger(__name__)
 
+MIN_SPEECH = 0.3  # share of held-out frames; below it there is no speech to judge
 VOICE = 0.5  # voice activity from which a frame counts as speech
 
 
@@ -109,7 +110,7 @@ def judge_clip(clip, model, params, settings, backend, *, others=(), watch=None)
     person = held_out.learn(clip.path, params.face, share=settings.share, guard_s=settings.guard_s)
     speech = audio.load(clip.path)
     stage = build_stage(person, speech.samples, settings)
-    split = person.split
+    split = stage.person.split
     end_s = float(stage.times_s[-1])
     sound = cut(speech.samples, split.start_s, end_s)
     quiet = np.zeros_like(sound)
@@ -166,8 +167,13 @@ def build_stage(person, samples, settings):
     """
     avatar, split = person.avatar, person.split
     times_s = avatar.track.times_s
-    last_s = min(split.end_s, split.start_s + settings.max_held_out_s, len(samples) / 16000)
-    keep = split.held_out(times_s) & (times_s < last_s) & avatar.usable
+    voice = audio.voice_activity(samples)
+    at = np.clip((times_s * 100).round().astype(int), 0, len(voice) - 1)
+    speech = voice[at] > VOICE
+    split = replace(split, end_s=min(split.end_s, len(samples) / 16000))
+    split = liveliest(split, times_s, speech, settings.max_held_out_s)
+    person = replace(person, split=split)
+    keep = split.held_out(times_s) & avatar.usable
     if keep.sum() < 2 * settings.windows:
         raise InputError(
             f"{avatar.path.name} has no usable face in its held-out part",
@@ -181,17 +187,36 @@ def build_stage(person, samples, settings):
     )
     whole = curves.mouth_curves(canonical, times_s[found])
     real = whole.part(keep[found])
-    voice = audio.voice_activity(samples)
-    at = np.clip((real.times_s * 100).round().astype(int), 0, len(voice) - 1)
+    if speech[keep].mean() < MIN_SPEECH:
+        raise InputError(
+            f"hardly anybody speaks in the held-out part of {avatar.path.name}",
+            seen=f"{speech[keep].mean():.0%} of it",
+            remedy="use another clip, or another share",
+        )
     return judge.Stage(
         person=person,
         frames=np.flatnonzero(keep),
         runs=held_out.compact_runs(avatar.track, keep),
-        speech=voice[at] > VOICE,
+        speech=speech[keep],
         real=real,
         closed_gap=curves.closed_gap(whole.aperture),
         windows=settings.windows,
     )
+
+
+def liveliest(split, times_s, speech, most_s):
+    """The split with its held-out part cut down to the stretch of `most_s` with most speech.
+
+    A pause judged as speech makes every ratio to the real mouth's movement meaningless.
+
+    times_s : float64 [T]; speech : bool [T]
+    """
+    if split.end_s - split.start_s <= most_s:
+        return split
+    starts = np.arange(split.start_s, split.end_s - most_s + 1e-9, 0.2)
+    spoken = [(speech & (times_s >= a) & (times_s < a + most_s)).sum() for a in starts]
+    start_s = float(starts[int(np.argmax(spoken))])
+    return replace(split, start_s=start_s, end_s=start_s + most_s)
 
 
 def cut(samples, start_s, end_s, rate_hz=16000):
