@@ -83,10 +83,6 @@ def hash_sound(samples, rate_hz):
     count = int(len(samples) * _SOUND_RATE_HZ / rate_hz)
     if count < _WINDOW + 1:
         return np.zeros(0, np.uint32)
-    # An area average before picking keeps what lies above 4 kHz from folding into the bands.
-    width = max(1, round(rate_hz / _SOUND_RATE_HZ))
-    smooth = np.convolve(samples, np.ones(width, np.float32) / width, "same")
-    x = np.interp(np.arange(count) * rate_hz / _SOUND_RATE_HZ, np.arange(len(smooth)), smooth)
     hop = SOUND_STEP_S * _SOUND_RATE_HZ
     starts = np.round(np.arange(0, count - _WINDOW, hop)).astype(int)
     window = np.hanning(_WINDOW)
@@ -95,12 +91,28 @@ def hash_sound(samples, rate_hz):
     band = np.digitize(frequencies, edges) - 1
     energy = np.empty((len(starts), _BANDS))
     for row, start in enumerate(starts):
-        power = np.abs(np.fft.rfft(x[start : start + _WINDOW] * window)) ** 2
+        power = np.abs(np.fft.rfft(_resampled(samples, rate_hz, start) * window)) ** 2
         inside = (band >= 0) & (band < _BANDS)
         energy[row] = np.bincount(band[inside], power[inside], _BANDS)
     across = energy[:, :-1] - energy[:, 1:]
     bits = (across[1:] - across[:-1] > 0).astype(np.uint32)
     return (bits << np.arange(32, dtype=np.uint32)).sum(1, dtype=np.uint32)
+
+
+def _resampled(samples, rate_hz, start):
+    """One window at the bands' rate, from sample `start` at that rate : float64 [_WINDOW].
+
+    Window by window, so that an hour of sound is never held a second time.
+    """
+    ratio = rate_hz / _SOUND_RATE_HZ
+    places = (start + np.arange(_WINDOW)) * ratio
+    # An area average before picking keeps what lies above 4 kHz from folding into the bands.
+    width = max(1, round(ratio))
+    low, high = int(places[0]), int(places[-1]) + 2
+    first, last = max(0, low - width), min(len(samples), high + width)
+    kernel = np.ones(width, np.float32) / width
+    smooth = np.convolve(samples[first:last], kernel, "same")
+    return np.interp(places - first, np.arange(len(smooth)), smooth)
 
 
 def differing(a, b, *, least=4):
