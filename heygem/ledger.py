@@ -126,7 +126,11 @@ class Ledger:
                 row = (number, now, kind, subject, mark, text, previous, digest, signature)
                 db.execute("INSERT INTO entries VALUES (?,?,?,?,?,?,?,?,?)", row)
                 db.execute("COMMIT")
-                self._write_head(number, digest)
+                # Again under the writers' lock, so that an older head never replaces a newer one.
+                db.execute("BEGIN IMMEDIATE")
+                newest = db.execute("SELECT number, hash FROM entries ORDER BY number DESC LIMIT 1")
+                self._write_head(*newest.fetchone())
+                db.execute("COMMIT")
         except (OSError, sqlite3.Error) as e:
             raise OutputError(
                 "the ledger cannot be written",
@@ -225,7 +229,7 @@ class Ledger:
         return self.path.with_name(self.path.name + ".head")
 
     def _write_head(self, number, digest):
-        temporary = self._head.with_name(f"{self._head.name}.{os.getpid()}")
+        temporary = self._head.with_name(f"{self._head.name}.part")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as f:
             f.write(f"{number} {digest}\n")

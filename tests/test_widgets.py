@@ -392,7 +392,7 @@ def test_a_stopped_render_leaves_no_half_file(bench):
             stop.set()
 
     with pytest.raises(Cancelled):
-        bench.render(GATE_OFF.override({"seed": 1}), 0.0, 1.0, progress=progress, cancel=stop)
+        bench.render(GATE_OFF.override({"media.crf": 20}), 0.0, 1.0, progress=progress, cancel=stop)
     assert sorted(bench.folder.iterdir()) == before
 
 
@@ -402,7 +402,7 @@ def test_old_previews_are_dropped_and_kept_ones_stay(bench, monkeypatch):
     first = bench.render(GATE_OFF, 0.0, 0.2)
     slots.keep("A", GATE_OFF, first)
     for seed in range(4):
-        last = bench.render(GATE_OFF.override({"seed": seed}), 0.0, 0.2)
+        last = bench.render(GATE_OFF.override({"lips.smoothing_ms": float(seed)}), 0.0, 0.2)
     results = sorted(p.name for p in bench.folder.glob("*-result.mp4"))
     assert first.result.exists() and last.result.exists() and len(results) == 3
 
