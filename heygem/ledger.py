@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from heygem import assets
 from heygem.errors import InputError, OutputError
 
 START = "0" * 64  # what the first row follows
@@ -269,8 +270,7 @@ def default_path():
 def file_hash(path):
     """sha256 of a file's content, 64 hexadecimal digits."""
     try:
-        with open(path, "rb") as f:
-            return hashlib.file_digest(f, "sha256").hexdigest()
+        return assets.sha256(path)
     except OSError as e:
         raise InputError("a file cannot be read", seen=f"{path}: {e}") from e
 

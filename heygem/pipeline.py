@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heygem import __version__, label, media
+from heygem import __version__, assets, label, media
 from heygem import audio as sound
 from heygem import avatar as people
 from heygem.compose import paste
@@ -69,7 +69,7 @@ class Models:
     def __init__(self, params):
         self.device = resolve_device(params.device)
         self.lips = LipsModel.load(params.lips.model, device=self.device)
-        self.lips_sha256 = people.file_hash(params.lips.model or SHIPPED)
+        self.lips_sha256 = assets.sha256(params.lips.model or SHIPPED)
         self.faces = people.make_backend(params.face)
         self._heard = {}
         self._wav2lip = {}
@@ -392,7 +392,7 @@ def agreement(trajectory, heard):
 def _hash(path):
     """Content hash of an input, or the reason why it cannot be read, in the reader's words."""
     media.probe(path)
-    return people.file_hash(path)
+    return assets.sha256(path)
 
 
 @contextlib.contextmanager

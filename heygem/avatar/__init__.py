@@ -79,12 +79,6 @@ class Avatar:
         return canonical - self.rest.at(pose)
 
 
-def file_hash(path):
-    """SHA-256 of a file's content, as hexadecimal digits."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
-
-
 def load(path, settings, *, backend=None, progress=None, cache=True):
     """Track a video or picture, or take it from the cache.
 
@@ -117,7 +111,7 @@ def load(path, settings, *, backend=None, progress=None, cache=True):
             seen=f"{info.format} with sound only",
             remedy="give a video or a portrait",
         )
-    sha256 = file_hash(path)
+    sha256 = assets.sha256(path)
     backend = backend if backend is not None else make_backend(settings)
     # The tracker that is really used counts: another one may stand in for it.
     facts = [CACHE_VERSION, backend.name, sha256, settings.model_dump()]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from heygem import assets, audio, media
-from heygem.avatar import close_rest, file_hash, make_backend
+from heygem.avatar import close_rest, make_backend
 from heygem.errors import HeygemError, InputError
 from heygem.face import geometry, tracking
 from heygem.face.geometry import LOWER
@@ -231,7 +231,7 @@ def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, progress=Non
     def one(source):
         me = threading.get_ident()
         try:
-            sha256 = file_hash(source.path)
+            sha256 = assets.sha256(source.path)
             stored = cache / f"{sha256[:32]}-{VERSION}.npz"
             kept = _read(stored, source, sha256)
             if kept is None:

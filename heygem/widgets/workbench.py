@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heygem import audio, avatar, label, media, pipeline
+from heygem import assets, audio, avatar, label, media, pipeline
 from heygem.compose import paste
 from heygem.errors import Cancelled, InputError
 from heygem.label import consent, keys
@@ -144,7 +144,7 @@ class Workbench:
         """A preview shows the person too: it asks for the same consent as a finished video."""
         basis = self.params.label.consent
         record = Ledger(keys=keys.ensure())
-        consent.require(record, person.sha256, avatar.file_hash(sound), basis=basis)
+        consent.require(record, person.sha256, assets.sha256(sound), basis=basis)
 
     def findings(self):
         """What is good and bad about the inputs: list of heygem.audio.Finding."""
