@@ -100,6 +100,7 @@ def run(
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
     record: Path | None = None,
+    models: pipeline.Models | None = None,
 ) -> Report:
     """Make every video that `params.inputs` asks for.
 
@@ -112,6 +113,8 @@ def run(
         Set it to stop soon; finished items stay, nothing is left half-written.
     record : path, optional
         File that receives the summary; `batch.json` in the output folder when not given.
+    models : heygem.pipeline.Models, optional
+        Those that are in memory already; else loaded when the first item needs them.
 
     Raises
     ------
@@ -127,7 +130,7 @@ def run(
         workplace.sweep(folder)
         try:
             audio, audio_sha256 = _speech(params, Path(scratch))
-            runner = _Runner(params, audio, audio_sha256, progress, cancel)
+            runner = _Runner(params, audio, audio_sha256, progress, cancel, models)
             outcomes = runner.run(items)
         finally:
             workplace.tidy(folder / DETAILS)
@@ -198,14 +201,14 @@ def summary(report: Report, params: Params) -> dict:
 class _Runner:
     """First sees what is done already, then loads the models, then makes the rest."""
 
-    def __init__(self, params, audio, audio_sha256, progress, cancel):
+    def __init__(self, params, audio, audio_sha256, progress, cancel, models):
         self.params = params
         self.audio = audio
         self.audio_sha256 = audio_sha256
         self.progress = progress
         self.cancel = cancel
         self.warnings: list[str] = []
-        self._models = None
+        self._models = models
 
     def run(self, items) -> list[Outcome]:
         outcomes: dict[str, Outcome] = {}
@@ -240,7 +243,8 @@ class _Runner:
         """Models and sound serve every item: what is wrong with them ends the batch."""
         tell = self._teller(name, 0, count)
         tell("load models", 0, 1)
-        self._models = pipeline.load_models(self.params)
+        if self._models is None:
+            self._models = pipeline.load_models(self.params)
         tell("listen", 0, 1)
         self._models.hear(self.audio, self.params.audio)
 

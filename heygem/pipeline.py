@@ -96,6 +96,10 @@ class Models:
             )
         return self._heard[key]
 
+    def forget(self):
+        """Let go of the sounds heard, where the models outlive a batch."""
+        self._heard.clear()
+
 
 load_models = Models
 
