@@ -1,47 +1,33 @@
-"""Many videos, one audio: each item on its own, what is done stays done.
+"""Many videos, one sound or a table of pairs: each item on its own, what is done stays done.
 
 A batch loads the models once. One item's failure is its own: it is recorded with one clear line,
 and the others finish. An item is skipped when its manifest proves that the very same inputs,
 parameters, models and code have made the very same file.
 """
 
-import hashlib
 import logging
 import os
 import tempfile
 import threading
 import time
-import wave
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
-from heygem import assets, figures, manifest, pipeline, speech, tracking, workplace
-from heygem.errors import Cancelled, HeygemError, InputError, ParameterError
+from heygem import assets, figures, manifest, pipeline, tracking, workplace
+from heygem.errors import Cancelled, HeygemError
+from heygem.items import DETAILS, Sounds, content_sha256, plan
 from heygem.params import Params
 
 log = logging.getLogger(__name__)
 
-DETAILS = "details"  # folder beside the videos: manifests, contact sheets, curves
 RECORD = "batch.json"
 
 Status = Literal["done", "skipped", "failed", "cancelled"]
 #: progress(item name, item number from 0, number of items, stage, done, total)
 Progress = Callable[[str, int, int, str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Item:
-    """One video to make."""
-
-    name: str
-    video: Path
-    output: Path
-    details: Path
 
 
 @dataclass(frozen=True)
@@ -52,6 +38,10 @@ class Outcome:
     ----------
     error, code : str
         One line, and its kind, for a failed item; else empty.
+    sound : str
+        Sound file, or the text that is spoken.
+    params : Params
+        The item's own recipe.
     manifest : dict
         Of a done or skipped item; else empty.
     """
@@ -59,6 +49,8 @@ class Outcome:
     name: str
     video: Path
     status: Status
+    sound: str = ""
+    params: Params | None = field(default=None, repr=False)
     output: Path | None = None
     details: Path | None = None
     error: str = ""
@@ -129,8 +121,10 @@ def run(
     with workplace.claimed(folder), tempfile.TemporaryDirectory(prefix="heygem-") as scratch:
         workplace.sweep(folder)
         try:
-            audio, audio_sha256 = _speech(params, Path(scratch))
-            runner = _Runner(params, audio, audio_sha256, progress, cancel, models)
+            sounds = Sounds(Path(scratch))
+            if params.inputs.pairs is None:  # one for all: what is wrong with it ends the batch
+                sounds.of(items[0])
+            runner = _Runner(params, sounds, progress, cancel, models)
             outcomes = runner.run(items)
         finally:
             workplace.tidy(folder / DETAILS)
@@ -144,47 +138,15 @@ def run(
     return report
 
 
-def plan(params: Params) -> list[Item]:
-    """The items of a batch, with names that are safe, unlike each other and stable."""
-    inputs = params.inputs
-    if not inputs.videos:
-        raise ParameterError("no video is named", remedy="list some under inputs.videos")
-    if inputs.audio is None and inputs.text is None:
-        raise ParameterError("no speech is named", remedy="give inputs.audio or inputs.text")
-    folder = Path(inputs.output)
-    sound = Path(inputs.audio).stem if inputs.audio is not None else "speech"
-    videos = [Path(video) for video in dict.fromkeys(inputs.videos)]  # the same twice is one
-    plain = [f"{video.stem}-{sound}" for video in videos]
-    typed = [f"{video.stem}-{video.suffix[1:]}-{sound}" for video in videos]
-    items = []
-    for video, name in zip(
-        videos, _unlike(_unlike(plain, typed), _marked(typed, videos)), strict=True
-    ):
-        items.append(Item(name, video, folder / f"{name}.mp4", folder / DETAILS / name))
-    return items
-
-
-def _unlike(names, longer):
-    """Safe names; those that would fall together, on any file system, give way to longer ones."""
-    names = [manifest.safe_name(name) for name in names]
-    keys = [name.casefold() for name in names]
-    return [
-        manifest.safe_name(other) if keys.count(key) > 1 else name
-        for name, key, other in zip(names, keys, longer, strict=True)
-    ]
-
-
-def _marked(names, videos):
-    """Names with a mark of the file's place: adding another file does not change them."""
-    marks = [hashlib.sha256(os.fsencode(video.absolute())).hexdigest()[:6] for video in videos]
-    return [f"{mark}-{name}" for mark, name in zip(marks, names, strict=True)]
-
-
 def summary(report: Report, params: Params) -> dict:
     """The report as plain data, as it is written to the record."""
     rows = []
     for outcome in report.outcomes:
-        row = {key: value for key, value in asdict(outcome).items() if key != "manifest"}
+        row = {
+            key: value
+            for key, value in asdict(replace(outcome, params=None)).items()
+            if key not in ("manifest", "params")
+        }
         rows.append({key: str(v) if isinstance(v, Path) else v for key, v in row.items()})
     return {
         "schema": manifest.SCHEMA,
@@ -201,14 +163,14 @@ def summary(report: Report, params: Params) -> dict:
 class _Runner:
     """First sees what is done already, then loads the models, then makes the rest."""
 
-    def __init__(self, params, audio, audio_sha256, progress, cancel, models):
+    def __init__(self, params, sounds, progress, cancel, models):
         self.params = params
-        self.audio = audio
-        self.audio_sha256 = audio_sha256
+        self.sounds = sounds
         self.progress = progress
         self.cancel = cancel
         self.warnings: list[str] = []
         self._models = models
+        self._own_models = False
 
     def run(self, items) -> list[Outcome]:
         outcomes: dict[str, Outcome] = {}
@@ -226,27 +188,36 @@ class _Runner:
             todo = [item for item in items if item.name not in outcomes]
             if todo and not self.cancel.is_set():
                 try:
-                    self._prepare(todo[0].name, len(items))
+                    self._prepare(todo[0], len(items))
                 except KeyboardInterrupt:  # in a notebook; the items are reported as cancelled
                     self.cancel.set()
-            for item in todo:
+            for k, item in enumerate(todo):
                 number = items.index(item)
                 make = lambda item=item, number=number: self._make(  # noqa: E731
                     item, number, len(items), *identities[item.name]
                 )
                 ended(item, self._guarded(item, make))
+                self._forget(item, todo[k + 1 :])
         if tracker.problem:
             self.warnings.append(tracker.problem)
         return [outcomes[item.name] for item in items]
 
-    def _prepare(self, name, count):
-        """Models and sound serve every item: what is wrong with them ends the batch."""
-        tell = self._teller(name, 0, count)
+    def _prepare(self, item, count):
+        """Models and a common sound serve every item: what is wrong with them ends the batch."""
+        tell = self._teller(item.name, 0, count)
         tell("load models", 0, 1)
         if self._models is None:
             self._models = pipeline.load_models(self.params)
-        tell("listen", 0, 1)
-        self._models.hear(self.audio, self.params.audio)
+            self._own_models = True
+        if self.params.inputs.pairs is None:
+            tell("listen", 0, 1)
+            self._models.hear(self.sounds.of(item)[0], self.params.audio)
+
+    def _forget(self, item, rest):
+        """A sound that no later item speaks leaves the memory."""
+        path = self.sounds.known(item) if self._own_models else None
+        if path is not None and all(self.sounds.known(other) != path for other in rest):
+            self._models.forget(path)
 
     def _teller(self, name, number, count):
         def tell(stage, done, total):
@@ -261,7 +232,15 @@ class _Runner:
 
         def bad(status, **details):
             seconds = time.monotonic() - started
-            return Outcome(item.name, item.video, status, seconds=seconds, **details)
+            return Outcome(
+                item.name,
+                item.video,
+                status,
+                sound=item.sound,
+                params=item.params,
+                seconds=seconds,
+                **details,
+            )
 
         if self.cancel.is_set():
             return bad("cancelled")
@@ -284,8 +263,8 @@ class _Runner:
 
     def _done(self, item, identities) -> Outcome | None:
         """The outcome of an item that an earlier run has finished."""
-        video_sha256 = _content(item.video)
-        identity = manifest.item_id(self.params, video_sha256, self.audio_sha256)
+        video_sha256 = content_sha256(item.video)
+        identity = manifest.item_id(item.params, video_sha256, self.sounds.of(item)[1])
         identities[item.name] = (video_sha256, identity)
         known = manifest.read(item.details)
         if not manifest.proves(known, identity, item.output):
@@ -296,9 +275,9 @@ class _Runner:
     def _make(self, item, number, count, video_sha256, identity) -> Outcome:
         result = pipeline.generate(
             item.video,
-            self.audio,
+            self.sounds.of(item)[0],
             item.output,
-            self.params,
+            item.params,
             models=self._models,
             progress=self._teller(item.name, number, count),
             cancel=self.cancel,
@@ -314,6 +293,8 @@ class _Runner:
             item.name,
             item.video,
             status,
+            sound=item.sound,
+            params=item.params,
             output=item.output,
             details=item.details,
             warnings=said,
@@ -322,7 +303,7 @@ class _Runner:
 
     def _manifest(self, item, identity, video_sha256, result, warnings):
         made = item.output.stat()
-        inputs = self.params.inputs
+        inputs = item.params.inputs
         spoken = {"text": inputs.text, "voice": inputs.voice} if inputs.audio is None else {}
         return {
             **(result.manifest or {}),
@@ -332,7 +313,7 @@ class _Runner:
             "name": item.name,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "video": {"path": str(item.video), "sha256": video_sha256},
-            "audio": {"path": inputs.audio, "sha256": self.audio_sha256, **spoken},
+            "audio": {"path": inputs.audio, "sha256": self.sounds.of(item)[1], **spoken},
             "output": {
                 "file": os.path.relpath(item.output, item.details),
                 "sha256": assets.sha256(item.output),
@@ -341,47 +322,13 @@ class _Runner:
                 "frames": result.frames,
             },
             "passed_through": dict(result.passed_through),
-            "params": self.params.tree(),
-            "params_sha256": self.params.digest(),
-            "models": manifest.model_hashes(self.params),
+            "params": item.params.tree(),
+            "params_sha256": item.params.digest(),
+            "models": manifest.model_hashes(item.params),
             "code": manifest.code_version(),
             "timings": dict(result.timings),
             "warnings": list(warnings),
         }
-
-
-def _content(path: Path) -> str:
-    """sha256 of an input; says in one line why it cannot be read."""
-    try:
-        return assets.sha256(path)
-    except FileNotFoundError as error:
-        raise InputError("no such file", seen=path, remedy="check the path") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"cannot read the file ({reason})", seen=path, remedy="give a readable media file"
-        ) from error
-
-
-def _speech(params, scratch: Path):
-    """The audio file of the batch and its hash; text is spoken first."""
-    inputs = params.inputs
-    if inputs.audio is not None:
-        path = Path(inputs.audio)
-        return path, _content(path)
-    said = speech.synthesize(inputs.text, inputs.language, voice=inputs.voice)
-    path = scratch / "speech.wav"
-    _write_wave(path, said.samples, said.rate_hz)
-    return path, assets.sha256(path)
-
-
-def _write_wave(path, samples, rate_hz):
-    whole = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2")
-    with wave.open(str(path), "wb") as target:
-        target.setnchannels(1)
-        target.setsampwidth(2)
-        target.setframerate(rate_hz)
-        target.writeframes(whole.tobytes())
 
 
 def _draw(result, item) -> list[str]:

@@ -75,19 +75,29 @@ def generate(
     text: Annotated[
         str | None, typer.Option("--text", help="Text to be spoken, instead of --audio.")
     ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            "--pairs",
+            metavar="TABLE.csv",
+            help="Table with columns video, audio (or text), name, and settings as lips.offset_ms.",
+        ),
+    ] = None,
     out: Annotated[
         str | None, typer.Option("--out", metavar="DIR", help="Folder that receives the videos.")
     ] = None,
     params: Recipe = None,
     changes: Change = None,
 ):
-    """Make videos: one for each person given, all speaking the same sound.
+    """Make videos: one for each person given, all speaking the same sound; or a table of pairs.
 
     A video that an earlier run has finished with the same inputs and settings is not made again.
     Ctrl-C stops; finished videos stay and nothing is left half-written.
     """
     given = {"inputs.videos": list(videos or ()) or None, "inputs.output": out}
-    given |= {"inputs.audio": audio, "inputs.text": text}
+    given |= {"inputs.audio": audio, "inputs.text": text, "inputs.pairs": pairs}
+    if pairs is not None and not videos:  # the table takes the place of a recipe's videos
+        given["inputs.videos"] = []
     settings = _settings(params, changes, {k: v for k, v in given.items() if v is not None})
     from heygem import batch, progress
 
@@ -359,18 +369,20 @@ def _overrides(changes):
 
 def _print_items(record):
     """Videos on stdout, one a line; what went wrong on stderr, one line each."""
+    several = len({item["sound"] for item in record["items"]}) > 1
     for item in record["items"]:
+        who = _shown(item["video"]) + (f" with {_shown(item['sound'])[:60]}" if several else "")
         if item["status"] in ("done", "skipped"):
             state = "already there" if item["status"] == "skipped" else f"{item['seconds']:.1f} s"
             typer.echo(f"{_shown(item['output'])}  ({state})")
             for warning in item["warnings"]:
                 typer.echo(f"  warning: {warning}")
         elif item["status"] == "failed":
-            typer.echo(f"failed: {_shown(item['video'])}: {item['error']}", err=True)
+            typer.echo(f"failed: {who}: {item['error']}", err=True)
             if item["code"] == "INTERNAL":
                 typer.echo(f"  details: {console.log_file()}", err=True)
         else:
-            typer.echo(f"not made: {_shown(item['video'])}", err=True)
+            typer.echo(f"not made: {who}", err=True)
     for warning in record["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
 

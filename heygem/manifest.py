@@ -23,7 +23,7 @@ FILE = "manifest.json"
 MAX_NAME_BYTES = 120  # file systems take 255; suffixes and hidden temporary names need room
 # Modules that cannot change a result.
 _BYSTANDERS = {"widgets", "training", "evaluate", "cli.py", "batch.py", "tracking.py"}
-_BYSTANDERS |= {"notebooks.py", "figures.py", "progress.py"}
+_BYSTANDERS |= {"notebooks.py", "figures.py", "progress.py", "pairs.py", "items.py", "compare"}
 
 
 @functools.cache

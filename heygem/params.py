@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from heygem import recipe_file
 from heygem.errors import ParameterError
+from heygem.pairs import Pair
+from heygem.pairs import check as check_pairs
 
 DEFAULT_LABEL = "AI生成 / AI-generated"
 
@@ -42,6 +44,11 @@ class InputSettings(Settings):
     videos: tuple[str, ...] = Field(
         (), description="videos or still portraits of the people; one result each"
     )
+    pairs: str | tuple[Pair, ...] | None = Field(
+        None,
+        description="instead of `videos`: rows {video: a.mp4, audio: b.wav} or {video:, text:}, "
+        "with what is special for each (name:, lips.offset_ms:, ...); or a CSV file of such rows",
+    )
     output: str = Field("runs/out", min_length=1, description="folder that receives the results")
 
     @field_validator("videos", mode="before")
@@ -49,10 +56,18 @@ class InputSettings(Settings):
     def _one_video_is_a_list(cls, value):
         return (value,) if isinstance(value, str) else value
 
+    @field_validator("pairs", mode="before")
+    @classmethod
+    def _rows_are_pairs(cls, value):
+        plain = value is None or isinstance(value, str)
+        return value if plain else check_pairs(value, place="inputs.pairs, ")
+
     @model_validator(mode="after")
     def _one_source_of_speech(self):
         if self.audio is not None and self.text is not None:
             raise ValueError("give `audio` or `text`, not both")
+        if self.pairs and self.videos:
+            raise ValueError("give `videos` or `pairs`, not both")
         return self
 
 

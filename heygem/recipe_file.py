@@ -14,6 +14,20 @@ MAX_YAML_BYTES = 256 * 1024  # a recipe is a page long; anything near this is no
 
 def read(path) -> dict[str, Any]:
     """Read a small YAML mapping safely: no tags, no aliases, no key twice, limited size."""
+    tree = load(path)
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ParameterError(
+            f"{Path(path).name} does not hold `key: value` lines",
+            seen=type(tree).__name__,
+            remedy="compare with params/demo.yaml",
+        )
+    return tree
+
+
+def load(path):
+    """Whatever a small YAML file holds, read as safely as `read` does."""
     path = Path(path)
     try:
         with path.open("rb") as stream:
@@ -33,7 +47,7 @@ def read(path) -> dict[str, Any]:
             remedy=f"at most {MAX_YAML_BYTES // 1024} KiB",
         )
     try:
-        tree = yaml.load(data.decode("utf-8-sig"), Loader=_PlainLoader)
+        return yaml.load(data.decode("utf-8-sig"), Loader=_PlainLoader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         where = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or type(error).__name__
@@ -43,15 +57,6 @@ def read(path) -> dict[str, Any]:
             seen=path,
             remedy="compare with params/demo.yaml",
         ) from error
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ParameterError(
-            f"{path.name} does not hold `key: value` lines",
-            seen=type(tree).__name__,
-            remedy="compare with params/demo.yaml",
-        )
-    return tree
 
 
 def write(settings: BaseModel, *, commented=True, keep: set[str] | None = None) -> str:
@@ -104,7 +109,9 @@ def _yaml_entry(key, value, field, commented, *, indent):
         default = list(default) if isinstance(default, tuple) else default
         text = f"{field.description}; default: {_scalar(default)}"
         lines += [f"{pad}# {line}" for line in textwrap.wrap(text, 96 - indent)]
-    if isinstance(plain, list) and plain and all(isinstance(item, str) for item in plain):
+    if isinstance(plain, list):
+        plain = [item.model_dump() if isinstance(item, BaseModel) else item for item in plain]
+    if isinstance(plain, list) and plain and all(isinstance(item, str | dict) for item in plain):
         lines.append(f"{pad}{key}:")
         lines += [f"{pad}  - {_scalar(item)}" for item in plain]
     else:

@@ -153,7 +153,7 @@ class Tracker:
             tags={**_owner(), "params_hash": self._params.digest(), "heygem.kind": "batch"},
         )
         self._parent = run.info.run_id
-        self._log_params(self._parent)
+        self._log_params(self._parent, self._params)
         self._client.log_text(self._parent, self._params.to_yaml(), "params.yaml")
         self._monitor = self._watch_system()
         self._counts: dict[str, int] = {}
@@ -189,13 +189,14 @@ class Tracker:
 
     def _child(self, outcome, ended_ms):
         self._counts[outcome.status] = self._counts.get(outcome.status, 0) + 1
-        content = outcome.manifest
+        content, own = outcome.manifest, outcome.params or self._params
         tags = {
             **_owner(),
-            "params_hash": self._params.digest(),
+            "params_hash": own.digest(),
             "heygem.kind": "video",
             "heygem.status": outcome.status,
             "heygem.video": str(outcome.video)[:MAX_VALUE],
+            "heygem.sound": outcome.sound[:MAX_VALUE],
             "mlflow.parentRunId": self._parent,
         }
         if outcome.error:
@@ -210,7 +211,7 @@ class Tracker:
             tags=tags,
         )
         identity = run.info.run_id
-        self._log_params(identity)
+        self._log_params(identity, own)
         self._log_metrics(identity, metrics(content) | {"seconds": outcome.seconds})
         if outcome.status == "done":
             self._patience_s = PATIENCE_S + outcome.output.stat().st_size / COPY_BYTES_PER_S
@@ -231,12 +232,12 @@ class Tracker:
             status = "FAILED"
         self._client.set_terminated(self._parent, status)
 
-    def _log_params(self, run_id):
+    def _log_params(self, run_id, params):
         from mlflow.entities import Param
 
         settings = [
             Param(key, ("" if value is None else str(value))[:MAX_VALUE])
-            for key, value in self._params.dotted().items()
+            for key, value in params.dotted().items()
         ]
         for i in range(0, len(settings), 100):  # MLflow takes a hundred at a time
             self._client.log_batch(run_id, params=settings[i : i + 100])

@@ -27,7 +27,7 @@ class Maker:
 
     def load_models(self, params):
         self.loaded += 1
-        return SimpleNamespace(hear=lambda path, settings: None)
+        return SimpleNamespace(hear=lambda path, settings: None, forget=lambda path: None)
 
     def generate(self, video, audio, out, params, *, models, progress, cancel):
         kind = Path(video).read_bytes().split(b" ")[0]
@@ -324,3 +324,138 @@ def test_cancel_from_another_thread_ends_soon(maker, recipe, monkeypatch):
     started = time.monotonic()
     assert batch.run(recipe("fine", "fine"), cancel=cancel).exit_code == 130
     assert time.monotonic() - started < 3
+
+
+def table(tmp_path, text, name="table.csv", encoding="utf-8-sig"):
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    return str(tmp_path / name)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Two people and two sounds to pair in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    for name, kind in (("anna", "fine"), ("ben", "fine"), ("bad", "faceless")):
+        (tmp_path / f"{name}.mp4").write_text(f"{kind} {name}")
+    for name in ("hello", "bye"):
+        (tmp_path / f"{name}.wav").write_bytes(name.encode())
+    return tmp_path
+
+
+def paired(pairs, **more):
+    return Params.from_dict(
+        {"inputs": {"pairs": pairs, "output": "out"}, "tracking": {"enabled": False}, **more}
+    )
+
+
+def test_a_table_of_pairs_makes_one_video_a_row(maker, place):
+    rows = "Video,audio,text,name,lips.offset_ms\n".replace("Video", "video")
+    rows += "anna.mp4,hello.wav,,,\nanna.mp4,bye.wav,,,40\n,,,,\nben.mp4,,早上好。,今天,\n"
+    rows += "bad.mp4,bye.wav,,,\nben.mp4,missing.wav,,,\n"
+    params = paired(table(place, rows), lips={"openness_gain": 1.2})
+    report = batch.run(params)
+    assert [(o.name, o.status) for o in report.outcomes] == [
+        ("anna-hello", "done"),
+        ("anna-bye", "done"),
+        ("今天", "done"),
+        ("bad-bye", "failed"),
+        ("ben-missing", "failed"),  # a sound that is missing is its row's own trouble
+    ]
+    assert report.exit_code == 2 and "missing.wav" in report.outcomes[4].error
+    late, spoken = (manifest.read(report.outcomes[k].details) for k in (1, 2))
+    assert late["params"]["lips"]["offset_ms"] == 40 and late["params"]["inputs"]["pairs"] is None
+    assert late["params"]["lips"]["openness_gain"] == 1.2
+    assert late["audio"]["path"] == "bye.wav" and spoken["audio"]["text"] == "早上好。"
+    record = json.loads((place / "out/batch.json").read_text())
+    assert [item["sound"] for item in record["items"]][:3] == ["hello.wav", "bye.wav", "早上好。"]
+    # Again, with one row changed: that one alone is made anew.
+    changed = paired(table(place, rows.replace(",40", ",60")), lips={"openness_gain": 1.2})
+    statuses = [o.status for o in batch.run(changed).outcomes]
+    assert statuses == ["skipped", "done", "skipped", "failed", "failed"]
+
+
+def test_rows_may_stand_in_the_recipe_and_share_its_sound(maker, place):
+    params = Params.from_dict(
+        {
+            "inputs": {
+                "audio": "hello.wav",
+                "pairs": [{"video": "anna.mp4"}, {"video": "ben.mp4", "audio": "bye.wav"}],
+                "output": "out",
+            },
+            "tracking": {"enabled": False},
+        }
+    )
+    assert Params.from_dict(params.tree()) == params
+    assert [o.name for o in batch.run(params).outcomes] == ["anna-hello", "ben-bye"]
+
+
+def test_the_same_pair_with_other_settings_gets_names_of_its_own(maker, place):
+    rows = [{"video": "anna.mp4", "audio": "hello.wav", "lips.closure": c} for c in (0, 0.5, 0.5)]
+    names = [item.name for item in batch.plan(paired(rows))]
+    assert len(set(names)) == 2 and all(name.endswith("-anna-mp4-hello") for name in names)
+    # Stable: a row more does not rename the others.
+    more = batch.plan(paired([{"video": "ben.mp4", "audio": "hello.wav"}, *rows]))
+    assert [item.name for item in more][1:] == names
+
+
+def test_each_sound_is_let_go_after_its_last_row(maker, place, monkeypatch):
+    gone = []
+    monkeypatch.setattr(
+        maker,
+        "load_models",
+        lambda params: SimpleNamespace(
+            forget=lambda path: gone.append((path.name, len(maker.made)))
+        ),
+    )
+    monkeypatch.setattr(pipeline, "load_models", maker.load_models)
+    sounds = ("hello", "bye", "hello")
+    rows = [
+        {"video": f"{video}.mp4", "audio": f"{sound}.wav"}
+        for video, sound in zip(("anna", "anna", "ben"), sounds, strict=True)
+    ]
+    batch.run(paired(rows))
+    assert gone == [("bye.wav", 2), ("hello.wav", 3)]
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("video,audio\n,hello.wav\n", "table.csv, row 2, column 'video': it is empty"),
+        ("video,audio,text\na.mp4,,\nb.mp4,b.wav,Hi\n", "row 3, column 'text': 'audio' is given"),
+        ("video,audio\na.mp4,b.wav,c\n", "table.csv, row 2 has more cells"),
+        ("video,audio\na.mp4,\n", "table.csv, row 2: no speech is named"),
+        ("video,audo\na.mp4,b.wav\n", "row 2: no column 'audo' is known; did you mean 'audio'"),
+        (
+            "video,audio,lips.openes_gain\na,b,2\n",
+            "row 2: unknown key 'lips.openes_gain'.*openness",
+        ),
+        ("video,audio,lips.offset_ms\na,b,9999\n", "row 2: bad value for lips.offset_ms"),
+        ("video,audio,lips.model\na,b,x\n", "no column 'lips.model'.*all rows share it"),
+        ("video,audio,name\na,b,x\nc,b,X\n", "row 3, column 'name': row 2 has the same name"),
+        ("person,audio\na,b\n", "table.csv has no column 'video'"),
+        ("video,audio\n", "holds no pairs"),
+        ("video,audio,audio\na,b,c\n", "column 'audio' is there twice"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_with_row_and_column(place, text, said):
+    with pytest.raises(ParameterError, match=said):
+        batch.plan(paired(table(place, text)))
+
+
+def test_tables_as_spreadsheets_save_them(place):
+    for text in ("video;audio\r\nanna.mp4;hello.wav\r\n", "video\taudio\nanna.mp4\thello.wav\n"):
+        (item,) = batch.plan(paired(table(place, text)))
+        assert item.name == "anna-hello"
+    (item,) = batch.plan(
+        paired(table(place, "- {video: anna.mp4, audio: bye.wav, name: x}\n", "table.yaml"))
+    )
+    assert (item.name, item.sound) == ("x", "bye.wav")
+    with pytest.raises(ParameterError, match="save it as CSV UTF-8"):
+        batch.plan(paired(table(place, "video,audio\n中.mp4,b.wav\n", encoding="gbk")))
+    with pytest.raises(InputError, match="no such table"):
+        batch.plan(paired("none.csv"))
+
+
+def test_videos_and_pairs_together_are_refused():
+    with pytest.raises(ParameterError, match="`videos` or `pairs`, not both"):
+        Params.from_dict({"inputs": {"videos": ["a.mp4"], "pairs": [{"video": "b.mp4"}]}})

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from heygem import assets, batch, cli, media, speech
+from heygem import assets, batch, cli, items, media, speech
 from heygem.params import Params
 
 HEYGEM = [sys.executable, "-c", "from heygem.cli import main; main()"]
@@ -45,9 +45,9 @@ def stuff(tmp_path_factory, home):
     whole = (folder / "good.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     said = speech.synthesize("Hello there.", "en")
-    batch._write_wave(folder / "voice.wav", said.samples, said.rate_hz)
-    batch._write_wave(folder / "short.wav", said.samples[: said.rate_hz // 20], said.rate_hz)
-    batch._write_wave(folder / "silent.wav", np.zeros(16_000, np.float32), 16_000)
+    items.write_wave(folder / "voice.wav", said.samples, said.rate_hz)
+    items.write_wave(folder / "short.wav", said.samples[: said.rate_hz // 20], said.rate_hz)
+    items.write_wave(folder / "silent.wav", np.zeros(16_000, np.float32), 16_000)
     return folder
 
 
@@ -273,7 +273,7 @@ def test_unexpected_failure_is_one_line_and_a_log(heygem, stuff, monkeypatch, ho
 
 def test_ctrl_c_leaves_nothing_half_written(stuff, tmp_path):
     said = speech.synthesize("A rather long sentence that is said again and again. " * 20, "en")
-    batch._write_wave(tmp_path / "long.wav", said.samples, said.rate_hz)
+    items.write_wave(tmp_path / "long.wav", said.samples, said.rate_hz)
     command = [*HEYGEM, "generate", "--audio", "long.wav", "--out", "out", "--video"]
     command += [str(stuff / "good.mp4"), "--set", "tracking.enabled=false"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from heygem import assets, batch, media, notebooks, speech
+from heygem import assets, items, media, notebooks, speech
 from heygem.errors import HeygemError, InputError, ParameterError
 from heygem.params import Params
 
@@ -106,7 +106,7 @@ def heygem(home, place):
 def recipe(place):
     """Ten good words of one person, and a file that is no video."""
     said = speech.synthesize("Good morning.", "en")
-    batch._write_wave(place / "voice.wav", said.samples, said.rate_hz)
+    items.write_wave(place / "voice.wav", said.samples, said.rate_hz)
     with media.VideoWriter(place / "anna.mp4", width=512, height=512, rate=25) as writer:
         for i in range(10):
             writer.write(np.roll(skimage.data.astronaut(), i % 2, axis=1), i / 25)
@@ -188,7 +188,7 @@ def test_papermill_itself_refuses_a_stray_key(home, recipe, place):
 
 def test_ctrl_c_reaches_the_batch_inside(heygem, recipe, place):
     said = speech.synthesize("A rather long sentence that is said again and again. " * 30, "en")
-    batch._write_wave(place / "voice.wav", said.samples, said.rate_hz)
+    items.write_wave(place / "voice.wav", said.samples, said.rate_hz)
     process = heygem("run", "mine.yaml", "--set", "tracking.enabled=false")
     until = time.monotonic() + 90
     while not list((place / "out").glob(".*.part")):  # the video is being written
