@@ -1,8 +1,9 @@
-"""Videos to be made, as files on disk, and the one process that makes them.
+"""Videos to be made: a line of jobs, as files on disk.
 
-A page that is closed takes its kernel with it; so the work is done by a process of its own,
-which any page that opens the same folder finds again. Each job is a JSON file; who changes one
-holds the folder's lock. A later queue over several machines can stand behind the same methods.
+A page that is closed takes its kernel with it; so the work is done by a process of its own (see
+`heygem.workshop`), which any page that opens the same folder finds again. Each job is a JSON file;
+who changes one holds the folder's lock. A later queue over several machines can stand behind the
+same methods.
 """
 
 import contextlib
@@ -11,20 +12,19 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import threading
-import time
 import uuid
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from heygem import manifest
-from heygem.errors import Cancelled, InputError
-from heygem.params import Params
+from heygem import manifest, media
+from heygem.errors import HeygemError, InputError
+from heygem.pairs import Pair
 
 STATES = ("waiting", "running", "done", "failed", "cancelled")
-_LOCK, _WORKER_LOCK, _LOG = ".lock", ".worker", "worker.log"
-PROGRESS_S = 0.3  # how often a running job writes how far it is
-WATCH_S = 0.2  # how often the worker looks whether it is to stop
+_LOCK, _WORKER_LOCK, _CALL, _LEAVE, _LOG = ".lock", ".worker", ".call", ".leave", "worker.log"
+READ_ALOUD = 15.0  # letters a second, about
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,26 @@ class Job:
     ----------
     id : str
     video, audio : str
+        `audio` is empty where a text is spoken.
     params : dict
         The whole recipe; see `heygem.params.Params.tree`.
-    state : str
-        One of `STATES`.
     order : float
         Smaller comes first.
+    text, title : str
+        What is spoken, where it is no file; what the result is called, where somebody says so.
+    state : str
+        One of `STATES`.
     output, error : str
         Where the video is; why there is none, in one line.
     warnings : tuple of str
     seconds : float
+        How long it took.
+    length_s : float
+        How long the speech is, about; 0 where nobody knows.
+    deaths : int
+        Processes that ended over it without a word.
     progress : dict
-        Of a running job: stage, done, total, left_s.
+        Of a running job: stage, done, total, left_s, elapsed_s, stopping.
     """
 
     id: str
@@ -54,22 +62,31 @@ class Job:
     audio: str
     params: dict
     order: float
+    text: str = ""
+    title: str = ""
     state: str = "waiting"
     output: str = ""
     error: str = ""
     warnings: tuple = ()
     seconds: float = 0.0
+    length_s: float = 0.0
+    deaths: int = 0
     progress: dict = field(default_factory=dict)
 
     @property
-    def files(self):
-        """Video and sound."""
-        return self.video, self.audio
+    def spoken(self):
+        """The sound's file, or the beginning of the text, short, for people."""
+        return Path(self.audio).name if self.audio else f"“{textwrap.shorten(self.text, 40)}”"
 
     @property
     def name(self):
         """Short, for people."""
-        return f"{Path(self.video).name} ← {Path(self.audio).name}"
+        return self.title or f"{Path(self.video).name} ← {self.spoken}"
+
+    @property
+    def open(self):
+        """Whether it is still to be made."""
+        return self.state in ("waiting", "running")
 
 
 class Board:
@@ -88,7 +105,7 @@ class Board:
 
     def jobs(self):
         """All jobs in their order, with the progress of the running one."""
-        alive, found = self.working(), []
+        alive, found = self.attended(), []
         for path in self.folder.glob("*.job"):
             job = _read(path)
             if job is None:
@@ -96,20 +113,38 @@ class Board:
             if job.state == "running" and not alive:
                 job = replace(job, state="waiting")  # its process is gone; it starts anew
             elif job.state == "running":
-                job = replace(job, progress=_json(self.folder / f"{job.id}.progress"))
+                stopping = (self.folder / f"{job.id}.cancel").exists()
+                progress = _json(self.folder / f"{job.id}.progress")
+                job = replace(job, progress={**progress, "stopping": stopping})
             found.append(job)
         return sorted(found, key=lambda job: (job.order, job.id))
 
-    def working(self):
-        """Whether a process works on this folder."""
+    def attended(self):
+        """Whether a process stands by this folder, at work or waiting for some."""
         try:
-            with open(self.folder / _WORKER_LOCK, "a+") as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with open(self.folder / _WORKER_LOCK) as stream:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return False
         except FileNotFoundError:
             return False
         except BlockingIOError:
             return True
+
+    def called(self):
+        """Whether somebody wants the line to be worked on; ends when nothing waits."""
+        return (self.folder / _CALL).exists()
+
+    def working(self):
+        """Whether a process works on the line."""
+        return self.called() and self.attended()
+
+    def attendant(self):
+        """Process id of who stands by this folder; None where nobody does."""
+        try:
+            number = int((self.folder / _WORKER_LOCK).read_text())
+        except (OSError, ValueError):
+            return None
+        return number if self.attended() else None
 
     # --- changing ---
 
@@ -118,37 +153,51 @@ class Board:
 
         Raises
         ------
-        ParameterError
-            The recipe does not fit.
+        InputError, ParameterError
+            A file is not named; the recipe does not fit.
         """
         if not str(video).strip() or not str(audio).strip():
             raise InputError("a job needs a video and a sound", seen=f"{video!r}, {audio!r}")
-        files = (str(video), str(audio))
-        changes = {"inputs.videos": [files[0]], "inputs.audio": files[1], "inputs.text": None}
-        with self._locked():
-            jobs, job_id = self.jobs(), uuid.uuid4().hex[:10]
-            if any(_stems(job) == _stems(files) and job.files != files for job in jobs):
-                # Videos are named after their files; of two alike, the later gets its own folder.
-                changes["inputs.output"] = str(Path(params.inputs.output) / job_id)
-            recipe = params.override(changes)
-            last = max((job.order for job in jobs), default=0.0)
-            job = Job(job_id, *files, recipe.tree(), last + 1)
-            self._write(job)
+        (job,) = self.add_all([Pair(video=str(video), audio=str(audio))], params)
         return job
+
+    def add_all(self, pairs, params):
+        """Put a table of pairs at the end, all or none; returns their Jobs.
+
+        Parameters
+        ----------
+        pairs : list of heygem.pairs.Pair
+        params : heygem.params.Params
+            Recipe of all; a pair's own settings go before it.
+
+        Raises
+        ------
+        InputError, ParameterError
+            A pair lacks something; a recipe does not fit.
+        """
+        with self._locked():
+            jobs, added = self.jobs(), []
+            last = max((job.order for job in jobs), default=0.0)
+            for pair in pairs:
+                job = _job(pair, params, last + 1 + len(added), jobs + added)
+                added.append(job)
+            for job in added:
+                self._write(job)
+        return added
 
     def cancel(self, job_id):
         """Stop a running job soon; take a waiting one out of the line."""
         with self._locked():
             job = self._get(job_id)
-            if job.state == "running" and self.working():
+            if job.state == "running" and self.attended():
                 (self.folder / f"{job.id}.cancel").touch()
-            elif job.state in ("waiting", "running"):
+            elif job.open:
                 self._write(replace(job, state="cancelled"))
 
     def cancel_all(self):
-        """Stop everything that is not finished."""
-        for job in self.jobs():
-            if job.state in ("waiting", "running"):
+        """Stop everything that is not finished; what waits first, so that nothing moves up."""
+        for job in reversed(self.jobs()):
+            if job.open:
                 self.cancel(job.id)
 
     def retry(self, job_id):
@@ -156,7 +205,8 @@ class Board:
         with self._locked():
             job = self._get(job_id)
             if job.state in ("failed", "cancelled"):
-                self._write(replace(job, state="waiting", error="", warnings=(), seconds=0.0))
+                fresh = {"error": "", "warnings": (), "seconds": 0.0, "deaths": 0}
+                self._write(replace(job, state="waiting", **fresh))
 
     def retry_failed(self):
         """Put all failed jobs back into the line."""
@@ -166,14 +216,20 @@ class Board:
 
     def move(self, job_id, places):
         """Bring a job `places` further down the line (up where negative)."""
+        ids = [job.id for job in self.jobs() if job.id != job_id]
+        at = next((k for k, job in enumerate(self.jobs()) if job.id == job_id), None)
+        if at is not None:
+            at = max(at + places, 0)
+            self.place(job_id, ids[at] if at < len(ids) else None)
+
+    def place(self, job_id, before):
+        """Bring a job right before another (its id), or to the end (None)."""
         with self._locked():
             jobs = self.jobs()
-            at = next((k for k, job in enumerate(jobs) if job.id == job_id), None)
-            if at is None:
-                return
-            job = jobs.pop(at)
-            jobs.insert(min(max(at + places, 0), len(jobs)), job)
-            for order, each in enumerate(jobs, start=1):
+            moved = [job for job in jobs if job.id == job_id and job.id != before]
+            rest = [job for job in jobs if job not in moved]
+            at = next((k for k, job in enumerate(rest) if job.id == before), len(rest))
+            for order, each in enumerate([*rest[:at], *moved, *rest[at:]], start=1):
                 stored = self._get(each.id)
                 if stored.order != order:
                     self._write(replace(stored, order=float(order)))
@@ -181,23 +237,32 @@ class Board:
     def remove(self, job_id):
         """Forget a job that does not run; its video stays."""
         with self._locked():
-            if self._get(job_id).state != "running" or not self.working():
+            if self._get(job_id).state != "running" or not self.attended():
                 for path in self.folder.glob(f"{job_id}.*"):
                     path.unlink(missing_ok=True)
 
     def start(self):
-        """See to it that a process works on the line; it ends when nothing waits."""
-        if self.working() or not any(job.state == "waiting" for job in self.jobs()):
-            return
+        """See to it that a process works on the line, until nothing waits."""
+        with self._locked():
+            if not any(job.open for job in self.jobs()):
+                return
+            (self.folder / _CALL).touch()
+            if self.attended():
+                return
         with open(self.folder / _LOG, "ab") as log:
             subprocess.Popen(
-                [sys.executable, "-m", "heygem.jobs", str(self.folder)],
+                [sys.executable, "-m", "heygem.workshop", str(self.folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 # A session of its own: neither the page's end nor a Ctrl-C reaches it.
                 start_new_session=True,
             )
+
+    def dismiss(self):
+        """Let a process that only stands by go, with its models, as soon as nothing waits."""
+        if self.attended():
+            (self.folder / _LEAVE).touch()
 
     # --- files ---
 
@@ -219,8 +284,45 @@ class Board:
         _replace(self.folder / f"{job.id}.job", content)
 
 
-def _stems(job):
-    return [Path(name).stem.casefold() for name in getattr(job, "files", job)]
+def _job(pair, params, order, others):
+    """A pair as a job, whose result takes the place of no other's."""
+    if not pair.video or not (pair.audio or pair.text):
+        raise InputError("a job needs a video and a sound", seen=f"{pair.video!r}, {pair.audio!r}")
+    job_id, audio, text = uuid.uuid4().hex[:10], pair.audio or "", pair.text or ""
+    wanted = (pair.video, audio, text)
+    changes = {**pair.changes, "inputs.audio": None, "inputs.text": None, "inputs.videos": ()}
+    if pair.name is None:
+        said = {"inputs.audio": pair.audio, "inputs.text": pair.text}
+        changes |= {"inputs.videos": (pair.video,), "inputs.pairs": None, **said}
+    else:
+        row = {"video": pair.video, "audio": pair.audio, "text": pair.text, "name": pair.name}
+        changes["inputs.pairs"] = [row]
+    if any(
+        _title(job) == _title(pair) and (job.video, job.audio, job.text) != wanted for job in others
+    ):
+        # Videos are named after their files; of two alike, the later gets its own folder.
+        changes["inputs.output"] = str(Path(params.inputs.output) / job_id)
+    tree = params.override(changes).tree()
+    return Job(
+        job_id, pair.video, audio, tree, order, text, pair.name or "", length_s=_length_s(pair)
+    )
+
+
+def _title(job):
+    """What the result is called, about: Job or Pair."""
+    given = job.title if isinstance(job, Job) else job.name
+    sound = Path(job.audio).stem if job.audio else ""
+    return (given or f"{Path(job.video).stem}-{sound}").casefold()
+
+
+def _length_s(pair):
+    """Length of the speech; 0 where the file does not say (its job will)."""
+    if pair.audio is None:
+        return len(pair.text) / READ_ALOUD
+    try:
+        return float(media.probe(pair.audio).duration_s or 0.0)
+    except HeygemError:
+        return 0.0
 
 
 def _json(path):
@@ -243,103 +345,6 @@ def _replace(path, content):
     part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     part.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
     os.replace(part, path)
-
-
-class Worker:
-    """Makes the jobs of a board one after the other, in this process.
-
-    Parameters
-    ----------
-    board : Board
-    make : callable, optional
-        `make(params, progress, cancel) -> heygem.batch.Outcome`; by default the same
-        `heygem.batch.run` that the command line uses.
-    """
-
-    def __init__(self, board, make=None):
-        self.board = board
-        self._make = make if make is not None else _make
-
-    def run(self):
-        """Work until nothing waits; returns at once where another process is at it."""
-        board = self.board
-        board.folder.mkdir(parents=True, exist_ok=True)
-        with open(board.folder / _WORKER_LOCK, "a+") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-            with board._locked():
-                for job in board.jobs():
-                    if job.state == "running":  # left by a process that died
-                        board._write(replace(job, state="waiting"))
-            while (job := self._next()) is not None:
-                self._one(job)
-
-    def _next(self):
-        with self.board._locked():
-            job = next((j for j in self.board.jobs() if j.state == "waiting"), None)
-            if job is not None:
-                (self.board.folder / f"{job.id}.cancel").unlink(missing_ok=True)
-                job = replace(job, state="running")
-                self.board._write(job)
-            return job
-
-    def _one(self, job):
-        began, cancel, over = time.monotonic(), threading.Event(), threading.Event()
-        threading.Thread(target=self._watch, args=(job, cancel, over), daemon=True).start()
-        try:
-            outcome = self._make(Params.from_dict(job.params), self._teller(job), cancel)
-            changes = {
-                "state": {"skipped": "done"}.get(outcome.status, outcome.status),
-                "output": str(outcome.output or ""),
-                "error": outcome.error,
-                "warnings": tuple(outcome.warnings),
-            }
-        except Cancelled:
-            changes = {"state": "cancelled"}
-        except Exception as error:  # whatever it is, the others are still made
-            changes = {"state": "failed", "error": " ".join(str(error).split())}
-        finally:
-            over.set()
-        seconds = round(time.monotonic() - began, 2)
-        with self.board._locked():
-            with contextlib.suppress(InputError):
-                kept = self.board._get(job.id)
-                self.board._write(replace(kept, seconds=seconds, **changes))
-            for ending in ("progress", "cancel"):
-                (self.board.folder / f"{job.id}.{ending}").unlink(missing_ok=True)
-
-    def _watch(self, job, cancel, over):
-        while not over.wait(WATCH_S):
-            if (self.board.folder / f"{job.id}.cancel").exists():
-                cancel.set()
-                return
-
-    def _teller(self, job):
-        path = self.board.folder / f"{job.id}.progress"
-        last = {"at": 0.0, "stage": "", "began": 0.0}
-
-        def tell(_name, _number, _count, stage, done, total):
-            now = time.monotonic()
-            if stage != last["stage"]:
-                last.update(stage=stage, began=now, at=0.0)
-            if now - last["at"] < PROGRESS_S and done < total:
-                return
-            last["at"] = now
-            left_s = (now - last["began"]) / done * (total - done) if done else 0.0
-            content = {"stage": stage, "done": done, "total": total, "left_s": round(left_s, 1)}
-            with contextlib.suppress(OSError):
-                _replace(path, content)
-
-        return tell
-
-
-def _make(params, progress, cancel):
-    from heygem import batch
-
-    report = batch.run(params, progress=progress, cancel=cancel)
-    return report.outcomes[0]
 
 
 def results(folder):
@@ -365,7 +370,3 @@ def results(folder):
         if path.is_file():
             found.append({**content, "path": path, "details": details})
     return sorted(found, key=lambda m: m.get("finished", ""), reverse=True)
-
-
-if __name__ == "__main__":
-    Worker(Board(sys.argv[1])).run()

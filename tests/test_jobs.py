@@ -1,15 +1,18 @@
 """A line of videos that outlives the page it was started from."""
 
+import os
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from heygem.batch import Outcome
-from heygem.errors import InputError
-from heygem.jobs import Board, Worker
+from heygem import pairs
+from heygem.batch import Outcome, Report
+from heygem.errors import InputError, ParameterError
+from heygem.jobs import Board
 from heygem.params import Params
+from heygem.workshop import MAX_DEATHS, Resident, Workshop
 
 
 @pytest.fixture
@@ -23,6 +26,13 @@ def fill(board, *names):
 
 def states(board):
     return {Path(job.video).stem: job.state for job in board.jobs()}
+
+
+def until(true, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def outcome(params, status="done", **more):
@@ -41,7 +51,7 @@ def test_jobs_are_made_in_order_and_one_failure_is_its_own(board):
             return outcome(params, "failed", error="no face found in bad.mp4")
         return outcome(params, warnings=("soft",))
 
-    Worker(board, make).run()
+    Workshop(board, make, idle_s=0).run()
     assert made == ["a", "bad", "c"]
     assert states(board) == {"a": "done", "bad": "failed", "c": "done"}
     jobs = board.jobs()
@@ -61,7 +71,7 @@ def test_an_unforeseen_error_fails_one_job_in_one_line(board):
             raise RuntimeError("line one\nline two")
         return outcome(params)
 
-    Worker(board, make).run()
+    Workshop(board, make, idle_s=0).run()
     assert states(board) == {"a": "failed", "b": "done"}
     assert board.jobs()[0].error == "line one line two"
 
@@ -73,6 +83,13 @@ def test_order_can_be_changed_while_waiting(board):
     assert [Path(job.video).stem for job in board.jobs()] == ["c", "b", "a"]
     board.move(c.id, -5)
     assert [Path(job.video).stem for job in board.jobs()] == ["c", "b", "a"]
+    board.place(a.id, b.id)
+    assert [Path(job.video).stem for job in board.jobs()] == ["c", "a", "b"]
+    board.place(c.id, None)
+    assert [Path(job.video).stem for job in board.jobs()] == ["a", "b", "c"]
+    board.place(b.id, b.id)  # dropped where it was
+    board.place("nobody", a.id)
+    assert [Path(job.video).stem for job in board.jobs()] == ["a", "b", "c"]
 
 
 def test_one_running_job_is_stopped_within_a_second_and_the_next_is_made(board):
@@ -86,7 +103,7 @@ def test_one_running_job_is_stopped_within_a_second_and_the_next_is_made(board):
             return outcome(params, "cancelled")
         return outcome(params)
 
-    thread = threading.Thread(target=Worker(board, make).run)
+    thread = threading.Thread(target=Workshop(board, make, idle_s=0).run)
     thread.start()
     assert began.wait(5)
     asked = time.monotonic()
@@ -98,7 +115,7 @@ def test_one_running_job_is_stopped_within_a_second_and_the_next_is_made(board):
 
 def test_cancelling_all_leaves_finished_ones(board):
     fill(board, "a")
-    Worker(board, lambda params, progress, cancel: outcome(params)).run()
+    Workshop(board, lambda params, progress, cancel: outcome(params), idle_s=0).run()
     fill(board, "b", "c")
     board.cancel_all()
     assert states(board) == {"a": "done", "b": "cancelled", "c": "cancelled"}
@@ -113,10 +130,10 @@ def test_failed_jobs_can_be_tried_again(board):
         late = len(tries) > 2
         return outcome(params) if late else outcome(params, "failed", error="disk full")
 
-    Worker(board, make).run()
+    Workshop(board, make, idle_s=0).run()
     board.retry_failed()
     assert all(job.error == "" for job in board.jobs())
-    Worker(board, make).run()
+    Workshop(board, make, idle_s=0).run()
     assert states(board) == {"a": "done", "b": "done"}
 
 
@@ -130,9 +147,9 @@ def test_what_a_dead_process_left_running_is_made_anew(board):
         raise Killed
 
     with pytest.raises(Killed):
-        Worker(board, dies).run()
+        Workshop(board, dies, idle_s=0).run()
     assert not board.working() and states(board) == {"a": "waiting"}
-    Worker(board, lambda params, progress, cancel: outcome(params)).run()
+    Workshop(board, lambda params, progress, cancel: outcome(params), idle_s=0).run()
     assert states(board) == {"a": "done"}
 
 
@@ -146,13 +163,76 @@ def test_only_one_process_works_on_a_line(board):
         made.append(1)
         return outcome(params)
 
-    thread = threading.Thread(target=Worker(board, make).run)
+    thread = threading.Thread(target=Workshop(board, make, idle_s=0).run)
     thread.start()
     assert began.wait(5) and board.working()
-    Worker(board, make).run()  # returns at once
+    Workshop(board, make, idle_s=0).run()  # returns at once
     go.set()
     thread.join(10)
     assert made == [1] and not board.working()
+
+
+def test_a_job_that_takes_the_process_along_is_left_out_and_the_others_are_made(board):
+    fill(board, "bad", "good")
+
+    class Killed(BaseException):
+        pass
+
+    def make(params, progress, cancel):
+        if params.inputs.videos[0] == "bad.mp4":
+            raise Killed
+        return outcome(params)
+
+    for _ in range(MAX_DEATHS):
+        with pytest.raises(Killed):
+            Workshop(board, make, idle_s=0).run()
+        assert board.called(), "the line still wants to be worked on"
+    Workshop(board, make, idle_s=0).run()
+    assert states(board) == {"bad": "failed", "good": "done"}
+    bad = board.jobs()[0]
+    assert "memory" in bad.error and not board.called()
+    board.retry(bad.id)
+    assert board.jobs()[0].deaths == 0
+
+
+def test_the_process_stays_for_the_next_job_but_not_for_ever(board):
+    (a,) = fill(board, "a")
+    workers = []
+
+    def make(params, progress, cancel):
+        workers.append(threading.get_ident())
+        return outcome(params)
+
+    thread = threading.Thread(target=Workshop(board, make, idle_s=1.5).run)
+    thread.start()
+    until(lambda: states(board) == {"a": "done"} and not board.called())
+    assert board.attended() and not board.working()
+    fill(board, "b")
+    time.sleep(0.5)
+    assert states(board)["b"] == "waiting", "nobody has said start"
+    board.start()
+    until(lambda: states(board)["b"] == "done")
+    thread.join(10)
+    assert not thread.is_alive() and not board.attended()
+    assert workers == [workers[0]] * 2
+
+
+def test_a_page_that_looks_does_not_keep_the_process_from_starting(board, monkeypatch):
+    fill(board, "a")
+    stop = threading.Event()
+
+    def look():
+        while not stop.is_set():
+            board.attended()
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        Workshop(board, lambda params, progress, cancel: outcome(params), idle_s=0).run()
+    finally:
+        stop.set()
+        watcher.join()
+    assert states(board) == {"a": "done"}
 
 
 def test_progress_of_the_running_job_is_seen_from_outside(board):
@@ -164,7 +244,7 @@ def test_progress_of_the_running_job_is_seen_from_outside(board):
         seen.extend(Board(board.folder).jobs())
         return outcome(params)
 
-    Worker(board, make).run()
+    Workshop(board, make, idle_s=0).run()
     assert seen[0].state == "running"
     assert (seen[0].progress["stage"], seen[0].progress["done"]) == ("render", 30)
     assert board.jobs()[0].progress == {}
@@ -184,6 +264,68 @@ def test_files_of_the_same_name_do_not_overwrite_each_other(board):
     assert outputs[0] != outputs[1]
 
 
+def test_a_table_is_added_whole_or_not_at_all(board):
+    rows = [
+        {"video": "anna.mp4", "audio": "a.wav", "lips.openness_gain": 1.3},
+        {"video": "anna.mp4", "text": "Good evening.", "name": "evening"},
+    ]
+    first, second = board.add_all(pairs.check(rows), Params())
+    recipe = Params.from_dict(first.params)
+    assert recipe.lips.openness_gain == 1.3 and recipe.inputs.audio == "a.wav"
+    assert second.name == "evening" and second.spoken == "“Good evening.”"
+    assert Params.from_dict(second.params).inputs.pairs[0].text == "Good evening."
+    with pytest.raises(ParameterError, match="openness_gain"):
+        board.add_all(pairs.check([rows[1], rows[0] | {"lips.openness_gain": 9}]), Params())
+    assert len(board.jobs()) == 2
+
+
+class Counting:
+    """Models that know how often they were loaded, and what they were told."""
+
+    made = []
+
+    def __init__(self, params):
+        self.made.append(self)
+        self.forgot = 0
+
+    def forget(self):
+        self.forgot += 1
+
+
+def test_models_stay_from_job_to_job_and_sounds_as_long_as_they_are_the_same(tmp_path, monkeypatch):
+    given, status = [], ["done"]
+
+    def run(params, *, progress, cancel, models):
+        given.append(models)
+        made = outcome(params, status[0])
+        return Report(tmp_path, (made,), 0.1)
+
+    monkeypatch.setattr(Counting, "made", [])
+    monkeypatch.setattr("heygem.pipeline.load_models", Counting)
+    monkeypatch.setattr("heygem.batch.run", run)
+    for name in ("a.wav", "b.wav"):
+        (tmp_path / name).write_bytes(b"x")
+
+    def recipe(sound, **more):
+        inputs = {"videos": ["v.mp4"], "audio": str(tmp_path / sound)}
+        return Params.from_dict({"inputs": inputs, **more})
+
+    make, quiet = Resident(), lambda *told: None
+    for sound in ("a.wav", "a.wav", "b.wav"):
+        make(recipe(sound), quiet, threading.Event())
+    assert len(Counting.made) == 1 and given == Counting.made * 3
+    assert Counting.made[0].forgot == 2, "the first sound and the second"
+    (tmp_path / "b.wav").write_bytes(b"another sound under the same name")
+    make(recipe("b.wav"), quiet, threading.Event())
+    assert Counting.made[0].forgot == 3
+    make(recipe("b.wav", face={"max_turn_deg": 20}), quiet, threading.Event())
+    assert len(Counting.made) == 2, "other faces, other models"
+    status[0] = "failed"  # with no word on why: nothing of it is kept
+    make(recipe("b.wav", face={"max_turn_deg": 20}), quiet, threading.Event())
+    make(recipe("b.wav", face={"max_turn_deg": 20}), quiet, threading.Event())
+    assert len(Counting.made) == 3
+
+
 def test_damaged_files_in_the_folder_are_passed_over(board):
     fill(board, "a")
     (board.folder / "x.job").write_text("{half")
@@ -201,3 +343,7 @@ def test_the_process_started_by_a_page_does_the_work_and_says_what_is_wrong(boar
         time.sleep(0.2)
     (job,) = board.jobs()
     assert job.state == "failed" and "no such file" in job.error
+    assert board.attendant() not in (None, os.getpid()), "it stands by"
+    board.dismiss()
+    until(lambda: not board.attended())
+    assert board.attendant() is None

@@ -19,6 +19,7 @@ from heygem.label import consent, keys
 from heygem.ledger import Ledger, file_hash
 from heygem.lips import Trajectory
 from heygem.params import Params
+from heygem.workshop import Workshop
 
 pytest.importorskip("ipywidgets", reason="the notebooks extra is not installed")
 pytest.importorskip("anywidget", reason="the notebooks extra is not installed")
@@ -586,7 +587,7 @@ def test_a_batch_from_choosing_to_zip_with_one_broken_item(studio, models, monke
     choose(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
     assert len(studio.batch.rows.children) == 2 and "0 of 2" in studio.batch.sum.value
-    jobs.Worker(studio.board).run()
+    Workshop(studio.board, idle_s=0).run()
     studio.batch.refresh()
     first, second = studio.batch.rows.children
     assert first.job.state == "done" and first.bar.value == 1
