@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 export HF_HUB_OFFLINE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: browser help run test lint lab models train-base clean
+.PHONY: browser help run test lint lab models train-base dist clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -46,5 +46,10 @@ train-base: models  ## train the kit's own lips model: make train-base DATA=fold
 lab: models  ## open JupyterLab
 	@$(BIN)/heygem lab
 
+dist: $(STAMP)  ## wheel and source archive in dist/, without what heygem/capabilities.yaml switches off
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
+	@ls dist
+
 clean:  ## remove the environment and all runs; fetched models stay
-	rm -rf .venv runs mlruns build *.egg-info
+	rm -rf .venv runs mlruns build dist *.egg-info
