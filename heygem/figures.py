@@ -71,6 +71,20 @@ def lip_curve(trajectory):
     return figure
 
 
+def save_curve(trajectory, path: Path) -> Path:
+    """The numbers behind `lip_curve` as CSV: time [s], opening and width [eye distances]."""
+    columns = [trajectory.times_s, trajectory.aperture(), trajectory.width()]
+    np.savetxt(
+        path,
+        np.stack(columns, -1),
+        fmt=["%.2f", "%.4f", "%.4f"],
+        delimiter=",",
+        header="time_s,opening,width",
+        comments="",
+    )
+    return Path(path)
+
+
 def save_image(image: np.ndarray, path: Path) -> Path:
     """Write an RGB picture as PNG or JPEG, by the extension."""
     from PIL import Image

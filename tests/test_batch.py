@@ -105,7 +105,7 @@ def test_each_item_gets_its_video_and_a_manifest_that_proves_it(maker, recipe, t
         *(
             f"details/p{i}-voice/{f}"
             for i in (0, 1)
-            for f in ("contact_sheet.png", "lip_curve.png", "manifest.json")
+            for f in ("contact_sheet.png", "lip_curve.csv", "lip_curve.png", "manifest.json")
         ),
         "p0-voice.mp4",
         "p1-voice.mp4",
