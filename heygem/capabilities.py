@@ -58,6 +58,19 @@ def require(name, *, seen=None):
         )
 
 
+def require_path(path):
+    """`require` what a part belongs to, in a checkout that still holds a part switched off.
+
+    Parameters
+    ----------
+    path : str
+        From the project's folder, with forward slashes.
+    """
+    for name in PARTS:
+        if left_out(path, dict.fromkeys(PARTS, True) | {name: False}):
+            require(name, seen=path)
+
+
 @cache
 def read(path=None):
     """The switches: dict of name to bool, one for each of `PARTS`.

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from heygem import manifest
+from heygem import capabilities, manifest
 from heygem.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.params import Params
 
@@ -71,6 +71,7 @@ def find(name: str) -> Path:
     """A notebook by path, or by its name in notebooks/."""
     for candidate in (Path(name), root() / "notebooks" / f"{name}.ipynb"):
         if candidate.suffix == ".ipynb" and candidate.is_file():
+            capabilities.require_path(f"notebooks/{candidate.name}")
             return candidate
     known = ", ".join(sorted(path.stem for path in (root() / "notebooks").glob("*.ipynb")))
     raise InputError("no such notebook", seen=name, remedy=f"known: {known}")

@@ -11,6 +11,7 @@ import pytest
 
 from heygem import capabilities
 from heygem.errors import HeygemError, InputError
+from heygem.label import inventory
 
 ROOT = Path(__file__).parents[1]
 BUILD = """
@@ -100,6 +101,15 @@ def test_what_was_left_out_is_refused_in_one_line(switched_off):
     with pytest.raises(InputError, match="without few-shot.*anna.heygem") as refused:
         capabilities.require("finetune", seen="anna.heygem")
     assert "\n" not in str(refused.value)
+
+
+def test_its_notebooks_are_refused_and_the_inventory_says_it(switched_off):
+    with pytest.raises(InputError, match="without few-shot.*12_finetune"):
+        capabilities.require_path("notebooks/12_finetune.ipynb")
+    capabilities.require_path("notebooks/10_generate.ipynb")
+    (row,) = [item for item in inventory.collect() if item.name == "finetune"]
+    assert row.removable and "capabilities.finetune: off" in row.function
+    assert "capabilities.finetune: off" in inventory.report([row])
 
 
 def test_switched_on_without_its_code_it_is_off(monkeypatch, tmp_path):

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from heygem import assets
+from heygem import assets, capabilities
 from heygem.errors import OutputError
 
 PACKAGE = "heygem"
@@ -58,6 +58,7 @@ _CAPABILITIES = (
     ("wav2lip", "heygem.wav2lip", "second engine; its weights are brought by the user", True),
     ("training", "heygem.training", "trains the mouth model on recordings", True),
     ("speech", "heygem.speech", "synthetic voices from text, none of a real person", True),
+    ("finetune", "heygem.finetune", "few-shot: teaches the mouth model one person", True),
     ("labels", "heygem.label", "labels every result as AI-made and traces copies", False),
 )
 _OPTIONAL = re.compile(r"extra\s*==")
@@ -185,7 +186,11 @@ def _capabilities():
             present = importlib.util.find_spec(module) is not None
         except ModuleNotFoundError:
             present = False
-        if present:
+        switchable = name in capabilities.PARTS
+        if switchable:
+            present = capabilities.enabled(name)
+            function += f" (capabilities.{name}: {'on' if present else 'off, left out'})"
+        if present or switchable:
             yield Item("capability", name, "", module, "Apache-2.0", "", None, function, removable)
 
 
