@@ -24,7 +24,7 @@ from heygem.workshop import Workshop
 pytest.importorskip("ipywidgets", reason="the notebooks extra is not installed")
 pytest.importorskip("anywidget", reason="the notebooks extra is not installed")
 
-from heygem.widgets import picker, recipes, report, serving, status, timeline, words  # noqa: E402
+from heygem.widgets import line, picker, recipes, report, serving, status, timeline, words  # noqa: E402
 from heygem.widgets.knobs import KNOBS, differences, values  # noqa: E402
 from heygem.widgets.preview import Preview, keep_upload  # noqa: E402
 from heygem.widgets.shrink import smaller  # noqa: E402
@@ -265,6 +265,21 @@ def test_entering_a_folder_chooses_nothing(tmp_path):
     browser = picker.FilePicker("Video", tmp_path, kind="video", say=words.words())
     browser.list.value = tmp_path / "sub"
     assert browser.folder == tmp_path / "sub" and browser.chosen == ""
+
+
+def test_several_videos_are_chosen_and_folders_are_entered(clip, tmp_path):
+    (tmp_path / "sub" / "anna.heygem").mkdir(parents=True)
+    browser = picker.FilesPicker("Videos", tmp_path, kind="video", say=words.words())
+    browser.list.value = (str(clip), str(tmp_path / "sub"))
+    assert browser.list.value == (str(clip),), "a folder among files says nothing"
+    browser.list.value = (str(tmp_path / "sub"),)
+    assert browser.place.value == str(tmp_path / "sub")
+    person = str(tmp_path / "sub" / "anna.heygem")
+    assert [path for _, path in browser.list.options] == [str(tmp_path), person]
+    browser.list.value = (person,)
+    assert browser.list.value == (person,), "a taught person is chosen as a video is"
+    browser.place.value = str(tmp_path / "nowhere")
+    assert "cannot read" in browser.about.value
 
 
 def test_a_broken_file_is_said_in_the_browser_and_breaks_nothing(tmp_path):
@@ -582,18 +597,29 @@ def choose(page, *names):
     page.batch.videos.value = tuple(f"{folder}/{name}" for name in names)
 
 
+def ask(page, do, job_id, **more):
+    """What the table in the page sends when somebody drags or presses."""
+    page.batch.table.asked = {"do": do, "id": job_id, "n": time.monotonic(), **more}
+
+
+def names(page):
+    return [row["video"] for row in page.batch.table.rows]
+
+
 def test_a_batch_from_choosing_to_zip_with_one_broken_item(studio, models, monkeypatch):
     monkeypatch.setattr(pipeline, "load_models", lambda params: models)
     choose(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
-    assert len(studio.batch.rows.children) == 2 and "0 of 2" in studio.batch.sum.value
+    assert len(studio.batch.table.rows) == 2 and "0 of 2" in studio.batch.sum.value
     Workshop(studio.board, idle_s=0).run()
     studio.batch.refresh()
-    first, second = studio.batch.rows.children
-    assert first.job.state == "done" and first.bar.value == 1
-    assert second.job.state == "failed" and "broken.mp4" in second.error.value
-    assert not second.buttons["retry"].disabled and first.buttons["retry"].disabled
-    assert "1 of 2 finished, 1 failed" in studio.batch.sum.value
+    first, second = studio.batch.table.rows
+    assert first["state"] == "done" and first["share"] == 1
+    assert second["state"] == "failed" and "broken.mp4" in second["error"]
+    assert second["can"] == ["retry", "remove"] and first["can"] == ["remove"]
+    assert "1 of 2 finished, 1 failed" in studio.batch.sum.value and studio.batch.bar.value == 1
+    studio.batch.illustrate()
+    assert studio.batch.table.pictures[first["path"]].startswith("data:image/jpeg;base64,")
 
     studio.selected_index = 2
     (card,) = studio.history.cards.children
@@ -627,22 +653,97 @@ def test_adding_nothing_says_what_is_missing(studio):
 def test_the_line_is_ordered_stopped_and_cleared_by_buttons(studio):
     choose(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
-    studio.batch.rows.children[1].buttons["up"].click()
-    assert [Path(row.job.video).name for row in studio.batch.rows.children] == [
-        "broken.mp4",
-        "anna.mp4",
-    ]
+    first, second = (row["id"] for row in studio.batch.table.rows)
+    ask(studio, "move", second, places=-1)
+    assert names(studio) == ["broken.mp4", "anna.mp4"]
+    ask(studio, "place", second, before=None)
+    assert names(studio) == ["anna.mp4", "broken.mp4"]
+    ask(studio, "cancel", first)
+    assert [row["state"] for row in studio.batch.table.rows] == ["cancelled", "waiting"]
+    ask(studio, "retry", first)
     studio.batch.stop_button.click()
-    assert {row.job.state for row in studio.batch.rows.children} == {"cancelled"}
-    studio.batch.rows.children[0].buttons["remove"].click()
-    assert len(studio.batch.rows.children) == 1
+    assert {row["state"] for row in studio.batch.table.rows} == {"cancelled"}
+    ask(studio, "remove", first)
+    assert names(studio) == ["broken.mp4"]
+    ask(studio, "remove", first)
+    assert "no such job" in studio.batch.box.value, "somebody else has taken it out"
+
+
+def test_a_pasted_table_becomes_jobs_whole_or_not_at_all(studio, speech, tmp_path):
+    batch = studio.batch
+    batch.mode.value = "pairs"
+    assert batch.chooser.layout.display == "none" and batch.pairs.layout.display == "flex"
+    batch.pairs.rows.value = f"anna.mp4\t{speech}\nabsent.mp4\t{speech}\n"
+    batch.pairs.button.click()
+    assert "pair 2: no such file" in batch.box.value and batch.table.rows == []
+    assert "absent.mp4" in batch.pairs.rows.value, "what was written is still there to mend"
+    batch.pairs.rows.value = f"""video,audio,text,name,lips.openness_gain
+anna.mp4,{speech},,,1.4
+broken.mp4,,Good evening,evening,
+"""
+    batch.pairs.button.click()
+    assert batch.box.value == "" and batch.pairs.rows.value == ""
+    assert [row["video"] for row in batch.table.rows] == ["anna.mp4", "evening"]
+    first, second = studio.board.jobs()
+    assert first.video == str(tmp_path / "people" / "anna.mp4")
+    assert Params.from_dict(first.params).lips.openness_gain == 1.4
+    assert second.text == "Good evening" and second.audio == ""
+    batch.pairs.button.click()
+    assert "the table is empty" in batch.box.value
+
+
+def test_one_pair_is_added_from_the_browsers(studio, speech, tmp_path):
+    studio.batch.mode.value = "pairs"
+    studio.batch.add_button.click()
+    assert "no video is chosen" in studio.batch.box.value
+    studio.batch.person.chosen = str(tmp_path / "people" / "anna.mp4")
+    studio.batch.add_button.click()
+    assert names(studio) == ["anna.mp4"]
+
+
+def test_pairs_of_the_notebook_stand_in_the_table(speech, tmp_path):
+    rows = [{"video": "anna.mp4", "audio": str(speech), "lips.offset_ms": 40}]
+    recipe = {"inputs": {"output": str(tmp_path / "made"), "pairs": rows}}
+    page = Studio(params=Params.from_dict(recipe), folder=tmp_path, line=tmp_path / "line")
+    assert page.batch.mode.value == "pairs"
+    (pair,) = page.batch.pairs.read()
+    assert pair.video == "anna.mp4" and pair.changes == {"lips.offset_ms": 40}
+    page.batch.close()
+
+
+def test_the_time_left_is_told_from_the_first_item_on():
+    def job(state, **more):
+        return jobs.Job(state, "v.mp4", "a.wav", {}, 1.0, state=state, length_s=10.0, **more)
+
+    drawing = {"stage": "render", "done": 1, "total": 4, "elapsed_s": 5.0, "left_s": 15.0}
+    running, waiting = job("running", progress=drawing), job("waiting")
+    assert line.seconds_left([waiting]) is None
+    assert line.seconds_left([running, waiting, waiting]) == pytest.approx(15 + 2 * 20)
+    done = job("done", seconds=40.0)
+    assert line.seconds_left([done, waiting]) == pytest.approx(40)
+    assert line.share([done, running, waiting, job("failed")]) == pytest.approx(1.25 / 3)
+    said = line.summary([done, running, waiting], True, words.words())
+    assert said == "1 of 3 finished, 0 failed · 45 s left"
+
+
+def test_a_line_whose_process_has_died_goes_on_with_the_page_open(studio, monkeypatch):
+    choose(studio, "anna.mp4")
+    studio.batch.add_button.click()
+    started = []
+    monkeypatch.setattr(jobs.Board, "start", lambda board: started.append(1))
+    studio.batch.refresh()
+    assert not started, "nobody has said start"
+    (studio.board.folder / ".call").touch()  # somebody did, and no process is there
+    studio.batch.refresh()
+    studio.batch.refresh()
+    assert started == [1], "not again and again"
 
 
 def test_a_page_opened_again_finds_the_line(studio, tmp_path):
     choose(studio, "anna.mp4")
     studio.batch.add_button.click()
     again = Studio(params=studio.params, folder=tmp_path, line=tmp_path / "line")
-    assert [row.job.video for row in again.batch.rows.children] == [
+    assert [row["path"] for row in again.batch.table.rows] == [
         str(tmp_path / "people" / "anna.mp4")
     ]
     again.batch.close()

@@ -10,9 +10,10 @@ import traitlets
 from heygem import media
 from heygem.errors import HeygemError, InputError
 
+AVATAR_ENDING = ".heygem"  # a folder that holds a taught person, chosen as a video is
 VIDEO_ENDINGS = frozenset(
     ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .jpg .jpeg .png .webp .bmp .tif .tiff".split()
-)
+) | {AVATAR_ENDING}
 AUDIO_ENDINGS = frozenset(".wav .mp3 .m4a .aac .flac .ogg .opus .wma .mp4 .mov .mkv .webm".split())
 THUMBNAIL_PX = 220
 UPLOAD_MB = 8  # the socket breaks near 10 MB
@@ -41,8 +42,11 @@ def entries(folder, endings):
     folder = Path(folder)
     try:
         found = [p for p in folder.iterdir() if not p.name.startswith(".")]
+        fits = {p for p in found if p.suffix.lower() in endings}
+        people = {p for p in fits if p.suffix == AVATAR_ENDING and p.is_dir()}
         folders = sorted((p for p in found if p.is_dir()), key=lambda p: p.name.lower())
-        files = [p for p in found if p.suffix.lower() in endings and p.is_file()]
+        folders = [p for p in folders if p not in people]
+        files = [p for p in fits if p in people or p.is_file()]
     except OSError as e:
         raise InputError(
             "cannot read the folder", seen=folder, remedy="check its name and your permissions"
@@ -141,14 +145,14 @@ class FilePicker(w.VBox):
         path = change["new"]
         if self._listing or path is None:
             return
-        if path.is_dir():
+        if path.is_dir() and path.suffix != AVATAR_ENDING:
             self.enter(path.resolve())
         else:
             self.chosen = str(path)
 
     def _typed(self, change):
         text = change["new"].strip()
-        if text and Path(text).is_dir():
+        if text and Path(text).is_dir() and Path(text).suffix != AVATAR_ENDING:
             self.enter(Path(text).resolve())
         elif text != self.chosen:
             self.chosen = text
@@ -168,3 +172,67 @@ class FilePicker(w.VBox):
         if data:
             self.picture.value = data
             self.picture.layout.display = "block"
+
+
+class FilesPicker(w.VBox):
+    """A browser in which several files of one folder are chosen.
+
+    Parameters
+    ----------
+    title : str
+    folder : path
+        Where to start.
+    kind : {"audio", "video"}
+    say : callable
+
+    Attributes
+    ----------
+    place : ipywidgets.Text
+        The folder; another may be typed.
+    list : ipywidgets.SelectMultiple
+        Its values are paths as text. A folder chosen alone is entered.
+    """
+
+    def __init__(self, title, folder, *, kind, say):
+        self._endings = VIDEO_ENDINGS if kind == "video" else AUDIO_ENDINGS
+        self._listing = False
+        self.place = w.Text(
+            value=str(Path(folder).resolve()), continuous_update=False,
+            layout=w.Layout(width="100%"),
+        )  # fmt: skip
+        self.list = w.SelectMultiple(rows=9, layout=w.Layout(width="100%"))
+        self.about = w.HTML()
+        self.list.add_class("hg-several")
+        super().__init__(
+            [w.HTML(html.escape(title)), self.place, self.list, self.about],
+            layout=w.Layout(width="100%", max_width="520px", padding="4px"),
+        )
+        self.place.observe(lambda _: self.look(), "value")
+        self.list.observe(self._picked, "value")
+        self.look()
+
+    def look(self):
+        """Read the folder again."""
+        self._listing = True
+        try:
+            self.list.options = [
+                (name, str(p)) for name, p in entries(self.place.value, self._endings)
+            ]
+            self.list.value, self.about.value = (), ""
+        except HeygemError as error:
+            self.list.options, self.about.value = (), html.escape(str(error))
+        finally:
+            self._listing = False
+
+    def _picked(self, change):
+        if self._listing:
+            return
+        folders = [path for path in change["new"] if _is_folder(path)]
+        if folders and len(change["new"]) == 1:
+            self.place.value = str(Path(folders[0]).resolve())
+        elif folders:  # among files a folder says nothing
+            self.list.value = tuple(path for path in change["new"] if path not in folders)
+
+
+def _is_folder(path):
+    return Path(path).is_dir() and Path(path).suffix != AVATAR_ENDING

@@ -93,7 +93,23 @@ _WORDS = {
         "Videos of one folder (several with Ctrl or Shift)",
         "同一文件夹的视频（Ctrl 或 Shift 多选）",
     ),
+    "many": ("One sound, many videos", "一段音频配多个视频"),
+    "pairs": ("Table of pairs", "配对表"),
     "add": ("Add to the line", "加入队列"),
+    "add_pair": ("Add this pair", "加入这一对"),
+    "add_rows": ("Add all rows", "加入全部行"),
+    "table_file": ("Table from a CSV file", "从 CSV 文件读取"),
+    "table_help": (
+        "Choose one pair above, or paste rows from a spreadsheet: video, audio. More columns: "
+        "text (spoken instead of a sound), name, and any knob, such as lips.openness_gain.",
+        "可在上方选择一对，或从电子表格粘贴多行：video, audio。还可加列：text（朗读文字代替音频）、"
+        "name，以及任意旋钮，例如 lips.openness_gain。",
+    ),
+    "drag": ("Drag, or use the arrow keys", "拖动，或用方向键"),
+    "moved": ("Now at place {at}", "现在位于第 {at} 位"),
+    "stopping": ("stopping", "正在停止"),
+    "make_whole": ("Make the whole video", "生成完整视频"),
+    "in_line": ("In the line; see the tab Batch.", "已加入队列，见“批量”。"),
     "start_line": ("Start", "开始"),
     "cancel_all": ("Stop all", "全部停止"),
     "retry_failed": ("Retry failed", "重试失败项"),
