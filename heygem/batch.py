@@ -38,6 +38,8 @@ class Outcome:
     ----------
     error, code : str
         One line, and its kind, for a failed item; else empty.
+    reason : dict
+        The same in its parts, where they are known: what, seen, remedy.
     sound : str
         Sound file, or the text that is spoken.
     params : Params
@@ -55,6 +57,7 @@ class Outcome:
     details: Path | None = None
     error: str = ""
     code: str = ""
+    reason: dict = field(default_factory=dict, repr=False)
     bad_input: bool = False
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
@@ -254,7 +257,8 @@ class _Runner:
             self.cancel.set()
             return bad("cancelled")
         except HeygemError as error:
-            return bad("failed", error=str(error), code=error.code, bad_input=True)
+            said = {"error": str(error), "code": error.code, "reason": error.parts}
+            return bad("failed", bad_input=True, **said)
         except Exception as error:
             log.exception("unexpected failure of %r", item.name)
             words = " ".join(str(error).split())

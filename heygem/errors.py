@@ -28,6 +28,12 @@ class HeygemError(Exception):
         # One line, whatever the file is called.
         super().__init__("; ".join(parts).replace("\r", "\\r").replace("\n", "\\n"))
 
+    @property
+    def parts(self):
+        """What, seen and remedy as text, where they are given; for a record."""
+        said = {"what": self.what, "seen": self.seen, "remedy": self.remedy}
+        return {key: str(value) for key, value in said.items() if value is not None}
+
     def __reduce__(self):  # keyword-only arguments do not survive the default pickling
         return (_rebuild, (type(self), self.what, self.seen, self.remedy))
 
@@ -58,6 +64,12 @@ class ConsentError(HeygemError):
     """This person or this content must not be used: no consent, expired, withdrawn or blocked."""
 
     code = "CONSENT"
+
+
+class PolicyError(HeygemError):
+    """The rules under which this installation serves others do not allow it."""
+
+    code = "POLICY"
 
 
 class AssetError(HeygemError):

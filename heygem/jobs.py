@@ -46,6 +46,8 @@ class Job:
         One of `STATES`.
     output, error : str
         Where the video is; why there is none, in one line.
+    reason : dict
+        The error in its parts, where they are known: what, seen, remedy.
     warnings : tuple of str
     seconds : float
         How long it took.
@@ -67,6 +69,7 @@ class Job:
     state: str = "waiting"
     output: str = ""
     error: str = ""
+    reason: dict = field(default_factory=dict)
     warnings: tuple = ()
     seconds: float = 0.0
     length_s: float = 0.0
@@ -205,7 +208,7 @@ class Board:
         with self._locked():
             job = self._get(job_id)
             if job.state in ("failed", "cancelled"):
-                fresh = {"error": "", "warnings": (), "seconds": 0.0, "deaths": 0}
+                fresh = {"error": "", "reason": {}, "warnings": (), "seconds": 0.0, "deaths": 0}
                 self._write(replace(job, state="waiting", **fresh))
 
     def retry_failed(self):

@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from heygem.errors import Cancelled, InputError
+from heygem.errors import Cancelled, HeygemError, InputError
 from heygem.jobs import _CALL, _LEAVE, _WORKER_LOCK, Board, _replace
 from heygem.params import Params
 
@@ -82,12 +82,12 @@ class Workshop:
                         continue
                     changes = {"state": "waiting", "deaths": job.deaths + 1}
                     if job.deaths + 1 >= MAX_DEATHS:
-                        changes["state"] = "failed"
-                        changes["error"] = (
-                            f"the process that made it ended {MAX_DEATHS} times without a word; "
-                            "memory may be short: close other programs, or take a shorter or "
-                            "smaller video, and try again"
+                        error = HeygemError(
+                            f"the process that made it ended {MAX_DEATHS} times without a word",
+                            remedy="memory may be short: close other programs, or take a shorter "
+                            "or smaller video, and try again",
                         )
+                        changes |= {"state": "failed", "error": str(error), "reason": error.parts}
                     self.board._write(replace(job, **changes))
 
     def _next(self):
@@ -113,12 +113,14 @@ class Workshop:
                 "state": {"skipped": "done"}.get(outcome.status, outcome.status),
                 "output": str(outcome.output or ""),
                 "error": outcome.error,
+                "reason": outcome.reason,
                 "warnings": tuple(outcome.warnings),
             }
         except Cancelled:
             changes = {"state": "cancelled"}
         except Exception as error:  # whatever it is, the others are still made
-            changes = {"state": "failed", "error": " ".join(str(error).split())}
+            reason = error.parts if isinstance(error, HeygemError) else {}
+            changes = {"state": "failed", "error": " ".join(str(error).split()), "reason": reason}
         finally:
             over.set()
         seconds = round(time.monotonic() - began, 2)

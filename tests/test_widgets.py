@@ -616,6 +616,7 @@ def test_a_batch_from_choosing_to_zip_with_one_broken_item(studio, models, monke
     first, second = studio.batch.table.rows
     assert first["state"] == "done" and first["share"] == 1
     assert second["state"] == "failed" and "broken.mp4" in second["error"]
+    assert "What happened" in second["error"] and "What to do" in second["error"]
     assert second["can"] == ["retry", "remove"] and first["can"] == ["remove"]
     assert "1 of 2 finished, 1 failed" in studio.batch.sum.value and studio.batch.bar.value == 1
     studio.batch.illustrate()

@@ -63,13 +63,14 @@ class Line(w.VBox):
         choosing = w.HBox(
             [self.audio, self.chooser, self.person], layout=w.Layout(flex_flow="row wrap")
         )
-        buttons = [self.add_button, self.start_button, self.stop_button, self.retry_button]
+        buttons = [self.start_button, self.stop_button, self.retry_button, self.clear_button]
         super().__init__(
             [
                 self.mode,
                 choosing,
+                w.HBox([self.add_button]),
                 self.pairs,
-                w.HBox([*buttons, self.clear_button], layout=w.Layout(flex_flow="row wrap")),
+                w.HBox(buttons, layout=w.Layout(flex_flow="row wrap")),
                 self.box,
                 w.HBox([self.bar, self.sum], layout=w.Layout(align_items="center")),
                 self.table,
@@ -201,10 +202,15 @@ def row(job, say):
         "state": job.state,
         "share": 1.0 if job.state == "done" else round(done, 3),
         "words": words,
-        "error": error_html(HeygemError(job.error), say, folded=False) if failed else "",
+        "error": error_html(_error(job), say, folded=False) if failed else "",
         "notes": [html.escape(text) for text in job.warnings],
         "can": can[job.state],
     }
+
+
+def _error(job):
+    said = dict(job.reason)
+    return HeygemError(said.pop("what", job.error), **said)
 
 
 def share(jobs):

@@ -111,7 +111,6 @@ function render({ model, el }) {
     if (event.button !== 0 || parts.grip.disabled) return;
     event.preventDefault();
     parts.grip.focus();
-    parts.grip.setPointerCapture(event.pointerId);
     parts.li.classList.add("hg-dragged");
     drag = { parts, moved: false };
     const follow = (move) => {
@@ -125,24 +124,23 @@ function render({ model, el }) {
       }
     };
     const end = (dropped) => {
-      parts.grip.removeEventListener("pointermove", follow);
-      parts.grip.removeEventListener("pointerup", drop);
-      parts.grip.removeEventListener("pointercancel", leave);
-      parts.grip.removeEventListener("keydown", escape);
+      for (const [name, listener] of Object.entries(listeners)) window.removeEventListener(name, listener);
       parts.li.classList.remove("hg-dragged");
       const moved = drag.moved && dropped;
       drag = null;
+      parts.grip.focus();
       const next = parts.li.nextElementSibling;
       if (moved) ask({ do: "place", id: parts.li.dataset.id, before: next ? next.dataset.id : null });
       else draw();
     };
-    const drop = () => end(true);
-    const leave = () => end(false);
-    const escape = (key) => { if (key.key === "Escape") end(false); };
-    parts.grip.addEventListener("pointermove", follow);
-    parts.grip.addEventListener("pointerup", drop);
-    parts.grip.addEventListener("pointercancel", leave);
-    parts.grip.addEventListener("keydown", escape);
+    // On the window: an element that moves through the document loses the pointer.
+    const listeners = {
+      pointermove: follow,
+      pointerup: () => end(true),
+      pointercancel: () => end(false),
+      keydown: (key) => { if (key.key === "Escape") end(false); },
+    };
+    for (const [name, listener] of Object.entries(listeners)) window.addEventListener(name, listener);
   }
 
   model.on("change:rows", draw);
