@@ -230,7 +230,7 @@ def _table(report):
     for outcome in report.outcomes:
         link = html.escape(outcome.name)
         if outcome.output is not None:
-            target = html.escape(_relative(outcome.output), quote=True)
+            target = html.escape(relative(outcome.output), quote=True)
             link = f'<a href="{target}" target="_blank">{link}</a>'
         said = [outcome.error] if outcome.error else list(outcome.warnings)
         cells = [link, outcome.status, f"{outcome.seconds:.1f} s"]
@@ -240,7 +240,7 @@ def _table(report):
     return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
-def _relative(path):
+def relative(path):
     """Link from the executed notebook, which lies in the run's folder, to a file."""
     from urllib.parse import quote
 
