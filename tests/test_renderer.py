@@ -1,5 +1,6 @@
 """Mouth pixels, and everything that must not change with them."""
 
+import cv2
 import numpy as np
 import pytest
 from conftest import gape
@@ -7,6 +8,7 @@ from conftest import gape
 from heygem import avatar, media
 from heygem.compose import paste
 from heygem.face import geometry
+from heygem.face import topology as topo
 from heygem.params import FaceSettings, RendererSettings
 from heygem.renderer import Patch, Renderer, Sampler, _hand_over
 
@@ -56,8 +58,6 @@ def test_pixels_outside_the_mask_are_the_sources_own(person, images):
 
 
 def test_the_rim_of_the_region_is_seamless(person, images):
-    import cv2
-
     image, patch = images[3], draw(person, images, gape(np.full(40, 0.12), person.rest.neutral))[3]
     result = paste(image, patch)
     mask = np.zeros(image.shape[:2], np.uint8)
@@ -118,6 +118,25 @@ def test_frames_that_cannot_be_used_pass_and_the_change_is_gradual(person):
     renderer = Renderer(broken, RendererSettings())
     renderer.plan(gape(np.zeros(40), person.rest.neutral), np.arange(40))
     assert renderer.render(np.zeros((600, 512, 3), np.uint8), 22) is None
+
+
+def test_a_mouth_being_handed_over_keeps_the_inside_of_its_own_frame(person, images, faces):
+    opening = tracked_opening(person, images, faces)
+    wide = int(5 + opening[5:35].argmax())
+    usable = person.usable.copy()
+    usable[wide + 1] = False
+    renderer = Renderer(avatar.replace(person, usable=usable), RendererSettings())
+    renderer.plan(gape(np.zeros(40), person.rest.neutral), np.arange(40))
+    assert 0 < renderer._strength[wide] < 0.5
+    white = images[wide].copy()
+    lips = person.track.points[wide][topo.LIPS_INNER, :2]
+    cv2.fillPoly(white, [np.rint(lips).astype(np.int32)], (235, 228, 220))
+    result = paste(white, renderer.render(white, wide))
+    # A quarter of the way from a wide mouth to a shut one: still open, over the same teeth.
+    left = tracked_opening(person, [*images[:wide], result], faces)[-1]
+    assert 0.4 * opening[wide] < left < opening[wide]
+    x, y = np.rint(person.track.points[wide][[13, 14], :2].mean(0)).astype(int)
+    assert result[y - 2 : y + 3, x - 4 : x + 5].mean() > 140
 
 
 def test_texture_changes_are_rare(person):

@@ -106,8 +106,7 @@ class Renderer:
         features = []
         for k in range(0, len(at), 512):  # bounded memory, whatever the length
             rows = at[k : k + 512]
-            rest = avatar.rest.at(avatar.pose[order[rows]])
-            features.append(lip_features(_uncross(rest + self._wanted[rows])))
+            features.append(lip_features(self._shapes(rows)))
         cut = avatar.track.cut[order]
         shots = np.cumsum(avatar.track.cut)
         chosen = self._textures.choose(
@@ -156,14 +155,29 @@ class Renderer:
         view = image[y0:y1, x0:x1]
         skin = self._warp(view, wanted - corner, own - corner, labels)
         lips, inside = self._lips(weights, wanted - corner, labels, skin, frame, scale)
+        if strength < 0.5:  # both are the frame's own where it is handed over
+            own_inside = self._inside.fill(view, own - corner, wanted - corner, 1.0, skin)
+            lips = skin + (lips - skin) * (2 * strength)
+            inside = own_inside + (inside - own_inside) * (2 * strength)
         alpha = lip_mask(lip_distance(wanted - corner, labels.shape), margin_px)
-        alpha *= min(1.0, strength * 2)
         mixed = skin + (lips - skin) * alpha[..., None]
         hole = hole_mask(wanted - corner, labels.shape)[..., None]
         mixed += (inside - mixed) * hole
         out = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
         covered |= hole[..., 0] > 0
         return Patch(out, covered.astype(np.float32), x0, y0)
+
+    def _shapes(self, rows):
+        """Lower face that is really drawn, in the canonical frame : float32 [n, len(LOWER), 3]."""
+        avatar, frames = self._avatar, self._order[rows]
+        pose = avatar.pose[frames]
+        shape = _uncross(avatar.rest.at(pose) + self._wanted[rows])
+        partly = np.flatnonzero(self._strength[frames] < 1)
+        if len(partly):
+            own = geometry.to_canonical(avatar.track.points[frames[partly]][:, LOWER], pose[partly])
+            share = self._strength[frames[partly], None, None]
+            shape[partly] = own + share * (shape[partly] - own)
+        return shape
 
     def _target(self, index, frame):
         """Wanted lower face in the picture : float32 [len(LOWER), 2], pixels."""
