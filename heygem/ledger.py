@@ -6,12 +6,15 @@ so that cutting off the end shows too. Rows are never removed: the labelling Mea
 art. 9) want logs of six months, and a row is some kilobytes, seventy for ten minutes of video.
 """
 
+import contextlib
 import datetime
+import getpass
 import hashlib
 import json
 import os
 import sqlite3
 from contextlib import closing
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from heygem.errors import InputError, OutputError
 START = "0" * 64  # what the first row follows
 FILE = "ledger.db"
 _BUSY_S = 20.0
+_acting = ContextVar("user", default=None)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
   number INTEGER PRIMARY KEY,
@@ -104,24 +108,25 @@ class Ledger:
         Parameters
         ----------
         kind, subject : str
-        body : dict
-            Plain values.
+        body : dict or callable
+            Plain values; or what returns them, called while nobody else can add a row. Where it
+            raises, nothing is written.
         mark_id : int, optional
 
         Returns
         -------
         Entry
         """
-        text = _canonical(body)
         mark = "" if mark_id is None else f"{mark_id:016x}"
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         try:
             with closing(self._open()) as db:
                 db.execute("BEGIN IMMEDIATE")  # nobody else adds a row between reading and writing
+                text = _canonical(body() if callable(body) else body)
                 last = db.execute(
                     "SELECT number, hash FROM entries ORDER BY number DESC LIMIT 1"
                 ).fetchone()
                 number, previous = (last[0] + 1, last[1]) if last else (1, START)
+                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
                 digest = _hash(number, now, kind, subject, mark, text, previous)
                 signature = self._keys.sign(bytes.fromhex(digest)) if self._keys else ""
                 row = (number, now, kind, subject, mark, text, previous, digest, signature)
@@ -251,6 +256,27 @@ class Ledger:
         if hashes.get(number) != digest:
             return [Fault(number, "is not the row that was written under this number")]
         return []
+
+
+def user():
+    """Who is at work: whoever `acting_as` names, else the account that runs this."""
+    named = _acting.get()
+    if named is not None:
+        return named
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+@contextlib.contextmanager
+def acting_as(name):
+    """Within it, rows name somebody else than the account; nobody else where `name` is empty."""
+    token = _acting.set(name or None)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
 
 
 def home():

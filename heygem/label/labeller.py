@@ -5,7 +5,6 @@ earlier ones, and the credentials are bound to every byte. The ledger's row is w
 file gets its name, so there is no result that the record does not know.
 """
 
-import getpass
 import uuid
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from heygem.label.mark import Mark, new_id
 from heygem.label.mark_reading import MIN_S
 from heygem.label.visible import SHORTEST_S, VisibleLabel
 from heygem.ledger import file_hash
+from heygem.ledger import user as ledger_user
 
 
 class Labeller:
@@ -113,7 +113,7 @@ class Labeller:
             {
                 "produce_id": self.produce_id,
                 "title": title,
-                "user": _user(),
+                "user": ledger_user(),
                 "layers": layers,
                 "label_text": self._settings.text if self._settings.visible else None,
                 "label_box": self.visible.box,
@@ -166,11 +166,3 @@ def _input_label(parent):
         return None
     label, problems = parse(texts[0])
     return {"text": texts[0], "content": label and label.ProduceID, "problems": problems}
-
-
-def _user():
-    """The account that ran this; the ledger stays on this machine and is its owner's to read."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"
