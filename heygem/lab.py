@@ -12,6 +12,13 @@ from heygem.widgets.serving import ROOT_VARIABLE
 from heygem.widgets.words import language
 
 LOOPBACK = "127.0.0.1"
+#: What pages may load: nothing from elsewhere. Voilà's own page asks a public server for its icon
+#: font and for formulas, and would tell it who uses the studio; the icons are here anyway.
+POLICY = (
+    "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'; "
+    "report-uri /api/security/csp-report"
+)
+_HEADERS = f"--ServerApp.tornado_settings={ {'headers': {'Content-Security-Policy': POLICY}} }"
 
 
 def command(*, port, notebook, browser, root=None):
@@ -38,6 +45,7 @@ def command(*, port, notebook, browser, root=None):
         f"--ServerApp.root_dir={root or notebooks.root()}",
         f"--LabApp.default_url=/lab/tree/{notebook}",
         f"--ServerApp.open_browser={browser}",
+        _HEADERS,
         # Nothing leaves the machine: no catalogue of extensions (for news, see jupyter/).
         "--LabApp.extension_manager=readonly",
         # In a container everybody is root; what protects is loopback and token.
@@ -84,6 +92,7 @@ def studio_command(*, port, browser, host=LOOPBACK, tls=None, behind_proxy=False
         f"--ServerApp.root_dir={root or notebooks.root()}",
         f"--ServerApp.default_url=/voila/render/{STUDIO}",
         f"--ServerApp.open_browser={browser}",
+        _HEADERS,
         "--ServerApp.terminals_enabled=False",
         "--ServerApp.jpserver_extensions=jupyterlab=False",
         "--ServerApp.jpserver_extensions=voila.server_extension=True",

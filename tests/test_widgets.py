@@ -765,6 +765,7 @@ def test_the_studio_refuses_an_open_address_without_tls_and_hides_its_token(monk
         lab.command(port=8888, notebook="notebooks/01_preview.ipynb", browser=False),
     ):
         assert "--ServerApp.ip=127.0.0.1" in argv
+        assert any(lab.POLICY in word for word in argv), "pages load nothing from elsewhere"
         assert not any("secret" in word for word in argv)
     assert lab.environment("secret")["JUPYTER_TOKEN"] == "secret"
 
