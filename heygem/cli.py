@@ -307,14 +307,18 @@ def studio(
         bool, typer.Option("--behind-proxy", help="A reverse proxy with HTTPS stands in front.")
     ] = False,
     browser: Annotated[bool, typer.Option(help="Open it in your browser.")] = True,
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="POLICY.yaml", help="Serve others: users, quotas; see params/served."),
+    ] = None,
     lang: Language = "",
 ):
-    """Open the producer's page as an app, behind a token."""
+    """Open the producer's page as an app: behind a token, or for others with --policy."""
     from heygem import lab as jupyter
 
     tls = (certificate, key) if certificate is not None and key is not None else None
     jupyter.start_studio(
-        port=port, host=host, tls=tls, proxy=behind_proxy, browser=browser, lang=lang
+        port=port, host=host, tls=tls, proxy=behind_proxy, browser=browser, lang=lang, rules=policy
     )
 
 

@@ -18,7 +18,7 @@ import uuid
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from heygem import manifest, media
+from heygem import manifest, media, policy
 from heygem.errors import HeygemError, InputError
 from heygem.pairs import Pair
 
@@ -55,6 +55,8 @@ class Job:
         How long the speech is, about; 0 where nobody knows.
     deaths : int
         Processes that ended over it without a word.
+    user : str
+        Who asked for it, where several are served; see `heygem.policy`.
     progress : dict
         Of a running job: stage, done, total, left_s, elapsed_s, stopping.
     """
@@ -74,6 +76,7 @@ class Job:
     seconds: float = 0.0
     length_s: float = 0.0
     deaths: int = 0
+    user: str = ""
     progress: dict = field(default_factory=dict)
 
     @property
@@ -177,6 +180,8 @@ class Board:
         ------
         InputError, ParameterError
             A pair lacks something; a recipe does not fit.
+        PolicyError
+            The rules of a served installation do not allow it.
         """
         with self._locked():
             jobs, added = self.jobs(), []
@@ -184,6 +189,8 @@ class Board:
             for pair in pairs:
                 job = _job(pair, params, last + 1 + len(added), jobs + added)
                 added.append(job)
+            user = policy.admit_pairs(pairs, [job.length_s for job in added])
+            added = [replace(job, user=user) for job in added]
             for job in added:
                 self._write(job)
         return added

@@ -6,7 +6,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from heygem import notebooks
+from heygem import notebooks, policy
 from heygem.errors import HeygemError, ParameterError
 from heygem.widgets.serving import ROOT_VARIABLE
 from heygem.widgets.words import language
@@ -56,7 +56,14 @@ def command(*, port, notebook, browser, root=None):
 STUDIO = "notebooks/04_studio.ipynb"
 
 
-def studio_command(*, port, browser, host=LOOPBACK, tls=None, behind_proxy=False, root=None):
+# What a widget needs; a kernel that takes nothing else runs no code that a page sends.
+WIDGET_MESSAGES = ("comm_open", "comm_close", "comm_msg", "comm_info_request",
+                   "kernel_info_request")  # fmt: skip
+
+
+def studio_command(
+    *, port, browser, host=LOOPBACK, tls=None, behind_proxy=False, served=False, root=None
+):
     """Arguments that serve the studio notebook as an app through Voilà.
 
     Voilà runs inside a Jupyter server rather than alone: its own file addresses ask nobody who
@@ -72,6 +79,8 @@ def studio_command(*, port, browser, host=LOOPBACK, tls=None, behind_proxy=False
     behind_proxy : bool
         Whether a reverse proxy that speaks HTTPS stands in front; the studio itself stays on
         loopback.
+    served : bool
+        Whether people other than the owner come in, by name: see `heygem.gate`.
 
     Raises
     ------
@@ -98,29 +107,50 @@ def studio_command(*, port, browser, host=LOOPBACK, tls=None, behind_proxy=False
         "--ServerApp.jpserver_extensions=voila.server_extension=True",
         # Nothing through the addresses that do not ask for the token.
         "--VoilaConfiguration.file_allowlist=[]",
-        "--VoilaConfiguration.show_tracebacks=True",
+        f"--VoilaConfiguration.show_tracebacks={not served}",
         *(["--allow-root"] if os.geteuid() == 0 else []),
     ]  # fmt: skip
+    if served:
+        argv += [
+            "--ServerApp.identity_provider_class=heygem.gate.Doorkeeper",
+            "--ServerApp.jpserver_extensions=heygem.gate=True",
+            "--ServerApp.reraise_server_extension_failures=True",  # no door, no house
+            "--VoilaConfiguration.http_header_envs=X-Heygem-User",
+            f"--IdentityProvider.secure_cookie={tls is not None or behind_proxy}",
+            "--ServerApp.max_body_size=1048576",  # bodies are logins; uploads use the socket
+            *(f"--MappingKernelManager.allowed_message_types={kind}" for kind in WIDGET_MESSAGES),
+        ]
     if tls is not None:
         certificate, key = tls
         argv += [f"--ServerApp.certfile={certificate}", f"--ServerApp.keyfile={key}"]
     if behind_proxy:
-        argv += ["--ServerApp.trust_xheaders=True", "--ServerApp.allow_remote_access=True"]
+        argv.append("--ServerApp.allow_remote_access=True")
+        # The door wants to know who is really at the other end, and believes only known proxies.
+        argv.append(f"--ServerApp.trust_xheaders={not served}")
     return argv
 
 
-def environment(token, root=None):
+_OURS = {"JUPYTER_TOKEN", "JUPYTER_TOKEN_FILE", policy.FILE_VARIABLE, policy.USER_VARIABLE}
+
+
+def environment(token, root=None, rules=None):
     """The server's environment.
 
     The token travels here, since everybody on the machine can read a command line; and kernels
-    learn which folder the page can reach.
+    learn which folder the page can reach, and under which `heygem.policy.Rules` they serve. With
+    rules people have names and passwords, and there is no token.
     """
     root = Path(root) if root is not None else notebooks.root()
     # Our page_config.json switches the question about online news off.
     places = [str(Path(__file__).parent / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]
+    kept = {k: v for k, v in os.environ.items() if k not in _OURS}
+    if rules is not None:
+        entry = {policy.FILE_VARIABLE: str(rules.path)}
+    else:
+        entry = {"JUPYTER_TOKEN": token}
     return {
-        **os.environ,
-        "JUPYTER_TOKEN": token,
+        **kept,
+        **entry,
         ROOT_VARIABLE: str(root),
         "JUPYTER_CONFIG_PATH": os.pathsep.join(p for p in places if p),
     }
@@ -141,20 +171,38 @@ def start(*, port=8888, notebook="notebooks/01_preview.ipynb", browser=True, tok
 
 
 def start_studio(
-    *, port=7860, browser=True, token=None, host=LOOPBACK, tls=None, proxy=False, lang=""
+    *,
+    port=7860,
+    browser=True,
+    token=None,
+    host=LOOPBACK,
+    tls=None,
+    proxy=False,
+    lang="",
+    rules=None,
 ):
     """Take this process over with the studio; see `studio_command`.
 
     Raises
     ------
     HeygemError
-        Voilà is not installed, or the address is refused.
+        Voilà is not installed, or the address or the policy file (`rules`) is refused.
     """
     _require("voila", STUDIO)
+    rules = policy.Rules(rules) if rules is not None else None
     token = token or secrets.token_urlsafe(24)
-    argv = studio_command(port=port, browser=browser, host=host, tls=tls, behind_proxy=proxy)
-    scheme = "https" if tls else "http"
-    _become(argv, token, lang, f"{scheme}://{host}:{port}/voila/render/{STUDIO}?token={token}")
+    argv = studio_command(
+        port=port,
+        browser=browser,
+        host=host,
+        tls=tls,
+        behind_proxy=proxy,
+        served=rules is not None,
+    )
+    address = f"{'https' if tls else 'http'}://{host}:{port}/voila/render/{STUDIO}"
+    if rules is None:
+        address += f"?token={token}"
+    _become(argv, token, lang, address, rules)
 
 
 def _require(module, notebook):
@@ -164,9 +212,8 @@ def _require(module, notebook):
         raise HeygemError("no such notebook", seen=notebook, remedy="see notebooks/")
 
 
-def _become(argv, token, lang, address):
+def _become(argv, token, lang, address, rules=None):
     print(address, flush=True)
     os.chdir(notebooks.root())
-    os.execvpe(
-        argv[0], argv, {**environment(token), **({"HEYGEM_LANG": language(lang)} if lang else {})}
-    )
+    spoken = {"HEYGEM_LANG": language(lang)} if lang else {}
+    os.execvpe(argv[0], argv, {**environment(token, rules=rules), **spoken})

@@ -198,7 +198,7 @@ class Rules:
     # --- how much ---
 
     def check_media(self, path):
-        """Refuse a file that lies elsewhere or is too large; returns its MediaInfo.
+        """Refuse a file that lies elsewhere or is too large; returns its MediaInfo, if it is one.
 
         Raises
         ------
@@ -206,6 +206,8 @@ class Rules:
         """
         limits = self.policy.limits
         self.check_place(path)
+        if Path(path).is_dir():  # a taught person, made here of media that was checked
+            return None
         info = media.probe(path)
         if info.video is not None:
             pixels = info.video.width * info.video.height / 1e6

@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from heygem import ledger
 from heygem.errors import Cancelled, HeygemError, InputError
 from heygem.jobs import _CALL, _LEAVE, _WORKER_LOCK, Board, _replace
 from heygem.params import Params
@@ -108,7 +109,8 @@ class Workshop:
         began, cancel, over = time.monotonic(), threading.Event(), threading.Event()
         threading.Thread(target=self._watch, args=(job, cancel, over), daemon=True).start()
         try:
-            outcome = self._make(Params.from_dict(job.params), self._teller(job), cancel)
+            with ledger.acting_as(job.user):
+                outcome = self._make(Params.from_dict(job.params), self._teller(job), cancel)
             changes = {
                 "state": {"skipped": "done"}.get(outcome.status, outcome.status),
                 "output": str(outcome.output or ""),

@@ -7,7 +7,7 @@ from pathlib import Path
 import ipywidgets as w
 import traitlets
 
-from heygem import media
+from heygem import media, policy
 from heygem.errors import HeygemError, InputError
 
 AVATAR_ENDING = ".heygem"  # a folder that holds a taught person, chosen as a video is
@@ -40,6 +40,8 @@ def entries(folder, endings):
         The folder cannot be read.
     """
     folder = Path(folder)
+    if (rules := policy.current()) is not None:
+        rules.check_place(folder)
     try:
         found = [p for p in folder.iterdir() if not p.name.startswith(".")]
         fits = {p for p in found if p.suffix.lower() in endings}
@@ -71,6 +73,8 @@ def thumbnail(path, width_px=THUMBNAIL_PX):
     """
     from PIL import Image
 
+    if (rules := policy.current()) is not None:
+        rules.check_place(path)
     info = media.probe(path)
     if info.video is None:
         sound = info.audio

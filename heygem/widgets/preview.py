@@ -1,5 +1,6 @@
 """The preview page: choose a person and a sound, see three seconds of them."""
 
+import hashlib
 import html
 import threading
 import wave
@@ -9,7 +10,7 @@ import ipywidgets as w
 import numpy as np
 import traitlets
 
-from heygem import speech
+from heygem import policy, speech
 from heygem.errors import Cancelled, HeygemError, InputError
 from heygem.widgets import report, timeline
 from heygem.widgets.picker import AUDIO_ENDINGS, UPLOAD_MB, FilePicker
@@ -254,11 +255,13 @@ def keep_upload(item, folder, say):
     """
     content = bytes(item["content"])
     name = Path(str(item["name"])).name
-    if len(content) > UPLOAD_MB << 20:
+    rules = policy.current()
+    limit = UPLOAD_MB if rules is None else rules.policy.limits.upload_mb
+    if len(content) > limit * 2**20:
         raise InputError(
             f"{name} is too large to upload",
             seen=f"{len(content) / 2**20:.1f} MB",
-            remedy=say("too_large", limit=UPLOAD_MB),
+            remedy=say("too_large", limit=limit),
         )
     suffix = Path(name).suffix.lower()
     if suffix not in AUDIO_ENDINGS:
@@ -276,7 +279,9 @@ def spoken_file(text, language, folder):
     said = speech.synthesize(text, language)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "spoken.wav"
+    # A job may wait for it while another text is spoken.
+    mark = hashlib.sha256(f"{language} {text}".encode()).hexdigest()[:8]
+    path = folder / f"spoken-{mark}.wav"
     pcm = np.round(np.clip(said.samples, -1, 1) * 32767).astype("<i2")
     with wave.open(str(path), "wb") as target:
         target.setnchannels(1)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heygem import assets, audio, avatar, label, media, pipeline
+from heygem import assets, audio, avatar, label, media, pipeline, policy
 from heygem.compose import paste
 from heygem.errors import Cancelled, InputError
 from heygem.label import consent, keys
@@ -126,6 +126,9 @@ class Workbench:
         if not str(video or "").strip() or not str(sound or "").strip():
             missing = "video" if not str(video or "").strip() else "sound"
             raise InputError(f"no {missing} is chosen", remedy="choose a file on this machine")
+        if (rules := policy.current()) is not None:
+            for path in (video, sound):
+                rules.check_media(path)
         tell = _teller(progress, cancel)
         with self._lock:
             tell("listen", 0, 1)
