@@ -614,7 +614,7 @@ def test_a_batch_from_choosing_to_zip_with_one_broken_item(studio, models, monke
     Workshop(studio.board, idle_s=0).run()
     studio.batch.refresh()
     first, second = studio.batch.table.rows
-    assert first["state"] == "done" and first["share"] == 1
+    assert first["state"] == "done" and first["share"] == 1, first["error"]
     assert second["state"] == "failed" and "broken.mp4" in second["error"]
     assert "What happened" in second["error"] and "What to do" in second["error"]
     assert second["can"] == ["retry", "remove"] and first["can"] == ["remove"]
@@ -623,6 +623,7 @@ def test_a_batch_from_choosing_to_zip_with_one_broken_item(studio, models, monke
     assert studio.batch.table.pictures[first["path"]].startswith("data:image/jpeg;base64,")
 
     studio.selected_index = 2
+    assert studio.history.looker.wait(WAIT_S)
     (card,) = studio.history.cards.children
     assert len(card.children[0].value) < 20_000, "a thumbnail, not the video"
     studio.history.zip_button.click()
@@ -634,11 +635,16 @@ def test_a_batch_from_choosing_to_zip_with_one_broken_item(studio, models, monke
     play, delete = card.children[2].children
     play.click()
     assert studio.history.player.result_url.endswith("anna-speech.mp4")
+    assert "openness_gain: 1.0" in studio.history.about.value
+    studio.history.trace_button.click()
+    assert studio.history.worker.wait(WAIT_S)
+    assert "Made here on" in studio.history.traced.value, studio.history.traced.value
     delete.click()
     assert (studio.history.folder / "anna-speech.mp4").exists(), "the first press only asks"
     delete.click()
     assert not (studio.history.folder / "anna-speech.mp4").exists()
-    assert studio.history.cards.children == ()
+    assert studio.history.looker.wait(WAIT_S) and studio.history.cards.children == ()
+    assert studio.history.player.result_url == ""
 
 
 def test_adding_nothing_says_what_is_missing(studio):
@@ -752,9 +758,38 @@ def test_a_page_opened_again_finds_the_line(studio, tmp_path):
 
 def test_the_system_tab_says_what_the_machine_has_and_warns(studio, monkeypatch):
     assert "GB free" in studio.system.text.value and "⚠" not in studio.system.text.value
-    monkeypatch.setattr("heygem.widgets.studio.LOW_DISK_GB", 1e9)
+    monkeypatch.setattr("heygem.widgets.system.LOW_DISK_GB", 1e9)
     studio.system.button.click()
     assert "Little disk space" in studio.system.text.value
+    assert "none; the next job loads" in studio.system.text.value
+    assert studio.system.dismiss_button.disabled
+
+
+def test_the_models_in_memory_are_shown_and_can_be_let_go(studio):
+    thread = threading.Thread(target=Workshop(studio.board, make=print, idle_s=30).run)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while studio.system.dismiss_button.disabled:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+        studio.system.refresh()
+    assert "stands by with its models" in studio.system.text.value
+    studio.system.dismiss_button.click()
+    thread.join(10)
+    assert not thread.is_alive()
+    studio.system.button.click()
+    assert studio.system.dismiss_button.disabled
+
+
+def test_the_whole_video_goes_from_the_single_tab_into_the_line(studio, speech, tmp_path):
+    studio.single.button.click()
+    assert "needs a video and a sound" in studio.single.said.value
+    studio.single.preview.video.chosen = str(tmp_path / "people" / "anna.mp4")
+    studio.single.preview.audio.chosen = str(speech)
+    studio.single.button.click()
+    assert "In the line" in studio.single.said.value
+    studio.batch.refresh()
+    assert names(studio) == ["anna.mp4"]
 
 
 def test_the_studio_refuses_an_open_address_without_tls_and_hides_its_token(monkeypatch):

@@ -9,7 +9,8 @@ from pathlib import Path
 import ipywidgets as w
 
 from heygem import jobs
-from heygem.errors import OutputError
+from heygem.errors import OutputError, ParameterError
+from heygem.params import Params
 from heygem.widgets.picker import thumbnail
 from heygem.widgets.player import Player
 from heygem.widgets.serving import page_url
@@ -31,7 +32,8 @@ class Gallery(w.VBox):
 
     def __init__(self, folder, *, say):
         self.folder, self.say = Path(folder), say
-        self.worker = Worker()
+        self.worker, self.looker = Worker(), Worker()
+        self._pictures, self._shown = {}, None
         self.player = Player(say)
         self.player.mode, self.player.loop = "result_only", False
         self.player.layout.display = "none"
@@ -39,32 +41,51 @@ class Gallery(w.VBox):
         self.zip_button = w.Button(description=say("zip"), icon="archive")
         self.link = w.HTML()
         self.about = w.HTML()
+        self.trace_button = w.Button(
+            description=say("trace"), icon="search", layout=w.Layout(display="none")
+        )
+        self.traced = w.HTML()
         self.cards = w.Box(layout=w.Layout(flex_flow="row wrap"))
         self.empty = w.HTML()
         buttons = w.HBox(
             [self.refresh_button, self.zip_button, self.link],
             layout=w.Layout(align_items="center"),
         )
-        super().__init__(
-            [buttons, StatusBar(self.worker, say), self.player, self.about, self.empty, self.cards]
-        )
+        shown = [self.player, self.about, self.trace_button, self.traced]
+        super().__init__([buttons, StatusBar(self.worker, say), *shown, self.empty, self.cards])
         self.refresh_button.on_click(lambda _: self.refresh())
         self.zip_button.on_click(lambda _: self.pack())
+        self.trace_button.on_click(lambda _: self.trace())
         self.refresh()
 
     def refresh(self):
-        """Look into the folder again."""
-        found = jobs.results(self.folder)
-        self.cards.children = tuple(self._card(result) for result in found[:MOST])
+        """Look into the folder again, beside the main thread: many videos take their time."""
+
+        def look(progress, cancel):
+            found = jobs.results(self.folder)
+            return found, [self._picture(result["path"]) for result in found[:MOST]]
+
+        self.looker.submit(look, self._show)
+
+    def _show(self, looked):
+        found, pictures = looked
+        self.cards.children = tuple(map(self._card, found, pictures))
         self.zip_button.disabled = not found
         empty = html.escape(self.say("history_empty", folder=self.folder))
         self.empty.value = "" if found else empty
 
-    def _card(self, result):
+    def _picture(self, path):
+        """Small picture and a line on a video; made once for each version of the file."""
         try:
-            data, words = thumbnail(result["path"], 180)
+            key = path, path.stat().st_mtime_ns
+            if key not in self._pictures:
+                self._pictures[key] = thumbnail(path, 180)
+            return self._pictures[key]
         except Exception as error:  # a result that somebody has damaged is shown as it is
-            data, words = b"", str(error)
+            return b"", str(error)
+
+    def _card(self, result, pictured):
+        data, words = pictured
         picture = w.Image(value=data, format="jpeg", layout=w.Layout(max_width="180px"))
         name = html.escape(str(result.get("name", result["path"].stem)))
         title = w.HTML(f"<b>{name}</b><br>{html.escape(words)}", layout=w.Layout(width="180px"))
@@ -89,12 +110,26 @@ class Gallery(w.VBox):
             ("sha256", result.get("output", {}).get("sha256")),
         ]
         lines = "".join(f"<div>{k}: <code>{html.escape(str(v))}</code></div>" for k, v in facts)
-        recipe = "".join(
-            f"<div>{html.escape(section)}: <code>{html.escape(str(values))}</code></div>"
-            for section, values in (result.get("params") or {}).items()
-        )
-        title = html.escape(self.say("parameters"))
-        self.about.value = f"{lines}<details><summary>{title}</summary>{recipe}</details>"
+        title, recipe = html.escape(self.say("made_with")), html.escape(_recipe(result))
+        self.about.value = f"{lines}<details><summary>{title}</summary>{_pre(recipe)}</details>"
+        self._shown = result
+        self.trace_button.layout.display, self.traced.value = "", ""
+
+    def trace(self):
+        """Say what the shown file tells of its making, and whether the record agrees."""
+        from heygem.label import trace
+
+        path = self._shown["path"]
+
+        def work(progress, cancel):
+            progress(self.say("trace"), 0, 0)
+            found, origin, _ = trace.examine(path, search=False)
+            return trace.summary(found, origin)
+
+        def done(text):
+            self.traced.value = _pre(html.escape(text))
+
+        self.worker.submit(work, done)
 
     def _delete(self, button, result):
         if button.description != self.say("really"):  # the first press only asks
@@ -102,6 +137,10 @@ class Gallery(w.VBox):
             return
         result["path"].unlink(missing_ok=True)
         shutil.rmtree(result["details"], ignore_errors=True)
+        if self._shown is not None and self._shown["path"] == result["path"]:
+            self.player.result_url, self.player.layout.display = "", "none"
+            self.about.value = self.traced.value = ""
+            self.trace_button.layout.display, self._shown = "none", None
         self.refresh()
 
     def pack(self):
@@ -121,6 +160,19 @@ class Gallery(w.VBox):
 
         self.link.value = ""
         self.worker.submit(work, done)
+
+
+def _pre(text):
+    return f'<pre style="white-space:pre-wrap;font-size:12px;line-height:1.4">{text}</pre>'
+
+
+def _recipe(result):
+    """The parameters of a result as YAML; what an older version has written, as it is."""
+    tree = result.get("params") or {}
+    try:
+        return Params.from_dict(tree).to_yaml(commented=False)
+    except ParameterError:
+        return str(tree)
 
 
 def _from_page(path):

@@ -4,7 +4,6 @@ import base64
 import html
 import threading
 import time
-import weakref
 from pathlib import Path
 
 import ipywidgets as w
@@ -13,7 +12,7 @@ from heygem.errors import HeygemError
 from heygem.pairs import Pair
 from heygem.widgets.pairing import PairTable, existing
 from heygem.widgets.picker import FilePicker, FilesPicker, thumbnail
-from heygem.widgets.status import error_html
+from heygem.widgets.status import error_html, watch
 from heygem.widgets.table import JobTable
 from heygem.widgets.words import stage_name
 
@@ -87,8 +86,7 @@ class Line(w.VBox):
         self.clear_button.on_click(lambda _: self.act(self._clear))
         self.table.observe(self._asked, "asked")
         self.refresh()
-        # The thread must not keep a page alive that nobody holds any more.
-        threading.Thread(target=_poll, args=(weakref.ref(self),), daemon=True).start()
+        watch(self, POLL_S, Line.look)
 
     def act(self, what):
         """Do something and show the outcome; an error goes into the box."""
@@ -136,6 +134,11 @@ class Line(w.VBox):
                 self.table.rows = rows
             self.bar.value = share(jobs)
             self.sum.value = html.escape(summary(jobs, called, self.say))
+
+    def look(self):
+        """What is done again and again while the page is there."""
+        self.refresh()
+        self.illustrate()
 
     def illustrate(self):
         """Make some of the small pictures that are still missing."""
@@ -269,14 +272,3 @@ def _picture(path):
     except Exception:  # its job will say what is wrong with it
         return ""
     return "data:image/jpeg;base64," + base64.b64encode(data).decode() if data else ""
-
-
-def _poll(page):
-    wait = threading.Event()
-    while not wait.wait(POLL_S):
-        line = page()
-        if line is None or line.comm is None:  # closed
-            return
-        line.refresh()
-        line.illustrate()
-        del line

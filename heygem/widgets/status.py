@@ -1,12 +1,17 @@
 """How the work goes, and what went wrong, in a form a person can act on."""
 
 import html
+import logging
+import threading
 import traceback
+import weakref
 
 import ipywidgets as w
 
 from heygem.errors import Cancelled, HeygemError
 from heygem.widgets.words import stage_name
+
+log = logging.getLogger(__name__)
 
 
 def error_html(error, say, *, folded=True):
@@ -53,6 +58,32 @@ def error_html(error, say, *, folded=True):
         'margin:4px 0;background:rgba(209,36,47,.09);line-height:1.5">'
         f"{lines}{details}</div>"
     )
+
+
+def watch(page, seconds, look):
+    """Call `look(page)` again and again until the page is closed or nobody holds it any more.
+
+    Parameters
+    ----------
+    page : ipywidgets.Widget
+    seconds : float
+    look : callable
+        May not hold the page itself.
+    """
+    threading.Thread(target=_watch, args=(weakref.ref(page), seconds, look), daemon=True).start()
+
+
+def _watch(page, seconds, look):
+    wait = threading.Event()
+    while not wait.wait(seconds):
+        shown = page()
+        if shown is None or shown.comm is None:  # closed
+            return
+        try:
+            look(shown)
+        except Exception:  # the next look may fare better
+            log.exception("a page could not be brought up to date")
+        del shown
 
 
 class StatusBar(w.VBox):

@@ -1,67 +1,53 @@
 """The producer's page: batches, single previews, results, and how the machine is doing."""
 
 import html
-import shutil
 from pathlib import Path
 
 import ipywidgets as w
 
+from heygem.errors import HeygemError
 from heygem.jobs import Board
 from heygem.params import Params
 from heygem.widgets.gallery import Gallery
 from heygem.widgets.line import Line
 from heygem.widgets.preview import Preview
+from heygem.widgets.status import error_html
+from heygem.widgets.system import System
 from heygem.widgets.words import words
 
-LOW_DISK_GB = 5.0
-LOW_MEMORY_GB = 1.5
 
+class Single(w.VBox):
+    """Three seconds of one person, and a button that puts the whole video into the line.
 
-class System(w.VBox):
-    """Device, memory, disk and line, with what to do where one runs short."""
+    Parameters
+    ----------
+    board : heygem.jobs.Board
+    params, folder, lang
+        As for `Preview`.
+    """
 
-    def __init__(self, board, folder, *, say):
-        self._board, self._folder, self._say = board, Path(folder), say
-        self.text = w.HTML()
-        self.button = w.Button(description=say("refresh"), icon="refresh")
-        self.button.on_click(lambda _: self.refresh())
-        super().__init__([self.button, self.text])
-        self.refresh()
+    def __init__(self, board, *, params, folder, lang):
+        self.preview = Preview(params=params, folder=folder, lang=lang)
+        self._board, self._params, say = board, params, self.preview.say
+        self.button = w.Button(
+            description=say("make_whole"), button_style="success", icon="film",
+            layout=w.Layout(width="auto"),
+        )  # fmt: skip
+        self.said = w.HTML()
+        self.button.on_click(lambda _: self.make())
+        super().__init__([self.preview, w.HBox([self.button, self.said])])
 
-    def refresh(self):
-        """Measure again."""
-        import psutil
-
-        say = self._say
-        memory = psutil.virtual_memory()
-        place = next(p for p in (self._folder, *self._folder.parents) if p.exists())
-        disk = shutil.disk_usage(place)
-        free_gb = {"memory": memory.available / 1e9, "disk": disk.free / 1e9}
-        jobs = self._board.jobs()
-        waiting = sum(job.state in ("waiting", "running") for job in jobs)
-        rows = [
-            ("device", device_name()),
-            ("memory", say("of", free=free_gb["memory"], total=memory.total / 1e9)),
-            ("disk", say("of", free=free_gb["disk"], total=disk.total / 1e9)),
-            ("queue", f"{waiting} / {len(jobs)}"),
-        ]
-        lines = [f"<div><b>{html.escape(say(k))}:</b> {html.escape(v)}</div>" for k, v in rows]
-        low = {"disk": LOW_DISK_GB, "memory": LOW_MEMORY_GB}
-        lines += [
-            f"<div>⚠ {html.escape(say('alert_' + k))}</div>" for k in low if free_gb[k] < low[k]
-        ]
-        self.text.value = "".join(lines)
-
-
-def device_name():
-    """What computes: the GPU's name, or the CPU with its cores."""
-    import os
-
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name(0)
-    return f"CPU, {os.cpu_count()} cores"
+    def make(self):
+        """Put what is chosen into the line, and see to it that the line is worked on."""
+        say, page = self.preview.say, self.preview
+        try:
+            video, sound = (Path(f.chosen).absolute() if f.chosen else ""
+                            for f in (page.video, page.audio))  # fmt: skip
+            self._board.add(video, sound, self._params)
+            self._board.start()
+            self.said.value = html.escape(say("in_line"))
+        except HeygemError as error:
+            self.said.value = error_html(error, say)
 
 
 class Studio(w.Tab):
@@ -87,7 +73,7 @@ class Studio(w.Tab):
         # The worker has its own current folder.
         self.params = self.params.override({"inputs.output": str(Path(output).absolute())})
         self.batch = Line(self.board, self.params, folder=folder, say=say)
-        self.single = Preview(params=self.params, folder=folder, lang=lang)
+        self.single = Single(self.board, params=self.params, folder=folder, lang=lang)
         self.history = Gallery(output, say=say)
         self.system = System(self.board, output, say=say)
         names = ("tab_batch", "tab_single", "tab_history", "tab_system")
@@ -98,5 +84,6 @@ class Studio(w.Tab):
 
     def _turned(self, change):
         page = self.children[change["new"] or 0]
+        self.system.shown = page is self.system
         if page in (self.history, self.system):
             page.refresh()
