@@ -56,9 +56,26 @@ def root() -> Path:
 
 
 def enter():
-    """Make relative paths mean the same in JupyterLab and Papermill: from the project's folder."""
+    """Begin a notebook: the same paths in JupyterLab and Papermill, and errors in plain words.
+
+    Relative paths are taken from the project's folder; an error of ours is shown as what, seen and
+    remedy instead of the calls that led to it.
+    """
     if Path.cwd() == root() / "notebooks":
         os.chdir(root())
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is not None:
+        shell.set_custom_exc((HeygemError,), _said)
+
+
+def _said(shell, kind, error, trace, tb_offset=None):
+    """What stands in a notebook in place of a traceback; Papermill still sees that it failed."""
+    rows = (("seen", error.seen), ("what to do", error.remedy))
+    return [f"{kind.__name__}: {error.what}", *(f"{k}: {v}" for k, v in rows if v is not None)]
 
 
 def record_path() -> Path | None:

@@ -26,13 +26,31 @@ class Moment:
     time_s : float
         Of the frame that is shown.
     image : uint8 [H, W, 3], RGB
-    mouth : uint8 [h, w, 3] or None
-        The mouth, cut out; None where no face is found.
+    mouth : Mouth or None
+        None where no face is found.
     """
 
     time_s: float
     image: np.ndarray
-    mouth: np.ndarray | None
+    mouth: "Mouth | None"
+
+
+@dataclass(frozen=True)
+class Mouth:
+    """A mouth, cut out.
+
+    Attributes
+    ----------
+    image : uint8 [h, w, 3], RGB
+    centre : (float, float)
+        Of the mouth, as shares of the picture's width and height.
+    face : float32 [2]
+        Centre of the face, pixels.
+    """
+
+    image: np.ndarray
+    centre: tuple
+    face: np.ndarray
 
 
 def instants(durations_s, curves=(), *, count=6) -> np.ndarray:
@@ -86,22 +104,17 @@ def moments(video, times_s, faces) -> list[Moment | None]:
         if shown is None:
             found.append(None)
             continue
-        mouth, expected = mouth_of(shown.image, faces, near=expected)
+        mouth = mouth_of(shown.image, faces, near=expected)
+        expected = expected if mouth is None else mouth.face
         found.append(Moment(shown.time_s, shown.image, mouth))
     return found
 
 
-def mouth_of(image, faces, *, near=None):
-    """Cut the mouth of the largest face out (of the one that is nearest to `near`, if given).
-
-    Returns
-    -------
-    (uint8 [h, w, 3] or None, float [2] or None)
-        The cut-out, and where the face is.
-    """
+def mouth_of(image, faces, *, near=None) -> Mouth | None:
+    """Cut the mouth of the largest face out (of the one that is nearest to `near`, if given)."""
     regions = faces.detect(image)
     if not regions:
-        return None, near
+        return None
     if near is None:
         region = max(regions, key=lambda r: r.size_px)
     else:
@@ -117,7 +130,8 @@ def mouth_of(image, faces, *, near=None):
     wide *= MOUTH_WIDTHS
     x, y = (lips.min(0) + lips.max(0)) / 2
     size = (round(wide), round(wide * MOUTH_ASPECT))
-    return cv2.getRectSubPix(image, size, (float(x), float(y))), region.centre
+    cut = cv2.getRectSubPix(image, size, (float(x), float(y)))
+    return Mouth(cut, (float(x / image.shape[1]), float(y / image.shape[0])), region.centre)
 
 
 def sheet(rows, captions) -> np.ndarray:
@@ -153,7 +167,7 @@ def _cell(moment, tall):
         cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, thickness)
     mouth = np.full((below, CELL_PX, 3), PAPER, np.uint8)
     if moment.mouth is not None:
-        mouth = cv2.resize(moment.mouth, (CELL_PX, below), interpolation=cv2.INTER_CUBIC)
+        mouth = cv2.resize(moment.mouth.image, (CELL_PX, below), interpolation=cv2.INTER_CUBIC)
     cell = np.concatenate([picture, mouth], 0)
     cell[:, -2:] = PAPER
     return cell

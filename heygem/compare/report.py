@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
+
 from heygem import assets, figures, media, tracking
 from heygem.compare import film, pictures, plots, runs, table
 from heygem.errors import Cancelled, InputError, OutputError
@@ -31,6 +33,10 @@ class Comparison:
         By what they are: page, sheet, film, measures, curves, table.
     label : dict
         What the label layer says of the film.
+    mouths : dict of int to (float, float)
+        Where the mouth is in the picture, shares of width and height, by the run's number.
+    frame_s : float
+        Duration of a frame, of the video with the most of them a second.
     """
 
     runs: list
@@ -40,6 +46,8 @@ class Comparison:
     folder: Path | None = None
     files: dict = field(default_factory=dict)
     label: dict = field(default_factory=dict)
+    mouths: dict = field(default_factory=dict)
+    frame_s: float = 0.04
 
     @property
     def shown(self) -> list[int]:
@@ -83,7 +91,9 @@ def make(found, folder, *, count=6, faces=None, progress=None, cancel=None) -> C
     files = {"table": _csv(told, told.folder / "table.csv")}
     shown, times_s = told.shown, ()
     if shown:
-        lengths_s = [media.probe(found[k].video).duration_s for k in shown]
+        infos = [media.probe(found[k].video) for k in shown]
+        told = replace(told, frame_s=1 / max(float(info.video.rate) for info in infos))
+        lengths_s = [info.duration_s for info in infos]
         times_s = pictures.instants(lengths_s, [found[k].curve for k in shown], count=count)
         if faces is None:
             from heygem.face.litert import MeshBackend
@@ -96,6 +106,7 @@ def make(found, folder, *, count=6, faces=None, progress=None, cancel=None) -> C
             if progress is not None:
                 progress("pictures", number, len(shown))
             rows.append(pictures.moments(found[k].video, times_s, faces))
+        told = replace(told, mouths=_mouths(shown, rows))
         image = pictures.sheet(rows, [told.title(k) for k in shown])
         files["sheet"] = figures.save_image(image, told.folder / SHEET)
     for name, figure in (
@@ -106,6 +117,15 @@ def make(found, folder, *, count=6, faces=None, progress=None, cancel=None) -> C
             files[name] = told.folder / f"{name}.png"
             figure.savefig(files[name], dpi=110)
     return _with_page(told, files)
+
+
+def _mouths(shown, rows):
+    found = {}
+    for k, row in zip(shown, rows, strict=True):
+        places = [one.mouth.centre for one in row if one is not None and one.mouth is not None]
+        if places:
+            found[k] = tuple(float(v) for v in np.mean(places, axis=0))
+    return found
 
 
 def add_film(told, *, sound=0, progress=None, cancel=None) -> Comparison:
@@ -170,7 +190,7 @@ def tables_html(told, say=None) -> str:
     rows += [_heading(_words(say, "compare_measures"), len(told.runs))] if told.measures else []
     rows += [_row(row.key, [_number(v) for v in row.values], row.best) for row in told.measures]
     return (
-        f'{same}<table class="hg-compare" style="border-collapse:collapse">'
+        f'{same}<table style="border-collapse:collapse;line-height:1.5">'
         f"<tr><th></th>{heads}</tr>{''.join(rows)}</table>"
     )
 
