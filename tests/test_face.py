@@ -127,6 +127,28 @@ def test_rest_is_the_shut_mouth_and_knows_nothing_of_the_words(mesh):
     assert np.ptp(rest.at(same_pose), axis=0).max() == 0
 
 
+def test_rest_is_relaxed_although_most_shut_mouths_are_pursed(mesh):
+    _, template = geometry.fit_pose(mesh[None], sigma_frames=0)
+    shut = template.copy()
+    shut[topo.LIPS_INNER, 1] = shut[list(topo.LIP_MIDDLE), 1].mean()
+    middle_x = shut[topo.LIPS_INNER, 0].mean()
+    frames = np.repeat(shut[None], 200, 0)
+    lips = np.concatenate([topo.LIPS_OUTER, topo.LIPS_INNER])
+    frames[:, topo.INNER_LOWER[1:-1], 1] += (0.08 + 0.06 * np.sin(np.arange(200)))[:, None]
+    for start in range(10, 200, 10):  # a short, pursed m every ten frames
+        frames[start : start + 2] = shut
+        frames[start : start + 2, lips, 0] = middle_x + 0.75 * (shut[lips, 0] - middle_x)
+    # One pursed hole that the mesh's middle calls shut, and one real pause.
+    frames[150:158, topo.INNER_LOWER[1:-1]] = shut[topo.INNER_LOWER[1:-1]]
+    frames[150:158, topo.INNER_LOWER[[3, 4, 6, 7]], 1] += 0.04
+    frames[188:197] = shut
+    pose = geometry.Pose(np.repeat(np.eye(3)[None], 200, 0), np.ones(200), np.zeros((200, 3)))
+    rest = geometry.fit_rest(frames.astype(np.float32), pose)
+    assert geometry.mouth_width(rest.neutral) == pytest.approx(geometry.mouth_width(shut), rel=0.02)
+    gaps = rest.neutral[topo.INNER_LOWER, 1] - rest.neutral[topo.INNER_UPPER, 1]
+    assert gaps.max() < 0.005
+
+
 def test_smoothing_stops_at_a_cut_and_delays_nothing():
     step = np.r_[np.zeros(10), np.ones(10)]
     assert np.array_equal(geometry.smooth(step, [(0, 10), (10, 20)], 2.0), step)

@@ -20,8 +20,8 @@ from heygem.face import geometry, tracking
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER, Pose, RestShape
 
-CACHE_VERSION = 8
-REST_GAP = 0.035  # a mouth that is open by more than this even at rest is shut by geometry
+CACHE_VERSION = 9
+REST_GAP = 0.004  # a mouth that is open by more than this even at rest is shut by geometry
 SURVEY_S = 4.0  # of the video's beginning, to decide whom to follow
 HAZY, PLAIN = 0.35, 0.6  # of the clip's usual clarity: below is left alone; above serves as texture
 MAX_TEMPLATE_FRAMES = 1500  # frames that teach the person's template; more teach nothing new

@@ -205,6 +205,9 @@ def mouth_width(shape):
     return np.linalg.norm(shape[..., left, :] - shape[..., right, :], axis=-1)
 
 
+# What makes a mouth unlike one at rest, each worth as much as the other [eye distances].
+PARTED, TOO_NARROW, TOO_WIDE = 0.008, 0.03, 0.08
+MOVING = 0.5  # of that, for lips as fast as usual
 RIDGE_DEG2 = 30.0  # a head that turns less than this (squared degrees) teaches little bend
 
 
@@ -266,14 +269,30 @@ def fit_rest(canonical, pose):
     for up, low in zip(topo.INNER_UPPER[1:-1], topo.INNER_LOWER[1:-1], strict=True):
         u, v = np.searchsorted(LOWER, [up, low])
         bend[:, [u, v]] = bend[:, [u, v]].mean(1, keepdims=True)
-    # Shut, but not the one frame the mesh misread, and not pursed for a p or b either: of the
-    # shut frames, the half whose width is nearest to the usual.
-    order = np.argsort(gap, kind="stable")
-    shut = order[int(0.02 * len(order)) : int(0.15 * len(order)) + 1]
-    usual = np.argsort(np.abs(width[shut] - np.median(width)), kind="stable")
-    shut = shut[usual[: (len(shut) + 1) // 2]]
+    shut = _relaxed(canonical, width)
     reach = np.quantile(np.abs(delta), 0.95, axis=0)
     away = np.clip(pose.angles_deg[shut] - mean, -reach, reach)
     neutral = np.median(canonical, 0)
     neutral[LOWER] = np.median(lower[shut] - np.einsum("ta,anj->tnj", away, bend), 0)
     return RestShape(*(np.asarray(v, np.float32) for v in (neutral, mean, reach, bend)))
+
+
+def _relaxed(canonical, width):
+    """Frames that look most like a pause, for want of a word for silence : int [n].
+
+    Shut along the whole line of the lips (a pout is shut in the mesh's middle only, if there); of
+    the usual width, rather wider than narrower, since who never pauses shuts the mouth for b, m
+    and p, pursed; and not on the way to somewhere else.
+    """
+    inner = canonical[:, topo.INNER_LOWER[1:-1], 1] - canonical[:, topo.INNER_UPPER[1:-1], 1]
+    gap = np.maximum(inner, 0).mean(1)
+    # Not below what 2 % of the frames have: the mesh misreads some.
+    open_by = np.maximum(gap - np.quantile(gap, 0.02), 0)
+    usual = np.median(width)
+    off = np.where(width < usual, (usual - width) / TOO_NARROW, (width - usual) / TOO_WIDE)
+    lips = canonical[:, np.concatenate([topo.LIPS_OUTER, topo.LIPS_INNER]), :2]
+    step = np.abs(np.diff(lips, axis=0, prepend=lips[:1], append=lips[-1:])).mean((1, 2))
+    speed = (step[1:] + step[:-1]) / 2
+    moving = np.minimum(speed / max(float(np.median(speed)), 1e-6), 3)
+    cost = open_by / PARTED + off + MOVING * moving
+    return np.argsort(cost, kind="stable")[: max(3, int(0.04 * len(cost)))]
