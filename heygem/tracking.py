@@ -58,6 +58,54 @@ def experiment(client, folder, name: str) -> str:
         return client.get_experiment_by_name(name).experiment_id
 
 
+def note(params: Params, *, kind: str, name: str, settings: dict, numbers: dict, folder) -> str:
+    """Record something that is finished as one run of the experiment `EXPERIMENT-KIND`.
+
+    settings : values by key; numbers : finite floats by name; folder : kept with the run.
+
+    Returns
+    -------
+    str
+        The run's id.
+    """
+    quiet()
+    from mlflow.tracking import MlflowClient
+
+    place = Path(params.tracking.folder).absolute()
+    place.mkdir(parents=True, exist_ok=True)
+    client = MlflowClient(tracking_uri=store(place))
+    known = experiment(client, place, f"{params.tracking.experiment}-{kind}")
+    tags = {**_owner(), "params_hash": params.digest(), "heygem.kind": kind}
+    identity = client.create_run(known, run_name=name, tags=tags).info.run_id
+    log_settings(client, identity, settings)
+    log_numbers(client, identity, numbers)
+    client.log_artifacts(identity, str(folder))
+    client.set_terminated(identity)
+    return identity
+
+
+def log_settings(client, run_id: str, settings: dict):
+    """Values of a run by key, as many and as long as MLflow takes them."""
+    from mlflow.entities import Param
+
+    rows = [
+        Param(key, ("" if value is None else str(value))[:MAX_VALUE])
+        for key, value in settings.items()
+    ]
+    for i in range(0, len(rows), 100):  # MLflow takes a hundred at a time
+        client.log_batch(run_id, params=rows[i : i + 100])
+
+
+def log_numbers(client, run_id: str, numbers: dict):
+    """Numbers of a run by name."""
+    from mlflow.entities import Metric
+
+    now_ms = _now_ms()
+    rows = [Metric(key, value, now_ms, 0) for key, value in numbers.items()]
+    for i in range(0, len(rows), 1000):  # MLflow takes a thousand at a time
+        client.log_batch(run_id, metrics=rows[i : i + 1000])
+
+
 @contextlib.contextmanager
 def batch(params: Params, *, names: list[str]):
     """Track a batch; yields an object whose `log(outcome)` records one `batch.Outcome`."""
@@ -153,7 +201,7 @@ class Tracker:
             tags={**_owner(), "params_hash": self._params.digest(), "heygem.kind": "batch"},
         )
         self._parent = run.info.run_id
-        self._log_params(self._parent, self._params)
+        log_settings(self._client, self._parent, self._params.dotted())
         self._client.log_text(self._parent, self._params.to_yaml(), "params.yaml")
         self._monitor = self._watch_system()
         self._counts: dict[str, int] = {}
@@ -211,8 +259,9 @@ class Tracker:
             tags=tags,
         )
         identity = run.info.run_id
-        self._log_params(identity, own)
-        self._log_metrics(identity, metrics(content) | {"seconds": outcome.seconds})
+        log_settings(self._client, identity, own.dotted())
+        numbers = metrics(content) | {"seconds": outcome.seconds}
+        log_numbers(self._client, identity, numbers)
         if outcome.status == "done":
             self._patience_s = PATIENCE_S + outcome.output.stat().st_size / COPY_BYTES_PER_S
             self._client.log_artifact(identity, str(outcome.output), "video")
@@ -225,29 +274,13 @@ class Tracker:
     def _finish(self, status):
         if self._monitor is not None:
             self._monitor.finish()
-        self._log_metrics(self._parent, {f"items.{k}": float(v) for k, v in self._counts.items()})
+        counts = {f"items.{k}": float(v) for k, v in self._counts.items()}
+        log_numbers(self._client, self._parent, counts)
         if self._counts.get("cancelled"):
             status = "KILLED"
         elif self._counts.get("failed"):
             status = "FAILED"
         self._client.set_terminated(self._parent, status)
-
-    def _log_params(self, run_id, params):
-        from mlflow.entities import Param
-
-        settings = [
-            Param(key, ("" if value is None else str(value))[:MAX_VALUE])
-            for key, value in params.dotted().items()
-        ]
-        for i in range(0, len(settings), 100):  # MLflow takes a hundred at a time
-            self._client.log_batch(run_id, params=settings[i : i + 100])
-
-    def _log_metrics(self, run_id, values):
-        from mlflow.entities import Metric
-
-        now_ms = _now_ms()
-        rows = [Metric(key, value, now_ms, 0) for key, value in values.items()]
-        self._client.log_batch(run_id, metrics=rows)
 
 
 def metrics(content: dict) -> dict[str, float]:

@@ -4,15 +4,20 @@ import csv
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from conftest import gape, write_video
+from conftest import gape, tone, write_video
 
-from heygem import audio, evaluate
+from heygem import audio, evaluate, media
 from heygem.errors import InputError
-from heygem.evaluate import anchors, curves, held_out, judge, protocol, record
+from heygem.evaluate import anchors, curves, few_shot, held_out, judge, own_lag, protocol, record
+from heygem.evaluate.clips import Clip, gather
+from heygem.evaluate.look import LEAST_PX
 from heygem.lips import Trajectory
 from heygem.params import Params
+from heygem.training.dataset import Clip as Footage
+from heygem.training.dataset import Source
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SHORT = evaluate.EvaluateSettings(max_held_out_s=2, anchors=False)
@@ -67,8 +72,13 @@ class Chewing:
         self.basis = gape(np.ones(1), neutral)
 
     def predict(self, samples):
-        t = np.arange(int(np.ceil(len(samples) / 320))) / 50
-        level = float(np.abs(samples).max() > 0)
+        return self.chewed(int(np.ceil(len(samples) / 320)), float(np.abs(samples).max() > 0))
+
+    def predict_features(self, heard):
+        return self.chewed(len(heard) // 2, 1.0)
+
+    def chewed(self, rows, level):
+        t = np.arange(rows) / 50
         return Trajectory(level * (0.06 - 0.06 * np.cos(4 * np.pi * t))[:, None], 50, self.basis)
 
 
@@ -77,13 +87,9 @@ def test_a_mouth_that_only_chews_is_told_from_one_that_listens(person, tmp_path,
     monkeypatch.setattr(protocol.lips.LipsModel, "load", lambda path, **_: model)
     short = write_video(tmp_path / "short.mp4", frames=25)
     params = Params.from_dict({"tracking": {"folder": str(tmp_path / "mlruns")}})
-    table = evaluate.evaluate(
-        [SAMPLES / "hopper.mp4", short],
-        params,
-        SHORT,
-        others=[SAMPLES / "speech_zh.wav"],
-        name="chewing",
-    )
+    asked = dict(others=[SAMPLES / "speech_zh.wav"], name="chewing", keep=tmp_path / "clips")
+    clips = [SAMPLES / "hopper.mp4", short]
+    table = evaluate.evaluate(clips, params, SHORT, look=tmp_path / "look", **asked)
     own, foreign = (row for row in table.rows if row.method == "model")
     assert own.measures["aperture_r"].value < 0.5
     assert own.measures["leak"].value < 0.15  # it rests when nothing is said
@@ -94,7 +100,20 @@ def test_a_mouth_that_only_chews_is_told_from_one_that_listens(person, tmp_path,
     facts = json.loads(paths[-1].read_text())
     learnt = facts["ranges"]["hopper.mp4"]["learnt_from_s"]
     assert learnt[1] == pytest.approx(person.split.library_end_s)
+    assert len(facts["clips"]["hopper.mp4"]["sha256"]) == len(facts["model_sha256"]) == 64
     assert record.log_run(table, tmp_path / "out", params, SHORT)
+
+    sheet, film = sorted((tmp_path / "look").iterdir(), reverse=True)
+    assert cv2.imread(str(sheet)).shape[1] > 500
+    info = media.probe(film)
+    # The real mouth and the drawn one, side by side, with the sound.
+    assert info.audio is not None and info.video.width > 2 * LEAST_PX - 2
+    assert info.video.duration_s == pytest.approx(2, abs=0.2)
+
+    # Started again, nothing is drawn twice.
+    monkeypatch.setattr(judge, "draw", None)
+    again = evaluate.evaluate(clips, params, SHORT, **asked)
+    assert again.to_markdown() == table.to_markdown()
 
 
 def test_no_clip_at_all_is_an_error_with_the_reasons(person, tmp_path, monkeypatch):
@@ -116,3 +135,114 @@ def test_the_stretch_with_most_speech_is_judged():
     assert cut.start_s == pytest.approx(12, abs=0.3) and cut.end_s - cut.start_s == pytest.approx(4)
     assert cut.library_end_s == split.library_end_s
     assert protocol.liveliest(split, times_s, times_s > 12, 30.0) == split
+
+
+# --- what is judged --------------------------------------------------------------------------
+
+
+def manifest(folder, *rows):
+    lines = ["file,speaker,split,sync", *(",".join(row) for row in rows)]
+    (folder / "MANIFEST.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_short_clips_of_a_person_are_joined_and_split_where_the_manifest_says(tmp_path):
+    for name in ("a", "b", "c"):
+        write_video(tmp_path / f"{name}.mp4", frames=25, audio=tone(1.0))
+    (tmp_path / "c.align").write_text("0 12500 bin\n12500 25000 blue\n")
+    rows = (
+        ("c.mp4", "anna", "dev", "ok"),
+        ("a.mp4", "anna", "train", ""),
+        ("b.mp4", "ben", "train", ""),
+    )
+    (joined,) = gather([manifest(tmp_path, *rows)], tmp_path / "out")
+    assert (joined.speaker, joined.sync) == ("anna", "ok")
+    assert [part.name for part in joined.parts] == ["a.mp4", "c.mp4"]
+    assert joined.boundary_s == pytest.approx(1.0)
+    assert joined.words[0].start_s == pytest.approx(1.0)
+    with media.VideoReader(joined.path) as reader:
+        seen = list(reader)
+    with media.VideoReader(tmp_path / "c.mp4") as reader:
+        true = list(reader)
+    assert len(seen) == 50 and np.array_equal(seen[25].image, true[0].image)
+    assert seen[-1].time_s == pytest.approx(49 / 25)
+
+
+def test_a_folder_without_a_manifest_is_judged_whole(tmp_path):
+    (tmp_path / "anna").mkdir()
+    write_video(tmp_path / "anna" / "long.mp4", frames=25 * 11, audio=tone(11.0))
+    (clip,) = gather([tmp_path], tmp_path / "out")
+    assert (clip.speaker, clip.boundary_s, clip.more) == ("anna", None, ())
+    assert gather([clip], tmp_path) == [clip]
+    assert Clip.of(clip.path).speaker == "anna"
+
+
+# --- curves ----------------------------------------------------------------------------------
+
+
+class Hears:
+    """Says what the first band of the sound says."""
+
+    opening_std = 0.04
+
+    def __init__(self, neutral):
+        self.basis = gape(np.ones(1), neutral)
+
+    def predict_features(self, heard):
+        return Trajectory(heard[::2, :1].copy(), 50, self.basis)
+
+
+def footage(person, seconds, *, late_rows=0, seed=0):
+    """A clip whose mouth follows its sound `late_rows` of 20 ms later."""
+    rng = np.random.default_rng(seed)
+    gap = np.convolve(rng.normal(size=int(seconds * 50) + 40), np.hanning(9), "same") * 0.02
+    gap = gap.astype(np.float32)
+    rows = int(seconds * 50)
+    heard = np.zeros((2 * rows, 3), np.float32)
+    heard[:, 0] = np.repeat(gap[20 : 20 + rows], 2)
+    moved = gape(gap[20 - late_rows : 20 - late_rows + rows], person.avatar.rest.neutral)
+    valid = np.ones(rows, bool)
+    return Footage(Source(Path("x.mp4"), "x"), "", heard, valid.repeat(2), moved, valid)
+
+
+@pytest.mark.parametrize("late_rows", [-3, 0, 5])
+def test_a_files_own_lag_is_found_and_put_right(person, late_rows):
+    clip = footage(person, 20, late_rows=late_rows)
+    model = Hears(person.avatar.rest.neutral)
+    lag = own_lag.own_lag(clip, model)
+    assert lag.known and lag.lag_s == pytest.approx(0.02 * late_rows, abs=0.006)
+    put_right = few_shot.judge(model, clip, person, lag_s=lag.lag_s)
+    assert put_right["own_r"].value > 0.97
+    assert abs(put_right["own_lag_ms"].value) < 6
+    if late_rows:
+        assert put_right["aperture_r"].value < 0.8
+
+
+def test_sound_of_another_has_no_lag(person):
+    clip, other = footage(person, 20), footage(person, 20, seed=1)
+    stolen = Footage(clip.source, "", other.heard, other.voice, clip.moved, clip.valid)
+    lag = own_lag.own_lag(stolen, Hears(person.avatar.rest.neutral))
+    assert not lag.known and lag.lag_s == 0 and lag.verdict == "off"
+
+
+def test_amounts_of_footage_are_nested_and_end_before_what_is_judged(person, monkeypatch):
+    from heygem.finetune import adapt
+
+    given = []
+
+    def learn(model, clips, *_, **__):
+        given.append(clips)
+        return adapt.Adapted(model, False, None, None)
+
+    monkeypatch.setattr(adapt, "adapt", learn)
+    clips = [footage(person, 12), footage(person, 30, seed=1)]
+    model = Hears(person.avatar.rest.neutral)
+    points = few_shot.curve(
+        clips, footage(person, 8, seed=2), person, model, [10, 30, 60], name="x"
+    )
+    assert [point.asked_s for point, _ in points] == [0, 10, 30, 42]
+    assert [round(point.seconds) for point, _ in points] == [0, 10, 30, 42]
+    assert [len(part) for part in given] == [1, 2, 2]
+    assert np.array_equal(given[1][0].heard, clips[0].heard)
+    assert points[0][0].kept_base and not points[1][0].kept_base
+    assert points[0][0].measures["own_r"].windows == 4

@@ -127,6 +127,7 @@ PACKAGE_OF = {
     "face_alignment": "face-alignment",
     "silero_vad": "silero-vad",
     "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
 #: Come with a named package that is made of them.

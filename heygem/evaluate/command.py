@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from heygem.errors import ParameterError
 from heygem.params import Params
 
 
 def evaluate(
     clips: Annotated[
-        list[Path], typer.Argument(metavar="CLIP...", help="Talking people, never trained on.")
+        list[Path],
+        typer.Argument(metavar="CLIP...", help="Talking people never trained on, or folders."),
     ],
     other: Annotated[
         list[Path] | None,
@@ -34,11 +36,19 @@ def evaluate(
     anchors: Annotated[
         bool, typer.Option(help="Also draw and judge mouths that anybody can make.")
     ] = True,
+    few_shot: Annotated[
+        str,
+        typer.Option("--few-shot", metavar="S,S,...", help="Adapt to so many seconds of footage."),
+    ] = "",
+    look: Annotated[
+        bool, typer.Option(help="Keep a contact sheet and a comparison video of each clip.")
+    ] = False,
 ):
     """Measure the mouths: one table and one figure, with anchors to compare with.
 
     Each person is learnt from the first part of the clip; the last part is drawn anew with its
-    own sound, tracked again and compared with the real mouth.
+    own sound, tracked again and compared with the real mouth. Stopped and started again, it goes
+    on with the clips that are left.
     """
     from heygem.evaluate import record
     from heygem.evaluate.protocol import EvaluateSettings
@@ -47,14 +57,39 @@ def evaluate(
     recipe = Params.from_yaml(params) if params is not None else Params()
     if model is not None:
         recipe = recipe.override({"lips.model": str(model)})
-    settings = EvaluateSettings(share=share, max_held_out_s=max_held_out_s, anchors=anchors)
+    settings = EvaluateSettings(
+        share=share,
+        max_held_out_s=max_held_out_s,
+        anchors=anchors,
+        few_shot_s=_seconds(few_shot),
+    )
 
     def tell(stage, done, total):
         typer.echo(f"[{done}/{total}] {stage}", err=True)
 
-    table = judge(clips, recipe, settings, others=other or (), progress=tell)
+    table = judge(
+        clips,
+        recipe,
+        settings,
+        others=other or (),
+        progress=tell,
+        keep=out / "clips",
+        look=out / "look" if look else None,
+    )
     paths = record.save(table, out, recipe, settings)
     record.log_run(table, out, recipe, settings)
     typer.echo(table.to_markdown())
     for path in paths:
         typer.echo(path)
+
+
+def _seconds(text):
+    try:
+        amounts = tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        amounts = (-1.0,)
+    if any(not 0 < amount < 1e5 for amount in amounts):
+        raise ParameterError(
+            "--few-shot takes seconds, apart by commas", seen=text, remedy="such as 15,30,60"
+        )
+    return amounts

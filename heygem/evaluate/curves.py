@@ -48,6 +48,18 @@ class MouthCurves:
     def __len__(self):
         return len(self.times_s)
 
+    def at(self, times_s):
+        """The same mouth at other moments, between frames by straight lines."""
+        times_s = np.asarray(times_s, np.float64)
+        points = self.lips.reshape(len(self), -1)
+        lips = np.stack([np.interp(times_s, self.times_s, c) for c in points.T], 1)
+        return MouthCurves(
+            times_s,
+            np.interp(times_s, self.times_s, self.aperture).astype(np.float32),
+            np.interp(times_s, self.times_s, self.width).astype(np.float32),
+            lips.reshape(len(times_s), *self.lips.shape[1:]).astype(np.float32),
+        )
+
     def part(self, keep):
         """The same mouth at some frames only; `keep` is a slice, mask or index array."""
         return MouthCurves(

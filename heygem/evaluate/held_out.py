@@ -38,15 +38,17 @@ class Split:
         return (times_s >= self.start_s) & (times_s < self.end_s)
 
 
-def split_clip(duration_s, *, share=0.4, guard_s=1.0, name="the clip"):
+def split_clip(duration_s, *, share=0.4, guard_s=1.0, boundary_s=None, name="the clip"):
     """Cut a clip by time: the last `share` is held out, the guard before it belongs to nobody.
+
+    `boundary_s`, where it is given, is where the held-out part begins, whatever the share.
 
     Raises
     ------
     InputError
         A part would be shorter than two seconds.
     """
-    start_s = duration_s * (1 - share)
+    start_s = duration_s * (1 - share) if boundary_s is None else boundary_s
     library_end_s = start_s - guard_s
     if min(library_end_s, duration_s - start_s) < MIN_PART_S:
         raise InputError(
@@ -68,11 +70,14 @@ class Person:
     template : float32 [468, 3]
         Canonical mesh of the first part, to which all poses refer.
     split : Split
+    first : heygem.avatar.Avatar
+        Of the first part alone, as if there were no more.
     """
 
     avatar: avatars.Avatar
     template: np.ndarray
     split: Split
+    first: avatars.Avatar
 
     def canonical(self, points, runs, rate_hz):
         """Free meshes of head motion: turned upright, and unbent of what pose does to the mesh.
@@ -96,13 +101,15 @@ class Person:
         return shape
 
 
-def learn(path, settings, *, share=0.4, guard_s=1.0, progress=None):
+def learn(path, settings, *, share=0.4, guard_s=1.0, boundary_s=None, progress=None):
     """Track a clip and learn the person from its first part only.
 
     Parameters
     ----------
     path : path of a video with sound
     settings : heygem.params.FaceSettings
+    share, guard_s, boundary_s
+        See `split_clip`.
 
     Returns
     -------
@@ -112,7 +119,9 @@ def learn(path, settings, *, share=0.4, guard_s=1.0, progress=None):
     times_s = whole.track.times_s
     rate_hz = (len(times_s) - 1) / max(times_s[-1] - times_s[0], 1e-6)
     duration_s = float(times_s[-1] + 1 / rate_hz)
-    split = split_clip(duration_s, share=share, guard_s=guard_s, name=Path(path).name)
+    split = split_clip(
+        duration_s, share=share, guard_s=guard_s, boundary_s=boundary_s, name=Path(path).name
+    )
     with tempfile.TemporaryDirectory(prefix="heygem-evaluate-") as folder:
         first = avatars.load(_cut(path, split, Path(folder)), settings, cache=False)
     keep = split.library(times_s) & whole.track.found
@@ -125,7 +134,7 @@ def learn(path, settings, *, share=0.4, guard_s=1.0, progress=None):
         library=_recrop(path, first.library),
         report=first.report,
     )
-    return Person(person, template, split)
+    return Person(person, template, split, first)
 
 
 def _cut(path, split, folder):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from heygem import compose, media
-from heygem.evaluate import curves, pixels
+from heygem.evaluate import curves, pixels, words
 from heygem.evaluate.table import Measure
 from heygem.face import tracking
 from heygem.renderer import Renderer
@@ -28,6 +28,9 @@ class Stage:
     real : MouthCurves of the real video at `frames`
     closed_gap : float, aperture under which this person's mouth counts as closed
     windows : int
+    own : MouthCurves of the real video at `frames`, the file's own lag put right
+    reader : heygem.evaluate.words.Reader, taught on the real mouth of the part learnt from
+    said : tuple of heygem.evaluate.words.Word, of the whole clip
     """
 
     person: object
@@ -37,6 +40,9 @@ class Stage:
     real: curves.MouthCurves
     closed_gap: float
     windows: int
+    own: curves.MouthCurves
+    reader: words.Reader | None = None
+    said: tuple = ()
 
     @property
     def times_s(self):
@@ -162,11 +168,7 @@ def _measure_picture(source, made, mask, points, new_points, unit_px):
 
 def _spread(measure, stage):
     """A measure on the whole part, and its deviation over the windows of it."""
-    value = measure(slice(None))
-    over = [measure(part) for part in curves.window_slices(len(stage.frames), stage.windows)]
-    over = [v for v in over if np.isfinite(v)]
-    spread = float(np.std(over, ddof=1)) if len(over) > 1 else float("nan")
-    return Measure(float(value), spread, len(over))
+    return Measure.over(measure, curves.window_slices(len(stage.frames), stage.windows))
 
 
 def against_real(stage, mouth):
@@ -176,12 +178,14 @@ def against_real(stage, mouth):
     -------
     dict of str to Measure, keys of `heygem.evaluate.table.METRICS`
     """
-    real, times_s = stage.real, stage.times_s
+    real, own, times_s = stage.real, stage.own, stage.times_s
     out = {
         "aperture_r": lambda p: curves.correlation(mouth.aperture[p], real.aperture[p]),
         "aligned_r": lambda p: curves.peak(mouth.aperture[p], real.aperture[p], times_s[p]).r,
         "width_r": lambda p: curves.correlation(mouth.width[p], real.width[p]),
         "lag_ms": lambda p: curves.lag_ms(mouth.aperture[p], real.aperture[p], times_s[p]),
+        "own_r": lambda p: curves.correlation(mouth.aperture[p], own.aperture[p]),
+        "own_lag_ms": lambda p: curves.lag_ms(mouth.aperture[p], own.aperture[p], times_s[p]),
         "open_ratio": lambda p: curves.open_ratio(mouth.aperture[p], real.aperture[p]),
         "closure_f1": lambda p: curves.closure_f1(
             mouth.aperture[p],
@@ -192,6 +196,8 @@ def against_real(stage, mouth):
         ),
         "lmd": lambda p: curves.landmark_distance(mouth.lips[p], real.lips[p]),
     }
+    if stage.reader is not None:
+        out["words"] = lambda p: stage.reader.accuracy(mouth.part(p), stage.said)
     measures = {key: _spread(measure, stage) for key, measure in out.items()}
     measures["drift_ms"] = Measure(curves.drift_ms(mouth.aperture, real.aperture, times_s))
     heard = curves.audio_dependence(mouth.aperture, real.aperture, times_s)

@@ -2,11 +2,13 @@
 
 For each clip a person is learnt from its first part; the held-out part is then drawn anew with
 its own held-out sound (compared with the real mouth), with digital silence (leak), and with other
-people's sound (movement, sharpness and seams: there is no truth to compare with).
+people's sound (movement, sharpness and seams: there is no truth to compare with). On request the
+model is also adapted to growing amounts of the person's footage.
 """
 
 import logging
-from dataclasses import dataclass, replace
+import tempfile
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,14 @@ from pydantic import Field
 from heygem import audio, lips, pipeline
 from heygem import avatar as avatars
 from heygem.errors import HeygemError, InputError
-from heygem.evaluate import anchors, curves, held_out, judge
-from heygem.evaluate.table import MODEL, REAL, TRACED, Row, Table
+from heygem.evaluate import anchors, curves, few_shot, held_out, judge, words
+from heygem.evaluate.clips import gather
+from heygem.evaluate.keep import Kept
+from heygem.evaluate.look import Look
+from heygem.evaluate.own_lag import own_lag
+from heygem.evaluate.table import ADAPTED, MODEL, REAL, TRACED, Row, Table
 from heygem.params import Params, Settings
+from heygem.training import dataset
 
 log = logging.getLogger(__name__)
 
@@ -35,31 +42,39 @@ class EvaluateSettings(Settings):
     max_held_out_s: float = Field(
         30.0, ge=2, le=3600, description="judge no more of a clip than this [s]"
     )
+    few_shot_s: tuple[float, ...] = Field(
+        (), description="amounts of the person's own footage to adapt to [s]; none: no such curve"
+    )
+    drawn_s: float = Field(
+        60.0, ge=0, description="of these, the largest up to this is drawn and tracked too [s]"
+    )
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A video to judge on. `speaker` groups clips of one person in the means."""
+class Judged:
+    """What is known of one clip.
 
-    path: Path
-    speaker: str
+    rows : list of heygem.evaluate.table.Row
+    facts : dict
+        Hash of the footage, what was learnt from and judged, the file's sync, the words.
+    points : list of heygem.evaluate.few_shot.Point
+    """
 
-    @classmethod
-    def of(cls, item):
-        """A clip from a path (the speaker is the folder's name) or from a Clip."""
-        if isinstance(item, cls):
-            return item
-        path = Path(item)
-        return cls(path, path.resolve().parent.name)
+    rows: list
+    facts: dict
+    points: list = field(default_factory=list)
 
 
-def evaluate(clips, params=None, settings=None, *, others=(), name=None, progress=None, watch=None):
+def evaluate(
+    clips, params=None, settings=None, *, others=(), name=None, progress=None, keep=None, look=None
+):
     """Measure a lips model on clips it was not trained on.
 
     Parameters
     ----------
     clips : list of path or Clip
-        Talking people with sound, six seconds or more each.
+        Talking people with sound, six seconds or more each, or folders of them (see
+        `heygem.evaluate.clips.gather`).
     params : heygem.params.Params, optional
         Face, lips and renderer settings; `params.lips.model` names the model.
     settings : EvaluateSettings, optional
@@ -69,9 +84,10 @@ def evaluate(clips, params=None, settings=None, *, others=(), name=None, progres
         What the table calls the model; default: its file name.
     progress : callable, optional
         `progress(stage, done, total)` over clips.
-    watch : callable, optional
-        `watch(person, method, sound, index, source, made)` for every frame drawn, to keep
-        pictures of it; `sound` is "own", "silence" or "other: FILE".
+    keep : path, optional
+        Folder in which finished clips are kept: the same evaluation, started again, goes on.
+    look : path, optional
+        Folder that receives a contact sheet and a comparison video of each clip.
 
     Returns
     -------
@@ -83,17 +99,25 @@ def evaluate(clips, params=None, settings=None, *, others=(), name=None, progres
     model = lips.LipsModel.load(params.lips.model)
     backend = avatars.make_backend(params.face)
     table = Table(name or Path(params.lips.model or lips.SHIPPED).stem)
-    clips = [Clip.of(c) for c in clips]
-    for done, clip in enumerate(clips):
-        if progress is not None:
-            progress(clip.path.name, done, len(clips))
-        try:
-            table.rows.extend(
-                judge_clip(clip, model, params, settings, backend, others=others, watch=watch)
-            )
-        except HeygemError as error:
-            log.warning("not judged: %s: %s", clip.path.name, error)
-            table.skipped[clip.path.name] = str(error)
+    kept = Kept(keep, params, settings, others) if keep is not None else None
+    with tempfile.TemporaryDirectory(prefix="heygem-evaluate-") as folder:
+        clips = gather(clips, folder)
+        for done, clip in enumerate(clips):
+            if progress is not None:
+                progress(clip.name, done, len(clips))
+            try:
+                judged = kept.get(clip) if kept is not None else None
+                if judged is None:
+                    watch = Look(look, clip) if look is not None else None
+                    judged = judge_clip(
+                        clip, model, params, settings, backend, others=others, watch=watch
+                    )
+                    if kept is not None:
+                        kept.put(clip, judged)
+                table.add(clip.name, judged)
+            except HeygemError as error:
+                log.warning("not judged: %s: %s", clip.name, error)
+                table.skipped[clip.name] = str(error)
     if progress is not None:
         progress("done", len(clips), len(clips))
     if not table.rows:
@@ -106,38 +130,67 @@ def evaluate(clips, params=None, settings=None, *, others=(), name=None, progres
 
 
 def judge_clip(clip, model, params, settings, backend, *, others=(), watch=None):
-    """All rows of one clip: list of Row."""
-    person = held_out.learn(clip.path, params.face, share=settings.share, guard_s=settings.guard_s)
-    speech = audio.load(clip.path)
-    stage = build_stage(person, speech.samples, settings)
+    """All there is to say of one clip.
+
+    Parameters
+    ----------
+    clip : heygem.evaluate.clips.Clip
+    model : heygem.lips.LipsModel
+    watch : heygem.evaluate.look.Look, optional
+
+    Returns
+    -------
+    Judged
+    """
+    person = held_out.learn(
+        clip.path,
+        params.face,
+        share=settings.share,
+        guard_s=settings.guard_s,
+        boundary_s=clip.boundary_s,
+    )
+    samples = audio.load(clip.path).samples
+    source = dataset.Source(clip.path, clip.speaker)
+    first = dataset.from_track(
+        source, person.first.track, samples[: int(person.split.library_end_s * audio.RATE_HZ)]
+    )
+    lag = own_lag(first, model)
+    points = adapt_to(clip, person, first, samples, model, settings, lag)
+    facts = {
+        "sha256": clip.sha256,
+        "speaker": clip.speaker,
+        "parts": [part.name for part in clip.parts],
+        "learnt_from_s": [0.0, person.split.library_end_s],
+        "sync": clip.sync,
+        "sync_check": lag.verdict,
+        "file_lag_ms": round(1000 * lag.lag_s, 1) if lag.known else None,
+    }
+    points_only = [point for point, _ in points]
+    try:
+        stage = build_stage(person, samples, settings, words_said=clip.words, lag_s=lag.lag_s)
+    except InputError as error:
+        if len(points) < 2:
+            raise
+        return Judged([], facts | {"not_drawn": str(error)}, points_only)  # curves say something
     split = stage.person.split
     end_s = float(stage.times_s[-1])
-    sound = cut(speech.samples, split.start_s, end_s)
-    quiet = np.zeros_like(sound)
+    facts["judged_on_s"] = [split.start_s, end_s]
+    if stage.reader is not None:
+        facts["words"] = len(stage.reader.of(stage.real, stage.said))
+        facts["words_chance"] = stage.reader.chance(stage.real, stage.said)
+    sound = cut(samples, split.start_s, end_s)
     own_times = stage.times_s - split.start_s
 
-    def said(samples):
-        """The model's mouth for a sound: float32 [T, L, 3]."""
+    def said(samples, model=model):
+        """A model's mouth for a sound: float32 [T, L, 3]."""
         return speak(model, samples, params.lips, person.avatar).at(own_times)
 
     def row(method, measures, kind="own"):
-        return Row(
-            str(clip.path.name),
-            clip.speaker,
-            method,
-            kind,
-            measures,
-            (0.0, split.library_end_s),
-            (split.start_s, end_s),
-        )
+        ranges = (0.0, split.library_end_s), (split.start_s, end_s)
+        return Row(clip.name, clip.speaker, method, kind, measures, *ranges)
 
     def draw(displacement, method=MODEL, sound="own"):
-        see = None
-        if watch is not None:
-
-            def see(index, source, made, mask):
-                watch(person, method, sound, index, source, made)
-
+        see = watch.taking(person, method, sound) if watch is not None else None
         return judge.draw(stage, displacement, params.renderer, backend, on_frame=see)
 
     def judged(displacement, method=MODEL):
@@ -145,11 +198,16 @@ def judge_clip(clip, model, params, settings, backend, *, others=(), watch=None)
         measures = judge.against_real(stage, drawn.mouth)
         return measures | judge.pictures(stage, drawn, same_words=True)
 
-    silent = draw(said(quiet), sound="silence")
+    silent = draw(said(np.zeros_like(sound)), sound="silence")
     own = judged(said(sound)) | {"leak": judge.leak(stage, silent.mouth)}
     rows = [row(REAL, judge.against_real(stage, stage.real)), row(MODEL, own)]
+    adapted = [(p, m) for p, m in points if 0 < p.asked_s <= settings.drawn_s + 5]
+    if adapted:
+        point, taught = adapted[-1]
+        facts["few_shot_drawn_s"] = point.seconds
+        rows.append(row(ADAPTED, judged(said(sound, taught), ADAPTED)))
     if settings.anchors:
-        for method, displacement in anchor_mouths(stage, speech.samples, sound, said):
+        for method, displacement in anchor_mouths(stage, samples, sound, said):
             rows.append(row(method, judged(displacement, method)))
     for other in others:
         kind = f"other: {Path(other).name}"
@@ -157,13 +215,40 @@ def judge_clip(clip, model, params, settings, backend, *, others=(), watch=None)
         measures = judge.motion(stage, drawn.mouth)
         measures |= judge.pictures(stage, drawn, same_words=False)
         rows.append(row(MODEL, measures, kind))
-    return rows
+    if watch is not None:
+        watch.finish(stage, samples)
+    return Judged(rows, facts, points_only)
 
 
-def build_stage(person, samples, settings):
+def adapt_to(clip, person, first, samples, model, settings, lag):
+    """The few-shot curve of a clip: list of (Point, LipsModel); empty if none is asked for.
+
+    first : heygem.training.dataset.Clip of the part learnt from.
+    """
+    if not settings.few_shot_s:
+        return []
+    whole = dataset.from_track(first.source, person.avatar.track, samples)
+    times_s = np.arange(len(whole.valid)) / lips.RATE_HZ
+    judged = replace(whole, valid=whole.valid & person.split.held_out(times_s))
+    more = dataset.load([dataset.Source(path, clip.speaker) for path in clip.more]).clips
+    return few_shot.curve(
+        [first, *more],
+        judged,
+        person,
+        model,
+        settings.few_shot_s,
+        name=clip.name,
+        lag_s=lag.lag_s,
+        windows=settings.windows,
+    )
+
+
+def build_stage(person, samples, settings, *, words_said=(), lag_s=0.0):
     """Held-out frames, their real mouth and where there is speech.
 
     samples : float32 [n], the clip's sound, 16 kHz mono.
+    words_said : sequence of heygem.evaluate.words.Word
+    lag_s : float, how much later the file's picture is than its sound.
     """
     avatar, split = person.avatar, person.split
     times_s = avatar.track.times_s
@@ -193,6 +278,12 @@ def build_stage(person, samples, settings):
             seen=f"{speech[keep].mean():.0%} of it",
             remedy="use another clip, or another share",
         )
+    reader = None
+    if words_said:
+        try:
+            reader = words.Reader(whole, words_said, (0.0, split.library_end_s))
+        except InputError as error:
+            log.warning("words are not read: %s", error)
     return judge.Stage(
         person=person,
         frames=np.flatnonzero(keep),
@@ -201,6 +292,10 @@ def build_stage(person, samples, settings):
         real=real,
         closed_gap=curves.closed_gap(whole.aperture),
         windows=settings.windows,
+        # A picture that is late shows later what is said now.
+        own=whole.at(real.times_s + lag_s),
+        reader=reader,
+        said=tuple(words_said),
     )
 
 

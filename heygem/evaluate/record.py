@@ -1,21 +1,21 @@
-"""Keep an evaluation: table and figure in a folder, numbers and frame ranges in MLflow."""
+"""Keep an evaluation: table and figures in a folder, numbers and frame ranges in MLflow."""
 
-import hashlib
 import json
 import logging
 import math
 from pathlib import Path
 
-from heygem import __version__, lips, tracking
+from heygem import __version__, assets, lips, tracking
+from heygem.training.card import code_version
 
 log = logging.getLogger(__name__)
 
 
 def save(table, folder, params, settings):
-    """Write `table.csv`, `table.md`, `figure.png` and `evaluation.json`; returns their paths.
+    """Write tables, figures and `evaluation.json`; returns their paths.
 
-    `evaluation.json` says what makes the numbers repeatable: settings, the hash of the model,
-    and for every clip the seconds learnt from and judged on.
+    `evaluation.json` says what makes the numbers repeatable: settings, the hash of the model, of
+    the code and of the footage, and for every clip the seconds learnt from and judged on.
     """
     paths = table.save(folder)
     facts = Path(folder) / "evaluation.json"
@@ -28,14 +28,27 @@ def about(table, params, settings):
     model = Path(params.lips.model or lips.SHIPPED)
     return {
         "model": table.model,
-        "model_sha256": hashlib.sha256(model.read_bytes()).hexdigest() if model.is_file() else None,
+        "model_sha256": assets.sha256(model) if model.is_file() else None,
         "heygem": __version__,
+        "code": code_version(),
         "params": params.tree(),
         "settings": settings.model_dump(mode="json"),
+        # Nothing is drawn at random but the augmentation of an adaptation, whose seed is fixed.
+        "clips": table.facts,
         "ranges": {
             row.clip: {"learnt_from_s": row.library_s, "judged_on_s": row.held_out_s}
             for row in table.rows
         },
+        "few_shot": [
+            {
+                "clip": point.clip,
+                "asked_s": point.asked_s,
+                "learnt": point.learnt,
+                "judged_on_s": point.judged_s,
+                "kept_base": point.kept_base,
+            }
+            for point in table.points
+        ],
         "skipped": table.skipped,
         "means": {
             method: {key: measure.value for key, measure in measures.items()}
@@ -59,36 +72,26 @@ def log_run(table, folder, params, settings):
     """
     if not params.tracking.enabled:
         return None
-    tracking.quiet()
+    facts = about(table, params, settings)
+    numbers = {}
+    for method, measures in table.means().items():
+        # MLflow takes no brackets or commas in names.
+        prefix = method.replace(" ", "_").replace(",", "")
+        numbers |= {f"{prefix}.{key}": measure.value for key, measure in measures.items()}
+    for seconds, measures in table.few_shot().items():
+        prefix = f"few_shot_{seconds:.0f}_s"
+        numbers |= {f"{prefix}.{key}": measure.value for key, measure in measures.items()}
+    evaluated = {"evaluate": facts["settings"]}
+    evaluated |= {key: facts[key] for key in ("model_sha256", "code")}
     try:
-        import mlflow
-
-        store = Path(params.tracking.folder).absolute()
-        store.mkdir(parents=True, exist_ok=True)
-        client = mlflow.MlflowClient(tracking.store(store))
-        name = f"{params.tracking.experiment}-evaluate"
-        known = client.get_experiment_by_name(name)
-        place = (store / "artifacts" / name.replace("/", "_")).as_uri()
-        experiment = (
-            known.experiment_id
-            if known is not None
-            else client.create_experiment(name, artifact_location=place)
+        return tracking.note(
+            params,
+            kind="evaluate",
+            name=table.model,
+            settings=params.dotted() | evaluated,
+            numbers={key: value for key, value in numbers.items() if math.isfinite(value)},
+            folder=folder,
         )
-        run = client.create_run(experiment, run_name=table.model, tags={"heygem.kind": "evaluate"})
-        identity = run.info.run_id
-        facts = about(table, params, settings)
-        for key, value in (params.dotted() | {"evaluate": facts["settings"]}).items():
-            client.log_param(identity, key, str(value)[:6000])
-        client.log_param(identity, "model_sha256", facts["model_sha256"])
-        for method, measures in table.means().items():
-            # MLflow takes no brackets or commas in names.
-            prefix = method.replace(" ", "_").replace(",", "")
-            for key, measure in measures.items():
-                if math.isfinite(measure.value):
-                    client.log_metric(identity, f"{prefix}.{key}", measure.value)
-        client.log_artifacts(identity, str(folder))
-        client.set_terminated(identity)
-        return identity
     except Exception as error:  # MLflow's errors have no common root; the table is already safe
         log.warning("not recorded in MLflow (%s); the table is in %s", error, folder)
         return None
