@@ -313,6 +313,23 @@ def test_an_upload_stays_in_its_folder_and_is_small(tmp_path):
         keep_upload({"name": "a.exe", "content": b"x"}, tmp_path, say)
 
 
+def test_a_recording_becomes_the_sound_and_is_opened(tuning, tmp_path):
+    page = tuning.preview
+    ogg = write_wav(tmp_path / "said.webm", tone(1.5).samples, 48000, codec="libopus").read_bytes()
+    message = {"kind": "recorded", "type": "audio/webm;codecs=opus"}
+    page.recorder._handle_custom_msg(message, [memoryview(ogg)])
+    assert page.worker.wait(WAIT_S) and page.worker.error is None
+    recording = Path(page.audio.chosen)
+    assert recording.suffix == ".wav" and recording.parent == page.bench.folder
+    assert page.bench.total_s == pytest.approx(0.5, abs=0.05), "24000 samples of 48 kHz"
+    assert page.clip is not None and not list(page.bench.folder.glob("*.webm"))
+    page.recorder._handle_custom_msg(message, [b"no sound at all"])
+    assert page.worker.wait(WAIT_S)
+    assert "What happened" in page.status.error.value
+    page.recorder._handle_custom_msg(message, [bytes(9 << 20)])
+    assert page.worker.wait(WAIT_S) and "too large" in page.status.error.value
+
+
 # --- the workbench -----------------------------------------------------------------------
 
 

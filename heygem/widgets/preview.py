@@ -15,6 +15,7 @@ from heygem.errors import Cancelled, HeygemError, InputError
 from heygem.widgets import report, timeline
 from heygem.widgets.picker import AUDIO_ENDINGS, UPLOAD_MB, FilePicker
 from heygem.widgets.player import Player
+from heygem.widgets.recorder import Recorder, as_wave
 from heygem.widgets.serving import page_url
 from heygem.widgets.status import StatusBar
 from heygem.widgets.words import language, words
@@ -74,6 +75,7 @@ class Preview(w.VBox):
         self.text = w.Text(placeholder=say("text"), layout=w.Layout(width="340px"))
         self.language = w.Dropdown(options=["en", "zh"], value=lang, layout=w.Layout(width="70px"))
         self.speak_button = w.Button(description=say("speak"), layout=w.Layout(width="auto"))
+        self.recorder = Recorder(say, self.recorded)
         self.hint = w.HTML(html.escape(say("choose_first")))
         self.report = w.HTML()
         self.strip = w.Image(format="jpeg", layout=w.Layout(display="none", max_width="100%"))
@@ -91,7 +93,11 @@ class Preview(w.VBox):
             [
                 w.HBox([self.video, self.audio], layout=w.Layout(flex_flow="row wrap")),
                 w.HBox(
-                    [self.open_button, self.upload, self.text, self.language, self.speak_button],
+                    [self.open_button, self.upload, self.recorder],
+                    layout=w.Layout(flex_flow="row wrap", align_items="center"),
+                ),
+                w.HBox(
+                    [self.text, self.language, self.speak_button],
                     layout=w.Layout(flex_flow="row wrap", align_items="center"),
                 ),
             ]
@@ -164,7 +170,23 @@ class Preview(w.VBox):
             progress("speak", 0, 0)
             return spoken_file(text, language, folder)
 
-        self.worker.submit(work, lambda path: setattr(self.audio, "chosen", str(path)))
+        self.worker.submit(work, self._sounded)
+
+    def recorded(self, name, content):
+        """Take a recording as the sound."""
+
+        def work(progress, cancel):
+            progress("speak", 0, 0)
+            item = {"name": name, "content": content}
+            return as_wave(keep_upload(item, self.bench.folder, self.say))
+
+        self.worker.submit(work, self._sounded)
+
+    def _sounded(self, path):
+        """A sound made just now is wanted at once, where there is somebody to speak it."""
+        self.audio.chosen = str(path)
+        if self.video.chosen:
+            self.open_files()
 
     # --- what follows from it ---
 
