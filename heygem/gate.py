@@ -10,6 +10,7 @@ record. And kernels are told to take widget messages only, never code (see `heyg
 import hmac
 import html
 import re
+from urllib.parse import unquote
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.auth.identity import IdentityProvider, User
@@ -56,9 +57,9 @@ class Refused(Matcher):
         request.headers.pop(USER_HEADER, None)
         if not self._rules.answers(request.remote_ip, request.headers.get_list("X-Forwarded-For")):
             return {"target_kwargs": {"status": 403, "reason": "not served in your region"}}
-        below = request.path.removeprefix(self._base)
+        below = unquote(request.path).removeprefix(self._base)
         for method, pattern in self._wanted:
-            if method.fullmatch(request.method) and pattern.fullmatch(below):
+            if method.fullmatch(request.method) and pattern.fullmatch(below) and ".." not in below:
                 request.seen_at_the_gate = True
                 return None
         return {"target_kwargs": {"status": 404, "reason": "no such page"}}
@@ -69,6 +70,9 @@ class Refusal(web.RequestHandler):
 
     def initialize(self, status, reason):
         self._answer = status, reason
+
+    def check_xsrf_cookie(self):
+        pass  # nothing is done here that could be forged
 
     def prepare(self):
         status, reason = self._answer
@@ -87,7 +91,7 @@ class LoginPage(LoginFormHandler):
             '<!doctype html><html lang="en"><meta charset="utf-8"><title>HeyGem</title>'
             '<meta name="viewport" content="width=device-width">'
             "<style>body{font:16px/1.5 sans-serif;max-width:42em;margin:2em auto;padding:0 1em}"
-            "pre{white-space:pre-wrap;font:inherit;border:1px solid #999;padding:1em;"
+            "pre{white-space:pre-line;font:inherit;border:1px solid #999;padding:1em;"
             "max-height:24em;overflow:auto}label{display:block;margin:.6em 0}</style>"
             f'<h1>HeyGem</h1><p role="alert" style="color:#b00">{say}</p>'
             f'<form method="post" action="{self.base_url}login">{self.xsrf_form_html()}'

@@ -296,6 +296,16 @@ def current():
     return None if not path else _read(path)
 
 
+def start(folder):
+    """Where a file browser opens: `folder`, or the first that the rules in force allow."""
+    rules = current()
+    if rules is None:
+        return folder
+    from heygem import notebooks
+
+    return notebooks.root() / rules.policy.limits.folders[0]
+
+
 @cache
 def _read(path):
     return Rules(path)

@@ -362,8 +362,8 @@ def test_who_has_agreed_gets_the_page_and_nothing_beside_it(studio):
         ("lab", "GET"),
         ("tree", "GET"),
     ):
-        status, _, _ = anna.ask(path, method=method, data={} if method == "POST" else None)
-        assert status in (403, 404), path
+        status, text, _ = anna.ask(path, method=method, data={} if method == "POST" else None)
+        assert (status, text) == (404, "no such page\n"), path
 
 
 def test_a_kernel_takes_widget_messages_and_no_code(studio):
