@@ -5,6 +5,7 @@ from pathlib import Path
 
 import ipywidgets as w
 
+from heygem import policy
 from heygem.errors import HeygemError
 from heygem.jobs import Board
 from heygem.params import Params
@@ -67,6 +68,7 @@ class Studio(w.Tab):
 
     def __init__(self, *, params=None, folder=".", line="runs/studio/line", lang=""):
         self.say = say = words(lang)
+        folder = policy.start(folder)
         self.params = params if params is not None else Params()
         self.board = Board(line)
         output = self.params.inputs.output
