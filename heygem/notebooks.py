@@ -6,6 +6,7 @@ the record that the batch writes, never from the notebook.
 """
 
 import base64
+import contextlib
 import html
 import io
 import os
@@ -13,12 +14,11 @@ import signal
 import sys
 import tempfile
 import threading
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from heygem import capabilities, manifest
+from heygem import capabilities, console, manifest
 from heygem.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.params import Params
 
@@ -59,7 +59,8 @@ def enter():
     """Begin a notebook: the same paths in JupyterLab and Papermill, and errors in plain words.
 
     Relative paths are taken from the project's folder; an error of ours is shown as what, seen and
-    remedy instead of the calls that led to it.
+    remedy instead of the calls that led to it; what compiled libraries print by themselves goes to
+    the log.
     """
     if Path.cwd() == root() / "notebooks":
         os.chdir(root())
@@ -70,6 +71,11 @@ def enter():
     shell = get_ipython()
     if shell is not None:
         shell.set_custom_exc((HeygemError,), _said)
+    if hasattr(sys.stderr, "watch_fd_thread"):  # a kernel's: Python's own words do not take fd 2
+        with contextlib.suppress(OSError):
+            log = os.open(console.log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            os.dup2(log, 2)
+            os.close(log)
 
 
 def _said(shell, kind, error, trace, tb_offset=None):
@@ -170,7 +176,7 @@ def _new_folder(name):
     raise HeygemError("no free name for the run's folder", seen=folder)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _kernel(folder):
     """A kernel of this very Python, reached through local sockets instead of TCP ports.
 
@@ -203,7 +209,7 @@ def _kernel(folder):
                 os.environ[RUN_FOLDER] = before
 
 
-@contextmanager
+@contextlib.contextmanager
 def _passed_on(manager):
     if threading.current_thread() is not threading.main_thread():
         yield

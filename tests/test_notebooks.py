@@ -62,6 +62,17 @@ def test_our_own_errors_keep_their_kind(place):
         notebooks.execute(notebook(place / "n.ipynb", "lips = {}", source), Params())
 
 
+def test_an_error_of_ours_stands_in_the_notebook_without_the_calls_that_led_to_it(place):
+    source = "from heygem import media, notebooks\nnotebooks.enter()\nmedia.probe('none.mp4')"
+    with pytest.raises(InputError, match=r"none\.mp4"):
+        notebooks.execute(notebook(place / "n.ipynb", "lips = {}", source), Params())
+    (executed,) = place.glob("runs/*/n.ipynb")
+    book = nbformat.read(executed, as_version=4)
+    (error,) = [o for c in book.cells for o in c.get("outputs", ()) if o.output_type == "error"]
+    shown = "\n".join(error.traceback)
+    assert "none.mp4" in shown and "what to do" in shown and "line" not in shown
+
+
 def test_a_kernel_that_dies_is_not_a_success(place):
     source = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
     with pytest.raises(HeygemError):

@@ -1,5 +1,6 @@
 """Several videos beside each other in one, in step, labelled as what it shows."""
 
+import contextlib
 import math
 import os
 from dataclasses import dataclass
@@ -109,7 +110,8 @@ def side_by_side(
             f"cannot write {out.name}", seen=error.strerror, remedy="check the output folder"
         ) from error
     finally:
-        hidden.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            hidden.unlink()
     return Film(out, total, total / rate, said)
 
 

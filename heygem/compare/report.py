@@ -224,7 +224,9 @@ def _shown(value):
 
 
 def _number(value):
-    return None if value is None else f"{value:.4g}"
+    if value is None:
+        return None
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 def body(told, link="") -> str:
