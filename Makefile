@@ -39,8 +39,7 @@ lint: $(STAMP)  ## check style, and that notebooks carry no outputs
 
 train-base: models  ## train the kit's own lips model: make train-base DATA=folder-of-videos
 	@test -n "$(DATA)" || { echo "say where the videos are: make train-base DATA=folder" >&2; exit 2; }
-	@$(BIN)/heygem train lips "$(DATA)" --out heygem/weights/lips.safetensors \
-		--set iterations=600 --set sync_iterations=150 --set check_every=100
+	@$(BIN)/heygem train lips "$(DATA)" --out heygem/weights/lips.safetensors
 	@cd heygem/weights && sha256sum lips.safetensors > SHA256SUMS
 
 lab: models  ## open JupyterLab

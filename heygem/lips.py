@@ -29,8 +29,12 @@ RATE_HZ = 50.0
 CHUNK_S = 20.0  # predicted at once; longer audio is cut, so memory does not grow with length
 CONTEXT_S = 1.0  # on both sides of a chunk; more than the network's reach, so cuts do not show
 HEARD = audio.BANDS + len(phones.PHONES)  # what the network reads every 10 ms
+CLOSED_SHARE = 0.1  # of speech at least has its lips shut
+DEEPEST_PRESS = (
+    0.05  # an answer further open than this everywhere is not pressed shut [eye distances]
+)
 SHIPPED = Path(__file__).parent / "weights" / "lips.safetensors"
-FORMAT = "heygem-lips-2"
+FORMAT = "heygem-lips-3"  # 2: spectra as they are
 
 _PLACE = {int(point): i for i, point in enumerate(LOWER)}
 _MIDDLE_UPPER, _MIDDLE_LOWER = (_PLACE[i] for i in topo.LIP_MIDDLE)
@@ -153,17 +157,22 @@ class LipsNetwork(nn.Module):
     ----------
     outputs : int
         Coefficients, K.
+    inputs : int
+        Numbers heard every 10 ms.
     width : int
         Channels.
     dilations : sequence of int
         One residual block each; reach is 40 ms times their sum, plus 50 ms, to both sides.
+    level : bool
+        Whether spectra go through `level` first.
     dropout : float
     """
 
-    def __init__(self, *, outputs, width, dilations, dropout=0.0):
+    def __init__(self, *, outputs, width, dilations, inputs=HEARD, level=True, dropout=0.0):
         super().__init__()
+        self.level = level
         self.read = nn.Sequential(
-            nn.Conv1d(HEARD, width, 5, padding=2),
+            nn.Conv1d(inputs, width, 5, padding=2),
             nn.GELU(),
             nn.Conv1d(width, width, 5, stride=2, padding=2),
         )
@@ -171,7 +180,11 @@ class LipsNetwork(nn.Module):
         self.say = nn.Conv1d(width, outputs, 3, padding=1)
 
     def forward(self, heard):
-        """`float [B, 2 N, HEARD]` to `float [B, N, K]`."""
+        """`float [B, 2 N, inputs]` to `float [B, N, K]`."""
+        return self.answer(level(heard) if self.level else heard)
+
+    def answer(self, heard):
+        """The same for what `level` made of it; a piece may be given with the whole's level."""
         x = self.read(heard.transpose(1, 2))  # [B, width, N]
         return self.say(self.blocks(x)).transpose(1, 2)
 
@@ -187,14 +200,17 @@ class LipsModel:
         Makes the spread of the answers that of real mouths (a network alone under-opens).
     about : dict
         What the file says of itself: sources, speakers, hours, licence, metrics.
+    ears : heygem.ears.Ears or None
+        What it hears with beside `HEARD`.
     """
 
-    def __init__(self, networks, basis, gain, about, *, device="cpu"):
+    def __init__(self, networks, basis, gain, about, *, device="cpu", ears=None):
         self.networks = [n.to(device).eval() for n in networks]
         self.basis = np.asarray(basis, np.float32)
         self.gain = np.asarray(gain, np.float32)
         self.about = about
         self.device = device
+        self.ears = ears
 
     @classmethod
     def load(cls, path=None, *, device="cpu"):
@@ -203,7 +219,7 @@ class LipsModel:
         Raises
         ------
         AssetError
-            The file is missing, or is not a lips model.
+            The file is missing, or is not a lips model; or the ears it was trained with are.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -218,13 +234,13 @@ class LipsModel:
                 seen=str(error),
                 remedy="give a .safetensors file made by `heygem train lips`",
             ) from error
-        if meta.get("format") != FORMAT:
+        if meta.get("format") not in (FORMAT, "heygem-lips-2"):
             raise AssetError(
                 f"{path} is not a lips model",
                 seen=f"format {meta.get('format')!r}",
                 remedy=f"give a file of format {FORMAT!r}, made by `heygem train lips`",
             )
-        shape = json.loads(meta["network"])
+        shape = {"level": False} | json.loads(meta["network"])
         networks = []
         for i in range(int(meta["networks"])):
             network = LipsNetwork(**shape)
@@ -241,7 +257,12 @@ class LipsModel:
                 remedy="train it again with `heygem train lips`",
             )
         about = json.loads(meta.get("about", "{}"))
-        return cls(networks, basis, tensors["gain"].numpy(), about, device=device)
+        ears = None
+        if "ears" in meta:
+            from heygem.ears import of_model
+
+            ears = of_model(json.loads(meta["ears"]), path, device=device)
+        return cls(networks, basis, tensors["gain"].numpy(), about, device=device, ears=ears)
 
     @cached_property
     def opening_std(self):
@@ -263,16 +284,18 @@ class LipsModel:
         """
         samples = np.asarray(samples_16k, np.float32)
         rows = -(-len(samples) // int(audio.RATE_HZ / RATE_HZ))
-        return self.predict_features(features(samples, rows=rows))
+        return self.predict_features(features(samples, rows=rows, ears=self.ears))
 
     def predict_features(self, heard):
-        """Mouth movement for `features`, float32 [2 N, HEARD] : Trajectory of N rows."""
+        """Mouth movement for `features`, float32 [2 N, inputs] : Trajectory of N rows."""
         rows = len(heard) // 2
         out = np.zeros((rows, len(self.basis)), np.float32)
         step, context = int(CHUNK_S * RATE_HZ), int(CONTEXT_S * RATE_HZ)
         # Before the first and after the last sound there is silence, not the edge of a tensor.
-        edge = np.tile(silence(), (2 * context, 1))
-        heard = np.concatenate([edge, heard, edge])
+        edge = torch.from_numpy(silence(self.ears)).repeat(2 * context, 1)
+        heard = torch.from_numpy(np.ascontiguousarray(heard, np.float32))
+        whole = torch.cat([edge, heard, edge])
+        heard = level(whole, like=heard) if self.networks[0].level else whole
         for start in range(0, rows, step):
             stop = min(start + step, rows)
             said = self._network_mean(heard[2 * start : 2 * (stop + 2 * context)])
@@ -281,29 +304,60 @@ class LipsModel:
 
     @torch.inference_mode()
     def _network_mean(self, heard):
-        x = torch.from_numpy(heard)[None].to(self.device)
-        mean = torch.stack([n(x) for n in self.networks]).mean(0)[0]
+        x = heard[None].to(self.device)
+        mean = torch.stack([n.answer(x) for n in self.networks]).mean(0)[0]
         return mean.float().cpu().numpy() * self.gain
 
 
-def features(samples, *, rows):
+def features(samples, *, rows, ears=None):
     """What the network reads, two for each row of movement : float32 [2 rows, HEARD].
 
     Log-mel spectra carry everything, voice and microphone included; the phones of a recogniser
-    that has heard thousands of speakers carry little else than what matters for lips.
+    that has heard thousands of speakers carry little else than what matters for lips. With `ears`
+    (`heygem.ears.Ears`), what they hear follows.
     """
     samples = np.asarray(samples, np.float32)
     heard = np.concatenate([audio.log_mel(samples), phones.activity(samples)], 1)[: 2 * rows]
     missing = np.tile(silence(), (2 * rows - len(heard), 1))
-    return np.concatenate([heard, missing]).astype(np.float32)
+    heard = np.concatenate([heard, missing]).astype(np.float32)
+    return heard if ears is None else np.concatenate([heard, ears.hear(samples, rows=2 * rows)], 1)
 
 
-def silence():
-    """What the network reads in digital silence : float32 [HEARD]."""
+def level(heard, *, like=None):
+    """Take the voice's and the microphone's own colour out of the spectra.
+
+    Each band is brought to mean 0 and a spread near 1 over the loud instants, as cepstral mean and
+    variance normalisation does (Viikki and Laurila 1998): a mouth does not depend on who speaks
+    into what.
+
+    Parameters
+    ----------
+    heard : float [..., T, inputs]
+        `features`.
+    like : float [..., T', inputs], optional
+        What to take the bands' means and spreads from; default: `heard`.
+
+    Returns
+    -------
+    float [..., T, inputs]
+    """
+    known = (heard if like is None else like)[..., : audio.BANDS]
+    loud = known.mean(-1, keepdim=True)
+    loud = torch.sigmoid(8 * (loud - loud.mean(-2, keepdim=True)))
+    total = loud.sum(-2, keepdim=True).clamp(min=1e-6)
+    mean = (known * loud).sum(-2, keepdim=True) / total
+    spread = ((known - mean).square() * loud).sum(-2, keepdim=True).div(total).sqrt()
+    # The added part keeps steady noise, which has hardly any spread, from looking like speech.
+    spectra = (heard[..., : audio.BANDS] - mean) / (spread + 0.1)
+    return torch.cat([spectra, heard[..., audio.BANDS :]], -1)
+
+
+def silence(ears=None):
+    """What the network reads in digital silence : float32 [HEARD], and the ears' width."""
     quiet = np.zeros(HEARD, np.float32)
     quiet[: audio.BANDS] = (np.log(1e-5) + 6) / 3  # `heygem.audio.log_mel` of no power
     quiet[audio.BANDS + phones.PHONES.index("SIL")] = 1
-    return quiet
+    return quiet if ears is None else np.concatenate([quiet, ears.silence])
 
 
 def shape(trajectory, knobs, voice=None, *, opening_scale=1.0):
@@ -314,8 +368,8 @@ def shape(trajectory, knobs, voice=None, *, opening_scale=1.0):
     trajectory : Trajectory
     knobs : heygem.params.LipsSettings
         `openness_gain` and `width_gain` scale the lips' gap and the mouth's width, each leaving
-        the other as it is; `closure` presses near-closures shut; `smoothing_ms` is the full width
-        at half height of a zero-phase Gaussian; `silence_gate` rests the mouth where nobody
+        the other as it is; `closure` shuts the narrowest tenth of speech; `smoothing_ms` is the full
+        width at half height of a zero-phase Gaussian; `silence_gate` rests the mouth where nobody
         speaks, over `fade_ms`; `offset_ms` is how much later the mouth comes than the sound.
     voice : float32 [M], optional
         Voice activity, 0..1 at 100 Hz. Without it the gate is not applied.
@@ -334,10 +388,7 @@ def shape(trajectory, knobs, voice=None, *, opening_scale=1.0):
     more = np.array([knobs.openness_gain - 1, knobs.width_gain - 1], np.float32)
     c += (((c @ measures.T) * more) @ moves.T).astype(np.float32)
     if knobs.closure > 0 and len(c):
-        gap = c @ measures[0]
-        near = 0.25 * max(float(gap.std()), 1e-6)
-        # Pulls a gap below `near` down by up to `near`, fading out upwards.
-        press = knobs.closure * near * np.exp(-np.square(np.maximum(gap, 0) / near) / 2)
+        press = knobs.closure * _press(c @ measures[0], rate, voice)
         c -= (press[:, None] * moves[:, 0]).astype(np.float32)
     if knobs.smoothing_ms > 0 and len(c):
         sigma = knobs.smoothing_ms / 1000 * rate / 2.3548  # full width at half height
@@ -355,6 +406,26 @@ def shape(trajectory, knobs, voice=None, *, opening_scale=1.0):
             coefficients=shaped.coefficients_at(trajectory.times_s - knobs.offset_ms / 1000),
         )
     return shaped
+
+
+def _press(gap, rate_hz, voice):
+    """How far each gap has to go for the narrowest tenth of speech to be shut : float [N].
+
+    Real lips are shut in a sixth of the frames of speech. A network's answer is a mean over what
+    the sound leaves open, which is never quite shut, and its gain lifts it further. Fades out
+    upwards: open mouths stay as open.
+    """
+    speech = np.ones(len(gap), bool)
+    if voice is not None and len(voice):
+        when = np.minimum(np.arange(len(gap)) * audio.FRAME_HZ / rate_hz, len(voice) - 1)
+        speech = np.asarray(voice)[when.astype(int)] > 0.5
+    if not speech.any():
+        return np.zeros(len(gap))
+    # A held vowel has no closures: what does not vary is not pressed.
+    most = min(DEEPEST_PRESS, float(gap[speech].std()))
+    depth = max(min(float(np.quantile(gap[speech], CLOSED_SHARE)), most), 1e-6)
+    fade = np.exp(-np.square(np.maximum(gap - depth, 0) / (2 * depth)) / 2)
+    return np.minimum(np.maximum(gap, 0), depth * fade)
 
 
 def within_reach(trajectory, widest):

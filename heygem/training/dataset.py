@@ -72,7 +72,7 @@ class Clip:
     source : Source
     sha256 : str
     heard : float32 [2 N, HEARD]
-        `heygem.lips.features` at 100 Hz.
+        `heygem.lips.features` at 100 Hz; with better ears, theirs follow.
     voice : float32 [2 N]
         Voice activity, 0..1 at 100 Hz.
     moved : float32 [N, len(LOWER), 3]
@@ -204,7 +204,7 @@ def _files(folder):
         yield from (Path(place) / name for name in names)
 
 
-def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, progress=None):
+def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, ears=None, progress=None):
     """Read all clips, from the cache where they are there.
 
     Parameters
@@ -216,6 +216,8 @@ def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, progress=Non
         Folder for what was read; default: in the kit's own cache.
     workers : int
         Clips read at once.
+    ears : heygem.ears.Ears, optional
+        To listen with as well.
     progress : callable, optional
         `progress("track", clips_done, clips_total)`.
 
@@ -239,7 +241,7 @@ def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, progress=Non
                     backends[me] = backend()
                 kept = read(source, backends[me], sha256=sha256)
                 _write(stored, kept)
-            return kept
+            return kept if ears is None else _listen(kept, ears, cache)
         except (HeygemError, OSError) as error:
             return str(error)
 
@@ -320,6 +322,22 @@ def from_track(source, track, samples, *, sha256=""):
         valid,
         float(np.median(pose.scale)),
     )
+
+
+def _listen(clip, ears, cache):
+    """The clip with what better ears hear, from the cache where it is there."""
+    who = ears.identity
+    stored = cache / f"{clip.sha256[:32]}-{who.sha256[:16]}-{who.layer}.npy"
+    try:
+        more = np.load(stored)
+    except (OSError, ValueError):
+        samples = audio.load(clip.source.path).samples
+        more = ears.hear(samples, rows=len(clip.heard)).astype(np.float16)
+        part = stored.with_suffix(f".{threading.get_ident()}.part")
+        with open(part, "wb") as f:
+            np.save(f, more)
+        part.replace(stored)
+    return replace(clip, heard=np.concatenate([clip.heard, more.astype(np.float32)], 1))
 
 
 def _write(stored, clip):

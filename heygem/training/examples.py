@@ -97,10 +97,13 @@ class Examples:
         From `personal_scales`; movements are divided by their speaker's.
     rows : int
         Length of a window, at 50 Hz.
+    ears : heygem.ears.Ears, optional
+        Those that `heard` of the clips comes from, too.
     """
 
-    def __init__(self, clips, basis, scales, *, rows):
+    def __init__(self, clips, basis, scales, *, rows, ears=None):
         self.rows = rows
+        self._quiet = torch.from_numpy(silence(ears)[BANDS:])
         self._items = []
         seconds = {}
         for clip in clips:
@@ -126,7 +129,7 @@ class Examples:
 
         Returns
         -------
-        heard : float [count, 2 rows, HEARD]
+        heard : float [count, 2 rows, inputs]
         wanted : float [count, rows, K]
         valid : bool [count, rows]
         """
@@ -159,9 +162,8 @@ class Examples:
             return (torch.rand(count, 1, 1, generator=generator) < share).to(device)
 
         silent = some(SILENT_SHARE)
-        quiet = torch.from_numpy(silence()[BANDS:]).to(device)
         power = torch.where(silent, change.noise(power) * some(0.8), power)
-        named = torch.where(silent, quiet, named)
+        named = torch.where(silent, self._quiet.to(device), named)
         wanted = torch.where(silent, torch.zeros_like(wanted), wanted)
         unseen = some(NO_SPECTRA_SHARE) & ~silent
         power = torch.where(unseen, torch.full_like(power, 1e-4), power)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from heygem import lips
+from heygem import lips, tracking
+from heygem.ears import Ears
 from heygem.errors import ParameterError
 from heygem.training import card, dataset
 from heygem.training.train import TrainSettings, save, train
@@ -73,10 +74,14 @@ def train_lips(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     out.parent.mkdir(parents=True, exist_ok=True)
+    ears = None
+    if settings.ears is not None:
+        ears = Ears(settings.ears, layer=settings.ears_layer, device=device)
     data = dataset.load(
         dataset.find(folder),
         cache=cache,
         workers=workers,
+        ears=ears,
         progress=progress,
     )
     checkpoint = out.with_suffix(".checkpoint")
@@ -85,6 +90,7 @@ def train_lips(
             data,
             settings,
             device=device,
+            ears=ears,
             checkpoint=checkpoint,
             progress=progress,
             watch=watch,
@@ -116,19 +122,14 @@ def _curves(folder, settings):
     if folder is None:
         yield lambda name, value, step: None
         return
-    from heygem import tracking
-
     tracking.quiet()
     try:
         import mlflow
 
         Path(folder).mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(tracking.store(folder))
-        if mlflow.get_experiment_by_name("train lips") is None:
-            place = (Path(folder).absolute() / "artifacts").as_uri()
-            mlflow.create_experiment("train lips", artifact_location=place)
-        mlflow.set_experiment("train lips")
-        mlflow.start_run()
+        client = mlflow.MlflowClient()
+        mlflow.start_run(experiment_id=tracking.experiment(client, folder, "train lips"))
         mlflow.log_params(settings.model_dump())
     except Exception as error:  # noqa: BLE001  a store that is away never costs a training
         log.warning("no curves are kept: %s", error)

@@ -7,6 +7,7 @@ mumble. Everything random is drawn from the seed and the iteration, so a trainin
 interrupted goes on as if it had not been.
 """
 
+import functools
 import json
 import logging
 import time
@@ -18,10 +19,11 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from heygem.ears import record
 from heygem.errors import InputError
-from heygem.lips import FORMAT, RATE_HZ, LipsModel, LipsNetwork
+from heygem.lips import FORMAT, RATE_HZ, LipsModel, LipsNetwork, width_direction
 from heygem.params import Settings
-from heygem.training import measure
+from heygem.training import loss, measure
 from heygem.training.examples import Basis, Examples, fit_basis, personal_scales
 
 log = logging.getLogger(__name__)
@@ -32,8 +34,8 @@ class TrainSettings(Settings):
 
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of everything random")
     networks: int = Field(4, ge=2, le=16, description="networks whose mean is the model")
-    iterations: int = Field(1200, ge=1, description="steps of each network")
-    sync_iterations: int = Field(300, ge=0, description="steps of the sync check; 0: no check")
+    iterations: int = Field(600, ge=1, description="steps of each network")
+    sync_iterations: int = Field(200, ge=0, description="steps of the sync check; 0: no check")
     batch: int = Field(24, ge=1, le=4096, description="windows in a step")
     window_s: float = Field(2.56, ge=0.64, le=30, description="length of a window [s]")
     coefficients: int = Field(16, ge=2, le=64, description="mouth coefficients")
@@ -41,10 +43,22 @@ class TrainSettings(Settings):
     dilations: tuple[int, ...] = Field((1, 2, 4, 1, 2), description="one residual block each")
     dropout: float = Field(0.15, ge=0, lt=1, description="share of channels left out [share]")
     learning_rate: float = Field(1.2e-3, gt=0, le=1, description="at its highest")
+    level: bool = Field(
+        True, description="bring each sound's spectra to the same mean and spread, band by band"
+    )
+    likeness: float = Field(
+        1.0, ge=0, le=100, description="weight of the correlation of gap and width in a window"
+    )
     average: float = Field(0.995, ge=0, lt=1, description="memory of the averaged weights [share]")
     check_every: int = Field(150, ge=1, description="steps between looks at the held-out speakers")
     exclude_licences: tuple[str, ...] = Field(
         ("research-only",), description="licence classes not to be learnt from"
+    )
+    ears: str | None = Field(
+        None, description="folder, or name in the hub's cache, of a speech encoder to hear with"
+    )
+    ears_layer: int | None = Field(
+        None, ge=0, description="its hidden layer; none: three quarters up"
     )
 
 
@@ -70,7 +84,9 @@ class Trained:
     seconds: float = 0.0
 
 
-def train(dataset, settings=None, *, device="cpu", checkpoint=None, progress=None, watch=None):
+def train(
+    dataset, settings=None, *, device="cpu", ears=None, checkpoint=None, progress=None, watch=None
+):
     """Train a lips model.
 
     Parameters
@@ -79,6 +95,8 @@ def train(dataset, settings=None, *, device="cpu", checkpoint=None, progress=Non
     settings : TrainSettings, optional
     device : str
         "cpu" or "cuda"; mixed precision on the latter.
+    ears : heygem.ears.Ears, optional
+        Those that the clips were heard with, too.
     checkpoint : path, optional
         Where to keep what is done, and to go on from.
     progress : callable, optional
@@ -97,7 +115,7 @@ def train(dataset, settings=None, *, device="cpu", checkpoint=None, progress=Non
     """
     settings = settings or TrainSettings()
     began = time.monotonic()
-    run = _Run(settings, device, checkpoint, progress, watch)
+    run = _Run(settings, device, ears, checkpoint, progress, watch)
     clips = [
         c
         for c in dataset.clips
@@ -129,7 +147,8 @@ def train(dataset, settings=None, *, device="cpu", checkpoint=None, progress=Non
             held_out[who] = measure.agreement(
                 [(said[i], clips[i].aperture, clips[i].valid) for i in own]
             )
-    model = LipsModel(networks, basis.shapes, np.ones(len(basis.shapes)), {}, device=device)
+    unit = np.ones(len(basis.shapes))
+    model = LipsModel(networks, basis.shapes, unit, {}, device=device, ears=ears)
     model.gain = _calibrate(model, clips, said, basis, opening_std)
     model.about = {"opening_std": opening_std, "coefficients_explain": basis.explained}
     return Trained(
@@ -192,8 +211,8 @@ def _say(network, clip, device):
 class _Run:
     """One training: its settings, its checkpoint and its curves."""
 
-    def __init__(self, settings, device, checkpoint, progress, watch):
-        self.settings, self.device = settings, device
+    def __init__(self, settings, device, ears, checkpoint, progress, watch):
+        self.settings, self.device, self.ears = settings, device, ears
         self.history = []
         self._progress = progress or (lambda stage, done, total: None)
         self._watch = watch or (lambda name, value, step: None)
@@ -247,7 +266,11 @@ class _Run:
         """Train one network on all clips but those of `outside`."""
         settings = settings or self.settings
         shape = dict(
-            outputs=settings.coefficients, width=settings.width, dilations=settings.dilations
+            outputs=settings.coefficients,
+            width=settings.width,
+            dilations=settings.dilations,
+            inputs=clips[0].heard.shape[1],
+            level=settings.level,
         )
         torch.manual_seed(settings.seed * 100 + number)
         network = LipsNetwork(**shape, dropout=settings.dropout).to(self.device)
@@ -272,9 +295,16 @@ class _Run:
             basis,
             scales,
             rows=round(settings.window_s * RATE_HZ),
+            ears=self.ears,
         )
-        weights = torch.tensor(
-            (basis.spread / basis.spread[0]) ** 0.7, dtype=torch.float32, device=self.device
+        weights = (basis.spread / basis.spread[0]) ** 0.7
+        measures = np.stack([basis.aperture, width_direction(basis.shapes)], 1)  # [K, 2]
+        measures = measures / np.linalg.norm(measures, axis=0)  # coefficients have a spread of 1
+        judge = functools.partial(
+            loss.of,
+            weights=torch.tensor(weights, dtype=torch.float32, device=self.device),
+            measures=torch.tensor(measures, dtype=torch.float32, device=self.device),
+            likeness=settings.likeness,
         )
         for step in range(first, settings.iterations + 1):
             rate = settings.learning_rate * min(1, step / 50)
@@ -282,7 +312,7 @@ class _Run:
             for group in optimiser.param_groups:
                 group["lr"] = rate
             seed = (settings.seed, number, step)
-            loss = self._step(network.train(), optimiser, examples, weights, seed, settings)
+            error = self._step(network.train(), optimiser, examples, judge, seed, settings)
             memory = min(settings.average, step / (step + 10))
             with torch.no_grad():
                 for slow, fast in zip(mean.parameters(), network.parameters(), strict=True):
@@ -291,12 +321,12 @@ class _Run:
             if step % settings.check_every and step < settings.iterations:
                 continue
             score = self._score(mean, clips, outside, basis) if stop else 0.0
-            entry = {"network": name, "step": step, "loss": loss, "correlation": score}
+            entry = {"network": name, "step": step, "loss": error, "correlation": score}
             self.history.append(entry)
-            self._watch(f"{name}/loss", loss, step)
+            self._watch(f"{name}/loss", error, step)
             if stop:
                 self._watch(f"{name}/correlation", score, step)
-                log.info("%s step %d: loss %.3f, held out %.3f", name, step, loss, score)
+                log.info("%s step %d: loss %.3f, held out %.3f", name, step, error, score)
             if score >= best_score or not stop:
                 best_score, best = score, {k: v.clone() for k, v in mean.state_dict().items()}
             self._done[name] = {
@@ -314,21 +344,17 @@ class _Run:
         self._keep()
         return mean
 
-    def _step(self, network, optimiser, examples, weights, seed, settings):
+    def _step(self, network, optimiser, examples, judge, seed, settings):
         heard, wanted, valid = examples.batch(settings.batch, seed, self.device)
         torch.manual_seed(hash(seed) % 2**31)
         with torch.autocast(self.device, torch.bfloat16, enabled=self.device != "cpu"):
             said = network(heard)
-        said = said.float()
-        there = valid[..., None].float()
-        error = ((said - wanted).abs() * weights * there).mean()
-        speed = (said.diff(dim=1) - wanted.diff(dim=1)).abs() * weights
-        loss = error + (speed * there[:, 1:]).mean()
+        error = judge(said.float(), wanted, valid)
         optimiser.zero_grad()
-        loss.backward()
+        error.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        return float(loss.detach())
+        return float(error.detach())
 
     def _score(self, network, clips, outside, basis):
         by_speaker = defaultdict(list)
@@ -354,7 +380,10 @@ def save(model, path):
         "outputs": first.say.out_channels,
         "width": first.say.in_channels,
         "dilations": [block.spread.dilation[0] for block in first.blocks],
+        "inputs": first.read[0].in_channels,
+        "level": first.level,
     }
+    ears = {} if model.ears is None else {"ears": json.dumps(record(model.ears))}
     part = Path(path).with_suffix(".part")
     save_file(
         tensors,
@@ -364,6 +393,7 @@ def save(model, path):
             "network": json.dumps(shape),
             "networks": str(len(model.networks)),
             "about": json.dumps(model.about, ensure_ascii=False),
+            **ears,
         },
     )
     part.replace(path)
