@@ -79,9 +79,11 @@ def enter():
 
 
 def _said(shell, kind, error, trace, tb_offset=None):
-    """What stands in a notebook in place of a traceback; Papermill still sees that it failed."""
+    """Show an error without its traceback; for Papermill it is one like any other."""
     rows = (("seen", error.seen), ("what to do", error.remedy))
-    return [f"{kind.__name__}: {error.what}", *(f"{k}: {v}" for k, v in rows if v is not None)]
+    lines = [f"{kind.__name__}: {error.what}", *(f"{k}: {v}" for k, v in rows if v is not None)]
+    shell._showtraceback(kind, error, lines)
+    return lines
 
 
 def record_path() -> Path | None:
