@@ -2,40 +2,30 @@
 
 One file says them (`params/served/policy.yaml` is an example with every key explained), and one
 variable in the environment of the server, its kernels and its line of jobs says where that file is.
-What is asked and used goes into the ledger, which is also where the daily quota is counted.
-
-A quota that is counted by the wall clock is reset by setting the clock. Here a day is 24 hours of
-the *ledger's own time*: between two admissions in one boot of the machine it advances by what the
-kernel's boot clock says, which nobody can set; over a reboot by the wall clock, and never backward.
+What is asked and used goes into the ledger, which is also where the daily quota is counted (see
+`heygem.quota`).
 """
 
 import hashlib
 import ipaddress
 import os
-import time
+import re
 from functools import cache
 from pathlib import Path
 
+import yaml
 from pydantic import Field
 
 from heygem import ledger as record
-from heygem import media, recipe_file
-from heygem.errors import InputError, ParameterError, PolicyError
+from heygem import media, quota, recipe_file
+from heygem.errors import InputError, OutputError, ParameterError, PolicyError
 from heygem.params import Settings, checked
+from heygem.quota import QuotaSettings
 
 FILE_VARIABLE = "HEYGEM_POLICY"  # names the policy file; without it nobody is served
 USER_VARIABLE = "HTTP_X_HEYGEM_USER"  # a kernel's user; Voilà makes it of the header that gate sets
-DAY_S = 24 * 3600.0
 NAME = r"[a-z0-9][a-z0-9._-]{0,31}"  # of a user
-
-
-class QuotaSettings(Settings):
-    """How much each person may have made within 24 hours."""
-
-    videos_per_day: int = Field(40, ge=0, description="videos that one person may ask for in 24 h")
-    minutes_per_day: float = Field(
-        60.0, ge=0, description="minutes of speech that one person may ask for in 24 h [min]"
-    )
+SHORTEST_PASSWORD = 8
 
 
 class RegionSettings(Settings):
@@ -125,9 +115,12 @@ class Rules:
         self.policy = policy = checked(Policy, recipe_file.read(self.path))
         users = recipe_file.read(self.beside(policy.users))
         self.users = {str(name): value for name, value in users.items()}
-        if not self.users or not all(isinstance(value, str) for value in self.users.values()):
+        if not self.users or not all(
+            re.fullmatch(NAME, name) and isinstance(value, str)
+            for name, value in self.users.items()
+        ):
             raise ParameterError(
-                "the policy names no users, or one without a password",
+                "the policy names no users, or one without a proper name or password",
                 seen=policy.users,
                 remedy="add one: heygem policy user POLICY.yaml NAME",
             )
@@ -232,56 +225,37 @@ class Rules:
                 remedy=f"choose from: {', '.join(self.policy.limits.folders)}",
             )
 
-    def admit(self, ledger, user, *, videos, seconds):
-        """Count what somebody asks for, or refuse it as a whole.
 
-        Parameters
-        ----------
-        ledger : heygem.ledger.Ledger
-        user : str
-        videos : int
-        seconds : float
-            Of speech, all videos together.
+def set_password(path, name, password):
+    """Write a person's password, as a hash, into the users' file that a policy names.
 
-        Raises
-        ------
-        PolicyError
-            Over the quota; the refusal is recorded.
-        """
-        quota = self.policy.quota
-        allowed = {"videos": quota.videos_per_day, "minutes": quota.minutes_per_day}
+    Raises
+    ------
+    ParameterError
+        The name or the password does not do.
+    """
+    from jupyter_server.auth.security import passwd
 
-        def row():
-            clock, time_s = _clock(), 0.0
-            rows = ledger.entries(kind="admitted")
-            if rows:
-                last = rows[-1].body
-                time_s = last["time_s"] + _elapsed(last["clock"], clock)
-            used = _used(rows, user, time_s)
-            asked = {"videos": videos, "minutes": seconds / 60}
-            for unit, most in allowed.items():
-                if used[unit] + asked[unit] > most:
-                    raise PolicyError(
-                        f"this is over your daily quota of {most:g} {unit}",
-                        seen=f"{used[unit]:.3g} used in 24 hours, {asked[unit]:.3g} asked for",
-                        remedy="ask for less, or wait",
-                    )
-            body = {"user": user, "videos": videos, "minutes": seconds / 60}
-            return {**body, "time_s": time_s, "clock": clock}
-
-        try:
-            return ledger.append("admitted", user, row)
-        except PolicyError as refusal:
-            ledger.append("refused", user, {"user": user, "reason": str(refusal)})
-            raise
-
-    def usage(self, ledger, user):
-        """What somebody asked for in the last 24 hours: dict of `videos` and `minutes`."""
-        rows = ledger.entries(kind="admitted")
-        if not rows:
-            return {"videos": 0, "minutes": 0.0}
-        last = rows[-1].body
-        return _used(rows, user, last["time_s"] + _elapsed(last["clock"], _clock()))
+    if not re.fullmatch(NAME, name):
+        raise ParameterError(
+            "this is no name for a user", seen=name, remedy="small letters, digits, dots, dashes"
+        )
+    if len(password) < SHORTEST_PASSWORD:
+        raise ParameterError(
+            "the password is too short", remedy=f"at least {SHORTEST_PASSWORD} characters"
+        )
+    path = Path(path)
+    target = path.parent / checked(Policy, recipe_file.read(path)).users
+    users = recipe_file.read(target) if target.exists() else {}
+    users[name] = passwd(password)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(yaml.safe_dump(users, allow_unicode=True))
+        os.replace(part, target)
+    except OSError as e:
+        raise OutputError("the users' file cannot be written", seen=f"{target}: {e}") from e
 
 
 def current():
@@ -354,29 +328,8 @@ def admit_pairs(pairs, seconds):
             if path:
                 rules.check_media(path)
         _most("the speech is too long", length_s / 60, rules.policy.limits.sound_minutes, "minutes")
-    rules.admit(book, user, videos=len(pairs), seconds=sum(seconds))
+    quota.admit(book, user, rules.policy.quota, videos=len(pairs), minutes=sum(seconds) / 60)
     return user
-
-
-def _clock():
-    """Now, by the wall clock and by a clock that nobody can set."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        up_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-    except (OSError, AttributeError):  # not Linux: the wall clock alone, which never goes back
-        boot, up_s = "", 0.0
-    return {"boot": boot, "up_s": round(up_s, 3), "wall_s": round(time.time(), 3)}
-
-
-def _elapsed(before, now):
-    if before["boot"] and before["boot"] == now["boot"]:
-        return max(0.0, now["up_s"] - before["up_s"])
-    return max(0.0, now["wall_s"] - before["wall_s"])
-
-
-def _used(rows, user, time_s):
-    recent = [r.body for r in rows if r.subject == user and r.body["time_s"] > time_s - DAY_S]
-    return {unit: sum(body[unit] for body in recent) for unit in ("videos", "minutes")}
 
 
 def _most(what, value, most, unit):

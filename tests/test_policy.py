@@ -14,12 +14,14 @@ from http.cookiejar import CookieJar
 import pytest
 import yaml
 
-from heygem import lab, ledger, policy
+from heygem import lab, ledger, policy, quota
 from heygem.errors import HeygemError, InputError, ParameterError, PolicyError
 from heygem.jobs import Board
 from heygem.ledger import Ledger
 from heygem.pairs import Pair
 from heygem.params import Params
+from heygem.quota import QuotaSettings
+from heygem.quota import admit as ask
 
 WORD = "correct horse"
 
@@ -45,7 +47,7 @@ def book(tmp_path):
 def clock(monkeypatch):
     """Hands of both clocks, to be moved."""
     hands = {"boot": "b1", "up_s": 1000.0, "wall_s": 1.7e9}
-    monkeypatch.setattr(policy, "_clock", lambda: dict(hands))
+    monkeypatch.setattr(quota, "_clock", lambda: dict(hands))
     return hands
 
 
@@ -56,63 +58,63 @@ def rules(tmp_path, **more):
 # --- the quota ---
 
 
-def test_what_is_over_the_quota_is_refused_and_recorded(tmp_path, book):
-    mine = rules(tmp_path, quota={"videos_per_day": 3, "minutes_per_day": 10})
-    mine.admit(book, "anna", videos=2, seconds=60)
+def test_what_is_over_the_quota_is_refused_and_recorded(book):
+    mine = QuotaSettings(videos_per_day=3, minutes_per_day=10)
+    ask(book, "anna", mine, videos=2, minutes=1)
     with pytest.raises(PolicyError, match="quota of 3 videos.*2 used.*2 asked"):
-        mine.admit(book, "anna", videos=2, seconds=60)
-    mine.admit(book, "anna", videos=1, seconds=60)
-    mine.admit(book, "bert", videos=3, seconds=60)  # each has their own
-    assert mine.usage(book, "anna") == {"videos": 3, "minutes": 2.0}
+        ask(book, "anna", mine, videos=2, minutes=1)
+    ask(book, "anna", mine, videos=1, minutes=1)
+    ask(book, "bert", mine, videos=3, minutes=1)  # each has their own
+    assert quota.usage(book, "anna") == {"videos": 3, "minutes": 2}
     (refusal,) = book.entries(kind="refused")
     assert refusal.subject == "anna" and "quota" in refusal.body["reason"]
     with pytest.raises(PolicyError, match="minutes"):
-        rules(tmp_path).admit(book, "anna", videos=1, seconds=59 * 60)
+        ask(book, "anna", QuotaSettings(), videos=1, minutes=59)
 
 
 @pytest.mark.parametrize("days", [-400, -1, 1, 400])
-def test_no_setting_of_the_clock_gives_a_new_quota(tmp_path, book, clock, days):
-    mine = rules(tmp_path, quota={"videos_per_day": 1})
-    mine.admit(book, "anna", videos=1, seconds=1)
+def test_no_setting_of_the_clock_gives_a_new_quota(book, clock, days):
+    mine = QuotaSettings(videos_per_day=1)
+    ask(book, "anna", mine, videos=1, minutes=0.1)
     clock["wall_s"] += days * 86400
     clock["up_s"] += 60
     with pytest.raises(PolicyError):
-        mine.admit(book, "anna", videos=1, seconds=1)
+        ask(book, "anna", mine, videos=1, minutes=0.1)
     clock["up_s"] += 86400  # a real day
-    mine.admit(book, "anna", videos=1, seconds=1)
+    ask(book, "anna", mine, videos=1, minutes=0.1)
 
 
-def test_going_back_over_a_reboot_gives_nothing_either(tmp_path, book, clock):
-    mine = rules(tmp_path, quota={"videos_per_day": 1})
-    mine.admit(book, "anna", videos=1, seconds=1)
+def test_going_back_over_a_reboot_gives_nothing_either(book, clock):
+    mine = QuotaSettings(videos_per_day=1)
+    ask(book, "anna", mine, videos=1, minutes=0.1)
     clock.update(boot="b2", up_s=5.0, wall_s=clock["wall_s"] - 5 * 86400)
     with pytest.raises(PolicyError):
-        mine.admit(book, "anna", videos=1, seconds=1)
+        ask(book, "anna", mine, videos=1, minutes=0.1)
     clock.update(boot="b3", wall_s=clock["wall_s"] + 5.5 * 86400)  # half a day after the first
     with pytest.raises(PolicyError):
-        mine.admit(book, "anna", videos=1, seconds=1)
+        ask(book, "anna", mine, videos=1, minutes=0.1)
 
 
 def test_the_real_clock_runs():
-    before = policy._clock()
+    before = quota._clock()
     time.sleep(0.05)
-    assert 0.03 < policy._elapsed(before, policy._clock()) < 5
+    assert 0.03 < quota._elapsed(before, quota._clock()) < 5
 
 
-def test_two_pages_at_once_cannot_share_one_video(tmp_path, book):
+def test_two_pages_at_once_cannot_share_one_video(book):
     from concurrent.futures import ThreadPoolExecutor
 
-    mine = rules(tmp_path, quota={"videos_per_day": 3})
+    mine = QuotaSettings(videos_per_day=3)
 
-    def ask(_):
+    def one(_):
         try:
-            mine.admit(book, "anna", videos=1, seconds=1)
+            ask(book, "anna", mine, videos=1, minutes=0.1)
         except PolicyError:
             return 0
         return 1
 
     with ThreadPoolExecutor(6) as pool:
-        assert sum(pool.map(ask, range(9))) == 3
+        assert sum(pool.map(one, range(9))) == 3
     assert book.verify() == []
 
 
@@ -248,6 +250,26 @@ def test_the_variable_alone_does_not_open_anything(tmp_path, monkeypatch):
     monkeypatch.setenv(policy.FILE_VARIABLE, str(tmp_path / "gone.yaml"))
     with pytest.raises(HeygemError):
         policy.current()
+
+
+def test_people_are_added_by_name_and_their_password_is_kept_as_a_hash(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from heygem.cli import app
+
+    monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "records"))
+    path = served(tmp_path / "rules")
+    run = CliRunner().invoke
+    done = run(app, ["policy", "user", str(path), "bert"], input="long enough\nlong enough\n")
+    assert done.exit_code == 0, done.output
+    kept = (tmp_path / "rules/users.yaml").read_text()
+    assert "long enough" not in kept and policy.Rules(path).users.keys() == {"anna", "bert"}
+    assert (tmp_path / "rules/users.yaml").stat().st_mode & 0o077 == 0
+    told = run(app, ["policy", "check", str(path)]).output
+    assert "bert       0 of 40 videos" in told and "has not agreed" in told
+    for name, word in (("../x", "long enough"), ("Bert", "long enough"), ("bert", "short")):
+        with pytest.raises(ParameterError):
+            policy.set_password(path, name, word)
 
 
 # --- the server ---

@@ -1,4 +1,4 @@
-"""`heygem verify`, `keys`, `ledger`, `consent` and `inventory`: what compliance officers use."""
+"""What compliance officers use: verify, keys, ledger, consent, policy and inventory."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ COMPLIANT, NONCOMPLIANT, UNREADABLE, NOT_FOUND, INCONCLUSIVE = 0, 1, 2, 3, 4  # 
 keys_app = typer.Typer(help="The keys this installation labels with.", no_args_is_help=True)
 ledger_app = typer.Typer(help="The record of everything made.", no_args_is_help=True)
 consent_app = typer.Typer(help="Consents of the people shown, and takedowns.", no_args_is_help=True)
+policy_app = typer.Typer(help="Rules of a studio that serves others.", no_args_is_help=True)
 
 
 class _Lazy:
@@ -35,6 +36,7 @@ def mount(app):
     app.add_typer(keys_app, name="keys")
     app.add_typer(ledger_app, name="ledger")
     app.add_typer(consent_app, name="consent")
+    app.add_typer(policy_app, name="policy")
 
 
 def verify(
@@ -258,6 +260,49 @@ def consent_block(reason: Reason, file: Recording = None, sha256: Hash = None):
 def consent_unblock(reason: Reason, file: Recording = None, sha256: Hash = None):
     """Lift a takedown."""
     _change("unblock", file, sha256, reason)
+
+
+Rulebook = Annotated[Path, typer.Argument(metavar="POLICY.yaml", help="See params/served.")]
+
+
+@policy_app.command("check")
+def policy_check(path: Rulebook):
+    """Say what these rules allow, and what each person has used of it in the last 24 hours."""
+    from heygem import policy
+    from heygem.quota import usage
+
+    rules, book = policy.Rules(path), record.Ledger(keys=secret.ensure())
+    quota, limits = rules.policy.quota, rules.policy.limits
+    everywhere = rules.networks is None
+    where = "anywhere" if everywhere else f"{len(rules.networks)} networks"
+    proxies = ", ".join(map(str, rules.proxies)) or "none is believed"
+    typer.echo(f"agreement  {rules.version[:16]}, {len(rules.agreement)} characters")
+    typer.echo(f"answered   {where}; proxies: {proxies}")
+    typer.echo(
+        f"largest    video {limits.video_minutes:g} min, {limits.video_megapixels:g} Mpx; "
+        f"sound {limits.sound_minutes:g} min; upload {limits.upload_mb:g} MiB"
+    )
+    typer.echo(f"folders    {', '.join(limits.folders)}")
+    for name in sorted(rules.users):
+        used = usage(book, name)
+        agreed = "agreed" if rules.has_agreed(book, name) else "has not agreed to this text"
+        typer.echo(
+            f"{name:10} {used['videos']} of {quota.videos_per_day} videos, "
+            f"{used['minutes']:.1f} of {quota.minutes_per_day:g} minutes; {agreed}"
+        )
+
+
+@policy_app.command("user")
+def policy_user(
+    path: Rulebook,
+    name: Annotated[str, typer.Argument(help="Small letters, digits, dots, dashes.")],
+):
+    """Add somebody, or give them a new password; it is asked for."""
+    from heygem import policy
+
+    password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    policy.set_password(path, name, password)
+    typer.echo(f"{name} may log in once the studio is started anew")
 
 
 def inventory(
