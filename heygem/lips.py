@@ -30,9 +30,7 @@ CHUNK_S = 20.0  # predicted at once; longer audio is cut, so memory does not gro
 CONTEXT_S = 1.0  # on both sides of a chunk; more than the network's reach, so cuts do not show
 HEARD = audio.BANDS + len(phones.PHONES)  # what the network reads every 10 ms
 CLOSED_SHARE = 0.1  # of speech at least has its lips shut
-DEEPEST_PRESS = (
-    0.05  # an answer further open than this everywhere is not pressed shut [eye distances]
-)
+DEEPEST_PRESS = 0.05  # what never comes nearer to shut is not made to [eye distances]
 SHIPPED = Path(__file__).parent / "weights" / "lips.safetensors"
 FORMAT = "heygem-lips-3"  # 2: spectra as they are
 
@@ -368,9 +366,9 @@ def shape(trajectory, knobs, voice=None, *, opening_scale=1.0):
     trajectory : Trajectory
     knobs : heygem.params.LipsSettings
         `openness_gain` and `width_gain` scale the lips' gap and the mouth's width, each leaving
-        the other as it is; `closure` shuts the narrowest tenth of speech; `smoothing_ms` is the full
-        width at half height of a zero-phase Gaussian; `silence_gate` rests the mouth where nobody
-        speaks, over `fade_ms`; `offset_ms` is how much later the mouth comes than the sound.
+        the other as it is; `closure` shuts the narrowest tenth of speech; `smoothing_ms` is the
+        full width at half height of a zero-phase Gaussian; `silence_gate` rests the mouth where
+        nobody speaks, over `fade_ms`; `offset_ms` is how much later the mouth comes than the sound.
     voice : float32 [M], optional
         Voice activity, 0..1 at 100 Hz. Without it the gate is not applied.
     opening_scale : float

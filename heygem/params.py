@@ -97,7 +97,7 @@ class LipsSettings(Settings):
         120.0, ge=0, le=1000, description="time the mouth takes to close or open at silence [ms]"
     )
     closure: float = Field(
-        0.0, ge=0, le=1, description="how firmly lips meet at the model's near-closures [0..1]"
+        1.0, ge=0, le=1, description="how firmly lips meet where they nearly do (p, b, m) [0..1]"
     )
 
 

@@ -108,12 +108,25 @@ def test_smoothing_calms_without_delay(trajectory):
     assert np.argmax(lags) == 2
 
 
-def test_closure_presses_shut_mouths_and_not_open_ones(trajectory):
+def test_closure_shuts_the_narrowest_tenth_of_speech_and_no_open_mouth(trajectory):
     gap = trajectory.aperture()
-    firm = lips.shape(trajectory, PLAIN.model_copy(update={"closure": 1.0})).aperture()
-    nearly = np.abs(gap) < 0.1 * gap.std()
-    assert (firm[nearly] < gap[nearly]).all()
-    np.testing.assert_allclose(firm[gap > gap.std()], gap[gap > gap.std()], atol=0.01 * gap.std())
+    lifted = lips.replace(
+        trajectory,
+        coefficients=trajectory.coefficients
+        + np.outer(
+            0.03 - gap.min() + 0 * gap,
+            np.linalg.pinv(lips.aperture_direction(trajectory.basis)[None])[:, 0],
+        ).astype(np.float32),
+    )
+    gap = lifted.aperture()  # lips that never meet
+    assert gap.min() > 0.02
+    firm = lips.shape(lifted, PLAIN.model_copy(update={"closure": 1.0})).aperture()
+    assert 0.04 < (firm < 0.003).mean() < 0.3 and firm.min() > -1e-4
+    wide = gap > np.quantile(gap, 0.9)
+    np.testing.assert_allclose(firm[wide], gap[wide], rtol=0.1)
+    assert np.corrcoef(firm, gap)[0, 1] > 0.97
+    loose = lips.shape(lifted, PLAIN.model_copy(update={"closure": 0.0})).aperture()
+    np.testing.assert_allclose(loose, gap, atol=1e-5)
 
 
 def test_silence_rests_the_mouth_and_breaths_do_not(trajectory):
