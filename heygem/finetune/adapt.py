@@ -1,0 +1,417 @@
+"""Articulation: what a person's own minutes add to the lips model.
+
+The networks stay as they are; only how their last layer reads what they have understood is learnt
+anew, for all of them at once, as a ridge regression held to the base model (Tikhonov; the base is
+the answer for infinite strength). It is convex and closed, so it takes seconds, gives the same
+result every time, and with a strength chosen on held-out seconds it cannot forget how to speak.
+
+Measured against it on people never learnt from, at equal footage: a linear map of the coefficients,
+wider contexts, and gradient descent on some or all layers; see docs/finetune.md.
+"""
+
+import copy
+import hashlib
+import json
+import logging
+import os
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from heygem import audio
+from heygem.errors import Cancelled, InputError
+from heygem.finetune.ridge import Parts, Ridge
+from heygem.lips import RATE_HZ, LipsModel, aperture_direction, silence
+from heygem.params import Settings
+from heygem.training import augment, measure
+from heygem.training.examples import point_weights
+
+log = logging.getLogger(__name__)
+
+STRENGTHS = tuple(float(s) for s in np.geomspace(0.1, 100, 10))  # of the pull towards the base
+LEAST_S = 8.0  # of speech with a face; less says nothing about a person
+SPREADS = (0.5, 3.0)  # by which answers may be stretched to the real spread
+SILENT_SHARE = 0.02  # of the rows
+EDGE = 50  # rows of silence before and after a clip, more than the networks' reach
+
+
+class FinetuneSettings(Settings):
+    """How a person's footage is learnt from."""
+
+    blocks: int = Field(6, ge=3, le=12, description="parts of the footage, each held out once")
+    guard_s: float = Field(1.0, ge=1, le=5, description="seconds beside a held-out part unused [s]")
+    least_gain: float = Field(
+        0.005,
+        ge=0,
+        le=0.5,
+        description="correlation by which the person's own model must be better",
+    )
+
+
+@dataclass
+class Adapted:
+    """What was learnt.
+
+    Attributes
+    ----------
+    model : LipsModel
+        The base itself where nothing better was found.
+    kept_base : bool
+    before, after : heygem.training.measure.Agreement
+        Base and adapted model on held-out seconds: every second is judged once, by a fit that saw
+        neither it nor the second beside it, its strength chosen without it too.
+    history : list of dict
+        Each `strength` tried, and the held-out `correlation` at it.
+    change : Change or None
+        What differs from the base.
+    sync : list of heygem.training.measure.Sync
+        How each clip's sound and picture belonged; None for those too short to be looked at.
+    dropped : list of heygem.training.dataset.Clip
+        Clips whose sound is not theirs.
+    held_out : list of dict
+        `clip`, `start_s`, `end_s`, `block` of every part.
+    curves : list of dict
+        Of each clip used: `real`, `before`, `after` (float32 [N], lip gap), `valid` (bool [N]).
+    seconds : float
+        Learnt from.
+    """
+
+    model: LipsModel
+    kept_base: bool
+    before: measure.Agreement
+    after: measure.Agreement
+    history: list = field(default_factory=list)
+    change: "Change | None" = None
+    sync: list = field(default_factory=list)
+    dropped: list = field(default_factory=list)
+    held_out: list = field(default_factory=list)
+    curves: list = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Change:
+    """What turns the base into the person's own model.
+
+    Attributes
+    ----------
+    scale : float
+        Of the base's own answer.
+    weights : float32 [networks, K, width]
+        Added to the middle tap of each network's last layer.
+    bias : float32 [K]
+    spread : float
+        Brings the answers' spread to the person's own.
+    opening_std : float
+        The person's spread of the lip gap in speech, in eye distances.
+    """
+
+    scale: float
+    weights: np.ndarray
+    bias: np.ndarray
+    spread: float
+    opening_std: float
+
+    def applied(self, base):
+        """The person's model : LipsModel."""
+        gain = torch.from_numpy(base.gain)[:, None]
+        networks = []
+        for network, added in zip(base.networks, self.weights, strict=True):
+            network = copy.deepcopy(network)
+            say = network.say
+            with torch.no_grad():
+                say.weight *= self.scale
+                say.bias *= self.scale
+                middle = say.weight.shape[-1] // 2
+                say.weight[..., middle] += (torch.from_numpy(added) / gain).to(say.weight)
+                say.bias += torch.from_numpy(self.bias / base.gain).to(say.bias)
+            networks.append(network)
+        about = base.about | {"opening_std": self.opening_std, "finetuned": True}
+        gain = base.gain * np.float32(self.spread)
+        return LipsModel(networks, base.basis, gain, about, device=base.device)
+
+
+def adapt(model, clips, settings=None, *, progress=None, cancel=None, watch=None, checkpoint=None):
+    """Teach a lips model one person's articulation.
+
+    Parameters
+    ----------
+    model : LipsModel
+        The base; it is not changed.
+    clips : list of heygem.training.dataset.Clip
+        Of one person. Each is first put in sync by what the base hears, so that the person's model
+        follows the sound whatever the camera did.
+    settings : FinetuneSettings, optional
+    progress : callable, optional
+        `progress(stage, done, total)`; stages are "sync", "hear", "learn".
+    cancel : threading.Event, optional
+    watch : callable, optional
+        `watch(name, value, step)` for curves.
+    checkpoint : path, optional
+        Keeps what was learnt; called again with the same footage, it is taken from there.
+
+    Returns
+    -------
+    Adapted
+
+    Raises
+    ------
+    InputError
+        Too little speech, or none whose sound belongs to the picture.
+    Cancelled
+    """
+    settings = settings or FinetuneSettings()
+    run = _Run(model, settings, progress, cancel, watch)
+    clips, sync, dropped = run.in_sync(clips)
+    seconds = sum(c.duration_s for c in clips)
+    identity = run.identity(clips)
+    kept = _kept(checkpoint, identity, clips) if checkpoint is not None else None
+    adapted = run.learn(clips) if kept is None else run.judged(clips, *kept)
+    _keep(checkpoint, identity, adapted)
+    adapted.sync, adapted.dropped, adapted.seconds = sync, dropped, seconds
+    return adapted
+
+
+class _Run:
+    """One adaptation."""
+
+    def __init__(self, model, settings, progress, cancel, watch):
+        self.model, self.settings = model, settings
+        self._progress = progress or (lambda stage, done, total: None)
+        self._cancel = cancel
+        self._watch = watch or (lambda name, value, step: None)
+        weighted = model.basis.reshape(len(model.basis), -1) * point_weights()
+        # Displacements to coefficients: least squares with the training's own weights.
+        self.project = (point_weights()[:, None] * np.linalg.pinv(weighted)).astype(np.float32)
+        self.gap = aperture_direction(model.basis)
+
+    def tell(self, stage, done, total):
+        if self._cancel is not None and self._cancel.is_set():
+            raise Cancelled("stopped on request", remedy="run it again to go on")
+        self._progress(stage, done, total)
+
+    def in_sync(self, clips):
+        """Clips with their own lag put right: (clips, Sync of each, clips left out)."""
+        clips = [c for c in clips if c.duration_s >= 1]
+        said = []
+        for i, clip in enumerate(clips):
+            self.tell("sync", i, len(clips))
+            said.append(self.model.predict_features(clip.heard).aperture())
+        sync = measure.check_sync(clips, said) if clips else []
+        paired = list(zip(clips, sync, strict=True))
+        good = [c.shifted(s.correction_s) for c, s in paired if s.verdict != "off"]
+        dropped = [c for c, s in paired if s.verdict == "off"]
+        seconds = sum(c.duration_s for c in good)
+        if dropped and seconds < LEAST_S:
+            raise InputError(
+                f"sound and picture do not belong together in {dropped[0].source.path.name}",
+                seen=f"best correlation of mouth and sound {max(s.peak for s in sync):.2f}",
+                remedy="use footage in which this person is heard, not dubbed or talked over",
+            )
+        if seconds < LEAST_S:
+            raise InputError(
+                "too little speech to learn a person from",
+                seen=f"{seconds:.1f} s with a face",
+                remedy=f"give {LEAST_S:.0f} s or more; a minute is better",
+            )
+        return good, sync, dropped
+
+    def identity(self, clips):
+        """What makes two adaptations the same : str."""
+        digest = hashlib.sha256(self.settings.model_dump_json().encode())
+        for network in self.model.networks:
+            digest.update(network.say.weight.detach().cpu().numpy().tobytes())
+        digest.update(self.model.gain.tobytes())
+        for clip in clips:
+            digest.update(clip.heard.tobytes() + clip.moved.tobytes() + clip.valid.tobytes())
+        return digest.hexdigest()
+
+    def learn(self, clips):
+        """Fit, judge on what was held out, and keep the base where it is as good."""
+        solver, want = self._gather(clips)
+        steps = iter(range(1, 1000))
+        pairs = self.settings.blocks * (self.settings.blocks + 1) // 2
+        tried, outside = solver.search(
+            np.array(STRENGTHS), lambda: self.tell("learn", next(steps), pairs + 1)
+        )
+        for step, (strength, r) in enumerate(zip(STRENGTHS, tried, strict=True)):
+            self._watch("held_out/correlation", float(r), step)
+            log.info("strength %.2f: held-out correlation %.3f", strength, r)
+        strength = STRENGTHS[int(np.argmax(tried))]
+        scale, readout, bias = solver.fit([strength])[0]
+        spoken = np.concatenate([_spoken(c) for c in clips])
+        real = np.concatenate(want)[spoken] @ self.gap
+        spread = real.std() / max(float((np.concatenate(outside)[spoken] @ self.gap).std()), 1e-6)
+        change = Change(
+            scale,
+            np.stack(np.split(readout, len(self.model.networks))).transpose(0, 2, 1),
+            bias,
+            float(np.clip(spread, *SPREADS)),
+            float(np.concatenate([c.aperture for c in clips])[spoken].std()),
+        )
+        said = [(o @ self.gap * change.spread).astype(np.float32) for o in outside]
+        history = [
+            {"strength": s, "correlation": float(r)} for s, r in zip(STRENGTHS, tried, strict=True)
+        ]
+        return self.judged(clips, change, said, history)
+
+    def judged(self, clips, change, said, history):
+        """Compare what was said of held-out seconds with what the base says of them."""
+        curves = [
+            {
+                "real": c.aperture,
+                "before": self.model.predict_features(c.heard).aperture(),
+                "after": s,
+                "valid": c.valid,
+            }
+            for c, s in zip(clips, said, strict=True)
+        ]
+        parts = self.parts(clips)
+        before, after = (
+            measure.agreement(
+                [
+                    (
+                        c[key],
+                        c["real"],
+                        block == part,
+                    )  # each part has a fit, thus a mean, of its own
+                    for c, block in zip(curves, parts.block, strict=True)
+                    for part in range(parts.count)
+                ]
+            )
+            for key in ("before", "after")
+        )
+        gain = after.correlation - before.correlation
+        better = gain >= self.settings.least_gain and _steady(curves, parts)
+        model = change.applied(self.model) if better else self.model
+        return Adapted(
+            model, not better, before, after, history, change,
+            held_out=_ranges(parts), curves=curves,
+        )  # fmt: skip
+
+    def parts(self, clips):
+        """The footage cut into parts that are held out in turn."""
+        guard = round(self.settings.guard_s * RATE_HZ)
+        return Parts.of([c.valid for c in clips], self.settings.blocks, guard)
+
+    def _gather(self, clips):
+        """The regression's rows, and what is wanted of them."""
+        solver, want = Ridge(self.parts(clips), self.gap), []
+        for i, clip in enumerate(clips):
+            wanted = clip.moved.reshape(len(clip.moved), -1) @ self.project
+            want.append(wanted)
+            self.tell("hear", i, len(clips))
+            solver.add(i, *self._hidden(clip.heard), wanted)
+        # A mouth at rest in silence and in room noise is not to be unlearnt.
+        rows = sum(len(w) for w in want)
+        hidden, said = self._hidden(_quiet())
+        solver.hold(hidden, said, weight=SILENT_SHARE * rows / len(said))
+        solver.prepare(lambda: self.tell("hear", len(clips), len(clips)))
+        return solver, want
+
+    @torch.inference_mode()
+    def _hidden(self, heard):
+        """What the networks have understood, and what the base makes of it.
+
+        Returns
+        -------
+        (float32 [N, networks * width], float32 [N, K])
+        """
+        edge = np.tile(silence(), (2 * EDGE, 1))
+        x = torch.from_numpy(np.concatenate([edge, heard, edge]))[None].to(self.model.device)
+        caught, said = [], 0
+        for network in self.model.networks:
+            hook = network.say.register_forward_pre_hook(lambda _, given: caught.append(given[0]))
+            try:
+                said = said + network(x)[0]
+            finally:
+                hook.remove()
+        hidden = torch.cat([c[0] for c in caught]).T[EDGE:-EDGE]  # [N, networks * width]
+        said = (said / len(self.model.networks))[EDGE:-EDGE].float().cpu().numpy()
+        return hidden.float().cpu().numpy(), said * self.model.gain
+
+
+def _spoken(clip):
+    """Rows with a face and a voice; all with a face where there is no voice to speak of."""
+    spoken = clip.valid & (clip.voice[::2][: len(clip.valid)] > 0.5)
+    return spoken if spoken.sum() > 2 * RATE_HZ else clip.valid
+
+
+def _quiet():
+    """Six seconds of digital silence and of room noise : float32 [600, HEARD]."""
+    quiet = np.tile(silence(), (600, 1)).astype(np.float32)
+    noise = (
+        augment.Augment(torch.Generator().manual_seed(0)).noise(torch.zeros(1, 400, audio.BANDS))
+        * 1e-2
+    )
+    quiet[200:, : audio.BANDS] = augment.to_log(noise)[0].numpy()
+    return quiet
+
+
+def _steady(curves, parts):
+    """Whether the gain in correlation, from part to part, is more than chance would give."""
+    gains = []
+    for number in range(parts.count):
+        r = []
+        for key in ("before", "after"):
+            said, real = (
+                np.concatenate(
+                    [c[k][b == number] for c, b in zip(curves, parts.block, strict=True)]
+                )
+                for k in (key, "real")
+            )
+            if len(said) < RATE_HZ or min(said.std(), real.std()) < 1e-9:
+                break
+            r.append(np.corrcoef(said, real)[0, 1])
+        if len(r) == 2:
+            gains.append(r[1] - r[0])
+    if len(gains) < 2:
+        return False
+    return bool(np.mean(gains) > np.std(gains, ddof=1) / np.sqrt(len(gains)))
+
+
+def _ranges(parts):
+    """Where each part lies."""
+    found = []
+    for clip, block in enumerate(parts.block):
+        for part in range(parts.count):
+            own = np.flatnonzero(block == part)
+            if len(own):
+                start_s, end_s = own[0] / RATE_HZ, (own[-1] + 1) / RATE_HZ
+                found.append({"part": part, "clip": clip, "start_s": start_s, "end_s": end_s})
+    return found
+
+
+def _keep(checkpoint, identity, adapted):
+    """Put what was learnt on disk, whole or not at all."""
+    if checkpoint is None:
+        return
+    change = adapted.change
+    part = Path(checkpoint).with_suffix(".part")
+    with open(part, "wb") as f:
+        np.savez(
+            f,
+            identity=np.array(identity),
+            history=np.array(json.dumps(adapted.history)),
+            said=np.concatenate([c["after"] for c in adapted.curves]),
+            **vars(change),
+        )
+    os.replace(part, checkpoint)
+
+
+def _kept(checkpoint, identity, clips):
+    """(Change, what was said of held-out seconds, history) from an earlier call, or None."""
+    try:
+        with np.load(checkpoint, allow_pickle=False) as z:
+            if str(z["identity"]) != identity:
+                return None
+            numbers = {key: float(z[key]) for key in ("scale", "spread", "opening_std")}
+            change = Change(weights=z["weights"], bias=z["bias"], **numbers)
+            ends = np.cumsum([len(c.valid) for c in clips])[:-1]
+            return change, np.split(z["said"], ends), json.loads(str(z["history"]))
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return None
