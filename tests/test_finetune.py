@@ -85,6 +85,10 @@ def test_an_unlike_speaker_is_learnt(base, heard):
     wanted = said @ unlike(base) @ lips.aperture_direction(base.basis)
     plain = said @ lips.aperture_direction(base.basis)
     assert np.corrcoef(rest, wanted)[0, 1] > np.corrcoef(plain, wanted)[0, 1] + 0.02
+    # What was promised for held-out seconds is what the model does.
+    for clip, curve in zip(speaker(base, heard, unlike(base), noise=0.1), got.curves, strict=True):
+        does = got.model.predict_features(clip.heard).aperture()
+        assert np.corrcoef(does, curve["after"])[0, 1] > 0.97
     # And digital silence is still a mouth at rest.
     quiet = np.tile(lips.silence(), (200, 1)).astype(np.float32)
     assert np.abs(got.model.predict_features(quiet).aperture()).max() < 0.02

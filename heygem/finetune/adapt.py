@@ -9,7 +9,6 @@ Measured against it on people never learnt from, at equal footage: a linear map 
 wider contexts, and gradient descent on some or all layers; see docs/finetune.md.
 """
 
-import copy
 import hashlib
 import json
 import logging
@@ -24,8 +23,9 @@ from pydantic import Field
 
 from heygem import audio
 from heygem.errors import Cancelled, InputError
+from heygem.finetune.adapter import Change
 from heygem.finetune.ridge import Parts, Ridge
-from heygem.lips import RATE_HZ, LipsModel, aperture_direction, silence
+from heygem.lips import CONTEXT_S, RATE_HZ, LipsModel, aperture_direction, silence
 from heygem.params import Settings
 from heygem.training import augment, measure
 from heygem.training.examples import point_weights
@@ -36,7 +36,6 @@ STRENGTHS = tuple(float(s) for s in np.geomspace(0.1, 100, 10))  # of the pull t
 LEAST_S = 8.0  # of speech with a face; less says nothing about a person
 SPREADS = (0.5, 3.0)  # by which answers may be stretched to the real spread
 SILENT_SHARE = 0.02  # of the rows
-EDGE = 50  # rows of silence before and after a clip, more than the networks' reach
 
 
 class FinetuneSettings(Settings):
@@ -85,54 +84,12 @@ class Adapted:
     before: measure.Agreement
     after: measure.Agreement
     history: list = field(default_factory=list)
-    change: "Change | None" = None
+    change: Change | None = None
     sync: list = field(default_factory=list)
     dropped: list = field(default_factory=list)
     held_out: list = field(default_factory=list)
     curves: list = field(default_factory=list)
     seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Change:
-    """What turns the base into the person's own model.
-
-    Attributes
-    ----------
-    scale : float
-        Of the base's own answer.
-    weights : float32 [networks, K, width]
-        Added to the middle tap of each network's last layer.
-    bias : float32 [K]
-    spread : float
-        Brings the answers' spread to the person's own.
-    opening_std : float
-        The person's spread of the lip gap in speech, in eye distances.
-    """
-
-    scale: float
-    weights: np.ndarray
-    bias: np.ndarray
-    spread: float
-    opening_std: float
-
-    def applied(self, base):
-        """The person's model : LipsModel."""
-        gain = torch.from_numpy(base.gain)[:, None]
-        networks = []
-        for network, added in zip(base.networks, self.weights, strict=True):
-            network = copy.deepcopy(network)
-            say = network.say
-            with torch.no_grad():
-                say.weight *= self.scale
-                say.bias *= self.scale
-                middle = say.weight.shape[-1] // 2
-                say.weight[..., middle] += (torch.from_numpy(added) / gain).to(say.weight)
-                say.bias += torch.from_numpy(self.bias / base.gain).to(say.bias)
-            networks.append(network)
-        about = base.about | {"opening_std": self.opening_std, "finetuned": True}
-        gain = base.gain * np.float32(self.spread)
-        return LipsModel(networks, base.basis, gain, about, device=base.device)
 
 
 def adapt(model, clips, settings=None, *, progress=None, cancel=None, watch=None, checkpoint=None):
@@ -274,11 +231,8 @@ class _Run:
         before, after = (
             measure.agreement(
                 [
-                    (
-                        c[key],
-                        c["real"],
-                        block == part,
-                    )  # each part has a fit, thus a mean, of its own
+                    # Each part has a fit, and so a mean, of its own.
+                    (c[key], c["real"], block == part)
                     for c, block in zip(curves, parts.block, strict=True)
                     for part in range(parts.count)
                 ]
@@ -305,15 +259,14 @@ class _Run:
             wanted = clip.moved.reshape(len(clip.moved), -1) @ self.project
             want.append(wanted)
             self.tell("hear", i, len(clips))
-            solver.add(i, *self._hidden(clip.heard), wanted)
+            solver.add(*self._hidden(clip.heard), wanted)
         # A mouth at rest in silence and in room noise is not to be unlearnt.
         rows = sum(len(w) for w in want)
-        hidden, said = self._hidden(_quiet())
+        hidden, said = self._hidden(_quiet(self.model.ears))
         solver.hold(hidden, said, weight=SILENT_SHARE * rows / len(said))
         solver.prepare(lambda: self.tell("hear", len(clips), len(clips)))
         return solver, want
 
-    @torch.inference_mode()
     def _hidden(self, heard):
         """What the networks have understood, and what the base makes of it.
 
@@ -321,18 +274,21 @@ class _Run:
         -------
         (float32 [N, networks * width], float32 [N, K])
         """
-        edge = np.tile(silence(), (2 * EDGE, 1))
-        x = torch.from_numpy(np.concatenate([edge, heard, edge]))[None].to(self.model.device)
-        caught, said = [], 0
-        for network in self.model.networks:
-            hook = network.say.register_forward_pre_hook(lambda _, given: caught.append(given[0]))
-            try:
-                said = said + network(x)[0]
-            finally:
+        caught = []
+        hooks = [
+            network.say.register_forward_pre_hook(lambda _, given: caught.append(given[0][0]))
+            for network in self.model.networks
+        ]
+        try:
+            said = self.model.predict_features(heard).coefficients
+        finally:
+            for hook in hooks:
                 hook.remove()
-        hidden = torch.cat([c[0] for c in caught]).T[EDGE:-EDGE]  # [N, networks * width]
-        said = (said / len(self.model.networks))[EDGE:-EDGE].float().cpu().numpy()
-        return hidden.float().cpu().numpy(), said * self.model.gain
+        # Predicted in chunks, each with context on both sides, network after network.
+        around, count = round(CONTEXT_S * RATE_HZ), len(self.model.networks)
+        pieces = [torch.cat(caught[i : i + count]) for i in range(0, len(caught), count)]
+        hidden = torch.cat([p[:, around : p.shape[1] - around] for p in pieces], 1).T
+        return hidden.float().cpu().numpy(), said
 
 
 def _spoken(clip):
@@ -341,14 +297,12 @@ def _spoken(clip):
     return spoken if spoken.sum() > 2 * RATE_HZ else clip.valid
 
 
-def _quiet():
+def _quiet(ears):
     """Six seconds of digital silence and of room noise : float32 [600, HEARD]."""
-    quiet = np.tile(silence(), (600, 1)).astype(np.float32)
-    noise = (
-        augment.Augment(torch.Generator().manual_seed(0)).noise(torch.zeros(1, 400, audio.BANDS))
-        * 1e-2
-    )
-    quiet[200:, : audio.BANDS] = augment.to_log(noise)[0].numpy()
+    quiet = np.tile(silence(ears), (600, 1)).astype(np.float32)
+    change = augment.Augment(torch.Generator().manual_seed(0))
+    noise = change.noise(torch.zeros(1, 400, audio.BANDS))
+    quiet[200:, : audio.BANDS] = augment.to_log(noise * 1e-2)[0].numpy()
     return quiet
 
 

@@ -68,13 +68,13 @@ class Ridge:
     def __init__(self, parts, direction):
         self.parts = parts
         self.direction = np.asarray(direction, np.float64)
-        self._rows = []  # (clip, features, base, want, weight)
+        self._rows = []  # of each clip: features, base, want
         self._held = []
         self._sums = {}
 
-    def add(self, clip, features, base, want, *, weight=1.0):
-        """Rows of a clip: float32 [N, D], [N, K], [N, K]; may be given again, heard otherwise."""
-        self._rows.append((clip, features, base, want, weight))
+    def add(self, features, base, want):
+        """Rows of the next clip: float32 [N, D], [N, K], [N, K]."""
+        self._rows.append((features, base, want))
 
     def hold(self, features, base, *, weight):
         """Rows at which the base is to stay as it is."""
@@ -82,18 +82,18 @@ class Ridge:
 
     def prepare(self, tell):
         """Sum up what every fit needs; `tell()` is called between the steps."""
-        some = np.concatenate([x[::2] for _, x, *_ in self._rows])
+        some = np.concatenate([x[::2] for x, *_ in self._rows])
         self._mean, size = some.mean(0), some.std(0) + 1e-6
         some = (some - self._mean) / size
         # What hundreds of channels say of a minute of one voice lies in fewer directions.
         _, vectors = np.linalg.eigh(some.T @ some)
         self._turn = vectors[:, ::-1][:, :RANK] / size[:, None]  # [D, R]
         labels = [self._labels(clip) for clip in range(len(self.parts.block))]
-        for clip, x, base, want, weight in self._rows:
+        for clip, (x, base, want) in enumerate(self._rows):
             tell()
             for label in set(labels[clip]) - {None}:
                 which = np.array([each == label for each in labels[clip]])
-                self._sum(label, x[which], base[which], want[which], weight)
+                self._sum(label, x[which], base[which], want[which])
         for x, base, weight in self._held:
             self._sum("held", x, base, base, weight)
 
@@ -109,7 +109,7 @@ class Ridge:
                     forbid[row].add(part)
         return [None if b < 0 else frozenset(f) for b, f in zip(block, forbid, strict=True)]
 
-    def _sum(self, label, x, base, want, weight):
+    def _sum(self, label, x, base, want, weight=1.0):
         z = np.concatenate([(x - self._mean) @ self._turn, base, want], 1).astype(np.float32)
         sums = (weight * len(z), weight * z.sum(0, dtype=np.float64), weight * (z.T @ z))
         before = self._sums.get(label)
@@ -148,9 +148,9 @@ class Ridge:
         return fits
 
     def said(self, fit, clip):
-        """What a fit says of a clip's rows, the clip as it was added first : float32 [N, K]."""
+        """What a fit says of a clip's rows : float32 [N, K]."""
         scale, readout, bias = fit
-        _, x, base, _, _ = next(row for row in self._rows if row[0] == clip)
+        x, base, _ = self._rows[clip]
         return scale * base + x @ readout + bias
 
     def search(self, strengths, tell):
@@ -192,7 +192,7 @@ class Ridge:
         for clip, block in enumerate(self.parts.block):
             own = block == part
             if own.any():
-                _, x, base, want, _ = next(row for row in self._rows if row[0] == clip)
+                x, base, want = self._rows[clip]
                 columns = [
                     scale * (base[own] @ self.direction)
                     + x[own] @ (readout @ self.direction)
