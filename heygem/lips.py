@@ -5,8 +5,8 @@ displaced from the person's neutral mouth, 50 times a second, as coefficients of
 displacements in the canonical face frame. It never sees pixels, so nothing of the source video's
 own speech can leak in, and what comes out can be plotted, edited and compared.
 
-The network is a dilated convolutional one (temporal convolutional network, Bai et al. 2018), the
-mean of a few trained on different speakers: their errors differ more than their answers do.
+The answer is the mean of a few networks trained on different speakers: their errors differ more
+than their answers do.
 """
 
 import json
@@ -17,18 +17,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
-from torch import nn
 
-from heygem import audio, phones
+from heygem import audio
 from heygem.errors import AssetError
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER
+from heygem.hearing import features, level, silence
+from heygem.network import LipsNetwork
 from heygem.pauses import speech_gate
 
 RATE_HZ = 50.0
 CHUNK_S = 20.0  # predicted at once; longer audio is cut, so memory does not grow with length
 CONTEXT_S = 1.0  # on both sides of a chunk; more than the network's reach, so cuts do not show
-HEARD = audio.BANDS + len(phones.PHONES)  # what the network reads every 10 ms
 CLOSED_SHARE = 0.1  # of speech at least has its lips shut
 DEEPEST_PRESS = 0.05  # what never comes nearer to shut is not made to [eye distances]
 SHIPPED = Path(__file__).parent / "weights" / "lips.safetensors"
@@ -134,59 +134,6 @@ def _meet(displacement, rest):
     return out
 
 
-class _Block(nn.Module):
-    def __init__(self, width, dilation, dropout):
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.spread = nn.Conv1d(width, width, 5, padding=2 * dilation, dilation=dilation)
-        self.mix = nn.Conv1d(width, width, 1)
-        self.drop = nn.Dropout(dropout)
-
-    def forward(self, x):  # [B, width, T]
-        # Normalised within each instant, so that a chunk gives what the whole would.
-        y = self.norm(x.transpose(1, 2)).transpose(1, 2)
-        return x + self.drop(self.mix(nn.functional.gelu(self.spread(y))))
-
-
-class LipsNetwork(nn.Module):
-    """`features` at 100 Hz to mouth coefficients at 50 Hz.
-
-    Parameters
-    ----------
-    outputs : int
-        Coefficients, K.
-    inputs : int
-        Numbers heard every 10 ms.
-    width : int
-        Channels.
-    dilations : sequence of int
-        One residual block each; reach is 40 ms times their sum, plus 50 ms, to both sides.
-    level : bool
-        Whether spectra go through `level` first.
-    dropout : float
-    """
-
-    def __init__(self, *, outputs, width, dilations, inputs=HEARD, level=True, dropout=0.0):
-        super().__init__()
-        self.level = level
-        self.read = nn.Sequential(
-            nn.Conv1d(inputs, width, 5, padding=2),
-            nn.GELU(),
-            nn.Conv1d(width, width, 5, stride=2, padding=2),
-        )
-        self.blocks = nn.Sequential(*[_Block(width, d, dropout) for d in dilations])
-        self.say = nn.Conv1d(width, outputs, 3, padding=1)
-
-    def forward(self, heard):
-        """`float [B, 2 N, inputs]` to `float [B, N, K]`."""
-        return self.answer(level(heard) if self.level else heard)
-
-    def answer(self, heard):
-        """The same for what `level` made of it; a piece may be given with the whole's level."""
-        x = self.read(heard.transpose(1, 2))  # [B, width, N]
-        return self.say(self.blocks(x)).transpose(1, 2)
-
-
 class LipsModel:
     """A trained audio-to-mouth model.
 
@@ -289,73 +236,38 @@ class LipsModel:
         rows = len(heard) // 2
         out = np.zeros((rows, len(self.basis)), np.float32)
         step, context = int(CHUNK_S * RATE_HZ), int(CONTEXT_S * RATE_HZ)
-        # Before the first and after the last sound there is silence, not the edge of a tensor.
-        edge = torch.from_numpy(silence(self.ears)).repeat(2 * context, 1)
-        heard = torch.from_numpy(np.ascontiguousarray(heard, np.float32))
-        whole = torch.cat([edge, heard, edge])
-        heard = level(whole, like=heard) if self.networks[0].level else whole
+        heard = self.framed(heard, context)
         for start in range(0, rows, step):
             stop = min(start + step, rows)
             said = self._network_mean(heard[2 * start : 2 * (stop + 2 * context)])
             out[start:stop] = said[context : context + stop - start]
         return Trajectory(out, RATE_HZ, self.basis)
 
+    def framed(self, heard, rows):
+        """What `LipsNetwork.answer` is given: silence before and after, and spectra levelled.
+
+        Parameters
+        ----------
+        heard : float32 [2 N, inputs]
+            `features`.
+        rows : int
+            Silence at each end: before the first and after the last sound there is silence, not
+            the edge of a tensor.
+
+        Returns
+        -------
+        float32 [2 (N + 2 rows), inputs], tensor
+        """
+        edge = torch.from_numpy(silence(self.ears)).repeat(2 * rows, 1)
+        heard = torch.from_numpy(np.ascontiguousarray(heard, np.float32))
+        whole = torch.cat([edge, heard, edge])
+        return level(whole, like=heard) if self.networks[0].level else whole
+
     @torch.inference_mode()
     def _network_mean(self, heard):
         x = heard[None].to(self.device)
         mean = torch.stack([n.answer(x) for n in self.networks]).mean(0)[0]
         return mean.float().cpu().numpy() * self.gain
-
-
-def features(samples, *, rows, ears=None):
-    """What the network reads, two for each row of movement : float32 [2 rows, HEARD].
-
-    Log-mel spectra carry everything, voice and microphone included; the phones of a recogniser
-    that has heard thousands of speakers carry little else than what matters for lips. With `ears`
-    (`heygem.ears.Ears`), what they hear follows.
-    """
-    samples = np.asarray(samples, np.float32)
-    heard = np.concatenate([audio.log_mel(samples), phones.activity(samples)], 1)[: 2 * rows]
-    missing = np.tile(silence(), (2 * rows - len(heard), 1))
-    heard = np.concatenate([heard, missing]).astype(np.float32)
-    return heard if ears is None else np.concatenate([heard, ears.hear(samples, rows=2 * rows)], 1)
-
-
-def level(heard, *, like=None):
-    """Take the voice's and the microphone's own colour out of the spectra.
-
-    Each band is brought to mean 0 and a spread near 1 over the loud instants, as cepstral mean and
-    variance normalisation does (Viikki and Laurila 1998): a mouth does not depend on who speaks
-    into what.
-
-    Parameters
-    ----------
-    heard : float [..., T, inputs]
-        `features`.
-    like : float [..., T', inputs], optional
-        What to take the bands' means and spreads from; default: `heard`.
-
-    Returns
-    -------
-    float [..., T, inputs]
-    """
-    known = (heard if like is None else like)[..., : audio.BANDS]
-    loud = known.mean(-1, keepdim=True)
-    loud = torch.sigmoid(8 * (loud - loud.mean(-2, keepdim=True)))
-    total = loud.sum(-2, keepdim=True).clamp(min=1e-6)
-    mean = (known * loud).sum(-2, keepdim=True) / total
-    spread = ((known - mean).square() * loud).sum(-2, keepdim=True).div(total).sqrt()
-    # The added part keeps steady noise, which has hardly any spread, from looking like speech.
-    spectra = (heard[..., : audio.BANDS] - mean) / (spread + 0.1)
-    return torch.cat([spectra, heard[..., audio.BANDS :]], -1)
-
-
-def silence(ears=None):
-    """What the network reads in digital silence : float32 [HEARD], and the ears' width."""
-    quiet = np.zeros(HEARD, np.float32)
-    quiet[: audio.BANDS] = (np.log(1e-5) + 6) / 3  # `heygem.audio.log_mel` of no power
-    quiet[audio.BANDS + phones.PHONES.index("SIL")] = 1
-    return quiet if ears is None else np.concatenate([quiet, ears.silence])
 
 
 def shape(trajectory, knobs, voice=None, *, opening_scale=1.0):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from heygem import lips
+from heygem import hearing, lips
 from heygem.errors import InputError, ParameterError
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER
@@ -191,7 +191,7 @@ def test_track_and_sound_become_a_clip_on_one_clock():
     track.found[30:45] = False
     samples, _ = speech(4.0, np.random.default_rng(0))
     clip = dataset.from_track(dataset.Source(dataset.Path("x.mp4"), "x"), track, samples)
-    assert len(clip.moved) == 200 and clip.heard.shape == (400, lips.HEARD)
+    assert len(clip.moved) == 200 and clip.heard.shape == (400, hearing.HEARD)
     assert abs(int(clip.aperture.argmax()) - 150) <= 1
     assert clip.aperture.max() == pytest.approx(0.1, abs=0.02)
     assert not clip.valid[55:70].any() and clip.valid[80:190].all()

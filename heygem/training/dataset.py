@@ -22,7 +22,8 @@ from heygem.errors import HeygemError, InputError
 from heygem.face import geometry, tracking
 from heygem.face.geometry import LOWER
 from heygem.face.litert import MESH_INPUT_PX, Mesh
-from heygem.lips import RATE_HZ, aperture_of, features
+from heygem.hearing import features
+from heygem.lips import RATE_HZ, aperture_of
 from heygem.params import FaceSettings
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Clip:
     source : Source
     sha256 : str
     heard : float32 [2 N, HEARD]
-        `heygem.lips.features` at 100 Hz; with better ears, theirs follow.
+        `heygem.hearing.features` at 100 Hz; with better ears, theirs follow.
     voice : float32 [2 N]
         Voice activity, 0..1 at 100 Hz.
     moved : float32 [N, len(LOWER), 3]

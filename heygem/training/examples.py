@@ -8,7 +8,8 @@ import torch
 from heygem.audio import BANDS
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER, LOWER_WEIGHT
-from heygem.lips import RATE_HZ, aperture_direction, silence
+from heygem.hearing import silence
+from heygem.lips import RATE_HZ, aperture_direction
 from heygem.training import augment
 
 STEPS = 2  # spectra per row of movement

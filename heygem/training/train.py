@@ -21,7 +21,8 @@ from pydantic import Field
 
 from heygem.ears import record
 from heygem.errors import InputError
-from heygem.lips import FORMAT, RATE_HZ, LipsModel, LipsNetwork, width_direction
+from heygem.lips import FORMAT, RATE_HZ, LipsModel, width_direction
+from heygem.network import LipsNetwork
 from heygem.params import Settings
 from heygem.training import loss, measure
 from heygem.training.examples import Basis, Examples, fit_basis, personal_scales
