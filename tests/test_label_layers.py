@@ -1,6 +1,8 @@
 """A finished file answers for itself; a stripped copy still leads to its run."""
 
 import json
+import shutil
+import subprocess
 import wave
 
 import cv2
@@ -346,6 +348,23 @@ def test_trace_report_is_fit_to_send(house, command, tmp_path):
     text = out.read_text(encoding="utf-8")
     assert "Made by this installation" in text and "r-17" in text
     assert f"heygem consent block --sha256 {file_hash(house.source)}" in text
+
+
+@pytest.mark.skipif(shutil.which("pdftotext") is None, reason="needs pdftotext to read it")
+def test_the_report_as_pdf_says_the_same_and_drops_no_letter(house, command, tmp_path):
+    copy = tmp_path / "结果生成 龘 <b>.mp4"
+    copy.write_bytes(house.result.read_bytes())
+    out = tmp_path / "report.pdf"
+    assert command("verify", copy, "--report", out).exit_code == 0
+    said = subprocess.run(
+        ["pdftotext", "-layout", out, "-"], capture_output=True, text=True, check=True
+    ).stdout
+    said = " ".join(said.split())
+    assert "Trace report: 结" in said or "\\u7ed3" in said
+    assert "\\u9f98 <b>.mp4" in said  # in neither font
+    assert "Made by this installation" in said and "r-17" in said
+    assert "heygem consent block --sha256 " + file_hash(house.source)[:20] in said
+    assert out.read_bytes().count(b"/Subtype /Image") == 1  # what it looks like
 
 
 def test_ledger_commands(house, command, tmp_path):

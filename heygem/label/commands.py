@@ -43,7 +43,8 @@ def verify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Videos to read.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a file.")] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="OUT.md", help="Write a trace report.")
+        Path | None,
+        typer.Option("--report", metavar="OUT.pdf", help="Write a trace report: .pdf or .md."),
     ] = None,
     search: Annotated[
         bool, typer.Option(help="Also look for the mark in cropped copies; takes seconds.")
@@ -55,7 +56,7 @@ def verify(
     two is missing, 2 when a file cannot be read, 3 when there is none at all, 4 when it cannot be
     told. Of several files the gravest counts.
     """
-    from heygem.label import reading, trace
+    from heygem.label import letter, reading, trace
 
     if report is not None and len(files) > 1:
         raise InputError("a trace report is about one file", seen=f"{len(files)} files")
@@ -88,7 +89,7 @@ def verify(
                 raise AssetError(
                     "there is no ledger to write a report from", remedy="run `heygem keys init`"
                 )
-            report.write_text(trace.report(found, origin, book), encoding="utf-8")
+            letter.write(report, found, origin, book)
             typer.echo(f"report: {report}", err=True)
     grave = (UNREADABLE, NONCOMPLIANT, NOT_FOUND, INCONCLUSIVE, COMPLIANT)
     raise typer.Exit(next(code for code in grave if code in seen))

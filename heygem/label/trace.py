@@ -5,7 +5,6 @@ mark; the fingerprint of picture and sound together. The first three prove, the 
 it tells how alike the two are, and says so.
 """
 
-import datetime
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -166,115 +165,23 @@ def summary(read, origin):
     body = origin.entry.body
     sure = "Made" if origin.proven else "Probably made"
     lines += [
-        f"{sure} here on {origin.entry.time_utc[:19]} UTC by {_cell(body.get('user', ''))} "
-        f"as {_cell(body.get('title', ''))} (ledger row {origin.entry.number}); "
+        f"{sure} here on {origin.entry.time_utc[:19]} UTC by {cell(body.get('user', ''))} "
+        f"as {cell(body.get('title', ''))} (ledger row {origin.entry.number}); "
         f"found by {', '.join(origin.clues)}.",
         "",
-        *[f"- {name}: {_cell(value)}" for name, value in inputs(body).items()],
+        *[f"- {name}: {cell(value)}" for name, value in inputs(body).items()],
     ]
     shown = mlflow_run(origin.entry)
     if shown is not None:
-        lines.append(f"- MLflow run: {shown['run_id']} in {_cell(shown['folder'])}")
+        lines.append(f"- MLflow run: {shown['run_id']} in {cell(shown['folder'])}")
     return "\n".join(lines)
 
 
 def _layer_lines(read):
     lines = ["| Layer | Verdict | Findings |", "|---|---|---|"]
     for name, layer in read.layers.items():
-        lines.append(f"| {name} | {layer.verdict} | {_cell('; '.join(layer.findings))} |")
+        lines.append(f"| {name} | {layer.verdict} | {cell('; '.join(layer.findings))} |")
     return lines
-
-
-def report(read, origin, ledger):
-    """A trace report in Markdown, fit to be sent.
-
-    Parameters
-    ----------
-    read : heygem.label.reading.LabelReading
-    origin : Origin or None
-    ledger : heygem.ledger.Ledger
-        Checked as a whole: evidence from a record that does not hold is worth nothing.
-
-    Returns
-    -------
-    str
-    """
-    faults = ledger.verify()
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    lines = [
-        f"# Trace report: {read.path.name}",
-        "",
-        f"- Written: {now}",
-        f"- File examined, sha256: `{file_hash(read.path)}`",
-        f"- Labels as a whole: **{read.verdict}**",
-        "- Ledger: "
-        + ("every row holds" if not faults else f"**{len(faults)} faults**, see the end"),
-        "",
-        "## Labels",
-        "",
-        *_layer_lines(read),
-    ]
-    lines += ["", "## Origin", ""]
-    if origin is None:
-        lines += [
-            "Not made by this installation, as far as it can tell: neither the file's hash, nor",
-            "its metadata, nor an invisible mark, nor its looks and sound lead to a recorded run.",
-        ]
-    else:
-        lines += _origin_lines(origin)
-    if faults:
-        lines += ["", "## Faults of the ledger", ""]
-        lines += [f"- Row {fault.number} {fault.what}" for fault in faults]
-    lines += [
-        "",
-        "This report states what was found in the file and in the records of one installation.",
-        "It is not a legal assessment.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _origin_lines(origin):
-    entry, body = origin.entry, origin.entry.body
-    lines = [
-        "Made by this installation."
-        if origin.proven
-        else "**Probably** made by this installation.",
-        "",
-        "Evidence, the surest first:",
-        "",
-        *[f"- {HOW[clue]}" for clue in origin.clues],
-        *[
-            f"- {name}: {share:.0%} of the fingerprint agrees"
-            for name, share in origin.alike.items()
-        ],
-        "",
-        "| | |",
-        "|---|---|",
-        f"| Ledger row | {entry.number} (hash `{entry.hash}`) |",
-        f"| Made | {entry.time_utc} |",
-        f"| By | {_cell(body.get('user', ''))} |",
-        f"| File then | {_cell(body.get('title', ''))}, sha256 `{entry.subject}` |",
-        f"| Content number | {_cell(body.get('produce_id', ''))} |",
-    ]
-    for name, value in inputs(body).items():
-        lines.append(f"| {name} | {_cell(value)} |")
-    for name in ("permission", "run", "lips"):
-        if body.get(name):
-            lines.append(f"| {name} | {_cell(body[name])} |")
-    shown = mlflow_run(entry)
-    if shown is not None:
-        lines.append(f"| MLflow run | {_cell(shown['run_id'])} |")
-    lines += [
-        "",
-        "## To take down",
-        "",
-        "These commands keep it from being made again, and are themselves recorded:",
-        "",
-        "```",
-    ]
-    for name, sha256 in body.get("sources", {}).items():
-        lines.append(f'heygem consent block --sha256 {sha256} --reason "..."  # the {name}')
-    return [*lines, "```"]
 
 
 def inputs(body):
@@ -289,7 +196,7 @@ def inputs(body):
     return {name: value for name, value in told.items() if value}
 
 
-def _cell(value):
+def cell(value):
     """A value that cannot break out of a table's cell."""
     if isinstance(value, dict):
         value = ", ".join(f"{k}: {v}" for k, v in value.items())
