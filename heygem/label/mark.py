@@ -4,9 +4,14 @@ Spread spectrum (Cox et al., IEEE Trans. Image Processing 6(12), 1997) over a gr
 over the whole frame in relative coordinates, so that scaling moves nothing. The pattern's sign
 turns every 0.2 s, so that whatever stands still in the picture cancels when the reader listens at
 2.5 Hz, at any frame rate and from any start; an abrupt turn also survives encoders that drop slow
-drifts. A third of the chips is a pilot that tells the reader phase, polarity, mirroring and crop;
+drifts. A quarter of the chips is a pilot that tells the reader phase, polarity, mirroring and crop;
 the others carry the code word (`heygem.label.code`). Strength follows the local contrast, where
 the eye sees least. Chips are placed and signed by the installation's secret.
+
+Every turn must be encoded anew wherever the picture stands still, so a mark costs bits. What costs
+is the number of blocks that change, not by how much: so the mark is confined to some patches of
+the picture, chosen by the secret, and leaves the blocks between them alone. Large pictures have
+chips to spare and use a quarter of their area; small ones use half of it, and more strongly.
 """
 
 import hashlib
@@ -20,43 +25,54 @@ from heygem.label.code import CODE_BITS, encode
 GRID = 64  # chips across and down
 SLOT_S = 0.2  # s between turns of the sign
 CARRIER_HZ = 1 / (2 * SLOT_S)
-PILOT = GRID * GRID // 4  # chips that carry no data
-STRENGTH = 1.2  # grey levels in a flat region
+PATCH = 8  # chips across and down of what is marked or left alone together
+LARGE_PX = 600_000  # pixels of a picture that uses WIDE
+WIDE, DENSE = 0.25, 0.5  # share of the patches that are marked
+LAYOUTS = (WIDE, DENSE)
+STRENGTH = {WIDE: 1.2, DENSE: 1.7}  # grey levels in a flat region
 MIN_PSNR_DB = 42.5
 
 
 class Chips:
-    """Which chip carries what, for one secret.
+    """Which chip carries what, for one secret and one share of the patches.
 
     Attributes
     ----------
-    pilot : int [PILOT]; data : int [n]
+    pilot : int [n]; data : int [m]
         Chip numbers, row by row.
-    bit : int [n]
+    bit : int [m]
         The code bit each data chip carries.
-    sign : float32 [GRID * GRID], -1 or +1
+    sign : float32 [GRID * GRID], -1 or +1; 0 where nothing is marked
     """
 
-    def __init__(self, secret):
-        count = GRID * GRID
+    def __init__(self, secret, share):
+        count, across = GRID * GRID, GRID // PATCH
         # Drawn from SHAKE-256 and not from a library's generator: it must never change.
-        stream = hashlib.shake_256(b"heygem mark 1" + secret).digest(count * 9)
+        stream = hashlib.shake_256(b"heygem mark 2" + secret).digest(count * 9 + across**2 * 8)
         order = np.argsort(np.frombuffer(stream[: count * 8], ">u8"), kind="stable")
-        self.sign = np.frombuffer(stream[count * 8 :], np.uint8)[:count] % 2 * np.float32(2) - 1
-        self.pilot, self.data = order[:PILOT], order[PILOT:]
+        sign = np.frombuffer(stream[count * 8 : count * 9], np.uint8) % 2 * np.float32(2) - 1
+        ranks = np.argsort(np.frombuffer(stream[count * 9 :], ">u8"), kind="stable")
+        marked = np.zeros(across**2, bool)
+        marked[ranks[: round(share * across**2)]] = True
+        patch = np.ones((PATCH, PATCH), bool)
+        marked = np.kron(marked.reshape(across, across), patch).reshape(-1)
+        order = order[marked[order]]
+        pilots = len(order) // 4
+        self.sign = np.where(marked, sign, 0)
+        self.pilot, self.data = order[:pilots], order[pilots:]
         self.bit = np.arange(len(self.data)) % CODE_BITS
 
     def pattern(self, mark_id):
-        """`float32 [GRID, GRID]`, -1 or +1."""
+        """`float32 [GRID, GRID]`: -1, +1, or 0 where nothing is marked."""
         flat = self.sign.copy()
         flat[self.data] *= encode(mark_id)[self.bit]
         return flat.reshape(GRID, GRID)
 
 
-@lru_cache(maxsize=4)
-def chips(secret):
-    """`Chips` of a secret, kept."""
-    return Chips(secret)
+@lru_cache(maxsize=8)
+def chips(secret, share):
+    """`Chips` of a secret and a layout, kept."""
+    return Chips(secret, share)
 
 
 class Mark:
@@ -70,16 +86,19 @@ class Mark:
         0 .. 2**64 - 1; see `new_id`.
     width, height : int
         Size of the frames, pixels.
-    strength : float
-        Grey levels in a flat region; contrast raises it, up to four times.
+    strength : float, optional
+        Grey levels in a flat region; contrast raises it, up to four times. By default `STRENGTH`.
     """
 
-    def __init__(self, secret, mark_id, width, height, *, strength=STRENGTH):
+    def __init__(self, secret, mark_id, width, height, *, strength=None):
         self.mark_id = mark_id
-        pattern = chips(secret).pattern(mark_id)
+        share = WIDE if width * height >= LARGE_PX else DENSE
+        pattern = chips(secret, share).pattern(mark_id)
         self._pattern = cv2.resize(pattern, (width, height), interpolation=cv2.INTER_CUBIC)
         self._turned = -self._pattern
-        self._strength = strength
+        self._strength = STRENGTH[share] if strength is None else strength
+        # Marked patches may be stronger by what the others leave of the room for the whole frame.
+        self._limit = 255 * 10 ** (-MIN_PSNR_DB / 20) / np.sqrt(share)
         self._level = np.empty((height, width), np.float32)
         self._step = np.empty((height, width), np.int16)
         self._steps = np.empty((height, width, 3), np.int16)
@@ -120,10 +139,9 @@ class Mark:
         coarse = np.abs(mean - cv2.blur(mean, (3, 3)))
         contrast = cv2.blur(contrast + coarse, (3, 3))
         weight = self._strength * np.clip(0.6 + contrast / 5, 0.6, 2.4)
-        limit = 255 * 10 ** (-MIN_PSNR_DB / 20)
         # The cubic pattern's own mean square is about 0.8; 1 leaves room for the rounding.
         rms = float(np.sqrt(np.mean(weight * weight)))
-        return weight * min(1.0, limit / rms)
+        return weight * min(1.0, self._limit / rms)
 
 
 def new_id():

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from heygem.label.code import CODE_BITS, decode, encode
-from heygem.label.mark import CARRIER_HZ, GRID, chips
+from heygem.label.mark import CARRIER_HZ, GRID, LAYOUTS, chips
 
 FINE = 3  # samples a chip, across and down
 SIDE = GRID * FINE
@@ -51,7 +51,7 @@ class MarkReader:
 
     def __init__(self, secret):
         self._secret = secret
-        self._chips = chips(secret)
+        self._layouts = [chips(secret, share) for share in LAYOUTS]
         self._frames = []
         self._times_s = []
         self._inside = None  # a reader of what lies between black bars
@@ -94,8 +94,8 @@ class MarkReader:
         if len(self._frames) < 4 or self.span_s < MIN_S:
             return MarkReading(None, 0.0, 0.0, "too short to read")
         wave, noise = self._carrier()
-        for how, geometry in self._guesses(wave, noise, search):
-            reading = self._read_at(wave, noise, how, geometry, known)
+        for how, layout, geometry in self._guesses(wave, noise, search):
+            reading = self._read_at(wave, noise, how, layout, geometry, known)
             if reading.mark_id is not None:
                 return reading
             if reading.pilot > best.pilot:
@@ -134,56 +134,60 @@ class MarkReader:
         return wave.reshape(shape).astype(np.complex64), noise + 1e-3 * float(noise.mean()) + 1e-9
 
     def _guesses(self, wave, noise, search):
-        yield "as made", (0.0, 0.0, 1.0, 1.0, False)
-        yield "mirrored", (0.0, 0.0, 1.0, 1.0, True)
+        for how, flipped in (("as made", False), ("mirrored", True)):
+            for layout in self._layouts:
+                yield how, layout, (0.0, 0.0, 1.0, 1.0, flipped)
         if search:
             white = wave / np.sqrt(noise)
             for flipped in (False, True):
                 picture = white[:, ::-1] if flipped else white
-                for place in self._crops(picture):
-                    yield ("mirrored and cropped" if flipped else "cropped"), (*place, flipped)
+                for layout, place in self._crops(picture):
+                    how = "mirrored and cropped" if flipped else "cropped"
+                    yield how, layout, (*place, flipped)
 
     def _crops(self, white, tries=4):
-        """The likeliest crops as (x, y, width, height) of the original, best first."""
-        template = np.zeros(GRID * GRID, np.float32)
-        template[self._chips.pilot] = self._chips.sign[self._chips.pilot]
-        template = cv2.resize(
-            template.reshape(GRID, GRID), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST
-        )
+        """The likeliest (layout, (x, y, width, height) of the original) for each layout."""
         room = 2 ** int(np.ceil(np.log2(SIDE)))
-        spectrum = np.conj(np.fft.rfft2(template, (room, room)))
-        found = []
+        spectra = []
+        for layout in self._layouts:
+            template = np.zeros(GRID * GRID, np.float32)
+            template[layout.pilot] = layout.sign[layout.pilot]
+            template = cv2.resize(
+                template.reshape(GRID, GRID), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST
+            )
+            spectra.append(np.conj(np.fft.fft2(template, (room, room))))
+        found = [[] for _ in spectra]
         shares = np.arange(0.80, 1.0001, 0.01)
         for sy in shares:
             for sx in shares:
                 w, h = round(SIDE * sx), round(SIDE * sy)
                 real = cv2.resize(white.real, (w, h), interpolation=cv2.INTER_AREA)
                 imag = cv2.resize(white.imag, (w, h), interpolation=cv2.INTER_AREA)
-                a = np.fft.irfft2(np.fft.rfft2(real, (room, room)) * spectrum, (room, room))
-                b = np.fft.irfft2(np.fft.rfft2(imag, (room, room)) * spectrum, (room, room))
-                power = a * a + b * b
+                # Both parts in one transform: the template is real.
+                picture = np.fft.fft2(real + 1j * imag, (room, room))
                 # The crop lies inside: shifts from 0 to what was cut away, as negative lags.
                 ys = -np.arange(0, SIDE - h + 1) % room
                 xs = -np.arange(0, SIDE - w + 1) % room
-                inside = power[np.ix_(ys, xs)]
-                y, x = np.unravel_index(np.argmax(inside), inside.shape)
-                found.append((inside[y, x], x / SIDE, y / SIDE, w / SIDE, h / SIDE))
-        found.sort(reverse=True)
-        return [f[1:] for f in found[:tries]]
+                for places, spectrum in zip(found, spectra, strict=True):
+                    inside = np.abs(np.fft.ifft2(picture * spectrum)[np.ix_(ys, xs)])
+                    y, x = np.unravel_index(np.argmax(inside), inside.shape)
+                    places.append((inside[y, x], x / SIDE, y / SIDE, w / SIDE, h / SIDE))
+        for layout, places in zip(self._layouts, found, strict=True):
+            places.sort(reverse=True)
+            yield from ((layout, place[1:]) for place in places[:tries])
 
-    def _read_at(self, wave, noise, how, geometry, known):
+    def _read_at(self, wave, noise, how, layout, geometry, known):
         x, y, w, h, flipped = geometry
         if flipped:
             wave, noise = wave[:, ::-1], noise[:, ::-1]
         value, weight, inside = _to_chips(wave, noise, x, y, w, h)
-        signed = value * self._chips.sign
-        pilot = self._chips.pilot
+        signed = value * layout.sign
+        pilot = layout.pilot
         total = np.sum((signed * weight)[pilot])
         spread = np.sqrt(np.sum((np.abs(value) ** 2 * weight**2)[pilot]) / 2) + 1e-12
         sigma = float(np.abs(total) / spread)
         if sigma >= PILOT_FLOOR:
             real = np.real(signed * np.exp(-1j * np.angle(total))) * weight
-            layout = self._chips
             soft = np.bincount(layout.bit, real[layout.data], CODE_BITS).astype(np.float32)
             mark_id = decode(soft)
             if mark_id is not None:
@@ -191,7 +195,7 @@ class MarkReader:
                 return MarkReading(mark_id, sigma, strength, how)
         # Too weak to be decoded: one of a few known patterns may still stand out as a whole.
         for candidate in known:
-            strength = _strength(signed * weight, self._chips, candidate)
+            strength = _strength(signed * weight, layout, candidate)
             if strength > KNOWN_FLOOR:
                 return MarkReading(candidate, sigma, strength, how, by_ledger=True)
         return MarkReading(None, sigma, 0.0, how)
