@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from heygem.widgets.shrink import smaller  # noqa: E402
 from heygem.widgets.snapshots import Snapshots  # noqa: E402
 from heygem.widgets.studio import Studio  # noqa: E402
 from heygem.widgets.tuning import Tuning  # noqa: E402
-from heygem.widgets.workbench import Workbench  # noqa: E402
+from heygem.widgets.workbench import Workbench, preview_px  # noqa: E402
 from heygem.widgets.worker import Worker  # noqa: E402
 
 WAIT_S = 60
@@ -392,6 +393,19 @@ def test_a_large_picture_is_previewed_smaller_and_looks_the_same(
     apart = np.stack(apart)
     untouched = apart[:, 100:, :60].mean()  # what the encoder alone makes of it
     assert apart[:, y0:y1, x0:x1].mean() < 1.5 * untouched + 1.5
+
+
+@pytest.mark.parametrize(
+    ("size", "face", "longest"),
+    [((1920, 1080), 250, 1280), ((1920, 1080), 640, 960), ((1280, 720), 900, 720),
+     ((512, 600), 300, 640)],
+)  # fmt: skip
+def test_a_large_face_is_previewed_smaller_but_never_smaller_than_it_is_shown(
+    bench, size, face, longest
+):
+    track = replace(bench.person.track, width=size[0], height=size[1])
+    person = replace(bench.person, track=track, report={**bench.person.report, "face_px": face})
+    assert preview_px(person) == longest
 
 
 def test_a_span_behind_the_end_and_a_closed_bench_are_said(bench, models, tmp_path):

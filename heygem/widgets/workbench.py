@@ -30,6 +30,8 @@ KEPT_RENDERS = 12  # files of one session; those in snapshots are never dropped
 PRESET = "ultrafast"  # a preview is looked at once, so time counts and size does not
 DRAWING_THREADS = 2
 PREVIEW_PX = 1280  # longer side of a preview, more than a page shows of two side by side
+FACE_PX = 320  # width of the face from which drawing costs more than it shows on a page
+LEAST_PX = 720  # but no preview gets smaller than a page shows it
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class Workbench:
             person = avatar.load(video, self.params.face, backend=faces, progress=tell)
             self._require_permission(person, sound)
             self.person, self.heard = person, heard
-            self._shown = shrink(person, PREVIEW_PX)
+            self._shown = shrink(person, preview_px(person))
             self._renderer = self._span = None
 
     def _require_permission(self, person, sound):
@@ -341,6 +343,13 @@ class _Span:
     @property
     def times_s(self):
         return self.moments_s - self.moments_s[0]
+
+
+def preview_px(person):
+    """Longer side of a person's previews: drawing costs by the pixels of the face."""
+    longest = max(person.track.width, person.track.height)
+    by_face = longest * FACE_PX / max(person.report["face_px"], 1)
+    return round(min(PREVIEW_PX, max(by_face, LEAST_PX)))
 
 
 def _teller(progress, cancel):

@@ -1,0 +1,99 @@
+"""How long a moved knob takes until its three seconds are there: the median of ten moves.
+
+    python benchmarks/preview.py [--video V ...] [--audio A] [--moves 10] [--cores 2]
+
+Without `--video`, a sample at its own size and, cut close to the face, at 1280x720 and 1920x1080:
+a large face is what costs. Counted is from the move to the finished file, the pause that waits for
+the slider to rest included. The load of the machine is part of the answer and printed with it.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[1]
+SIZES = ((1280, 720), (1920, 1080))
+KNOB = "lips.openness_gain"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--video", type=Path, action="append", help="may be given several times")
+    parser.add_argument("--audio", type=Path, default=ROOT / "samples" / "speech_en.wav")
+    parser.add_argument("--moves", type=int, default=10)
+    parser.add_argument("--cores", type=int, default=2, help="cores this process may use")
+    arguments = parser.parse_args()
+    limit_cores(arguments.cores)
+    print("picture     frames  latency s  CPU s  curve ms  first s  load before and after")
+    with tempfile.TemporaryDirectory(prefix="heygem-") as scratch:
+        sample = ROOT / "samples" / "hopper.mp4"
+        videos = arguments.video or [sample, *(close_up(sample, s, scratch) for s in SIZES)]
+        for video in videos:
+            print(measure(video, arguments.audio, arguments.moves, Path(scratch)), flush=True)
+
+
+def limit_cores(count):
+    """Bind the process, and with it every library's threads, to some cores."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-count:])
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    import cv2
+    import torch
+
+    cv2.setNumThreads(count)
+    torch.set_num_threads(count)
+
+
+def close_up(video, size, folder):
+    """A video cut to the shape of `size` around the face, and drawn as large."""
+    import cv2
+
+    from heygem import media
+
+    width, height = size
+    path = Path(folder) / f"{width}x{height}.mp4"
+    with media.VideoReader(video) as reader:
+        info = reader.info.video
+        high = round(info.width * height / width)
+        top = round((info.height - high) * 0.3)  # the face is above the middle
+        with media.VideoWriter(path, width=width, height=height, rate=info.rate) as writer:
+            for frame in reader:
+                cut = frame.image[top : top + high]
+                writer.write(cv2.resize(cut, size, interpolation=cv2.INTER_CUBIC), frame.time_s)
+    return path
+
+
+def measure(video, sound, moves, scratch):
+    """One row of the table."""
+    os.environ["HEYGEM_SERVER_ROOT"] = str(scratch)
+    from heygem.widgets.tuning import Tuning
+
+    before = os.getloadavg()[0]
+    began = time.perf_counter()
+    page = Tuning(video=video, audio=sound, out=scratch / "previews", recipes_folder=scratch)
+    worker = page.preview.worker
+    worker.wait()
+    if worker.error is not None:
+        raise SystemExit(str(worker.error))
+    first_s = time.perf_counter() - began
+    knob = page.knobs[KNOB]
+    latency, spent, curve = [], [], []
+    for k in range(moves):
+        began, cpu = time.perf_counter(), time.process_time()
+        knob.value = 1.1 + 0.05 * k
+        curve.append(time.perf_counter() - began)
+        worker.wait()
+        latency.append(time.perf_counter() - began)
+        spent.append(time.process_time() - cpu)
+    track, frames = page.preview.bench.person.track, page.preview.clip.frames
+    return (
+        f"{track.width}x{track.height:<5} {frames:8d} {median(latency):10.2f} {median(spent):6.2f}"
+        f" {1000 * median(curve):9.1f} {first_s:8.1f}  {before:.1f}, {os.getloadavg()[0]:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
