@@ -398,7 +398,7 @@ def test_a_large_picture_is_previewed_smaller_and_looks_the_same(
 @pytest.mark.parametrize(
     ("size", "face", "longest"),
     [((1920, 1080), 250, 1280), ((1920, 1080), 640, 960), ((1280, 720), 900, 720),
-     ((512, 600), 300, 640)],
+     ((512, 600), 300, 720)],
 )  # fmt: skip
 def test_a_large_face_is_previewed_smaller_but_never_smaller_than_it_is_shown(
     bench, size, face, longest
