@@ -73,6 +73,7 @@ class Report:
     seconds: float
     warnings: tuple[str, ...] = ()
     record: Path | None = None
+    tracked: str = ""  # address of its run in the MLflow UI, below the UI's root
 
     def of(self, *status: Status) -> list[Outcome]:
         """Outcomes with one of these statuses."""
@@ -132,7 +133,9 @@ def run(
         finally:
             workplace.tidy(folder / DETAILS)
         seconds = time.monotonic() - started
-        report = Report(folder, tuple(outcomes), seconds, tuple(runner.warnings))
+        report = Report(
+            folder, tuple(outcomes), seconds, tuple(runner.warnings), tracked=runner.tracked
+        )
         # Where nothing was made, nothing is left, unless somebody asked for a record.
         if record is not None or report.of("done", "skipped"):
             target = record or folder / RECORD
@@ -172,6 +175,7 @@ class _Runner:
         self.progress = progress
         self.cancel = cancel
         self.warnings: list[str] = []
+        self.tracked = ""
         self._models = models
         self._own_models = False
 
@@ -201,6 +205,7 @@ class _Runner:
                 )
                 ended(item, self._guarded(item, make))
                 self._forget(item, todo[k + 1 :])
+        self.tracked = tracker.address
         if tracker.problem:
             self.warnings.append(tracker.problem)
         return [outcomes[item.name] for item in items]

@@ -22,7 +22,7 @@ def contact_sheet(video, *, columns: int = 6, rows: int = 3) -> np.ndarray:
     count = columns * rows
     # The middles of equal parts: the first and the last frame are often black.
     times_s = (np.arange(count) + 0.5) / count * info.duration_s
-    thumbs = [_thumb(video, float(time_s)) for time_s in times_s]
+    thumbs = [thumbnail(video, float(time_s)) for time_s in times_s]
     shape = next((thumb.shape for thumb in thumbs if thumb is not None), (THUMB_PX, THUMB_PX, 3))
     blank = np.full(shape, 32, np.uint8)
     cells = [blank if thumb is None else thumb for thumb in thumbs]
@@ -30,7 +30,13 @@ def contact_sheet(video, *, columns: int = 6, rows: int = 3) -> np.ndarray:
     return np.concatenate(lines, 0)
 
 
-def _thumb(video, time_s):
+def thumbnail(video, time_s) -> np.ndarray | None:
+    """The frame at a time, made small, with its time written on it; None behind the end.
+
+    Returns
+    -------
+    uint8 [h, w, 3], RGB
+    """
     with media.VideoReader(video, start_s=time_s) as reader:
         frame = next(iter(reader), None)
     if frame is None:

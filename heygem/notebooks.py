@@ -5,10 +5,7 @@ cell says completed. So parameters pass our schema before a kernel starts, and s
 the record that the batch writes, never from the notebook.
 """
 
-import base64
 import contextlib
-import html
-import io
 import os
 import signal
 import sys
@@ -24,7 +21,6 @@ from heygem.params import Params
 
 RUN_FOLDER = "HEYGEM_RUN_FOLDER"  # tells a notebook where its run is kept
 RECORD = "batch.json"
-PREVIEW_PX = 900  # width of a picture shown in a notebook; the whole one lies beside the video
 
 
 @dataclass(frozen=True)
@@ -237,32 +233,12 @@ def _passed_on(manager):
 
 
 def show(report):
-    """What a batch made, for the end of a notebook: table, pictures, links."""
+    """What a batch made, for the end of a notebook: see `heygem.batch_page`."""
     from IPython.display import HTML, display
 
-    display(HTML(_table(report)))
-    for outcome in report.of("done", "skipped"):
-        parts = [f"<h4>{html.escape(outcome.name)}</h4>"]
-        for picture in ("contact_sheet.png", "lip_curve.png"):
-            path = outcome.details / picture
-            if path.is_file():
-                parts.append(_inline(path))
-        display(HTML("".join(parts)))
+    from heygem import batch_page
 
-
-def _table(report):
-    rows = []
-    for outcome in report.outcomes:
-        link = html.escape(outcome.name)
-        if outcome.output is not None:
-            target = html.escape(relative(outcome.output), quote=True)
-            link = f'<a href="{target}" target="_blank">{link}</a>'
-        said = [outcome.error] if outcome.error else list(outcome.warnings)
-        cells = [link, outcome.status, f"{outcome.seconds:.1f} s"]
-        cells.append("<br>".join(html.escape(text) for text in said))
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    head = "".join(f"<th>{title}</th>" for title in ("video", "status", "time", "remarks"))
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+    display(HTML(batch_page.page(report, relative)))
 
 
 def relative(path):
@@ -271,16 +247,3 @@ def relative(path):
 
     base = os.environ.get(RUN_FOLDER) or root() / "notebooks"
     return quote(os.path.relpath(path, base).encode("utf-8", "surrogateescape"))
-
-
-def _inline(path):
-    """A small JPEG inside the notebook, so that it can be passed on alone."""
-    from PIL import Image
-
-    with Image.open(path) as image:
-        image = image.convert("RGB")
-        image.thumbnail((PREVIEW_PX, PREVIEW_PX))
-        data = io.BytesIO()
-        image.save(data, "JPEG", quality=80)
-    coded = base64.b64encode(data.getvalue()).decode()
-    return f'<img src="data:image/jpeg;base64,{coded}" alt="{html.escape(path.stem)}"><br>'

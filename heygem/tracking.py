@@ -122,7 +122,7 @@ def batch(params: Params, *, names: list[str]):
 
 
 class _Silent:
-    problem = ""
+    problem = address = ""
 
     def log(self, outcome):
         pass
@@ -136,6 +136,7 @@ class Tracker:
         self._jobs: queue.SimpleQueue = queue.SimpleQueue()
         self._broken = threading.Event()
         self.problem = ""  # why nothing is recorded, in words
+        self.address = ""  # of the batch's run in the MLflow UI, below its root
         self._ended = threading.Event()
         self._beat = time.monotonic()  # when the thread last finished a call
         self._patience_s = START_S
@@ -201,6 +202,7 @@ class Tracker:
             tags={**_owner(), "params_hash": self._params.digest(), "heygem.kind": "batch"},
         )
         self._parent = run.info.run_id
+        self.address = f"#/experiments/{self._experiment}/runs/{self._parent}"
         log_settings(self._client, self._parent, self._params.dotted())
         self._client.log_text(self._parent, self._params.to_yaml(), "params.yaml")
         self._monitor = self._watch_system()
