@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from heygem import audio, lips
+from heygem import audio, hearing, lips
 from heygem.errors import AssetError
 from heygem.face.geometry import LOWER
 from heygem.params import LipsSettings
@@ -61,6 +61,32 @@ def test_file_gives_back_the_model(model, tmp_path):
     samples = babble(1.0)
     np.testing.assert_allclose(
         again.predict(samples).coefficients, model.predict(samples).coefficients, atol=5e-3
+    )
+
+
+def test_microphones_and_voices_do_not_move_the_mouth(model):
+    """A gain over frequency is a constant in the logarithm, and what is constant is taken out."""
+    heard = hearing.features(babble(4.0), rows=200)
+    coloured = heard.copy()
+    coloured[:, : audio.BANDS] = heard[:, : audio.BANDS] * 1.02 + np.linspace(-0.3, 0.3, 80)
+    said, again = model.predict_features(heard), model.predict_features(coloured)
+    inner = slice(20, -20)  # digital silence before and after has no colour
+    assert (
+        np.abs(again.coefficients - said.coefficients)[inner].max()
+        < 0.05 * np.abs(said.coefficients).max()
+    )
+
+
+def test_networks_of_before_hear_spectra_as_they_are(model, tmp_path, monkeypatch):
+    for network in model.networks:
+        network.level = False
+    monkeypatch.setattr("heygem.training.train.FORMAT", "heygem-lips-2")
+    path = tmp_path / "m.safetensors"
+    save(model, path)
+    again = lips.LipsModel.load(path)
+    assert not again.networks[0].level
+    np.testing.assert_allclose(
+        again.predict(babble(1.0)).coefficients, model.predict(babble(1.0)).coefficients, atol=5e-3
     )
 
 

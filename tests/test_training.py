@@ -117,6 +117,23 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(people, tmp_path)
             np.testing.assert_allclose(b.state_dict()[key], value, atol=1e-6)
 
 
+def test_likeness_is_of_the_shape_and_not_of_the_size():
+    import torch
+
+    from heygem.training.loss import unlikeness
+
+    rng = np.random.default_rng(0)
+    real = torch.from_numpy(rng.normal(size=(3, 100, 2)))
+    valid = torch.ones(3, 100, dtype=torch.bool)
+    assert unlikeness(0.2 * real + 5, real, valid).max() < 0.01
+    assert abs(unlikeness(-real, real, valid) - 2).max() < 0.01
+    half = valid.clone()
+    half[:, 50:] = False
+    dubbed = torch.where(half[..., None], real, torch.flip(real, [1]))
+    assert unlikeness(dubbed, real, half).max() < 0.01
+    assert unlikeness(real, real * 1e-3, valid).max() == 0  # a mouth at rest has no shape
+
+
 def test_too_few_people_is_said_so():
     with pytest.raises(InputError, match="too few speakers"):
         train(dataset.Dataset([talking("alone", 1)]), SMALL)
@@ -249,12 +266,15 @@ def test_recipe_writes_a_model_and_a_card(people, tmp_path, monkeypatch):
     monkeypatch.setattr(recipe.dataset, "load", lambda *a, **k: people)
     quick = SMALL.model_copy(update={"iterations": 10, "check_every": 10, "sync_iterations": 0})
     out = tmp_path / "new" / "mine.safetensors"
+    out.parent.mkdir()
+    out.with_suffix(".notes.md").write_text("## Limits\n\nWhispering is not in it.\n", "utf-8")
     recipe.train_lips(tmp_path, out, quick, device="cpu")
     model = lips.LipsModel.load(out)
     assert model.about["speakers"] == 7 and model.opening_std > 0
     text = (tmp_path / "new" / "mine.md").read_text(encoding="utf-8")
     assert people.sha256 in text and "energy-driven jaw" in text and "unseen" in text
     assert "forbidden" not in text
+    assert "Whispering is not in it." in text
     assert not list(out.parent.glob("*.checkpoint"))
     with pytest.raises(ParameterError, match="safetensors"):
         recipe.train_lips(tmp_path, tmp_path / "mine.pth", quick)

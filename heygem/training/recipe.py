@@ -39,7 +39,7 @@ def train_lips(
         Videos, in one sub-folder per speaker, or with a `MANIFEST.csv`.
     out : path
         The `.safetensors` file to write; the card lies beside it as `.md`, and while training
-        goes on, what is done as `.checkpoint`.
+        goes on, what is done as `.checkpoint`. What lies there as `.notes.md` goes into the card.
     settings : TrainSettings, optional
     device : str
         "auto" (a GPU where there is one), "cpu" or "cuda".
@@ -110,7 +110,14 @@ def train_lips(
         "card": out.with_suffix(".md").name,
     }
     save(trained.model, out)
-    card.write(out.with_suffix(".md"), trained, data, judged=judged)
+    notes = out.with_suffix(".notes.md")
+    card.write(
+        out.with_suffix(".md"),
+        trained,
+        data,
+        judged=judged,
+        notes=[notes.read_text(encoding="utf-8").strip()] if notes.exists() else (),
+    )
     checkpoint.unlink(missing_ok=True)
     lips.LipsModel.load(out)  # what was written can be read
     return trained
