@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 export HF_HUB_OFFLINE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: browser help run test lint lab models train-base dist clean
+.PHONY: browser help run test lint lab models train-base evaluate dist clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -41,6 +41,10 @@ train-base: models  ## train the kit's own lips model: make train-base DATA=fold
 	@test -n "$(DATA)" || { echo "say where the videos are: make train-base DATA=folder" >&2; exit 2; }
 	@$(BIN)/heygem train lips "$(DATA)" --out heygem/weights/lips.safetensors
 	@cd heygem/weights && sha256sum lips.safetensors > SHA256SUMS
+
+evaluate: models  ## measure the mouths: make evaluate DATA=folder-of-videos
+	@test -n "$(DATA)" || { echo "say where the videos are: make evaluate DATA=folder" >&2; exit 2; }
+	@$(BIN)/heygem evaluate "$(DATA)" --few-shot 15,30,60,180 --look
 
 lab: models  ## open JupyterLab
 	@$(BIN)/heygem lab

@@ -1,0 +1,103 @@
+"""Do sound and picture stay together? A long result, made and tracked again.
+
+    python benchmarks/drift.py [--video V] [--audio A] [--seconds 600] [--windows 5]
+
+The sound is repeated until it is long enough, the video is made as `heygem generate` makes it, and
+windows of the encoded file are looked at as any video: the lips' gap against the gap that the
+file's own sound, decoded again, asks for. Their lag, window by window, is the offset; the
+difference between the last and the first is the drift.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from pipeline import ROOT, limit_threads
+
+WINDOW_S = 30.0
+BEFORE_S = 1.0  # heard before a window, so that its first syllable is not cut
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--video", type=Path, default=ROOT / "samples" / "hopper.mp4")
+    parser.add_argument("--audio", type=Path, default=ROOT / "samples" / "speech_en.wav")
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--windows", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, help="threads of each library")
+    parser.add_argument("--out", type=Path, help="JSON file that receives the numbers")
+    arguments = parser.parse_args()
+    limit_threads(arguments.threads)
+    with tempfile.TemporaryDirectory(prefix="heygem-drift-") as folder:
+        video = make(arguments.video, arguments.audio, arguments.seconds, Path(folder))
+        found = measure(video, arguments.windows)
+    print(f"picture {found['picture_s']:.3f} s, sound {found['sound_s']:.3f} s")
+    print("| window s | lag ms | r |\n| --- | --- | --- |")
+    for row in found["windows"]:
+        print(f"| {row['start_s']:.0f}–{row['end_s']:.0f} | {row['lag_ms']:.1f} | {row['r']:.2f} |")
+    print(f"drift, last window over first: {found['drift_ms']:+.1f} ms")
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+def make(video, audio, seconds, folder):
+    """A result as long as wanted; returns its path."""
+    from heygem import media, pipeline
+
+    sound = media.read_audio(audio)
+    count = round(seconds * sound.rate_hz)
+    samples = np.resize(sound.samples, (count, sound.channels))
+    long = folder / "long.mkv"
+    # A sound file through the kit's own writer: no other encoder is needed.
+    with media.VideoWriter(
+        long, width=16, height=16, rate=1, audio=media.AudioTrack(samples, sound.rate_hz)
+    ) as writer:
+        for second in range(int(seconds)):
+            writer.write(np.zeros((16, 16, 3), np.uint8), float(second))
+    return pipeline.generate(video, long, folder / "long.mp4").path
+
+
+def measure(video, windows):
+    """Lengths of the streams, the lag in each window, and the drift."""
+    from heygem import audio as sound
+    from heygem import avatar, lips, media
+    from heygem.evaluate import curves
+    from heygem.face import geometry, tracking
+    from heygem.params import Params
+
+    info = media.probe(video)
+    samples = sound.load(video).samples
+    model, knobs = lips.LipsModel.load(), Params().lips
+    backend = avatar.make_backend(Params().face)
+    rows = []
+    for start_s in np.linspace(0, info.video.duration_s - WINDOW_S, windows):
+        follow, points, times_s = tracking.Tracker(backend), [], []
+        with media.VideoReader(video, start_s=start_s, end_s=start_s + WINDOW_S) as reader:
+            for frame in reader:
+                seen = follow(frame.image)[0]
+                if seen is not None:
+                    points.append(seen)
+                    times_s.append(frame.time_s)
+        points, times_s = np.array(points), np.array(times_s)
+        pose, _ = geometry.fit_pose(points)
+        made = geometry.aperture(geometry.to_canonical(points, pose))
+        first_s = max(0.0, start_s - BEFORE_S)
+        heard = samples[int(first_s * 16000) : int((start_s + WINDOW_S + BEFORE_S) * 16000)]
+        asked = lips.shape(model.predict(heard), knobs, sound.voice_activity(heard))
+        wanted = np.interp(times_s - first_s, asked.times_s, asked.aperture())
+        peak = curves.peak(made, wanted, times_s)
+        rows.append(
+            {"start_s": start_s, "end_s": start_s + WINDOW_S, "lag_ms": peak.lag_ms, "r": peak.r}
+        )
+    return {
+        "picture_s": info.video.duration_s,
+        "sound_s": info.audio.duration_s,
+        "windows": rows,
+        "drift_ms": rows[-1]["lag_ms"] - rows[0]["lag_ms"],
+    }
+
+
+if __name__ == "__main__":
+    main()
