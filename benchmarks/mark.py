@@ -1,0 +1,341 @@
+"""What the invisible mark survives, what it costs, and whether it is ever seen where it is not.
+
+    python benchmarks/mark.py survive OUT.jsonl CLIP...   each clip through every attack
+    python benchmarks/mark.py alarms OUT.jsonl CLIP...    unmarked stretches of 3 s
+    python benchmarks/mark.py table OUT.jsonl...          what was found, as Markdown
+
+Each clip gets a random id, the mark and the visible label, and is encoded at crf 18 as a result is;
+then it is attacked, encoded again and read. A line is written for each clip and attack as soon as
+it is known, so that a stopped run can be gone on with. *Decoded* is the id out of the pixels alone;
+*recognised* also counts ids found among the known ones.
+"""
+
+import argparse
+import contextlib
+import json
+import random
+import tempfile
+from collections import defaultdict
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from heygem import media
+from heygem.label import VisibleLabel
+from heygem.label.mark import Mark, new_id
+from heygem.label.mark_reading import MarkReader
+from heygem.params import LabelSettings
+
+SECRET = b"benchmark" * 4
+KNOWN = [random.Random(7).getrandbits(64) for _ in range(300)]
+STRETCH_S = 3.0
+
+
+# --- files ---
+
+
+def span(path, start_s, length_s, step=2):
+    """[(uint8 [H, W, 3], time in s)] of a stretch, cut to even sizes; times from 0."""
+    frames = []
+    with media.VideoReader(path) as reader:
+        for frame in reader:
+            if frame.time_s >= start_s + length_s - 1e-6:
+                break
+            if frame.time_s >= start_s:
+                h, w = (n // step * step for n in frame.image.shape[:2])
+                frames.append((frame.image[:h, :w].copy(), frame.time_s - start_s))
+    return frames
+
+
+def encode(path, frames, *, codec="libx264", preset="veryfast", **options):
+    """Write frames with their own times; returns bytes."""
+    height, width = frames[0][0].shape[:2]
+    if codec != "libvpx-vp9":
+        options["preset"] = preset
+    with av.open(str(path), "w", format="matroska") as box:
+        stream = box.add_stream(codec, rate=rate_of(frames))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = stream.time_base = Fraction(1, 1000)
+        stream.codec_context.thread_count = 1
+        if "b" in options:
+            stream.bit_rate = int(options.pop("b"))
+        if codec == "libx265":
+            options["x265-params"] = "log-level=error:pools=none:frame-threads=1"
+        stream.options = {key: str(value) for key, value in options.items()}
+        for image, time_s in frames:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts, frame.time_base = round(time_s * 1000), Fraction(1, 1000)
+            box.mux(stream.encode(frame))
+        box.mux(stream.encode())
+    return Path(path).stat().st_size
+
+
+def rate_of(frames):
+    step = np.median(np.diff([time_s for _, time_s in frames]))
+    return Fraction(round(1000 / step), 1000)
+
+
+def decoded(path):
+    with media.VideoReader(path) as reader:
+        return [(frame.image, frame.time_s) for frame in reader]
+
+
+# --- attacks: frames in, frames out ---
+
+
+def scale(factor=None, lines=None):
+    def act(frames):
+        height, width = frames[0][0].shape[:2]
+        by = factor if factor is not None else min(1.0, lines / min(height, width))
+        size = (max(round(width * by / 2) * 2, 2), max(round(height * by / 2) * 2, 2))
+        return [(cv2.resize(i, size, interpolation=cv2.INTER_AREA), t) for i, t in frames]
+
+    return act
+
+
+def rate(hertz):
+    def act(frames):
+        times = np.array([t for _, t in frames])
+        wanted = np.arange(0, times[-1] + 1e-6, 1 / hertz)
+        return [(frames[int(np.argmin(np.abs(times - t)))][0], float(t)) for t in wanted]
+
+    return act
+
+
+def crop(left=0.0, top=0.0, right=0.0, bottom=0.0):
+    def act(frames):
+        height, width = frames[0][0].shape[:2]
+        x0, x1 = round(left * width), round((1 - right) * width)
+        y0, y1 = round(top * height), round((1 - bottom) * height)
+        x1, y1 = x1 - (x1 - x0) % 2, y1 - (y1 - y0) % 2
+        return [(i[y0:y1, x0:x1], t) for i, t in frames]
+
+    return act
+
+
+def mirror(frames):
+    return [(i[:, ::-1], t) for i, t in frames]
+
+
+def trim(seconds):
+    return lambda frames: [(i, t - seconds) for i, t in frames if t >= seconds - 1e-6]
+
+
+def faster(factor):
+    return lambda frames: [(i, t / factor) for i, t in frames]
+
+
+def turn(degrees):
+    def act(frames):
+        height, width = frames[0][0].shape[:2]
+        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+        mode = cv2.BORDER_REPLICATE
+        return [(cv2.warpAffine(i, matrix, (width, height), borderMode=mode), t) for i, t in frames]
+
+    return act
+
+
+def toned(frames):
+    table = (255 * (np.arange(256) / 255) ** 0.85).astype(np.uint8)
+    return [(cv2.GaussianBlur(cv2.LUT(i, table), (3, 3), 0.7), t) for i, t in frames]
+
+
+def bars(frames):
+    """Black above and below, so that it fills an upright screen."""
+    height, width = frames[0][0].shape[:2]
+    edge = max((width * 16 // 9 - height) // 4 * 2, 0)
+    pad = (edge, edge, 0, 0)
+    return [(cv2.copyMakeBorder(i, *pad, cv2.BORDER_CONSTANT), t) for i, t in frames]
+
+
+def screen(frames):
+    """As recorded off a screen: in a bright window, 6 % larger, at 30 frames a second."""
+    height, width = frames[0][0].shape[:2]
+    size = (round(width * 1.06), round(height * 1.06))
+    pad = (round(height * 0.09) // 2 * 2, round(height * 0.05) // 2 * 2, 40, 40)
+    shown = [(cv2.resize(i, size, interpolation=cv2.INTER_LINEAR), t) for i, t in rate(30)(frames)]
+    grey = [(cv2.copyMakeBorder(i, *pad, cv2.BORDER_CONSTANT, value=(222, 222, 226)), t)
+            for i, t in shown]  # fmt: skip
+    return [(i[: i.shape[0] // 2 * 2, : i.shape[1] // 2 * 2], t) for i, t in grey]
+
+
+def platform(frames):
+    """A platform's own encoding, downloaded and put up on another one: two generations."""
+    with tempfile.TemporaryDirectory() as folder:
+        first = Path(folder) / "first.mkv"
+        encode(first, scale(lines=720)(frames), crf=26, maxrate=2_000_000, bufsize=4_000_000)
+        return scale(lines=480)(decoded(first))
+
+
+def same(frames):
+    return frames
+
+
+LOW = {"b": 500_000}
+# name: (seconds marked, attack, encoding)
+ATTACKS = {
+    "as written, crf 18, 2 s": (2, same, None),
+    "H.264 crf 23, 2 s": (2, same, {"crf": 23, "preset": "medium"}),
+    "H.264 crf 28, 2 s": (2, same, {"crf": 28, "preset": "medium"}),
+    "H.264 crf 32, 2 s": (2, same, {"crf": 32, "preset": "medium"}),
+    "scaled to 0.75, crf 28, 2 s": (2, scale(0.75), {"crf": 28}),
+    "scaled to 0.75, crf 28": (4, scale(0.75), {"crf": 28}),
+    "scaled to 0.5, crf 28": (4, scale(0.5), {"crf": 28}),
+    "H.264 crf 32": (4, same, {"crf": 32}),
+    "to 24 frames a second, crf 28": (4, rate(24), {"crf": 28}),
+    "to 15 frames a second, crf 28": (4, rate(15), {"crf": 28}),
+    "to 12 frames a second, crf 28": (4, rate(12), {"crf": 28}),
+    "to 60 frames a second, crf 28": (4, rate(60), {"crf": 28}),
+    "mirrored, crf 28": (4, mirror, {"crf": 28}),
+    "cropped by 5 % on each side (10 %), crf 23": (4, crop(*[0.05] * 4), {"crf": 23}),
+    "cropped by 10 % on the left, crf 28": (4, crop(left=0.1), {"crf": 28}),
+    "mirrored and cropped by 10 %, crf 23": (
+        4, lambda f: mirror(crop(*[0.05] * 4)(f)), {"crf": 23},
+    ),
+    "first 1.3 s cut off, crf 28": (4, trim(1.3), {"crf": 28}),
+    "brightened and blurred, crf 28": (4, toned, {"crf": 28}),
+    "platform: 720 lines, then 480 lines at 500 kbit/s": (4, platform, LOW),
+    "480 lines at 500 kbit/s": (4, scale(lines=480), LOW),
+    "H.264 at 400 kbit/s": (4, same, {"b": 400_000}),
+    "H.265 crf 28": (4, same, {"codec": "libx265", "crf": 28}),
+    "VP9 at 600 kbit/s": (
+        4, same, {"codec": "libvpx-vp9", "b": 600_000, "deadline": "realtime", "cpu-used": 6},
+    ),
+    "black bars to an upright screen, crf 28": (4, bars, {"crf": 28}),
+    "played 5 % faster, crf 28": (4, faster(1.05), {"crf": 28}),
+    "turned by 0.5°, crf 28": (4, turn(0.5), {"crf": 28}),
+    "turned by 1°, crf 28": (4, turn(1.0), {"crf": 28}),
+    "turned by 2°, crf 28": (4, turn(2.0), {"crf": 28}),
+    "off a screen: in a bright window, 6 % larger, 30 frames a second": (
+        4, screen, {"crf": 28},
+    ),
+}  # fmt: skip
+
+
+# --- runs ---
+
+
+def read(path, known=()):
+    reader = MarkReader(SECRET)
+    with media.VideoReader(path) as frames:
+        for frame in frames:
+            reader.add(frame.image, frame.time_s)
+    return reader.read(known)
+
+
+def survive(clip, folder, done):
+    """One line a clip and attack: dict."""
+    mark_id = new_id()
+    marked = {}
+    for seconds in (2, 4):
+        frames = span(clip, 0.0, seconds)
+        if frames[-1][1] < seconds - 0.2:
+            continue
+        height, width = frames[0][0].shape[:2]
+        mark, label = Mark(SECRET, mark_id, width, height), VisibleLabel(LabelSettings(), width,
+                                                                         height)  # fmt: skip
+        stamped = [mark.embed(i, t) for i, t in frames]
+        error = [np.mean((a.astype(np.float32) - b[0]) ** 2) for a, b in
+                 zip(stamped, frames, strict=True)]  # fmt: skip
+        plain = [(label.draw(i), t) for i, t in frames]
+        result = [(label.draw(i), t) for i, (_, t) in zip(stamped, frames, strict=True)]
+        path = folder / f"{seconds}.mkv"
+        size = encode(path, result, preset="medium", crf=18)
+        marked[seconds] = path
+        key = f"cost, {seconds} s"
+        if key not in done:
+            bare = encode(folder / "bare.mkv", plain, preset="medium", crf=18)
+            yield {"attack": key, "psnr_db": float(10 * np.log10(255**2 / np.mean(error))),
+                   "worst_db": float(10 * np.log10(255**2 / max(error))),
+                   "growth": size / bare - 1, "size": [width, height]}  # fmt: skip
+    for name, (seconds, attack, options) in ATTACKS.items():
+        if name in done or seconds not in marked:
+            continue
+        path = marked[seconds]
+        if options is not None:
+            path = folder / "attacked.mkv"
+            encode(path, attack(decoded(marked[seconds])), **options)
+        found = read(path, [*KNOWN, mark_id])
+        yield {
+            "attack": name,
+            "decoded": found.mark_id == mark_id and not found.by_ledger,
+            "recognised": found.mark_id == mark_id,
+            "wrong": found.mark_id not in (None, mark_id),
+            "sigma": round(found.pilot, 1),
+        }
+
+
+def alarms(clip, folder, done):
+    """One line a stretch without a mark: dict."""
+    length = media.probe(clip).duration_s or 0.0
+    for start in np.arange(0, max(length - STRETCH_S, 0) + 0.01, STRETCH_S)[:3]:
+        name = f"unmarked, from {start:.0f} s"
+        frames = span(clip, start, STRETCH_S) if name not in done else []
+        if len(frames) < 20:
+            continue
+        reader = MarkReader(SECRET)
+        for image, time_s in frames:
+            reader.add(image, time_s)
+        found = reader.read(KNOWN)
+        yield {"attack": name, "wrong": found.mark_id is not None, "sigma": round(found.pilot, 1)}
+
+
+def collect(act, out, clips):
+    done = defaultdict(set)
+    if out.exists():
+        for line in out.read_text().splitlines():
+            row = json.loads(line)
+            done[row["clip"]].add(row["attack"])
+    for clip in clips:
+        name = f"{clip.parent.name}/{clip.name}"
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(StopIteration):
+            for row in act(clip, Path(folder), done[name]):
+                with out.open("a") as stream:
+                    stream.write(json.dumps({"clip": name, **row}) + "\n")
+
+
+def table(paths):
+    rows = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    by = defaultdict(list)
+    for row in rows:
+        by[row["attack"]].append(row)
+    print("| Attack | Decoded | Recognised |\n|---|---|---|")
+    for name in ATTACKS:
+        seen = by[name]
+        got, known = (sum(row[key] for row in seen) for key in ("decoded", "recognised"))
+        low = [row["clip"] for row in seen if not row["decoded"]]
+        bold = "**" if low else ""
+        print(f"| {name} | {bold}{got} of {len(seen)}{bold} | {known} of {len(seen)} |")
+    costs = by["cost, 4 s"] or by["cost, 2 s"]
+    if costs:
+        growth = [100 * row["growth"] for row in costs]
+        db = [row["psnr_db"] for row in by["cost, 4 s"] + by["cost, 2 s"]]
+        worst = min(row["worst_db"] for row in by["cost, 4 s"] + by["cost, 2 s"])
+        print(
+            f"\n{len(costs)} clips: {min(db):.1f} dB or more, mean {np.mean(db):.1f}, worst frame "
+            f"{worst:.1f}; files grow by {min(growth):.0f} to {max(growth):.0f} %, "
+            f"mean {np.mean(growth):.1f}, median {np.median(growth):.1f}"
+        )
+    plain = [row for row in rows if row["attack"].startswith("unmarked")]
+    print(f"wrong ids: {sum(row.get('wrong', False) for row in rows)}; unmarked stretches: "
+          f"{len(plain)} from {len({row['clip'] for row in plain})} clips")  # fmt: skip
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["survive", "alarms", "table"])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("clips", type=Path, nargs="*")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    if arguments.what == "table":
+        table([arguments.out, *arguments.clips])
+    else:
+        collect(globals()[arguments.what], arguments.out, arguments.clips)
+
+
+if __name__ == "__main__":
+    main()
