@@ -163,7 +163,7 @@ def pdf(read, origin, ledger):
 
     page = FPDF(format="A4")
     page.set_title(f"Trace report: {read.path.name}")
-    page.set_auto_page_break(True, margin=18)
+    page.set_auto_page_break(True, margin=12)
     known = _add_fonts(page)
 
     def safe(text):
