@@ -34,8 +34,8 @@ class TrainSettings(Settings):
     """How the lips model is trained."""
 
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of everything random")
-    networks: int = Field(4, ge=2, le=16, description="networks whose mean is the model")
-    iterations: int = Field(600, ge=1, description="steps of each network")
+    networks: int = Field(6, ge=2, le=16, description="networks whose mean is the model")
+    iterations: int = Field(900, ge=1, description="steps of each network")
     sync_iterations: int = Field(200, ge=0, description="steps of the sync check; 0: no check")
     batch: int = Field(24, ge=1, le=4096, description="windows in a step")
     window_s: float = Field(2.56, ge=0.64, le=30, description="length of a window [s]")
@@ -174,7 +174,7 @@ def _fold(clips, fold, count):
     for clip in clips:
         seconds[clip.source.speaker] += clip.duration_s
     ranked = sorted(seconds, key=lambda who: (-seconds[who], who))
-    # An eighth each (of four networks): the rest are worth more as teachers than as judges.
+    # Half of them in all: the rest are worth more as teachers than as judges.
     chosen = {who for rank, who in enumerate(ranked) if rank % (2 * count) == fold}
     return [i for i, clip in enumerate(clips) if clip.source.speaker in chosen]
 
