@@ -120,7 +120,7 @@ class FilePicker(w.VBox):
         self.about = w.HTML()
         super().__init__(
             [self.path, self.where, self.list, self.picture, self.about],
-            layout=w.Layout(width="100%", max_width="520px", padding="4px"),
+            layout=w.Layout(flex="1 1 320px", max_width="520px", padding="4px"),
         )
         self.folder = Path(folder).resolve()
         self._listing = False
@@ -209,7 +209,7 @@ class FilesPicker(w.VBox):
         self.list.add_class("hg-several")
         super().__init__(
             [w.HTML(html.escape(title)), self.place, self.list, self.about],
-            layout=w.Layout(width="100%", max_width="520px", padding="4px"),
+            layout=w.Layout(flex="1 1 320px", max_width="520px", padding="4px"),
         )
         self.place.observe(lambda _: self.look(), "value")
         self.list.observe(self._picked, "value")

@@ -55,7 +55,7 @@ class Tuning(w.VBox):
                 w.HBox(
                     [
                         w.Box(
-                            [self.preview.main], layout=w.Layout(flex="1 1 480px", min_width="0")
+                            [self.preview.main], layout=w.Layout(flex="1 1 420px", min_width="0")
                         ),
                         self._knob_panel(),
                     ],
@@ -76,7 +76,7 @@ class Tuning(w.VBox):
         for group in dict.fromkeys(knob.group for knob in KNOBS):
             parts.append(w.HTML(f"<b>{html.escape(self.say('group_' + group))}</b>"))
             parts += [self.knobs[knob.key] for knob in KNOBS if knob.group == group]
-        return w.VBox([*parts, self.reset], layout=w.Layout(width="390px", padding="4px"))
+        return w.VBox([*parts, self.reset], layout=w.Layout(width="356px", padding="4px"))
 
     def _slot_panel(self):
         self.keep_buttons, self.show_buttons, self.notes = {}, {}, {}
@@ -232,8 +232,8 @@ def _plain(value):
 
 def _widget(knob, value, at):
     name = knob.names[at]
-    wide = w.Layout(width="375px")
-    style = {"description_width": "185px"}
+    wide = w.Layout(width="345px")
+    style = {"description_width": "165px"}
     if knob.is_switch:
         return w.Checkbox(value=value, description=name, tooltip=knob.help, layout=wide)
     return w.FloatSlider(
