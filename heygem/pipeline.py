@@ -340,7 +340,7 @@ def _reason(person, timeline, k):
     if not person.track.found[frame]:
         return "no face"
     return (
-        "turned away, too small or unclear" if not person.usable[frame] else "beside such a frame"
+        "turned away, too small, unclear or covered" if not person.usable[frame] else "beside such a frame"
     )
 
 

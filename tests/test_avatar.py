@@ -102,6 +102,23 @@ def test_a_smile_can_be_shut(hopper_avatar):
     assert np.array_equal(shut.neutral[eyes], smile[eyes])
 
 
+def test_a_hand_before_the_mouth_is_seen_and_left_alone(hopper, hopper_avatar, faces, tmp_path):
+    """The mesh goes on as if nothing were there; the colours around the mouth do not."""
+    path = tmp_path / "hand.mp4"
+    x, y = hopper_avatar.track.points[0, 13, :2].astype(int)
+    with media.VideoWriter(path, width=512, height=600, rate=25, crf=12) as writer:
+        for k in range(50):
+            image = hopper.copy()
+            if 20 <= k < 28:  # a sleeve's width, skin-coloured, from the left
+                image[y - 40 : y + 50, : x + 60] = (205, 150, 120)
+            writer.write(image, k / 25)
+    person = avatar.load(path, FaceSettings(), backend=faces, cache=False)
+    assert person.track.found.all()
+    assert np.flatnonzero(~person.usable).tolist() == list(range(20, 28))
+    assert person.unusable["with something before the mouth"] == 8
+    assert not set(range(20, 28)) & set(person.library.frames.tolist())
+
+
 def test_frames_of_a_dissolve_are_left_alone_and_lend_no_texture(hopper, faces, tmp_path):
     import cv2
 

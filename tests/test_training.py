@@ -197,6 +197,7 @@ def face_track(seconds, rate, opening):
         score=np.ones(count, np.float32),
         times_s=times,
         clarity=np.ones(count, np.float32),
+        covered=np.zeros(count, bool),
         width=640,
         height=480,
     )

@@ -20,7 +20,7 @@ from heygem.face import geometry, tracking
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER, Pose, RestShape
 
-CACHE_VERSION = 9
+CACHE_VERSION = 11
 REST_GAP = 0.004  # a mouth that is open by more than this even at rest is shut by geometry
 SURVEY_S = 4.0  # of the video's beginning, to decide whom to follow
 HAZY, PLAIN = 0.35, 0.6  # of the clip's usual clarity: below is left alone; above serves as texture
@@ -193,7 +193,7 @@ def _describe(path, sha256, info, track, settings):
             remedy=f"use a picture where it is at least {settings.min_face_px:.0f} px wide",
         )
     pose, template = _fit(track)
-    which = np.flatnonzero(found)
+    which = np.flatnonzero(found & ~track.covered)
     if len(which) > MAX_TEMPLATE_FRAMES:
         which = which[np.linspace(0, len(which) - 1, MAX_TEMPLATE_FRAMES).astype(int)]
     canonical = geometry.to_canonical(track.points[which], pose[which])
@@ -205,12 +205,14 @@ def _describe(path, sha256, info, track, settings):
     small = found & ~turned & (track.face_px < settings.min_face_px)
     clear = track.clarity / max(float(np.median(track.clarity[found])), 1e-6)
     hazy = found & ~turned & ~small & (clear < HAZY)
-    usable = found & ~turned & ~small & ~hazy
+    covered = found & ~turned & ~small & ~hazy & track.covered
+    usable = found & ~turned & ~small & ~hazy & ~covered
     unusable = {
         "no face": int((~found).sum()),
         "turned away": int(turned.sum()),
         "too small": int(small.sum()),
         "blurred or faded": int(hazy.sum()),
+        "with something before the mouth": int(covered.sum()),
     }
     if not usable.any():
         raise NoFaceError(

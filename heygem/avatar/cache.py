@@ -11,6 +11,8 @@ from heygem.avatar.library import library_of
 from heygem.face import tracking
 from heygem.face.geometry import Pose, RestShape
 
+_TRACK = ("points", "found", "cut", "score", "times_s", "clarity", "covered")
+
 
 def write(stored, avatar):
     """Put an avatar into the cache; a cache that cannot be written is not an error."""
@@ -28,6 +30,7 @@ def write(stored, avatar):
                 score=t.score,
                 times_s=t.times_s,
                 clarity=t.clarity,
+                covered=t.covered,
                 rotation=p.rotation,
                 scale=p.scale,
                 offset=p.offset,
@@ -65,7 +68,7 @@ def read(stored, path, sha256, info, make):
         with np.load(stored, allow_pickle=False) as z:
             words = json.loads(str(z["words"]))
             track = tracking.Track(
-                *(z[k] for k in ("points", "found", "cut", "score", "times_s", "clarity")),
+                *(z[k] for k in _TRACK),
                 width=words["width"],
                 height=words["height"],
                 faces=words["faces"],

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from heygem.face import topology as topo
+from heygem.face.covered import NO_COLOURS, colours_of, covered
 from heygem.face.litert import Region, region_of
 
 PRESENT = 0.5  # mesh score from which a face is there
@@ -41,6 +42,8 @@ class Track:
     clarity : float32 [T]
         Detail around the eyes (mean absolute Laplacian, grey levels): falls in a dissolve, a swish
         of the camera, defocus; whether the mouth is open does not matter to it.
+    covered : bool [T]
+        Something passes before the mouth, see `heygem.face.covered`.
     width, height : int
         Picture size in pixels.
     faces : int
@@ -55,6 +58,7 @@ class Track:
     score: np.ndarray
     times_s: np.ndarray
     clarity: np.ndarray
+    covered: np.ndarray
     width: int
     height: int
     faces: int = 1
@@ -227,7 +231,7 @@ def track(frames, backend, *, width, height, start=None, progress=None, faces=1,
     """
     follow = Tracker(backend, start=start)
     points = np.zeros((max(16, expected), topo.POINTS, 3), np.float32)
-    found, cuts, scores, times, clarity = [], [], [], [], []
+    found, cuts, scores, times, clarity, colours = [], [], [], [], [], []
     for frame in frames:
         mesh, score, cut = follow(frame.image)
         n = len(times)
@@ -241,16 +245,19 @@ def track(frames, backend, *, width, height, start=None, progress=None, faces=1,
         scores.append(score)
         times.append(frame.time_s)
         clarity.append(0.0 if mesh is None else clarity_of(frame.image, mesh))
+        colours.append(NO_COLOURS if mesh is None else colours_of(frame.image, mesh))
         if progress is not None:
             progress(len(times))
     notes = [f"{faces} faces in the picture; one of them is followed"] if faces > 1 else []
+    found, cuts = np.array(found, bool), np.array(cuts, bool)
     return Track(
         points=points[: len(times)],
-        found=np.array(found, bool),
-        cut=np.array(cuts, bool),
+        found=found,
+        cut=cuts,
         score=np.array(scores, np.float32),
         times_s=np.array(times, np.float64),
         clarity=np.array(clarity, np.float32),
+        covered=covered(colours, found, cuts),
         width=width,
         height=height,
         faces=faces,
