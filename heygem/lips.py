@@ -120,6 +120,11 @@ def aperture_of(displacement):
     return displacement[..., _MIDDLE_LOWER, 1] - displacement[..., _MIDDLE_UPPER, 1]
 
 
+def width_of(displacement):
+    """Change of the mouth's width, `[..., len(LOWER), 3]` to `[...]`, in eye distances."""
+    return displacement[..., _CORNERS[1], 0] - displacement[..., _CORNERS[0], 0]
+
+
 def _meet(displacement, rest):
     """Stop lips at contact: where the gap would be negative, both meet in the middle of it."""
     shape = rest + displacement

@@ -24,7 +24,7 @@ from pydantic import Field
 from heygem import audio
 from heygem.errors import Cancelled, InputError
 from heygem.finetune.adapter import Change
-from heygem.finetune.ridge import Parts, Ridge
+from heygem.finetune.ridge import Parts, Ridge, modest
 from heygem.lips import CONTEXT_S, RATE_HZ, LipsModel, aperture_direction, silence
 from heygem.params import Settings
 from heygem.training import augment, measure
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 STRENGTHS = tuple(float(s) for s in np.geomspace(0.1, 100, 10))  # of the pull towards the base
 LEAST_S = 8.0  # of speech with a face; less says nothing about a person
 SPREADS = (0.5, 3.0)  # by which answers may be stretched to the real spread
-SILENT_SHARE = 0.02  # of the rows
+SILENT_SHARE = 0.05  # of the rows
 
 
 class FinetuneSettings(Settings):
@@ -69,6 +69,8 @@ class Adapted:
         What differs from the base.
     sync : list of heygem.training.measure.Sync
         How each clip's sound and picture belonged; None for those too short to be looked at.
+    clips : list of heygem.training.dataset.Clip
+        Those learnt from, put in sync.
     dropped : list of heygem.training.dataset.Clip
         Clips whose sound is not theirs.
     held_out : list of dict
@@ -86,6 +88,7 @@ class Adapted:
     history: list = field(default_factory=list)
     change: Change | None = None
     sync: list = field(default_factory=list)
+    clips: list = field(default_factory=list)
     dropped: list = field(default_factory=list)
     held_out: list = field(default_factory=list)
     curves: list = field(default_factory=list)
@@ -129,7 +132,8 @@ def adapt(model, clips, settings=None, *, progress=None, cancel=None, watch=None
     kept = _kept(checkpoint, identity, clips) if checkpoint is not None else None
     adapted = run.learn(clips) if kept is None else run.judged(clips, *kept)
     _keep(checkpoint, identity, adapted)
-    adapted.sync, adapted.dropped, adapted.seconds = sync, dropped, seconds
+    adapted.sync, adapted.clips, adapted.dropped = sync, clips, dropped
+    adapted.seconds = seconds
     return adapted
 
 
@@ -198,7 +202,7 @@ class _Run:
         for step, (strength, r) in enumerate(zip(STRENGTHS, tried, strict=True)):
             self._watch("held_out/correlation", float(r), step)
             log.info("strength %.2f: held-out correlation %.3f", strength, r)
-        strength = STRENGTHS[int(np.argmax(tried))]
+        strength = STRENGTHS[modest(tried)]
         scale, readout, bias = solver.fit([strength])[0]
         spoken = np.concatenate([_spoken(c) for c in clips])
         real = np.concatenate(want)[spoken] @ self.gap
@@ -262,8 +266,8 @@ class _Run:
             solver.add(*self._hidden(clip.heard), wanted)
         # A mouth at rest in silence and in room noise is not to be unlearnt.
         rows = sum(len(w) for w in want)
-        hidden, said = self._hidden(_quiet(self.model.ears))
-        solver.hold(hidden, said, weight=SILENT_SHARE * rows / len(said))
+        hidden, _ = self._hidden(_quiet(self.model.ears))
+        solver.hold(hidden, weight=SILENT_SHARE * rows / len(hidden))
         solver.prepare(lambda: self.tell("hear", len(clips), len(clips)))
         return solver, want
 

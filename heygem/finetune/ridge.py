@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SCALES = (0.2, 2.0)  # how differently from the base a person may articulate
+HAIR = 0.005  # of correlation
 RANK = 256  # directions of the features that are looked at
 
 
@@ -76,9 +77,9 @@ class Ridge:
         """Rows of the next clip: float32 [N, D], [N, K], [N, K]."""
         self._rows.append((features, base, want))
 
-    def hold(self, features, base, *, weight):
-        """Rows at which the base is to stay as it is."""
-        self._held.append((features, base, weight))
+    def hold(self, features, *, weight):
+        """Rows at which the base's answer, scaled, is to stay as it is."""
+        self._held.append((features, weight))
 
     def prepare(self, tell):
         """Sum up what every fit needs; `tell()` is called between the steps."""
@@ -94,8 +95,9 @@ class Ridge:
             for label in set(labels[clip]) - {None}:
                 which = np.array([each == label for each in labels[clip]])
                 self._sum(label, x[which], base[which], want[which])
-        for x, base, weight in self._held:
-            self._sum("held", x, base, base, weight)
+        nought = np.zeros((1, self._rows[0][1].shape[1]), np.float32)
+        for x, weight in self._held:
+            self._sum("held", x, *([nought.repeat(len(x), 0)] * 2), weight)
 
     def _labels(self, clip):
         """Which parts, when held out, forbid each row: a frozenset, or None."""
@@ -125,16 +127,13 @@ class Ridge:
         list of (float, float32 [D, K], float32 [K])
             Scale, readout and bias for features as they are, for each of `strengths`.
         """
-        sums = [s for label, s in self._sums.items() if label == "held" or not label & set(without)]
-        n, total, gram = (sum(column) for column in zip(*sums, strict=True))
-        mean = total / n
-        gram = np.asarray(gram, np.float64) - n * np.outer(mean, mean)
+        without = set(without)
+        sums = [s for label, s in self._sums.items() if label != "held" and not label & without]
         d = self._turn.shape[1]
+        scale = self._scale(*_centred(sums), d)
+        n, mean, gram = _centred([*sums, self._sums["held"]] if self._held else sums)
         k = (len(mean) - d) // 2
         x, b, y = slice(0, d), slice(d, d + k), slice(d + k, d + 2 * k)
-        one = self.direction
-        slope = (one @ gram[b, y] @ one) / max(one @ gram[b, b] @ one, 1e-9)
-        scale = float(np.clip(slope, *SCALES))
         cross = gram[x, y] - scale * gram[x, b]
         values, vectors = np.linalg.eigh(gram[x, x])
         turned = vectors.T @ cross
@@ -146,6 +145,12 @@ class Ridge:
             bias = bias - self._mean @ readout
             fits.append((scale, readout.astype(np.float32), bias.astype(np.float32)))
         return fits
+
+    def _scale(self, n, mean, gram, d):
+        k = (len(mean) - d) // 2
+        b, y = gram[d : d + k, d : d + k], gram[d : d + k, d + k :]
+        one = self.direction
+        return float(np.clip((one @ y @ one) / max(one @ b @ one, 1e-9), *SCALES))
 
     def said(self, fit, clip):
         """What a fit says of a clip's rows : float32 [N, K]."""
@@ -176,10 +181,10 @@ class Ridge:
                 judged[one].add(self._judge(fits, other))
                 judged[other].add(self._judge(fits, one))
         tried = whole.correlation()
-        final = self.fit(strengths[int(np.argmax(tried)) :][:1])[0]
+        final = self.fit([strengths[modest(tried)]])[0]
         outside = [self.said(final, clip) for clip in range(len(self.parts.block))]
         for part in parts:
-            best = singles[part][int(np.argmax(judged[part].correlation()))]
+            best = singles[part][modest(judged[part].correlation())]
             for clip, block in enumerate(self.parts.block):
                 own = block == part
                 if own.any():
@@ -202,6 +207,23 @@ class Ridge:
                 said.append(np.stack(columns))
                 wanted.append(want[own] @ self.direction)
         return np.concatenate(said, 1), np.concatenate(wanted)
+
+
+def modest(tried):
+    """Index of the strongest pull, of rising ones, that is as good as the best but for a hair.
+
+    The curve is flat about its top, and what is held closer to the base does better on other
+    sound than this.
+    """
+    tried = np.asarray(tried)
+    return int(np.flatnonzero(tried >= tried.max() - HAIR)[-1])
+
+
+def _centred(sums):
+    """Rows, their mean, and the Gram matrix about it."""
+    n, total, gram = (sum(column) for column in zip(*sums, strict=True))
+    mean = total / n
+    return n, mean, np.asarray(gram, np.float64) - n * np.outer(mean, mean)
 
 
 class _Pairs:

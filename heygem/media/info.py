@@ -33,6 +33,7 @@ _PICTURES = (
 _COMMON_RATES = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)] + [
     Fraction(n * 1000, 1001) for n in (15, 24, 30, 48, 60, 120, 240)
 ]
+TAUGHT = ".heygem"  # ending of a taught person's folder, see `heygem.finetune.folder`
 _WHOLE_SHARE = 0.98  # below this share of its declared frames a file counts as cut short
 _GOOD = "an MP4, MOV, MKV, WebM or AVI video, a WAV, MP3, M4A or FLAC sound, or a JPEG or PNG"
 
@@ -102,6 +103,14 @@ def shown(path) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def footage(path):
+    """The file to be read: of a taught person's folder the video in it, else `path` itself."""
+    path = Path(path)
+    if path.suffix == TAUGHT and path.is_dir():
+        return next(iter(sorted(path.glob("shown.*"))), path)
+    return path
+
+
 def open_media(path):
     """Open a local media file for reading; every refusal is an `InputError` of one line.
 
@@ -110,7 +119,7 @@ def open_media(path):
     av.container.InputContainer
         To be closed by the caller.
     """
-    path = Path(path)
+    path = footage(path)
     name = shown(path)
     if path.is_dir():
         raise InputError(f"{name} is a folder", remedy="Name one media file inside it.")
@@ -229,7 +238,7 @@ def probe(path) -> MediaInfo:
     InputError
         Not there, a folder, empty, not media, a playlist, or cut short.
     """
-    path = Path(path)
+    path = footage(path)
     with open_media(path) as container:
         require_whole(container, path)
         return describe(container, path)

@@ -62,7 +62,8 @@ class Textures:
         list of n lists of (int, float)
             Pictures of the library and their weights, heaviest first.
         """
-        path = self._shortest_path(features, angles, at, shot, shots[self._frames])
+        own_shot = np.where(self._frames < 0, -1, shots[np.maximum(self._frames, 0)])
+        path = self._shortest_path(features, angles, at, shot, own_shot)
         return self._crossfades(path, at, cut)
 
     def _shortest_path(self, features, angles, at, shot, own_shot):
