@@ -233,6 +233,7 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
         person.track.height,
         keys=signing,
         keep_clear=_face_boxes(person),
+        device=models.device,
     )
     out = Path(out)
     passed = Counter()

@@ -30,6 +30,8 @@ class Labeller:
     keys : heygem.label.keys.Keys
     keep_clear : sequence of (x0, y0, x1, y1), optional
         Face boxes; see `VisibleLabel`.
+    device : str
+        Where the mark is computed: "cuda", or anything else for the processor.
 
     Attributes
     ----------
@@ -41,14 +43,16 @@ class Labeller:
     visible : VisibleLabel
     """
 
-    def __init__(self, settings, width, height, *, keys, keep_clear=None):
+    def __init__(self, settings, width, height, *, keys, keep_clear=None, device="cpu"):
         self._settings = settings
         self._keys = keys
         self.produce_id = uuid.uuid4().hex
         self.tags = aigc_tags(settings, self.produce_id, keys=keys)
         self.visible = VisibleLabel(settings, width, height, keep_clear=keep_clear)
         self.mark_id = new_id() if settings.mark else None
-        self._mark = Mark(keys.mark_secret, self.mark_id, width, height) if settings.mark else None
+        self._mark = None
+        if settings.mark:
+            self._mark = _mark(keys.mark_secret, self.mark_id, width, height, device)
         self._hasher = PictureHasher()
         self._last_s = 0.0
 
@@ -154,6 +158,14 @@ class Labeller:
                 "among them",
                 remedy="write it as .mp4, .mov or .mkv",
             )
+
+
+def _mark(secret, mark_id, width, height, device):
+    if not str(device).startswith("cuda"):
+        return Mark(secret, mark_id, width, height)
+    from heygem.label.mark_torch import TorchMark
+
+    return TorchMark(secret, mark_id, width, height, device=device)
 
 
 def _input_label(parent):

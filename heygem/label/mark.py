@@ -122,9 +122,7 @@ class Mark:
         # Brightness moves alike in all three channels: colour stays as it is. The buffers are kept
         # from frame to frame, since fresh memory of this size costs more than the arithmetic.
         level = cv2.resize(self._weight(image), (width, height), dst=self._level)
-        # The small margin keeps a frame on a boundary in its slot whatever the last digit is.
-        turned = int((time_s + 1e-4) // SLOT_S) % 2
-        np.multiply(level, self._turned if turned else self._pattern, out=level)
+        np.multiply(level, self._turned if turned(time_s) else self._pattern, out=level)
         np.rint(level, out=level)
         np.copyto(self._step, level, casting="unsafe")
         cv2.merge([self._step] * 3, dst=self._steps)
@@ -142,6 +140,12 @@ class Mark:
         # The cubic pattern's own mean square is about 0.8; 1 leaves room for the rounding.
         rms = float(np.sqrt(np.mean(weight * weight)))
         return weight * min(1.0, self._limit / rms)
+
+
+def turned(time_s):
+    """Whether the pattern's sign is turned at a frame's time."""
+    # The small margin keeps a frame on a boundary in its slot whatever the last digit is.
+    return int((time_s + 1e-4) // SLOT_S) % 2 == 1
 
 
 def new_id():
