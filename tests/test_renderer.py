@@ -10,7 +10,7 @@ from heygem.compose import paste
 from heygem.face import geometry
 from heygem.face import topology as topo
 from heygem.params import FaceSettings, RendererSettings
-from heygem.renderer import Patch, Renderer, Sampler, _hand_over
+from heygem.renderer import Patch, Renderer, Sampler, _hand_over, blend
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +137,19 @@ def test_a_mouth_being_handed_over_keeps_the_inside_of_its_own_frame(person, ima
     assert 0.4 * opening[wide] < left < opening[wide]
     x, y = np.rint(person.track.points[wide][[13, 14], :2].mean(0)).astype(int)
     assert result[y - 2 : y + 3, x - 4 : x + 5].mean() > 140
+
+
+def test_lips_that_a_frame_hides_draw_no_halo_on_the_skin(hopper_avatar):
+    mesh = hopper_avatar.track.points[0][:, :2]
+    x0, y0 = np.floor(mesh[topo.LIPS_OUTER].min(0) - 30).astype(int)
+    x1, y1 = np.ceil(mesh[topo.LIPS_OUTER].max(0) + 30).astype(int)
+    points = mesh - (x0, y0)
+    distance = blend.lip_distance(points, (y1 - y0, x1 - x0))
+    skin = np.full((y1 - y0, x1 - x0, 3), (200, 160, 140), np.float32)
+    lipstick = np.where(distance[..., None] == 0, np.float32((150, 30, 60)), skin)
+    tone = blend.lip_tone(skin, lipstick, points, distance, 20.0)
+    assert 5 < tone[distance == 0].max() < 25  # some of the way, not into skin's colour
+    assert np.abs(tone[distance > 4]).max() == 0
 
 
 def test_texture_changes_are_rare(person):

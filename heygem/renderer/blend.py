@@ -7,7 +7,8 @@ from heygem.face import topology as topo
 from heygem.renderer.warp import bounds
 
 BLUR_BELOW = 0.6  # of the picture's own detail: frames blurrier than this blur the mouth too
-LIP_TONE = 30.0  # grey levels by which lipstick and light may differ between two moments
+LIP_TONE = 18.0  # grey levels by which lipstick and light may differ between two moments; lips that
+# the frame sucks in or hides differ by more, and are no measure
 
 
 def lip_distance(points, size):
@@ -76,14 +77,14 @@ def lip_tone(own, other, points, distance, margin_px):
     Returns
     -------
     float32 [h, w, 3]
-        Fades out from the lips into the skin.
+        Ends at the edge of the lips: on skin it would be a halo.
     """
     lips = distance == 0
     lips &= hole_mask(points, distance.shape) == 0
     if lips.sum() < 12:
         return np.zeros((1, 1, 3), np.float32)
     offset = np.median(own[lips], 0) - np.median(other[lips], 0)
-    soft = np.clip(1 - distance / max(0.4 * margin_px, 1.0), 0, 1)
+    soft = np.clip(1 - distance / max(0.15 * margin_px, 1.0), 0, 1)
     return np.clip(offset, -LIP_TONE, LIP_TONE).astype(np.float32) * soft[..., None]
 
 
