@@ -346,7 +346,7 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("clips", type=Path, nargs="*")
     parser.add_argument("--asked", action="store_true", help="only the attacks in ASKED")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     cv2.setNumThreads(1)
     if arguments.what == "table":
         table([arguments.out, *arguments.clips])
