@@ -18,7 +18,7 @@ COMPONENTS = 6  # ways in which a mouth's surroundings change of themselves
 FAR = 25.0  # grey levels away from them
 COVERED = 0.4  # share of points that are far from which the mouth is covered; a pout reaches 0.3
 TOUCHED = 0.15  # the same for frames beside such a one: the hand comes and goes
-ORDINARY = 0.85  # share of frames the components are fitted on
+ORDINARY = 0.75  # share of frames the components are fitted on
 FEWEST_FRAMES = 40  # less than this says nothing about what is ordinary
 MOST_SHARE = 0.4  # what is seen more often than this belongs to the person
 
@@ -89,15 +89,17 @@ def _covered(colours):
     light = np.median(above - np.median(above, 0), 1, keepdims=True)
     flat = (mouth - light).reshape(len(x), -1)
     flat -= np.median(flat, 0)
-    ordinary = np.ones(len(x), bool)
+    rest = flat
     for _ in range(3):
+        # From the first round on without what is farthest: a hand would else be a way of its own.
+        away = (rest**2).sum(1)
+        ordinary = away <= np.quantile(away, ORDINARY)
         middle = flat[ordinary].mean(0)
-        away = flat[ordinary] - middle
-        _, vectors = np.linalg.eigh(away.T @ away)
+        varied = flat[ordinary] - middle
+        _, vectors = np.linalg.eigh(varied.T @ varied)
         ways = vectors[:, -COMPONENTS:]
         rest = flat - middle
         rest -= rest @ ways @ ways.T
-        ordinary = (rest**2).sum(1) <= np.quantile((rest**2).sum(1), ORDINARY)
     distance = np.sqrt((rest.reshape(len(x), -1, 3) ** 2).sum(2))
     share = (distance > FAR).mean(1)
     hidden = share > COVERED
