@@ -20,6 +20,8 @@ FILE = "capabilities.yaml"
 PARTS = {
     "finetune": (
         "heygem/finetune",
+        "heygem/widgets/consenting.py",
+        "heygem/widgets/contrast.py",
         "heygem/widgets/teaching.py",
         "notebooks/03_finetune.ipynb",
         "notebooks/12_finetune.ipynb",

@@ -102,7 +102,7 @@ def overview_html(samples, voice, say):
     return wave_svg(samples, 30, say("wave")) + speech_svg(voice, 6, say("speech"))
 
 
-def curves_html(curves, say, *, height=110):
+def curves_html(curves, say, *, height=110, real=None):
     """Lip opening before and after the knobs.
 
     Parameters
@@ -111,6 +111,8 @@ def curves_html(curves, say, *, height=110):
     say : callable
     height : int
         Pixels.
+    real : float [N], optional
+        What the person's own mouth did.
 
     Returns
     -------
@@ -118,7 +120,8 @@ def curves_html(curves, say, *, height=110):
     """
     # The scale stands still while a knob moves, as long as the curve stays inside.
     usual = 1.5 * float(curves.before.max(initial=0))
-    highest = max(usual, float(curves.after.max(initial=0)), 0.05)
+    own = np.zeros(1) if real is None else np.asarray(real)
+    highest = max(usual, float(curves.after.max(initial=0)), float(own.max(initial=0)), 0.05)
     lowest = min(float(curves.before.min(initial=0)), float(curves.after.min(initial=0)), 0.0)
     span = max(curves.end_s - curves.start_s, 1e-6)
     x = (curves.times_s - curves.start_s) / span * WIDTH
@@ -132,9 +135,12 @@ def curves_html(curves, say, *, height=110):
     legend = (
         f'<div class="hg-legend"><span class="hg-key hg-key-before"></span>'
         f"{html.escape(say('before'))} <span class='hg-key hg-key-after'></span>"
-        f"{html.escape(say('after'))}</div>"
+        f"{html.escape(say('after'))}"
+        + ("" if real is None else f"<span class='hg-key hg-key-real'></span>{say('real')}")
+        + "</div>"
     )
     drawn = shut + line(curves.before, "hg-before") + line(curves.after, "hg-after")
+    drawn += "" if real is None else line(own, "hg-real")
     return _row(say("opening"), height, drawn) + axis_html(curves.start_s, curves.end_s) + legend
 
 
@@ -147,3 +153,29 @@ def axis_html(start_s, end_s):
         f'<span style="left:{100 * (t - start_s) / span:.2f}%">{t:g}</span>' for t in ticks
     )
     return f'<div class="hg-axis">{labels}</div>'
+
+
+def learning_html(series, *, height=90):
+    """How measures went while something was learnt, one small drawing each.
+
+    Parameters
+    ----------
+    series : dict of str to list of (float, float)
+        Step and value of each measure.
+    height : int
+        Pixels.
+
+    Returns
+    -------
+    str
+    """
+    parts = []
+    for name, points in series.items():
+        steps, values = np.array(points, float).T
+        low, high = float(values.min()), float(values.max())
+        span = max(float(np.ptp(steps)), 1e-6)
+        x = (steps - steps.min()) / span * WIDTH
+        y = height - 8 - (values - low) / max(high - low, 1e-9) * (height - 22)
+        line = f'<path d="{_path(x, y)}" class="hg-after" vector-effect="non-scaling-stroke"/>'
+        parts.append(_row(f"{name}: {values[-1]:.3f} ({low:.3f} – {high:.3f})", height, line))
+    return f'<div class="hg-player">{"".join(parts)}</div>'

@@ -27,11 +27,14 @@ class Worker(traitlets.HasTraits):
         Steps of that stage; total 0 where nobody knows.
     remaining_s : float
         Estimate of the time left in this stage; 0 where nobody knows.
+    stopped : bool
+        Whether the last job was stopped before its end.
     error : BaseException or None
         What ended the last job, if it was not cancelled. Cleared by the next one.
     """
 
     busy = traitlets.Bool(False)
+    stopped = traitlets.Bool(False)
     stage = traitlets.Unicode("")
     done = traitlets.Int(0)
     total = traitlets.Int(0)
@@ -103,13 +106,14 @@ class Worker(traitlets.HasTraits):
 
     def _run(self, work, on_done, cancel):
         self._quietly("error", None)
+        self._quietly("stopped", False)
         self._quietly("busy", True)
         try:
             result = work(self.progress, cancel)
             if on_done is not None and not cancel.is_set():
                 on_done(result)
         except Cancelled:
-            pass
+            self._quietly("stopped", True)
         except Exception as error:  # shown in the error box; the studio must stay alive
             if not cancel.is_set():
                 log.debug("job failed", exc_info=error)
