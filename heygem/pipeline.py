@@ -72,6 +72,7 @@ class Models:
         self.lips_sha256 = assets.sha256(params.lips.model or SHIPPED)
         self.faces = people.make_backend(params.face)
         self._heard = {}
+        self._own_lips = {}
         self._wav2lip = {}
 
     def wav2lip(self, checkpoint):
@@ -81,9 +82,19 @@ class Models:
             self._wav2lip[checkpoint] = Wav2LipEngine(path, self.device)
         return self._wav2lip[checkpoint]
 
-    def hear(self, path, settings):
-        """Load a sound and predict its mouth movement, once; returns Heard."""
-        key = (os.fspath(path), settings)
+    def lips_of(self, person):
+        """A person's own lips model where they were taught one, else the one of all."""
+        if person is None or person.taught is None:
+            return self.lips
+        key = person.taught.sha256
+        if key not in self._own_lips:
+            self._own_lips[key] = person.taught.lips(self.lips, base_sha256=self.lips_sha256)
+        return self._own_lips[key]
+
+    def hear(self, path, settings, person=None):
+        """Load a sound and predict the mouth movement of a person, once; returns Heard."""
+        lips = self.lips_of(person)
+        key = (os.fspath(path), settings, None if lips is self.lips else person.taught.sha256)
         if key not in self._heard:
             speech = sound.load(
                 path, denoise=settings.denoise, loudness_lufs=settings.loudness_lufs
@@ -91,7 +102,7 @@ class Models:
             self._heard[key] = Heard(
                 speech,
                 sound.voice_activity(speech.samples),
-                self.lips.predict(speech.samples),
+                lips.predict(speech.samples),
                 sound.check(speech),
             )
         return self._heard[key]
@@ -158,7 +169,8 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
     Parameters
     ----------
     video : path or heygem.avatar.Avatar
-        The person: a video or a still portrait, or one already loaded.
+        The person: a video or a still portrait, the `.heygem` folder of one who was taught, or one
+        already loaded.
     audio : path
         Any file with sound.
     out : path
@@ -193,25 +205,27 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
     clock.lap("load")
 
     tell("listen", 0, 1)
-    heard = models.hear(audio, params.audio)
+    person = video if isinstance(video, people.Avatar) else None
+    if person is None and media.is_taught(video):
+        person = people.load(video, params.face)
+    heard = models.hear(audio, params.audio, person)
     tell("listen", 1, 1)
     clock.lap("listen")
 
     signing = keys.ensure()
     ledger = Ledger(keys=signing)
-    known = isinstance(video, people.Avatar)
     sources = {
-        "video": video.sha256 if known else _hash(video),
+        "video": _hash(video) if person is None else person.sha256,
         "sound": _hash(audio),
     }
-    permission = consent.require(ledger, *sources.values(), basis=params.label.consent)
-
-    person = video
-    if not known:
+    permission = permit(ledger, person, *sources.values(), basis=params.label.consent)
+    if person is None:
         person = people.load(video, params.face, backend=models.faces, progress=tell)
+    if person.taught is not None:
+        sources["taught"] = person.taught.summary()
     clock.lap("track")
 
-    scale = personal_scale(person, models.lips)
+    scale = personal_scale(person, models.lips_of(person))
     trajectory = within_reach(
         shape(heard.trajectory, params.lips, heard.voice, opening_scale=scale),
         reach(person) * max(1.0, params.lips.openness_gain),
@@ -284,6 +298,7 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
         manifest={
             "label": sealed,
             "avatar": person.report,
+            **({"taught": person.taught.summary()} if person.taught is not None else {}),
             "opening_scale": round(scale, 3),
             "measures": agreement(trajectory, heard),
             "device": models.device,
@@ -296,6 +311,16 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
         warnings=_warnings(heard, person, passed, len(timeline)),
         trajectory=trajectory,
     )
+
+
+def permit(ledger, person, video_sha256, sound_sha256, *, basis):
+    """Go on only where this person and this sound may be used; see `consent.require`.
+
+    A taught person brings along the consent that was stated when they were taught.
+    """
+    if person is not None and person.taught is not None:
+        basis = person.taught.allow(ledger)
+    return consent.require(ledger, video_sha256, sound_sha256, basis=basis)
 
 
 @dataclass(frozen=True)
