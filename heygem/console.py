@@ -58,6 +58,7 @@ def quiet_libraries():
     """
     try:
         sys.stderr.flush()
+        log_file().parent.mkdir(parents=True, exist_ok=True)
         own = os.dup(2)
         log = os.open(log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError:

@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from heygem import media, pipeline
+from heygem import console, media, pipeline
 from heygem.face import topology as topo
 from heygem.lips import aperture_of
 from heygem.widgets.workbench import Clip, Curves, Workbench
@@ -60,7 +60,8 @@ def draw(video, taught, sound, params, *, folder, progress=None, cancel=None):
     -------
     Contrast
     """
-    models = pipeline.load_models(params)
+    with console.quiet_libraries():
+        models = pipeline.load_models(params)
     benches = []
     for person in (video, taught):
         bench = Workbench(params, folder=folder, models=models)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heygem import assets, audio, avatar, label, media, pipeline, policy
+from heygem import assets, audio, avatar, console, label, media, pipeline, policy
 from heygem.compose import paste
 from heygem.errors import Cancelled, InputError
 from heygem.label import consent, keys
@@ -135,7 +135,8 @@ class Workbench:
         with self._lock:
             tell("listen", 0, 1)
             if self._models is None:
-                self._models = pipeline.Models(self.params)
+                with console.quiet_libraries():
+                    self._models = pipeline.load_models(self.params)
             heard = self._models.hear(Path(sound), self.params.audio)
             tell("listen", 1, 1)
             faces = self._models.faces
@@ -152,11 +153,10 @@ class Workbench:
         consent.require(record, person.sha256, assets.sha256(sound), basis=basis)
 
     def findings(self):
-        """What is good and bad about the inputs: list of heygem.audio.Finding."""
+        """What is good and bad about the inputs: list of heygem.findings.Finding."""
         if not self.is_open:
             return []
-        advice = [audio.Finding("warning", "VIDEO", text) for text in self.person.report["advice"]]
-        return [*self.heard.findings, *advice]
+        return [*self.heard.findings, *findings.of_report(self.person.report)]
 
     def sound_of(self, start_s, length_s):
         """Samples float32 [n] at 16 kHz, voice [m] and log-mel [m, 80] at 100 Hz of a span."""
