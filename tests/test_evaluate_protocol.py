@@ -11,7 +11,17 @@ from conftest import gape, tone, write_video
 
 from heygem import audio, evaluate, media
 from heygem.errors import InputError
-from heygem.evaluate import anchors, curves, few_shot, held_out, judge, own_lag, protocol, record
+from heygem.evaluate import (
+    anchors,
+    curves,
+    few_shot,
+    held_out,
+    judge,
+    keep,
+    own_lag,
+    protocol,
+    record,
+)
 from heygem.evaluate.clips import Clip, gather
 from heygem.evaluate.look import LEAST_PX
 from heygem.lips import Trajectory
@@ -87,6 +97,7 @@ def test_a_mouth_that_only_chews_is_told_from_one_that_listens(person, tmp_path,
     monkeypatch.setattr(protocol.lips.LipsModel, "load", lambda path, **_: model)
     short = write_video(tmp_path / "short.mp4", frames=25)
     params = Params.from_dict({"tracking": {"folder": str(tmp_path / "mlruns")}})
+    monkeypatch.setattr(keep, "code_version", lambda: "of today")  # a commit starts anew
     asked = dict(others=[SAMPLES / "speech_zh.wav"], name="chewing", keep=tmp_path / "clips")
     clips = [SAMPLES / "hopper.mp4", short]
     table = evaluate.evaluate(clips, params, SHORT, look=tmp_path / "look", **asked)
@@ -100,7 +111,9 @@ def test_a_mouth_that_only_chews_is_told_from_one_that_listens(person, tmp_path,
     facts = json.loads(paths[-1].read_text())
     learnt = facts["ranges"]["hopper.mp4"]["learnt_from_s"]
     assert learnt[1] == pytest.approx(person.split.library_end_s)
-    assert len(facts["clips"]["hopper.mp4"]["sha256"]) == len(facts["model_sha256"]) == 64
+    clip = facts["clips"]["hopper.mp4"]
+    assert len(clip["sha256"]) == len(facts["model_sha256"]) == 64
+    assert clip["learnt_from_frames"][1] + 25 <= clip["judged_on_frames"][0]
     assert record.log_run(table, tmp_path / "out", params, SHORT)
 
     sheet, film = sorted((tmp_path / "look").iterdir(), reverse=True)

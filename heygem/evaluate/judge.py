@@ -76,7 +76,7 @@ def draw(stage, displacement, settings, backend, *, on_frame=None):
     settings : heygem.params.RendererSettings
     backend : heygem.face.tracking.Backend
     on_frame : callable, optional
-        Called with (frame index, source image, result image, mask or None).
+        Called with (frame index, source image, result image).
 
     Returns
     -------
@@ -110,10 +110,8 @@ def draw(stage, displacement, settings, backend, *, on_frame=None):
             # that is what a tracker-driven viewer tool would fall back to, and it costs.
             points[i] = true if seen is None else seen
             flicker.add(made, frame.image, restart=i in starts)
-            mask = None
-            if patch is not None and (i in look or on_frame is not None):
+            if i in look and patch is not None:
                 mask = whole_mask(patch, frame.image.shape)
-            if i in look and mask is not None:
                 measured = _measure_picture(
                     frame.image, made, mask, true, points[i], float(avatar.pose.scale[frame.index])
                 )
@@ -121,7 +119,7 @@ def draw(stage, displacement, settings, backend, *, on_frame=None):
                     pictures[key].append(value)
                 at.append(i)
             if on_frame is not None:
-                on_frame(frame.index, frame.image, made, mask)
+                on_frame(frame.index, frame.image, made)
     canonical = stage.person.canonical(points, stage.runs, stage.real.rate_hz)
     mouth = curves.mouth_curves(canonical, stage.times_s)
     return Drawn(mouth, pictures, np.array(at, int), flicker.ratio)
@@ -171,8 +169,12 @@ def _spread(measure, stage):
     return Measure.over(measure, curves.window_slices(len(stage.frames), stage.windows))
 
 
-def against_real(stage, mouth):
+def against_real(stage, mouth, *, heard=True):
     """Measures that need the true mouth of the same words.
+
+    heard : bool
+        Whether the mouth was made from the sound. One made from the picture has the file's own
+        lag in it already: there is nothing to put right.
 
     Returns
     -------
@@ -196,12 +198,14 @@ def against_real(stage, mouth):
         ),
         "lmd": lambda p: curves.landmark_distance(mouth.lips[p], real.lips[p]),
     }
+    if not heard:
+        del out["own_r"], out["own_lag_ms"]
     if stage.reader is not None:
         out["words"] = lambda p: stage.reader.accuracy(mouth.part(p), stage.said)
     measures = {key: _spread(measure, stage) for key, measure in out.items()}
     measures["drift_ms"] = Measure(curves.drift_ms(mouth.aperture, real.aperture, times_s))
-    heard = curves.audio_dependence(mouth.aperture, real.aperture, times_s)
-    measures["audio_gap"], measures["audio_p"] = Measure(heard.gap), Measure(heard.p)
+    listens = curves.audio_dependence(mouth.aperture, real.aperture, times_s)
+    measures["audio_gap"], measures["audio_p"] = Measure(listens.gap), Measure(listens.p)
     return measures | motion(stage, mouth)
 
 

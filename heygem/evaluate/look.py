@@ -50,7 +50,7 @@ class Look:
         box = _around(person.avatar, FACE)
         kept = self._takes.setdefault((method, sound), {})
 
-        def see(index, source, made, mask):
+        def see(index, source, made):
             kept[index] = _pack(box.crop(made))
             self._real.setdefault(index, _pack(box.crop(source)))
 

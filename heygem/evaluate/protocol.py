@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from heygem import audio, lips, pipeline
+from heygem import audio, capabilities, lips, pipeline
 from heygem import avatar as avatars
 from heygem.errors import HeygemError, InputError
 from heygem.evaluate import anchors, curves, few_shot, held_out, judge, words
@@ -22,7 +22,7 @@ from heygem.evaluate.clips import gather
 from heygem.evaluate.keep import Kept
 from heygem.evaluate.look import Look
 from heygem.evaluate.own_lag import own_lag
-from heygem.evaluate.table import ADAPTED, MODEL, REAL, TRACED, Row, Table
+from heygem.evaluate.table import ADAPTED, MODEL, REAL, SEEN, TRACED, Row, Table
 from heygem.params import Params, Settings
 from heygem.training import dataset
 
@@ -96,6 +96,8 @@ def evaluate(
     """
     params = params or Params()
     settings = settings or EvaluateSettings()
+    if settings.few_shot_s:
+        capabilities.require("finetune", seen="few_shot_s")
     model = lips.LipsModel.load(params.lips.model)
     backend = avatars.make_backend(params.face)
     table = Table(name or Path(params.lips.model or lips.SHIPPED).stem)
@@ -175,6 +177,9 @@ def judge_clip(clip, model, params, settings, backend, *, others=(), watch=None)
     split = stage.person.split
     end_s = float(stage.times_s[-1])
     facts["judged_on_s"] = [split.start_s, end_s]
+    known = np.flatnonzero(split.library(person.avatar.track.times_s))
+    facts["learnt_from_frames"] = [int(known[0]), int(known[-1])]
+    facts["judged_on_frames"] = [int(stage.frames[0]), int(stage.frames[-1])]
     if stage.reader is not None:
         facts["words"] = len(stage.reader.of(stage.real, stage.said))
         facts["words_chance"] = stage.reader.chance(stage.real, stage.said)
@@ -195,12 +200,12 @@ def judge_clip(clip, model, params, settings, backend, *, others=(), watch=None)
 
     def judged(displacement, method=MODEL):
         drawn = draw(displacement, method)
-        measures = judge.against_real(stage, drawn.mouth)
+        measures = judge.against_real(stage, drawn.mouth, heard=method not in SEEN)
         return measures | judge.pictures(stage, drawn, same_words=True)
 
     silent = draw(said(np.zeros_like(sound)), sound="silence")
     own = judged(said(sound)) | {"leak": judge.leak(stage, silent.mouth)}
-    rows = [row(REAL, judge.against_real(stage, stage.real)), row(MODEL, own)]
+    rows = [row(REAL, judge.against_real(stage, stage.real, heard=False)), row(MODEL, own)]
     adapted = [(p, m) for p, m in points if 0 < p.asked_s <= settings.drawn_s + 5]
     if adapted:
         point, taught = adapted[-1]

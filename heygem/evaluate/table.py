@@ -19,6 +19,8 @@ ANCHORS = (
     "nearest-audio retrieval",
     "shuffled audio",
 )
+# Mouths that come from the picture, at the file's own lag, and not from the sound.
+SEEN = (REAL, TRACED, "source-frame copy", "nearest-audio retrieval")
 METHODS = (REAL, TRACED, MODEL, ADAPTED, *ANCHORS)
 
 
