@@ -16,6 +16,7 @@ import scipy.fft
 
 from heygem.denoise import learn
 from heygem.errors import InputError
+from heygem.findings import Finding
 from heygem.loudness import gain_for_db
 from heygem.media.info import shown
 from heygem.media.sound import AudioFile, AudioTrack
@@ -52,15 +53,6 @@ class Speech:
     @property
     def duration_s(self) -> float:
         return len(self.samples) / RATE_HZ
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One good or bad thing about an input. level is "info", "warning" or "error"."""
-
-    level: str
-    code: str
-    message: str
 
 
 def load(
@@ -309,34 +301,16 @@ def check(speech: Speech) -> list[Finding]:
     samples = speech.samples
     if speech.replaced or not np.isfinite(samples).all():
         count = speech.replaced or int((~np.isfinite(samples)).sum())
-        found.append(
-            Finding("warning", "NOT_NUMBERS", f"{count} samples are not numbers; taken as silence")
-        )
+        found.append(Finding("warning", "NOT_NUMBERS", {"count": count}))
         samples = np.nan_to_num(samples, posinf=0, neginf=0)
     rms = voiced_rms(samples)
     if rms == 0:
-        return found + [
-            Finding("warning", "SILENT", "the audio is silent: the mouth will stay shut")
-        ]
+        return [*found, Finding("warning", "SILENT")]
     level_db = 20 * np.log10(rms)
     if level_db < -45:
-        found.append(
-            Finding(
-                "warning",
-                "LOW_LEVEL",
-                f"very low level ({level_db:.0f} dBFS while sounding); record louder, or set a "
-                "loudness target",
-            )
-        )
+        found.append(Finding("warning", "LOW_LEVEL", {"level_db": float(level_db)}))
     if speech.clipped_share > 1e-4:
-        found.append(
-            Finding(
-                "warning",
-                "CLIPPED",
-                f"{100 * speech.clipped_share:.2f} % of the samples are cut off at full scale; "
-                "record with less gain",
-            )
-        )
+        found.append(Finding("warning", "CLIPPED", {"share": speech.clipped_share}))
     return found + _check_voice(samples, rms)
 
 
@@ -346,32 +320,12 @@ def _check_voice(samples, rms) -> list[Finding]:
     power = (samples[: count * HOP].reshape(count, HOP) ** 2).mean(1)
     speech, sounding = probability[:count] > 0.5, power > rms**2 / 100
     if not speech.any():
-        return [
-            Finding(
-                "warning",
-                "NO_SPEECH",
-                "no speech found (music or noise?); the mouth may move to anything that sounds",
-            )
-        ]
+        return [Finding("warning", "NO_SPEECH")]
     other = float((sounding & ~speech).sum() / max(1, sounding.sum()))
     if other > 0.4:
-        return [
-            Finding(
-                "warning",
-                "NOT_SPEECH",
-                f"{100 * other:.0f} % of the sound is not speech (music or noise?); use the voice "
-                "alone where you can",
-            )
-        ]
+        return [Finding("warning", "NOT_SPEECH", {"share": other})]
     # The quietest twentieth of the recording is what lies under the words.
     under_db = 10 * np.log10(power[speech].mean() / max(np.percentile(power, 5), 1e-12))
     if under_db < 15:
-        return [
-            Finding(
-                "warning",
-                "NOISY",
-                f"something sounds under the words, only {under_db:.0f} dB below them (music or "
-                "noise?); try denoise",
-            )
-        ]
+        return [Finding("warning", "NOISY", {"under_db": float(under_db)})]
     return []

@@ -49,7 +49,7 @@ class Heard:
         Voice activity, 0..1 at 100 Hz.
     trajectory : heygem.lips.Trajectory
         What the model says, before any knob.
-    findings : list of heygem.audio.Finding
+    findings : list of heygem.findings.Finding
     """
 
     speech: sound.Speech

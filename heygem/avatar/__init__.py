@@ -19,6 +19,7 @@ from heygem.errors import InputError, NoFaceError
 from heygem.face import geometry, tracking
 from heygem.face import topology as topo
 from heygem.face.geometry import LOWER, Pose, RestShape
+from heygem.findings import Finding
 
 CACHE_VERSION = 11
 REST_GAP = 0.004  # a mouth that is open by more than this even at rest is shut by geometry
@@ -299,18 +300,18 @@ def _report(path, info, track, pose, usable, unusable, opening, sharpness, size)
         if speaking.sum() > 25:
             speech_std = float(opening[speaking].std())
     widest = float(np.quantile(opening[usable], 0.99))
-    advice = []
+    found = []
     if size < 100:
-        advice.append(f"the face is only {size:.0f} px wide: detail will be coarse")
+        found.append(Finding("warning", "FACE_SMALL", {"face_px": float(size)}))
     if widest < 0.05:
-        advice.append("the mouth never opens: its inside will be drawn")
+        found.append(Finding("warning", "MOUTH_SHUT"))
     if track.faces > 1:
-        advice.append(f"{track.faces} faces in the picture: check that the right one is followed")
+        found.append(Finding("warning", "SEVERAL_FACES", {"faces": int(track.faces)}))
     if unusable["turned away"] > 0.2 * len(track):
-        advice.append("the head is turned away much of the time: those frames stay untouched")
+        found.append(Finding("warning", "TURNED_AWAY"))
     unsure = float((track.score[usable] < 0.9).mean())
     if unsure > 0.05:
-        advice.append("something covers the face at times (hand, microphone, hair)")
+        found.append(Finding("warning", "COVERED"))
     return {
         "frames": len(track),
         "usable_frames": int(usable.sum()),
@@ -326,5 +327,6 @@ def _report(path, info, track, pose, usable, unusable, opening, sharpness, size)
         "widest_aperture": round(widest, 4),
         "speech_aperture_std": speech_std,
         "notes": list(track.notes),
-        "advice": advice,
+        "findings": [one.plain() for one in found],
+        "advice": [one.message for one in found],
     }

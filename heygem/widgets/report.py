@@ -7,6 +7,7 @@ import numpy as np
 
 from heygem import audio, media
 from heygem.face import topology as topo
+from heygem.findings import LANGUAGES
 
 STRIP_FRAMES = 6
 STRIP_PX = 150  # height of each picture
@@ -75,7 +76,7 @@ def report_html(bench, lang="en"):
     wrong = [f for f in bench.findings() if f.level != "info"]
     if not wrong:
         return lines + f"<div>✔ {_TITLES['fine'][at]}</div>"
-    return lines + "".join(f"<div>⚠ {html.escape(f.message)}</div>" for f in wrong)
+    return lines + "".join(f"<div>⚠ {html.escape(f.text(LANGUAGES[at]))}</div>" for f in wrong)
 
 
 def track_strip(bench):

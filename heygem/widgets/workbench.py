@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heygem import assets, audio, avatar, console, label, media, pipeline, policy
+from heygem import assets, audio, avatar, console, findings, label, media, pipeline, policy
 from heygem.compose import paste
 from heygem.errors import Cancelled, InputError
 from heygem.label import consent, keys
