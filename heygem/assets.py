@@ -20,6 +20,7 @@ from heygem.errors import AssetError
 
 PACKAGE = Path(__file__).parent
 WEIGHTS = PACKAGE / "weights"
+AVATAR_FACTS = "avatar.json"  # in the folder of a taught person, see `heygem.finetune.folder`
 CHECKSUMS = "SHA256SUMS"  # beside shipped weights, in the format of sha256sum(1)
 REMEDY = "run: heygem models pull"
 
@@ -213,8 +214,16 @@ def shipped() -> list[Asset]:
     return assets
 
 
+def pinned() -> dict[str, str]:
+    """sha256 [hex] that each pretrained file from elsewhere must have, by name."""
+    return {asset.name: asset.sha256 for asset in PULLED}
+
+
 def sha256(file) -> str:
-    """sha256 [hex] of a file, read in pieces."""
+    """sha256 [hex] of a file, read in pieces; of a taught person's folder that of its contents."""
+    file = Path(file)
+    if file.is_dir() and (file / AVATAR_FACTS).is_file():
+        file = file / AVATAR_FACTS  # holds the hashes of all the rest
     with open(file, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -27,6 +27,7 @@ from heygem.errors import Cancelled, HeygemError, OutputError
 from heygem.label import consent, keys
 from heygem.ledger import Ledger
 from heygem.lips import SHIPPED, LipsModel, Trajectory, shape, within_reach
+from heygem.manifest import code_version
 from heygem.params import Params
 from heygem.renderer import Renderer
 from heygem.stream import Sink, ahead
@@ -284,7 +285,8 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
                 "sources": sources,
                 "permission": permission,
                 "params": params.model_dump(mode="json"),
-                "lips": models.lips_sha256,
+                "models": {"lips": models.lips_sha256, **assets.pinned()},
+                "code": code_version(),
             },
             version=__version__,
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heygem import assets, audio, media
+from heygem import assets, audio, capabilities, media
 from heygem.avatar import cache as store
 from heygem.avatar.library import Library, collect
 from heygem.errors import InputError, NoFaceError
@@ -50,6 +50,8 @@ class Avatar:
     library : Library
     report : dict
         What is good and bad about the material, in plain numbers and words.
+    taught : heygem.finetune.folder.Taught or None
+        What was learnt of this person from further footage, if anything was.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class Avatar:
     rest: RestShape
     library: Library
     report: dict
+    taught: object = None
 
     @property
     def is_still(self):
@@ -86,6 +89,7 @@ def load(path, settings, *, backend=None, progress=None, cache=True):
     Parameters
     ----------
     path : path
+        Or the `.heygem` folder of a taught person, in which everything is ready.
     settings : heygem.params.FaceSettings
     backend : heygem.face.tracking.Backend, optional
         Default: the one `settings` names.
@@ -105,6 +109,11 @@ def load(path, settings, *, backend=None, progress=None, cache=True):
     NoFaceError
         No frame holds a face, or every face is too small.
     """
+    if media.is_taught(path):
+        capabilities.require("finetune", seen=path)
+        from heygem.finetune import folder
+
+        return folder.person(path)
     info = media.probe(path)
     if info.video is None:
         raise InputError(

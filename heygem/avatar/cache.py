@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 
-from heygem.avatar.library import library_of
+from heygem.avatar.library import Library
 from heygem.face import tracking
 from heygem.face.geometry import Pose, RestShape
 
@@ -41,6 +41,10 @@ def write(stored, avatar):
                 bend=avatar.rest.bend,
                 frames=lib.frames,
                 corners=lib.corners,
+                lib_points=lib.points,
+                lib_rotation=lib.pose.rotation,
+                lib_scale=lib.pose.scale,
+                lib_offset=lib.pose.offset,
                 sizes=np.array([c.shape[:2] for c in lib.crops]),
                 pixels=flat,
                 words=np.array(
@@ -88,7 +92,13 @@ def read(stored, path, sha256, info, make):
                 z["usable"],
                 words["unusable"],
                 RestShape(*(z[k] for k in ("neutral", "pose_mean", "pose_reach", "bend"))),
-                library_of(z["frames"], crops, z["corners"], track, pose),
+                Library(
+                    z["frames"],
+                    crops,
+                    z["corners"],
+                    z["lib_points"],
+                    Pose(*(z[f"lib_{k}"] for k in ("rotation", "scale", "offset"))),
+                ),
                 words["report"],
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):

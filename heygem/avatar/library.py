@@ -22,7 +22,7 @@ class Library:
     Attributes
     ----------
     frames : int [N]
-        Frame each picture was cut from.
+        Frame each picture was cut from; below 0 it is one of other footage of the person.
     crops : list of uint8 [h, w, 3], RGB
         In source pixels.
     corners : int [N, 2]

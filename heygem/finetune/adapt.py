@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from heygem import audio
 from heygem.errors import Cancelled, InputError
+from heygem.finetune import holds
 from heygem.finetune.adapter import Change
 from heygem.finetune.ridge import Parts, Ridge, modest
-from heygem.lips import CONTEXT_S, RATE_HZ, LipsModel, aperture_direction, silence
+from heygem.lips import CONTEXT_S, RATE_HZ, LipsModel, aperture_direction
 from heygem.params import Settings
-from heygem.training import augment, measure
+from heygem.training import measure
 from heygem.training.examples import point_weights
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 STRENGTHS = tuple(float(s) for s in np.geomspace(0.1, 100, 10))  # of the pull towards the base
 LEAST_S = 8.0  # of speech with a face; less says nothing about a person
 SPREADS = (0.5, 3.0)  # by which answers may be stretched to the real spread
-SILENT_SHARE = 0.05  # of the rows
+SILENT_SHARE, VOICES_SHARE = 0.05, 0.3  # of the rows; see `heygem.finetune.holds`
 
 
 class FinetuneSettings(Settings):
@@ -264,10 +264,15 @@ class _Run:
             want.append(wanted)
             self.tell("hear", i, len(clips))
             solver.add(*self._hidden(clip.heard), wanted)
-        # A mouth at rest in silence and in room noise is not to be unlearnt.
         rows = sum(len(w) for w in want)
-        hidden, _ = self._hidden(_quiet(self.model.ears))
-        solver.hold(hidden, weight=SILENT_SHARE * rows / len(hidden))
+        for share, held in (
+            (SILENT_SHARE, [holds.silence(self.model.ears)]),
+            (VOICES_SHARE, holds.voices(self.model.ears)),
+        ):
+            count = sum(len(heard) // 2 for heard in held)
+            for heard in held:
+                self.tell("hear", len(clips), len(clips))
+                solver.hold(self._hidden(heard)[0], weight=share * rows / count)
         solver.prepare(lambda: self.tell("hear", len(clips), len(clips)))
         return solver, want
 
@@ -299,15 +304,6 @@ def _spoken(clip):
     """Rows with a face and a voice; all with a face where there is no voice to speak of."""
     spoken = clip.valid & (clip.voice[::2][: len(clip.valid)] > 0.5)
     return spoken if spoken.sum() > 2 * RATE_HZ else clip.valid
-
-
-def _quiet(ears):
-    """Six seconds of digital silence and of room noise : float32 [600, HEARD]."""
-    quiet = np.tile(silence(ears), (600, 1)).astype(np.float32)
-    change = augment.Augment(torch.Generator().manual_seed(0))
-    noise = change.noise(torch.zeros(1, 400, audio.BANDS))
-    quiet[200:, : audio.BANDS] = augment.to_log(noise * 1e-2)[0].numpy()
-    return quiet
 
 
 def _steady(curves, parts):

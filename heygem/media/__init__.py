@@ -4,12 +4,13 @@ Times are seconds after the first shown frame; images are ``uint8 [H, W, 3]`` RG
 ``float32 [n, channels]``.
 """
 
-from heygem.media.info import AudioInfo, MediaInfo, VideoInfo, probe
+from heygem.media.info import TAUGHT, AudioInfo, MediaInfo, VideoInfo, is_taught, probe
 from heygem.media.reader import Frame, VideoReader
 from heygem.media.sound import AudioFile, AudioTrack, read_audio
 from heygem.media.writer import VideoWriter
 
 __all__ = [
+    "TAUGHT",
     "AudioFile",
     "AudioInfo",
     "AudioTrack",
@@ -18,6 +19,7 @@ __all__ = [
     "VideoInfo",
     "VideoReader",
     "VideoWriter",
+    "is_taught",
     "probe",
     "read_audio",
 ]

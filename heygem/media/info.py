@@ -103,10 +103,16 @@ def shown(path) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def is_taught(path):
+    """Whether this is the folder of a taught person, which is given wherever a video is."""
+    path = Path(path)
+    return path.suffix == TAUGHT and path.is_dir()
+
+
 def footage(path):
     """The file to be read: of a taught person's folder the video in it, else `path` itself."""
     path = Path(path)
-    if path.suffix == TAUGHT and path.is_dir():
+    if is_taught(path):
         return next(iter(sorted(path.glob("shown.*"))), path)
     return path
 

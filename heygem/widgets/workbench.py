@@ -18,7 +18,7 @@ import numpy as np
 from heygem import assets, audio, avatar, console, findings, label, media, pipeline, policy
 from heygem.compose import paste
 from heygem.errors import Cancelled, InputError
-from heygem.label import consent, keys
+from heygem.label import keys
 from heygem.ledger import Ledger
 from heygem.lips import shape, within_reach
 from heygem.params import Params
@@ -137,10 +137,10 @@ class Workbench:
             if self._models is None:
                 with console.quiet_libraries():
                     self._models = pipeline.load_models(self.params)
-            heard = self._models.hear(Path(sound), self.params.audio)
-            tell("listen", 1, 1)
             faces = self._models.faces
             person = avatar.load(video, self.params.face, backend=faces, progress=tell)
+            heard = self._models.hear(Path(sound), self.params.audio, person)
+            tell("listen", 1, 1)
             self._require_permission(person, sound)
             self.person, self.heard = person, heard
             self._shown = shrink(person, preview_px(person))
@@ -150,7 +150,7 @@ class Workbench:
         """A preview shows the person too: it asks for the same consent as a finished video."""
         basis = self.params.label.consent
         record = Ledger(keys=keys.ensure())
-        consent.require(record, person.sha256, assets.sha256(sound), basis=basis)
+        pipeline.permit(record, person, person.sha256, assets.sha256(sound), basis=basis)
 
     def findings(self):
         """What is good and bad about the inputs: list of heygem.findings.Finding."""
@@ -192,7 +192,7 @@ class Workbench:
 
     def _moved(self, knobs, voice):
         """As `heygem.pipeline.generate` makes it, so that the preview keeps its promise."""
-        scale = pipeline.personal_scale(self.person, self._models.lips)
+        scale = pipeline.personal_scale(self.person, self._models.lips_of(self.person))
         moved = shape(self.heard.trajectory, knobs, voice, opening_scale=scale)
         widest = pipeline.reach(self.person) * max(1.0, knobs.openness_gain)
         return within_reach(moved, widest)
