@@ -1,18 +1,24 @@
 """A finished file answers for itself; a stripped copy still leads to its run."""
 
+import datetime
 import json
+import shutil
 import wave
 
 import cv2
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from PIL import Image
 from pypdf import PdfReader
 from typer import Typer
 from typer.testing import CliRunner
 
 from heygem import media
-from heygem.errors import ConsentError, HeygemError, OutputError
+from heygem.errors import ConsentError, HeygemError, InputError, OutputError
 from heygem.label import carriers, commands, consent, credentials, keys, trace
 from heygem.label import reading as back
 from heygem.label.code import CODE_BITS, decode, encode
@@ -349,6 +355,83 @@ def command(house, monkeypatch):
     app = Typer(pretty_exceptions_enable=False)
     commands.mount(app)
     return lambda *words: CliRunner().invoke(app, [str(w) for w in words])
+
+
+def authority(folder, name="Example Ltd", curve=None, purpose=ExtendedKeyUsageOID.EMAIL_PROTECTION):
+    """A certificate of somebody's own, under their own root: paths of chain and key."""
+    root, leaf = (ec.generate_private_key(curve or ec.SECP256R1()) for _ in range(2))
+    issuer = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, f"{name} root")])
+    subject = x509.Name(
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, name)]
+        if name
+        else [x509.NameAttribute(NameOID.COMMON_NAME, "nobody")]
+    )
+    now = datetime.datetime.now(datetime.UTC)
+
+    def certificate(subject, key, is_root):
+        usage = dict.fromkeys(
+            "content_commitment key_encipherment data_encipherment key_agreement encipher_only "
+            "decipher_only".split(), False,
+        )  # fmt: skip
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(days=30))
+            .add_extension(x509.BasicConstraints(is_root, None), True)
+            .add_extension(x509.KeyUsage(digital_signature=not is_root, key_cert_sign=is_root,
+                                         crl_sign=is_root, **usage), True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                root.public_key()), False)
+        )  # fmt: skip
+        if not is_root:
+            made = made.add_extension(x509.ExtendedKeyUsage([purpose]), False)
+        return made.sign(root, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    folder.mkdir(exist_ok=True)
+    chain, key = folder / "chain.pem", folder / "key.pem"
+    chain.write_bytes(certificate(subject, leaf, False) + certificate(issuer, root, True))
+    key.write_bytes(
+        leaf.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return chain, key
+
+
+def test_ones_own_certificate_signs_from_now_on(house, tmp_path):
+    shutil.copytree(house.root / "keys", tmp_path / "keys")
+    mine = keys.adopt(*authority(tmp_path / "own"), tmp_path / "keys")
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(house.source.read_bytes())
+    signed = credentials.sign(copy, mine, parent=house.source)
+    assert signed.state == "Trusted" and "Example Ltd" in signed.signer
+    assert credentials.read(house.result, mine).state == "Trusted"  # and so does what was before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"curve": ec.SECP384R1()}, "not P-256"),
+        ({"name": ""}, "no organisation"),
+        ({"purpose": ExtendedKeyUsageOID.SERVER_AUTH}, "other purposes"),
+    ],
+)
+def test_a_certificate_that_readers_would_refuse_is_refused(tmp_path, wrong, message):
+    before = keys.init(tmp_path / "keys")
+    with pytest.raises(InputError, match=message):
+        keys.adopt(*authority(tmp_path / "own", **wrong), tmp_path / "keys")
+    chain, _ = authority(tmp_path / "one")
+    _, key = authority(tmp_path / "two")
+    with pytest.raises(InputError, match="not the certificate's"):
+        keys.adopt(chain, key, tmp_path / "keys")
+    assert keys.load(tmp_path / "keys").chain_pem == before.chain_pem
 
 
 def test_verify_prints_verdicts_and_leaves_with_codes(house, command, tmp_path):

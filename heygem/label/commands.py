@@ -140,6 +140,17 @@ def keys_renew(
     typer.echo(f"new certificate in {made.folder}")
 
 
+@keys_app.command("adopt")
+def keys_adopt(
+    chain: Annotated[Path, typer.Argument(metavar="CHAIN.pem", help="Certificates, yours first.")],
+    key: Annotated[Path, typer.Argument(metavar="KEY.pem", help="Its private key, P-256.")],
+):
+    """Sign Content Credentials with a certificate of your own from now on."""
+    secret.ensure()
+    made = secret.adopt(chain, key)
+    typer.echo(f"certificate in {made.folder}; what was signed before stays trusted here")
+
+
 @keys_app.command("show")
 def keys_show():
     """Say which keys there are, and until when the certificate holds. Shows no secret."""

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from heygem import ledger
-from heygem.errors import AssetError, OutputError
+from heygem.errors import AssetError, InputError, OutputError
 
 SIGN_KEY = "sign.key"
 MARK_KEY = "mark.key"
@@ -30,6 +30,8 @@ ANCHORS = "anchors.pem"
 _LEAF_DAYS = 825
 _ROOT_DAYS = 3650
 _PEM = serialization.Encoding.PEM
+_DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
+_C2PA_SIGNING = x509.ObjectIdentifier("1.3.6.1.4.1.62558.2.1")
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,67 @@ def renew(path=None, *, organisation="heygem local", days=_LEAF_DAYS):
     load(path)
     _write_chain(path, organisation, days)
     return load(path)
+
+
+def adopt(chain, key, path=None):
+    """Sign Content Credentials with a certificate of one's own from now on; other keys stay.
+
+    Parameters
+    ----------
+    chain, key : path-like
+        PEM files: certificates, leaf first, with the root last or left out; the leaf's private
+        key, P-256 and not encrypted.
+    path : path-like, optional
+        Folder of the keys; see `folder`.
+
+    Raises
+    ------
+    InputError
+        They cannot be read, do not belong together, or readers would refuse the signature.
+    """
+    path = Path(path) if path is not None else folder()
+    load(path)
+    try:
+        certificates = x509.load_pem_x509_certificates(Path(chain).read_bytes())
+        private = serialization.load_pem_private_key(Path(key).read_bytes(), None)
+    except (OSError, ValueError, TypeError) as e:
+        raise InputError(
+            "the certificate cannot be opened",
+            seen=f"{chain}, {key}: {e}",
+            remedy="give PEM files, the key without a password",
+        ) from e
+    leaf = certificates[0]
+    problem = _unfit(leaf, private)
+    if problem is not None:
+        raise InputError("this certificate cannot sign Content Credentials", seen=problem)
+    anchors = path / ANCHORS
+    # The last of the chain is what this installation itself trusts from now on.
+    _write(anchors, anchors.read_bytes() + certificates[-1].public_bytes(_PEM))
+    _write(path / C2PA_KEY, _private(private))
+    _write(path / C2PA_CHAIN, b"".join(each.public_bytes(_PEM) for each in certificates))
+    return load(path)
+
+
+def _unfit(leaf, private):
+    """Why readers would refuse a signature by this leaf, or None (C2PA 2.2, 14.5.1)."""
+    if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
+        return "the key is not P-256"
+    if private.public_key() != leaf.public_key():
+        return "the key is not the certificate's"
+    start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    if not start < datetime.datetime.now(datetime.UTC) < end:
+        return f"it holds from {start:%Y-%m-%d} to {end:%Y-%m-%d}"
+    if not leaf.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME):
+        return "its subject names no organisation"
+    try:
+        usage = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
+        purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound as e:
+        return str(e)
+    if not usage.digital_signature or usage.key_cert_sign:
+        return "its key usage is not signing alone"
+    fit = {ExtendedKeyUsageOID.EMAIL_PROTECTION, _DOCUMENT_SIGNING, _C2PA_SIGNING}
+    return None if fit & set(purposes) else "it is for other purposes than signing documents"
 
 
 def load(path=None):

@@ -101,7 +101,7 @@ def _of(origin):
         ["Content number", body.get("produce_id", "")],
         ["Invisible mark", entry.mark_id],
         *map(list, trace.inputs(body).items()),
-        *[[name, body[name]] for name in ("permission", "run", "lips") if body.get(name)],
+        *[[name, body[name]] for name in ("permission", "run", "code") if body.get(name)],
     ]
     shown = trace.mlflow_run(entry)
     if shown is not None:
