@@ -338,7 +338,7 @@ def ui(
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]
-    typer.echo(f"http://127.0.0.1:{port}  (Ctrl-C to stop)")
+    typer.echo(f"http://127.0.0.1:{port}/{tracking.runs_address(folder)}  (Ctrl-C to stop)")
     sys.stdout.flush()
     os.execv(command[0], command)  # signals reach the server itself
 

@@ -10,6 +10,7 @@ import logging
 import os
 import queue
 import socket
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -31,6 +32,21 @@ _HOST, _PID, _BORN = "heygem.host", "heygem.pid", "heygem.pid_started"
 def store(folder) -> str:
     """URI of the store in a folder, absolute because notebooks run in folders of their own."""
     return f"sqlite:///{Path(folder).absolute() / _DATABASE}"
+
+
+def runs_address(folder) -> str:
+    """Address of the runs last recorded in a folder's store, below the root of the MLflow UI.
+
+    Left to itself that page opens among empty charts for chat applications.
+    """
+    database = (Path(folder).absolute() / _DATABASE).as_uri()
+    with contextlib.suppress(sqlite3.Error):
+        with contextlib.closing(sqlite3.connect(f"{database}?mode=ro", uri=True)) as store_:
+            newest = "select experiment_id from runs order by start_time desc limit 1"
+            row = store_.execute(newest).fetchone()
+        if row is not None:
+            return f"#/experiments/{row[0]}/runs?workflowType=machine_learning"
+    return "#/experiments?workflowType=machine_learning"
 
 
 def quiet():
