@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from heygem import assets, console
+from heygem import assets, capabilities, console
 from heygem.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.evaluate.command import evaluate
 from heygem.label import commands as label_commands
@@ -49,6 +49,10 @@ app.add_typer(models_app, name="models")
 app.add_typer(train_app, name="train")
 label_commands.mount(app)
 app.command()(evaluate)
+if capabilities.enabled("finetune"):
+    from heygem.finetune.command import finetune
+
+    app.command()(finetune)
 
 Recipe = Annotated[
     Path | None, typer.Option("--params", metavar="P.yaml", help="Recipe with all other settings.")
@@ -280,7 +284,7 @@ def train_lips(
     from heygem.params import checked
     from heygem.training import recipe, train
 
-    settings = checked(train.TrainSettings, _overrides(changes))
+    settings = checked(train.TrainSettings, read_changes(changes))
     with console.quiet_libraries(), progress.Bar() as bar:
         trained = recipe.train_lips(
             dataset,
@@ -346,7 +350,7 @@ def ui(
 def _settings(path, changes, given) -> Params:
     """Recipe file, then --set, then the command's own options."""
     settings = Params.from_yaml(path) if path is not None else Params()
-    overrides = _overrides(changes) | given
+    overrides = read_changes(changes) | given
     # The command's own speech takes the place of the recipe's.
     if "inputs.audio" in given and "inputs.text" not in given:
         overrides["inputs.text"] = None
@@ -355,7 +359,7 @@ def _settings(path, changes, given) -> Params:
     return settings.override(overrides) if overrides else settings
 
 
-def _overrides(changes):
+def read_changes(changes):
     """KEY=VALUE to a dictionary, values as YAML would read them: numbers, true, null, [lists]."""
     import yaml
 

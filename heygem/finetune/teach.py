@@ -5,6 +5,7 @@ that a run that was stopped goes on. The folder appears under its name when it i
 """
 
 import contextlib
+import hashlib
 import os
 import shutil
 import time
@@ -19,7 +20,7 @@ from heygem import avatar as avatars
 from heygem.errors import Cancelled, InputError, OutputError, ParameterError
 from heygem.finetune import adapter, appearance, coverage, folder, report
 from heygem.finetune.adapt import Adapted, FinetuneSettings, adapt
-from heygem.finetune.consent import Statement, allow
+from heygem.finetune.consent import allow
 from heygem.finetune.likeness import same_person
 from heygem.label import keys
 from heygem.ledger import Ledger
@@ -224,7 +225,7 @@ def _clip(person, model, tell):
 def _checkpoint(sha256s):
     place = assets.home() / "finetune"
     place.mkdir(parents=True, exist_ok=True)
-    return place / f"{manifest.joined(sha256s)[:32]}.npz"
+    return place / f"{hashlib.sha256(''.join(sha256s).encode()).hexdigest()[:32]}.npz"
 
 
 def _sources(paths, sha256s, people, clips, adapted):
@@ -247,8 +248,10 @@ def _notes(adapted, seen):
     """What the user should know."""
     before, after = adapted.before.correlation, adapted.after.correlation
     if adapted.kept_base:
-        yield_ = f"learning made the mouth no better on held-out seconds ({before:.2f}, then "
-        notes = [f"{yield_}{after:.2f}): the base model is kept"]
+        gain = f"{before:.2f}, then {after:.2f}"
+        notes = [
+            f"learning made the mouth no better on held-out seconds ({gain}): the base is kept"
+        ]
     else:
         notes = [f"the mouth follows held-out speech better: {before:.2f}, now {after:.2f}"]
     if adapted.seconds < 60:
@@ -272,6 +275,8 @@ def _write(hidden, facts, source, shown, adapted, seen, tell):
     tell("write", 0, 1)
     report.write(hidden, facts, shown, adapted, seen)
     files = sorted(path for path in hidden.iterdir())
+    for path in files:
+        path.chmod(0o644)  # what was written through a temporary file is its writer's alone
     facts["files"] = {path.name: assets.sha256(path) for path in files}
     manifest.write(hidden, facts, name=folder.FACTS)
     tell("write", 1, 1)
