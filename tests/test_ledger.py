@@ -1,14 +1,17 @@
 """A record that cannot be changed without it showing."""
 
 import json
+import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from heygem.errors import OutputError
-from heygem.label import keys
-from heygem.ledger import Ledger
+from heygem import quota
+from heygem.errors import OutputError, PolicyError
+from heygem.label import consent, keys
+from heygem.ledger import Ledger, _hash
+from heygem.quota import QuotaSettings
 
 
 @pytest.fixture
@@ -21,8 +24,8 @@ def signed(tmp_path):
 
 def tamper(ledger, statement, *values):
     with sqlite3.connect(ledger.path) as db:
-        db.execute("DROP TRIGGER never_changed")
-        db.execute("DROP TRIGGER never_removed")
+        db.execute("DROP TRIGGER IF EXISTS never_changed")
+        db.execute("DROP TRIGGER IF EXISTS never_removed")
         db.execute(statement, values)
 
 
@@ -43,6 +46,39 @@ def test_a_changed_row_is_named(signed, column, number):
     value = '{"user":"x"}' if column == "body" else "x"
     tamper(signed, f"UPDATE entries SET {column} = ? WHERE number = ?", value, number)
     assert number in [f.number for f in signed.verify()]
+
+
+def test_every_kind_of_row_shows_that_it_was_changed(tmp_path):
+    mine = keys.init(tmp_path / "keys")
+    book = Ledger(tmp_path / "ledger.db", keys=mine)
+    rules = QuotaSettings(videos_per_day=1)
+    book.append("made", "a" * 64, {"user": "anna"}, mark_id=7)
+    consent.record(book, "b" * 64, who="x", purpose="y", until="2030-01-01", reference="z")
+    consent.withdraw(book, "b" * 64, reason="asked")
+    consent.block(book, "a" * 64, reason="complaint")
+    consent.unblock(book, "a" * 64, reason="settled")
+    book.append("agreed", "anna", {"version": "1"})
+    quota.admit(book, "anna", rules, videos=1, minutes=1)
+    with pytest.raises(PolicyError):
+        quota.admit(book, "anna", rules, videos=1, minutes=1)
+    rows = book.entries()
+    assert {row.kind for row in rows} == {
+        "made", "consent", "consent withdrawn", "blocked", "unblocked", "agreed", "admitted",
+        "refused",
+    }  # fmt: skip
+    assert book.verify() == []
+    for row in rows:
+        copy = tmp_path / f"{row.number}.db"
+        shutil.copy(book.path, copy)
+        shutil.copy(f"{book.path}.head", f"{copy}.head")
+        copied = Ledger(copy, keys=mine)
+        body = json.dumps(row.body | {"reason": "nothing happened"})
+        tamper(copied, "UPDATE entries SET body = ? WHERE number = ?", body, row.number)
+        assert [f.number for f in copied.verify()] == [row.number], row.kind
+        # Even where its hash is made to fit, the signature and the next row do not.
+        fields = (row.number, row.time_utc, row.kind, row.subject, row.mark_id, body, row.previous)
+        tamper(copied, "UPDATE entries SET hash = ? WHERE number = ?", _hash(*fields), row.number)
+        assert row.number in [f.number for f in copied.verify()], row.kind
 
 
 def test_a_removed_row_is_noticed(signed):
