@@ -77,7 +77,7 @@ def page(clip, tmp_path, teacher, monkeypatch):
         ]
         times = np.linspace(0, 3, 30)
         curves = Curves(times, times / 30, times / 20, 0.0, 3.0)
-        return Contrast(*made, curves, times / 25, np.zeros((60, 120, 3), np.uint8), 0.04)
+        return Contrast(*made, curves, times / 25, (np.zeros((60, 120, 3), np.uint8),) * 3, 0.04)
 
     monkeypatch.setattr(contrast, "draw", draw)
     made = Teaching(
@@ -120,7 +120,8 @@ def test_what_was_learnt_is_shown_with_before_and_after(page, teacher, clip, tmp
     assert page.player.source_url == "files/0.mp4" and page.player.result_url == "files/1.mp4"
     assert page.player.labels["source"] == "Base model" and "hg-real" in page.player.curves
     assert page.player.labels["result"] == "Own model"
-    assert page.grid.value[:2] == b"\xff\xd8" and page.grid.layout.display == "block"
+    assert page.grid.value.count("data:image/jpeg") == 3 and "As filmed" in page.grid.value
+    assert page.shown.grid.shape == (180, 120, 3)
 
 
 def test_it_stops_within_a_second_and_goes_on(page, teacher):
@@ -163,3 +164,15 @@ def test_the_page_speaks_chinese(tmp_path):
     assert page.button.description == "开始学习"
     assert page.player.labels["result"] == "专属模型"
     assert page.results.layout.display == "none"
+
+
+def test_the_notebook_runs_under_papermill_without_a_person(tmp_path):
+    papermill = pytest.importorskip("papermill")
+    source = Path(__file__).parents[1] / "notebooks" / "03_finetune.ipynb"
+    done = papermill.execute_notebook(
+        str(source), str(tmp_path / "done.ipynb"), cwd=str(tmp_path), progress_bar=False,
+        parameters={"inputs": {"output": str(tmp_path / "people")}, "start": True, "name": "anna"},
+    )  # fmt: skip
+    text = "".join(str(output) for cell in done.cells for output in cell.get("outputs", ()))
+    assert "application/vnd.jupyter.widget-view+json" in text
+    assert "no footage is chosen" in text and "nothing has been taught yet" in text

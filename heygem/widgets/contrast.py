@@ -28,8 +28,8 @@ class Contrast:
         Lip gap by the base model and by the person's own.
     real : float32 [N] or None
         The person's own lip gap at the same times, where the words are theirs.
-    grid : uint8 [h, w, 3]
-        Mouths at the same instants: as filmed, base model, own model, one row each.
+    rows : tuple of uint8 [h, w, 3]
+        Mouths at the same instants: as filmed, by the base model, by the own model.
     frame_s : float
     """
 
@@ -37,8 +37,13 @@ class Contrast:
     after: Clip
     curves: Curves
     real: np.ndarray | None
-    grid: np.ndarray
+    rows: tuple
     frame_s: float
+
+    @property
+    def grid(self):
+        """The rows below each other : uint8 [3 h, w, 3]."""
+        return np.concatenate(self.rows)
 
 
 def draw(video, taught, sound, params, *, folder, progress=None, cancel=None):
@@ -79,9 +84,10 @@ def draw(video, taught, sound, params, *, folder, progress=None, cancel=None):
     own_words = Path(sound).resolve() == Path(video).resolve()
     real = _real(base.person, curves.times_s) if own_words else None
     box = mouth_box(base.person)
-    rows = [strip(path, box) for path in (clips[0].source, clips[0].result, clips[1].result)]
+    seen = (clips[0].source, clips[0].result, clips[1].result)
+    rows = tuple(strip(path, box) for path in seen)
     rate = float(base.person.info.video.rate)
-    return Contrast(*clips, curves, real, np.concatenate(rows), 1 / rate if rate > 0 else 0.04)
+    return Contrast(*clips, curves, real, rows, 1 / rate if rate > 0 else 0.04)
 
 
 def busiest(voice, span_s):

@@ -93,7 +93,7 @@ class Teaching(w.VBox):
         self.compare_button = w.Button(description=say("see_both"), icon="play", disabled=True)
         self.player = Player(self._side)
         self.player.layout.display = "none"
-        self.grid = w.Image(format="jpeg", layout=w.Layout(display="none", max_width="100%"))
+        self.grid = w.HTML()
         self.curves = w.HTML()
         self.coverage = w.HTML()
         sound = w.Accordion([self.audio], titles=[say("compare_sound")], selected_index=None)
@@ -272,8 +272,11 @@ class Teaching(w.VBox):
             player.frame_s = drawn.frame_s
             player.curves = timeline.curves_html(drawn.curves, self._side, real=drawn.real)
         player.layout.display = "block"
-        self.grid.value = contrast.jpeg(drawn.grid)
-        self.grid.layout.display = "block"
+        names = ("filmed", "untaught", "own_model")
+        self.grid.value = "".join(
+            _figure(contrast.jpeg(row), self.say(name), wide=True)
+            for name, row in zip(names, drawn.rows, strict=True)
+        )
         self.shown = drawn
 
     def _side(self, key, **values):
@@ -282,13 +285,14 @@ class Teaching(w.VBox):
         return self.say(names.get(key, "own_model" if key == "after" else key), **values)
 
 
-def _figure(data, caption):
+def _figure(data, caption, *, wide=False):
     text = html.escape(caption)
     if not data:
         return f"<div>{text}</div>"
     address = base64.b64encode(data).decode()
+    width = "100%" if wide else f"{PICTURE_PX + 20}px"
     return (
-        f'<figure style="display:inline-block;margin:4px;max-width:{PICTURE_PX + 20}px">'
-        f'<img alt="" src="data:image/jpeg;base64,{address}">'
+        f'<figure style="display:inline-block;margin:4px;max-width:{width}">'
+        f'<img alt="" style="max-width:100%" src="data:image/jpeg;base64,{address}">'
         f'<figcaption style="font-size:11px;line-height:1.3">{text}</figcaption></figure>'
     )

@@ -128,6 +128,7 @@ _WORDS = {
     "measure_aligned": ("the same at the best lag", "最佳时延下的相关系数"),
     "measure_lag_ms": ("real mouth later by [ms]", "真实口型滞后 [毫秒]"),
     "measure_ratio": ("spread over the real one", "幅度与真实之比"),
+    "filmed": ("As filmed", "原始画面"),
     "untaught": ("Base model", "基础模型"),
     "own_model": ("Own model", "专属模型"),
     "real": ("real mouth", "真实口型"),
