@@ -533,6 +533,22 @@ def test_the_notebook_traces_a_file(house, tmp_path, monkeypatch):
     assert len(list((tmp_path / "runs" / "trace").glob("*.md"))) == 2
 
 
+def test_a_file_handed_over_in_the_page_is_traced(house, tmp_path, monkeypatch):
+    from heygem.widgets.tracing import Tracer
+
+    monkeypatch.setenv("HEYGEM_RECORDS", str(house.root))
+    page = Tracer(folder=tmp_path, out=tmp_path / "traced")
+    item = {"name": "../../<i>wild.mp4", "content": house.result.read_bytes()}
+    page._handed_over({"new": (item,)})
+    assert page.worker.wait(120)
+    assert "Made here." in page.told.value and "compliant" in page.told.value
+    assert "<i>" not in page.told.value
+    made = {path.name for path in (tmp_path / "traced").iterdir()}
+    assert made == {"_i_wild.mp4", "_i_wild.pdf", "_i_wild.md"}
+    page.trace(tmp_path / "nowhere.mp4")
+    assert page.worker.wait(60) and "nowhere.mp4" in page.told.value
+
+
 def test_consent_and_takedown_from_the_command_line(command, house, tmp_path):
     video = tmp_path / "person.mp4"
     video.write_bytes(b"somebody")
