@@ -125,6 +125,7 @@ PACKAGE_OF = {
     "cv2": "opencv-python",
     "espeakng_loader": "espeakng-loader",
     "face_alignment": "face-alignment",
+    "fpdf": "fpdf2",
     "silero_vad": "silero-vad",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
