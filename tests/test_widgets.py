@@ -268,6 +268,22 @@ def test_entering_a_folder_chooses_nothing(tmp_path):
     assert browser.folder == tmp_path / "sub" and browser.chosen == ""
 
 
+def test_videos_are_chosen_by_their_pictures(clip, silent_clip, tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    one = picker.FilePicker("Video", tmp_path, kind="video", say=words.words())
+    several = picker.FilesPicker("Videos", tmp_path, kind="video", say=words.words())
+    for browser in (one, several):
+        assert browser.strip.worker.wait(WAIT_S)
+        shown = {item["name"]: item["source"][:22] for item in browser.strip.items}
+        picture = "data:image/jpeg;base64"
+        assert shown == {"clip.mp4": picture, "silent.mp4": picture, "empty.mp4": ""}
+    one.strip.pressed = {"path": str(clip), "n": 1}
+    assert one.chosen == str(clip) and one.strip.chosen == [str(clip)]
+    for n, path in enumerate((silent_clip, clip, silent_clip)):
+        several.strip.pressed = {"path": str(path), "n": n}
+    assert several.list.value == (str(clip),) and several.strip.chosen == [str(clip)]
+
+
 def test_several_videos_are_chosen_and_folders_are_entered(clip, tmp_path):
     (tmp_path / "sub" / "anna.heygem").mkdir(parents=True)
     browser = picker.FilesPicker("Videos", tmp_path, kind="video", say=words.words())

@@ -9,6 +9,7 @@ import traitlets
 
 from heygem import media, policy
 from heygem.errors import HeygemError, InputError
+from heygem.widgets.strip import Strip
 
 AVATAR_ENDING = ".heygem"  # a folder that holds a taught person, chosen as a video is
 VIDEO_ENDINGS = frozenset(
@@ -118,8 +119,11 @@ class FilePicker(w.VBox):
         self.list = w.Select(rows=7, layout=w.Layout(width="100%"))
         self.picture = w.Image(format="jpeg", layout=w.Layout(display="none", max_width="220px"))
         self.about = w.HTML()
+        self.strip = Strip(thumbnail)
+        self.strip.observe(lambda change: self._pressed(change["new"]), "pressed")
+        pictures = [self.strip] if kind == "video" else []
         super().__init__(
-            [self.path, self.where, self.list, self.picture, self.about],
+            [self.path, self.where, self.list, *pictures, self.picture, self.about],
             layout=w.Layout(flex="1 1 320px", max_width="520px", padding="4px"),
         )
         self.folder = Path(folder).resolve()
@@ -144,6 +148,11 @@ class FilePicker(w.VBox):
             self.list.value = None
         finally:
             self._listing = False
+        if self._endings is VIDEO_ENDINGS:
+            self.strip.show([path for _, path in options if not _is_folder(path)])
+
+    def _pressed(self, pressed):
+        self.chosen = pressed.get("path", "")
 
     def _picked(self, change):
         path = change["new"]
@@ -162,7 +171,7 @@ class FilePicker(w.VBox):
             self.chosen = text
 
     def _show(self, path):
-        self.path.value = path
+        self.path.value, self.strip.chosen = path, [path]
         self.picture.layout.display = "none"
         if not path:
             self.about.value = ""
@@ -172,6 +181,8 @@ class FilePicker(w.VBox):
         except HeygemError as error:
             self.about.value = html.escape(str(error))
             return
+        if Path(path).absolute().parent != self.folder:
+            self.enter(Path(path).absolute().parent)  # its neighbours are wanted next
         self.about.value = html.escape(words)
         if data:
             self.picture.value = data
@@ -206,9 +217,11 @@ class FilesPicker(w.VBox):
         )  # fmt: skip
         self.list = w.SelectMultiple(rows=9, layout=w.Layout(width="100%"))
         self.about = w.HTML()
-        self.list.add_class("hg-several")
+        self.strip = Strip(thumbnail)
+        self.strip.observe(lambda change: self._pressed(change["new"]), "pressed")
+        pictures = [self.strip] if kind == "video" else []
         super().__init__(
-            [w.HTML(html.escape(title)), self.place, self.list, self.about],
+            [w.HTML(html.escape(title)), self.place, self.list, *pictures, self.about],
             layout=w.Layout(flex="1 1 320px", max_width="520px", padding="4px"),
         )
         self.place.observe(lambda _: self.look(), "value")
@@ -227,8 +240,16 @@ class FilesPicker(w.VBox):
             self.list.options, self.about.value = (), html.escape(str(error))
         finally:
             self._listing = False
+        files = [path for _, path in self.list.options if not _is_folder(path)]
+        self.strip.show(files if self._endings is VIDEO_ENDINGS else [])
+
+    def _pressed(self, pressed):
+        path, chosen = pressed.get("path", ""), self.list.value
+        kept = tuple(p for p in chosen if p != path)
+        self.list.value = kept if path in chosen else (*chosen, path)
 
     def _picked(self, change):
+        self.strip.chosen = list(change["new"])
         if self._listing:
             return
         folders = [path for path in change["new"] if _is_folder(path)]

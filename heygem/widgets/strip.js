@@ -1,0 +1,46 @@
+// Pictures of a folder's videos; pressing one chooses it.
+
+function render({ model, el }) {
+  const root = document.createElement("div");
+  root.className = "hg-strip";
+  root.setAttribute("role", "group");
+  el.append(root);
+  const buttons = new Map();
+  let count = 0;
+
+  function draw() {
+    const items = model.get("items").filter((item) => item.source);
+    const chosen = new Set(model.get("chosen"));
+    for (const [path, button] of buttons) {
+      if (!items.some((item) => item.path === path)) { button.remove(); buttons.delete(path); }
+    }
+    items.forEach((item, at) => {
+      let button = buttons.get(item.path);
+      if (!button) {
+        button = document.createElement("button");
+        button.type = "button";
+        button.title = item.name;
+        const picture = document.createElement("img");
+        picture.alt = "";
+        const name = document.createElement("span");
+        name.textContent = item.name;
+        button.append(picture, name);
+        button.addEventListener("click", () => {
+          model.set("pressed", { path: item.path, n: ++count });
+          model.save_changes();
+        });
+        buttons.set(item.path, button);
+      }
+      if (button.firstChild.src !== item.source) button.firstChild.src = item.source;
+      button.setAttribute("aria-pressed", chosen.has(item.path));
+      if (root.children[at] !== button) root.insertBefore(button, root.children[at] || null);
+    });
+    root.style.display = items.length ? "" : "none";
+  }
+
+  model.on("change:items", draw);
+  model.on("change:chosen", draw);
+  draw();
+}
+
+export default { render };
