@@ -10,9 +10,10 @@ import pytest
 from conftest import gape, tone, write_video
 
 from heygem import audio, evaluate, media
-from heygem.errors import InputError
+from heygem.errors import InputError, ParameterError
 from heygem.evaluate import (
     anchors,
+    command,
     curves,
     few_shot,
     held_out,
@@ -259,3 +260,14 @@ def test_amounts_of_footage_are_nested_and_end_before_what_is_judged(person, mon
     assert np.array_equal(given[1][0].heard, clips[0].heard)
     assert points[0][0].kept_base and not points[1][0].kept_base
     assert points[0][0].measures["own_r"].windows == 4
+
+
+@pytest.mark.parametrize("text", ["x", "15,-3", "0"])
+def test_amounts_that_are_no_seconds_are_refused(text):
+    with pytest.raises(ParameterError, match="15,30,60"):
+        command._seconds(text)
+
+
+def test_amounts_are_read():
+    assert command._seconds("") == ()
+    assert command._seconds("15, 30,60") == (15.0, 30.0, 60.0)
