@@ -52,6 +52,17 @@ class LipsNetwork(nn.Module):
         self.blocks = nn.Sequential(*[_Block(width, d, dropout) for d in dilations])
         self.say = nn.Conv1d(width, outputs, 3, padding=1)
 
+    @property
+    def shape(self):
+        """What another one like it is made with : dict."""
+        return {
+            "outputs": self.say.out_channels,
+            "width": self.say.in_channels,
+            "dilations": [block.spread.dilation[0] for block in self.blocks],
+            "inputs": self.read[0].in_channels,
+            "level": self.level,
+        }
+
     def forward(self, heard):
         """`float [B, 2 N, inputs]` to `float [B, N, K]`."""
         return self.answer(level(heard) if self.level else heard)

@@ -135,7 +135,10 @@ def write(path, trained, dataset, *, judged=None, notes=()):
             [
                 ("data sha256 (all clips)", f"`{dataset.sha256}`"),
                 ("code version", f"`{code_version()}`"),
-                ("time", f"{trained.seconds / 60:.0f} minutes on {model.device}"),
+                (
+                    "processor time",
+                    f"{trained.seconds / 60:.0f} minutes with {model.device}, tracking not counted",
+                ),
                 ("typical opening (std)", f"{model.opening_std:.4f} eye distances"),
                 ("gain", f"{float(model.gain[0]):.2f}"),
                 *((k, f"`{v}`") for k, v in settings.model_dump().items()),

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import Field
+from safetensors.torch import save_file
 
 from heygem.ears import record
 from heygem.errors import InputError
@@ -35,7 +36,7 @@ class TrainSettings(Settings):
 
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of everything random")
     networks: int = Field(6, ge=2, le=16, description="networks whose mean is the model")
-    iterations: int = Field(900, ge=1, description="steps of each network")
+    iterations: int = Field(400, ge=1, description="steps of each network")
     sync_iterations: int = Field(200, ge=0, description="steps of the sync check; 0: no check")
     batch: int = Field(24, ge=1, le=4096, description="windows in a step")
     window_s: float = Field(2.56, ge=0.64, le=30, description="length of a window [s]")
@@ -48,19 +49,17 @@ class TrainSettings(Settings):
         True, description="bring each sound's spectra to the same mean and spread, band by band"
     )
     likeness: float = Field(
-        1.0, ge=0, le=100, description="weight of the correlation of gap and width in a window"
+        0.5, ge=0, le=100, description="weight of the correlation of gap and width in a window"
     )
     average: float = Field(0.995, ge=0, lt=1, description="memory of the averaged weights [share]")
-    check_every: int = Field(150, ge=1, description="steps between looks at the held-out speakers")
+    check_every: int = Field(100, ge=1, description="steps between looks at the held-out speakers")
     exclude_licences: tuple[str, ...] = Field(
         ("research-only",), description="licence classes not to be learnt from"
     )
     ears: str | None = Field(
         None, description="folder, or name in the hub's cache, of a speech encoder to hear with"
     )
-    ears_layer: int | None = Field(
-        None, ge=0, description="its hidden layer; none: three quarters up"
-    )
+    ears_layer: int | None = Field(None, ge=0, description="its layer; none: three quarters up")
 
 
 @dataclass
@@ -72,6 +71,8 @@ class Trained:
     sync : list of heygem.training.measure.Sync, for the clips learnt from
     held_out : dict of speaker to Agreement, each by a network that never saw the speaker
     used, dropped : list of Clip
+    seconds : float
+        Processor time, that of earlier starts included.
     """
 
     model: LipsModel
@@ -115,7 +116,6 @@ def train(
         Too few speakers to hold any out.
     """
     settings = settings or TrainSettings()
-    began = time.monotonic()
     run = _Run(settings, device, ears, checkpoint, progress, watch)
     clips = [
         c
@@ -161,7 +161,7 @@ def train(
         held_out,
         clips,
         dropped,
-        time.monotonic() - began,
+        run.spent_s(),
     )
 
 
@@ -215,6 +215,7 @@ class _Run:
     def __init__(self, settings, device, ears, checkpoint, progress, watch):
         self.settings, self.device, self.ears = settings, device, ears
         self.history = []
+        self._began_s = time.process_time()
         self._progress = progress or (lambda stage, done, total: None)
         self._watch = watch or (lambda name, value, step: None)
         self._checkpoint = Path(checkpoint) if checkpoint is not None else None
@@ -230,9 +231,14 @@ class _Run:
     def _keep(self):
         if self._checkpoint is not None:
             self._done["history"] = json.dumps(self.history)
+            self._done["spent_s"], self._began_s = self.spent_s(), time.process_time()
             part = self._checkpoint.with_suffix(".part")
             torch.save(self._done, part)
             part.replace(self._checkpoint)
+
+    def spent_s(self):
+        """Processor time of this training, over all its starts."""
+        return self._done.get("spent_s", 0.0) + time.process_time() - self._began_s
 
     def say(self, network, clip):
         return _say(network, clip, self.device)
@@ -367,8 +373,6 @@ class _Run:
 
 def save(model, path):
     """Write a model file that `LipsModel.load` reads; weights in half precision."""
-    from safetensors.torch import save_file
-
     tensors = {
         f"network{i}.{key}": value.detach().half().cpu().contiguous()
         for i, network in enumerate(model.networks)
@@ -376,14 +380,6 @@ def save(model, path):
     }
     tensors["basis"] = torch.from_numpy(np.ascontiguousarray(model.basis))
     tensors["gain"] = torch.from_numpy(model.gain)
-    first = model.networks[0]
-    shape = {
-        "outputs": first.say.out_channels,
-        "width": first.say.in_channels,
-        "dilations": [block.spread.dilation[0] for block in first.blocks],
-        "inputs": first.read[0].in_channels,
-        "level": first.level,
-    }
     ears = {} if model.ears is None else {"ears": json.dumps(record(model.ears))}
     part = Path(path).with_suffix(".part")
     save_file(
@@ -391,7 +387,7 @@ def save(model, path):
         part,
         metadata={
             "format": FORMAT,
-            "network": json.dumps(shape),
+            "network": json.dumps(model.networks[0].shape),
             "networks": str(len(model.networks)),
             "about": json.dumps(model.about, ensure_ascii=False),
             **ears,
