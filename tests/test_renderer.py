@@ -6,11 +6,13 @@ import pytest
 from conftest import gape
 
 from heygem import avatar, media
+from heygem.avatar.library import Library
 from heygem.compose import paste
 from heygem.face import geometry
 from heygem.face import topology as topo
 from heygem.params import FaceSettings, RendererSettings
 from heygem.renderer import Patch, Renderer, Sampler, _hand_over, blend
+from heygem.renderer.textures import _parted
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +162,24 @@ def test_texture_changes_are_rare(person):
     changes = np.count_nonzero(np.diff(main))
     assert 2 <= changes < 90
     assert all(abs(sum(x for _, x in w) - 1) < 1e-6 for w in renderer._weights)
+
+
+def test_teeth_that_glint_between_shut_lips_are_seen(hopper, hopper_avatar):
+    mesh, pose = hopper_avatar.track.points[:1], hopper_avatar.pose[:1]
+    seam = (mesh[0, topo.INNER_UPPER[2:9], :2] + mesh[0, topo.INNER_LOWER[2:9], :2]) / 2
+    shut, glint, parted = hopper.copy(), hopper.copy(), hopper.copy()
+    for x, y in np.rint(seam[1:6:2]).astype(int):
+        glint[y : y + 1, x - 1 : x + 2] = 230
+    cv2.polylines(parted, [np.rint(seam).astype(np.int32)], False, (15, 5, 5), 3)
+    library = Library(
+        np.arange(3),
+        [shut, glint, parted],
+        np.zeros((3, 2), int),
+        np.repeat(mesh, 3, 0),
+        pose[np.zeros(3, int)],
+    )
+    a, b, c = _parted(library)
+    assert a < 0.03 and b > a + 0.1 and c > a + 0.1
 
 
 def test_the_gpu_way_of_sampling_equals_the_cpu_way():

@@ -136,7 +136,12 @@ def _parted(library):
         lips = (points[[0, 37, 267, 17, 84, 314]] + points[[13, 82, 312, 14, 87, 317]]) / 2
         lips = lips.astype(np.float32)
         tone = np.median(cv2.remap(grey, lips[None, :, 0], lips[None, :, 1], cv2.INTER_LINEAR))
-        values.append(np.abs(strip - tone).mean() / max(float(tone), 1.0))
+        strip = strip.reshape(len(seam), len(reach))
+        # The worst across the seam, since a thin bright edge of teeth is nothing in the mean; and
+        # what changes along it: teeth and spit do, the shadow between two lips does not.
+        across = np.abs(strip - tone).max(1).mean()
+        along = np.abs(np.diff(strip, axis=0)).mean()
+        values.append((across + along) / max(float(tone), 1.0))
     values = np.array(values, np.float32)
     return np.maximum(values - np.quantile(values, 0.05), 0)
 
