@@ -19,6 +19,7 @@ from typing import Literal
 from heygem import assets, figures, manifest, pipeline, tracking, workplace
 from heygem.errors import Cancelled, HeygemError
 from heygem.items import DETAILS, Sounds, content_sha256, plan
+from heygem.models import Models
 from heygem.params import Params
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def run(
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
     record: Path | None = None,
-    models: pipeline.Models | None = None,
+    models: Models | None = None,
 ) -> Report:
     """Make every video that `params.inputs` asks for.
 
@@ -109,7 +110,7 @@ def run(
         Set it to stop soon; finished items stay, nothing is left half-written.
     record : path, optional
         File that receives the summary; `batch.json` in the output folder when not given.
-    models : heygem.pipeline.Models, optional
+    models : heygem.models.Models, optional
         Those that are in memory already; else loaded when the first item needs them.
 
     Raises

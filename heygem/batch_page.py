@@ -148,7 +148,7 @@ def measures(report):
     Returns
     -------
     matplotlib.figure.Figure or None
-        None where no item has such measures; see `heygem.pipeline.agreement` for their meaning.
+        None where no item has such measures; see `heygem.agreement` for their meaning.
     """
     shown = [
         one

@@ -22,115 +22,24 @@ import numpy as np
 from heygem import __version__, assets, label, media
 from heygem import audio as sound
 from heygem import avatar as people
+from heygem.agreement import agreement
 from heygem.compose import paste
-from heygem.errors import Cancelled, HeygemError, OutputError
+from heygem.errors import Cancelled, OutputError
 from heygem.label import consent, keys
 from heygem.ledger import Ledger
-from heygem.lips import SHIPPED, LipsModel, Trajectory, shape, within_reach
+from heygem.lips import Trajectory, shape, within_reach
 from heygem.manifest import code_version
+from heygem.models import Models
 from heygem.params import Params
 from heygem.renderer import Renderer
 from heygem.stream import Sink, ahead
 from heygem.timeline import frames_in_order, lay_out
-from heygem.wav2lip import Wav2LipEngine, Wav2LipRenderer, imported
+from heygem.wav2lip import Wav2LipRenderer
+
+load_models = Models  # public as `heygem.load_models`
 
 PERSONAL_SCALE = (0.7, 1.5)  # how far a person's own articulation may scale the typical one
-
 USUAL_REACH = 0.16  # lip gap that speech seldom passes [eye distances]
-
-
-@dataclass(frozen=True)
-class Heard:
-    """A sound, and the mouth movement it asks for.
-
-    Attributes
-    ----------
-    speech : heygem.audio.Speech
-    voice : float32 [n]
-        Voice activity, 0..1 at 100 Hz.
-    trajectory : heygem.lips.Trajectory
-        What the model says, before any knob.
-    findings : list of heygem.findings.Finding
-    """
-
-    speech: sound.Speech
-    voice: np.ndarray
-    trajectory: Trajectory
-    findings: list
-
-
-class Models:
-    """What stays in memory over a batch: the lips model, the face models, the sounds heard.
-
-    Parameters
-    ----------
-    params : Params
-    """
-
-    def __init__(self, params):
-        self.device = resolve_device(params.device)
-        self.lips = LipsModel.load(params.lips.model, device=self.device)
-        self.lips_sha256 = assets.sha256(params.lips.model or SHIPPED)
-        self.faces = people.make_backend(params.face)
-        self._heard = {}
-        self._own_lips = {}
-        self._wav2lip = {}
-
-    def wav2lip(self, checkpoint):
-        """The second engine with a checkpoint (path, or None for the imported one), loaded once."""
-        if checkpoint not in self._wav2lip:
-            path = imported() if checkpoint is None else checkpoint
-            self._wav2lip[checkpoint] = Wav2LipEngine(path, self.device)
-        return self._wav2lip[checkpoint]
-
-    def lips_of(self, person):
-        """A person's own lips model where they were taught one, else the one of all."""
-        if person is None or person.taught is None:
-            return self.lips
-        key = person.taught.sha256
-        if key not in self._own_lips:
-            self._own_lips[key] = person.taught.lips(self.lips, base_sha256=self.lips_sha256)
-        return self._own_lips[key]
-
-    def hear(self, path, settings, person=None):
-        """Load a sound and predict the mouth movement of a person, once; returns Heard."""
-        lips = self.lips_of(person)
-        key = (os.fspath(path), settings, None if lips is self.lips else person.taught.sha256)
-        if key not in self._heard:
-            speech = sound.load(
-                path, denoise=settings.denoise, loudness_lufs=settings.loudness_lufs
-            )
-            self._heard[key] = Heard(
-                speech,
-                sound.voice_activity(speech.samples),
-                lips.predict(speech.samples),
-                sound.check(speech),
-            )
-        return self._heard[key]
-
-    def forget(self, path=None):
-        """Let go of one sound that was heard, or of all: they take 64 kB a second."""
-        for key in list(self._heard):
-            if path is None or key[0] == os.fspath(path):
-                del self._heard[key]
-
-
-load_models = Models
-
-
-def resolve_device(wish):
-    """ "auto", "cpu" or "cuda" to a torch device name."""
-    import torch
-
-    if wish == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if wish == "cuda" and not torch.cuda.is_available():
-        raise HeygemError(
-            "device: cuda was asked for, and PyTorch sees no GPU",
-            seen=f"torch {torch.__version__}",
-            remedy="set device: auto, or install a PyTorch build for your GPU",
-        )
-    return wish
 
 
 @dataclass(frozen=True)
@@ -368,7 +277,9 @@ def _reason(person, timeline, k):
     if not person.track.found[frame]:
         return "no face"
     return (
-        "turned away, too small, unclear or covered" if not person.usable[frame] else "beside such a frame"
+        "turned away, too small, unclear or covered"
+        if not person.usable[frame]
+        else "beside such a frame"
     )
 
 
@@ -378,49 +289,6 @@ def _warnings(heard, person, passed, frames):
     for reason, count in passed.items():
         warnings.append(f"{count} of {frames} frames left as they were: {reason}")
     return warnings
-
-
-def agreement(trajectory, heard):
-    """How the drawn movement agrees with the sound.
-
-    Parameters
-    ----------
-    trajectory : Trajectory
-    heard : Heard
-
-    Returns
-    -------
-    dict of str to float
-        `mouth_sound_r` and `mouth_sound_lag_ms`: height and place of the peak of the correlation
-        between lip gap and loudness, within 300 ms (positive: the mouth is late; opening leads or
-        follows loudness by up to 100 ms in real speech too). `silence_opening`: movement of the gap
-        where nobody speaks over that in speech. Measures without a meaning (no speech, no silence)
-        are left out.
-    """
-    rate_hz, gap = trajectory.rate_hz, trajectory.aperture()
-    hop = int(sound.RATE_HZ / rate_hz)
-    blocks = heard.speech.samples[: len(heard.speech.samples) // hop * hop].reshape(-1, hop)
-    loudness = np.log10((blocks**2).mean(1) + 1e-6)
-    when = np.minimum(np.arange(len(gap)) * 100 // int(rate_hz), len(heard.voice) - 1)
-    voice = heard.voice[when]
-    n = min(len(gap), len(loudness))
-    gap, loudness, voice = gap[:n], loudness[:n], voice[:n]
-    measures = {}
-    speaking, quiet = voice > 0.5, voice < 0.1
-    reach = int(0.3 * rate_hz)
-    if n > 4 * reach and gap.std() > 1e-6 and loudness.std() > 1e-6:
-        middle = slice(reach, n - reach)
-        r = [
-            np.corrcoef(np.roll(gap, -k)[middle], loudness[middle])[0, 1]
-            for k in range(-reach, reach + 1)
-        ]
-        best = int(np.nanargmax(r))
-        measures["mouth_sound_r"] = round(float(r[best]), 3)
-        measures["mouth_sound_lag_ms"] = round((best - reach) * 1000 / rate_hz, 1)
-    if speaking.sum() > rate_hz / 2 and quiet.sum() > rate_hz / 5:
-        still = float(gap[quiet].std()) / max(float(gap[speaking].std()), 1e-6)
-        measures["silence_opening"] = round(still, 3)
-    return measures
 
 
 def _hash(path):

@@ -10,8 +10,10 @@ from conftest import gape, tone, write_wav
 
 from heygem import audio as sound
 from heygem import avatar, media, pipeline
+from heygem.agreement import agreement
 from heygem.errors import AssetError, Cancelled, InputError, OutputError
 from heygem.lips import Trajectory
+from heygem.models import Heard
 from heygem.params import Params
 
 QUICK = {"media": {"crf": 30, "preset": "ultrafast"}, "label": {}}
@@ -284,7 +286,7 @@ def test_a_late_mouth_is_measured_as_late(models, tmp_path, late_ms):
     t = np.arange(400) / 50 - late_ms / 1000
     gap = 0.5 - 0.5 * np.cos(2 * np.pi * (3 * t + 0.4 * np.sin(2 * t)))
     drawn = Trajectory((0.1 * gap)[:, None].astype(np.float32), 50, models.lips.basis)
-    heard = pipeline.Heard(speech, np.ones(801, np.float32), drawn, [])
-    measures = pipeline.agreement(drawn, heard)
+    heard = Heard(speech, np.ones(801, np.float32), drawn, [])
+    measures = agreement(drawn, heard)
     assert measures["mouth_sound_lag_ms"] == pytest.approx(late_ms, abs=25)
     assert measures["mouth_sound_r"] > 0.7

@@ -89,7 +89,7 @@ class Workbench:
         What the session starts from.
     folder : path
         Receives the previews, in a folder of its own for each session.
-    models : heygem.pipeline.Models, optional
+    models : heygem.models.Models, optional
         Models already in memory; by default loaded at the first `open`.
     """
 

@@ -1,0 +1,48 @@
+"""How a mouth that was drawn agrees with its sound, as far as the two alone can tell."""
+
+import numpy as np
+
+from heygem import audio
+
+
+def agreement(trajectory, heard):
+    """How the drawn movement agrees with the sound.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+    heard : Heard
+
+    Returns
+    -------
+    dict of str to float
+        `mouth_sound_r` and `mouth_sound_lag_ms`: height and place of the peak of the correlation
+        between lip gap and loudness, within 300 ms (positive: the mouth is late; opening leads or
+        follows loudness by up to 100 ms in real speech too). `silence_opening`: movement of the gap
+        where nobody speaks over that in speech. Measures without a meaning (no speech, no silence)
+        are left out.
+    """
+    rate_hz, gap = trajectory.rate_hz, trajectory.aperture()
+    hop = int(audio.RATE_HZ / rate_hz)
+    blocks = heard.speech.samples[: len(heard.speech.samples) // hop * hop].reshape(-1, hop)
+    loudness = np.log10((blocks**2).mean(1) + 1e-6)
+    when = np.minimum(np.arange(len(gap)) * 100 // int(rate_hz), len(heard.voice) - 1)
+    voice = heard.voice[when]
+    n = min(len(gap), len(loudness))
+    gap, loudness, voice = gap[:n], loudness[:n], voice[:n]
+    measures = {}
+    speaking, quiet = voice > 0.5, voice < 0.1
+    reach = int(0.3 * rate_hz)
+    if n > 4 * reach and gap.std() > 1e-6 and loudness.std() > 1e-6:
+        middle = slice(reach, n - reach)
+        r = [
+            np.corrcoef(np.roll(gap, -k)[middle], loudness[middle])[0, 1]
+            for k in range(-reach, reach + 1)
+        ]
+        best = int(np.nanargmax(r))
+        measures["mouth_sound_r"] = round(float(r[best]), 3)
+        measures["mouth_sound_lag_ms"] = round((best - reach) * 1000 / rate_hz, 1)
+    if speaking.sum() > rate_hz / 2 and quiet.sum() > rate_hz / 5:
+        still = float(gap[quiet].std()) / max(float(gap[speaking].std()), 1e-6)
+        measures["silence_opening"] = round(still, 3)
+    return measures
