@@ -23,6 +23,7 @@ PARTS = {
         "heygem/widgets/consenting.py",
         "heygem/widgets/contrast.py",
         "heygem/widgets/teaching.py",
+        "heygem/widgets/consenting.py",
         "notebooks/03_finetune.ipynb",
         "notebooks/12_finetune.ipynb",
         "params/finetune.yaml",

@@ -1,6 +1,7 @@
 """What is switched off is not in what is built."""
 
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -42,6 +43,7 @@ def checkout(tmp_path_factory):
         "heygem/finetune/deeper/__init__.py",
         "heygem/finetune/deeper/step.py",
         "heygem/widgets/__init__.py",
+        "heygem/widgets/consenting.py",
         "heygem/widgets/teaching.py",
         "notebooks/03_finetune.ipynb",
         "notebooks/10_generate.ipynb",
@@ -74,8 +76,7 @@ def test_a_reduced_build_holds_nothing_of_it_even_after_a_full_one(checkout, tmp
     assert {"notebooks/03_finetune.ipynb", "notebooks/12_finetune.ipynb"} <= source
 
     built, wheel, source, listed = build(checkout, tmp_path / "reduced", finetune=False)
-    gone = {name for name in wheel | source if "finetune" in name or "teaching" in name}
-    assert not gone
+    assert not {n for n in wheel | source if re.search("finetune|teaching|consenting", n)}
     assert "finetune" not in listed
     assert {"heygem/capabilities.py", "heygem/widgets/__init__.py"} <= wheel
     assert {"notebooks/10_generate.ipynb", "tests/test_media.py"} <= source
@@ -94,6 +95,29 @@ def test_a_reduced_build_holds_nothing_of_it_even_after_a_full_one(checkout, tmp
         text=True,
     ).stdout.split()
     assert said == [str(place / "heygem/capabilities.py"), "False"]
+
+
+def test_the_command_line_starts_without_it():
+    """The command line starts where the parts are not there, without the command."""
+    code = (
+        "import sys\n"
+        "from heygem import capabilities\n"
+        "capabilities.read = lambda: {'finetune': False}\n"
+        "class Gone:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if capabilities.left_out(name.replace('.', '/') + '.py', capabilities.read()):\n"
+        "            raise ModuleNotFoundError('left out: ' + name)\n"
+        "sys.meta_path.insert(0, Gone())\n"
+        "import heygem.cli\n"
+        "assert 'finetune' not in [c.name or c.callback.__name__\n"
+        "                          for c in heygem.cli.app.registered_commands]\n"
+        "try:\n"
+        "    import heygem.finetune.adapt\n"
+        "except ModuleNotFoundError:\n"
+        "    print('as left out')\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert said.stdout == "as left out\n", said.stderr
 
 
 def test_what_was_left_out_is_refused_in_one_line(switched_off):

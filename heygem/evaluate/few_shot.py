@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from heygem import pipeline
+from heygem import capabilities, pipeline
 from heygem.errors import InputError
 from heygem.evaluate import curves
 from heygem.evaluate.table import Measure
@@ -74,6 +74,7 @@ def curve(footage, held_out, person, model, amounts_s, *, name, lag_s=0.0, windo
     list of (Point, LipsModel)
         The base first.
     """
+    capabilities.require("finetune", seen="a curve of few-shot")
     from heygem.finetune.adapt import adapt
 
     there_s = sum(clip.duration_s for clip in footage)
