@@ -127,7 +127,7 @@ def execute(notebook: Path, params: Params, *, name: str = "run", stream=None) -
                 str(notebook),
                 # Papermill formats paths as templates.
                 str(target).replace("{", "{{").replace("}", "}}"),
-                parameters=params.tree(),
+                parameters=_parameters(notebook, params),
                 kernel_name="python3",
                 language="python",
                 km=manager,
@@ -145,6 +145,14 @@ def execute(notebook: Path, params: Params, *, name: str = "run", stream=None) -
     if record is None:
         raise HeygemError("the notebook left no record of its run", remedy=f"see {target}")
     return Execution(target, record)
+
+
+def _parameters(notebook, params):
+    """What the notebook asks for, and whatever else the recipe sets: that is not to be ignored."""
+    import papermill
+
+    asked, usual = papermill.inspect_notebook(str(notebook)), Params().tree()
+    return {k: v for k, v in params.tree().items() if k in asked or v != usual[k]}
 
 
 def _failed(error, target):

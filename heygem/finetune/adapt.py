@@ -32,7 +32,7 @@ from heygem.training.examples import point_weights
 
 log = logging.getLogger(__name__)
 
-STRENGTHS = tuple(float(s) for s in np.geomspace(0.1, 100, 10))  # of the pull towards the base
+STRENGTHS = tuple(float(s) for s in np.geomspace(0.1, 1000, 13))  # of the pull towards the base
 LEAST_S = 6.0  # of speech with a face; less says nothing about a person
 SPREADS = (0.5, 3.0)  # by which answers may be stretched to the real spread
 SILENT_SHARE, VOICES_SHARE = 0.05, 0.3  # of the rows; see `heygem.finetune.holds`

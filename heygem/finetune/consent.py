@@ -69,6 +69,25 @@ class Statement:
                 remedy="write it as YYYY-MM-DD",
             ) from error
 
+    @classmethod
+    def on_record(cls, ledger, sha256):
+        """The newest consent that the ledger holds for a recording.
+
+        Raises
+        ------
+        ConsentError
+            There is none.
+        """
+        rows = ledger.entries(kind="consent", subject=sha256)
+        if not rows:
+            raise ConsentError(
+                "no consent is recorded for this video",
+                seen=f"sha256 {sha256[:16]}",
+                remedy="record it with `heygem consent add`",
+            )
+        keys = ("who", "purpose", "until", "reference")
+        return cls("recorded", **{key: rows[-1].body[key] for key in keys})
+
     def stated(self, key):
         """Whether there is something in a field."""
         return bool(getattr(self, key).strip())

@@ -13,6 +13,7 @@ from heygem.lips import RATE_HZ
 WINDOW_S = 8.0
 THUMB_PX = 96
 MOST_THUMBS = 120
+PAGE = "report.html"
 PICTURES = {
     "curves.png": "Gap of the lips on held-out seconds: real, base model, own model",
     "strengths.png": "Held-out correlation at each strength of the pull towards the base",
@@ -27,7 +28,7 @@ def write(folder, facts, shown, adapted, coverage):
     strengths(adapted).savefig(folder / "strengths.png", dpi=100)
     covered.plot(coverage).savefig(folder / "coverage.png", dpi=100)
     figures.save_image(contact_sheet(shown.library), folder / "pictures.jpg")
-    (folder / "report.html").write_text(_page(folder, facts), encoding="utf-8")
+    (folder / PAGE).write_text(_page(folder, facts), encoding="utf-8")
 
 
 def numbers(agreement):

@@ -20,10 +20,10 @@ from heygem import avatar as avatars
 from heygem.errors import Cancelled, InputError, OutputError, ParameterError
 from heygem.finetune import adapter, appearance, coverage, folder, report
 from heygem.finetune.adapt import Adapted, FinetuneSettings, adapt
-from heygem.finetune.consent import allow
+from heygem.finetune.consent import Statement, allow
 from heygem.finetune.likeness import same_person
 from heygem.label import keys
-from heygem.ledger import Ledger
+from heygem.ledger import Ledger, file_hash
 from heygem.params import FaceSettings
 from heygem.training import dataset
 
@@ -162,6 +162,23 @@ def teach(
     return Taught(out, folder.read(out), adapted, seen, added, clock.seconds, notes)
 
 
+def consent_of(params):
+    """The consent that a recipe states: `label.consent`, the details of `recorded` by the ledger.
+
+    Raises
+    ------
+    ConsentError
+        None is recorded for the shown video.
+    """
+    basis = params.label.consent
+    if basis != "recorded":
+        return Statement(basis)
+    if not params.inputs.videos:
+        raise ParameterError("no footage is named", remedy="list it under inputs.videos")
+    shown = file_hash(params.inputs.videos[0])
+    return Statement.on_record(Ledger(keys=keys.ensure()), shown)
+
+
 def _checked(out, footage):
     """The folder to make and the files to learn from, or why not."""
     out = Path(out)
@@ -254,7 +271,7 @@ def _notes(adapted, seen):
         ]
     else:
         notes = [f"the mouth follows held-out speech better: {before:.2f}, now {after:.2f}"]
-    if adapted.seconds < 60:
+    if adapted.seconds < 55:
         notes.append(f"learnt from {adapted.seconds:.0f} s; a minute or more teaches more")
     for clip in adapted.dropped:
         notes.append(f"{clip.source.path.name}: sound and picture do not belong together; left out")
