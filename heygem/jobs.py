@@ -259,6 +259,10 @@ class Board:
             (self.folder / _CALL).touch()
             if self.attended():
                 return
+        self.send_for()
+
+    def send_for(self):
+        """Start a process that works on the line; it leaves where another is at it."""
         with open(self.folder / _LOG, "ab") as log:
             subprocess.Popen(
                 [sys.executable, "-m", "heygem.workshop", str(self.folder)],

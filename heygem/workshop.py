@@ -23,6 +23,7 @@ IDLE_S = 300.0  # how long the models stay in memory when nothing waits
 PROGRESS_S = 0.3  # how often a running job writes how far it is
 WATCH_S = 0.2  # how often it is looked whether a job is to stop, or a new one has come
 PATIENCE_S = 2.0  # a page that only looks whether somebody is there holds the lock for a moment
+STUBBORN_S = 0.8  # after which a step that does not stop is ended with its process
 MAX_DEATHS = 2
 
 
@@ -37,11 +38,14 @@ class Workshop:
         `heygem.batch.run` that the command line uses, with models that stay.
     idle_s : float
         How long to stand by when nothing waits.
+    own_process : bool
+        Whether the process is there for this alone, and may be ended where a job does not stop.
     """
 
-    def __init__(self, board, make=None, *, idle_s=IDLE_S):
+    def __init__(self, board, make=None, *, idle_s=IDLE_S, own_process=False):
         self.board = board
         self.idle_s = idle_s
+        self.own_process = own_process
         self._make = make if make is not None else Resident()
 
     def run(self):
@@ -137,7 +141,22 @@ class Workshop:
         while not over.wait(WATCH_S):
             if (self.board.folder / f"{job.id}.cancel").exists():
                 cancel.set()
+                if self.own_process and not over.wait(STUBBORN_S):
+                    self._abandon(job, over)
                 return
+
+    def _abandon(self, job, over):
+        """A long step of a library does not look whether it is to stop: another process goes on."""
+        board = self.board
+        with board._locked():
+            if over.is_set():
+                return
+            with contextlib.suppress(InputError):
+                board._write(replace(board._get(job.id), state="cancelled"))
+            for ending in ("progress", "cancel"):
+                (board.folder / f"{job.id}.{ending}").unlink(missing_ok=True)
+            board.send_for()
+            os._exit(0)
 
     def _teller(self, job):
         path = self.board.folder / f"{job.id}.progress"
@@ -221,4 +240,4 @@ def _stamp(path):
 
 
 if __name__ == "__main__":
-    Workshop(Board(Path(sys.argv[1]))).run()
+    Workshop(Board(Path(sys.argv[1])), own_process=True).run()

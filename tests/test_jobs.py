@@ -1,6 +1,8 @@
 """A line of videos that outlives the page it was started from."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -111,6 +113,27 @@ def test_one_running_job_is_stopped_within_a_second_and_the_next_is_made(board):
     thread.join(10)
     assert time.monotonic() - asked < 1.5
     assert states(board) == {"a": "cancelled", "b": "done"}
+
+
+def test_a_step_that_does_not_stop_is_ended_with_its_process_and_the_next_job_is_made(board):
+    a, b = board.add_all(
+        pairs.check([{"video": f"{name}.mp4", "audio": "absent.wav"} for name in "ab"]), Params()
+    )
+    deaf = (
+        "import sys, time; from heygem.jobs import Board; from heygem.workshop import Workshop\n"
+        "Workshop(Board(sys.argv[1]), lambda *_: time.sleep(60), own_process=True).run()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", deaf, str(board.folder)])
+    until(lambda: states(board)["a"] == "running", seconds=60)
+    asked = time.monotonic()
+    board.cancel(a.id)
+    until(lambda: states(board)["a"] == "cancelled")
+    assert time.monotonic() - asked < 2
+    assert process.wait(10) == 0
+    until(lambda: states(board)["b"] == "failed", seconds=60)
+    assert "absent.wav" in board.jobs()[1].error, "by the process that came after"
+    board.dismiss()
+    until(lambda: not board.attended())
 
 
 def test_cancelling_all_leaves_finished_ones(board):

@@ -103,8 +103,8 @@ class Gallery(w.VBox):
         self.player.layout.display = "block"
         self.player.result_url = page_url(result["path"])
         facts = [
-            ("video", result.get("video", {}).get("path")),
-            ("audio", result.get("audio", {}).get("path")),
+            (self.say("video"), result.get("video", {}).get("path")),
+            (self.say("audio"), result.get("audio", {}).get("path")),
             ("finished", result.get("finished")),
             ("id", result.get("id")),
             ("sha256", result.get("output", {}).get("sha256")),
