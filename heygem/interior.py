@@ -16,7 +16,7 @@ HEIGHT_OVER_WIDTH = 0.52  # a full speech opening; draw at about this shape
 
 # What skin in even, bright light measures; the picture's own skin over it is the light's colour.
 _REFERENCE_SKIN = np.array([205.0, 165.0, 145.0])
-_ENAMEL = np.array([238.0, 221.0, 203.0])  # in that same light
+_ENAMEL = np.array([222.0, 204.0, 184.0])  # in that same light
 _MUCOSA = np.array([176.0, 92.0, 88.0])
 
 # Right half of the upper row: where each tooth ends, as a share of half the mouth's width. The
@@ -146,8 +146,8 @@ def draw(
         arch = 0.09 * (across / 0.6) ** 2
         tips = np.full(len(_LOWER_ENDS) - 1, 0.125) * teeth
         opacity, shading = _tooth_row(across, 1 - down + arch, _LOWER_ENDS, tips, 0.016)
-        colour = (_ENAMEL * light) * (0.42 * shading * (0.35 + 0.65 * edge))[..., None]
-        picture = _over(picture, colour, 0.85 * opacity)
+        colour = (_ENAMEL * light) * (0.36 * shading * (0.25 + 0.75 * edge))[..., None]
+        picture = _over(picture, colour, 0.55 * opacity)
 
         # Upper row: lit from the front, falling into shadow along the arch and under the lip.
         tips = _UPPER_TIPS * teeth
@@ -231,4 +231,7 @@ def fill(texture, across, depth, above_lower, *, below_upper=None, lip_rgb=None)
     if below_upper is not None:
         lit = lit * _under_lip(below_upper)
         dark = _dark(lip_rgb)
-    return (dark + (seen - dark) * lit[..., None]).astype(np.float32)
+    out = (dark + (seen - dark) * lit[..., None]).astype(np.float32)
+    if out.ndim == 3:  # no lens and no codec draws as sharp a line as this did
+        out = cv2.GaussianBlur(out, (0, 0), max(0.7, 0.008 * out.shape[1]))
+    return out

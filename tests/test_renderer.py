@@ -12,6 +12,7 @@ from heygem.face import geometry
 from heygem.face import topology as topo
 from heygem.params import FaceSettings, RendererSettings
 from heygem.renderer import Patch, Renderer, Sampler, _hand_over, blend
+from heygem.renderer.inside import Inside
 from heygem.renderer.textures import _parted
 
 
@@ -180,6 +181,29 @@ def test_teeth_that_glint_between_shut_lips_are_seen(hopper, hopper_avatar):
     )
     a, b, c = _parted(library)
     assert a < 0.03 and b > a + 0.1 and c > a + 0.1
+
+
+def test_teeth_a_person_shows_stay_when_the_rest_is_drawn(hopper, hopper_avatar):
+    mesh = hopper_avatar.track.points[0][:, :2].copy()
+    line = (mesh[topo.INNER_UPPER] + mesh[topo.INNER_LOWER]) / 2
+    width = line[-1, 0] - line[0, 0]
+    arch = np.sin(np.linspace(0, np.pi, 11))[:, None] * (0, 1)
+
+    def opened(share):
+        points = mesh.copy()
+        points[topo.INNER_UPPER], points[topo.INNER_LOWER] = line, line + share * width * arch
+        return points.astype(np.float32)
+
+    little, wide = opened(0.09), opened(0.40)
+    blue = hopper.copy()  # teeth that no drawing would have
+    cv2.fillPoly(blue, [np.rint(little[topo.LIPS_INNER]).astype(np.int32)], (40, 60, 220))
+    inside = Inside(Sampler("cpu"))
+    out = inside.fill(blue, little, wide, 1.0, blue.astype(np.float32))
+    x, y = np.rint(line[5]).astype(int)
+    depth = 0.40 * width
+    own, below = out[y + 2, x], out[int(y + 0.5 * depth), x]
+    assert own[2] > 2 * own[0]
+    assert below[0] > below[2] and below.max() < 120  # the drawn cavity, warm and dark
 
 
 def test_the_gpu_way_of_sampling_equals_the_cpu_way():

@@ -7,6 +7,7 @@ from heygem.face import topology as topo
 from heygem.renderer.warp import bounds
 
 DRAWN_WIDTH_PX = 320  # resolution of a drawn inside
+TEETH_SHOW = 0.05  # of the mouth's width: a picture open by this shows what teeth there are to see
 
 
 class Inside:
@@ -19,7 +20,7 @@ class Inside:
 
     def __init__(self, sample):
         self._sample = sample
-        self._drawn = None
+        self._drawn = {}
 
     def fill(self, crop, mesh, wanted, zoom, canvas):
         """Draw the inside of a mouth.
@@ -47,12 +48,17 @@ class Inside:
         # A seam cannot be stretched into an opening: from twice its height the drawing takes over.
         need = float(np.clip((gap - 1.6 * shown) / max(1.2 * shown, 2.0), 0, 1))
         if need > 0:
-            out = out + need * (self._draw_inside(crop, mesh, wanted, canvas) - out)
+            # What the person did show stays where it is, on its lip; only the rest is drawn.
+            width = np.linalg.norm(wanted[topo.MOUTH_CORNERS[1]] - wanted[topo.MOUTH_CORNERS[0]])
+            teeth = 0.0 if shown > TEETH_SHOW * width else 1.0
+            drawn = self._draw_inside(crop, mesh, wanted, canvas, teeth)
+            drawn = self._hang(crop, upper, lower, wanted, zoom, canvas, drawn)
+            out = out + need * (drawn - out)
         return out
 
-    def _draw_inside(self, crop, mesh, wanted, canvas):
+    def _draw_inside(self, crop, mesh, wanted, canvas, teeth):
         """The drawn inside, tinted like this face, in the wanted opening; float32 picture."""
-        if self._drawn is None:
+        if teeth not in self._drawn:
             h, w = crop.shape[:2]
 
             def colour(indices):
@@ -65,10 +71,11 @@ class Inside:
                 round(DRAWN_WIDTH_PX * interior.HEIGHT_OVER_WIDTH),
                 skin_rgb=colour([205, 425, 50, 280, 199]),
                 lip_rgb=lip_rgb,
+                teeth=teeth,
                 lip_shadow=False,  # `fill` casts it, where the lip is
             )
-            self._drawn = texture, lip_rgb
-        texture, lip_rgb = self._drawn
+            self._drawn[teeth] = texture, lip_rgb
+        texture, lip_rgb = self._drawn[teeth]
         up, low = wanted[topo.INNER_UPPER], wanted[topo.INNER_LOWER]
         out = canvas.copy()
         x0, y0, x1, y1 = bounds(np.concatenate([up, low]), 3, canvas.shape)
@@ -88,11 +95,12 @@ class Inside:
         )
         return out
 
-    def _hang(self, picture, upper, lower, wanted, zoom, canvas):
+    def _hang(self, picture, upper, lower, wanted, zoom, canvas, between=None):
         """Sample a mouth's inside so that its upper part keeps to the upper lip, and so below.
 
         `upper`, `lower` float32 [11, 2] are the inner contours in `picture`, corner to corner;
-        `zoom` is target over source scale.
+        `zoom` is target over source scale. With `between`, float32 like the canvas, nothing is
+        stretched: it fills what the picture does not show.
         """
         up_t, low_t = wanted[topo.INNER_UPPER], wanted[topo.INNER_LOWER]
         x0, y0, x1, y1 = bounds(np.concatenate([up_t, low_t]), 3, canvas.shape)
@@ -107,15 +115,26 @@ class Inside:
         top_s, low_edge_s = _contours(frame_s, upper, lower, u)
         height_t = np.maximum(low_edge_t - top_t, 1e-3)
         height_s = np.maximum(low_edge_s - top_s, 1e-3)
-        rate = np.minimum(1.0 / max(zoom, 1e-6), height_s / height_t)
+        rate = 1.0 / max(zoom, 1e-6)
+        if between is None:
+            rate = np.minimum(rate, height_s / height_t)
         depth = np.clip((v - top_t) / height_t, 0, 1)
         from_top = top_s + (v - top_t) * rate
         from_low = low_edge_s - (low_edge_t - v) * rate
         a = self._at(picture, frame_s, u, from_top)
         b = self._at(picture, frame_s, u, from_low)
-        t = np.clip((depth - 0.4) / 0.35, 0, 1)
-        t = (t * t * (3 - 2 * t))[..., None]
-        out[y0:y1, x0:x1] = a + (b - a) * t
+        if between is None:
+            out[y0:y1, x0:x1] = a + (b - a) * _soft(0.4, 0.75, depth)
+            return out
+        # In the corners a little lip shows too: a cavity that ends in points is a mask's.
+        room = np.maximum(height_s * zoom, 0.6 * float((lower - upper)[3:8, 1].max()) * zoom)
+        room = np.maximum(room, 1e-3)
+        out[y0:y1, x0:x1] = between[y0:y1, x0:x1]
+        for sample, share in (
+            (b, 1 - _soft(0.2, 0.5, (low_edge_t - v) / room)),
+            (a, 1 - _soft(0.55, 0.95, (v - top_t) / room)),
+        ):
+            out[y0:y1, x0:x1] += (sample - out[y0:y1, x0:x1]) * share
         return out
 
     def _at(self, picture, axes, u, v):
@@ -126,6 +145,12 @@ class Inside:
             np.ascontiguousarray(place[..., 0], np.float32),
             np.ascontiguousarray(place[..., 1], np.float32),
         ).astype(np.float32)
+
+
+def _soft(low, high, x):
+    """Smooth step from 0 at `low` to 1 at `high`, for mixing colours : float32 [..., 1]."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return (t * t * (3 - 2 * t))[..., None]
 
 
 def _mouth_axes(upper):
