@@ -37,12 +37,7 @@ def log_snapshot(snapshot, name, *, root="."):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(tracking_uri=tracking.store(folder))
-        known = client.get_experiment_by_name(settings.experiment)
-        if known is None:
-            place = (folder / "artifacts" / settings.experiment.replace("/", "_")).as_uri()
-            experiment = client.create_experiment(settings.experiment, artifact_location=place)
-        else:
-            experiment = known.experiment_id
+        experiment = tracking.experiment(client, folder, settings.experiment)
         tags = {
             "heygem.kind": "snapshot",
             "params_hash": snapshot.params.digest(),
