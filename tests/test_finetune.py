@@ -1,19 +1,41 @@
 """What a person's own footage teaches, and where it is kept."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import write_video
 
-from heygem import lips
-from heygem.errors import Cancelled, InputError
+from heygem import assets, audio, batch, items, lips, media, pipeline
+from heygem import avatar as avatars
+from heygem.avatar.library import Library
+from heygem.errors import (
+    AssetError,
+    Cancelled,
+    ConsentError,
+    InputError,
+    OutputError,
+    ParameterError,
+)
 from heygem.finetune import adapt as adapting
+from heygem.finetune import adapter, appearance, coverage, folder
 from heygem.finetune.adapt import FinetuneSettings, adapt
+from heygem.finetune.consent import Statement
+from heygem.finetune.teach import teach
+from heygem.label import consent
+from heygem.ledger import Ledger
 from heygem.notebooks import root
+from heygem.params import FaceSettings, Params
 from heygem.training.dataset import Clip, Source
 
+MAIN = "from heygem.cli import main; main()"
 QUICK = FinetuneSettings(blocks=4)
 
 
@@ -25,8 +47,6 @@ def base():
 @pytest.fixture(scope="module")
 def heard(base):
     """Features of the samples' speech, some 24 s in three voices, and what the base says."""
-    from heygem import audio
-
     parts = []
     for name in ("speech_en.wav", "speech_zh.wav", "hopper.mp4"):
         samples = audio.load(root() / "samples" / name).samples
@@ -146,3 +166,214 @@ def test_cancel_stops_and_a_checkpoint_goes_on(base, heard, tmp_path):
     # Other footage is learnt from anew.
     adapt(base, clips[:2], QUICK, checkpoint=kept, progress=lambda stage, *_: stages.append(stage))
     assert "learn" in stages
+
+
+def test_an_adapter_belongs_to_its_base(base, heard, tmp_path):
+    got = adapt(base, speaker(base, heard, unlike(base)), QUICK)
+    path = tmp_path / "adapter.safetensors"
+    adapter.save(got.change, path, base_sha256="a" * 64)
+    again = adapter.load(path, base, base_sha256="a" * 64)
+    features, _ = heard[0]
+    one, other = (m.predict_features(features).coefficients for m in (got.model, again))
+    np.testing.assert_allclose(one, other, atol=1e-4)
+    assert path.stat().st_size < 1e6  # a person is a few thousand numbers
+    with pytest.raises(AssetError, match="heygem finetune"):
+        adapter.load(path, base, base_sha256="b" * 64)
+    path.write_bytes(b"no adapter")
+    with pytest.raises(AssetError, match="cannot read"):
+        adapter.load(path, base, base_sha256="a" * 64)
+
+
+# --- the folder ---
+
+
+@pytest.fixture(scope="module")
+def own_place(tmp_path_factory):
+    """Caches and records of these tests alone."""
+    if any(entry.state != "ok" for entry in assets.inventory()):
+        pytest.skip("models are not there: run heygem models pull")
+    place = tmp_path_factory.mktemp("finetune")
+    (place / "models").symlink_to(assets.model_folder().absolute())
+    before = os.environ.get("HEYGEM_HOME")
+    os.environ["HEYGEM_HOME"] = str(place)
+    yield place
+    if before is None:
+        del os.environ["HEYGEM_HOME"]
+    else:
+        os.environ["HEYGEM_HOME"] = before
+
+
+@pytest.fixture(scope="module")
+def footage(own_place):
+    return [root() / "samples" / "hopper.mp4"]
+
+
+OTHERS = Statement("recorded", "P-7", "training films", "2999-12-31", "contract 12")
+
+
+@pytest.fixture(scope="module")
+def taught(own_place, footage):
+    return teach(footage, own_place / "grace.heygem", QUICK, consent=OTHERS)
+
+
+def test_a_folder_says_what_it_is_and_reads_back(taught, footage):
+    assert sorted(p.name for p in taught.path.iterdir()) == sorted(
+        [*taught.facts["files"], "avatar.json"]
+    )
+    avatar, model, facts = folder.load(taught.path)
+    assert facts["sources"][0]["sha256"] == assets.sha256(footage[0]) == avatar.sha256
+    assert facts["consent"]["reference"] == "contract 12"
+    assert facts["base_sha256"] == assets.sha256(lips.SHIPPED)
+    assert facts["held_out"] and facts["before"]["seconds"] > 5
+    assert ("adapter.safetensors" in facts["files"]) == (not facts["kept_base"])
+    plain = avatars.load(footage[0], FaceSettings())
+    assert len(avatar.library.crops) == len(plain.library.crops)
+    np.testing.assert_array_equal(avatar.track.points, plain.track.points)
+    np.testing.assert_allclose(avatar.library.points, plain.library.points, atol=1e-3)
+    assert media.probe(taught.path).video.width == plain.track.width
+
+
+def test_a_moved_folder_speaks_on_another_machine(taught, tmp_path, monkeypatch):
+    moved = tmp_path / "carried.heygem"
+    shutil.copytree(taught.path, moved)
+    monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "records"))
+    sound = tmp_path / "short.wav"
+    speech_en = audio.load(root() / "samples" / "speech_en.wav").samples[:24000]
+    items.write_wave(sound, speech_en, 16000)
+    params = Params.from_dict(
+        {
+            "inputs": {"videos": [str(moved)], "audio": str(sound), "output": str(tmp_path / "o")},
+            "media": {"preset": "ultrafast"},
+            "tracking": {"enabled": False},
+        }
+    )
+    (outcome,) = batch.run(params).outcomes
+    assert outcome.status == "done", outcome.error
+    assert outcome.manifest["taught"]["folder"] == "carried.heygem"
+    assert outcome.manifest["taught"]["adapter"] == taught.facts["files"].get("adapter.safetensors")
+    ledger = Ledger(tmp_path / "records" / "ledger.db")
+    (given,) = ledger.entries(kind="consent")  # the folder's statement came along
+    assert given.body["reference"] == "contract 12"
+    (made,) = ledger.entries(kind="made")
+    assert made.body["sources"]["taught"]["footage"] == [taught.facts["sources"][0]["sha256"]]
+    # Done is done: the folder's content is what counts.
+    (again,) = batch.run(params).outcomes
+    assert again.status == "skipped"
+    # A withdrawal on record weighs more than what the folder says.
+    consent.withdraw(ledger, taught.facts["sources"][0]["sha256"], reason="asked to")
+    with pytest.raises(ConsentError, match="withdrawn"):
+        pipeline.generate(moved, sound, tmp_path / "no.mp4", params)
+    assert not (tmp_path / "no.mp4").exists()
+
+
+def test_a_changed_or_halved_folder_is_refused(taught, tmp_path):
+    changed = tmp_path / "changed.heygem"
+    shutil.copytree(taught.path, changed)
+    (changed / "person.npz").write_bytes(b"something else")
+    with pytest.raises(InputError, match="was changed"):
+        folder.load(changed)
+    (changed / "person.npz").unlink()
+    with pytest.raises(InputError, match="not whole"):
+        folder.load(changed)
+    empty = tmp_path / "empty.heygem"
+    empty.mkdir()
+    with pytest.raises(InputError, match="not a taught avatar"):
+        folder.load(empty)
+
+
+def test_an_expired_consent_ends_it(taught, tmp_path):
+    old = tmp_path / "old.heygem"
+    shutil.copytree(taught.path, old)
+    facts = json.loads((old / "avatar.json").read_text())
+    facts["consent"]["until"] = "2020-01-01"
+    (old / "avatar.json").write_text(json.dumps(facts))
+    with pytest.raises(ConsentError, match="expired"):
+        folder.person(old).taught.allow(Ledger(tmp_path / "ledger.db"))
+
+
+def test_consent_is_asked_for():
+    with pytest.raises(ConsentError, match="by what right"):
+        Statement("")
+    with pytest.raises(ConsentError, match="without who, reference"):
+        Statement("recorded", purpose="films", until="2999-01-01")
+    with pytest.raises(ParameterError, match="YYYY-MM-DD"):
+        Statement("recorded", "P", "films", "soon", "12")
+
+
+def test_without_an_answer_a_script_is_refused_in_one_line(own_place, footage):
+    done = subprocess.run(
+        [sys.executable, "-c", MAIN, "finetune", str(footage[0]), "--out", "x.heygem"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=own_place,
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "--consent own" in done.stderr and not (own_place / "x.heygem").exists()
+
+
+def test_cancel_leaves_nothing_and_a_rerun_goes_on(own_place, footage, taught):
+    out, cancel, stages = own_place / "stopped.heygem", threading.Event(), []
+
+    def stop(stage, done, total):
+        stages.append(stage)
+        if stage == "pictures" or stage == "write":
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        teach(footage, out, QUICK, consent=OTHERS, progress=stop, cancel=cancel)
+    assert not out.exists() and not list(own_place.glob(".*stopped*"))
+    assert "track" not in stages and "learn" not in stages  # kept from the first time
+    assert teach(footage, out, QUICK, consent=OTHERS).path == out
+    assert teach(footage, out, QUICK, consent=OTHERS).path == out  # and may be made anew
+
+
+def test_what_cannot_teach_is_refused_in_words(own_place, footage, tmp_path):
+    own = Statement("own")
+    mute = write_video(tmp_path / "mute.mp4")
+    with pytest.raises(InputError, match="no sound"):
+        teach([mute], tmp_path / "a.heygem", consent=own)
+    with pytest.raises(ParameterError, match="must end in .heygem"):
+        teach(footage, tmp_path / "a.mp4", consent=own)
+    (tmp_path / "mine.heygem").mkdir()
+    with pytest.raises(OutputError, match="choose another name"):
+        teach(footage, tmp_path / "mine.heygem", consent=own)
+    assert not list(tmp_path.glob(".*"))
+
+
+# --- appearance ---
+
+
+def test_other_footage_adds_what_is_missing_and_nothing_twice(own_place, footage):
+    shown = avatars.load(footage[0], FaceSettings())
+    assert appearance.grow(shown, [shown]).added == 0
+    # Somebody whose shown video never opens the mouth gets the open ones from the other.
+    gap = lips.aperture_of(shown.displacement(shown.library.frames))
+    few = np.flatnonzero(gap < 0.02)
+    poor = Library(
+        shown.library.frames[few],
+        [shown.library.crops[i] for i in few],
+        shown.library.corners[few],
+        shown.library.points[few],
+        shown.library.pose[few],
+    )
+    grown = appearance.grow(replace(shown, library=poor), [shown])
+    assert grown.own == len(few) and grown.added > 0
+    assert (grown.library.frames[grown.own :] < 0).all()
+    assert all(c.shape[2] == 3 for c in grown.library.crops)
+    # The new pictures' meshes lie on their mouths as the frames' own do.
+    frame = -int(grown.library.frames[-1]) - appearance.BEYOND
+    mesh = grown.library.points[-1, :, :2] - grown.library.points[-1, :, :2].mean(0)
+    own = shown.track.points[frame, :, :2] - shown.track.points[frame, :, :2].mean(0)
+    np.testing.assert_allclose(mesh, own, atol=0.5)
+
+
+def test_coverage_says_what_to_record(own_place, footage):
+    shown = avatars.load(footage[0], FaceSettings())
+    whole = coverage.measure(shown)
+    assert whole.counts["closed"].sum() > 3 and whole.shown.sum() == shown.usable.sum()
+    dull = replace(whole, counts={k: v * (k != "rounded") for k, v in whole.counts.items()})
+    (line,) = [w for w in dull.words if "rounded" in w]
+    assert "'oo'" in line and "straight ahead" in line and "record" in line
+    figure = coverage.plot(dull)
+    assert len(figure.axes) == 9

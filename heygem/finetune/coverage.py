@@ -165,6 +165,7 @@ def plot(coverage):
                     x, y, f"{name}\n{count}", ha="center", va="center", fontsize=7,
                     color="crimson" if lacks else "seagreen" if count else "0.6",
                     weight="bold" if lacks else "normal",
+                    bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5},
                 )  # fmt: skip
     for ax in axes[-1]:
         ax.set_xlabel("mouth width from rest [eye distances]", fontsize=7)

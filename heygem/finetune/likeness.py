@@ -1,8 +1,9 @@
 """Whether all footage shows one person.
 
-The skull's own measures, from each video's mesh with head motion taken out. They tell quite
-different faces apart, not look-alikes: a guard against the wrong file and against following the
-wrong face, not an identification.
+The skull's own measures, from each video's mesh with head motion taken out. Measured on 62 clips of
+38 people: two clips of one person are 0.012 eye distances apart (median; 0.029 at most), of two
+people 0.026. So half of all strangers are told apart, and only the most unlike are refused: it is a
+guard against the wrong file and against following the wrong face, no identification.
 """
 
 import numpy as np
@@ -12,22 +13,27 @@ from heygem.face import geometry
 from heygem.face import topology as topo
 
 FRAMES = 400  # of each video that are looked at
-OTHER = 0.06  # eye distances between the mean points of the skull
+DOUBTFUL, OTHER = 0.024, 0.04  # eye distances between the points of two skulls
 
 
 def same_person(people):
-    """Refuse footage of different people.
+    """Refuse footage of quite different people.
 
     Parameters
     ----------
     people : list of Avatar
         The shown one first.
 
+    Returns
+    -------
+    list of str
+        Doubts, in words.
+
     Raises
     ------
     InputError
     """
-    first = skull(people[0])
+    first, doubts = skull(people[0]), []
     for other in people[1:]:
         away = distance(first, skull(other))
         if away > OTHER:
@@ -36,6 +42,9 @@ def same_person(people):
                 seen=f"faces {away:.3f} eye distances apart, {OTHER} at most",
                 remedy="leave that file out, or choose the right face with --set face.choose",
             )
+        if away > DOUBTFUL:
+            doubts.append(f"{other.path.name} may show somebody else: check that it is this person")
+    return doubts
 
 
 def skull(avatar):

@@ -117,7 +117,7 @@ def teach(
     model = lips.LipsModel.load(base)
     people = _track(paths, face or FaceSettings(), tell)
     shown, others = people[0], people[1:]
-    same_person(people)
+    doubts = same_person(people)
     clock.lap("track")
     clips = [_clip(person, model, tell) for person in people]
     clock.lap("listen")
@@ -136,7 +136,7 @@ def teach(
     widest = max(person.report["widest_aperture"] for person in people)
     shown = replace(shown, library=added.library, report=shown.report | {"widest_aperture": widest})
     clock.lap("pictures")
-    notes = _notes(adapted, seen)
+    notes = [*_notes(adapted, seen), *doubts]
     facts = {
         "format": folder.FORMAT,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
