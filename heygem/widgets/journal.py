@@ -7,7 +7,7 @@ from heygem.errors import OutputError
 from heygem.widgets.knobs import values
 
 
-def log_snapshot(snapshot, name, *, root="."):
+def log_snapshot(snapshot, name, *, curves=None, root="."):
     """Record knobs, note and clip of a snapshot.
 
     Parameters
@@ -15,6 +15,8 @@ def log_snapshot(snapshot, name, *, root="."):
     snapshot : heygem.widgets.snapshots.Snapshot
     name : str
         Of the run.
+    curves : heygem.widgets.workbench.Curves, optional
+        Of the clip: what `heygem.compare` lays over the curves of other runs.
     root : path
         What `tracking.folder` of the recipe is relative to.
 
@@ -53,9 +55,17 @@ def log_snapshot(snapshot, name, *, root="."):
             client.log_metric(run, "preview.frames", clip.frames)
             client.log_metric(run, "preview.passed_through", clip.passed_through)
             client.log_artifact(run, str(clip.result), "video")
+            if curves is not None:
+                client.log_text(run, _csv(curves), "lip_curve.csv")
         client.set_terminated(run)
     except (MlflowException, OSError) as e:
         raise OutputError(
             "MLflow did not take the snapshot", seen=str(e)[:200], remedy="look at the store"
         ) from e
     return run
+
+
+def _csv(curves):
+    """As `heygem.figures.save_curve` writes it; time 0 is the clip's first frame."""
+    rows = zip(curves.times_s - curves.start_s, curves.after, strict=True)
+    return "time_s,opening\n" + "".join(f"{time_s:.2f},{gap:.4f}\n" for time_s, gap in rows)

@@ -207,10 +207,11 @@ class Tuning(w.VBox):
         clip = clip if clip is not None and clip.params == self.preview.params else None
         snapshot = Snapshot(self.params(), clip, "")
         name = self.name.value.strip() or "snapshot"
+        curves = clip and self.preview.bench.curves(clip.params.lips, clip.start_s, clip.length_s)
 
         def work(progress, cancel):
             progress("MLflow", 0, 0)
-            return journal.log_snapshot(snapshot, name)
+            return journal.log_snapshot(snapshot, name, curves=curves)
 
         def done(run):
             self.said.value = html.escape(self.say("logged", run=run))
