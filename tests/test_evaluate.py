@@ -64,6 +64,13 @@ def test_lag_of_a_variable_frame_rate_is_read_in_time_not_in_frames():
     assert curves.lag_ms(made, real, times) == pytest.approx(80, abs=12)
 
 
+def test_of_peaks_nearly_as_high_the_nearest_is_the_lag():
+    times = np.arange(400) / RATE_HZ
+    beat = np.sin(2 * np.pi * 4 * times)
+    made = np.interp(times - 0.04, times, beat)
+    assert curves.lag_ms(made, beat, times) == pytest.approx(40, abs=5)
+
+
 def test_a_still_mouth_has_no_lag_and_no_correlation():
     times, real = speechlike(8)
     still = np.full_like(real, 0.1)

@@ -16,6 +16,7 @@ from heygem.face import topology as topo
 LIPS = np.array(sorted(set(topo.LIPS_OUTER) | set(topo.LIPS_INNER)))
 
 LAG_RANGE_MS = 400  # SyncNet looks 15 frames of 25 Hz each way; speech gives no cue past this
+NEARLY = 0.95  # of the highest peak: as good as it
 SHIFT_GUARD_S = 1.0  # a shift under a second still shares syllables with the original
 CLOSED_SHARE = 0.2  # of the way from the person's closed to the person's open mouth
 CLOSURE_TOLERANCE_MS = 60  # about one frame and a half: closing is seen as on time
@@ -109,7 +110,7 @@ class Peak:
 
 
 def peak(generated, real, times_s, *, range_ms=LAG_RANGE_MS):
-    """Where the cross-correlation of two curves is highest.
+    """Where the cross-correlation of two curves is highest, near lag nought if that is no worse.
 
     Refined below a frame by a parabola through its neighbours. Curves of a variable frame
     rate are read on a uniform grid of the median rate first.
@@ -141,6 +142,11 @@ def peak(generated, real, times_s, *, range_ms=LAG_RANGE_MS):
     best = int(np.nanargmax(scores))
     if scores[best] <= 0 or best in (0, len(scores) - 1):
         return nothing
+    # Syllables come at a beat: of peaks nearly as high, the nearest is the one.
+    inner = np.arange(1, len(scores) - 1)
+    tops = inner[(scores[1:-1] >= scores[:-2]) & (scores[1:-1] >= scores[2:])]
+    tops = tops[scores[tops] >= NEARLY * scores[best]]
+    best = int(tops[np.abs(shifts[tops]).argmin()])
     left, mid, right = scores[best - 1 : best + 2]
     bend = left - 2 * mid + right
     offset = 0.5 * (left - right) / bend if bend < -1e-12 else 0.0

@@ -73,23 +73,22 @@ class Look:
     def _sheet(self, stage, shown):
         avatar = stage.person.avatar
         face = _around(avatar, FACE)
+        scale = float(np.median(avatar.pose.scale[avatar.usable]))
+        width, height = (2 * np.array(MOUTH) * scale).astype(int)
         rows = []
         for i in np.linspace(0, len(stage.frames) - 1, MOMENTS + 2).astype(int)[1:-1]:
             frame = int(stage.frames[i])
-            middle = _middle(avatar.track.points[frame])
-            scale = float(np.median(avatar.pose.scale[avatar.usable]))
-            half = np.array(MOUTH) * scale
-            x0, y0 = np.maximum(middle - half - (face.x0, face.y0), 0).astype(int)
-            x1, y1 = (middle + half - (face.x0, face.y0)).astype(int)
-            cells = [_unpack(kept[frame])[y0:y1, x0:x1] for kept in self._of(shown)]
-            rows.append([_enlarged(cell, LEAST_PX) for cell in cells])
+            middle = _middle(avatar.track.points[frame]) - (face.x0, face.y0)
+            x, y = np.maximum(middle - (width / 2, height / 2), 0).astype(int)
+            cells = [
+                _unpack(kept[frame])[y : y + height, x : x + width] for kept in self._of(shown)
+            ]
+            rows.append([_enlarged(_padded(cell, height, width), LEAST_PX) for cell in cells])
         names = ["real", *(TAKES[key] for key in shown)]
-        height, width = (max(c.shape[k] for row in rows for c in row) for k in (0, 1))
-        rows = [[_padded(cell, height, width) for cell in row] for row in rows]
         rows[0] = [_written(cell, name) for cell, name in zip(rows[0], names, strict=True)]
         lines = [np.concatenate(row, 1) for row in rows]
         half = len(lines) // 2
-        gap = np.full((half * height, 8, 3), 255, np.uint8)
+        gap = np.full((half * len(lines[0]), 8, 3), 255, np.uint8)
         halves = [np.concatenate(part, 0) for part in (lines[:half], lines[half : 2 * half])]
         return np.concatenate([halves[0], gap, halves[1]], 1)
 
