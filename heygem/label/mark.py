@@ -29,7 +29,7 @@ PATCH = 8  # chips across and down of what is marked or left alone together
 LARGE_PX = 600_000  # pixels of a picture that uses WIDE
 WIDE, DENSE = 0.25, 0.5  # share of the patches that are marked
 LAYOUTS = (WIDE, DENSE)
-STRENGTH = {WIDE: 1.2, DENSE: 1.7}  # grey levels in a flat region
+STRENGTH = {WIDE: 1.2, DENSE: 2.2}  # grey levels in a flat region
 MIN_PSNR_DB = 42.5
 
 
