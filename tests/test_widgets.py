@@ -744,6 +744,9 @@ broken.mp4,,Good evening,evening,
     assert second.text == "Good evening" and second.audio == ""
     batch.pairs.button.click()
     assert "the table is empty" in batch.box.value
+    batch.pairs.rows.value = "video\nanna.mp4"  # with the sound that is chosen
+    batch.pairs.button.click()
+    assert studio.board.jobs()[-1].audio == str(speech)
 
 
 def test_one_pair_is_added_from_the_browsers(studio, speech, tmp_path):

@@ -112,7 +112,12 @@ class Line(w.VBox):
 
     def add_rows(self):
         """Put the rows of the table into the line, all or none."""
-        rows = existing(self.pairs.read(), self._folder)
+        sound = self.audio.chosen or self.params.inputs.audio
+        rows = [
+            pair if pair.audio or pair.text else pair.model_copy(update={"audio": sound})
+            for pair in self.pairs.read()
+        ]
+        rows = existing(rows, self._folder)
         self.board.add_all(rows, self.params)
         self.pairs.rows.value = ""
 

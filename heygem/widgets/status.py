@@ -101,7 +101,7 @@ class StatusBar(w.VBox):
         self.bar = w.FloatProgress(min=0, max=1, layout=w.Layout(width="260px", height="18px"))
         self.text = w.HTML()
         self.stop = w.Button(description=say("cancel"), icon="stop", layout=w.Layout(width="110px"))
-        self.stop.on_click(lambda _: worker.cancel())
+        self.stop.on_click(lambda _: self._stop())
         self.row = w.HBox(
             [self.stop, self.bar, self.text],
             layout=w.Layout(visibility="hidden", align_items="center"),
@@ -116,6 +116,10 @@ class StatusBar(w.VBox):
         """Put an error into the box; None empties it."""
         hide = error is None or isinstance(error, Cancelled)
         self.error.value = "" if hide else error_html(error, self._say)
+
+    def _stop(self):
+        self.text.value = html.escape(self._say("stopping"))
+        self.worker.cancel()
 
     def _busy(self, change):
         self.row.layout.visibility = "visible" if change["new"] else "hidden"
