@@ -26,6 +26,8 @@ FILE_VARIABLE = "HEYGEM_POLICY"  # names the policy file; without it nobody is s
 USER_VARIABLE = "HTTP_X_HEYGEM_USER"  # a kernel's user; Voilà makes it of the header that gate sets
 NAME = r"[a-z0-9][a-z0-9._-]{0,31}"  # of a user
 SHORTEST_PASSWORD = 8
+# What a row of a table may set for people who are served: neither labels, nor files, nor code.
+_THEIRS = r"(lips|renderer|face|media|audio)\.(?!model$)\w+|inputs\.language"
 
 
 class RegionSettings(Settings):
@@ -323,6 +325,14 @@ def admit_pairs(pairs, seconds):
     user, book = visitor(), record.Ledger(keys=keys.ensure())
     if not rules.has_agreed(book, user):
         raise PolicyError("the usage agreement has changed", remedy="log in again to read it")
+    for pair in pairs:
+        own = [key for key in pair.changes if not re.fullmatch(_THEIRS, key)]
+        if own:
+            raise PolicyError(
+                "only the owner of this installation may set this",
+                seen=own[0],
+                remedy="leave the column out",
+            )
     for pair, length_s in zip(pairs, seconds, strict=True):
         for path in (pair.video, pair.audio):
             if path:

@@ -202,7 +202,17 @@ def test_the_line_takes_what_the_rules_allow_and_knows_who_asked(tmp_path, monke
     with pytest.raises(PolicyError, match="agreement"):
         board.add_all([pair], Params())
     policy.current().agree(Ledger(), "anna")
-    (job,) = board.add_all([pair], Params())
+    for key, value in (
+        ("inputs.voice", "os:system"),
+        ("label.mark", False),
+        ("label.font", "/etc/passwd"),
+        ("lips.model", "/etc/passwd"),
+    ):
+        with pytest.raises(PolicyError, match=f"only the owner.*{key}"):
+            board.add_all([pair.model_copy(update={"changes": {key: value}})], Params())
+    (job,) = board.add_all(
+        [pair.model_copy(update={"changes": {"lips.openness_gain": 1.2}})], Params()
+    )
     assert job.user == "anna" and board.jobs()[0].user == "anna"
     with pytest.raises(PolicyError, match="quota"):
         board.add_all([pair], Params())
