@@ -1,9 +1,9 @@
 """Appearance: mouth pictures from all of a person's footage.
 
-What the shown video has stays: its pictures share light, lens and make-up with the frames they go
-into. Other footage adds the mouths and poses that it lacks, measured in the renderer's own costs: a
-picture is taken only where it is nearer than the best there is by more than a change of shot costs,
-so near-identical mouths never come in twice.
+Pictures are taken one by one, each the one farthest from those there are, in the renderer's own
+costs (farthest-point sampling). One of other footage counts for less by what a change of shot
+costs: it comes in where the shown video, whose light, lens and make-up fit, has nothing near, and
+near-identical mouths never come in twice.
 """
 
 from dataclasses import dataclass, replace
@@ -59,43 +59,60 @@ def grow(shown, others, *, tell=None):
     """
     library = shown.library
     template = _template(shown)
-    have = _features(library.points, library.pose)
-    left = LIBRARY_BYTES - sum(c.nbytes for c in library.crops)
     sharp = np.median([_sharpness(c) for c in library.crops])
-    by_file = {}
-    for number, other in enumerate(others):
-        if tell is not None:
-            tell(number, len(others))
+    have = _features(library.points, library.pose)
+    pool, owner, rows = [have], [np.full(len(have), -1)], [np.arange(len(have))]
+    found = []
+    for k, other in enumerate(others):
         frames, pose = _candidates(shown, other, template)
-        if not len(frames):
-            by_file[other.path.name] = 0
-            continue
-        features = _features(other.track.points[frames], pose)
-        each = np.mean([c.nbytes for c in library.crops])
-        room = min(MOST_PICTURES - len(library.crops), int(left // each))
-        chosen = _farthest(have, features, room)
-        crops, points, poses, kept = _cut(other, frames[chosen], pose[chosen], shown, sharp)
-        by_file[other.path.name] = len(kept)
-        if not len(kept):
-            continue
-        chosen = chosen[kept]
-        have = np.concatenate([have, features[chosen]])
-        left -= sum(c.nbytes for c in crops)
-        start = min(int(library.frames.min()), 0) - BEYOND
-        library = Library(
-            np.concatenate([library.frames, start - frames[chosen]]),
-            [*library.crops, *crops],
-            np.concatenate([library.corners, np.zeros((len(crops), 2), int)]),
-            np.concatenate([library.points, points]),
-            Pose(
-                *(
-                    np.concatenate([getattr(library.pose, k), getattr(poses, k)])
-                    for k in ("rotation", "scale", "offset")
-                )
-            ),
-        )
-    own = len(shown.library.crops)
-    return Added(library, own, len(library.crops) - own, by_file)
+        found.append((frames, pose))
+        if len(frames):
+            pool.append(_features(other.track.points[frames], pose))
+            owner.append(np.full(len(frames), k))
+            rows.append(np.arange(len(frames)))
+    owner, rows = np.concatenate(owner), np.concatenate(rows)
+    each = max(1, int(np.mean([c.nbytes for c in library.crops])))
+    room = min(MOST_PICTURES, max(len(have), LIBRARY_BYTES // each))
+    chosen = _farthest(np.concatenate(pool), np.where(owner < 0, 0.0, OTHER_SHOT), room)
+    kept = np.sort(rows[chosen[owner[chosen] < 0]])
+    parts = [_some(library, kept)]
+    by_file = {}
+    for k, other in enumerate(others):
+        if tell is not None:
+            tell(k, len(others))
+        frames, pose = found[k]
+        mine = np.sort(rows[chosen[owner[chosen] == k]])
+        cut = _cut(other, frames, pose, mine, shown, sharp) if len(mine) else None
+        by_file[other.path.name] = 0 if cut is None else len(cut.crops)
+        if cut is not None:
+            start = min(int(parts[-1].frames.min()), 0) - BEYOND
+            parts.append(replace(cut, frames=start - cut.frames))
+    library = _joined(parts)
+    return Added(library, len(kept), len(library.crops) - len(kept), by_file)
+
+
+def _some(library, which):
+    return Library(
+        library.frames[which],
+        [library.crops[i] for i in which],
+        library.corners[which],
+        library.points[which],
+        library.pose[which],
+    )
+
+
+def _joined(parts):
+    pose = (
+        np.concatenate([getattr(p.pose, key) for p in parts])
+        for key in ("rotation", "scale", "offset")
+    )
+    return Library(
+        np.concatenate([p.frames for p in parts]),
+        [crop for p in parts for crop in p.crops],
+        np.concatenate([p.corners for p in parts]),
+        np.concatenate([p.points for p in parts]),
+        Pose(*pose),
+    )
 
 
 def _template(avatar):
@@ -126,59 +143,79 @@ def _features(points, pose):
     return np.concatenate([lip_features(shape) * np.sqrt(SHAPE), turn], 1).astype(np.float32)
 
 
-def _farthest(have, features, room):
-    """Rows that lie far from what there is and from each other, while that pays."""
-    distance = np.full(len(features), np.inf, np.float32)
-    for row in have:
-        distance = np.minimum(distance, ((features - row) ** 2).sum(1))
-    chosen = []
-    while len(chosen) < room and distance.max() > OTHER_SHOT:
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, ((features - features[chosen[-1]]) ** 2).sum(1))
-    return np.array(sorted(chosen), int)
+def _farthest(features, less, room):
+    """Rows that lie far from each other, each counted for less by `less`, while that pays."""
+    chosen = [int(np.argmin(less))]
+    distance = ((features - features[chosen[0]]) ** 2).sum(1)
+    while len(chosen) < room:
+        gain = distance - less
+        gain[chosen] = -np.inf
+        best = int(gain.argmax())
+        if gain[best] <= 0:
+            break
+        chosen.append(best)
+        distance = np.minimum(distance, ((features - features[best]) ** 2).sum(1))
+    return np.array(chosen)
 
 
-def _cut(other, frames, pose, shown, sharp):
-    """Pictures at the shown video's scale, with their meshes and poses; unsharp ones left out."""
+def _cut(other, frames, pose, mine, shown, sharp):
+    """Pictures of other footage at the shown video's scale; unsharp ones are left out.
+
+    Parameters
+    ----------
+    other : Avatar
+    frames : int [N], candidates, and their `pose`
+    mine : int [n]
+        Those of them that are wanted.
+    shown : Avatar
+    sharp : float
+        The shown pictures' sharpness.
+
+    Returns
+    -------
+    Library or None
+        None where every one is unsharp.
+    """
     size = float(np.median(shown.pose.scale[shown.usable]))
-    at = {int(f): i for i, f in enumerate(frames)}
-    crops, points, zooms, away, kept = [], [], [], [], []
+    at = {int(frames[i]): i for i in mine}
+    crops, points, scales, offsets, kept = [], [], [], [], []
     with media.VideoReader(other.path) as reader:
         for frame in reader:
             i = at.get(frame.index)
             if i is None:
                 continue
-            mesh = other.track.points[frame.index]
-            x0, y0, x1, y1 = mouth_box(mesh, pose.scale[i], frame.image.shape)
+            mesh, scale = other.track.points[frame.index], float(pose.scale[i])
+            x0, y0, x1, y1 = mouth_box(mesh, scale, frame.image.shape)
             crop = frame.image[y0:y1, x0:x1]
             # A picture larger than the place it goes to would be sampled with gaps.
-            zoom = min(1.0, size / float(pose.scale[i]))
-            if zoom < 0.9:
+            zoom = size / scale if size < 0.9 * scale else 1.0
+            if zoom < 1:
                 wide, high = round(crop.shape[1] * zoom), round(crop.shape[0] * zoom)
                 crop = cv2.resize(crop, (wide, high), interpolation=cv2.INTER_AREA)
-            else:
-                zoom = 1.0
             if _sharpness(crop) >= DULLEST * sharp:
-                kept.append(i)
-                crops.append(np.ascontiguousarray(crop))
                 corner = np.array([x0, y0, 0], np.float32)
                 # Pixel centres lie at whole numbers, so a resized picture's are shifted.
                 shift = np.array([0.5, 0.5, 0], np.float32) * (zoom - 1)
+                kept.append(i)
+                crops.append(np.ascontiguousarray(crop))
                 points.append((mesh - corner) * zoom + shift)
-                zooms.append(zoom)
-                away.append((corner, shift))
-            if frame.index >= frames[-1]:
+                scales.append(scale * zoom)
+                offsets.append((pose.offset[i] - corner) * zoom + shift)
+            if frame.index >= frames[mine[-1]]:
                 break
-    kept = np.array(kept, int)
-    if not len(kept):
-        return [], None, None, kept
-    zooms = np.array(zooms, np.float32)
-    own = pose[kept]
-    offset = np.stack(
-        [(o - c) * z + s for o, z, (c, s) in zip(own.offset, zooms, away, strict=True)]
+    if not kept:
+        return None
+    return Library(
+        frames[kept],
+        crops,
+        np.zeros((len(kept), 2), int),
+        np.stack(points).astype(np.float32),
+        Pose(
+            pose.rotation[kept],
+            np.array(scales, np.float32),
+            np.stack(offsets).astype(np.float32),
+        ),
     )
-    poses = replace(own, scale=own.scale * zooms, offset=offset.astype(np.float32))
-    return crops, np.stack(points).astype(np.float32), poses, kept
 
 
 def _sharpness(crop):

@@ -153,6 +153,7 @@ def teach(
         "face": (face or FaceSettings()).model_dump(mode="json"),
         "consent": consent.fields,
         "pictures": {"own": added.own, "added": added.added, "by_file": added.by_file},
+        "timings": dict(clock.seconds),
         "notes": notes,
     }
     tell("write", 0, 1)
