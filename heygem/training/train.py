@@ -35,8 +35,8 @@ class TrainSettings(Settings):
     """How the lips model is trained."""
 
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of everything random")
-    networks: int = Field(6, ge=2, le=16, description="networks whose mean is the model")
-    iterations: int = Field(400, ge=1, description="steps of each network")
+    networks: int = Field(4, ge=2, le=16, description="networks whose mean is the model")
+    iterations: int = Field(600, ge=1, description="steps of each network")
     sync_iterations: int = Field(200, ge=0, description="steps of the sync check; 0: no check")
     batch: int = Field(24, ge=1, le=4096, description="windows in a step")
     window_s: float = Field(2.56, ge=0.64, le=30, description="length of a window [s]")
@@ -49,10 +49,10 @@ class TrainSettings(Settings):
         True, description="bring each sound's spectra to the same mean and spread, band by band"
     )
     likeness: float = Field(
-        0.5, ge=0, le=100, description="weight of the correlation of gap and width in a window"
+        1.0, ge=0, le=100, description="weight of the correlation of gap and width in a window"
     )
     average: float = Field(0.995, ge=0, lt=1, description="memory of the averaged weights [share]")
-    check_every: int = Field(100, ge=1, description="steps between looks at the held-out speakers")
+    check_every: int = Field(150, ge=1, description="steps between looks at the held-out speakers")
     exclude_licences: tuple[str, ...] = Field(
         ("research-only",), description="licence classes not to be learnt from"
     )
