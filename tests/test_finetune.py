@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from heygem.errors import (
     ParameterError,
 )
 from heygem.finetune import adapt as adapting
-from heygem.finetune import adapter, appearance, coverage, folder
+from heygem.finetune import adapter, appearance, command, coverage, folder
+from heygem.finetune import teach as teaching
 from heygem.finetune.adapt import FinetuneSettings, adapt
 from heygem.finetune.consent import Statement
 from heygem.finetune.teach import teach
@@ -211,6 +213,9 @@ def footage(own_place):
 OTHERS = Statement("recorded", "P-7", "training films", "2999-12-31", "contract 12")
 
 
+OTHERS_ASKED = replace(OTHERS, purpose="films")
+
+
 @pytest.fixture(scope="module")
 def taught(own_place, footage):
     return teach(footage, own_place / "grace.heygem", QUICK, consent=OTHERS)
@@ -326,6 +331,27 @@ def test_cancel_leaves_nothing_and_a_rerun_goes_on(own_place, footage, taught):
     assert "track" not in stages and "learn" not in stages  # kept from the first time
     assert teach(footage, out, QUICK, consent=OTHERS).path == out
     assert teach(footage, out, QUICK, consent=OTHERS).path == out  # and may be made anew
+
+
+def test_a_cancel_is_noticed_while_something_long_is_worked_at():
+    cancel, busy = threading.Event(), threading.Event()
+    tell = teaching._Teller(None, cancel)
+    threading.Timer(0.2, cancel.set).start()
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        tell.wait(lambda: busy.wait(20))
+    assert time.monotonic() - began < 2
+    busy.set()
+    with pytest.raises(ZeroDivisionError):
+        teaching._Teller(None, None).wait(lambda: 1 / 0)
+
+
+def test_somebody_at_the_terminal_is_asked(monkeypatch):
+    given = iter(["3", "P-7", "films", "2999-12-31", "contract 12"])
+    monkeypatch.setattr(command.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(command.typer, "prompt", lambda *_, **__: next(given))
+    empty = {"who": "", "purpose": "", "until": "", "reference": ""}
+    assert Statement(**command._ask(empty)) == OTHERS_ASKED
 
 
 def test_what_cannot_teach_is_refused_in_words(own_place, footage, tmp_path):

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import threading
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -105,33 +106,25 @@ def teach(
     out, paths = _checked(out, footage)
     clock = _Clock()
 
-    def tell(stage, done, total):
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("stopped on request", remedy="run it again to go on")
-        if progress is not None:
-            progress(stage, done, total)
-
+    tell = _Teller(progress, cancel)
     tell("check", 0, 1)
     sha256s = [assets.sha256(path) for path in paths]
     allow(Ledger(keys=keys.ensure()), consent, sha256s, avatar=out.name)
     model = lips.LipsModel.load(base)
-    people = _track(paths, face or FaceSettings(), tell)
+    people = tell.wait(lambda: _track(paths, face or FaceSettings(), tell))
     shown, others = people[0], people[1:]
     doubts = same_person(people)
     clock.lap("track")
-    clips = [_clip(person, model, tell) for person in people]
+    clips = tell.wait(lambda: [_clip(person, model, tell) for person in people])
     clock.lap("listen")
-    adapted = adapt(
-        model,
-        clips,
-        settings,
-        progress=tell,
-        cancel=cancel,
-        watch=watch,
-        checkpoint=_checkpoint(sha256s),
+    place = _checkpoint(sha256s)
+    adapted = tell.wait(
+        lambda: adapt(model, clips, settings, progress=tell, watch=watch, checkpoint=place)
     )
     clock.lap("learn")
-    added = appearance.grow(shown, others, tell=lambda k, n: tell("pictures", k, n))
+    added = tell.wait(
+        lambda: appearance.grow(shown, others, tell=lambda k, n: tell("pictures", k, n))
+    )
     seen = coverage.measure(shown, others)
     widest = max(person.report["widest_aperture"] for person in people)
     shown = replace(shown, library=added.library, report=shown.report | {"widest_aperture": widest})
@@ -321,6 +314,45 @@ def _whole(out):
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+class _Teller:
+    """Tells of progress, and notices a cancel within a moment, whatever is being worked at."""
+
+    def __init__(self, progress, cancel):
+        self._progress = progress
+        self._cancel = cancel if cancel is not None else threading.Event()
+        self._gone = threading.Event()  # nobody waits any longer
+
+    def __call__(self, stage, done, total):
+        if self._cancel.is_set() or self._gone.is_set():
+            raise Cancelled("stopped on request", remedy="run it again to go on")
+        if self._progress is not None:
+            self._progress(stage, done, total)
+
+    def wait(self, act):
+        """Result of `act`, which works in a thread; on a cancel it is left behind to end itself."""
+        came = {}
+
+        def work():
+            try:
+                came["value"] = act()
+            except BaseException as error:
+                came["error"] = error
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(0.1)
+                if self._cancel.is_set():
+                    raise Cancelled("stopped on request", remedy="run it again to go on")
+        except BaseException:
+            self._gone.set()
+            raise
+        if "error" in came:
+            raise came["error"]
+        return came["value"]
 
 
 class _Clock:
