@@ -117,7 +117,9 @@ class FilePicker(w.VBox):
         )
         self.where = w.HTML()
         self.list = w.Select(rows=7, layout=w.Layout(width="100%"))
-        self.picture = w.Image(format="jpeg", layout=w.Layout(display="none", max_width="220px"))
+        small = w.Layout(display="none", max_width="220px", max_height="130px")
+        small.object_fit, small.object_position = "contain", "left"
+        self.picture = w.Image(format="jpeg", layout=small)
         self.about = w.HTML()
         self.strip = Strip(thumbnail)
         self.strip.observe(lambda change: self._pressed(change["new"]), "pressed")
