@@ -132,7 +132,7 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
     if person is None:
         person = people.load(video, params.face, backend=models.faces, progress=tell)
     if person.taught is not None:
-        sources["taught"] = person.taught.summary()
+        sources |= person.taught.sources
     clock.lap("track")
 
     scale = personal_scale(person, models.lips_of(person))
@@ -192,6 +192,7 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
             sound=(heard.speech.samples, sound.RATE_HZ),
             facts={
                 "sources": sources,
+                **({"taught": person.taught.summary()} if person.taught is not None else {}),
                 "permission": permission,
                 "params": params.model_dump(mode="json"),
                 "models": {"lips": models.lips_sha256, **assets.pinned()},

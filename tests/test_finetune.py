@@ -260,7 +260,8 @@ def test_a_moved_folder_speaks_on_another_machine(taught, tmp_path, monkeypatch)
     (given,) = ledger.entries(kind="consent")  # the folder's statement came along
     assert given.body["reference"] == "contract 12"
     (made,) = ledger.entries(kind="made")
-    assert made.body["sources"]["taught"]["footage"] == [taught.facts["sources"][0]["sha256"]]
+    assert made.body["taught"]["footage"] == [taught.facts["sources"][0]["sha256"]]
+    assert made.body["sources"].get("adapter") == taught.facts["files"].get("adapter.safetensors")
     # Done is done: the folder's content is what counts.
     (again,) = batch.run(params).outcomes
     assert again.status == "skipped"

@@ -18,6 +18,7 @@ from heygem.avatar import Avatar, cache
 from heygem.errors import InputError
 from heygem.finetune import adapter
 from heygem.finetune.consent import Statement, allow
+from heygem.label import consent
 from heygem.lips import SHIPPED, LipsModel
 
 FORMAT = "heygem-avatar-1"
@@ -49,6 +50,13 @@ class Taught:
         """sha256 of all footage it was learnt from, the shown one first : list of str."""
         return [source["sha256"] for source in self.facts["sources"]]
 
+    @property
+    def sources(self):
+        """What a result is made from beside the shown footage: dict of name to sha256."""
+        more = {f"footage {k}": sha256 for k, sha256 in enumerate(self.footage[1:], 2)}
+        learnt = self.facts["files"].get(ADAPTER)
+        return more | ({"adapter": learnt} if learnt else {})
+
     def lips(self, base, *, base_sha256):
         """The person's own lips model; the base where nothing better was learnt.
 
@@ -71,6 +79,8 @@ class Taught:
         """
         statement = Statement(**self.facts["consent"])
         allow(ledger, statement, self.footage, avatar=self.path.name)
+        for sha256 in self.sources.values():  # an adapter can be taken down like a recording
+            consent.require(ledger, sha256, "", basis="own")
         return statement.basis
 
     def summary(self):
