@@ -63,7 +63,7 @@ class Workshop:
             leave = board.folder / _LEAVE
             leave.unlink(missing_ok=True)
             idle_since = time.monotonic()
-            while True:
+            while board.folder.is_dir():  # who throws the folder away wants nothing any more
                 job = self._next()
                 if job is not None:
                     self._one(job)

@@ -23,6 +23,7 @@ from test_compare import record
 
 from heygem import lab, media
 from heygem.compare import runs
+from heygem.jobs import Board
 from heygem.params import Params
 
 PROJECT = Path(__file__).parents[1]
@@ -167,6 +168,7 @@ def studio(root):
     server = Server(lab.studio_command, root)
     yield server
     server.close()
+    Board(root / "notebooks" / "runs" / "studio" / "line").dismiss()  # its models stay for minutes
 
 
 def run_cells(page, server, name):

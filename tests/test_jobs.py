@@ -1,6 +1,7 @@
 """A line of videos that outlives the page it was started from."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -238,6 +239,17 @@ def test_the_process_stays_for_the_next_job_but_not_for_ever(board):
     thread.join(10)
     assert not thread.is_alive() and not board.attended()
     assert workers == [workers[0]] * 2
+
+
+def test_the_process_ends_with_its_folder(board):
+    fill(board, "a")
+    made = lambda params, progress, cancel: outcome(params)  # noqa: E731
+    thread = threading.Thread(target=Workshop(board, made, idle_s=60).run)
+    thread.start()
+    until(lambda: states(board) == {"a": "done"} and not board.called())
+    shutil.rmtree(board.folder)
+    thread.join(5)
+    assert not thread.is_alive() and not board.folder.exists()
 
 
 def test_a_page_that_looks_does_not_keep_the_process_from_starting(board, monkeypatch):
