@@ -212,6 +212,7 @@ def _transformers():
             seen="not installed",
             remedy="pip install 'heygem[ears]'",
         ) from error
+    transformers.utils.logging.disable_progress_bar()  # the kit shows its own
     return transformers
 
 
