@@ -557,6 +557,8 @@ def test_snapshots_bring_knobs_and_picture_back_without_rendering(tuning):
     assert tuning.knobs["lips.openness_gain"].value == 1.0
     assert page.clip is kept and not page.player.stale
     assert tuning.snapshots.recall("A").note == "as it comes"
+    assert tuning.snapshots.noted(page.params) == "as it comes", "goes to MLflow with the run"
+    assert tuning.snapshots.noted(page.params.override({"media.crf": 20})) == ""
     assert tuning.show_buttons["B"].disabled
 
 

@@ -49,6 +49,10 @@ class Snapshots:
             raise InputError(f"slot {slot} is empty", remedy="keep something in it first")
         return self._kept[slot]
 
+    def noted(self, params):
+        """What somebody wrote of these knobs, in whatever slot they are kept; else nothing."""
+        return next((kept.note for kept in self._kept.values() if kept.params == params), "")
+
     def note(self, slot, text):
         """Change the note of a filled slot."""
         if slot in self._kept:

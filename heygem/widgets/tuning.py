@@ -205,7 +205,7 @@ class Tuning(w.VBox):
         """Record the present knobs and clip in MLflow."""
         clip = self.preview.clip
         clip = clip if clip is not None and clip.params == self.preview.params else None
-        snapshot = Snapshot(self.params(), clip, "")
+        snapshot = Snapshot(self.params(), clip, self.snapshots.noted(self.preview.params))
         name = self.name.value.strip() or "snapshot"
         curves = clip and self.preview.bench.curves(clip.params.lips, clip.start_s, clip.length_s)
 
