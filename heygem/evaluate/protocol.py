@@ -210,7 +210,9 @@ def judge_clip(clip, model, params, settings, backend, *, others=(), watch=None)
     if adapted:
         point, taught = adapted[-1]
         facts["few_shot_drawn_s"] = point.seconds
-        rows.append(row(ADAPTED, judged(said(sound, taught), ADAPTED)))
+        same = {key: measure for key, measure in own.items() if key != "leak"}
+        # The base drawn again would be the same to the pixel.
+        rows.append(row(ADAPTED, same if point.kept_base else judged(said(sound, taught), ADAPTED)))
     if settings.anchors:
         for method, displacement in anchor_mouths(stage, samples, sound, said):
             rows.append(row(method, judged(displacement, method)))
