@@ -178,9 +178,12 @@ def tables_html(told, say=None) -> str:
         for k in range(len(told.runs))
     )
     about = [
-        ("status", [run.status for run in told.runs]),
-        ("started", [f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}" for run in told.runs]),
-        ("kind", [run.kind for run in told.runs]),
+        (_words(say, "column_status"), [run.status for run in told.runs]),
+        (
+            _words(say, "column_started"),
+            [f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}" for run in told.runs],
+        ),
+        (_words(say, "column_kind"), [run.kind for run in told.runs]),
         ("run", [run.id[:8] for run in told.runs]),
     ]
     same = "" if told.settings else f"<p>{html.escape(_words(say, 'compare_same'))}</p>"
@@ -199,6 +202,9 @@ _ENGLISH = {
     "compare_same": "All settings are the same.",
     "compare_settings": "settings that differ",
     "compare_measures": "measures",
+    "column_status": "status",
+    "column_started": "started",
+    "column_kind": "kind",
 }
 
 
