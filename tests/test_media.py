@@ -681,3 +681,14 @@ def test_real_clips_read_whole(data):
                 shape = frame.image.shape
         assert count == reader.info.video.frames
         assert shape == (reader.info.video.height, reader.info.video.width, 3)
+
+
+def test_only_the_frames_asked_for_are_given(clip):
+    with VideoReader(clip) as reader:
+        all_of_them = list(reader)
+    with VideoReader(clip, only=[3, 11]) as reader:
+        few = list(reader)
+    assert [f.index for f in few] == [3, 11]
+    for frame in few:
+        assert frame.time_s == all_of_them[frame.index].time_s
+        np.testing.assert_array_equal(frame.image, all_of_them[frame.index].image)

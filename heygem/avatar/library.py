@@ -89,12 +89,9 @@ def collect(path, track, pose, usable):
     shape = geometry.to_canonical(track.points[pool[:, None], LOWER], pose[pool])
     features = np.concatenate([lip_features(shape), pose.angles_deg[pool] / 60], 1)
     chosen = np.sort(pool[_spread(features, count)])
-    wanted = set(chosen.tolist())
     crops, corners, sharpness = [], [], []
-    with media.VideoReader(path) as reader:
+    with media.VideoReader(path, only=chosen.tolist()) as reader:
         for frame in reader:
-            if frame.index not in wanted:
-                continue
             x0, y0, x1, y1 = mouth_box(
                 track.points[frame.index], pose.scale[frame.index], frame.image.shape
             )

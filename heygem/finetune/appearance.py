@@ -179,11 +179,9 @@ def _cut(other, frames, pose, mine, shown, sharp):
     size = float(np.median(shown.pose.scale[shown.usable]))
     at = {int(frames[i]): i for i in mine}
     crops, points, scales, offsets, kept = [], [], [], [], []
-    with media.VideoReader(other.path) as reader:
+    with media.VideoReader(other.path, only=at) as reader:
         for frame in reader:
-            i = at.get(frame.index)
-            if i is None:
-                continue
+            i = at[frame.index]
             mesh, scale = other.track.points[frame.index], float(pose.scale[i])
             x0, y0, x1, y1 = mouth_box(mesh, scale, frame.image.shape)
             crop = frame.image[y0:y1, x0:x1]

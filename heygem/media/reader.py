@@ -42,6 +42,8 @@ class VideoReader:
     start_s, end_s : float, optional
         Only frames with ``start_s <= time_s < end_s``. Exact: decoding starts at the key frame
         before. ``index`` still counts from the start of the stream.
+    only : collection of int, optional
+        Only frames with these indices; the others are decoded, but not made into pictures.
 
     Attributes
     ----------
@@ -56,8 +58,9 @@ class VideoReader:
         end of a full iteration when less than 98 % of the declared frames were there.
     """
 
-    def __init__(self, path, start_s: float = 0.0, end_s: float | None = None):
+    def __init__(self, path, start_s: float = 0.0, end_s: float | None = None, only=None):
         self.path = Path(path)
+        self._only = None if only is None else frozenset(only)
         self.start_s, self.end_s = start_s, end_s
         self._container = _info.open_media(self.path)
         try:
@@ -127,7 +130,8 @@ class VideoReader:
             if self.end_s is not None and time_s >= self.end_s - state.tick_s / 2:
                 self._report(state)
                 return
-            if time_s >= self.start_s - state.tick_s / 2:
+            asked = self._only is None or index in self._only
+            if asked and time_s >= self.start_s - state.tick_s / 2:
                 yield Frame(index, time_s, self._picture(frame))
             index += 1
         self._report(state)
