@@ -84,6 +84,17 @@ def test_a_small_face_is_said_with_its_size(hopper_still, faces):
         avatar.load(hopper_still, FaceSettings(min_face_px=400), backend=faces)
 
 
+def test_a_face_about_the_size_limit_is_not_drawn_by_turns(talking, faces):
+    limit = float(
+        np.floor(10 * avatar.load(talking[0], FaceSettings(), backend=faces).report["face_px"]) / 10
+    )
+    person = avatar.load(
+        talking[0], FaceSettings(min_face_px=limit - 0.1), backend=faces, cache=False
+    )
+    assert (person.track.face_px < limit - 0.1).any()
+    assert person.usable.all()
+
+
 def test_sound_is_no_person(wav, faces):
     with pytest.raises(InputError, match="picture|video"):
         avatar.load(wav, FaceSettings(), backend=faces)

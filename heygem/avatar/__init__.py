@@ -21,9 +21,10 @@ from heygem.face import topology as topo
 from heygem.face.geometry import LOWER, Pose, RestShape
 from heygem.findings import Finding
 
-CACHE_VERSION = 11
+CACHE_VERSION = 12
 REST_GAP = 0.004  # a mouth that is open by more than this even at rest is shut by geometry
 SURVEY_S = 4.0  # of the video's beginning, to decide whom to follow
+SMALL = 0.8  # of the smallest face: a frame below it is left alone
 HAZY, PLAIN = 0.35, 0.6  # of the clip's usual clarity: below is left alone; above serves as texture
 MAX_TEMPLATE_FRAMES = 1500  # frames that teach the person's template; more teach nothing new
 
@@ -212,7 +213,8 @@ def _describe(path, sha256, info, track, settings):
     level = np.array([np.median(yaw[found]), np.median(pitch[found])])
     # A pitch of the mesh is relative to the person's own face; a yaw is symmetric.
     turned = found & (np.hypot(yaw, pitch - level[1]) > settings.max_turn_deg)
-    small = found & ~turned & (track.face_px < settings.min_face_px)
+    # The clip's size has passed; one about the limit must not be drawn and left alone by turns.
+    small = found & ~turned & (track.face_px < SMALL * settings.min_face_px)
     clear = track.clarity / max(float(np.median(track.clarity[found])), 1e-6)
     hazy = found & ~turned & ~small & (clear < HAZY)
     covered = found & ~turned & ~small & ~hazy & track.covered
