@@ -20,7 +20,7 @@ class ConsentForm(w.VBox):
 
     def __init__(self, say, given=None):
         given = dict(given or {})
-        wide = w.Layout(width="520px")
+        wide = w.Layout(width="100%", max_width="520px")
         style = {"description_width": "170px"}
         self.basis = w.RadioButtons(
             options=[(say("basis_" + basis), basis) for basis in BASES],

@@ -82,7 +82,7 @@ class Teaching(w.VBox):
         self.consent = ConsentForm(say, consent)
         self.name = w.Text(
             value=name, description=say("person_name"), style={"description_width": "170px"},
-            layout=w.Layout(width="520px"),
+            layout=w.Layout(width="100%", max_width="520px"),
         )  # fmt: skip
         self.button = w.Button(
             description=say("teach"), button_style="success", icon="graduation-cap"
