@@ -286,3 +286,22 @@ def test_ctrl_c_leaves_nothing_half_written(stuff, tmp_path):
     assert process.returncode == 130
     assert err == f"not made: {stuff / 'good.mp4'}\n"
     assert os.listdir(tmp_path) == ["long.wav"]
+
+
+def test_a_table_of_pairs_is_checked_before_any_work(heygem, tmp_path):
+    (tmp_path / "table.csv").write_text("video,audio,lips.offset_ms\na.mp4,b.wav,soon\n")
+    code, out, err = heygem("generate", "--pairs", "table.csv", "--out", "out")
+    assert code == 2 and not out and len(err.splitlines()) == 1
+    assert "table.csv, row 2" in err and "lips.offset_ms" in err and "soon" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_of_pairs_takes_the_place_of_a_recipes_videos(heygem, stuff, tmp_path):
+    rows = f"video,audio,name\n{stuff / 'good.mp4'},{stuff / 'voice.wav'},mine\n"
+    rows += f"{stuff / 'good.mp4'},{stuff / 'short.wav'},\n"
+    (tmp_path / "table.csv").write_text(rows)
+    (tmp_path / "r.yaml").write_text("inputs: {videos: [other.mp4], audio: other.wav}\n")
+    words = ("--params", "r.yaml", "--out", "out", "--set", "tracking.enabled=false")
+    code, out, err = heygem("generate", "--pairs", "table.csv", *words)
+    assert code == 2 and out.startswith("out/mine.mp4")
+    assert "short.wav" in err and "too short" in err
