@@ -23,6 +23,8 @@ MOST_PICTURES = 400  # the search for a path through them grows with the square
 POOL = 3000  # frames looked at in each further video
 COARSEST = 0.75  # of the shown face's size; coarser pictures would look blurred
 DULLEST = 0.5  # of the shown pictures' sharpness
+SKIN = (205, 425, 50, 280, 199, 200, 421)  # of the mesh: cheeks and chin, where no lip is
+GAMMA, MOST_GAIN = 2.2, 2.5
 BEYOND = 1000  # frame numbers of other footage begin below this
 
 
@@ -178,13 +180,14 @@ def _cut(other, frames, pose, mine, shown, sharp):
     """
     size = float(np.median(shown.pose.scale[shown.usable]))
     at = {int(frames[i]): i for i in mine}
+    balance = _balance(other.library, shown.library)
     crops, points, scales, offsets, kept = [], [], [], [], []
     with media.VideoReader(other.path, only=at) as reader:
         for frame in reader:
             i = at[frame.index]
             mesh, scale = other.track.points[frame.index], float(pose.scale[i])
             x0, y0, x1, y1 = mouth_box(mesh, scale, frame.image.shape)
-            crop = frame.image[y0:y1, x0:x1]
+            crop = cv2.LUT(frame.image[y0:y1, x0:x1], balance)
             # A picture larger than the place it goes to would be sampled with gaps.
             zoom = size / scale if size < 0.9 * scale else 1.0
             if zoom < 1:
@@ -214,6 +217,27 @@ def _cut(other, frames, pose, mine, shown, sharp):
             np.stack(offsets).astype(np.float32),
         ),
     )
+
+
+def _balance(own, wanted):
+    """Table that gives pictures the white balance and light of others : uint8 [256, 3].
+
+    Von Kries: a gain for each channel, in linear light, by the same person's skin in both. What is
+    drawn is matched to its surroundings later, but that cannot mend teeth under another lamp.
+    """
+    gain = np.clip(_skin(wanted) / np.maximum(_skin(own), 1e-3), 1 / MOST_GAIN, MOST_GAIN)
+    light = (np.arange(256) / 255)[:, None] ** GAMMA * gain
+    return np.rint(255 * np.clip(light, 0, 1) ** (1 / GAMMA)).astype(np.uint8)[:, None]
+
+
+def _skin(library):
+    """Usual colour of the skin in linear light : float [3]."""
+    colours = []
+    for crop, mesh in zip(library.crops, library.points, strict=True):
+        at = np.rint(mesh[list(SKIN), :2]).astype(int)
+        inside = (at >= 0).all(1) & (at < (crop.shape[1], crop.shape[0])).all(1)
+        colours.append(crop[at[inside, 1], at[inside, 0]])
+    return np.median((np.concatenate(colours) / 255) ** GAMMA, 0)
 
 
 def _sharpness(crop):
