@@ -184,11 +184,19 @@ class Board:
             The rules of a served installation do not allow it.
         """
         with self._locked():
-            jobs, added = self.jobs(), []
+            jobs, added, lengths, taken = self.jobs(), [], {}, {}
             last = max((job.order for job in jobs), default=0.0)
+            for job in jobs:
+                taken.setdefault(_title(job), set()).add(_said(job))
             for pair in pairs:
-                job = _job(pair, params, last + 1 + len(added), jobs + added)
-                added.append(job)
+                spoken = pair.audio, pair.text
+                if spoken not in lengths:
+                    lengths[spoken] = _length_s(pair)
+                # Videos are named after their files; of two alike, the later gets its own folder.
+                alone = taken.setdefault(_title(pair), set()) <= {_said(pair)}
+                taken[_title(pair)].add(_said(pair))
+                job = _job(pair, params, last + 1 + len(added), alone=alone)
+                added.append(replace(job, length_s=lengths[spoken]))
             user = policy.admit_pairs(pairs, [job.length_s for job in added])
             added = [replace(job, user=user) for job in added]
             for job in added:
@@ -298,12 +306,11 @@ class Board:
         _replace(self.folder / f"{job.id}.job", content)
 
 
-def _job(pair, params, order, others):
-    """A pair as a job, whose result takes the place of no other's."""
+def _job(pair, params, order, *, alone):
+    """A pair as a job; `alone`: whether no other's result would have the same name."""
     if not pair.video or not (pair.audio or pair.text):
         raise InputError("a job needs a video and a sound", seen=f"{pair.video!r}, {pair.audio!r}")
     job_id, audio, text = uuid.uuid4().hex[:10], pair.audio or "", pair.text or ""
-    wanted = (pair.video, audio, text)
     changes = {**pair.changes, "inputs.audio": None, "inputs.text": None, "inputs.videos": ()}
     if pair.name is None:
         said = {"inputs.audio": pair.audio, "inputs.text": pair.text}
@@ -311,15 +318,15 @@ def _job(pair, params, order, others):
     else:
         row = {"video": pair.video, "audio": pair.audio, "text": pair.text, "name": pair.name}
         changes["inputs.pairs"] = [row]
-    if any(
-        _title(job) == _title(pair) and (job.video, job.audio, job.text) != wanted for job in others
-    ):
-        # Videos are named after their files; of two alike, the later gets its own folder.
+    if not alone:
         changes["inputs.output"] = str(Path(params.inputs.output) / job_id)
     tree = params.override(changes).tree()
-    return Job(
-        job_id, pair.video, audio, tree, order, text, pair.name or "", length_s=_length_s(pair)
-    )
+    return Job(job_id, pair.video, audio, tree, order, text, pair.name or "")
+
+
+def _said(job):
+    """Who says what: Job or Pair."""
+    return job.video, job.audio or "", job.text or ""
 
 
 def _title(job):
