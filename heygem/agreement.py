@@ -4,6 +4,8 @@ import numpy as np
 
 from heygem import audio
 
+REACH_S = 0.16  # a syllable takes 0.2 to 0.3 s: further off, the next one is met
+
 
 def agreement(trajectory, heard):
     """How the drawn movement agrees with the sound.
@@ -17,7 +19,7 @@ def agreement(trajectory, heard):
     -------
     dict of str to float
         `mouth_sound_r` and `mouth_sound_lag_ms`: height and place of the peak of the correlation
-        between lip gap and loudness, within 300 ms (positive: the mouth is late; opening leads or
+        between lip gap and loudness, within 160 ms (positive: the mouth is late; opening leads or
         follows loudness by up to 100 ms in real speech too). `silence_opening`: movement of the gap
         where nobody speaks over that in speech. Measures without a meaning (no speech, no silence)
         are left out.
@@ -32,7 +34,7 @@ def agreement(trajectory, heard):
     gap, loudness, voice = gap[:n], loudness[:n], voice[:n]
     measures = {}
     speaking, quiet = voice > 0.5, voice < 0.1
-    reach = int(0.3 * rate_hz)
+    reach = int(REACH_S * rate_hz)
     if n > 4 * reach and gap.std() > 1e-6 and loudness.std() > 1e-6:
         middle = slice(reach, n - reach)
         r = [
