@@ -252,8 +252,8 @@ def personal_scale(person, lips):
 
     Peers open mouths to half of the real spread; a person's own video says how wide they open it.
     """
-    if person.speech_scale is None:
-        return 1.0
+    if person.speech_scale is None or lips.about.get("finetuned"):
+        return 1.0  # a model of their own opens as they do already
     return float(np.clip(person.speech_scale / lips.opening_std, *PERSONAL_SCALE))
 
 

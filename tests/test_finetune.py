@@ -83,7 +83,7 @@ def unlike(base):
     """Somebody who rounds where others open: a map of the coefficients, far from the identity."""
     rng = np.random.default_rng(0)
     turn, _ = np.linalg.qr(rng.normal(size=(len(base.basis),) * 2))
-    return (0.3 * np.eye(len(base.basis)) + 0.7 * turn).astype(np.float32)
+    return 1.6 * (0.3 * np.eye(len(base.basis)) + 0.7 * turn).astype(np.float32)
 
 
 def test_an_unlike_speaker_is_learnt(base, heard):
@@ -113,7 +113,16 @@ def test_an_unlike_speaker_is_learnt(base, heard):
         assert np.corrcoef(does, curve["after"])[0, 1] > 0.97
     # And digital silence is still a mouth at rest.
     quiet = np.tile(lips.silence(), (200, 1)).astype(np.float32)
-    assert np.abs(got.model.predict_features(quiet).aperture()).max() < 0.02
+    assert np.abs(got.model.predict_features(quiet).aperture()).max() < 0.04
+
+
+def test_somebody_who_hardly_opens_the_mouth_is_not_made_to_mumble(base, heard):
+    got = adapt(base, speaker(base, heard, 0.2 * unlike(base), noise=0.02), QUICK)
+    assert not got.kept_base
+    typical = base.opening_std
+    assert got.change.opening_std == pytest.approx(0.7 * typical)
+    spread = np.concatenate([c["after"] for c in got.curves]).std()
+    assert 0.5 * typical < spread < typical
 
 
 def test_where_nothing_is_to_be_learnt_the_base_stays(base, heard):

@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 STRENGTHS = tuple(float(s) for s in np.geomspace(0.1, 1000, 13))  # of the pull towards the base
 LEAST_S = 6.0  # of speech with a face; less says nothing about a person
-SPREADS = (0.5, 3.0)  # by which answers may be stretched to the real spread
+SPREADS = (0.5, 6.0)  # by which answers may be stretched to the wanted spread
+PERSONAL = (0.7, 1.5)  # how far a person's opening may be from the typical one
 SILENT_SHARE, VOICES_SHARE = 0.05, 0.3  # of the rows; see `heygem.finetune.holds`
 
 
@@ -205,14 +206,17 @@ class _Run:
         strength = STRENGTHS[modest(tried)]
         scale, readout, bias = solver.fit([strength])[0]
         spoken = np.concatenate([_spoken(c) for c in clips])
-        real = np.concatenate(want)[spoken] @ self.gap
-        spread = real.std() / max(float((np.concatenate(outside)[spoken] @ self.gap).std()), 1e-6)
+        # Who was recorded reading syllables, or shouting, is not to mumble or shout ever after.
+        least, most = (self.model.opening_std * share for share in PERSONAL)
+        real = float(np.concatenate([c.aperture for c in clips])[spoken].std())
+        opening_std = float(np.clip(real, least, most))
+        answers = float((np.concatenate(outside)[spoken] @ self.gap).std())
         change = Change(
             scale,
             np.stack(np.split(readout, len(self.model.networks))).transpose(0, 2, 1),
             bias,
-            float(np.clip(spread, *SPREADS)),
-            float(np.concatenate([c.aperture for c in clips])[spoken].std()),
+            float(np.clip(opening_std / max(answers, 1e-6), *SPREADS)),
+            opening_std,
         )
         said = [(o @ self.gap * change.spread).astype(np.float32) for o in outside]
         history = [
