@@ -77,7 +77,7 @@ def test_the_truth_drawn_again_beats_a_frozen_mouth(person, stage, faces):
 class Chewing:
     """Opens and shuts twice a second as long as there is sound."""
 
-    opening_std = 0.04
+    opening_std, about = 0.04, {}
 
     def __init__(self, neutral):
         self.basis = gape(np.ones(1), neutral)
@@ -197,7 +197,7 @@ def test_a_folder_without_a_manifest_is_judged_whole(tmp_path):
 class Hears:
     """Says what the first band of the sound says."""
 
-    opening_std = 0.04
+    opening_std, about = 0.04, {}
 
     def __init__(self, neutral):
         self.basis = gape(np.ones(1), neutral)

@@ -46,7 +46,13 @@ def outcome(tmp_path, name="anna-voice", status="done", **more):
         "warnings": ["w"],
     }
     return Outcome(
-        name, tmp_path / "anna.mp4", "done", video, details, seconds=2.0, manifest=content
+        name,
+        tmp_path / "anna.mp4",
+        "done",
+        output=video,
+        details=details,
+        seconds=2.0,
+        manifest=content,
     )
 
 
