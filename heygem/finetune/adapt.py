@@ -45,7 +45,7 @@ class FinetuneSettings(Settings):
     blocks: int = Field(6, ge=3, le=12, description="parts of the footage, each held out once")
     guard_s: float = Field(1.0, ge=1, le=5, description="seconds beside a held-out part unused [s]")
     least_gain: float = Field(
-        0.005,
+        0.01,
         ge=0,
         le=0.5,
         description="correlation by which the person's own model must be better",
