@@ -10,11 +10,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 from conftest import write_video
 
-from heygem import assets, audio, batch, items, lips, media, pipeline
+from heygem import assets, audio, batch, items, lips, media, notebooks, pipeline
 from heygem import avatar as avatars
 from heygem.avatar.library import Library
 from heygem.errors import (
@@ -414,3 +415,25 @@ def test_coverage_says_what_to_record(own_place, footage):
     assert "'oo'" in line and "straight ahead" in line and "record" in line
     figure = coverage.plot(dull)
     assert len(figure.axes) == 9
+
+
+def test_the_notebook_teaches_and_shows(own_place, footage, taught, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = Params.from_yaml(root() / "params" / "finetune.yaml").override(
+        {
+            "inputs.videos": [str(footage[0])],
+            "inputs.output": str(tmp_path / "grace.heygem"),
+            "tracking.folder": str(tmp_path / "mlruns"),
+        }
+    )
+    done = notebooks.execute(notebooks.find("12_finetune"), params)
+    (item,) = done.record["items"]
+    assert item["status"] == "done" and folder.read(item["output"])["seconds"] > 5
+    book = nbformat.read(done.notebook, as_version=4)
+    shown = [
+        o for c in book.cells for o in c.get("outputs", ()) if "image/png" in o.get("data", {})
+    ]
+    pictures = [o for c in book.cells for o in c.get("outputs", ()) if "data" in o]
+    assert len(shown) >= 3 and len(pictures) >= 5
+    text = "".join(o.get("text", "") for c in book.cells for o in c.get("outputs", ()))
+    assert "not recorded" not in text and (tmp_path / "mlruns" / "mlflow.db").is_file()
