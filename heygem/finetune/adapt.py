@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from heygem.errors import Cancelled, InputError
 from heygem.finetune import holds
@@ -127,11 +128,14 @@ def adapt(model, clips, settings=None, *, progress=None, cancel=None, watch=None
     """
     settings = settings or FinetuneSettings()
     run = _Run(model, settings, progress, cancel, watch)
-    clips, sync, dropped = run.in_sync(clips)
-    seconds = sum(c.duration_s for c in clips)
-    identity = run.identity(clips)
-    kept = _kept(checkpoint, identity, clips) if checkpoint is not None else None
-    adapted = run.learn(clips) if kept is None else run.judged(clips, *kept)
+    # Matrices this small gain nothing from a third core, and on a busy machine the threads of the
+    # others wait for each other (ten times the time, measured).
+    with threadpool_limits(2, user_api="blas"):
+        clips, sync, dropped = run.in_sync(clips)
+        seconds = sum(c.duration_s for c in clips)
+        identity = run.identity(clips)
+        kept = _kept(checkpoint, identity, clips) if checkpoint is not None else None
+        adapted = run.learn(clips) if kept is None else run.judged(clips, *kept)
     _keep(checkpoint, identity, adapted)
     adapted.sync, adapted.clips, adapted.dropped = sync, clips, dropped
     adapted.seconds = seconds
