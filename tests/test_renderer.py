@@ -155,6 +155,20 @@ def test_lips_that_a_frame_hides_draw_no_halo_on_the_skin(hopper_avatar):
     assert np.abs(tone[distance > 4]).max() == 0
 
 
+def test_teeth_take_the_tint_of_the_lamp_and_not_of_the_skin():
+    """A picture from under a blue lamp goes into an orange frame; a flush of the skin does not."""
+    ring = np.ones((20, 20), bool)
+    skin, teeth = np.float32((150, 120, 100)), np.float32((180, 175, 165))
+    blue, orange = np.float32((0.8, 1.0, 1.3)), np.float32((1.2, 1.0, 0.5))
+    there = np.broadcast_to(skin * blue, (20, 20, 3)).astype(np.float32)
+    moved = blend.inside_gain(skin * orange - there, ring, there) * teeth * blue
+    wanted = teeth * orange
+    assert np.abs(moved - wanted).max() < 0.15 * wanted.max()
+    assert np.abs(moved[..., 2] / moved[..., 0] - wanted[2] / wanted[0]).max() < 0.12
+    flushed = np.broadcast_to(np.float32((6, -3, -3)), (20, 20, 3))
+    assert np.allclose(blend.inside_gain(flushed, ring, there), 1, atol=0.02)
+
+
 def test_texture_changes_are_rare(person):
     renderer = Renderer(person, RendererSettings())
     opening = 0.07 - 0.07 * np.cos(np.arange(120) / 40 * 2 * np.pi)

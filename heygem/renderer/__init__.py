@@ -25,6 +25,7 @@ from heygem.face.geometry import LOWER, LOWER_WEIGHT
 from heygem.renderer.blend import (
     colour_plane,
     hole_mask,
+    inside_gain,
     lip_distance,
     lip_mask,
     lip_tone,
@@ -208,12 +209,10 @@ class Renderer:
             filling = self._inside.fill(lib.crops[pick], mesh, wanted, scale / source_scale, warped)
             if self._settings.color_match and lib.frames[pick] != frame:
                 correction = colour_plane(around - warped, ring)
+                gain = inside_gain(correction, ring, warped)
                 warped = match_sharpness(warped + correction, around, ring)
                 warped = warped + lip_tone(around, warped, wanted, distance, margin_px)
-                # The dark inside takes the light's change in proportion, and no tint: its own
-                # colours are far from the skin's, on which the tint was measured.
-                light = correction.mean(-1, keepdims=True)
-                filling = filling * np.clip(1 + light / 140, 0.6, 1.5)
+                filling = filling * gain
             sharpest = (warped, filling) if sharpest is None else sharpest
             lips += weight * warped
             inside += weight * filling

@@ -9,6 +9,8 @@ from heygem.renderer.warp import bounds
 BLUR_BELOW = 0.6  # of the picture's own detail: frames blurrier than this blur the mouth too
 LIP_TONE = 18.0  # grey levels by which lipstick and light may differ between two moments; lips that
 # the frame sucks in or hides differ by more, and are no measure
+USUAL_TINT = 0.05  # by which skin differs in tint from moment to moment under one lamp
+MOST_TINT = 0.6
 
 
 def lip_distance(points, size):
@@ -117,3 +119,33 @@ def colour_plane(difference, ring):
     gx = (np.arange(w, dtype=np.float32) / w - 0.5)[None, :, None]
     gy = (np.arange(h, dtype=np.float32) / h - 0.5)[:, None, None]
     return coefficients[0] + gx * coefficients[1] + gy * coefficients[2]
+
+
+def inside_gain(correction, ring, picture):
+    """What a change of light does to the inside of the mouth.
+
+    The inside is far from the skin in colour, so the skin's offset does not hold for it. A lamp
+    acts in proportion, channel by channel (von Kries); small tints are the skin's own, and would
+    make teeth flicker.
+
+    Parameters
+    ----------
+    correction : float32 [h, w, 3]
+        From `colour_plane`: what brings `picture` to the light of the frame it goes into.
+    ring : bool [h, w]
+        The skin it was measured on.
+    picture : float32 [h, w, 3]
+
+    Returns
+    -------
+    float32 [h, w, 3]
+        Factors for the inside.
+    """
+    light = correction.mean(-1, keepdims=True)
+    gain = np.clip(1 + light / 140, 0.6, 1.5)
+    if not ring.any():
+        return gain
+    level = np.maximum(picture[ring].mean(0), 20)
+    tint = (correction - light) / level
+    tint = np.sign(tint) * np.clip(np.abs(tint) - USUAL_TINT, 0, MOST_TINT)
+    return gain * (1 + tint)
