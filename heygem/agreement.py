@@ -35,7 +35,7 @@ def agreement(trajectory, heard):
     measures = {}
     speaking, quiet = voice > 0.5, voice < 0.1
     reach = int(REACH_S * rate_hz)
-    if n > 4 * reach and gap.std() > 1e-6 and loudness.std() > 1e-6:
+    if n > 8 * reach and gap.std() > 1e-6 and loudness.std() > 1e-6:
         middle = slice(reach, n - reach)
         r = [
             np.corrcoef(np.roll(gap, -k)[middle], loudness[middle])[0, 1]

@@ -5,6 +5,7 @@ cell says completed. So parameters pass our schema before a kernel starts, and s
 the record that the batch writes, never from the notebook.
 """
 
+import ast
 import contextlib
 import os
 import signal
@@ -149,10 +150,18 @@ def execute(notebook: Path, params: Params, *, name: str = "run", stream=None) -
 
 def _parameters(notebook, params):
     """What the notebook asks for, and whatever else the recipe sets: that is not to be ignored."""
-    import papermill
-
-    asked, usual = papermill.inspect_notebook(str(notebook)), Params().tree()
+    asked, usual = _asked(notebook), Params().tree()
     return {k: v for k, v in params.tree().items() if k in asked or v != usual[k]}
+
+
+def _asked(notebook):
+    """Names that the cell tagged `parameters` sets : set of str."""
+    import nbformat
+
+    cells = nbformat.read(notebook, as_version=4).cells
+    tagged = [c.source for c in cells if "parameters" in c.metadata.get("tags", ())]
+    nodes = [node for source in tagged for node in ast.walk(ast.parse(source))]
+    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
 def _failed(error, target):
