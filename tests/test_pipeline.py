@@ -23,6 +23,7 @@ class Chewing:
     """A lips model whose mouth opens and shuts twice a second, whatever it hears."""
 
     opening_std = 0.04
+    about = {}
 
     def __init__(self, neutral):
         self.basis = gape(np.ones(1), neutral)
