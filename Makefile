@@ -39,8 +39,8 @@ lint: $(STAMP)  ## check style, and that notebooks carry no outputs
 
 train-base: models  ## train the kit's own lips model: make train-base DATA=folder-of-videos
 	@test -n "$(DATA)" || { echo "say where the videos are: make train-base DATA=folder" >&2; exit 2; }
-	@$(BIN)/heygem train lips "$(DATA)" --out heygem/weights/lips.safetensors
-	@cd heygem/weights && sha256sum lips.safetensors > SHA256SUMS
+	@$(BIN)/heygem train lips "$(DATA)" --out heygem/lips/weights/lips.safetensors
+	@cd heygem/lips/weights && sha256sum lips.safetensors > SHA256SUMS
 
 evaluate: models  ## measure the mouths: make evaluate DATA=folder-of-videos
 	@test -n "$(DATA)" || { echo "say where the videos are: make evaluate DATA=folder" >&2; exit 2; }
@@ -49,7 +49,7 @@ evaluate: models  ## measure the mouths: make evaluate DATA=folder-of-videos
 lab: models  ## open JupyterLab
 	@$(BIN)/heygem lab
 
-dist: $(STAMP)  ## wheel and source archive in dist/, without what heygem/capabilities.yaml switches off
+dist: $(STAMP)  ## wheel and source archive in dist/, without what heygem/config/capabilities.yaml switches off
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	@$(BIN)/python -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
 	@ls dist

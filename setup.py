@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: a build leaves out what heygem/capabilities.yaml switches off."""
+"""What pyproject.toml cannot say: a build leaves out what heygem/config/capabilities.yaml switches off."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ from setuptools.command.egg_info import egg_info
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT))
 
-from heygem import capabilities  # noqa: E402
+from heygem.config import capabilities  # noqa: E402
 
 
 class BuildPy(build_py):

@@ -16,6 +16,9 @@ from pathlib import Path
 import numpy as np
 from pipeline import ROOT, limit_threads
 
+from heygem.face.backends import make_backend
+from heygem.face.pose import aperture, fit_pose, to_canonical
+
 WINDOW_S = 30.0
 BEFORE_S = 1.0  # heard before a window, so that its first syllable is not cut
 
@@ -62,15 +65,15 @@ def make(video, audio, seconds, folder):
 def measure(video, windows):
     """Lengths of the streams, the lag in each window, and the drift."""
     from heygem import audio as sound
-    from heygem import avatar, lips, media
-    from heygem.evaluate import curves
-    from heygem.face import geometry, tracking
-    from heygem.params import Params
+    from heygem import lips, media
+    from heygem.config.params import Params
+    from heygem.evaluation import motion_metrics
+    from heygem.face import tracking
 
     info = media.probe(video)
     samples = sound.load(video).samples
     model, knobs = lips.LipsModel.load(), Params().lips
-    backend = avatar.make_backend(Params().face)
+    backend = make_backend(Params().face)
     rows = []
     for start_s in np.linspace(0, info.video.duration_s - WINDOW_S, windows):
         follow, points, times_s = tracking.Tracker(backend), [], []
@@ -81,13 +84,13 @@ def measure(video, windows):
                     points.append(seen)
                     times_s.append(frame.time_s)
         points, times_s = np.array(points), np.array(times_s)
-        pose, _ = geometry.fit_pose(points)
-        made = geometry.aperture(geometry.to_canonical(points, pose))
+        pose, _ = fit_pose(points)
+        made = aperture(to_canonical(points, pose))
         first_s = max(0.0, start_s - BEFORE_S)
         heard = samples[int(first_s * 16000) : int((start_s + WINDOW_S + BEFORE_S) * 16000)]
         asked = lips.shape(model.predict(heard), knobs, sound.voice_activity(heard))
         wanted = np.interp(times_s - first_s, asked.times_s, asked.aperture())
-        peak = curves.peak(made, wanted, times_s)
+        peak = motion_metrics.peak(made, wanted, times_s)
         rows.append(
             {"start_s": start_s, "end_s": start_s + WINDOW_S, "lag_ms": peak.lag_ms, "r": peak.r}
         )

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from heygem import media
-from heygem.label import Labeller, VisibleLabel, credentials, keys, reading
-from heygem.label.fingerprint import PictureHasher, hash_sound
-from heygem.label.mark import Mark
-from heygem.label.mark_reading import MarkReader
-from heygem.label.mark_torch import TorchMark
-from heygem.ledger import Ledger
-from heygem.params import LabelSettings
+from heygem.config.params import LabelSettings
+from heygem.provenance import Labeller, VisibleLabel, credentials, keys, verify
+from heygem.provenance.fingerprint import PictureHasher, hash_sound
+from heygem.provenance.ledger import Ledger
+from heygem.provenance.watermark.detect import MarkReader
+from heygem.provenance.watermark.embed import Mark
+from heygem.provenance.watermark.embed_torch import TorchMark
 
 RATE = 25
 
@@ -106,11 +106,11 @@ def per_file():
         yield timed("sound fingerprint", lambda: hash_sound(sound, 16_000))[0]
         yield timed("Content Credentials", lambda: credentials.sign(path, mine, parent=path))[0]
         yield timed("ledger row", lambda: book.append("made", "0" * 64, {"a": 1}))[0]
-        yield timed("reading every layer", lambda: reading.read(path, keys=mine))[0]
+        yield timed("reading every layer", lambda: verify.read(path, keys=mine))[0]
         other = keys.init(folder / "other")
         row, _ = timed(
             "reading every layer, mark not there, crops searched",
-            lambda: reading.read(path, keys=other),
+            lambda: verify.read(path, keys=other),
         )
         yield row
 

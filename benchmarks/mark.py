@@ -25,10 +25,10 @@ import cv2
 import numpy as np
 
 from heygem import media
-from heygem.label import VisibleLabel
-from heygem.label.mark import Mark, new_id
-from heygem.label.mark_reading import MarkReader
-from heygem.params import LabelSettings
+from heygem.config.params import LabelSettings
+from heygem.provenance import VisibleLabel
+from heygem.provenance.watermark.detect import MarkReader
+from heygem.provenance.watermark.embed import Mark, new_id
 
 SECRET = b"benchmark" * 4
 KNOWN = [random.Random(7).getrandbits(64) for _ in range(300)]

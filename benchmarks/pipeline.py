@@ -22,6 +22,8 @@ from statistics import median
 
 import numpy as np
 
+from heygem.face.backends import make_backend
+
 ROOT = Path(__file__).resolve().parents[1]
 SHORT_S = 20.0
 STAGES = ("load_s", "listen_s", "track_s", "plan_s", "render_s")
@@ -62,7 +64,7 @@ def limit_threads(count):
 def once(arguments):
     """One result: its timings, and this process's peak memory in MB and processor time."""
     from heygem import pipeline
-    from heygem.params import Params
+    from heygem.config.params import Params
 
     params = Params.from_dict({"media": {"preset": arguments.preset}})
     result = pipeline.generate(arguments.video, arguments.audio, arguments.once, params)
@@ -78,7 +80,7 @@ def once(arguments):
 def whole(arguments):
     """`pipeline.generate` from outside: seconds per second of video."""
     from heygem import pipeline
-    from heygem.params import Params
+    from heygem.config.params import Params
 
     models = pipeline.Models(Params())
     runs = []
@@ -105,12 +107,12 @@ def stages(arguments):
     work in threads of their own, whose time lands on the step that runs meanwhile.
     """
     from heygem import audio as sound
-    from heygem import avatar, label, lips, media, pipeline
-    from heygem.compose import paste
+    from heygem import avatar, lips, media, pipeline, provenance
+    from heygem.config.params import Params
     from heygem.face.tracking import Tracker
-    from heygem.label import keys
-    from heygem.params import Params
-    from heygem.renderer import Renderer
+    from heygem.provenance import keys
+    from heygem.rendering.compose import paste
+    from heygem.rendering.warp.renderer import Renderer
 
     params = Params()
     person = avatar.load(arguments.video, params.face)
@@ -126,9 +128,9 @@ def stages(arguments):
     motion = pipeline.Motion(trajectory, timeline.times_s)
     renderer.plan(motion, timeline.order)
     plan = (time.process_time() - began) / len(timeline)
-    follow = Tracker(avatar.make_backend(params.face))
+    follow = Tracker(make_backend(params.face))
     size = person.track.width, person.track.height
-    labeller = label.Labeller(params.label, *size, keys=keys.ensure())
+    labeller = provenance.Labeller(params.label, *size, keys=keys.ensure())
     with tempfile.TemporaryDirectory() as folder:
         writer = media.VideoWriter(
             Path(folder) / "out.mp4",

@@ -69,7 +69,7 @@ def close_up(video, size, folder):
 def measure(video, sound, moves, scratch):
     """One row of the table."""
     os.environ["HEYGEM_SERVER_ROOT"] = str(scratch)
-    from heygem.widgets.tuning import Tuning
+    from heygem.studio.pages.tuning import Tuning
 
     before = os.getloadavg()[0]
     began = time.perf_counter()

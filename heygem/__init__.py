@@ -13,7 +13,7 @@ __all__ = ["Params", "generate", "load_avatar", "load_models"]
 def __getattr__(name):
     # Loaded when first used: `import heygem` stays instant, and `heygem --help` with it.
     if name == "Params":
-        from heygem.params import Params
+        from heygem.config.params import Params
 
         return Params
     if name in ("generate", "load_models"):
@@ -21,7 +21,7 @@ def __getattr__(name):
 
         return getattr(pipeline, name)
     if name == "load_avatar":
-        from heygem.avatar import load_avatar
+        from heygem.pipeline.people import load_avatar
 
         return load_avatar
     raise AttributeError(f"module 'heygem' has no attribute {name!r}")

@@ -19,10 +19,13 @@ import numpy as np
 import visemes
 from portrait import Motion, Portrait
 
-from heygem import assets, media, speech
-from heygem.face.litert import MeshBackend, region_of
-from heygem.label import VisibleLabel, aigc_tags
-from heygem.params import LabelSettings
+from heygem import media
+from heygem.audio import tts
+from heygem.config.params import LabelSettings
+from heygem.core import assets
+from heygem.face.backends import MeshBackend
+from heygem.face.detector import region_of
+from heygem.provenance import VisibleLabel, aigc_tags
 
 HERE = Path(__file__).parent
 LEAD_S, TAIL_S = 0.5, 0.7  # silence with closed lips around the speech
@@ -37,7 +40,7 @@ class Clip:
     person: str
     text: str
     language: str
-    voice: speech.EspeakVoice
+    voice: tts.EspeakVoice
     rate: Fraction
     seed: int
     gain: float  # on the aperture: some people open their mouths less
@@ -50,7 +53,7 @@ class Line:
     name: str
     text: str
     language: str
-    voice: speech.EspeakVoice
+    voice: tts.EspeakVoice
 
 
 CLIPS = (
@@ -60,7 +63,7 @@ CLIPS = (
         "Hello! I am a sample, made by a program. My mouth follows every sound you hear, "
         "one frame after another.",
         "en-us",
-        speech.EspeakVoice(rate_wpm=172, pitch=42, pitch_range=55, variant="f2"),
+        tts.EspeakVoice(rate_wpm=172, pitch=42, pitch_range=55, variant="f2"),
         Fraction(30),
         1,
         1.15,
@@ -70,7 +73,7 @@ CLIPS = (
         "collins",
         "大家好！这是一段合成的样片，我的嘴巴跟着每个声音走。",
         "cmn",
-        speech.EspeakVoice(rate_wpm=165, pitch=55, pitch_range=50, variant="f3"),
+        tts.EspeakVoice(rate_wpm=165, pitch=55, pitch_range=50, variant="f3"),
         Fraction(25),
         2,
         1.0,
@@ -82,13 +85,13 @@ LINES = (
         "Good morning, everybody! Whoever you see now says what I say: "
         "five big apples, and two warm cups of tea.",
         "en-us",
-        speech.EspeakVoice(rate_wpm=178, pitch=48, pitch_range=55, variant="f2"),
+        tts.EspeakVoice(rate_wpm=178, pitch=48, pitch_range=55, variant="f2"),
     ),
     Line(
         "speech_zh",
         "各位朋友，早上好！今天天气不错，我们去公园散步吧。",
         "cmn",
-        speech.EspeakVoice(rate_wpm=165, pitch=52, pitch_range=50, variant="f3"),
+        tts.EspeakVoice(rate_wpm=165, pitch=52, pitch_range=50, variant="f3"),
     ),
 )
 
@@ -129,7 +132,7 @@ def portrait(person):
 
 def speak(text, language, voice):
     """Samples float32 [n] at `RATE_HZ` with silence around, and phones on the same clock."""
-    said = speech.synthesize(text, language, voice=voice)
+    said = tts.synthesize(text, language, voice=voice)
     if said.rate_hz != RATE_HZ:
         raise RuntimeError(f"the voice speaks at {said.rate_hz} Hz, the samples are {RATE_HZ} Hz")
     lead = np.zeros(round(LEAD_S * RATE_HZ), np.float32)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from heygem import interior
 from heygem.face import topology as topo
+from heygem.rendering.warp import synthetic_interior
 
 _SUPERSAMPLE = 2
 _NOSE_BASE = 2  # mesh point above the philtrum
@@ -137,7 +137,7 @@ class Portrait:
     def _interior(self):
         """The inside of the mouth, at full opening, in output pixels."""
         width = round(2 * self.half * self.scale)
-        height = round(width * interior.HEIGHT_OVER_WIDTH)
+        height = round(width * synthetic_interior.HEIGHT_OVER_WIDTH)
 
         def colour(at, reach=3):
             x, y = np.round(at).astype(int)
@@ -146,7 +146,7 @@ class Portrait:
 
         skin = np.median([colour(self.points[i]) for i in (50, 280, 187, 411)], 0)
         self.lip_rgb = lip = colour(self.points[17] * 0.4 + self.points[14] * 0.6, 1)
-        drawn = interior.draw(
+        drawn = synthetic_interior.draw(
             width,
             height,
             skin_rgb=skin,
@@ -318,7 +318,7 @@ class Portrait:
         below = (flat[..., 1] - np.interp(flat[..., 0], *upper.T)) / unit
         above = (np.interp(flat[..., 0], *lower.T) - flat[..., 1]) / unit
         depth = (flat[..., 1] - top) / unit
-        inside = interior.fill(
+        inside = synthetic_interior.fill(
             self.texture,
             (flat[..., 0] - teeth[0, 0]) / (teeth[-1, 0] - teeth[0, 0]),
             np.maximum(depth, 0),

@@ -57,7 +57,7 @@ def curves(phones, times_s):
     Parameters
     ----------
     phones : list of (start_s, end_s, symbol)
-        As `heygem.speech.Utterance.phones`.
+        As `heygem.audio.tts.Utterance.phones`.
     times_s : float [T]
 
     Returns

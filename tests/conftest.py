@@ -1,23 +1,14 @@
-"""Small media made on the spot: nothing here is downloaded, and nothing is kept."""
+"""Fixtures that several test modules share."""
 
-import os
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from helpers.media import RATE_HZ, gape, real_data, tone, write_raw_video, write_video, write_wav
 
-from heygem.media import AudioTrack, VideoWriter
-
-RATE_HZ = 16_000
-
-
-def real_data() -> Path | None:
-    """The folder of real clips for the tests that can use one, or None."""
-    named = os.environ.get("HEYGEM_TEST_DATA")
-    folder = Path(named) if named else Path(__file__).parents[2] / "shared" / "data"
-    return folder if folder.is_dir() else None
+from heygem.media import VideoWriter
 
 
 @pytest.fixture(scope="session")
@@ -27,107 +18,6 @@ def data():
     if folder is None:
         pytest.skip("no real clips here (HEYGEM_TEST_DATA)")
     return folder
-
-
-def picture(index=0, width=64, height=48) -> np.ndarray:
-    """uint8 [H, W, 3]: smooth colours that move with ``index``."""
-    y, x = np.mgrid[:height, :width]
-    phase = index / 10
-    image = np.stack(
-        [
-            127 + 90 * np.sin(x / 17 + phase),
-            127 + 90 * np.sin(y / 13 - phase),
-            127 + 60 * np.cos((x + y) / 29 + phase),
-        ],
-        axis=-1,
-    )
-    return image.astype(np.uint8)
-
-
-def tone(seconds=1.0, rate_hz=RATE_HZ, channels=1, hz=440.0, level=0.3) -> AudioTrack:
-    """A sine in every channel."""
-    t = np.arange(round(seconds * rate_hz)) / rate_hz
-    wave = (level * np.sin(2 * np.pi * hz * t)).astype(np.float32)
-    return AudioTrack(np.repeat(wave[:, None], channels, 1), rate_hz)
-
-
-def write_wav(path, samples, rate_hz=RATE_HZ, codec="pcm_f32le") -> Path:
-    """Write float32 [n] or [n, channels] to a WAV (or what the ending says) with PyAV."""
-    samples = np.asarray(samples, np.float32)
-    samples = samples[:, None] if samples.ndim == 1 else samples
-    layout = {1: "mono", 2: "stereo", 6: "5.1"}[samples.shape[1]]
-    sink = "s16" if codec == "pcm_s16le" else None
-    with av.open("file:" + os.fspath(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate_hz)
-        stream.layout = layout
-        resampler = av.AudioResampler(sink or stream.codec_context.format, layout, rate_hz)
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(samples).reshape(1, -1), format="flt", layout=layout
-        )
-        frame.sample_rate = rate_hz
-        frame.pts, frame.time_base = 0, Fraction(1, rate_hz)  # or AAC's priming goes untold
-        for part in [*resampler.resample(frame), *resampler.resample(None)]:
-            container.mux(stream.encode(part))
-        container.mux(stream.encode(None))
-    return Path(path)
-
-
-def write_video(
-    path,
-    *,
-    frames=25,
-    width=64,
-    height=48,
-    rate=25,
-    times_s=None,
-    audio=None,
-    make=picture,
-    **options,
-) -> Path:
-    """A small MP4 through `VideoWriter`; ``make(index, width, height)`` draws each frame."""
-    rate = Fraction(rate)
-    options.setdefault("preset", "ultrafast")
-    with VideoWriter(path, width=width, height=height, rate=rate, audio=audio, **options) as out:
-        for i in range(frames):
-            out.write(make(i, width, height), float(i / rate) if times_s is None else times_s[i])
-    return Path(path)
-
-
-def write_raw_video(
-    path,
-    frames,
-    *,
-    rate=25,
-    codec="libx264",
-    pixel_format="yuv420p",
-    prepare=None,
-    rotate_deg=0,
-    options=None,
-    tags=None,
-    container_options=None,
-) -> Path:
-    """Encode av.VideoFrames as they are, for colour, depth, alpha and rotation tests.
-
-    ``prepare(stream)`` may set the stream up; frames without pts are spaced at ``rate``.
-    """
-    with av.open(
-        "file:" + os.fspath(path), "w", container_options=container_options or {}
-    ) as container:
-        stream = container.add_stream(codec, rate=Fraction(rate))
-        stream.width, stream.height = frames[0].width, frames[0].height
-        stream.pix_fmt = pixel_format
-        stream.options = options or {}
-        container.metadata.update(tags or {})
-        if rotate_deg:
-            stream.set_display_rotation(rotate_deg)
-        if prepare:
-            prepare(stream)
-        for i, frame in enumerate(frames):
-            if frame.pts is None:
-                frame.pts, frame.time_base = i, 1 / Fraction(rate)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return Path(path)
 
 
 @pytest.fixture
@@ -203,8 +93,8 @@ def hopper() -> np.ndarray:
 @pytest.fixture(scope="session")
 def faces():
     """The default face backend, loaded once."""
-    from heygem import assets
-    from heygem.face.litert import MeshBackend
+    from heygem.core import assets
+    from heygem.face.backends import MeshBackend
 
     return MeshBackend(assets.path)
 
@@ -223,7 +113,7 @@ def hopper_still(hopper, tmp_path_factory) -> Path:
 def hopper_avatar(hopper_still, faces):
     """The portrait as an avatar."""
     from heygem import avatar
-    from heygem.params import FaceSettings
+    from heygem.config.params import FaceSettings
 
     return avatar.load(hopper_still, FaceSettings(), backend=faces, cache=False)
 
@@ -237,9 +127,9 @@ def talking(hopper, hopper_avatar, tmp_path_factory):
     """
     import cv2
 
-    from heygem.compose import paste
-    from heygem.params import RendererSettings
-    from heygem.renderer import Renderer
+    from heygem.config.params import RendererSettings
+    from heygem.rendering.compose import paste
+    from heygem.rendering.warp.renderer import Renderer
 
     opening = (0.07 - 0.07 * np.cos(np.arange(40) / 40 * 4 * np.pi)).astype(np.float32)
     renderer = Renderer(hopper_avatar, RendererSettings())
@@ -253,24 +143,3 @@ def talking(hopper, hopper_avatar, tmp_path_factory):
             image = cv2.warpAffine(image, sway, (512, 600), borderMode=cv2.BORDER_REFLECT)
             writer.write(image, k / 25)
     return path, opening
-
-
-def gape(opening, neutral) -> np.ndarray:
-    """Displacement of a jaw that drops by `opening` [T] : float32 [T, len(LOWER), 3].
-
-    `neutral` float32 [468, 3] is the person's canonical mouth at rest.
-    """
-    from heygem.face import topology as topo
-    from heygem.face.geometry import LOWER
-
-    lower = neutral[LOWER]
-    line = neutral[list(topo.LIP_MIDDLE), 1].mean()
-    middle = neutral[topo.LIPS_INNER, 0].mean()
-    half = np.ptp(neutral[topo.LIPS_INNER, 0]) / 2
-    across = np.clip(1 - ((lower[:, 0] - middle) / half) ** 2, 0, 1)
-    upper = np.isin(LOWER, topo.INNER_UPPER)
-    upper |= (lower[:, 1] < line) & ~np.isin(LOWER, topo.INNER_LOWER)
-    down = np.where(upper, 0, np.maximum(across, 0.6 * (lower[:, 1] > line + 0.25)))
-    moved = np.zeros((len(opening), len(LOWER), 3), np.float32)
-    moved[..., 1] = np.asarray(opening)[:, None] * down
-    return moved

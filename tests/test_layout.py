@@ -107,7 +107,7 @@ def test_modules_stay_one_idea_long():
 
 
 def test_no_setting_is_without_effect():
-    from heygem.params import Params
+    from heygem.config.params import Params
 
     sources = "".join(
         path.read_text() for path in (ROOT / "heygem").rglob("*.py") if "widgets" not in path.parts
@@ -164,7 +164,7 @@ def test_everything_imported_is_a_named_dependency():
 
 def test_the_generate_notebook_takes_every_section_of_a_recipe():
     # Papermill complains about a parameter that the notebook does not name.
-    from heygem.params import Params
+    from heygem.config.params import Params
 
     notebook = nbformat.read(ROOT / "notebooks" / "10_generate.ipynb", as_version=4)
     (cell,) = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", ())]

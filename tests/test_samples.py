@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heygem import assets, media
-from heygem.errors import AssetError
+from heygem import media
+from heygem.core import assets
+from heygem.core.errors import AssetError
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 CLIPS = {"hopper": (Fraction(30), "en-us"), "collins": (Fraction(25), "cmn")}
@@ -75,7 +76,8 @@ def test_truth_opens_on_vowels_and_shuts_on_closures(name):
 def test_picture_follows_the_truth(name):
     """Tracked by the kit's own face mesh, which knows nothing of the table."""
     try:
-        from heygem.face.litert import MeshBackend, region_of
+        from heygem.face.backends import MeshBackend
+        from heygem.face.detector import region_of
 
         backend = MeshBackend(assets.path)
     except AssetError as e:

@@ -9,7 +9,8 @@ import numpy as np
 
 from heygem.avatar.library import Library
 from heygem.face import tracking
-from heygem.face.geometry import Pose, RestShape
+from heygem.face.pose import Pose
+from heygem.face.rest import RestShape
 
 _TRACK = ("points", "found", "cut", "score", "times_s", "clarity", "covered")
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from heygem import media
-from heygem.face import geometry
 from heygem.face import topology as topo
-from heygem.face.geometry import LOWER, Pose
+from heygem.face.pose import Pose, to_canonical
+from heygem.face.topology import LOWER
 
 LIBRARY_BYTES = 96 << 20  # memory for mouth pictures, whatever the resolution
 LIBRARY_FRAMES = 240
@@ -86,7 +86,7 @@ def collect(path, track, pose, usable):
     count = int(min(LIBRARY_FRAMES, max(24, LIBRARY_BYTES // max(bytes_each, 1)), len(frames)))
     pool = frames[np.linspace(0, len(frames) - 1, min(len(frames), 6000)).astype(int)]
     pool = np.unique(pool)
-    shape = geometry.to_canonical(track.points[pool[:, None], LOWER], pose[pool])
+    shape = to_canonical(track.points[pool[:, None], LOWER], pose[pool])
     features = np.concatenate([lip_features(shape), pose.angles_deg[pool] / 60], 1)
     chosen = np.sort(pool[_spread(features, count)])
     crops, corners, sharpness = [], [], []

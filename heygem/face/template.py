@@ -7,7 +7,7 @@ within 0.03 of the mean shape of real people.
 import numpy as np
 
 from heygem.face import topology as topo
-from heygem.face.attention import MIDLINE, MIRROR
+from heygem.face.topology import MIDLINE, MIRROR
 
 # Thousandths of the distance of the outer eye corners, origin between them. The middle as (y, z)
 # and the half at the picture's left as (x, y, z), both in the order of their point numbers.

@@ -7,6 +7,8 @@ mouth open.
 
 import numpy as np
 
+from heygem.face import topology as topo
+
 POINTS = 468
 
 EYE_OUTER = (33, 263)  # outer eye corners, the person's right and left
@@ -157,3 +159,35 @@ _TRIANGLES = """
 """
 
 TRIANGLES = np.array([t.split(",") for t in _TRIANGLES.split()], dtype=np.int32)  # [852, 3]
+
+
+def _lower_face():
+    """Indices of the points that speech moves, and how fully each of them follows it (0..1)."""
+    # Distance, in edges, from the lips and from the jaw's front; everything within reach belongs.
+    neighbours = [set() for _ in range(topo.POINTS)]
+    for a, b, c in topo.TRIANGLES:
+        neighbours[a] |= {b, c}
+        neighbours[b] |= {a, c}
+        neighbours[c] |= {a, b}
+    core = set(topo.LIPS_OUTER) | set(topo.LIPS_INNER)
+    chin = set(topo.JAW[5:-5])
+    fixed = set(topo.STABLE) | {1, 2, 19, 44, 45, 94, 97, 98, 274, 275, 326, 327}  # and the nose
+    distance = {i: 0 for i in core | chin}
+    ring = set(distance)
+    for step in range(1, 5):
+        ring = {n for i in ring for n in neighbours[i]} - set(distance) - fixed
+        distance |= {i: step for i in ring}
+    weight_of = {0: 1.0, 1: 1.0, 2: 0.85, 3: 0.5, 4: 0.2}
+    indices = np.array(sorted(distance))
+    return indices, np.array([weight_of[distance[i]] for i in indices], np.float32)
+
+
+LOWER, LOWER_WEIGHT = _lower_face()
+
+MIDLINE = np.array(
+    [0, 1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 94, 151, 152, 164, 168, 175]
+    + [195, 197, 199, 200]
+)
+_RIGHT = np.setdiff1d(np.arange(248), MIDLINE)
+MIRROR = np.arange(POINTS)  # index of each point's counterpart in a mirrored picture
+MIRROR[_RIGHT], MIRROR[248:] = np.arange(248, POINTS), _RIGHT

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from heygem.face import topology as topo
-from heygem.face.covered import NO_COLOURS, colours_of, covered
-from heygem.face.litert import Region, region_of
+from heygem.face.detector import Region, region_of
+from heygem.face.occlusion import NO_COLOURS, colours_of, covered
 
 PRESENT = 0.5  # mesh score from which a face is there
 CUT_LEVEL = 18.0  # mean grey difference of 32 px thumbnails; a cut is also 6x the recent motion
@@ -43,7 +43,7 @@ class Track:
         Detail around the eyes (mean absolute Laplacian, grey levels): falls in a dissolve, a swish
         of the camera, defocus; whether the mouth is open does not matter to it.
     covered : bool [T]
-        Something passes before the mouth, see `heygem.face.covered`.
+        Something passes before the mouth, see `heygem.face.occlusion`.
     width, height : int
         Picture size in pixels.
     faces : int

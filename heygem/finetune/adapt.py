@@ -22,14 +22,15 @@ import torch
 from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from heygem.errors import Cancelled, InputError
-from heygem.finetune import holds
+from heygem.config.params import Settings
+from heygem.core.errors import Cancelled, InputError
+from heygem.finetune import preservation_set
 from heygem.finetune.adapter import Change
 from heygem.finetune.ridge import Parts, Ridge, modest
-from heygem.lips import CONTEXT_S, RATE_HZ, LipsModel, aperture_direction
-from heygem.params import Settings
-from heygem.training import measure
-from heygem.training.examples import point_weights
+from heygem.lips.model import CONTEXT_S, LipsModel
+from heygem.lips.trajectory import RATE_HZ, aperture_direction
+from heygem.training import metrics
+from heygem.training.windows import point_weights
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ STRENGTHS = tuple(float(s) for s in np.geomspace(0.1, 1000, 13))  # of the pull 
 LEAST_S = 6.0  # of speech with a face; less says nothing about a person
 SPREADS = (0.5, 6.0)  # by which answers may be stretched to the wanted spread
 PERSONAL = (0.7, 1.5)  # how far a person's opening may be from the typical one
-SILENT_SHARE, VOICES_SHARE = 0.05, 0.3  # of the rows; see `heygem.finetune.holds`
+SILENT_SHARE, VOICES_SHARE = 0.05, 0.3  # of the rows; see `heygem.finetune.preservation_set`
 
 
 class FinetuneSettings(Settings):
@@ -62,14 +63,14 @@ class Adapted:
     model : LipsModel
         The base itself where nothing better was found.
     kept_base : bool
-    before, after : heygem.training.measure.Agreement
+    before, after : heygem.training.metrics.Agreement
         Base and adapted model on held-out seconds: every second is judged once, by a fit that saw
         neither it nor the second beside it, its strength chosen without it too.
     history : list of dict
         Each `strength` tried, and the held-out `correlation` at it.
     change : Change or None
         What differs from the base.
-    sync : list of heygem.training.measure.Sync
+    sync : list of heygem.training.metrics.Sync
         How each clip's sound and picture belonged; None for those too short to be looked at.
     clips : list of heygem.training.dataset.Clip
         Those learnt from, put in sync.
@@ -85,8 +86,8 @@ class Adapted:
 
     model: LipsModel
     kept_base: bool
-    before: measure.Agreement
-    after: measure.Agreement
+    before: metrics.Agreement
+    after: metrics.Agreement
     history: list = field(default_factory=list)
     change: Change | None = None
     sync: list = field(default_factory=list)
@@ -167,7 +168,7 @@ class _Run:
         for i, clip in enumerate(clips):
             self.tell("sync", i, len(clips))
             said.append(self.model.predict_features(clip.heard).aperture())
-        sync = measure.check_sync(clips, said) if clips else []
+        sync = metrics.check_sync(clips, said) if clips else []
         paired = list(zip(clips, sync, strict=True))
         good = [c.shifted(s.correction_s) for c, s in paired if s.verdict != "off"]
         dropped = [c for c, s in paired if s.verdict == "off"]
@@ -241,7 +242,7 @@ class _Run:
         ]
         parts = self.parts(clips)
         before, after = (
-            measure.agreement(
+            metrics.agreement(
                 [
                     # Each part has a fit, and so a mean, of its own.
                     (c[key], c["real"], block == part)
@@ -274,8 +275,8 @@ class _Run:
             solver.add(*self._hidden(clip.heard), wanted)
         rows = sum(len(w) for w in want)
         for share, held in (
-            (SILENT_SHARE, [holds.silence(self.model.ears)]),
-            (VOICES_SHARE, holds.voices(self.model.ears)),
+            (SILENT_SHARE, [preservation_set.silence(self.model.ears)]),
+            (VOICES_SHARE, preservation_set.voices(self.model.ears)),
         ):
             count = sum(len(heard) // 2 for heard in held)
             for heard in held:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from heygem.errors import AssetError
-from heygem.lips import LipsModel
+from heygem.core.errors import AssetError
+from heygem.lips.model import LipsModel
 
 FORMAT = "heygem-adapter-1"
 

@@ -8,8 +8,8 @@ that ledger knows better: a withdrawal, a block or a newer consent on record com
 import datetime
 from dataclasses import asdict, dataclass
 
-from heygem.errors import ConsentError, ParameterError
-from heygem.label import consent
+from heygem.core.errors import ConsentError, ParameterError
+from heygem.provenance import consent
 
 BASES = ("own", "synthetic", "recorded")
 
@@ -103,7 +103,7 @@ def allow(ledger, statement, sha256s, *, avatar):
 
     Parameters
     ----------
-    ledger : heygem.ledger.Ledger
+    ledger : heygem.provenance.ledger.Ledger
     statement : Statement
     sha256s : list of str
         Of all footage.

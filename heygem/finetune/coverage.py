@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heygem.lips import aperture_of, width_of
+from heygem.lips.trajectory import aperture_of, width_of
 
 # In eye distances from rest, about the thirds that speech spends its time in.
 SHUT, WIDE = 0.015, 0.08

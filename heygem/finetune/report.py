@@ -6,9 +6,10 @@ from dataclasses import asdict
 import cv2
 import numpy as np
 
-from heygem import figures
+from heygem.experiments import figures
+from heygem.face.pose import to_canonical
 from heygem.finetune import coverage as covered
-from heygem.lips import RATE_HZ
+from heygem.lips.trajectory import RATE_HZ
 
 WINDOW_S = 8.0
 THUMB_PX = 96
@@ -91,11 +92,11 @@ def contact_sheet(library, *, columns=12):
     -------
     uint8 [h, w, 3], RGB
     """
-    from heygem.face import geometry
-    from heygem.face.geometry import LOWER
-    from heygem.lips import aperture_of
+    pass
+    from heygem.face.topology import LOWER
+    from heygem.lips.trajectory import aperture_of
 
-    gap = aperture_of(geometry.to_canonical(library.points[:, LOWER], library.pose))
+    gap = aperture_of(to_canonical(library.points[:, LOWER], library.pose))
     order = np.argsort(gap)
     order = order[np.linspace(0, len(order) - 1, min(len(order), MOST_THUMBS)).astype(int)]
     high = round(THUMB_PX * 0.82)

@@ -4,9 +4,9 @@ Times are seconds after the first shown frame; images are ``uint8 [H, W, 3]`` RG
 ``float32 [n, channels]``.
 """
 
-from heygem.media.info import TAUGHT, AudioInfo, MediaInfo, VideoInfo, is_taught, probe
+from heygem.media.audio_io import AudioFile, AudioTrack, read_audio
+from heygem.media.probe import TAUGHT, AudioInfo, MediaInfo, VideoInfo, is_taught, probe
 from heygem.media.reader import Frame, VideoReader
-from heygem.media.sound import AudioFile, AudioTrack, read_audio
 from heygem.media.writer import VideoWriter
 
 __all__ = [

@@ -7,10 +7,10 @@ from pathlib import Path
 import av
 import numpy as np
 
-from heygem.errors import InputError
-from heygem.media import info as _info
+from heygem.core.errors import InputError
+from heygem.media import probe as _info
 from heygem.media.colour import ToRGB
-from heygem.media.turn import upright
+from heygem.media.orientation import upright
 
 _SEEK_BACK_S = (0.0, 2.0, 10.0)  # how much earlier to look when a seek lands too late
 _REMEDY = "Copy or download it again, or repair it by re-encoding."

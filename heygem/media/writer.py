@@ -12,9 +12,9 @@ import numpy as np
 import psutil
 from av.video.reformatter import VideoReformatter
 
-from heygem.errors import OutputError, ParameterError
+from heygem.core.errors import OutputError, ParameterError
 from heygem.media.colour import from_rgb
-from heygem.media.info import shown
+from heygem.media.probe import shown
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _AAC_RATES_HZ = (

@@ -12,16 +12,16 @@ from torch.nn import functional
 
 from heygem import audio
 
-FLOOR = 1e-5  # of the logarithm in `heygem.audio.log_mel`
+FLOOR = 1e-5  # of the logarithm in `heygem.audio.features.log_mel`
 
 
 def to_power(log_mel):
-    """Undo the logarithm of `heygem.audio.log_mel`."""
+    """Undo the logarithm of `heygem.audio.features.log_mel`."""
     return (torch.exp(log_mel * 3 - 6) - FLOOR).clamp(min=0)
 
 
 def to_log(power):
-    """The logarithm of `heygem.audio.log_mel`."""
+    """The logarithm of `heygem.audio.features.log_mel`."""
     return (torch.log(power + FLOOR) + 6) / 3
 
 

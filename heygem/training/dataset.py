@@ -16,15 +16,19 @@ from pathlib import Path
 
 import numpy as np
 
-from heygem import assets, audio, media
-from heygem.avatar import close_rest, make_backend
-from heygem.errors import HeygemError, InputError
-from heygem.face import geometry, tracking
-from heygem.face.geometry import LOWER
-from heygem.face.litert import MESH_INPUT_PX, Mesh
-from heygem.hearing import features
-from heygem.lips import RATE_HZ, aperture_of
-from heygem.params import FaceSettings
+from heygem import audio, media
+from heygem.avatar.avatar import close_rest
+from heygem.config.params import FaceSettings
+from heygem.core import assets, files
+from heygem.core.errors import HeygemError, InputError
+from heygem.face import tracking
+from heygem.face.backends import make_backend
+from heygem.face.mesh import MESH_INPUT_PX, Mesh
+from heygem.face.pose import fit_pose, to_canonical
+from heygem.face.rest import fit_rest
+from heygem.face.topology import LOWER
+from heygem.lips.features import features
+from heygem.lips.trajectory import RATE_HZ, aperture_of
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +77,7 @@ class Clip:
     source : Source
     sha256 : str
     heard : float32 [2 N, HEARD]
-        `heygem.hearing.features` at 100 Hz; with better ears, theirs follow.
+        `heygem.lips.features.features` at 100 Hz; with better ears, theirs follow.
     voice : float32 [2 N]
         Voice activity, 0..1 at 100 Hz.
     moved : float32 [N, len(LOWER), 3]
@@ -217,7 +221,7 @@ def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, ears=None, p
         Folder for what was read; default: in the kit's own cache.
     workers : int
         Clips read at once.
-    ears : heygem.ears.Ears, optional
+    ears : heygem.audio.encoder.Ears, optional
         To listen with as well.
     progress : callable, optional
         `progress("track", clips_done, clips_total)`.
@@ -234,7 +238,7 @@ def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, ears=None, p
     def one(source):
         me = threading.get_ident()
         try:
-            sha256 = assets.sha256(source.path)
+            sha256 = files.sha256(source.path)
             stored = cache / f"{sha256[:32]}-{VERSION}.npz"
             kept = _read(stored, source, sha256)
             if kept is None:
@@ -300,9 +304,9 @@ def from_track(source, track, samples, *, sha256=""):
     breaks = (np.diff(times) > LONGEST_GAP_S) | track.cut[found[1:]]
     edges = [0, *(np.flatnonzero(breaks) + 1), len(found)]
     runs = list(zip(edges[:-1], edges[1:], strict=True))
-    pose, _ = geometry.fit_pose(track.points[found], runs=runs, sigma_frames=POSE_SIGMA_S * rate)
-    canonical = geometry.to_canonical(track.points[found], pose)
-    rest = close_rest(geometry.fit_rest(canonical, pose))
+    pose, _ = fit_pose(track.points[found], runs=runs, sigma_frames=POSE_SIGMA_S * rate)
+    canonical = to_canonical(track.points[found], pose)
+    rest = close_rest(fit_rest(canonical, pose))
     moved = (canonical[:, LOWER] - rest.at(pose)).astype(np.float32)
     rows = len(samples) // int(audio.RATE_HZ / RATE_HZ)
     grid = np.arange(rows) / RATE_HZ

@@ -1,0 +1,45 @@
+"""The record of one finished item: what was made, from what, with what.
+
+It is written last and atomically, so its presence proves that the work is done; a result whose
+file no longer has the recorded hash counts as not done.
+"""
+
+import hashlib
+from pathlib import Path
+
+from heygem.config.params import Params
+from heygem.core import assets
+from heygem.core.files import sha256
+from heygem.core.version import code_version
+from heygem.rendering import wav2lip
+
+SCHEMA = 1
+FILE = "manifest.json"
+
+
+def model_hashes(params: Params) -> dict[str, str]:
+    """sha256 of each pretrained file that shapes the result."""
+    hashes = {asset.name: asset.sha256 for asset in assets.PULLED}
+    if params.lips.model:
+        hashes["lips"] = sha256(params.lips.model)
+    else:
+        hashes |= {asset.name: asset.sha256 for asset in assets.shipped()}
+    if params.engine == "wav2lip":
+        hashes["wav2lip"] = sha256(params.checkpoint or wav2lip.imported())
+    return hashes
+
+
+def item_id(params: Params, video_sha256: str, audio_sha256: str) -> str:
+    """What makes two items the same: inputs by content, parameters, models and code."""
+    parts = [params.digest(), video_sha256, audio_sha256]
+    parts += [f"{name}={value}" for name, value in sorted(model_hashes(params).items())]
+    parts += [code_version()["source_sha256"]]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def proves(content: dict | None, identity: str, output: Path) -> bool:
+    """Whether a manifest shows that this very item is done and its file is still the same."""
+    if not content or content.get("id") != identity or content.get("status") != "done":
+        return False
+    recorded = (content.get("output") or {}).get("sha256")
+    return output.is_file() and sha256(output) == recorded

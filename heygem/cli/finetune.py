@@ -1,0 +1,93 @@
+"""`heygem finetune PERSON.mp4 [more.mp4] --out anna.heygem`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heygem.cli.options import read_changes
+from heygem.core import logs
+from heygem.core.errors import ConsentError
+
+_QUESTIONS = (
+    ("who", "Who agreed (a code is better than a name)"),
+    ("purpose", "To what use"),
+    ("until", "Until which day (YYYY-MM-DD)"),
+    ("reference", "Where the agreement lies (a reference, not a scan)"),
+)
+
+
+def finetune(
+    footage: Annotated[
+        list[Path],
+        typer.Argument(metavar="PERSON.mp4 [MORE.mp4]", help="The first is the one shown."),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="NAME.heygem", help="Folder to make.")],
+    consent: Annotated[
+        str | None,
+        typer.Option(help="By what right: own (yourself), synthetic, recorded (they agreed)."),
+    ] = None,
+    who: Annotated[str, typer.Option(help="Who agreed, for --consent recorded.")] = "",
+    purpose: Annotated[str, typer.Option(help="To what.")] = "",
+    until: Annotated[str, typer.Option(help="Last day, YYYY-MM-DD.")] = "",
+    reference: Annotated[str, typer.Option(help="Where the agreement lies.")] = "",
+    model: Annotated[
+        Path | None, typer.Option(help="Lips model to begin with; none: the kit's own.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="As in --set face.choose=index."),
+    ] = None,
+):
+    """Teach the kit one person from some minutes of footage: articulation and mouth pictures.
+
+    Afterwards give the folder wherever a video is taken: heygem generate --video NAME.heygem ...
+    Stopped or interrupted, it goes on where it was when started again.
+    """
+    from heygem.config.params import FaceSettings, checked
+    from heygem.core import progress
+    from heygem.finetune.adapt import FinetuneSettings
+    from heygem.finetune.consent import Statement
+    from heygem.finetune.run import teach
+
+    given = read_changes(changes)
+    face = {k.removeprefix("face."): v for k, v in given.items() if k.startswith("face.")}
+    rest = {k: v for k, v in given.items() if not k.startswith("face.")}
+    settings, face = checked(FinetuneSettings, rest), checked(FaceSettings, face)
+    answers = {"who": who, "purpose": purpose, "until": until, "reference": reference}
+    statement = Statement(**(_ask(answers) if consent is None else {"basis": consent} | answers))
+    with logs.quiet_libraries(), logs.stoppable() as cancel, progress.Bar() as bar:
+        taught = teach(
+            footage,
+            out,
+            settings,
+            consent=statement,
+            face=face,
+            base=model,
+            progress=lambda stage, done, total: bar(out.name, 0, 1, stage, done, total),
+            cancel=cancel,
+        )
+    typer.echo(f"{out}  ({sum(taught.seconds.values()):.1f} s)")
+    for note in taught.notes:
+        typer.echo(f"  {note}")
+    typer.echo(f"  look at: {out / 'report.html'}")
+
+
+def _ask(answers):
+    """The consent, from whoever sits there; nobody is there in a script."""
+    if not sys.stdin.isatty():
+        raise ConsentError(
+            "nobody has said by what right this person is taught",
+            remedy="give --consent own, synthetic or recorded (with --who, --purpose, --until "
+            "and --reference)",
+        )
+    typer.echo("By law a person whose face is edited has to be told and to agree.", err=True)
+    kinds = {"1": "own", "2": "synthetic", "3": "recorded"}
+    typer.echo("  1  it is me\n  2  no real person\n  3  somebody else, who agreed", err=True)
+    choice = typer.prompt("Whose likeness is it", err=True).strip()
+    basis = kinds.get(choice, choice)
+    if basis == "recorded":
+        for key, question in _QUESTIONS:
+            answers[key] = answers[key] or typer.prompt(question, err=True)
+    return {"basis": basis} | answers

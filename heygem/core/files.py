@@ -1,0 +1,124 @@
+"""Files: content hashes, safe names, and writes that are whole or not there at all."""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from heygem.core.errors import OutputError
+
+BUNDLE_FACTS = "avatar.json"  # in an avatar bundle, see `heygem.finetune.bundle`
+MAX_NAME_BYTES = 120  # file systems take 255; suffixes and hidden temporary names need room
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """sha256 [hex] of a file's content; of an avatar bundle (a folder), that of its facts file.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / BUNDLE_FACTS).is_file():
+        path = path / BUNDLE_FACTS  # holds the hashes of all other files of the bundle
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_bytes(target: Path, content: bytes, *, mode: int = 0o644) -> Path:
+    """Write a file atomically: complete under its name, or not there at all.
+
+    Parameters
+    ----------
+    target : Path
+        Its folder is made where there is none.
+    content : bytes
+    mode : int
+        Permissions of the file.
+
+    Returns
+    -------
+    Path
+        `target`.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written, or the disk is full.
+    """
+    folder = target.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, staged = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(staged, mode)
+            os.replace(staged, target)
+        except BaseException:
+            Path(staged).unlink(missing_ok=True)
+            raise
+        _sync_folder(folder)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {target.name} ({error.strerror})",
+            seen=folder,
+            remedy="check free space and permissions",
+        ) from error
+    return target
+
+
+def write_text(target: Path, text: str, *, mode: int = 0o644) -> Path:
+    """Write UTF-8 text atomically; see `write_bytes`."""
+    return write_bytes(target, text.encode("utf-8", "surrogateescape"), mode=mode)
+
+
+def write_json(folder: Path, content: dict[str, Any], *, name: str = "manifest.json") -> Path:
+    """Write a dictionary as `folder/name`, atomically; paths and NumPy values become plain ones."""
+    text = json.dumps(content, ensure_ascii=False, indent=2, default=_plain) + "\n"
+    return write_text(folder / name, text)
+
+
+def read_json(folder: Path, *, name: str = "manifest.json") -> dict[str, Any] | None:
+    """The dictionary in `folder/name`, or None where there is none that can be read."""
+    try:
+        content = json.loads((folder / name).read_bytes().decode("utf-8", "surrogateescape"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def safe_name(text: str) -> str:
+    """A file name (without extension) for any title: one line, no separators, at most 120 bytes."""
+    name = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
+    name = re.sub(r'[\\/:*?"<>|\x00-\x1f\x7f]+', "_", name).strip(" ._-") or "video"
+    data = name.encode()
+    if len(data) > MAX_NAME_BYTES:
+        suffix = hashlib.sha256(data).hexdigest()[:8]
+        name = data[: MAX_NAME_BYTES - 9].decode("utf-8", "ignore") + "-" + suffix
+    return name
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item"):  # numpy scalars
+        return value.item()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,47 @@
+"""Version of the package, and a hash of the code that decides what a result looks like."""
+
+import functools
+import hashlib
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+# Every package that a result passes through, whole. Packages above the pipeline (evaluation, batch,
+# server, studio, cli) and those beside it (experiments, training) cannot change a frame: editing a
+# page or a login must not make finished videos look out of date.
+RESULT_PACKAGES = ("core", "config", "media", "audio", "face", "lips", "avatar", "provenance")
+RESULT_PACKAGES += ("rendering", "finetune", "pipeline")
+
+
+@functools.cache
+def code_version() -> dict[str, str]:
+    """Release and source hash: `{"version": "0.1.0", "source_sha256": hex}`.
+
+    The hash covers every Python source of `RESULT_PACKAGES`, by path and content.
+    """
+    digest = hashlib.sha256()
+    for name in RESULT_PACKAGES:
+        for source in sorted((PACKAGE / name).rglob("*.py")):
+            digest.update(f"{source.relative_to(PACKAGE).as_posix()}\0".encode())
+            digest.update(source.read_bytes())
+    try:
+        release = version("heygem")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        release = "0"
+    return {"version": release, "source_sha256": digest.hexdigest()}
+
+
+def commit() -> str:
+    """Commit of the running code, or "unknown" where there is no history beside it."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(PACKAGE), "rev-parse", "--short=12", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        return done.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

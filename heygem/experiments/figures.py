@@ -1,0 +1,99 @@
+"""Pictures that tell about a result at a glance: contact sheet and lip curve."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from heygem import media
+
+THUMB_PX = 240  # longer side of a thumbnail
+
+
+def contact_sheet(video, *, columns: int = 6, rows: int = 3) -> np.ndarray:
+    """Thumbnails at even times over a video.
+
+    Returns
+    -------
+    uint8 [h, w, 3], RGB
+        Row by row in time; the time is written on each.
+    """
+    info = media.probe(video)
+    count = columns * rows
+    # The middles of equal parts: the first and the last frame are often black.
+    times_s = (np.arange(count) + 0.5) / count * info.duration_s
+    thumbs = [thumbnail(video, float(time_s)) for time_s in times_s]
+    shape = next((thumb.shape for thumb in thumbs if thumb is not None), (THUMB_PX, THUMB_PX, 3))
+    blank = np.full(shape, 32, np.uint8)
+    cells = [blank if thumb is None else thumb for thumb in thumbs]
+    lines = [np.concatenate(cells[i : i + columns], 1) for i in range(0, count, columns)]
+    return np.concatenate(lines, 0)
+
+
+def thumbnail(video, time_s) -> np.ndarray | None:
+    """The frame at a time, made small, with its time written on it; None behind the end.
+
+    Returns
+    -------
+    uint8 [h, w, 3], RGB
+    """
+    with media.VideoReader(video, start_s=time_s) as reader:
+        frame = next(iter(reader), None)
+    if frame is None:
+        return None
+    height, width = frame.image.shape[:2]
+    scale = THUMB_PX / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
+    text, place = f"{frame.time_s:.1f} s", (4, size[1] - 6)
+    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(small, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, thickness)
+    return small
+
+
+def lip_curve(trajectory):
+    """Lip opening and mouth width over time.
+
+    Parameters
+    ----------
+    trajectory : heygem.lips.trajectory.Trajectory
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Free of pyplot's global state, so that threads may draw.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 2.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(trajectory.times_s, trajectory.aperture(), lw=1, label="opening")
+    axes.plot(trajectory.times_s, trajectory.width(), lw=1, alpha=0.7, label="width")
+    axes.axhline(0, color="0.7", lw=0.5)
+    axes.set_xlabel("time [s]")
+    axes.set_ylabel("from rest [eye distances]")
+    axes.set_xlim(0, max(trajectory.duration_s, 1e-3))
+    axes.legend(loc="upper right", ncols=2, frameon=False)
+    return figure
+
+
+def save_curve(trajectory, path: Path) -> Path:
+    """The numbers behind `lip_curve` as CSV: time [s], opening and width [eye distances]."""
+    columns = [trajectory.times_s, trajectory.aperture(), trajectory.width()]
+    np.savetxt(
+        path,
+        np.stack(columns, -1),
+        fmt=["%.2f", "%.4f", "%.4f"],
+        delimiter=",",
+        header="time_s,opening,width",
+        comments="",
+    )
+    return Path(path)
+
+
+def save_image(image: np.ndarray, path: Path) -> Path:
+    """Write an RGB picture as PNG or JPEG, by the extension."""
+    from PIL import Image
+
+    Image.fromarray(image).save(path)
+    return Path(path)

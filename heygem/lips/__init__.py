@@ -1,0 +1,27 @@
+"""Audio to mouth movement: the model, the trajectory it predicts, and the controls on it."""
+
+from heygem.lips.controls import shape, within_reach
+from heygem.lips.model import CONTEXT_S, FORMAT, SHIPPED, LipsModel
+from heygem.lips.trajectory import (
+    RATE_HZ,
+    Trajectory,
+    aperture_direction,
+    aperture_of,
+    width_direction,
+    width_of,
+)
+
+__all__ = [
+    "CONTEXT_S",
+    "FORMAT",
+    "RATE_HZ",
+    "SHIPPED",
+    "LipsModel",
+    "Trajectory",
+    "aperture_direction",
+    "aperture_of",
+    "shape",
+    "width_direction",
+    "width_of",
+    "within_reach",
+]

@@ -1,0 +1,50 @@
+"""A person by path: a video, a portrait, or an avatar bundle made by fine-tuning."""
+
+import os
+from collections.abc import Callable
+
+from heygem import avatar, media
+from heygem.avatar import Avatar
+from heygem.config import capabilities
+from heygem.config.params import FaceSettings, Params
+
+
+def load_person(
+    path: str | os.PathLike[str],
+    settings: FaceSettings,
+    *,
+    backend: object | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Avatar:
+    """Load a person: an avatar bundle as it is, anything else tracked or taken from the cache.
+
+    Parameters
+    ----------
+    path : path
+        Video, still portrait, or the `.heygem` folder of a fine-tuned avatar.
+    settings : FaceSettings
+    backend : heygem.face.tracking.Backend, optional
+        Default: the one `settings` names.
+    progress : callable, optional
+        `progress("track", frames_done, frames_total)`.
+
+    Raises
+    ------
+    InputError, NoFaceError
+    """
+    if media.is_taught(path):
+        capabilities.require("finetune", seen=path)
+        from heygem.finetune import bundle
+
+        return bundle.person(path)
+    return avatar.load(path, settings, backend=backend, progress=progress)
+
+
+def load_avatar(
+    path: str | os.PathLike[str],
+    params: Params | None = None,
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Avatar:
+    """Load a person with default settings, or those of `params`; see `load_person`."""
+    return load_person(path, (params or Params()).face, progress=progress)

@@ -1,0 +1,33 @@
+"""Pasting the new mouth into the frame, and nothing else."""
+
+import numpy as np
+
+
+def paste(image, patch):
+    """Put a patch into a copy of the frame.
+
+    Parameters
+    ----------
+    image : uint8 [H, W, 3], RGB
+    patch : heygem.rendering.base.Patch or None
+        None passes the frame through.
+
+    Returns
+    -------
+    uint8 [H, W, 3]
+        Pixels where the mask is 0 are the frame's own, bit for bit.
+    """
+    if patch is None:
+        return image
+    out = image.copy()
+    h, w = patch.mask.shape
+    window = out[patch.y : patch.y + h, patch.x : patch.x + w]
+    mask = patch.mask[..., None]
+    soft = (patch.mask > 0) & (patch.mask < 1)
+    if soft.any():
+        mixed = window + mask * (patch.image.astype(np.float32) - window)
+        mixed = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    else:
+        mixed = patch.image
+    np.copyto(window, mixed, where=mask > 0)
+    return out

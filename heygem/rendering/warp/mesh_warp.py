@@ -1,0 +1,114 @@
+"""Bending a picture by the face mesh: piecewise-affine, with a fixed rim."""
+
+import cv2
+import numpy as np
+
+from heygem.face import topology as topo
+from heygem.face.topology import LOWER
+
+SLIVER_PX = 1.5  # triangles lower than this only shift
+RIM = 0.42  # how far beyond the jaw the warp fades out [eye distances]
+
+
+def mesh_topology():
+    """Triangles that can move, over the 468 points and a fixed rim around the jaw.
+
+    Rim point 468 + k stands outside jaw point k of `topo.JAW`.
+    """
+    moving = set(LOWER.tolist())
+    inside = [t for t in topo.TRIANGLES.tolist() if moving & set(t)]
+    jaw = topo.JAW.tolist()
+    strip = []
+    for k in range(len(jaw) - 1):
+        if not moving & {jaw[k], jaw[k + 1]}:
+            continue
+        strip.append([jaw[k], jaw[k + 1], topo.POINTS + k])
+        strip.append([jaw[k + 1], topo.POINTS + k + 1, topo.POINTS + k])
+    return np.array(inside + strip, np.int32)
+
+
+TRIANGLES = mesh_topology()
+
+
+def with_rim(points, scale):
+    """Add the rim to meshes: `float32 [468, 2]` pixels to `[468 + len(JAW), 2]`."""
+    centre = points[topo.LIPS_OUTER].mean(0)
+    jaw = points[topo.JAW]
+    away = jaw - centre
+    away = away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
+    return np.concatenate([points, jaw + RIM * scale * away]).astype(np.float32)
+
+
+class Sampler:
+    """Bicubic sampling of a picture at given places, on the GPU when there is one."""
+
+    def __init__(self, device="cpu"):
+        self.device = str(device)
+
+    def __call__(self, image, map_x, map_y):
+        """`image` uint8 [H, W, 3] at `map_x`, `map_y` float32 [h, w] -> uint8 [h, w, 3]."""
+        if self.device == "cpu":
+            return cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        import torch
+
+        h, w = image.shape[:2]
+        grid = np.stack([map_x * (2 / max(w - 1, 1)) - 1, map_y * (2 / max(h - 1, 1)) - 1], -1)
+        with torch.no_grad():
+            pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
+            out = torch.nn.functional.grid_sample(
+                pixels.permute(2, 0, 1)[None].float(),  # [1, 3, H, W]
+                torch.from_numpy(grid.astype(np.float32)).to(self.device)[None],
+                mode="bicubic",
+                padding_mode="border",
+                align_corners=True,
+            )
+            out = out[0].permute(1, 2, 0).round().clamp(0, 255).byte()
+        return out.cpu().numpy()
+
+
+def bounds(points, margin_px, size):
+    """Whole-pixel box around points, inside a picture of `size`: x0, y0, x1, y1."""
+    low = np.floor(points.reshape(-1, 2).min(0) - margin_px).astype(int)
+    high = np.ceil(points.reshape(-1, 2).max(0) + margin_px).astype(int) + 1
+    x0, y0 = max(0, low[0]), max(0, low[1])
+    return x0, y0, max(x0 + 1, min(size[1], high[0])), max(y0 + 1, min(size[0], high[1]))
+
+
+def rasterise(points, triangles, size):
+    """Index of the triangle that covers each pixel, -1 for none : int16 [h, w]."""
+    labels = np.full(size, -1, np.int16)
+    fixed = np.rint(points[triangles] * 16).astype(np.int32)  # 4 fractional bits
+    for k, corners in enumerate(fixed):
+        cv2.fillConvexPoly(labels, corners, k, cv2.LINE_8, 4)
+    return labels
+
+
+def backward_map(wanted, own, triangles, labels):
+    """Piecewise-affine map from target pixels to source places : two float32 [h, w]."""
+    t, s = wanted[triangles].astype(np.float64), own[triangles].astype(np.float64)
+    edges_t = t[:, 1:] - t[:, :1]  # [K, 2, 2]
+    edges_s = s[:, 1:] - s[:, :1]
+    det = edges_t[:, 0, 0] * edges_t[:, 1, 1] - edges_t[:, 0, 1] * edges_t[:, 1, 0]
+    det = np.where(np.abs(det) < 1e-3, np.where(det < 0, -1e-3, 1e-3), det)
+    inverse = (
+        np.stack(
+            [edges_t[:, 1, 1], -edges_t[:, 0, 1], -edges_t[:, 1, 0], edges_t[:, 0, 0]], 1
+        ).reshape(-1, 2, 2)
+        / det[:, None, None]
+    )
+    linear = inverse @ edges_s  # rows: target x, y; columns: source x, y
+    constant = s[:, 0] - np.einsum("ki,kij->kj", t[:, 0], linear)
+    # A sliver's slope is noise: half a pixel beyond its edge it would fetch a speck from anywhere.
+    longest = np.linalg.norm(t - np.roll(t, 1, axis=1), axis=2).max(1)
+    sliver = np.abs(det) / np.maximum(longest, 1e-6) < SLIVER_PX
+    linear[sliver] = np.eye(2)
+    constant[sliver] = (s - t).mean(1)[sliver]
+    table = np.concatenate([linear.reshape(-1, 4), constant], 1).astype(np.float32)
+    table = np.concatenate([table, np.array([[1, 0, 0, 1, 0, 0]], np.float32)])  # label -1
+    per_pixel = table[labels]  # [h, w, 6]
+    h, w = labels.shape
+    x = np.arange(w, dtype=np.float32)[None]
+    y = np.arange(h, dtype=np.float32)[:, None]
+    map_x = per_pixel[..., 0] * x + per_pixel[..., 2] * y + per_pixel[..., 4]
+    map_y = per_pixel[..., 1] * x + per_pixel[..., 3] * y + per_pixel[..., 5]
+    return map_x, map_y

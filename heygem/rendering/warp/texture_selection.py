@@ -1,0 +1,165 @@
+"""Which of the person's own mouth pictures serves each frame."""
+
+import cv2
+import numpy as np
+
+from heygem.avatar.library import lip_features
+from heygem.face import topology as topo
+from heygem.face.pose import to_canonical
+from heygem.face.topology import LOWER
+from heygem.rendering.warp.mesh_warp import bounds
+
+# Costs are in units in which a change of texture that anybody sees costs about one.
+SHAPE = 1500.0  # per squared eye distance: a lip that is 0.025 off
+TURN_DEG = 12.0
+OTHER_SHOT = 1.5
+ONE_MOVEMENT = 3  # frames of the person's video that are near enough to need no fade
+CROSSFADE = np.array([0.25, 0.5, 0.25])  # weights of a texture change, frames
+
+_ROW = {i: k for k, i in enumerate(LOWER)}
+_MIDDLE_UPPER, _MIDDLE_LOWER = (_ROW[i] for i in topo.LIP_MIDDLE)
+
+
+class Textures:
+    """Chooses pictures from a library by shape, pose and steadiness.
+
+    Parameters
+    ----------
+    library : heygem.avatar.Library
+    settings : heygem.config.params.RendererSettings
+    """
+
+    def __init__(self, library, settings):
+        self._settings = settings
+        self._frames = library.frames
+        shape = to_canonical(library.points[:, LOWER], library.pose)
+        self._features = lip_features(shape)  # [N, F]
+        self._angles = library.pose.angles_deg  # [N, 3]
+        self._gap = shape[:, _MIDDLE_LOWER, 1] - shape[:, _MIDDLE_UPPER, 1]
+        self._parted = _parted(library)  # [N]
+        self._change = _appearance_change(library)  # [N, N]
+
+    def choose(self, features, angles, at, cut, shot, shots):
+        """Pick pictures for a whole sequence by one shortest path (Viterbi).
+
+        Parameters
+        ----------
+        features : float32 [n, F]
+            Wanted lip shapes, from `lip_features`.
+        angles : float32 [n, 3]
+            Head poses, degrees.
+        at : int [n]
+            Output frames they belong to; a gap in them starts a new path.
+        cut : bool [T]
+            Output frames that begin a new shot.
+        shot : int [n]
+            Shot of the person's video that each frame stands in.
+        shots : int [frames of the video]
+            Shot of every frame of that video: make-up and light may differ between them.
+
+        Returns
+        -------
+        list of n lists of (int, float)
+            Pictures of the library and their weights, heaviest first.
+        """
+        own_shot = np.where(self._frames < 0, -1, shots[np.maximum(self._frames, 0)])
+        path = self._shortest_path(features, angles, at, shot, own_shot)
+        return self._crossfades(path, at, cut)
+
+    def _shortest_path(self, features, angles, at, shot, own_shot):
+        """Viterbi: the library picture for each frame; int [len(at)]."""
+        s = self._settings
+        n = len(self._features)
+        if n == 1:
+            return np.zeros(len(at), int)
+        gap = features[:, -2] / 2
+        move = s.continuity_weight * self._change
+        best = None
+        back = np.empty((len(at), n), np.int16)
+        for k in range(len(at)):
+            shape = ((self._features - features[k]) ** 2).sum(1) * SHAPE
+            turn = (((self._angles - angles[k]) / TURN_DEG) ** 2).sum(1) * s.pose_weight
+            # Too little inside has to be stretched, too much is only covered.
+            lack = np.maximum(gap[k] - self._gap - 0.01, 0) * 12
+            # A shut mouth wants lips that really meet, whatever the mesh says of them.
+            shut = np.clip(1 - gap[k] / 0.03, 0, 1)
+            cost = shape + turn + lack + 10 * shut * self._parted
+            cost = cost + OTHER_SHOT * (own_shot != shot[k])
+            if best is None or at[k] != at[k - 1] + 1:
+                back[k] = np.arange(n) if best is None else int(np.argmin(best))
+                best = cost + (0 if best is None else best.min())
+                continue
+            total = best[:, None] + move
+            back[k] = total.argmin(0)
+            best = total[back[k], np.arange(n)] + cost
+            best -= best.min()
+        path = np.empty(len(at), int)
+        path[-1] = int(best.argmin())
+        for k in range(len(at) - 1, 0, -1):
+            path[k - 1] = back[k, path[k]]
+        return path
+
+    def _crossfades(self, path, at, cut):
+        """Library picks and their weights for each frame: [(pick, weight), ...].
+
+        Only a jump is faded over: neighbouring pictures of one movement would blur each other.
+        """
+        half = len(CROSSFADE) // 2
+        result = []
+        for k in range(len(path)):
+            weights = {}
+            for d, weight in zip(range(-half, half + 1), CROSSFADE, strict=True):
+                j = min(max(k + d, 0), len(path) - 1)
+                low, high = min(at[j], at[k]), max(at[j], at[k])
+                apart = abs(int(self._frames[path[j]]) - int(self._frames[path[k]]))
+                if apart <= ONE_MOVEMENT or high - low > half or cut[low + 1 : high + 1].any():
+                    j = k
+                weights[path[j]] = weights.get(path[j], 0) + weight
+            result.append(sorted(weights.items(), key=lambda w: -w[1]))
+        return result
+
+
+def _parted(library):
+    """How much the seam of each library mouth differs from lip colour : float32 [N], best is 0.
+
+    A mesh calls lips shut that are a few pixels apart; the dark slit or the teeth in it do not lie.
+    """
+    values = []
+    for crop, mesh, scale in zip(library.crops, library.points, library.pose.scale, strict=True):
+        grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        points = mesh[:, :2]
+        seam = (points[topo.INNER_UPPER[2:9]] + points[topo.INNER_LOWER[2:9]]) / 2  # [7, 2]
+        reach = np.linspace(-0.02, 0.02, 9) * scale
+        x = np.repeat(seam[:, 0], len(reach)).astype(np.float32)
+        y = (seam[:, 1][:, None] + reach).reshape(-1).astype(np.float32)
+        strip = cv2.remap(grey, x[None], y[None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        lips = (points[[0, 37, 267, 17, 84, 314]] + points[[13, 82, 312, 14, 87, 317]]) / 2
+        lips = lips.astype(np.float32)
+        tone = np.median(cv2.remap(grey, lips[None, :, 0], lips[None, :, 1], cv2.INTER_LINEAR))
+        strip = strip.reshape(len(seam), len(reach))
+        # The worst across the seam, since a thin bright edge of teeth is nothing in the mean; and
+        # what changes along it: teeth and spit do, the shadow between two lips does not.
+        across = np.abs(strip - tone).max(1).mean()
+        along = np.abs(np.diff(strip, axis=0)).mean()
+        values.append((across + along) / max(float(tone), 1.0))
+    values = np.array(values, np.float32)
+    return np.maximum(values - np.quantile(values, 0.05), 0)
+
+
+def _appearance_change(library):
+    """Cost of going from one library picture to another : float32 [N, N], 0 on the diagonal."""
+    thumbs = []
+    for crop, mesh, scale in zip(library.crops, library.points, library.pose.scale, strict=True):
+        lips = mesh[topo.LIPS_OUTER, :2]
+        x0, y0, x1, y1 = bounds(lips, 0.2 * scale, crop.shape)
+        small = cv2.resize(crop[y0:y1, x0:x1], (12, 10), interpolation=cv2.INTER_AREA)
+        thumbs.append(small.reshape(-1).astype(np.float32) / 255)
+    thumbs = np.array(thumbs)
+    squares = (thumbs**2).sum(1)
+    distance = np.maximum(squares[:, None] + squares - 2 * thumbs @ thumbs.T, 0) / thumbs.shape[1]
+    change = 0.15 + 60 * distance
+    # The next picture of the same moment is no change at all.
+    near = np.abs(library.frames[:, None] - library.frames[None])
+    change = np.where(near <= 2, change * 0.3, change)
+    np.fill_diagonal(change, 0)
+    return change.astype(np.float32)

@@ -1,0 +1,148 @@
+"""Reading and keeping Wav2Lip checkpoints, in every form in which they are passed around."""
+
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from heygem.core import assets
+from heygem.core.errors import AssetError
+from heygem.rendering.wav2lip.network import Wav2Lip
+
+
+def _is_torchscript(path):
+    """TorchScript archives hold constants.pkl beside their code; plain checkpoints do not."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.rsplit("/", 1)[-1] == "constants.pkl" for name in archive.namelist())
+
+
+def _read(path):
+    """The state dict inside any of the forms in which these checkpoints are passed around."""
+    path = Path(path)
+    if not path.is_file():
+        raise AssetError(
+            f"no Wav2Lip checkpoint at {path}",
+            remedy="give the path of a wav2lip.pth or wav2lip_gan.pth",
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if _is_torchscript(path):
+            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # torch raises pickle, zip, runtime and OS errors alike here
+        reason = str(e).strip().splitlines() or [type(e).__name__]
+        raise AssetError(
+            f"{path.name} cannot be read as a checkpoint",
+            seen=reason[0][:200],
+            remedy="download it again; only files that hold plain tensors are accepted, "
+            "and nothing else in them is run",
+        ) from e
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    return content
+
+
+def _check(state, name):
+    """The state dict under the published names, complete, in float32."""
+    remedy = "this is not a Wav2Lip generator checkpoint (wav2lip.pth or wav2lip_gan.pth)"
+    if not isinstance(state, dict) or not state:
+        raise AssetError(f"{name} holds no state dict", seen=type(state).__name__, remedy=remedy)
+    state = {str(key).removeprefix("module."): value for key, value in state.items()}
+    with torch.device("meta"):
+        wanted = Wav2Lip().state_dict()
+    # The count of training batches plays no part in the output; exports often leave it out.
+    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in state if k not in wanted]
+    if missing or unexpected:
+        seen = []
+        if missing:
+            seen.append(f"{len(missing)} missing, first {missing[0]}")
+        if unexpected:
+            seen.append(f"{len(unexpected)} unexpected, first {unexpected[0]}")
+        what = f"{name} does not have the published layers"
+        raise AssetError(what, seen=" and ".join(seen), remedy=remedy)
+    result = {}
+    for key, like in wanted.items():
+        if key.endswith("num_batches_tracked"):
+            result[key] = torch.zeros((), dtype=torch.long)
+            continue
+        value = state[key]
+        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+        if shape != tuple(like.shape):
+            raise AssetError(
+                f"{name}: {key} should have shape {tuple(like.shape)}", seen=shape, remedy=remedy
+            )
+        result[key] = value.detach().to("cpu", torch.float32).contiguous()
+    return result
+
+
+def load(path):
+    """Load a Wav2Lip network from a checkpoint file.
+
+    Accepts the published form (a dict with ``state_dict``), bare state dicts, both with or
+    without ``module.`` before each name, TorchScript archives, and safetensors. Nothing in
+    the file is unpickled beyond plain tensors.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Wav2Lip
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    AssetError
+        If the file is unreadable, or a layer is missing, unexpected or of another shape;
+        the first such name is in the message.
+    """
+    network = Wav2Lip()
+    network.load_state_dict(_check(_read(path), Path(path).name))
+    return network.eval().requires_grad_(False)
+
+
+def import_checkpoint(path):
+    """Check a checkpoint and keep it as safetensors in the model folder.
+
+    Parameters
+    ----------
+    path : str or Path
+        Any form that `load` takes.
+
+    Returns
+    -------
+    Path
+        ``<model folder>/<stem>.safetensors``, ready for ``engine: wav2lip``.
+    """
+    state = _check(_read(path), Path(path).name)
+    target = assets.model_folder() / f"{Path(path).stem}.safetensors"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(".part")
+    save_file(state, part, metadata={"network": "wav2lip", "source": Path(path).name})
+    part.replace(target)
+    return target
+
+
+def imported():
+    """The checkpoint in the model folder; the GAN one where both are there.
+
+    Raises
+    ------
+    AssetError
+        None was imported yet.
+    """
+    folder = assets.model_folder()
+    for stem in ("wav2lip_gan", "wav2lip"):
+        if (found := folder / f"{stem}.safetensors").is_file():
+            return found
+    raise AssetError(
+        "engine: wav2lip has no checkpoint",
+        seen=f"neither wav2lip_gan nor wav2lip in {folder}",
+        remedy="import one with `heygem models import wav2lip FILE.pth`, or name it: checkpoint",
+    )

@@ -1,0 +1,177 @@
+"""The door of a served studio: who may come in, from where, and to which addresses.
+
+A Jupyter server lets whoever is logged in run any code. For people who are not the owner, three
+things are put in front of it. A rule ahead of all of the server's own refuses networks that the
+policy does not name, and every address that the studio's page does not need. An identity provider
+knows people by name and password and lets nobody in whose yes to the usage agreement is not on
+record. And kernels are told to take widget messages only, never code (see `heygem.server.jupyter`).
+"""
+
+import hmac
+import html
+import re
+from urllib.parse import unquote
+
+from jupyter_server.auth.decorator import allow_unauthenticated
+from jupyter_server.auth.identity import IdentityProvider, User
+from jupyter_server.auth.login import LoginFormHandler
+from jupyter_server.auth.security import passwd, passwd_check
+from tornado import web
+from tornado.routing import Matcher, Rule
+
+from heygem.provenance import keys
+from heygem.provenance import ledger as record
+from heygem.server import policy
+
+USER_HEADER = "X-Heygem-User"  # to Voilà, which hands it to the kernel as policy.USER_VARIABLE
+FILES = "runs"  # folder whose files the page may show: previews and results
+_KERNEL = r"[0-9a-f-]{36}"
+_NOBODY = passwd("nobody has this one")  # a wrong name takes as long as a wrong password
+
+
+def addresses(notebook):
+    """What the page of a notebook asks for, as (method, pattern) below the base URL."""
+    return (
+        (r"GET|POST", r"login"),
+        (r"GET", r"logout"),
+        (r"GET", rf"(voila/render/{re.escape(notebook)})?"),
+        (r"GET", r"voila/(static|templates|labextensions|api/themes)/.*"),
+        (r"GET", r"static/.*|favicon\.ico"),
+        (r"GET|HEAD", rf"files/{FILES}/.*"),
+        (r"GET", rf"api/kernels/{_KERNEL}/channels"),  # the widgets' web socket
+        (r"GET", rf"api/kernels/{_KERNEL}"),
+        (r"POST", rf"voila/api/shutdown/{_KERNEL}"),  # the page is left
+    )
+
+
+class Refused(Matcher):
+    """Matches what must not reach the server."""
+
+    def __init__(self, rules, base_url, wanted):
+        self._rules = rules
+        self._base = base_url
+        self._wanted = [(re.compile(m), re.compile(p)) for m, p in wanted]
+
+    def match(self, request):
+        # Only the identity provider says who somebody is.
+        request.headers.pop(USER_HEADER, None)
+        if not self._rules.answers(request.remote_ip, request.headers.get_list("X-Forwarded-For")):
+            return {"target_kwargs": {"status": 403, "reason": "not served in your region"}}
+        below = unquote(request.path).removeprefix(self._base)
+        for method, pattern in self._wanted:
+            if method.fullmatch(request.method) and pattern.fullmatch(below) and ".." not in below:
+                request.seen_at_the_gate = True
+                return None
+        return {"target_kwargs": {"status": 404, "reason": "no such page"}}
+
+
+class Refusal(web.RequestHandler):
+    """Says no, in one line."""
+
+    def initialize(self, status, reason):
+        self._answer = status, reason
+
+    def check_xsrf_cookie(self):
+        pass  # nothing is done here that could be forged
+
+    def prepare(self):
+        status, reason = self._answer
+        self.set_status(status)
+        self.finish(f"{reason}\n")
+
+
+class LoginPage(LoginFormHandler):
+    """Name, password, and the usage agreement with its box to tick."""
+
+    def _render(self, message=None):
+        say = html.escape(next(iter((message or {}).values()), ""))
+        target = html.escape(self.get_argument("next", default=self.base_url), quote=True)
+        agreement = html.escape(self.identity_provider.rules.agreement)
+        self.write(
+            '<!doctype html><html lang="en"><meta charset="utf-8"><title>HeyGem</title>'
+            '<meta name="viewport" content="width=device-width">'
+            "<style>body{font:16px/1.5 sans-serif;max-width:42em;margin:2em auto;padding:0 1em}"
+            "pre{white-space:pre-line;font:inherit;border:1px solid #999;padding:1em;"
+            "max-height:24em;overflow:auto}label{display:block;margin:.6em 0}</style>"
+            f'<h1>HeyGem</h1><p role="alert" style="color:#b00">{say}</p>'
+            f'<form method="post" action="{self.base_url}login">{self.xsrf_form_html()}'
+            f'<input type="hidden" name="next" value="{target}">'
+            '<label>Name <input name="name" autocomplete="username" required></label>'
+            '<label>Password <input name="password" type="password" required '
+            'autocomplete="current-password"></label>'
+            f'<h2>Usage agreement</h2><pre tabindex="0">{agreement}</pre>'
+            '<label><input type="checkbox" name="agree" value="yes" required> '
+            "I have read this and agree. My agreement is recorded.</label>"
+            "<button>Log in</button></form>"
+        )
+
+    @allow_unauthenticated
+    def post(self):
+        if self.get_argument("agree", default="") != "yes":
+            self.set_status(403)
+            self._render(message={"error": "Nobody is let in without agreeing."})
+            return
+        super().post()
+
+
+class Doorkeeper(IdentityProvider):
+    """Knows the policy's users, and whether they have agreed."""
+
+    login_handler_class = LoginPage
+    need_token = False
+
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.rules = policy.current()
+        self._ledger = record.Ledger(keys=keys.ensure())
+        self._agreed = set()
+
+    async def get_user(self, handler):
+        if not getattr(handler.request, "seen_at_the_gate", False):
+            return None  # a server that lost its first rule lets nobody in
+        user = self.get_user_cookie(handler)
+        if user is None or not self._welcome(user.username):
+            return None
+        handler.request.headers[USER_HEADER] = user.username
+        return user
+
+    def process_login_form(self, handler):
+        name = handler.get_argument("name", default="")
+        known = self.rules.users.get(name)
+        if not passwd_check(known or _NOBODY, handler.get_argument("password", default="")):
+            return None
+        if known is None:
+            return None
+        self.rules.agree(self._ledger, name, address=_seen_from(self.rules, handler.request))
+        return User(username=name)
+
+    def cookie_secret_hook(self, h: hmac.HMAC) -> hmac.HMAC:
+        for name, hashed in sorted(self.rules.users.items()):  # a new password ends old logins
+            h.update(f"{name}:{hashed}".encode())
+        return h
+
+    def _welcome(self, name):
+        if name not in self.rules.users:
+            return False
+        if name not in self._agreed and self.rules.has_agreed(self._ledger, name):
+            self._agreed.add(name)
+        return name in self._agreed
+
+
+def _seen_from(rules, request):
+    client = rules.client(request.remote_ip, request.headers.get_list("X-Forwarded-For"))
+    return None if client is None else str(client)
+
+
+def _jupyter_server_extension_points():
+    return [{"module": "heygem.server.gate"}]
+
+
+def _load_jupyter_server_extension(server):
+    from heygem.server.jupyter import STUDIO
+
+    rules = policy.current()
+    if rules is None:
+        raise policy.PolicyError("the door was put up without a policy")
+    app, base = server.web_app, server.web_app.settings["base_url"]
+    app.default_router.rules.insert(0, Rule(Refused(rules, base, addresses(STUDIO)), Refusal))

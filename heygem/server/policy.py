@@ -1,0 +1,378 @@
+"""The rules under which an installation serves several people: who, how much, from where.
+
+One file says them (`params/served/policy.yaml` is an example with every key explained), and one
+variable in the environment of the server, its kernels and its line of jobs says where that file is.
+What is asked and used goes into the ledger, which is also where the daily quota is counted (see
+`heygem.server.quota`).
+"""
+
+import hashlib
+import ipaddress
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+import yaml
+from pydantic import Field
+
+from heygem import media
+from heygem.config import recipes
+from heygem.config.params import Settings, checked
+from heygem.core.errors import InputError, OutputError, ParameterError, PolicyError
+from heygem.provenance import ledger as record
+from heygem.server import quota
+from heygem.server.quota import QuotaSettings
+
+FILE_VARIABLE = "HEYGEM_POLICY"  # names the policy file; without it nobody is served
+USER_VARIABLE = "HTTP_X_HEYGEM_USER"  # a kernel's user; Voilà makes it of the header that gate sets
+NAME = r"[a-z0-9][a-z0-9._-]{0,31}"  # of a user
+SHORTEST_PASSWORD = 8
+# What a row of a table may set for people who are served: neither labels, nor files, nor code.
+_THEIRS = r"(lips|renderer|face|media|audio)\.(?!model$)\w+|inputs\.language"
+
+
+class RegionSettings(Settings):
+    """From which addresses the studio answers."""
+
+    allow: str | None = Field(
+        None,
+        description="file of networks that are answered, one a line as 192.0.2.0/24 (`#` starts a "
+        "remark); all others are refused, and so is who cannot be placed; none: no rule",
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (),
+        description="networks of your own reverse proxies: only their X-Forwarded-For is believed, "
+        "and with any given, only they are answered",
+    )
+
+
+class LimitSettings(Settings):
+    """How large what people bring may be."""
+
+    upload_mb: float = Field(8.0, gt=0, le=8, description="largest upload [MiB]")
+    video_minutes: float = Field(10.0, gt=0, description="longest video of a person [min]")
+    video_megapixels: float = Field(
+        8.3, gt=0, description="largest picture, width times height; 8.3 is 4K [million pixels]"
+    )
+    sound_minutes: float = Field(10.0, gt=0, description="longest speech [min]")
+    folders: tuple[str, ...] = Field(
+        ("samples", "runs"),
+        min_length=1,
+        description="folders that media may be chosen from, below the project or absolute",
+    )
+
+
+class Policy(Settings):
+    """All rules; relative file names are taken from the policy file's own folder."""
+
+    users: str = Field(
+        "users.yaml",
+        min_length=1,
+        description="file of names and password hashes; made by: heygem policy user POLICY NAME",
+    )
+    agreement: str = Field(
+        "agreement.md",
+        min_length=1,
+        description="usage agreement: shown at login, and each one's yes to this very text is "
+        "recorded; a changed text is asked again",
+    )
+    quota: QuotaSettings = Field(
+        default_factory=QuotaSettings, description="how much each person may have made in 24 h"
+    )
+    region: RegionSettings = Field(
+        default_factory=RegionSettings,
+        description="from which addresses it is answered. An address says where a connection comes "
+        "from, not where a person is: a VPN passes this rule",
+    )
+    limits: LimitSettings = Field(
+        default_factory=LimitSettings, description="how large what people bring may be"
+    )
+
+
+class Rules:
+    """A policy file, read and checked together with the files it names.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Attributes
+    ----------
+    policy : Policy
+    users : dict of str to str
+        Password hash by name.
+    agreement, version : str
+        The text, and the sha256 of it.
+    networks : tuple of ip_network, or None
+        Answered; None where there is no region rule.
+    proxies : tuple of ip_network
+
+    Raises
+    ------
+    InputError, ParameterError
+        Anything is missing or wrong: who cannot read the rules serves nobody.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path).absolute()
+        self.policy = policy = checked(Policy, recipes.read(self.path))
+        users = recipes.read(self.beside(policy.users))
+        self.users = {str(name): value for name, value in users.items()}
+        if not self.users or not all(
+            re.fullmatch(NAME, name) and isinstance(value, str)
+            for name, value in self.users.items()
+        ):
+            raise ParameterError(
+                "the policy names no users, or one without a proper name or password",
+                seen=policy.users,
+                remedy="add one: heygem policy user POLICY.yaml NAME",
+            )
+        self.agreement = _text(self.beside(policy.agreement)).strip()
+        if not self.agreement:
+            raise ParameterError("the usage agreement is empty", seen=policy.agreement)
+        self.version = hashlib.sha256(self.agreement.encode()).hexdigest()
+        self.proxies = _networks(policy.region.trusted_proxies, "region.trusted_proxies")
+        self.networks = None
+        if policy.region.allow is not None:
+            lines = _text(self.beside(policy.region.allow)).splitlines()
+            wanted = [line.partition("#")[0].strip() for line in lines]
+            self.networks = _networks([w for w in wanted if w], policy.region.allow)
+
+    def beside(self, name):
+        """A file that the policy names."""
+        return self.path.parent / name
+
+    # --- from where ---
+
+    def client(self, peer, forwarded):
+        """The address that a request comes from, as far as it can be believed.
+
+        Parameters
+        ----------
+        peer : str
+            Who is at the other end of the connection.
+        forwarded : list of str
+            Values of X-Forwarded-For, in order.
+
+        Returns
+        -------
+        ip_address or None
+            None where it cannot be told.
+        """
+        here = _address(peer)
+        if here is None or not self.proxies:
+            return here
+        if not _within(here, self.proxies):
+            return None
+        # Each proxy adds, at the end, whom it saw. From there on backward, the first that is none
+        # of ours is the client; whatever stands before it may be a lie.
+        for text in reversed([part for value in forwarded for part in value.split(",")]):
+            there = _address(text.strip())
+            if there is None or not _within(there, self.proxies):
+                return there
+        return None
+
+    def answers(self, peer, forwarded=()):
+        """Whether a request from there is answered at all; see `client`."""
+        if self.networks is None and not self.proxies:
+            return True
+        client = self.client(peer, list(forwarded))
+        return client is not None and (self.networks is None or _within(client, self.networks))
+
+    # --- the agreement ---
+
+    def has_agreed(self, ledger, user):
+        """Whether this person's yes to this very text is on record."""
+        rows = ledger.entries(kind="agreed", subject=user)
+        return any(row.body.get("version") == self.version for row in rows)
+
+    def agree(self, ledger, user, address=None):
+        """Record the yes; once a person and text."""
+        if not self.has_agreed(ledger, user):
+            ledger.append("agreed", user, {"version": self.version, "address": address})
+
+    # --- how much ---
+
+    def check_media(self, path):
+        """Refuse a file that lies elsewhere or is too large; returns its MediaInfo, if it is one.
+
+        Raises
+        ------
+        PolicyError, InputError
+        """
+        limits = self.policy.limits
+        self.check_place(path)
+        if Path(path).is_dir():  # a taught person, made here of media that was checked
+            return None
+        info = media.probe(path)
+        if info.video is not None:
+            pixels = info.video.width * info.video.height / 1e6
+            _most("the picture is too large", pixels, limits.video_megapixels, "million pixels")
+        longest = limits.sound_minutes if info.video is None else limits.video_minutes
+        what = "sound" if info.video is None else "video"
+        _most(f"the {what} is too long", (info.duration_s or 0.0) / 60, longest, "minutes")
+        return info
+
+    def check_place(self, path):
+        """Refuse a path outside the folders that people may choose from."""
+        from heygem.batch import notebooks
+
+        real = Path(path).resolve()
+        if not any(
+            real.is_relative_to((notebooks.root() / folder).resolve())
+            for folder in self.policy.limits.folders
+        ):
+            raise PolicyError(
+                "files may not be chosen from there",
+                seen=path,
+                remedy=f"choose from: {', '.join(self.policy.limits.folders)}",
+            )
+
+
+def set_password(path, name, password):
+    """Write a person's password, as a hash, into the users' file that a policy names.
+
+    Raises
+    ------
+    ParameterError
+        The name or the password does not do.
+    """
+    from jupyter_server.auth.security import passwd
+
+    if not re.fullmatch(NAME, name):
+        raise ParameterError(
+            "this is no name for a user", seen=name, remedy="small letters, digits, dots, dashes"
+        )
+    if len(password) < SHORTEST_PASSWORD:
+        raise ParameterError(
+            "the password is too short", remedy=f"at least {SHORTEST_PASSWORD} characters"
+        )
+    path = Path(path)
+    target = path.parent / checked(Policy, recipes.read(path)).users
+    users = recipes.read(target) if target.exists() else {}
+    users[name] = passwd(password)
+    part = target.with_name(f".{target.name}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(yaml.safe_dump(users, allow_unicode=True))
+        os.replace(part, target)
+    except OSError as e:
+        raise OutputError("the users' file cannot be written", seen=f"{target}: {e}") from e
+
+
+def current():
+    """The rules this process serves under, or None where it serves nobody but its owner.
+
+    Raises
+    ------
+    HeygemError
+        There should be rules, and they cannot be read.
+    """
+    path = os.environ.get(FILE_VARIABLE)
+    return None if not path else _read(path)
+
+
+def start(folder):
+    """Where a file browser opens: `folder`, or the first that the rules in force allow."""
+    rules = current()
+    if rules is None:
+        return folder
+    from heygem.batch import notebooks
+
+    return notebooks.root() / rules.policy.limits.folders[0]
+
+
+@cache
+def _read(path):
+    return Rules(path)
+
+
+def visitor():
+    """The person that this kernel works for; "" where the installation serves only its owner.
+
+    Raises
+    ------
+    PolicyError
+        The installation serves several, and who this is was not told.
+    """
+    if current() is None:
+        return ""
+    name = os.environ.get(USER_VARIABLE, "")
+    if name not in current().users:
+        raise PolicyError("nobody is logged in", remedy="open the page again and log in")
+    return name
+
+
+def admit_pairs(pairs, seconds):
+    """Let a table of pairs into the line, under the rules in force; returns the visitor's name.
+
+    Parameters
+    ----------
+    pairs : list of heygem.config.pairs.Pair
+    seconds : list of float
+        Length of the speech of each.
+
+    Raises
+    ------
+    PolicyError, InputError
+        One of them may not be made; then none is admitted.
+    """
+    rules = current()
+    if rules is None:
+        return ""
+    from heygem.provenance import keys
+
+    user, book = visitor(), record.Ledger(keys=keys.ensure())
+    if not rules.has_agreed(book, user):
+        raise PolicyError("the usage agreement has changed", remedy="log in again to read it")
+    for pair in pairs:
+        own = [key for key in pair.changes if not re.fullmatch(_THEIRS, key)]
+        if own:
+            raise PolicyError(
+                "only the owner of this installation may set this",
+                seen=own[0],
+                remedy="leave the column out",
+            )
+    for pair, length_s in zip(pairs, seconds, strict=True):
+        for path in (pair.video, pair.audio):
+            if path:
+                rules.check_media(path)
+        _most("the speech is too long", length_s / 60, rules.policy.limits.sound_minutes, "minutes")
+    quota.admit(book, user, rules.policy.quota, videos=len(pairs), minutes=sum(seconds) / 60)
+    return user
+
+
+def _most(what, value, most, unit):
+    if value > most:
+        raise PolicyError(what, seen=f"{value:.3g} {unit}", remedy=f"at most {most:g} {unit}")
+
+
+def _text(path):
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as e:
+        raise InputError("a file that the policy names cannot be read", seen=f"{path}: {e}") from e
+
+
+def _networks(texts, place):
+    try:
+        return tuple(ipaddress.ip_network(text) for text in texts)
+    except ValueError as e:
+        raise ParameterError(
+            "this is not a network", seen=f"{place}: {e}", remedy="write it as 192.0.2.0/24"
+        ) from e
+
+
+def _address(text):
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    # The same host has two spellings where a server listens on both families.
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _within(address, networks):
+    return any(address.version == net.version and address in net for net in networks)

@@ -1,0 +1,100 @@
+"""How much each person may have made in a day, counted where nobody can set the clock.
+
+A quota that is counted by the wall clock is reset by setting the clock. Here a day is 24 hours of
+the *ledger's own time*: between two admissions in one boot of the machine it advances by what the
+kernel's boot clock says, which nobody can set; over a reboot by the wall clock, and never backward.
+"""
+
+import time
+from pathlib import Path
+
+from pydantic import Field
+
+from heygem.config.params import Settings
+from heygem.core.errors import PolicyError
+
+DAY_S = 24 * 3600.0
+
+
+class QuotaSettings(Settings):
+    """How much each person may have made within 24 hours."""
+
+    videos_per_day: int = Field(40, ge=0, description="videos that one person may ask for in 24 h")
+    minutes_per_day: float = Field(
+        60.0, ge=0, description="minutes of speech that one person may ask for in 24 h [min]"
+    )
+
+
+def admit(ledger, user, settings, *, videos, minutes):
+    """Count what somebody asks for, or refuse it as a whole.
+
+    Parameters
+    ----------
+    ledger : heygem.provenance.ledger.Ledger
+    user : str
+    settings : QuotaSettings
+    videos : int
+    minutes : float
+        Of speech, all videos together.
+
+    Raises
+    ------
+    PolicyError
+        Over the quota; the refusal is recorded.
+    """
+    allowed = {"videos": settings.videos_per_day, "minutes": settings.minutes_per_day}
+    asked = {"videos": videos, "minutes": minutes}
+
+    def row():  # nobody else can add one meanwhile
+        rows, clock = ledger.entries(kind="admitted"), _clock()
+        time_s = _now_s(rows, clock)
+        used = _used(rows, user, time_s)
+        for unit, most in allowed.items():
+            if used[unit] + asked[unit] > most:
+                raise PolicyError(
+                    f"this is over your daily quota of {most:g} {unit}",
+                    seen=f"{used[unit]:.3g} used in 24 hours, {asked[unit]:.3g} asked for",
+                    remedy="ask for less, or wait",
+                )
+        return {"user": user, **asked, "time_s": time_s, "clock": clock}
+
+    try:
+        return ledger.append("admitted", user, row)
+    except PolicyError as refusal:
+        ledger.append("refused", user, {"user": user, "reason": str(refusal)})
+        raise
+
+
+def usage(ledger, user):
+    """What somebody asked for in the last 24 hours: dict of `videos` and `minutes`."""
+    rows = ledger.entries(kind="admitted")
+    return _used(rows, user, _now_s(rows, _clock()))
+
+
+def _now_s(rows, clock):
+    """The ledger's own time, seconds since the first admission."""
+    if not rows:
+        return 0.0
+    last = rows[-1].body
+    return last["time_s"] + _elapsed(last["clock"], clock)
+
+
+def _clock():
+    """Now, by the wall clock and by a clock that nobody can set."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        up_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (OSError, AttributeError):  # not Linux: the wall clock alone, which never goes back
+        boot, up_s = "", 0.0
+    return {"boot": boot, "up_s": round(up_s, 3), "wall_s": round(time.time(), 3)}
+
+
+def _elapsed(before, now):
+    if before["boot"] and before["boot"] == now["boot"]:
+        return max(0.0, now["up_s"] - before["up_s"])
+    return max(0.0, now["wall_s"] - before["wall_s"])
+
+
+def _used(rows, user, time_s):
+    recent = [r.body for r in rows if r.subject == user and r.body["time_s"] > time_s - DAY_S]
+    return {unit: sum(body[unit] for body in recent) for unit in ("videos", "minutes")}

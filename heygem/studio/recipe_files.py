@@ -1,0 +1,79 @@
+"""Recipes as files: what the page saves is what Papermill and the command line run."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from heygem.config.params import Params
+from heygem.core.errors import OutputError, ParameterError
+
+_NAME = re.compile(r"\w[\w-]{0,63}")
+
+
+def recipe_path(name, folder="params"):
+    """`folder/NAME.yaml` for a safe name (letters, digits, _ and -, in any script)."""
+    name = str(name).strip().removesuffix(".yaml")
+    if not _NAME.fullmatch(name):
+        raise ParameterError(
+            "not a name for a recipe",
+            seen=repr(name[:80]),
+            remedy="use up to 64 letters, digits, - and _",
+        )
+    return Path(folder) / f"{name}.yaml"
+
+
+def save(params, name, *, folder="params", replace=False):
+    """Write a commented recipe and read it back before it gets its name.
+
+    Parameters
+    ----------
+    params : Params
+    name : str
+    folder : path
+    replace : bool
+        Whether a recipe of that name may be overwritten.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ParameterError
+        The name cannot be used, or is taken.
+    OutputError
+        The folder cannot be written.
+    """
+    path = recipe_path(name, folder)
+    if path.exists() and not replace:
+        raise ParameterError(
+            "there is a recipe of that name", seen=path, remedy="choose another, or allow replacing"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as f:
+                f.write(params.to_yaml())
+            if Params.from_yaml(part) != params:
+                raise OutputError("the recipe does not read back as it was", seen=path)
+            os.chmod(part, 0o644)
+            os.replace(part, path)
+        finally:
+            Path(part).unlink(missing_ok=True)
+    except OSError as e:
+        raise OutputError(
+            f"cannot write the recipe ({e.strerror})", seen=path, remedy="check the folder"
+        ) from e
+    return path
+
+
+def load(name, *, folder="params"):
+    """Read a recipe by name; the errors of `Params.from_yaml`."""
+    return Params.from_yaml(recipe_path(name, folder))
+
+
+def names(folder="params"):
+    """Names of the recipes in a folder, sorted."""
+    return sorted(p.stem for p in Path(folder).glob("*.yaml") if not p.name.startswith("."))

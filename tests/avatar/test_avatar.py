@@ -1,0 +1,146 @@
+"""A person, tracked once."""
+
+import numpy as np
+import pytest
+
+from heygem import avatar, media
+from heygem.config.params import FaceSettings
+from heygem.core.errors import InputError, NoFaceError
+from heygem.face.pose import aperture, to_canonical
+from heygem.face.rest import RestShape
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(avatar.assets, "avatar_folder", lambda: tmp_path / "avatars")
+
+
+class Blind:
+    """A backend that must not be asked."""
+
+    name = "mesh"
+
+    def detect(self, image):
+        raise AssertionError("tracked again")
+
+    mesh = detect
+
+
+def test_a_still_portrait_is_an_avatar(hopper_avatar):
+    assert hopper_avatar.is_still and hopper_avatar.usable.all()
+    assert hopper_avatar.report["face_px"] == pytest.approx(190, rel=0.15)
+    assert hopper_avatar.speech_scale is None
+
+
+def test_the_second_time_nothing_is_tracked(talking, faces):
+    first = avatar.load(talking[0], FaceSettings(), backend=faces)
+    again = avatar.load(talking[0], FaceSettings(), backend=Blind())
+    assert np.array_equal(first.track.points, again.track.points)
+    assert np.array_equal(first.rest.neutral, again.rest.neutral)
+    assert again.report == first.report
+    assert all(
+        np.array_equal(a, b) for a, b in zip(first.library.crops, again.library.crops, strict=True)
+    )
+
+
+def test_other_settings_are_another_avatar(talking, faces):
+    avatar.load(talking[0], FaceSettings(), backend=faces)
+    with pytest.raises(AssertionError, match="tracked again"):
+        avatar.load(talking[0], FaceSettings(min_face_px=50), backend=Blind())
+
+
+def test_a_damaged_cache_is_made_anew(talking, faces, tmp_path):
+    first = avatar.load(talking[0], FaceSettings(), backend=faces)
+    (stored,) = (tmp_path / "avatars").glob("*.npz")
+    stored.write_bytes(stored.read_bytes()[:5000])
+    again = avatar.load(talking[0], FaceSettings(), backend=faces)
+    assert np.array_equal(first.track.points, again.track.points)
+
+
+def test_tracked_opening_follows_the_truth(talking, faces):
+    path, truth = talking
+    person = avatar.load(path, FaceSettings(), backend=faces)
+    shape = to_canonical(person.track.points, person.pose)
+    assert np.corrcoef(aperture(shape), truth)[0, 1] > 0.95
+    assert aperture(person.rest.neutral) < 0.03
+
+
+def test_the_library_holds_the_frames_own_pixels(talking, faces):
+    person = avatar.load(talking[0], FaceSettings(), backend=faces)
+    library = person.library
+    with media.VideoReader(talking[0]) as reader:
+        images = [frame.image for frame in reader]
+    for frame, crop, (x, y) in zip(library.frames, library.crops, library.corners, strict=True):
+        h, w = crop.shape[:2]
+        assert np.array_equal(images[frame][y : y + h, x : x + w], crop)
+
+
+def test_no_face_is_said_in_one_line(clip, faces):
+    with pytest.raises(NoFaceError, match="no face found in .*mp4; seen: 25 frames"):
+        avatar.load(clip, FaceSettings(), backend=faces)
+
+
+def test_a_small_face_is_said_with_its_size(hopper_still, faces):
+    with pytest.raises(NoFaceError, match=r"too small; seen: 1\d\d px"):
+        avatar.load(hopper_still, FaceSettings(min_face_px=400), backend=faces)
+
+
+def test_a_face_about_the_size_limit_is_not_drawn_by_turns(talking, faces):
+    limit = float(
+        np.floor(10 * avatar.load(talking[0], FaceSettings(), backend=faces).report["face_px"]) / 10
+    )
+    person = avatar.load(
+        talking[0], FaceSettings(min_face_px=limit - 0.1), backend=faces, cache=False
+    )
+    assert (person.track.face_px < limit - 0.1).any()
+    assert person.usable.all()
+
+
+def test_sound_is_no_person(wav, faces):
+    with pytest.raises(InputError, match="picture|video"):
+        avatar.load(wav, FaceSettings(), backend=faces)
+
+
+def test_a_smile_can_be_shut(hopper_avatar):
+    rest = hopper_avatar.rest
+    smile = rest.neutral.copy()
+    from heygem.face import topology as topo
+
+    smile[topo.INNER_LOWER[1:-1], 1] += 0.12
+    shut = avatar.close_rest(RestShape(smile, rest.pose_mean, rest.pose_reach, rest.bend))
+    assert aperture(smile) > 0.1
+    assert abs(aperture(shut.neutral)) < 0.03
+    eyes = list(topo.EYE_OUTER)
+    assert np.array_equal(shut.neutral[eyes], smile[eyes])
+
+
+def test_a_hand_before_the_mouth_is_seen_and_left_alone(hopper, hopper_avatar, faces, tmp_path):
+    """The mesh goes on as if nothing were there; the colours around the mouth do not."""
+    path = tmp_path / "hand.mp4"
+    x, y = hopper_avatar.track.points[0, 13, :2].astype(int)
+    with media.VideoWriter(path, width=512, height=600, rate=25, crf=12) as writer:
+        for k in range(50):
+            image = hopper.copy()
+            if 20 <= k < 28:  # a sleeve's width, skin-coloured, from the left
+                image[y - 40 : y + 50, : x + 60] = (205, 150, 120)
+            writer.write(image, k / 25)
+    person = avatar.load(path, FaceSettings(), backend=faces, cache=False)
+    assert person.track.found.all()
+    assert np.flatnonzero(~person.usable).tolist() == list(range(20, 28))
+    assert person.unusable["with something before the mouth"] == 8
+    assert not set(range(20, 28)) & set(person.library.frames.tolist())
+
+
+def test_frames_of_a_dissolve_are_left_alone_and_lend_no_texture(hopper, faces, tmp_path):
+    import cv2
+
+    path = tmp_path / "fade.mp4"
+    with media.VideoWriter(path, width=512, height=600, rate=25, crf=12) as writer:
+        for k in range(20):
+            image = hopper if k < 14 else cv2.GaussianBlur(hopper // 3 + 150, (0, 0), 6)
+            writer.write(image, k / 25)
+    person = avatar.load(path, FaceSettings(), backend=faces, cache=False)
+    assert person.track.found.all()
+    assert person.usable.tolist() == [True] * 14 + [False] * 6
+    assert person.unusable["blurred or faded"] == 6
+    assert person.library.frames.max() < 14

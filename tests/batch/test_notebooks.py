@@ -1,0 +1,241 @@
+"""Notebooks as Papermill runs them: checked parameters, kept results, honest success."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import skimage.data
+
+from heygem import media
+from heygem.audio import tts
+from heygem.batch import items, notebooks
+from heygem.config.params import Params
+from heygem.core import assets
+from heygem.core.errors import HeygemError, InputError, ParameterError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def notebook(path, *sources):
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
+    book = nbformat.v4.new_notebook(cells=cells)
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(book, path)
+    return path
+
+
+RECORD = "from heygem import manifest, notebooks\np = notebooks.record_path()\n"
+RECORD += "manifest.write(p.parent, {'exit_code': 0, 'seen': lips}, name=p.name)"
+
+
+def test_values_arrive_and_the_record_comes_back(place):
+    params = Params.from_dict({"lips": {"openness_gain": "1.5e0"}})
+    done = notebooks.execute(
+        notebook(place / "n.ipynb", "lips = {}", RECORD), params, name="odd {name}: 中"
+    )
+    assert done.record["seen"]["openness_gain"] == 1.5
+    assert done.notebook.is_file() and done.notebook.parent.parent == place / "runs"
+    assert not list(place.glob("kernel-*"))  # sockets do not land in the working folder
+
+
+def test_a_failing_cell_is_one_line_with_the_place_to_look(place):
+    with pytest.raises(HeygemError, match=r"ZeroDivisionError.*n\.ipynb") as caught:
+        notebooks.execute(notebook(place / "n.ipynb", "lips = {}", "1 / 0"), Params())
+    assert "\n" not in str(caught.value)
+
+
+def test_our_own_errors_keep_their_kind(place):
+    source = "from heygem.config.params import Params\nParams.from_dict({'lisp': 1})"
+    with pytest.raises(ParameterError, match="did you mean 'lips'"):
+        notebooks.execute(notebook(place / "n.ipynb", "lips = {}", source), Params())
+
+
+def test_an_error_of_ours_stands_in_the_notebook_without_the_calls_that_led_to_it(place):
+    source = "from heygem import media, notebooks\nnotebooks.enter()\nmedia.probe('none.mp4')"
+    with pytest.raises(InputError, match=r"none\.mp4"):
+        notebooks.execute(notebook(place / "n.ipynb", "lips = {}", source), Params())
+    (executed,) = place.glob("runs/*/n.ipynb")
+    book = nbformat.read(executed, as_version=4)
+    (error,) = [o for c in book.cells for o in c.get("outputs", ()) if o.output_type == "error"]
+    shown = "\n".join(error.traceback)
+    assert "none.mp4" in shown and "what to do" in shown and "line" not in shown
+
+
+def test_a_kernel_that_dies_is_not_a_success(place):
+    source = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(HeygemError):
+        notebooks.execute(notebook(place / "n.ipynb", "lips = {}", source), Params())
+
+
+def test_a_notebook_without_a_record_is_not_a_success(place):
+    with pytest.raises(HeygemError, match="no record"):
+        notebooks.execute(notebook(place / "n.ipynb", "lips = {}", "pass"), Params())
+
+
+def test_unknown_notebook_names_the_known_ones():
+    with pytest.raises(InputError, match="10_generate"):
+        notebooks.find("no_such")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    if any(entry.state != "ok" for entry in assets.inventory()):
+        pytest.skip("models are not there: run heygem models pull")
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "models").symlink_to(assets.model_folder().absolute())
+    return folder
+
+
+@pytest.fixture
+def heygem(home, place):
+    def start(*words):
+        return subprocess.Popen(
+            [sys.executable, "-c", "from heygem.cli.main import main; main()", *map(str, words)],
+            env={**os.environ, "HEYGEM_HOME": str(home)},
+            cwd=place,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture
+def recipe(place):
+    """Ten good words of one person, and a file that is no video."""
+    said = tts.synthesize("Good morning.", "en")
+    items.write_wave(place / "voice.wav", said.samples, said.rate_hz)
+    with media.VideoWriter(place / "anna.mp4", width=512, height=512, rate=25) as writer:
+        for i in range(10):
+            writer.write(np.roll(skimage.data.astronaut(), i % 2, axis=1), i / 25)
+    (place / "broken.mp4").write_text("no video")
+    params = Params.from_dict(
+        {
+            "inputs": {"audio": "voice.wav", "videos": ["anna.mp4", "broken.mp4"], "output": "out"},
+            "media": {"preset": "veryfast"},
+        }
+    )
+    (place / "mine.yaml").write_text(params.to_yaml())
+    return params
+
+
+def test_recipe_through_the_generate_notebook_and_again(heygem, recipe, place):
+    out, err = heygem("run", "mine.yaml").communicate(timeout=180)
+    assert out.splitlines()[0].startswith("out/anna-voice.mp4")
+    assert err.splitlines() == [line for line in err.splitlines() if "broken.mp4" in line]
+    (executed,) = (place / "runs").glob("*-mine/10_generate.ipynb")
+    assert f"notebook: {executed}" in out and " ui --folder mlruns" in out
+    book = nbformat.read(executed, as_version=4)
+    shown = [
+        output["data"]["text/html"]
+        for cell in book.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.output_type == "display_data"
+    ]
+    html = "".join(shown)
+    (link,) = re.findall(r'href="([^"]+)"', html)
+    assert (executed.parent / link).resolve() == place / "out" / "anna-voice.mp4"
+    # Thumbnail, time taken, contact sheet, lip curve; a second is too short for measures.
+    assert html.count('src="data:image/jpeg') == 4 and "2 items: 1 made, 1 failed" in html
+    assert "broken.mp4" in html
+    assert executed.stat().st_size < 1_000_000
+    assert media.probe(place / "out/anna-voice.mp4").tags.get("AIGC")
+    _in_mlflow(place, recipe)
+    process = heygem("run", "mine.yaml")
+    out, _ = process.communicate(timeout=180)
+    assert "already there" in out and process.returncode == 2
+
+
+def _in_mlflow(place, recipe):
+    from mlflow.tracking import MlflowClient
+
+    from heygem.experiments import store
+
+    client = MlflowClient(tracking_uri=store.store(place / "mlruns"))
+    experiment = client.get_experiment_by_name("heygem")
+    runs = client.search_runs([experiment.experiment_id], "tags.`heygem.kind` = 'video'")
+    status = {run.info.run_name: run.info.status for run in runs}
+    assert status == {"anna-voice": "FINISHED", "broken-voice": "FAILED"}
+    (anna,) = [run for run in runs if run.info.run_name == "anna-voice"]
+    assert anna.data.params["media.preset"] == "veryfast"
+    assert anna.data.metrics["timings.render_s"] > 0
+    assert client.list_artifacts(anna.info.run_id, "video")[0].path == "video/anna-voice.mp4"
+
+
+def test_a_table_of_pairs_through_the_batch_notebook(heygem, recipe, place):
+    rows = "video,audio,lips.openness_gain\nanna.mp4,voice.wav,\nanna.mp4,voice.wav,1.4\n"
+    (place / "pairs.csv").write_text(rows + "broken.mp4,voice.wav,\n")
+    changes = {"inputs.videos": [], "inputs.audio": None, "inputs.pairs": "pairs.csv"}
+    (place / "mine.yaml").write_text(recipe.override(changes).to_yaml())
+    out, err = heygem("run", "mine.yaml", "--notebook", "11_batch").communicate(timeout=180)
+    assert out.count("out/") == 2 and err.count("failed: broken.mp4") == 1
+    (executed,) = (place / "runs").glob("*-mine/11_batch.ipynb")
+    shown = executed.read_text()
+    assert "3 items: 2 made, 1 failed" in shown and "#/experiments/1/runs/" in shown
+    assert executed.stat().st_size < 1_000_000
+    # The runs it recorded, side by side, headless: the page for a person is left out.
+    command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "20_compare.ipynb")]
+    command += ["compared.ipynb", "--no-progress-bar", "-p", "log", "True", "-p", "instants", "2"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    made = place / "runs" / "compare"
+    assert media.probe(made / "compare.mp4").tags.get("AIGC")
+    assert (made / "contact_sheet.jpg").is_file() and (made / "compare.html").is_file()
+    text = (place / "compared.ipynb").read_text()
+    assert "lips.openness_gain" in text and "MLflow run:" in text and len(text) < 1_000_000
+    assert "Comparing" in text and "widget-view" not in text
+
+
+def test_papermill_itself_takes_the_same_file(home, recipe, place):
+    (place / "mine.yaml").write_text(recipe.override({"inputs.videos": ["anna.mp4"]}).to_yaml())
+    command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "10_generate.ipynb")]
+    command += ["out.ipynb", "-f", "mine.yaml", "--no-progress-bar"]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "HEYGEM_HOME": str(home)},
+        cwd=place,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((place / "out/batch.json").read_text())["exit_code"] == 0
+
+
+def test_papermill_itself_refuses_a_stray_key(home, recipe, place):
+    command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "10_generate.ipynb")]
+    command += ["out.ipynb", "-f", "mine.yaml", "-p", "lisp", "1", "--no-progress-bar"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    assert done.returncode and "did you mean 'lips'" in done.stderr
+    assert not (place / "out").exists()
+
+
+def test_ctrl_c_reaches_the_batch_inside(heygem, recipe, place):
+    said = tts.synthesize("A rather long sentence that is said again and again. " * 30, "en")
+    items.write_wave(place / "voice.wav", said.samples, said.rate_hz)
+    process = heygem("run", "mine.yaml", "--set", "tracking.enabled=false")
+    until = time.monotonic() + 90
+    while not list((place / "out").glob(".*.part")):  # the video is being written
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "not made: anna.mp4" in err
+    assert not (place / "out").exists()

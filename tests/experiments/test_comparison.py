@@ -1,0 +1,271 @@
+"""Runs side by side: picked from a store, told apart, pictured at the same instants, put back."""
+
+import threading
+
+import numpy as np
+import pytest
+from helpers.media import tone, write_video
+from helpers.recorded_runs import record
+
+from heygem import media
+from heygem.config.params import LabelSettings
+from heygem.core.errors import Cancelled, InputError, OutputError, ParameterError
+from heygem.experiments import runs
+from heygem.experiments.comparison import contact_sheet, film, plots, report, table
+from heygem.face import backends
+from heygem.provenance import aigc, containers
+
+
+def face(hopper, index, width, height):
+    return np.roll(hopper[:height, :width], index % 3, axis=1)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, hopper):
+    """Three runs with videos, one without, one failed, and a batch above them."""
+    folder = tmp_path_factory.mktemp("store")
+    make = lambda i, w, h: face(hopper, i, w, h)  # noqa: E731
+    wide = dict(width=512, height=600, make=make)
+    times_s = np.arange(0, 2, 0.02)
+    a = write_video(folder / "a.mp4", frames=50, audio=tone(2), **wide)
+    b = write_video(folder / "b.mp4", frames=40, rate=20, **wide)
+    c = write_video(folder / "c.mp4", frames=20, width=320, height=180)
+    ids = {}
+    ids["batch"] = record(folder, "2 videos", kind="batch")
+    ids["a"] = record(
+        folder, "anna-hello",
+        params={"lips.openness_gain": 1.0, "lips.closure": 0, "inputs.videos": "['a']"},
+        metrics={"timings.seconds_per_second": 4.0, "measures.mouth_sound_r": 0.41, "system/x": 3},
+        files=[a], curve=(times_s, 0.1 * np.sin(times_s) ** 2), video="anna.mp4",
+    )  # fmt: skip
+    ids["b"] = record(
+        folder, "anna-<b>wide</b>",
+        params={"lips.openness_gain": 1.5, "lips.closure": 0, "inputs.videos": "['b']"},
+        metrics={"timings.seconds_per_second": 3.0, "measures.mouth_sound_r": 0.40, "warnings": 2},
+        files=[b], curve=(times_s, 0.2 * np.sin(times_s) ** 2), video="anna.mp4",
+    )  # fmt: skip
+    ids["bare"] = record(folder, "skipped", params={"lips.closure": 1}, status="skipped")
+    ids["c"] = record(folder, "中文", files=[c], kind="snapshot")
+    return folder, ids
+
+
+def test_runs_come_newest_first_with_their_videos_and_curves(store):
+    folder, ids = store
+    found = runs.listed(folder, experiment="heygem")
+    assert [run.id for run in found] == [ids[k] for k in ("c", "bare", "b", "a", "batch")]
+    assert [run.video is not None for run in found] == [True, False, True, True, False]
+    assert found[1].status == "skipped" and found[3].status == "finished"
+    times_s, opening = found[3].curve
+    assert len(times_s) == 100 and opening.max() == pytest.approx(0.1, abs=0.001)
+    assert found[0].curve is None
+
+
+def test_runs_are_chosen_by_id_by_name_or_as_the_last_ones(store):
+    folder, ids = store
+    pick = lambda **how: [run.id for run in runs.chosen(folder, **how)]  # noqa: E731
+    assert pick(last=2) == [ids["c"], ids["b"]]  # the skipped one has nothing to show
+    assert pick(ids=["anna-hello", ids["c"][:10]]) == [ids["a"], ids["c"]]
+    with pytest.raises(InputError, match="no such run; seen: nobody"):
+        pick(ids=["anna-hello", "nobody"])
+    with pytest.raises(InputError, match="no two runs"):
+        pick(ids=["anna-hello", ids["a"]])
+    with pytest.raises(ParameterError, match="compares with nothing"):
+        pick(last=1)
+    with pytest.raises(InputError, match="no such experiment.*heygem"):
+        pick(experiment="other")
+    with pytest.raises(InputError, match="no recorded runs"):
+        runs.chosen(folder / "nowhere")
+
+
+def test_the_table_has_what_differs_and_says_what_is_clearly_better(store):
+    folder, _ = store
+    found = runs.chosen(folder, ids=["anna-hello", "anna-<b>wide</b>"])
+    assert [(row.key, row.values) for row in table.settings(found)] == [
+        ("lips.openness_gain", ("1.0", "1.5"))
+    ]
+    measures = {row.key: row for row in table.measures(found)}
+    assert "system/x" not in measures
+    assert measures["timings.seconds_per_second"].best == 1  # less is better
+    assert measures["measures.mouth_sound_r"].best is None  # 0.41 to 0.40 is no difference
+    assert measures["warnings"].values == (None, 2)
+    shown = report.tables_html(report.compare(found))
+    assert "anna-&lt;b&gt;wide&lt;/b&gt;" in shown and "<b>3</b>" in shown
+    assert "lips.closure" not in shown
+
+
+def test_instants_are_those_where_mouths_differ_in_each_part_of_the_time():
+    times_s = np.arange(0, 6, 0.02)
+    flat = np.zeros_like(times_s)
+    bump = np.exp(-((times_s - 1.2) ** 2) / 0.02)
+    found = contact_sheet.instants([6.0, 5.98], [(times_s, flat), (times_s, bump), None], count=3)
+    assert found[0] == pytest.approx(1.2, abs=0.03)
+    assert list(found) == sorted(found) and found[-1] < 5.98
+    assert np.allclose(
+        contact_sheet.instants([6.0, 9.0], [None, (times_s, bump)], count=3), [1, 3, 5]
+    )
+
+
+@pytest.fixture(scope="module")
+def told(store, faces, tmp_path_factory):
+    folder, _ = store
+    found = runs.chosen(folder, ids=["anna-hello", "anna-<b>wide</b>", "skipped"])
+    out = tmp_path_factory.mktemp("compared")
+    return report.add_film(report.make(found, out / "here", count=3, faces=faces))
+
+
+def test_a_comparison_leaves_sheet_figures_table_page_and_film(told):
+    assert sorted(told.files) == ["curves", "film", "measures", "page", "sheet", "table"]
+    assert all(path.is_file() and path.parent == told.folder for path in told.files.values())
+    assert told.shown == [0, 1] and 0.3 < told.mouths[0][0] < 0.7
+    page = told.files["page"].read_text()
+    assert 'src="compare.mp4"' in page and "&lt;b&gt;" in page and "<b>wide" not in page
+    assert page.count("data:image/jpeg;base64") == 3 and len(page) < 1_000_000
+    rows = told.files["table"].read_text("utf-8-sig").splitlines()
+    assert rows[0] == ",A   anna-hello,B   anna-<b>wide</b>,C   skipped"
+    assert "lips.openness_gain,1.0,1.5," in rows
+
+
+def test_the_sheet_shows_frames_of_the_same_instants_and_their_mouths(store, faces, hopper):
+    folder, _ = store
+    (run,) = [run for run in runs.listed(folder) if run.name == "anna-hello"]
+    found = contact_sheet.moments(run.video, [0.5, 1.0, 9.0], faces)
+    assert [round(one.time_s, 2) for one in found[:2]] == [0.48, 1.0] and found[2] is None
+    assert np.abs(found[0].image.astype(int) - face(hopper, 12, 512, 600)).mean() < 6
+    mouth = found[0].mouth
+    assert mouth.image.shape[1] > mouth.image.shape[0] > 30
+    sheet = contact_sheet.sheet([found, found], ["A", "B"])
+    assert sheet.shape[1] == 3 * contact_sheet.CELL_PX and sheet.dtype == np.uint8
+    assert contact_sheet.mouth_of(np.zeros((90, 90, 3), np.uint8), faces) is None
+
+
+def test_the_film_is_in_step_has_sound_and_is_labelled_through_and_through(told, store):
+    folder, _ = store
+    path = told.files["film"]
+    info = media.probe(path)
+    assert info.audio is not None and float(info.video.rate) == pytest.approx(25)
+    assert info.duration_s == pytest.approx(2.0, abs=0.05)
+    (tag,) = containers.read_tags(path)
+    parsed, problems = aigc.parse(tag)
+    assert parsed.ProduceID == told.label["produce_id"] and not problems
+    assert told.label["layers"]["visible"] == told.label["layers"]["c2pa"] == "written"
+    # The film's own label has a strip of its own, so that nobody's picture is covered.
+    assert not [note for note in told.label["notes"] if "covers" in note]
+    with media.VideoReader(path, start_s=1.0) as reader:
+        frame = next(iter(reader))
+    page = film._Page(
+        [media.probe(told.runs[k].video).video for k in (0, 1)], "ab", LabelSettings()
+    )
+    assert told.label["box"][3] <= page.panels_box[1]
+    with media.VideoReader(told.runs[1].video, start_s=1.0) as reader:
+        source = next(iter(reader)).image
+    x, y = page._place(1)
+    panel = frame.image[y : y + page._tall, x : x + page._wide]
+    wanted = contact_sheet.fit(source, page._wide, page._tall)
+    assert np.abs(panel.astype(int) - wanted).mean() < 8
+
+
+def test_a_film_that_is_stopped_leaves_nothing(store, tmp_path):
+    folder, _ = store
+    videos = [folder / "a.mp4", folder / "b.mp4"]
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        film.side_by_side(videos, tmp_path / "x.mp4", captions="ab", cancel=cancel)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="choose 2 to 9"):
+        film.side_by_side(videos[:1], tmp_path / "x.mp4", captions="a")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError):
+        film.side_by_side(videos, tmp_path / "file" / "x.mp4", captions="ab")
+
+
+def test_a_comparison_goes_back_into_mlflow_and_is_not_compared_itself(told, store):
+    folder, ids = store
+    run_id = report.record(told, folder, note="why")
+    found = next(run for run in runs.listed(folder) if run.id == run_id)
+    assert found.kind == "compare" and found.tags["heygem.compared"].startswith(ids["a"])
+    assert found.video.name == "compare.mp4"
+    assert (found.place / "compare.html").is_file() and (
+        found.place / "contact_sheet.jpg"
+    ).is_file()
+    assert [run.id for run in runs.chosen(folder, last=2)] == [ids["c"], ids["b"]]
+    with pytest.raises(InputError, match="no files yet"):
+        report.record(report.compare(told.runs), folder)
+
+
+def test_runs_without_videos_are_compared_by_their_numbers(store, tmp_path):
+    folder, _ = store
+    for name, r in (("first", 0.4), ("second", 0.6)):
+        record(folder, name, kind="evaluate", metrics={"ours.r": r}, within="numbers")
+    found = runs.chosen(folder, ids=["first", "second"])
+    told = report.add_film(report.make(found, tmp_path / "out"))
+    assert sorted(told.files) == ["measures", "page", "table"]
+    assert plots.curves(found, told.letters) is None
+
+
+def test_letters_go_on_after_z():
+    assert table.letters([0] * 28)[:2] == ["A", "B"] and table.letters([0] * 28)[26:] == [
+        "A1",
+        "B1",
+    ]
+
+
+def test_without_a_visible_label_the_film_still_says_what_it_is(store, tmp_path):
+    folder, _ = store
+    quiet = LabelSettings(visible=False, requester="a", reason="b")
+    made = film.side_by_side(
+        [folder / "a.mp4", folder / "c.mp4"], tmp_path / "x.mp4", captions="ab", settings=quiet
+    )
+    assert made.label["box"] is None and len(containers.read_tags(made.path)) == 1
+
+
+@pytest.fixture
+def page(told, store, tmp_path, faces, monkeypatch):
+    pass
+    from heygem.studio.pages.compare import Comparing
+
+    monkeypatch.delenv("HEYGEM_SERVER_ROOT", raising=False)
+    monkeypatch.setattr(backends, "MeshBackend", lambda models: faces)
+    folder, _ = store
+    return Comparing(told, store=folder, output=tmp_path / "out", count=2, lang="en")
+
+
+def test_the_page_shows_what_it_is_given_without_sending_videos(page, told):
+    assert page.table.chosen == [run.id for run in told.runs]
+    assert [each["letter"] for each in page.player.videos] == ["A", "B"]
+    assert page.player.videos[0]["url"].endswith("/a.mp4")  # an address, never the bytes
+    assert page.player.frame_s == pytest.approx(1 / 25)
+    assert "skipped: no video was kept" in page.said.value
+    assert "lips.openness_gain" in page.tables.value
+    assert "data:image/jpeg" in page.sheet.value and "data:image/jpeg" in page.plots.value
+    row = next(row for row in page.table.rows if row["name"] == "skipped")
+    assert row["status"] == "skipped" and not row["video"]
+
+
+def test_other_runs_are_compared_and_recorded_with_a_button_each(page, store):
+    folder, ids = store
+    page.table.chosen = [ids["a"]]
+    page.compare_button.click()
+    assert "Tick two runs" in page.status.error.value
+    page.table.chosen = [ids["c"], ids["a"]]
+    page.compare_button.click()
+    assert page.worker.wait(120) and page.worker.error is None
+    assert [run.id for run in page.told.runs] == [ids["c"], ids["a"]]
+    assert page.told.folder.parent == page.output and "film" not in page.told.files
+    page.player.heard = 1  # the one that has a sound
+    page.log_button.click()
+    assert page.worker.wait(120) and page.worker.error is None
+    assert "Logged as run" in page.said.value
+    newest = runs.listed(folder)[0]
+    assert newest.kind == "compare" and newest.id in {row["id"] for row in page.table.rows}
+    assert media.probe(newest.video).audio is not None
+
+
+def test_the_page_speaks_chinese_and_says_where_nothing_is_recorded(tmp_path, told):
+    from heygem.studio.pages.compare import Comparing
+
+    page = Comparing(store=tmp_path / "none", lang="zh")
+    assert page.compare_button.description == "对比"
+    assert "no recorded runs" in page.status.error.value
+    page.show(told)
+    assert "不同的参数" in page.tables.value and "开始时间" in page.tables.value

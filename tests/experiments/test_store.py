@@ -1,0 +1,197 @@
+"""MLflow sees every batch and every video, and never costs one."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from heygem.batch.runner import Outcome
+from heygem.config.params import Params
+from heygem.experiments import store
+
+store.quiet()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One store for all tests, since creating its tables takes seconds."""
+    return tmp_path_factory.mktemp("store") / "mlruns"
+
+
+@pytest.fixture
+def params(folder, request):
+    name = request.node.name[:100]
+    return Params.from_dict({"tracking": {"folder": str(folder), "experiment": name}})
+
+
+def outcome(tmp_path, name="anna-voice", status="done", **more):
+    if status != "done":
+        return Outcome(name, tmp_path / "anna.mp4", status, **more)
+    video = tmp_path / f"{name}.mp4"
+    video.write_bytes(b"video" * 1000)
+    details = tmp_path / name
+    details.mkdir(exist_ok=True)
+    for file in ("contact_sheet.png", "lip_curve.png", "manifest.json"):
+        (details / file).write_bytes(b"x")
+    content = {
+        "id": "f" * 64,
+        "output": {"sha256": "e" * 64, "frames": 50, "duration_s": 2.0, "bytes": 5000},
+        "timings": {"render_s": 1.5, "bad": float("nan")},
+        "passed_through": {"turned away (>30°)": 3},
+        "warnings": ["w"],
+    }
+    return Outcome(
+        name,
+        tmp_path / "anna.mp4",
+        "done",
+        output=video,
+        details=details,
+        seconds=2.0,
+        manifest=content,
+    )
+
+
+def runs_of(params):
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=store.store(params.tracking.folder))
+    experiment = client.get_experiment_by_name(params.tracking.experiment)
+    runs = client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])
+    kinds = {"batch": [], "video": []}
+    for run in runs:
+        kinds[run.data.tags["heygem.kind"]].append(run)
+    return client, kinds["batch"], kinds["video"]
+
+
+def test_parent_per_batch_child_per_video(params, tmp_path):
+    params = params.override({"lips.openness_gain": 1.25})
+    with store.batch(params, names=["anna-voice", "ben-voice"]) as tracker:
+        tracker.log(outcome(tmp_path))
+        tracker.log(outcome(tmp_path, "ben-voice", "failed", error="no face; seen: ben.mp4"))
+    assert tracker.problem == ""
+    client, (parent,), children = runs_of(params)
+    assert parent.data.params["lips.openness_gain"] == "1.25"
+    assert parent.data.metrics["items.done"] == 1 and parent.data.metrics["items.failed"] == 1
+    assert parent.info.status == "FAILED"
+    anna, ben = sorted(children, key=lambda run: run.info.run_name)
+    assert anna.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert anna.data.tags["params_hash"] == params.digest()
+    assert anna.data.params == parent.data.params
+    assert set(anna.data.params) == set(params.dotted())
+    assert anna.data.metrics["timings.render_s"] == 1.5
+    assert anna.data.metrics["output.frames"] == 50
+    assert anna.data.metrics["passed_through.turned away __30__"] == 3
+    kept = {item.path for item in client.list_artifacts(anna.info.run_id)}
+    assert kept == {"video", "contact_sheet.png", "lip_curve.png", "manifest.json"}
+    (video,) = client.list_artifacts(anna.info.run_id, "video")
+    assert video.path == "video/anna-voice.mp4"
+    assert (anna.info.status, ben.info.status) == ("FINISHED", "FAILED")
+    assert ben.data.tags["heygem.error"] == "no face; seen: ben.mp4"
+    # Everything lies in the one folder.
+    place = Path(anna.info.artifact_uri.removeprefix("file://"))
+    assert place.is_relative_to(params.tracking.folder)
+
+
+def test_system_metrics_are_recorded(params, tmp_path):
+    with store.batch(params, names=["a"]) as tracker:
+        tracker.log(outcome(tmp_path))
+        time.sleep(3)
+    _, (parent,), _ = runs_of(params)
+    assert any(key.startswith("system/") for key in parent.data.metrics)
+
+
+def test_runs_of_dead_processes_are_closed_and_others_left(params, tmp_path):
+    with store.batch(params, names=["a"]):
+        pass
+    client, (first,), _ = runs_of(params)
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        text=True,
+        capture_output=True,
+        check=True,
+    ).stdout.strip()
+    owner = store._owner()
+    born = psutil.Process().create_time()
+    tags = {
+        "dead": {**owner, "heygem.pid": dead},
+        "number given to another": {**owner, "heygem.pid_started": f"{born - 900:.0f}"},
+        "elsewhere": {**owner, "heygem.host": "another-machine", "heygem.pid": dead},
+        "alive": owner,
+    }
+    made = {
+        name: client.create_run(
+            first.info.experiment_id, tags={**values, "heygem.kind": "batch"}
+        ).info.run_id
+        for name, values in tags.items()
+    }
+    with store.batch(params, names=["b"]):
+        pass
+    status = {name: client.get_run(run_id).info.status for name, run_id in made.items()}
+    assert status == {
+        "dead": "KILLED",
+        "number given to another": "KILLED",
+        "elsewhere": "RUNNING",
+        "alive": "RUNNING",
+    }
+
+
+def test_an_exception_in_the_batch_ends_its_run(params):
+    with pytest.raises(KeyError), store.batch(params, names=["a"]):
+        raise KeyError("x")
+    _, (parent,), _ = runs_of(params)
+    assert parent.info.status == "FAILED"
+
+
+def slow_start(limit_s, act):
+    started = time.monotonic()
+    result = act()
+    assert time.monotonic() - started < limit_s
+    return result
+
+
+@pytest.mark.parametrize("kind", ["file in place of folder", "no database", "locked"])
+def test_broken_store_is_one_warning_and_no_delay(tmp_path, kind, params, folder, caplog):
+    if kind == "file in place of folder":
+        (tmp_path / "mlruns").write_bytes(b"")
+    elif kind == "no database":
+        (tmp_path / "mlruns").mkdir()
+        (tmp_path / "mlruns" / "mlflow.db").write_bytes(b"this is not sqlite " * 100)
+    holder = None
+    if kind == "locked":
+        with store.batch(params, names=["a"]):
+            pass
+        holder = sqlite3.connect(folder / "mlflow.db", isolation_level=None)
+        holder.execute("BEGIN EXCLUSIVE")
+    else:
+        params = params.override({"tracking.folder": str(tmp_path / "mlruns")})
+
+    def act():
+        with store.batch(params, names=["a", "b"]) as tracker:
+            tracker.log(outcome(tmp_path))
+            tracker.log(outcome(tmp_path, "b"))
+        return tracker
+
+    caplog.clear()
+    try:
+        tracker = slow_start(8, act)
+    finally:
+        if holder:
+            holder.close()
+    assert "videos are not affected" in tracker.problem
+    assert [record.message for record in caplog.records].count(tracker.problem) == 1
+
+
+def test_off_means_off(tmp_path):
+    params = Params.from_dict({"tracking": {"enabled": False, "folder": str(tmp_path / "mlruns")}})
+    with store.batch(params, names=["a"]) as tracker:
+        tracker.log(outcome(tmp_path))
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_telemetry_is_off():
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"

@@ -1,0 +1,96 @@
+"""A real browser and a real server, for the tests of pages."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from heygem.server import jupyter
+
+PROJECT = Path(__file__).parents[2]
+
+
+SAMPLES = PROJECT / "samples"
+
+
+TOKEN = "a-token-of-the-tests"
+
+
+SLOW_MS = 120_000
+
+
+HTTP_OK = 200
+
+
+def chromium():
+    """Path of the browser, or None."""
+    named = os.environ.get("HEYGEM_CHROMIUM")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return named or next((found for name in names if (found := shutil.which(name))), None)
+
+
+def missing(what):
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and this is CI")
+    pytest.skip(f"{what} is missing")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind((jupyter.LOOPBACK, 0))
+        return s.getsockname()[1]
+
+
+class Server:
+    """A server started as `heygem lab` or `heygem studio` starts it."""
+
+    def __init__(self, make, root):
+        self.port = free_port()
+        self.base = f"http://{jupyter.LOOPBACK}:{self.port}"
+        argv = make(port=self.port, browser=False, root=root)
+        self._log = open(root / "server.log", "wb")
+        environment = {**jupyter.environment(TOKEN, root), "PYTHONPATH": str(PROJECT)}
+        # Its own settings and workspaces: nothing of the user's is opened or changed.
+        environment |= {"JUPYTER_CONFIG_DIR": str(root / ".jupyter")}
+        environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(root / ".workspaces")}
+        self._process = subprocess.Popen(
+            argv, cwd=root, env=environment, stdout=self._log, stderr=self._log
+        )
+        deadline = time.monotonic() + 90
+        while self.status("/api/status", token=True) != HTTP_OK:
+            assert self._process.poll() is None, (root / "server.log").read_text()
+            assert time.monotonic() < deadline, (root / "server.log").read_text()
+            time.sleep(0.3)
+
+    def status(self, path, *, token=False):
+        """HTTP status of an address, redirects not followed; 0 where nobody answers."""
+        request = urllib.request.Request(self.base + path)
+        if token:
+            request.add_header("Authorization", f"token {TOKEN}")
+        opener = urllib.request.build_opener(_NoRedirect)
+        try:
+            return opener.open(request, timeout=10).status
+        except urllib.error.HTTPError as e:
+            return e.code
+        except OSError:
+            return 0
+
+    def close(self):
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._log.close()
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args):
+        return None

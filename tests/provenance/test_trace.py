@@ -1,0 +1,177 @@
+"""From the samples to a labelled video, through what a copy goes through, and back to its run."""
+
+import json
+import shutil
+import subprocess
+
+import av
+import cv2
+import pytest
+from helpers.media import write_wav
+from typer.testing import CliRunner
+
+from heygem import audio, media
+from heygem.batch import notebooks
+from heygem.cli.main import app
+from heygem.provenance.ledger import Ledger, file_hash
+
+SAMPLES = notebooks.root() / "samples"
+SECONDS = 3.0
+run = CliRunner().invoke
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """One video from the samples, made by the command line in an installation of its own."""
+    home = tmp_path_factory.mktemp("house")
+    speech = audio.load(SAMPLES / "speech_en.wav")
+    sound = write_wav(home / "speech.wav", speech.samples[: int(SECONDS * 16_000)], 16_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HEYGEM_RECORDS", str(home / "records"))
+        patch.setenv("COLUMNS", "200")
+        changes = ("tracking.enabled=false", "media.preset=veryfast", "label.producer=Example")
+        options = [word for change in changes for word in ("--set", change)]
+        done = run(app, ["generate", "--video", str(SAMPLES / "hopper.mp4"), "--audio", str(sound),
+                         "--out", str(home / "out"), *options])  # fmt: skip
+        assert done.exit_code == 0, done.output
+        (result,) = (home / "out").glob("*.mp4")
+        yield type("Made", (), {"home": home, "sound": sound, "result": result,
+                                "again": options})  # fmt: skip
+
+
+@pytest.fixture
+def records(made, monkeypatch):
+    monkeypatch.setenv("HEYGEM_RECORDS", str(made.home / "records"))
+    return Ledger()
+
+
+def verify(*words):
+    done = run(app, ["verify", "--json", *map(str, words)])
+    return done.exit_code, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def copy_of(result, path, *, scale=1.0, crf=28):
+    """A copy without metadata, encoded anew, smaller."""
+    with media.VideoReader(result) as reader:
+        frames = [(frame.image, frame.time_s) for frame in reader]
+    height, width = (round(n * scale / 2) * 2 for n in frames[0][0].shape[:2])
+    track = media.read_audio(result)
+    with media.VideoWriter(
+        path, width=width, height=height, rate=25, audio=track, crf=crf, preset="veryfast",
+        metadata={},
+    ) as writer:  # fmt: skip
+        for image, time_s in frames:
+            writer.write(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), time_s)
+    return path
+
+
+def test_the_result_is_compliant_in_every_layer(made, records):
+    code, (told,) = verify(made.result)
+    assert code == 0 and told["verdict"] == "compliant"
+    assert {layer["verdict"] for layer in told["layers"].values()} == {"compliant"}
+    assert told["origin"]["clues"] == ["hash", "metadata", "mark", "fingerprint"]
+
+
+def test_the_record_answers_for_it(made, records):
+    (row,) = records.entries(kind="made")
+    body = row.body
+    assert row.subject == file_hash(made.result)
+    assert body["sources"] == {
+        "video": file_hash(SAMPLES / "hopper.mp4"),
+        "sound": file_hash(made.sound),
+    }
+    assert body["permission"]["basis"] == "own" and body["user"] and len(row.mark_id) == 16
+    assert len(body["models"]["lips"]) == 64 and len(body["models"]) > 2
+    assert len(body["code"]["source_sha256"]) == 64
+    assert body["params"]["media"]["preset"] == "veryfast"
+    assert set(body["layers"].values()) == {"written"}
+    assert body["fingerprint"]
+
+
+def test_a_stripped_scaled_and_encoded_copy_is_traced_to_its_run(made, records, tmp_path):
+    copy = copy_of(made.result, tmp_path / "copy.mp4", scale=0.75)
+    code, (told,) = verify(copy)
+    assert code == 1  # its metadata is gone, and that is wrong
+    assert told["layers"]["metadata"]["verdict"] == "not found"
+    assert told["layers"]["c2pa"]["verdict"] == "not found"
+    (row,) = records.entries(kind="made")
+    assert told["origin"]["entry"]["number"] == row.number
+    assert told["origin"]["proven"] and "mark" in told["origin"]["clues"]
+
+
+def test_a_ruined_copy_is_still_likely_ours_by_looks_and_sound(made, records, tmp_path):
+    copy = copy_of(made.result, tmp_path / "copy.mp4", scale=0.3, crf=40)
+    _, (told,) = verify("--no-search", copy)
+    assert "fingerprint" in told["origin"]["clues"]
+
+
+def test_what_was_never_made_here_is_not_claimed(made, records):
+    code, (told,) = verify(SAMPLES / "collins.mp4")
+    assert code == 0 and told["origin"] is None  # labelled, but by somebody else
+
+
+# --- readers that are not ours ---
+
+
+def aigc(text):
+    return json.loads(text)["ContentProducer"]
+
+
+def test_mediainfo_agrees(made):
+    from pymediainfo import MediaInfo
+
+    (general,) = MediaInfo.parse(made.result).general_tracks
+    assert aigc(general.to_data()["aigc"]) == "Example"
+
+
+def test_the_libraries_own_readers_agree(made):
+    import c2pa
+
+    with av.open(str(made.result)) as box:
+        assert aigc(box.metadata["AIGC"]) == "Example"
+    with c2pa.Reader(made.result) as reader:  # without our settings and our roots
+        told = json.loads(reader.json())
+    active = told["manifests"][told["active_manifest"]]
+    assert told["validation_state"] == "Valid"
+    actions = next(a for a in active["assertions"] if a["label"].startswith("c2pa.actions"))
+    assert [a["action"] for a in actions["data"]["actions"]] == ["c2pa.opened", "c2pa.edited"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("ffprobe", ["-v", "error", "-show_entries", "format_tags=AIGC", "-of", "json"]),
+        ("exiftool", ["-json", "-AIGC"]),
+        ("mediainfo", ["--Output=JSON"]),
+    ],
+)
+def test_programs_that_are_here_agree(made, tool, arguments):
+    if shutil.which(tool) is None:
+        pytest.skip(f"{tool} is not installed")
+    said = subprocess.run(
+        [tool, *arguments, str(made.result)], capture_output=True, text=True, check=True
+    ).stdout
+    assert '\\"ContentProducer\\":\\"Example\\"' in said.replace(", ", ",")
+
+
+# --- after a complaint ---
+
+
+def test_the_takedown_list_keeps_it_from_being_made_again(made, records, tmp_path, monkeypatch):
+    home = tmp_path / "records"
+    shutil.copytree(made.home / "records", home)
+    monkeypatch.setenv("HEYGEM_RECORDS", str(home))
+    report = tmp_path / "report.md"
+    assert run(app, ["verify", str(made.result), "--report", str(report)]).exit_code == 0
+    lines = [line for line in report.read_text().splitlines() if line.startswith("heygem consent")]
+    assert len(lines) == 2
+    for line in lines:
+        words = line.partition("#")[0].replace('"..."', "complaint").split()[1:]
+        assert run(app, words).exit_code == 0
+    again = run(app, ["generate", "--video", str(SAMPLES / "hopper.mp4"), "--audio",
+                      str(made.sound), "--out", str(tmp_path / "out"), *made.again])  # fmt: skip
+    assert again.exit_code != 0 and "blocked" in again.output and "complaint" in again.output
+    other = run(app, ["generate", "--video", str(SAMPLES / "collins.mp4"), "--audio",
+                      str(made.sound), "--out", str(tmp_path / "out"), *made.again])  # fmt: skip
+    assert "this sound is blocked" in other.output
+    assert Ledger().verify() == []

@@ -1,0 +1,69 @@
+"""The studio in a real browser: a table of pairs, dragged into order, and nothing from elsewhere.
+
+As for `test_browser`: under CI a missing browser is a failure, elsewhere a skip.
+"""
+
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from helpers.browser import SAMPLES, TOKEN
+
+from heygem.batch.queue import Board
+from heygem.server import jupyter
+
+
+def wait_for_order(page, *names):  # noqa: F811
+    page.wait_for_function(
+        "names => JSON.stringify([...document.querySelectorAll('.hg-jobs li b')]"
+        ".map(b => b.textContent.split(' ')[1])) === JSON.stringify(names)",
+        arg=list(names),
+    )
+
+
+def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio, root):  # noqa: F811
+    answered = []
+    page.on("response", lambda response: answered.append(response.url))
+    page.goto(f"{studio.base}/voila/render/notebooks/04_studio.ipynb?token={TOKEN}")
+    page.get_by_role("button", name="Table of pairs").click()
+    rows = [
+        ("hopper.mp4", "speech_en.wav"),
+        ("collins.mp4", "speech_zh.wav"),
+        ("hopper.jpg", "speech_en.wav"),
+    ]
+    field = page.locator("textarea")
+    field.fill("\n".join(f"{SAMPLES / video}\t{SAMPLES / sound}" for video, sound in rows))
+    field.blur()
+    page.get_by_role("button", name="Add all rows").click()
+    wait_for_order(page, "hopper.mp4", "collins.mp4", "hopper.jpg")
+    page.wait_for_selector(".hg-jobs li img[src^='data:image/jpeg']")
+
+    grips = page.locator(".hg-grip")
+    last, first = grips.nth(2).bounding_box(), grips.nth(0).bounding_box()
+    page.mouse.move(last["x"] + 8, last["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(last["x"] + 8, last["y"] - 20, steps=4)
+    page.mouse.move(first["x"] + 8, first["y"] + 2, steps=4)
+    page.mouse.up()
+    line = Board(root / "notebooks" / "runs" / "studio" / "line")
+    wait_for_order(page, "hopper.jpg", "hopper.mp4", "collins.mp4")
+    deadline = time.monotonic() + 20
+    while [Path(job.video).name for job in line.jobs()][0] != "hopper.jpg":
+        assert time.monotonic() < deadline, "the new order is on the page only"
+        time.sleep(0.1)
+
+    grips.nth(0).focus()
+    page.keyboard.press("ArrowDown")
+    wait_for_order(page, "hopper.mp4", "hopper.jpg", "collins.mp4")
+    focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
+    assert focused.startswith("hopper.jpg"), "the row that was moved keeps the focus"
+    page.keyboard.press("End")
+    wait_for_order(page, "hopper.mp4", "collins.mp4", "hopper.jpg")
+
+    page.locator(".hg-jobs li").nth(1).get_by_role("button", name="Stop").click()
+    page.wait_for_selector(".hg-jobs li.hg-cancelled >> text=collins.mp4")
+    page.get_by_role("button", name="Stop all").click()
+    page.wait_for_function("document.querySelectorAll('.hg-jobs li.hg-cancelled').length === 3")
+    assert {urlsplit(url).hostname for url in answered if url.startswith("http")} == {
+        jupyter.LOOPBACK
+    }
