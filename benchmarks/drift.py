@@ -88,7 +88,7 @@ def measure(video, windows):
         made = aperture(to_canonical(points, pose))
         first_s = max(0.0, start_s - BEFORE_S)
         heard = samples[int(first_s * 16000) : int((start_s + WINDOW_S + BEFORE_S) * 16000)]
-        asked = lips.shape(model.predict(heard), knobs, sound.voice_activity(heard))
+        asked = lips.apply_controls(model.predict(heard), knobs, sound.voice_activity(heard))
         wanted = np.interp(times_s - first_s, asked.times_s, asked.aperture())
         peak = motion_metrics.peak(made, wanted, times_s)
         rows.append(

@@ -20,9 +20,9 @@ from heygem.config.params import LabelSettings
 from heygem.provenance import Labeller, VisibleLabel, credentials, keys, verify
 from heygem.provenance.fingerprint import PictureHasher, hash_sound
 from heygem.provenance.ledger import Ledger
-from heygem.provenance.watermark.detect import MarkReader
-from heygem.provenance.watermark.embed import Mark
-from heygem.provenance.watermark.embed_torch import TorchMark
+from heygem.provenance.watermark.detect import WatermarkReader
+from heygem.provenance.watermark.embed import Watermark
+from heygem.provenance.watermark.embed_torch import TorchWatermark
 
 RATE = 25
 
@@ -66,10 +66,10 @@ def frames(width, height, count):
 
 def per_frame(width, height, count, device):
     """Milliseconds a frame: mark, mark in torch, visible label, fingerprint, reading the mark."""
-    mark = Mark(bytes(32), 1, width, height)
-    torch_mark = TorchMark(bytes(32), 1, width, height, device=device)
+    mark = Watermark(bytes(32), 1, width, height)
+    torch_mark = TorchWatermark(bytes(32), 1, width, height, device=device)
     label = VisibleLabel(LabelSettings(), width, height)
-    hasher, reader = PictureHasher(), MarkReader(bytes(32))
+    hasher, reader = PictureHasher(), WatermarkReader(bytes(32))
     acts = (mark.embed, torch_mark.embed, lambda i, t: label.draw(i), hasher.add, reader.add)
     spent = [[] for _ in acts]
     for k, image in enumerate(frames(width, height, count)):

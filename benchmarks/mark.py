@@ -27,8 +27,8 @@ import numpy as np
 from heygem import media
 from heygem.config.params import LabelSettings
 from heygem.provenance import VisibleLabel
-from heygem.provenance.watermark.detect import MarkReader
-from heygem.provenance.watermark.embed import Mark, new_id
+from heygem.provenance.watermark.detect import WatermarkReader
+from heygem.provenance.watermark.embed import Watermark, new_id
 
 SECRET = b"benchmark" * 4
 KNOWN = [random.Random(7).getrandbits(64) for _ in range(300)]
@@ -237,7 +237,7 @@ ASKED = (
 
 
 def read(path, known=()):
-    reader = MarkReader(SECRET)
+    reader = WatermarkReader(SECRET)
     with media.VideoReader(path) as frames:
         for frame in frames:
             reader.add(frame.image, frame.time_s)
@@ -253,7 +253,7 @@ def survive(clip, folder, done, names=tuple(ATTACKS)):
         if frames[-1][1] < seconds - 0.2:
             continue
         height, width = frames[0][0].shape[:2]
-        mark, label = Mark(SECRET, mark_id, width, height), VisibleLabel(LabelSettings(), width,
+        mark, label = Watermark(SECRET, mark_id, width, height), VisibleLabel(LabelSettings(), width,
                                                                          height)  # fmt: skip
         stamped = [mark.embed(i, t) for i, t in frames]
         error = [np.mean((a.astype(np.float32) - b[0]) ** 2) for a, b in
@@ -295,7 +295,7 @@ def alarms(clip, folder, done):
         frames = span(clip, start, STRETCH_S) if name not in done else []
         if len(frames) < 20:
             continue
-        reader = MarkReader(SECRET)
+        reader = WatermarkReader(SECRET)
         for image, time_s in frames:
             reader.add(image, time_s)
         found = reader.read(KNOWN)

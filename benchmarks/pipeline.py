@@ -112,18 +112,18 @@ def stages(arguments):
     from heygem.face.tracking import Tracker
     from heygem.provenance import keys
     from heygem.rendering.compose import paste
-    from heygem.rendering.warp.renderer import Renderer
+    from heygem.rendering.warp.renderer import WarpRenderer
 
     params = Params()
     person = avatar.load(arguments.video, params.face)
     speech = sound.load(arguments.audio)
-    timeline = pipeline.lay_out(person, speech.duration_s, params.media)
+    timeline = pipeline.build_timeline(person, speech.duration_s, params.media)
     count = min(arguments.frames, len(person.track), len(timeline))
     spent = {k: [] for k in ("decode", "track", "render", "paste", "label", "encode")}
     began = time.process_time()
     trajectory = lips.LipsModel.load().predict(speech.samples)
     listen = (time.process_time() - began) / speech.duration_s
-    renderer = Renderer(person, params.renderer)
+    renderer = WarpRenderer(person, params.renderer)
     began = time.process_time()
     motion = pipeline.Motion(trajectory, timeline.times_s)
     renderer.plan(motion, timeline.order)

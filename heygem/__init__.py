@@ -3,7 +3,7 @@
 >>> import heygem
 >>> anna = heygem.load_avatar("anna.mp4")
 >>> result = heygem.generate(anna, "speech.wav", "anna-speaks.mp4")
->>> result.path, result.passed_through, result.warnings
+>>> result.path, result.skipped_frames, result.warnings
 """
 
 __version__ = "0.1.0"

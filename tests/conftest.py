@@ -129,10 +129,10 @@ def talking(hopper, hopper_avatar, tmp_path_factory):
 
     from heygem.config.params import RendererSettings
     from heygem.rendering.compose import paste
-    from heygem.rendering.warp.renderer import Renderer
+    from heygem.rendering.warp.renderer import WarpRenderer
 
     opening = (0.07 - 0.07 * np.cos(np.arange(40) / 40 * 4 * np.pi)).astype(np.float32)
-    renderer = Renderer(hopper_avatar, RendererSettings())
+    renderer = WarpRenderer(hopper_avatar, RendererSettings())
     renderer.plan(gape(opening, hopper_avatar.rest.neutral), np.zeros(40, int))
     path = tmp_path_factory.mktemp("people") / "talking.mp4"
     with VideoWriter(path, width=512, height=600, rate=25, crf=12) as writer:

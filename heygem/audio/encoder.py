@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from heygem import audio
+from heygem.audio.features import HOP, MEL_RMS, RATE_HZ, voiced_rms
 from heygem.core import files as core_files
 from heygem.core.errors import AssetError, ParameterError
 
@@ -102,7 +102,7 @@ class Ears:
         self.place = str(place)
         self.device = device
         # Samples from one instant to the next, and where the first one's middle is.
-        self._step, self._first = 2 * audio.HOP, 0.0
+        self._step, self._first = 2 * HOP, 0.0
         if not self._whisper:
             self._step, reach = 1, 1
             for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
@@ -131,17 +131,17 @@ class Ears:
             Mean 0 and variance 1 over each instant.
         """
         samples = np.asarray(samples, np.float32)
-        rms = audio.voiced_rms(samples)
-        samples = samples * np.float32(audio.MEL_RMS / rms if rms else 1.0)
+        rms = voiced_rms(samples)
+        samples = samples * np.float32(MEL_RMS / rms if rms else 1.0)
         out = np.empty((rows, self.width), np.float32)
-        piece, context = (round(s * audio.RATE_HZ) for s in (PIECE_S, CONTEXT_S))
-        for first in range(0, rows, piece // audio.HOP):
-            last = min(first + piece // audio.HOP, rows)
-            begin = max(0, first * audio.HOP - context)
-            sound = samples[begin : last * audio.HOP + context]
-            missing = max(round(SHORTEST_S * audio.RATE_HZ), last * audio.HOP - begin) - len(sound)
+        piece, context = (round(s * RATE_HZ) for s in (PIECE_S, CONTEXT_S))
+        for first in range(0, rows, piece // HOP):
+            last = min(first + piece // HOP, rows)
+            begin = max(0, first * HOP - context)
+            sound = samples[begin : last * HOP + context]
+            missing = max(round(SHORTEST_S * RATE_HZ), last * HOP - begin) - len(sound)
             heard = self._encode(np.pad(sound, (0, max(0, missing))))
-            at = (np.arange(first, last) * audio.HOP - begin - self._first) / self._step
+            at = (np.arange(first, last) * HOP - begin - self._first) / self._step
             at = at.clip(0, len(heard) - 1.001)
             low = at.astype(int)
             part = (at - low).astype(np.float32)[:, None]
@@ -151,11 +151,11 @@ class Ears:
     @cached_property
     def silence(self):
         """What is heard in digital silence : float32 [width]."""
-        return self.hear(np.zeros(4 * audio.RATE_HZ, np.float32), rows=400)[200]
+        return self.hear(np.zeros(4 * RATE_HZ, np.float32), rows=400)[200]
 
     @torch.inference_mode()
     def _encode(self, sound):
-        given = self._prepare(sound, sampling_rate=audio.RATE_HZ, return_tensors="pt")
+        given = self._prepare(sound, sampling_rate=RATE_HZ, return_tensors="pt")
         name = "input_features" if self._whisper else "input_values"
         said = self._encoder(given[name].to(self.device), output_hidden_states=True)
         hidden = said.hidden_states[self.layer][0]

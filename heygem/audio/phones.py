@@ -11,7 +11,7 @@ import threading
 import numpy as np
 from scipy.ndimage import convolve1d
 
-from heygem import audio
+from heygem.audio.features import HOP, RATE_HZ, voiced_rms
 
 # CMU phone set; the recogniser's fillers (silence, noise, speech it cannot name) come last.
 PHONES = tuple(
@@ -56,9 +56,9 @@ def segments(samples):
         Frames of 10 ms; `name` is one of `PHONES`.
     """
     samples = np.asarray(samples, np.float32)
-    rms = audio.voiced_rms(samples)
+    rms = voiced_rms(samples)
     if rms == 0:
-        return [(0, 1 + len(samples) // audio.HOP, "SIL")]
+        return [(0, 1 + len(samples) // HOP, "SIL")]
     found = []
     with _lock:  # the decoder is one object with a state
         for start, stop in _pieces(samples):
@@ -68,7 +68,7 @@ def segments(samples):
             decoder.start_utt()
             decoder.process_raw((piece * 32767).astype(np.int16).tobytes(), full_utt=True)
             decoder.end_utt()
-            first = start // audio.HOP
+            first = start // HOP
             for s in decoder.seg() or ():
                 name = s.word if s.word in _INDEX else "SIL"
                 found.append((first + s.start_frame, first + s.end_frame + 1, name))
@@ -87,7 +87,7 @@ def activity(samples):
     float32 [1 + n // 160, len(PHONES)]
         0..1 at 100 Hz.
     """
-    flags = np.zeros((1 + len(samples) // audio.HOP, len(PHONES)), np.float32)
+    flags = np.zeros((1 + len(samples) // HOP, len(PHONES)), np.float32)
     for start, stop, name in segments(samples):
         flags[start:stop, _INDEX[name]] = 1
     window = np.hanning(SMOOTHING)
@@ -97,15 +97,15 @@ def activity(samples):
 
 def _pieces(samples):
     """Cut long speech at quiet places, at whole frames."""
-    longest, search = int(LONGEST_S * audio.RATE_HZ), int(CUT_WITHIN_S * audio.RATE_HZ)
+    longest, search = int(LONGEST_S * RATE_HZ), int(CUT_WITHIN_S * RATE_HZ)
     start = 0
     while start < len(samples):
         stop = len(samples)
         if stop - start > longest:
             tail = samples[start + longest - search : start + longest]
-            blocks = np.square(tail[: len(tail) // audio.HOP * audio.HOP].reshape(-1, audio.HOP))
+            blocks = np.square(tail[: len(tail) // HOP * HOP].reshape(-1, HOP))
             quiet = np.convolve(blocks.mean(1), np.ones(10), "valid").argmin() + 5
-            stop = start + longest - search + int(quiet) * audio.HOP
-        if stop - start >= audio.WINDOW * 2:
+            stop = start + longest - search + int(quiet) * HOP
+        if stop - start >= WINDOW * 2:
             yield start, stop
         start = stop

@@ -55,7 +55,7 @@ class Avatar:
     library : Library
     report : dict
         What is good and bad about the material, in plain numbers and words.
-    taught : heygem.finetune.bundle.Taught or None
+    bundle : heygem.finetune.bundle.AvatarBundle or None
         What was learnt of this person from further footage, if anything was.
     """
 
@@ -69,7 +69,7 @@ class Avatar:
     rest: RestShape
     library: Library
     report: dict
-    taught: object = None
+    bundle: object | None = None
 
     @property
     def is_still(self):

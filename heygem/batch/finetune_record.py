@@ -14,7 +14,7 @@ def keep(taught, path):
 
     Parameters
     ----------
-    taught : heygem.finetune.run.Taught
+    taught : heygem.finetune.run.FinetuneResult
     path : path or None
         See `heygem.batch.notebooks.record_path`; nothing is written for None.
     """
@@ -45,7 +45,7 @@ def log_run(taught, params):
 
     Parameters
     ----------
-    taught : heygem.finetune.run.Taught
+    taught : heygem.finetune.run.FinetuneResult
     params : heygem.config.params.Params
         Its `tracking` section is read.
 

@@ -37,7 +37,7 @@ def item_id(params: Params, video_sha256: str, audio_sha256: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def proves(content: dict | None, identity: str, output: Path) -> bool:
+def is_up_to_date(content: dict | None, identity: str, output: Path) -> bool:
     """Whether a manifest shows that this very item is done and its file is still the same."""
     if not content or content.get("id") != identity or content.get("status") != "done":
         return False

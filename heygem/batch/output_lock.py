@@ -15,7 +15,7 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]+-(\d+)\.(part|mp4)")  # unfinished; the num
 
 
 @contextlib.contextmanager
-def claimed(folder: Path):
+def lock_output_dir(folder: Path):
     """Hold the folder for one run at a time.
 
     The kernel drops the lock of a dead process, so a killed run never has to be cleaned up after.
@@ -65,7 +65,7 @@ def claimed(folder: Path):
                     break
 
 
-def sweep(folder: Path):
+def remove_stale_parts(folder: Path):
     """Remove what killed runs left half-written. Only called while the folder is ours."""
     for left in folder.glob(".*-*.*"):
         match = _TEMPORARY.fullmatch(left.name)
@@ -73,7 +73,7 @@ def sweep(folder: Path):
             left.unlink(missing_ok=True)
 
 
-def tidy(folder: Path):
+def remove_empty_dirs(folder: Path):
     """Leave no empty folders of failed items behind."""
     if folder.is_dir():
         for inner in [*folder.iterdir(), folder]:

@@ -96,7 +96,7 @@ class Job:
         return self.state in ("waiting", "running")
 
 
-class Board:
+class JobQueue:
     """The jobs in a folder.
 
     Parameters

@@ -154,15 +154,15 @@ def measures(report):
     shown = [
         one
         for one in report.of("done", "skipped")
-        if "mouth_sound_r" in (one.manifest.get("measures") or {})
+        if "av_corr" in (one.manifest.get("measures") or {})
     ]
     if not shown:
         return None
     figure, axes = _canvas(len(shown))
     at = np.arange(len(shown))
     for shift, key, text in (
-        (-0.2, "mouth_sound_r", "mouth follows sound [r], more is better"),
-        (0.2, "silence_opening", "movement in silence [of speech], less is better"),
+        (-0.2, "av_corr", "mouth follows sound [r], more is better"),
+        (0.2, "silence_leakage", "movement in silence [of speech], less is better"),
     ):
         values = [one.manifest["measures"].get(key, np.nan) for one in shown]
         axes.barh(at + shift, values, height=0.38, label=text)

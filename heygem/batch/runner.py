@@ -127,8 +127,11 @@ def run(
     cancel = cancel or threading.Event()
     folder = Path(params.inputs.output)
     items = plan(params)
-    with output_lock.claimed(folder), tempfile.TemporaryDirectory(prefix="heygem-") as scratch:
-        output_lock.sweep(folder)
+    with (
+        output_lock.lock_output_dir(folder),
+        tempfile.TemporaryDirectory(prefix="heygem-") as scratch,
+    ):
+        output_lock.remove_stale_parts(folder)
         try:
             sounds = Sounds(Path(scratch))
             if params.inputs.pairs is None:  # one for all: what is wrong with it ends the batch
@@ -136,7 +139,7 @@ def run(
             runner = _Runner(params, sounds, progress, cancel, models)
             outcomes = runner.run(items)
         finally:
-            output_lock.tidy(folder / DETAILS)
+            output_lock.remove_empty_dirs(folder / DETAILS)
         seconds = time.monotonic() - started
         report = Report(
             folder, tuple(outcomes), seconds, tuple(runner.warnings), tracked=runner.tracked
@@ -281,7 +284,7 @@ class _Runner:
         identity = manifest.item_id(item.params, video_sha256, self.sounds.of(item)[1])
         identities[item.name] = (video_sha256, identity)
         known = read_json(item.details)
-        if not manifest.proves(known, identity, item.output):
+        if not manifest.is_up_to_date(known, identity, item.output):
             return None
         said = tuple(known.get("warnings", ()))
         return self._outcome(item, "skipped", known, said)
@@ -335,7 +338,7 @@ class _Runner:
                 "duration_s": result.duration_s,
                 "frames": result.frames,
             },
-            "passed_through": dict(result.passed_through),
+            "skipped_frames": dict(result.skipped_frames),
             "params": item.params.tree(),
             "params_sha256": item.params.digest(),
             "models": manifest.model_hashes(item.params),

@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from heygem.batch.queue import _CALL, _LEAVE, _WORKER_LOCK, Board, _replace
+from heygem.batch.queue import _CALL, _LEAVE, _WORKER_LOCK, JobQueue, _replace
 from heygem.config.params import Params
 from heygem.core.errors import Cancelled, HeygemError, InputError
 from heygem.provenance import ledger
@@ -27,12 +27,12 @@ STUBBORN_S = 0.8  # after which a step that does not stop is ended with its proc
 MAX_DEATHS = 2
 
 
-class Workshop:
+class Worker:
     """Makes the jobs of a board in this process.
 
     Parameters
     ----------
-    board : heygem.batch.queue.Board
+    board : heygem.batch.queue.JobQueue
     make : callable, optional
         `make(params, progress, cancel) -> heygem.batch.runner.Outcome`; by default the same
         `heygem.batch.runner.run` that the command line uses, with models that stay.
@@ -46,7 +46,7 @@ class Workshop:
         self.board = board
         self.idle_s = idle_s
         self.own_process = own_process
-        self._make = make if make is not None else Resident()
+        self._make = make if make is not None else ModelCache()
 
     def run(self):
         """Work until nothing has waited for `idle_s`; returns where another process is at it."""
@@ -196,7 +196,7 @@ def _claimed(stream):
             time.sleep(0.05)
 
 
-class Resident:
+class ModelCache:
     """Makes one job as `heygem batch` does, with the models of the job before where they fit."""
 
     def __init__(self):
@@ -241,4 +241,4 @@ def _stamp(path):
 
 
 if __name__ == "__main__":
-    Workshop(Board(Path(sys.argv[1])), own_process=True).run()
+    Worker(JobQueue(Path(sys.argv[1])), own_process=True).run()

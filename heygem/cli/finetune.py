@@ -49,7 +49,7 @@ def finetune(
     from heygem.core import progress
     from heygem.finetune.adapt import FinetuneSettings
     from heygem.finetune.consent import Statement
-    from heygem.finetune.run import teach
+    from heygem.finetune.run import finetune
 
     given = read_changes(changes)
     face = {k.removeprefix("face."): v for k, v in given.items() if k.startswith("face.")}
@@ -58,7 +58,7 @@ def finetune(
     answers = {"who": who, "purpose": purpose, "until": until, "reference": reference}
     statement = Statement(**(_ask(answers) if consent is None else {"basis": consent} | answers))
     with logs.quiet_libraries(), logs.stoppable() as cancel, progress.Bar() as bar:
-        taught = teach(
+        taught = finetune(
             footage,
             out,
             settings,

@@ -13,7 +13,7 @@ from heygem.evaluation.finetune_curve import Point
 from heygem.evaluation.results import Measure, Row
 
 
-class Kept:
+class ResultCache:
     """What was judged, by everything that it depends on: footage, sounds, model, settings, code.
 
     Parameters
@@ -39,13 +39,13 @@ class Kept:
 
     def get(self, clip):
         """A clip's `heygem.evaluation.protocol.Judged`, or None."""
-        from heygem.evaluation.results import Judged
+        from heygem.evaluation.results import ClipResult
 
         try:
             content = json.loads(self._place(clip).read_text(encoding="utf-8"))
             rows = [_read(Row, row) for row in content["rows"]]
             points = [_read(Point, point) for point in content["points"]]
-            return Judged(rows, content["facts"], points)
+            return ClipResult(rows, content["facts"], points)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -134,7 +134,7 @@ def first(clip, rows):
 
 def judge(model, clip, person, *, lag_s=0.0, windows=4):
     """Predicted against tracked lip gap where a clip is valid: dict of str to Measure."""
-    scale = pipeline.personal_scale(person.avatar, model)
+    scale = pipeline.speaker_scale(person.avatar, model)
     said = model.predict_features(clip.heard).aperture() * scale
     times_s = np.arange(len(said)) / RATE_HZ
     # A picture that is late shows later what is said now.

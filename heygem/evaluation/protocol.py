@@ -21,10 +21,10 @@ from heygem.core.errors import HeygemError, InputError
 from heygem.evaluation import baselines, finetune_curve, lipreading, motion_metrics, rerender
 from heygem.evaluation import split as held_out
 from heygem.evaluation.av_offset import own_lag
-from heygem.evaluation.cache import Kept
+from heygem.evaluation.cache import ResultCache
 from heygem.evaluation.clips import gather
-from heygem.evaluation.results import ADAPTED, MODEL, REAL, SEEN, TRACED, Judged, Row, Table
-from heygem.evaluation.visuals import Look
+from heygem.evaluation.results import ADAPTED, MODEL, REAL, SEEN, TRACED, ClipResult, Row, Table
+from heygem.evaluation.visuals import Visualizer
 from heygem.face.backends import make_backend
 from heygem.training import dataset
 
@@ -88,7 +88,7 @@ def evaluate(
     model = lips.LipsModel.load(params.lips.model)
     backend = make_backend(params.face)
     table = Table(name or Path(params.lips.model or lips.SHIPPED).stem)
-    kept = Kept(keep, params, settings, others) if keep is not None else None
+    kept = ResultCache(keep, params, settings, others) if keep is not None else None
     with tempfile.TemporaryDirectory(prefix="heygem-evaluate-") as folder:
         clips = gather(clips, folder)
         for done, clip in enumerate(clips):
@@ -97,7 +97,7 @@ def evaluate(
             try:
                 judged = kept.get(clip) if kept is not None else None
                 if judged is None:
-                    watch = Look(look, clip) if look is not None else None
+                    watch = Visualizer(look, clip) if look is not None else None
                     judged = judge_clip(
                         clip, model, params, settings, backend, others=others, watch=watch
                     )
@@ -160,7 +160,9 @@ def judge_clip(clip, model, params, settings, backend, *, others=(), watch=None)
     except InputError as error:
         if len(points) < 2:
             raise
-        return Judged([], facts | {"not_drawn": str(error)}, points_only)  # curves say something
+        return ClipResult(
+            [], facts | {"not_drawn": str(error)}, points_only
+        )  # curves say something
     split = stage.person.split
     end_s = float(stage.times_s[-1])
     facts["judged_on_s"] = [split.start_s, end_s]
@@ -211,7 +213,7 @@ def judge_clip(clip, model, params, settings, backend, *, others=(), watch=None)
         rows.append(row(MODEL, measures, kind))
     if watch is not None:
         watch.finish(stage, samples)
-    return Judged(rows, facts, points_only)
+    return ClipResult(rows, facts, points_only)
 
 
 def adapt_to(clip, person, first, samples, model, settings, lag):
@@ -278,7 +280,7 @@ def build_stage(person, samples, settings, *, words_said=(), lag_s=0.0):
             reader = lipreading.Reader(whole, words_said, (0.0, split.library_end_s))
         except InputError as error:
             log.warning("words are not read: %s", error)
-    return rerender.Stage(
+    return rerender.TestClip(
         person=person,
         frames=np.flatnonzero(keep),
         runs=held_out.compact_runs(avatar.track, keep),
@@ -315,10 +317,12 @@ def cut(samples, start_s, end_s, rate_hz=16000):
 
 def speak(model, samples, knobs, avatar):
     """The trajectory of a sound for one person, knobs applied, as the pipeline does it."""
-    scale = pipeline.personal_scale(avatar, model)
+    scale = pipeline.speaker_scale(avatar, model)
     voice = audio.voice_activity(samples)
-    shaped = lips.shape(model.predict(samples), knobs, voice, opening_scale=scale)
-    return lips.within_reach(shaped, pipeline.reach(avatar) * max(1.0, knobs.openness_gain))
+    shaped = lips.apply_controls(model.predict(samples), knobs, voice, opening_scale=scale)
+    return lips.limit_aperture(
+        shaped, pipeline.aperture_limit(avatar) * max(1.0, knobs.openness_gain)
+    )
 
 
 def anchor_mouths(stage, samples, sound, said):

@@ -9,7 +9,7 @@ from heygem.evaluation import image_metrics, lipreading, motion_metrics
 from heygem.evaluation.results import Measure
 from heygem.face import tracking
 from heygem.rendering import compose
-from heygem.rendering.warp.renderer import Renderer
+from heygem.rendering.warp.renderer import WarpRenderer
 
 PICTURES = 40  # frames whose pixels are measured, spread over the held-out part
 PER_PICTURE = ("seam_gradient", "seam_delta_e", "lip_ring_gradient", "sharpness", "psnr_db")
@@ -17,7 +17,7 @@ PER_PICTURE += ("ssim", "changed_outside_px")
 
 
 @dataclass(frozen=True)
-class Stage:
+class TestClip:
     """Everything that is the same for all methods on one clip.
 
     Attributes
@@ -51,7 +51,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class RenderedClip:
     """One method's mouths, seen by the tracker.
 
     mouth : MouthCurves
@@ -84,7 +84,7 @@ def draw(stage, displacement, settings, backend, *, on_frame=None):
     Drawn
     """
     avatar, frames = stage.person.avatar, stage.frames
-    renderer = Renderer(avatar, settings)
+    renderer = WarpRenderer(avatar, settings)
     renderer.plan(displacement, frames)
     follow = tracking.Tracker(backend, start=avatar.track.points[frames[0], :, :2].mean(0))
     place = {int(f): i for i, f in enumerate(frames)}
@@ -123,7 +123,7 @@ def draw(stage, displacement, settings, backend, *, on_frame=None):
                 on_frame(frame.index, frame.image, made)
     canonical = stage.person.canonical(points, stage.runs, stage.real.rate_hz)
     mouth = motion_metrics.mouth_curves(canonical, stage.times_s)
-    return Drawn(mouth, pictures, np.array(at, int), flicker.ratio)
+    return RenderedClip(mouth, pictures, np.array(at, int), flicker.ratio)
 
 
 def whole_mask(patch, shape):

@@ -376,7 +376,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ClipResult:
     """What is known of one clip.
 
     rows : list of heygem.evaluation.results.Row

@@ -27,7 +27,7 @@ TAKES = {
 }
 
 
-class Look:
+class Visualizer:
     """Keeps pictures of one clip while it is judged.
 
     Parameters

@@ -306,7 +306,7 @@ def metrics(content: dict) -> dict[str, float]:
     if not content:
         return {}
     found = {"warnings": float(len(content.get("warnings", ())))}
-    for section in ("timings", "passed_through", "measures"):
+    for section in ("timings", "skipped_frames", "measures"):
         for key, value in (content.get(section) or {}).items():
             if isinstance(value, int | float) and value == value and abs(value) != float("inf"):
                 found[f"{section}.{_key(key)}"] = float(value)

@@ -20,7 +20,7 @@ from heygem.core import files
 from heygem.core.errors import InputError
 from heygem.core.files import BUNDLE_FACTS
 from heygem.finetune import adapter
-from heygem.finetune.consent import Statement, allow
+from heygem.finetune.consent import Statement, require_consent
 from heygem.lips.model import SHIPPED, LipsModel
 from heygem.provenance import consent
 
@@ -30,7 +30,7 @@ REMEDY = "copy the whole folder again, or make it again with `heygem finetune`"
 
 
 @dataclass(frozen=True)
-class Taught:
+class AvatarBundle:
     """What a folder adds to an avatar.
 
     Attributes
@@ -81,7 +81,7 @@ class Taught:
             What the permission rests on.
         """
         statement = Statement(**self.facts["consent"])
-        allow(ledger, statement, self.footage, avatar=self.path.name)
+        require_consent(ledger, statement, self.footage, avatar=self.path.name)
         for sha256 in self.sources.values():  # an adapter can be taken down like a recording
             consent.require(ledger, sha256, "", basis="own")
         return statement.basis
@@ -124,7 +124,7 @@ def load(path, base=None, *, base_sha256=None):
     avatar = person(path)
     if base is None:
         base, base_sha256 = LipsModel.load(), files.sha256(SHIPPED)
-    return avatar, avatar.taught.lips(base, base_sha256=base_sha256), avatar.taught.facts
+    return avatar, avatar.bundle.lips(base, base_sha256=base_sha256), avatar.bundle.facts
 
 
 def person(path):
@@ -146,7 +146,7 @@ def person(path):
     )
     if avatar is None:
         raise InputError(f"{path.name} cannot be read", seen=PERSON, remedy=REMEDY)
-    return replace(avatar, taught=Taught(path, facts))
+    return replace(avatar, bundle=AvatarBundle(path, facts))
 
 
 def read(path):

@@ -98,7 +98,7 @@ class Statement:
         return asdict(self)
 
 
-def allow(ledger, statement, sha256s, *, avatar):
+def require_consent(ledger, statement, sha256s, *, avatar):
     """Take a statement into the ledger, where nothing newer stands, and go on only if it holds.
 
     Parameters

@@ -27,7 +27,7 @@ from heygem.core.version import code_version
 from heygem.face.backends import make_backend
 from heygem.finetune import adapter, bundle, coverage, mouth_library, report
 from heygem.finetune.adapt import Adapted, FinetuneSettings, adapt
-from heygem.finetune.consent import Statement, allow
+from heygem.finetune.consent import Statement, require_consent
 from heygem.finetune.identity_check import same_person
 from heygem.provenance import keys
 from heygem.provenance.ledger import Ledger, file_hash
@@ -37,7 +37,7 @@ SMALLEST_PX = 32.0  # a face that teaches movement; the shown one must be as lar
 
 
 @dataclass(frozen=True)
-class Taught:
+class FinetuneResult:
     """What came out.
 
     Attributes
@@ -64,7 +64,7 @@ class Taught:
     notes: list
 
 
-def teach(
+def finetune(
     footage,
     out,
     settings=None,
@@ -114,7 +114,7 @@ def teach(
     tell = _Teller(progress, cancel)
     tell("check", 0, 1)
     sha256s = [core_files.sha256(path) for path in paths]
-    allow(Ledger(keys=keys.ensure()), consent, sha256s, avatar=out.name)
+    require_consent(Ledger(keys=keys.ensure()), consent, sha256s, avatar=out.name)
     model = lips.LipsModel.load(base)
     people = tell.wait(lambda: _track(paths, face or FaceSettings(), tell))
     shown, others = people[0], people[1:]
@@ -158,7 +158,7 @@ def teach(
     with _whole(out) as hidden:
         _write(hidden, facts, paths[0], shown, adapted, seen, tell)
     clock.lap("write")
-    return Taught(out, bundle.read(out), adapted, seen, added, clock.seconds, notes)
+    return FinetuneResult(out, bundle.read(out), adapted, seen, added, clock.seconds, notes)
 
 
 def consent_of(params):
@@ -182,11 +182,11 @@ def _checked(out, footage):
     """The folder to make and the files to learn from, or why not."""
     out = Path(out)
     paths = list(dict.fromkeys(Path(path) for path in footage))
-    if out.suffix != media.TAUGHT:
+    if out.suffix != media.BUNDLE_SUFFIX:
         raise ParameterError(
-            f"the avatar's name must end in {media.TAUGHT}",
+            f"the avatar's name must end in {media.BUNDLE_SUFFIX}",
             seen=out.name,
-            remedy=f"use {out.with_suffix(media.TAUGHT).name}",
+            remedy=f"use {out.with_suffix(media.BUNDLE_SUFFIX).name}",
         )
     if not paths:
         raise ParameterError("no footage is named", remedy="give one video or more")

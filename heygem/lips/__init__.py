@@ -1,6 +1,6 @@
 """Audio to mouth movement: the model, the trajectory it predicts, and the controls on it."""
 
-from heygem.lips.controls import shape, within_reach
+from heygem.lips.controls import apply_controls, limit_aperture
 from heygem.lips.model import CONTEXT_S, FORMAT, SHIPPED, LipsModel
 from heygem.lips.trajectory import (
     RATE_HZ,
@@ -20,8 +20,8 @@ __all__ = [
     "Trajectory",
     "aperture_direction",
     "aperture_of",
-    "shape",
+    "apply_controls",
     "width_direction",
     "width_of",
-    "within_reach",
+    "limit_aperture",
 ]

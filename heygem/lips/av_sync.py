@@ -7,7 +7,7 @@ from heygem import audio
 REACH_S = 0.16  # a syllable takes 0.2 to 0.3 s: further off, the next one is met
 
 
-def agreement(trajectory, heard):
+def av_agreement(trajectory, heard):
     """How the drawn movement agrees with the sound.
 
     Parameters
@@ -18,9 +18,9 @@ def agreement(trajectory, heard):
     Returns
     -------
     dict of str to float
-        `mouth_sound_r` and `mouth_sound_lag_ms`: height and place of the peak of the correlation
+        `av_corr` and `av_offset_ms`: height and place of the peak of the correlation
         between lip gap and loudness, within 160 ms (positive: the mouth is late; opening leads or
-        follows loudness by up to 100 ms in real speech too). `silence_opening`: movement of the gap
+        follows loudness by up to 100 ms in real speech too). `silence_leakage`: movement of the gap
         where nobody speaks over that in speech. Measures without a meaning (no speech, no silence)
         are left out.
     """
@@ -42,9 +42,9 @@ def agreement(trajectory, heard):
             for k in range(-reach, reach + 1)
         ]
         best = int(np.nanargmax(r))
-        measures["mouth_sound_r"] = round(float(r[best]), 3)
-        measures["mouth_sound_lag_ms"] = round((best - reach) * 1000 / rate_hz, 1)
+        measures["av_corr"] = round(float(r[best]), 3)
+        measures["av_offset_ms"] = round((best - reach) * 1000 / rate_hz, 1)
     if speaking.sum() > rate_hz / 2 and quiet.sum() > rate_hz / 5:
         still = float(gap[quiet].std()) / max(float(gap[speaking].std()), 1e-6)
-        measures["silence_opening"] = round(still, 3)
+        measures["silence_leakage"] = round(still, 3)
     return measures

@@ -21,7 +21,7 @@ CLOSED_SHARE = 0.1  # of speech at least has its lips shut
 DEEPEST_PRESS = 0.05  # what never comes nearer to shut is not made to [eye distances]
 
 
-def shape(trajectory, knobs, voice=None, *, opening_scale=1.0):
+def apply_controls(trajectory, knobs, voice=None, *, opening_scale=1.0):
     """Apply the knobs; every one is exact and takes no time.
 
     Parameters
@@ -89,7 +89,7 @@ def _press(gap, rate_hz, voice):
     return np.minimum(np.maximum(gap, 0), depth * fade)
 
 
-def within_reach(trajectory, widest):
+def limit_aperture(trajectory, widest):
     """Keep a mouth from opening further than this person does.
 
     Parameters

@@ -6,10 +6,10 @@ import torch
 from heygem import audio
 from heygem.audio import phones
 
-HEARD = audio.BANDS + len(phones.PHONES)  # numbers every 10 ms, without better ears
+FEATURE_DIM = audio.BANDS + len(phones.PHONES)  # numbers every 10 ms, without better ears
 
 
-def features(samples, *, rows, ears=None):
+def extract_features(samples, *, rows, ears=None):
     """What the network reads, two for each row of movement : float32 [2 rows, HEARD].
 
     Log-mel spectra carry everything, voice and microphone included; the phones of a recogniser
@@ -18,12 +18,12 @@ def features(samples, *, rows, ears=None):
     """
     samples = np.asarray(samples, np.float32)
     heard = np.concatenate([audio.log_mel(samples), phones.activity(samples)], 1)[: 2 * rows]
-    missing = np.tile(silence(), (2 * rows - len(heard), 1))
+    missing = np.tile(silent_features(), (2 * rows - len(heard), 1))
     heard = np.concatenate([heard, missing]).astype(np.float32)
     return heard if ears is None else np.concatenate([heard, ears.hear(samples, rows=2 * rows)], 1)
 
 
-def level(heard, *, like=None):
+def normalize_spectra(heard, *, like=None):
     """Take the voice's and the microphone's own colour out of the spectra.
 
     Each band is brought to mean 0 and a spread near 1 over the loud instants, as cepstral mean and
@@ -52,9 +52,9 @@ def level(heard, *, like=None):
     return torch.cat([spectra, heard[..., audio.BANDS :]], -1)
 
 
-def silence(ears=None):
+def silent_features(ears=None):
     """What the network reads in digital silence : float32 [HEARD], and the ears' width."""
-    quiet = np.zeros(HEARD, np.float32)
+    quiet = np.zeros(FEATURE_DIM, np.float32)
     quiet[: audio.BANDS] = (np.log(1e-5) + 6) / 3  # `heygem.audio.features.log_mel` of no power
     quiet[audio.BANDS + phones.PHONES.index("SIL")] = 1
     return quiet if ears is None else np.concatenate([quiet, ears.silence])

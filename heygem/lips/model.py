@@ -18,7 +18,7 @@ import torch
 from heygem import audio
 from heygem.core.errors import AssetError
 from heygem.face.topology import LOWER
-from heygem.lips.features import features, level, silence
+from heygem.lips.features import extract_features, normalize_spectra, silent_features
 from heygem.lips.network import LipsNetwork
 from heygem.lips.trajectory import RATE_HZ, Trajectory
 
@@ -123,7 +123,7 @@ class LipsModel:
         """
         samples = np.asarray(samples_16k, np.float32)
         rows = -(-len(samples) // int(audio.RATE_HZ / RATE_HZ))
-        return self.predict_features(features(samples, rows=rows, ears=self.ears))
+        return self.predict_features(extract_features(samples, rows=rows, ears=self.ears))
 
     def predict_features(self, heard):
         """Mouth movement for `features`, float32 [2 N, inputs] : Trajectory of N rows."""
@@ -152,10 +152,10 @@ class LipsModel:
         -------
         float32 [2 (N + 2 rows), inputs], tensor
         """
-        edge = torch.from_numpy(silence(self.ears)).repeat(2 * rows, 1)
+        edge = torch.from_numpy(silent_features(self.ears)).repeat(2 * rows, 1)
         heard = torch.from_numpy(np.ascontiguousarray(heard, np.float32))
         whole = torch.cat([edge, heard, edge])
-        return level(whole, like=heard) if self.networks[0].level else whole
+        return normalize_spectra(whole, like=heard) if self.networks[0].level else whole
 
     @torch.inference_mode()
     def _network_mean(self, heard):

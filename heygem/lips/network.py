@@ -6,7 +6,7 @@ every instant is answered from the same half second around it.
 
 from torch import nn
 
-from heygem.lips.features import HEARD, level
+from heygem.lips.features import FEATURE_DIM, normalize_spectra
 
 
 class _Block(nn.Module):
@@ -41,7 +41,7 @@ class LipsNetwork(nn.Module):
     dropout : float
     """
 
-    def __init__(self, *, outputs, width, dilations, inputs=HEARD, level=True, dropout=0.0):
+    def __init__(self, *, outputs, width, dilations, inputs=FEATURE_DIM, level=True, dropout=0.0):
         super().__init__()
         self.level = level
         self.read = nn.Sequential(
@@ -65,7 +65,7 @@ class LipsNetwork(nn.Module):
 
     def forward(self, heard):
         """`float [B, 2 N, inputs]` to `float [B, N, K]`."""
-        return self.answer(level(heard) if self.level else heard)
+        return self.answer(normalize_spectra(heard) if self.level else heard)
 
     def answer(self, heard):
         """The same for what `level` made of it; a piece may be given with the whole's level."""

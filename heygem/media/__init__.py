@@ -5,12 +5,19 @@ Times are seconds after the first shown frame; images are ``uint8 [H, W, 3]`` RG
 """
 
 from heygem.media.audio_io import AudioFile, AudioTrack, read_audio
-from heygem.media.probe import TAUGHT, AudioInfo, MediaInfo, VideoInfo, is_taught, probe
+from heygem.media.probe import (
+    BUNDLE_SUFFIX,
+    AudioInfo,
+    MediaInfo,
+    VideoInfo,
+    is_avatar_bundle,
+    probe,
+)
 from heygem.media.reader import Frame, VideoReader
 from heygem.media.writer import VideoWriter
 
 __all__ = [
-    "TAUGHT",
+    "BUNDLE_SUFFIX",
     "AudioFile",
     "AudioInfo",
     "AudioTrack",
@@ -19,7 +26,7 @@ __all__ = [
     "VideoInfo",
     "VideoReader",
     "VideoWriter",
-    "is_taught",
+    "is_avatar_bundle",
     "probe",
     "read_audio",
 ]

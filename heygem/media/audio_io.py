@@ -12,7 +12,15 @@ import av
 import numpy as np
 
 from heygem.core.errors import InputError
-from heygem.media import probe as _info
+from heygem.media.probe import (
+    audio_stream,
+    first_frame,
+    is_picture,
+    open_media,
+    require_whole,
+    shown,
+    video_stream,
+)
 
 _GAP_S = 0.05  # jumps in the time stamps beyond this are real gaps, below it is rounding
 
@@ -68,8 +76,8 @@ class AudioFile:
         self.process = process
         self.notes: list[str] = []
         self.replaced = 0  # samples that were not numbers, in the last reading
-        with _info.open_media(self.path) as container:
-            _info.require_whole(container, self.path)
+        with open_media(self.path) as container:
+            require_whole(container, self.path)
             stream = self._stream(container)
             frame = self._first(container, stream)
             self.rate_hz = frame.sample_rate
@@ -79,10 +87,10 @@ class AudioFile:
             self._origin_s = self._origin(stream, frame)
 
     def _stream(self, container):
-        stream = _info.audio_stream(container)
+        stream = audio_stream(container)
         if stream is None:
             raise InputError(
-                f"{_info.shown(self.path)} holds no sound",
+                f"{shown(self.path)} holds no sound",
                 seen=f"picture only ({container.format.name})",
                 remedy="Give a file with speech in it as the audio.",
             )
@@ -92,18 +100,18 @@ class AudioFile:
         for frame in _decode(container, stream, []):
             return frame
         raise InputError(
-            f"{_info.shown(self.path)}: no sound can be decoded",
+            f"{shown(self.path)}: no sound can be decoded",
             seen=stream.codec_context.name,
             remedy="The file is damaged or its codec is unknown; convert it to WAV.",
         )
 
     def _origin(self, stream, frame) -> float:
         """Stream time that is time zero, seconds."""
-        with _info.open_media(self.path) as container:
-            video = _info.video_stream(container)
-            if video is not None and not _info.is_picture(container):
+        with open_media(self.path) as container:
+            video = video_stream(container)
+            if video is not None and not is_picture(container):
                 try:
-                    first = _info.first_frame(container, video, "")
+                    first = first_frame(container, video, "")
                     return float((first.pts or 0) * video.time_base)
                 except InputError:
                     pass
@@ -137,7 +145,7 @@ class AudioFile:
         self.replaced = 0
         done = 0  # samples given out, or still to be skipped when negative
         skipped: list[str] = []
-        with _info.open_media(self.path) as container:
+        with open_media(self.path) as container:
             stream = self._stream(container)
             resampler, before = None, None
             for frame, keep in _with_ends(_decode(container, stream, skipped), container, stream):

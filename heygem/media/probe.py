@@ -33,7 +33,7 @@ _PICTURES = (
 _COMMON_RATES = [Fraction(n) for n in (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)] + [
     Fraction(n * 1000, 1001) for n in (15, 24, 30, 48, 60, 120, 240)
 ]
-TAUGHT = ".heygem"  # ending of a taught person's folder, see `heygem.finetune.bundle`
+BUNDLE_SUFFIX = ".heygem"  # ending of a taught person's folder, see `heygem.finetune.bundle`
 _WHOLE_SHARE = 0.98  # below this share of its declared frames a file counts as cut short
 _GOOD = "an MP4, MOV, MKV, WebM or AVI video, a WAV, MP3, M4A or FLAC sound, or a JPEG or PNG"
 
@@ -103,16 +103,16 @@ def shown(path) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def is_taught(path):
+def is_avatar_bundle(path):
     """Whether this is the folder of a taught person, which is given wherever a video is."""
     path = Path(path)
-    return path.suffix == TAUGHT and path.is_dir()
+    return path.suffix == BUNDLE_SUFFIX and path.is_dir()
 
 
 def footage(path):
     """The file to be read: of a taught person's folder the video in it, else `path` itself."""
     path = Path(path)
-    if is_taught(path):
+    if is_avatar_bundle(path):
         return next(iter(sorted(path.glob("shown.*"))), path)
     return path
 

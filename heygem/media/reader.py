@@ -8,9 +8,9 @@ import av
 import numpy as np
 
 from heygem.core.errors import InputError
-from heygem.media import probe as _info
 from heygem.media.colour import ToRGB
 from heygem.media.orientation import upright
+from heygem.media.probe import describe, first_frame, open_media, require_whole, shown, video_stream
 
 _SEEK_BACK_S = (0.0, 2.0, 10.0)  # how much earlier to look when a seek lands too late
 _REMEDY = "Copy or download it again, or repair it by re-encoding."
@@ -62,13 +62,13 @@ class VideoReader:
         self.path = Path(path)
         self._only = None if only is None else frozenset(only)
         self.start_s, self.end_s = start_s, end_s
-        self._container = _info.open_media(self.path)
+        self._container = open_media(self.path)
         try:
-            _info.require_whole(self._container, self.path)
-            self.info = _info.describe(self._container, self.path)
+            require_whole(self._container, self.path)
+            self.info = describe(self._container, self.path)
             if self.info.video is None:
                 raise InputError(
-                    f"{_info.shown(path)} holds no picture",
+                    f"{shown(path)} holds no picture",
                     seen=f"sound only ({self.info.format})",
                     remedy="Give it as the audio, and a video or portrait as the video.",
                 )
@@ -104,8 +104,8 @@ class VideoReader:
     def _restart(self):
         # A fresh container: decoders do not survive having been drained.
         self._container.close()
-        self._container = _info.open_media(self.path)
-        stream = _info.video_stream(self._container)
+        self._container = open_media(self.path)
+        stream = video_stream(self._container)
         stream.thread_type = "AUTO"
         if self.info.video.frames is not None:  # otherwise the sound tells where the file ends
             for other in self._container.streams:
@@ -116,7 +116,7 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         self._damage = []
         stream = self._restart()
-        origin = _info.first_frame(self._container, stream, _info.shown(self.path))
+        origin = first_frame(self._container, stream, shown(self.path))
         state = _Progress(stream, origin.pts if origin.pts is not None else 0)
         first_index = 0
         frames = None
@@ -196,8 +196,8 @@ class VideoReader:
 
     def _count_before(self, time_s, state) -> int:
         """Number of frames shown before ``time_s``, from the packets alone."""
-        with _info.open_media(self.path) as container:
-            stream = _info.video_stream(container)
+        with open_media(self.path) as container:
+            stream = video_stream(container)
             limit = state.origin + time_s / state.tick_s - 0.5
             count = 0
             for packet in container.demux(stream):
@@ -227,7 +227,7 @@ class VideoReader:
             seen = f"{state.end_s:.1f} of {self.info.duration_s:.1f} s could be read"
         if seen:
             raise InputError(
-                f"{_info.shown(self.path)} is cut short or damaged", seen=seen, remedy=_REMEDY
+                f"{shown(self.path)} is cut short or damaged", seen=seen, remedy=_REMEDY
             )
 
 

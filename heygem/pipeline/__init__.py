@@ -4,13 +4,13 @@ from heygem.pipeline.generate import (
     Models,
     Motion,
     Result,
+    aperture_limit,
+    authorize,
     generate,
     load_models,
-    permit,
-    personal_scale,
-    reach,
+    speaker_scale,
 )
-from heygem.pipeline.timeline import Timeline, frames_in_order, lay_out
+from heygem.pipeline.timeline import Timeline, build_timeline, frames_in_order
 
 __all__ = [
     "Models",
@@ -19,9 +19,9 @@ __all__ = [
     "Timeline",
     "frames_in_order",
     "generate",
-    "lay_out",
+    "build_timeline",
     "load_models",
-    "permit",
-    "personal_scale",
-    "reach",
+    "authorize",
+    "speaker_scale",
+    "aperture_limit",
 ]

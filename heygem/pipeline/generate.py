@@ -27,17 +27,17 @@ from heygem.core import assets
 from heygem.core.errors import Cancelled, OutputError
 from heygem.core.files import sha256
 from heygem.core.version import code_version
-from heygem.lips.av_sync import agreement
-from heygem.lips.controls import shape, within_reach
+from heygem.lips.av_sync import av_agreement
+from heygem.lips.controls import apply_controls, limit_aperture
 from heygem.lips.trajectory import Trajectory
 from heygem.pipeline.models import Models
 from heygem.pipeline.people import load_person
-from heygem.pipeline.streaming import Sink, ahead
-from heygem.pipeline.timeline import frames_in_order, lay_out
+from heygem.pipeline.streaming import BackgroundConsumer, prefetch
+from heygem.pipeline.timeline import build_timeline, frames_in_order
 from heygem.provenance import consent, keys
 from heygem.provenance.ledger import Ledger
 from heygem.rendering.compose import paste
-from heygem.rendering.warp.renderer import Renderer
+from heygem.rendering.warp.renderer import WarpRenderer
 from heygem.rendering.wav2lip import Wav2LipRenderer
 
 load_models = Models  # public as `heygem.load_models`
@@ -58,7 +58,7 @@ class Result:
         Facts that are worth keeping beside it (label, avatar report, sound, notes).
     duration_s : float
     frames : int
-    passed_through : dict of str to int
+    skipped_frames : dict of str to int
         Frames left as they were, by reason.
     timings : dict of str to float
         Seconds by stage.
@@ -71,7 +71,7 @@ class Result:
     manifest: dict
     duration_s: float
     frames: int
-    passed_through: dict
+    skipped_frames: dict
     timings: dict
     warnings: list
     trajectory: Trajectory
@@ -120,7 +120,7 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
 
     tell("listen", 0, 1)
     person = video if isinstance(video, people.Avatar) else None
-    if person is None and media.is_taught(video):
+    if person is None and media.is_avatar_bundle(video):
         person = load_person(video, params.face)
     heard = models.hear(audio, params.audio, person)
     tell("listen", 1, 1)
@@ -132,26 +132,26 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
         "video": _hash(video) if person is None else person.sha256,
         "sound": _hash(audio),
     }
-    permission = permit(ledger, person, *sources.values(), basis=params.label.consent)
+    permission = authorize(ledger, person, *sources.values(), basis=params.label.consent)
     if person is None:
         person = load_person(video, params.face, backend=models.faces, progress=tell)
-    if person.taught is not None:
-        sources |= person.taught.sources
+    if person.bundle is not None:
+        sources |= person.bundle.sources
     clock.lap("track")
 
-    scale = personal_scale(person, models.lips_of(person))
-    trajectory = within_reach(
-        shape(heard.trajectory, params.lips, heard.voice, opening_scale=scale),
-        reach(person) * max(1.0, params.lips.openness_gain),
+    scale = speaker_scale(person, models.lips_of(person))
+    trajectory = limit_aperture(
+        apply_controls(heard.trajectory, params.lips, heard.voice, opening_scale=scale),
+        aperture_limit(person) * max(1.0, params.lips.openness_gain),
     )
-    timeline = lay_out(person, heard.speech.duration_s, params.media)
+    timeline = build_timeline(person, heard.speech.duration_s, params.media)
     if params.engine == "wav2lip":
         engine = models.wav2lip(params.checkpoint)
         offset_ms = params.lips.offset_ms
         renderer = Wav2LipRenderer(engine, person, heard.speech.samples, offset_ms=offset_ms)
         renderer.plan(timeline.times_s, timeline.order)
     else:
-        renderer = Renderer(person, params.renderer, models.device)
+        renderer = WarpRenderer(person, params.renderer, models.device)
         renderer.plan(Motion(trajectory, timeline.times_s), timeline.order)
     clock.lap("plan")
 
@@ -179,8 +179,8 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
             time_base=None if person.is_still else person.info.video.time_base,
             pixel_aspect=person.info.video.pixel_aspect,
         )
-        with writer, Sink(lambda item: writer.write(*item)) as sink:
-            for k, image in enumerate(ahead(frames_in_order(person, timeline.order))):
+        with writer, BackgroundConsumer(lambda item: writer.write(*item)) as sink:
+            for k, image in enumerate(prefetch(frames_in_order(person, timeline.order))):
                 tell("render", k, len(timeline))
                 patch = renderer.render(image, k) if k < timeline.spoken else None
                 if patch is None:
@@ -196,7 +196,7 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
             sound=(heard.speech.samples, sound.RATE_HZ),
             facts={
                 "sources": sources,
-                **({"taught": person.taught.summary()} if person.taught is not None else {}),
+                **({"finetuned": person.bundle.summary()} if person.bundle is not None else {}),
                 "permission": permission,
                 "params": params.model_dump(mode="json"),
                 "models": {"lips": models.lips_sha256, **assets.pinned()},
@@ -214,28 +214,28 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
         manifest={
             "label": sealed,
             "avatar": person.report,
-            **({"taught": person.taught.summary()} if person.taught is not None else {}),
+            **({"finetuned": person.bundle.summary()} if person.bundle is not None else {}),
             "opening_scale": round(scale, 3),
-            "measures": agreement(trajectory, heard),
+            "measures": av_agreement(trajectory, heard),
             "device": models.device,
             "notes": [*heard.speech.notes, *person.track.notes, *sealed["notes"], *writer.notes],
         },
         duration_s=duration_s,
         frames=len(timeline),
-        passed_through=dict(passed),
+        skipped_frames=dict(passed),
         timings={name: round(value, 3) for name, value in timings.items()},
         warnings=_warnings(heard, person, passed, len(timeline)),
         trajectory=trajectory,
     )
 
 
-def permit(ledger, person, video_sha256, sound_sha256, *, basis):
+def authorize(ledger, person, video_sha256, sound_sha256, *, basis):
     """Go on only where this person and this sound may be used; see `consent.require`.
 
     A taught person brings along the consent that was stated when they were taught.
     """
-    if person is not None and person.taught is not None:
-        basis = person.taught.allow(ledger)
+    if person is not None and person.bundle is not None:
+        basis = person.bundle.allow(ledger)
     return consent.require(ledger, video_sha256, sound_sha256, basis=basis)
 
 
@@ -251,7 +251,7 @@ class Motion:
         return self.trajectory.at(self.times_s[rows])
 
 
-def personal_scale(person, lips):
+def speaker_scale(person, lips):
     """How far this person opens the mouth in speech, over what the model's typical speaker does.
 
     Peers open mouths to half of the real spread; a person's own video says how wide they open it.
@@ -261,7 +261,7 @@ def personal_scale(person, lips):
     return float(np.clip(person.speech_scale / lips.opening_std, *PERSONAL_SCALE))
 
 
-def reach(person):
+def aperture_limit(person):
     """Widest opening the person may be drawn with, in eye distances: their own, or a usual one."""
     return max(USUAL_REACH, 1.1 * person.report["widest_aperture"])
 

@@ -15,7 +15,7 @@ from heygem.rendering.wav2lip import Wav2LipEngine, imported
 
 
 @dataclass(frozen=True)
-class Heard:
+class EncodedAudio:
     """A sound, and the mouth movement it asks for.
 
     Attributes
@@ -60,22 +60,22 @@ class Models:
 
     def lips_of(self, person):
         """A person's own lips model where they were taught one, else the one of all."""
-        if person is None or person.taught is None:
+        if person is None or person.bundle is None:
             return self.lips
-        key = person.taught.sha256
+        key = person.bundle.sha256
         if key not in self._own_lips:
-            self._own_lips[key] = person.taught.lips(self.lips, base_sha256=self.lips_sha256)
+            self._own_lips[key] = person.bundle.lips(self.lips, base_sha256=self.lips_sha256)
         return self._own_lips[key]
 
     def hear(self, path, settings, person=None):
         """Load a sound and predict the mouth movement of a person, once; returns Heard."""
         lips = self.lips_of(person)
-        key = (os.fspath(path), settings, None if lips is self.lips else person.taught.sha256)
+        key = (os.fspath(path), settings, None if lips is self.lips else person.bundle.sha256)
         if key not in self._heard:
             speech = audio.load(
                 path, denoise=settings.denoise, loudness_lufs=settings.loudness_lufs
             )
-            self._heard[key] = Heard(
+            self._heard[key] = EncodedAudio(
                 speech,
                 audio.voice_activity(speech.samples),
                 lips.predict(speech.samples),

@@ -32,7 +32,7 @@ def load_person(
     ------
     InputError, NoFaceError
     """
-    if media.is_taught(path):
+    if media.is_avatar_bundle(path):
         capabilities.require("finetune", seen=path)
         from heygem.finetune import bundle
 

@@ -8,7 +8,7 @@ IN_FLIGHT = 6  # items waiting between two threads
 _END = object()
 
 
-def ahead(items):
+def prefetch(items):
     """The same items, made a few ahead by another thread."""
     waiting = queue.Queue(IN_FLIGHT)
     stop = threading.Event()
@@ -43,7 +43,7 @@ def ahead(items):
         worker.join()
 
 
-class Sink:
+class BackgroundConsumer:
     """Hands items to another thread that consumes them in order."""
 
     def __init__(self, consume):

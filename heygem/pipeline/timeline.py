@@ -38,7 +38,7 @@ class Timeline:
         return len(self.order)
 
 
-def lay_out(person, duration_s, settings):
+def build_timeline(person, duration_s, settings):
     """Fit a person's frames to the length of a sound.
 
     Parameters

@@ -16,7 +16,7 @@ from heygem.provenance.ledger import file_hash
 from heygem.provenance.ledger import user as ledger_user
 from heygem.provenance.visible import SHORTEST_S, VisibleLabel
 from heygem.provenance.watermark.detect import MIN_S
-from heygem.provenance.watermark.embed import Mark, new_id
+from heygem.provenance.watermark.embed import Watermark, new_id
 
 
 class Labeller:
@@ -162,10 +162,10 @@ class Labeller:
 
 def _mark(secret, mark_id, width, height, device):
     if not str(device).startswith("cuda"):
-        return Mark(secret, mark_id, width, height)
-    from heygem.provenance.watermark.embed_torch import TorchMark
+        return Watermark(secret, mark_id, width, height)
+    from heygem.provenance.watermark.embed_torch import TorchWatermark
 
-    return TorchMark(secret, mark_id, width, height, device=device)
+    return TorchWatermark(secret, mark_id, width, height, device=device)
 
 
 def _input_label(parent):

@@ -18,7 +18,7 @@ from heygem.provenance import containers, credentials
 from heygem.provenance.aigc import parse
 from heygem.provenance.fingerprint import Fingerprint, PictureHasher, hash_sound
 from heygem.provenance.visible import SHORTEST_S, template
-from heygem.provenance.watermark.detect import WINDOW_S, MarkReader
+from heygem.provenance.watermark.detect import WINDOW_S, WatermarkReader
 
 COMPLIANT = "compliant"
 NONCOMPLIANT = "noncompliant"
@@ -111,7 +111,7 @@ def read(path, *, keys=None, known_marks=(), texts=(), search=True):
         none = LayerReading(NOT_FOUND, ["there is no picture"])
         layers |= {"visible": none, "mark": none}
     else:
-        looked, reader = [], MarkReader(keys.mark_secret) if keys is not None else None
+        looked, reader = [], WatermarkReader(keys.mark_secret) if keys is not None else None
         still = info.is_still
         with media.VideoReader(path) as frames:
             for frame in frames:

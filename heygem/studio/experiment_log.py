@@ -53,7 +53,7 @@ def log_snapshot(snapshot, name, *, curves=None, root="."):
         if clip is not None:
             client.log_metric(run, "preview.seconds", clip.seconds)
             client.log_metric(run, "preview.frames", clip.frames)
-            client.log_metric(run, "preview.passed_through", clip.passed_through)
+            client.log_metric(run, "preview.skipped_frames", clip.skipped_frames)
             client.log_artifact(run, str(clip.result), "video")
             if curves is not None:
                 client.log_text(run, _csv(curves), "lip_curve.csv")

@@ -20,12 +20,12 @@ from heygem.config.params import Params
 from heygem.core import findings, logs
 from heygem.core.errors import Cancelled, InputError
 from heygem.core.files import sha256
-from heygem.lips.controls import shape, within_reach
+from heygem.lips.controls import apply_controls, limit_aperture
 from heygem.pipeline.people import load_person
 from heygem.provenance import keys
 from heygem.provenance.ledger import Ledger
 from heygem.rendering.compose import paste
-from heygem.rendering.warp.renderer import Renderer
+from heygem.rendering.warp.renderer import WarpRenderer
 from heygem.server import policy
 from heygem.studio.downscale import shrink, smaller
 
@@ -67,7 +67,7 @@ class Clip:
         Videos of the same length: spoken, and as it was.
     params : Params
     start_s, length_s : float
-    frames, passed_through : int
+    frames, skipped_frames : int
     seconds : float
         Time it took.
     """
@@ -78,7 +78,7 @@ class Clip:
     start_s: float
     length_s: float
     frames: int
-    passed_through: int
+    skipped_frames: int
     seconds: float
 
 
@@ -154,7 +154,7 @@ class Workbench:
         """A preview shows the person too: it asks for the same consent as a finished video."""
         basis = self.params.label.consent
         record = Ledger(keys=keys.ensure())
-        pipeline.permit(record, person, person.sha256, sha256(sound), basis=basis)
+        pipeline.authorize(record, person, person.sha256, sha256(sound), basis=basis)
 
     def findings(self):
         """What is good and bad about the inputs: list of heygem.core.findings.Finding."""
@@ -196,10 +196,10 @@ class Workbench:
 
     def _moved(self, knobs, voice):
         """As `heygem.pipeline.generate` makes it, so that the preview keeps its promise."""
-        scale = pipeline.personal_scale(self.person, self._models.lips_of(self.person))
-        moved = shape(self.heard.trajectory, knobs, voice, opening_scale=scale)
-        widest = pipeline.reach(self.person) * max(1.0, knobs.openness_gain)
-        return within_reach(moved, widest)
+        scale = pipeline.speaker_scale(self.person, self._models.lips_of(self.person))
+        moved = apply_controls(self.heard.trajectory, knobs, voice, opening_scale=scale)
+        widest = pipeline.aperture_limit(self.person) * max(1.0, knobs.openness_gain)
+        return limit_aperture(moved, widest)
 
     def render(self, params, start_s, length_s, *, progress=None, cancel=None):
         """Make one span.
@@ -243,14 +243,14 @@ class Workbench:
 
     def _renderer_for(self, settings):
         if self._renderer is None or self._renderer[0] != settings:
-            self._renderer = (settings, Renderer(self._shown, settings, self._models.device))
+            self._renderer = (settings, WarpRenderer(self._shown, settings, self._models.device))
         return self._renderer[1]
 
     def _prepare(self, params, start_s, length_s, tell):
         key = (start_s, length_s, params.media.extend, params.media.tail)
         if self._span is not None and self._span.key == key:
             return self._span
-        timeline = pipeline.lay_out(self.person, self.total_s, params.media)
+        timeline = pipeline.build_timeline(self.person, self.total_s, params.media)
         rows = np.flatnonzero(
             (timeline.times_s >= start_s - 1e-6) & (timeline.times_s < start_s + length_s - 1e-6)
         )

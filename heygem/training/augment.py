@@ -122,9 +122,9 @@ class Augment:
         """Steady coloured noise, power relative to 1, 10 dB and more below it : as `like`."""
         count = len(like)
         level = torch.exp(-2.3 * (1 + (quietest - 1) * self._uniform(count, 1, 1, like=like)))
-        colour = torch.exp(self._curve(count, 1.8, 3, like))[:, None]
+        eq = torch.exp(self._curve(count, 1.8, 3, like))[:, None]
         grain = 0.5 - 0.5 * torch.log(self._uniform(*like.shape, like=like) + 1e-6)
-        return colour * level * grain
+        return eq * level * grain
 
 
 def _mel(hz):

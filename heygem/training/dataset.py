@@ -27,7 +27,7 @@ from heygem.face.mesh import MESH_INPUT_PX, Mesh
 from heygem.face.pose import fit_pose, to_canonical
 from heygem.face.rest import fit_rest
 from heygem.face.topology import LOWER
-from heygem.lips.features import features
+from heygem.lips.features import extract_features
 from heygem.lips.trajectory import RATE_HZ, aperture_of
 
 log = logging.getLogger(__name__)
@@ -321,7 +321,7 @@ def from_track(source, track, samples, *, sha256=""):
     return Clip(
         source,
         sha256,
-        features(samples, rows=rows).astype(np.float32),
+        extract_features(samples, rows=rows).astype(np.float32),
         np.pad(voice, (0, 2 * rows - len(voice))).astype(np.float32),
         gridded.reshape(rows, len(LOWER), 3).astype(np.float32),
         valid,

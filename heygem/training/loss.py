@@ -10,7 +10,7 @@ WIDTH_SHARE = 0.5  # of the gap's
 LEAST_SPREAD = 0.22  # of a window's real curve over the typical one; flatter ones have no shape
 
 
-def of(said, wanted, valid, *, weights, measures, likeness):
+def motion_loss(said, wanted, valid, *, weights, measures, likeness):
     """Loss of a batch.
 
     Parameters
@@ -33,12 +33,12 @@ def of(said, wanted, valid, *, weights, measures, likeness):
     speed = (said.diff(dim=1) - wanted.diff(dim=1)).abs() * weights
     loss = error + (speed * there[:, 1:]).mean()
     if likeness:
-        gap, width = unlikeness(said @ measures, wanted @ measures, valid)
+        gap, width = correlation_loss(said @ measures, wanted @ measures, valid)
         loss = loss + likeness * (gap + WIDTH_SHARE * width)
     return loss
 
 
-def unlikeness(said, real, valid):
+def correlation_loss(said, real, valid):
     """One minus Pearson's correlation within a window, mean over windows.
 
     Parameters

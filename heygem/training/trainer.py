@@ -27,7 +27,7 @@ from heygem.lips.model import FORMAT, LipsModel
 from heygem.lips.network import LipsNetwork
 from heygem.lips.trajectory import RATE_HZ, width_direction
 from heygem.training import loss, metrics
-from heygem.training.windows import Basis, Examples, fit_basis, personal_scales
+from heygem.training.windows import Basis, TrainingWindows, fit_basis, speaker_scales
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ def train(
             remedy=f"give videos of {settings.networks} people or more, one folder each",
         )
     clips, sync, dropped = run.sync_pass(clips)
-    scales, opening_std = personal_scales(clips)
+    scales, opening_std = speaker_scales(clips)
     basis = fit_basis(clips, settings.coefficients)
     networks, held_out = [], {}
     said = {}  # clip index -> predicted gap, by the network that never saw the speaker
@@ -250,7 +250,7 @@ class _Run:
             return clips, [metrics.Sync(0.0, 1.0, 0.0, 1.0)] * len(clips), []
         quick = self.settings.model_copy(update={"iterations": self.settings.sync_iterations})
         basis = fit_basis(clips, quick.coefficients)
-        scales, _ = personal_scales(clips)
+        scales, _ = speaker_scales(clips)
         said = [np.zeros(len(c.valid)) for c in clips]
         who = sorted({c.source.speaker for c in clips})
         for half in range(2):
@@ -298,7 +298,7 @@ class _Run:
             optimiser.load_state_dict(state["optimiser"])
             best, best_score, first = state["best"], state["score"], state["step"]
         skip = set(outside)
-        examples = Examples(
+        examples = TrainingWindows(
             [c for i, c in enumerate(clips) if i not in skip],
             basis,
             scales,
@@ -309,7 +309,7 @@ class _Run:
         measures = np.stack([basis.aperture, width_direction(basis.shapes)], 1)  # [K, 2]
         measures = measures / np.linalg.norm(measures, axis=0)  # coefficients have a spread of 1
         judge = functools.partial(
-            loss.of,
+            loss.motion_loss,
             weights=torch.tensor(weights, dtype=torch.float32, device=self.device),
             measures=torch.tensor(measures, dtype=torch.float32, device=self.device),
             likeness=settings.likeness,

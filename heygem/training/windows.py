@@ -8,7 +8,7 @@ import torch
 from heygem.audio.features import BANDS
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER, LOWER_WEIGHT
-from heygem.lips.features import silence
+from heygem.lips.features import silent_features
 from heygem.lips.trajectory import RATE_HZ, aperture_direction
 from heygem.training import augment
 
@@ -74,7 +74,7 @@ def fit_basis(clips, count):
     )
 
 
-def personal_scales(clips):
+def speaker_scales(clips):
     """How far each speaker opens the mouth, over the median speaker : (dict, median std)."""
     spread = {}
     for clip in clips:
@@ -87,7 +87,7 @@ def personal_scales(clips):
     return scales, middle
 
 
-class Examples:
+class TrainingWindows:
     """Random windows of some clips, augmented.
 
     Parameters
@@ -104,7 +104,7 @@ class Examples:
 
     def __init__(self, clips, basis, scales, *, rows, ears=None):
         self.rows = rows
-        self._quiet = torch.from_numpy(silence(ears)[BANDS:])
+        self._quiet = torch.from_numpy(silent_features(ears)[BANDS:])
         self._items = []
         seconds = {}
         for clip in clips:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from heygem.batch.queue import Board
+from heygem.batch.queue import JobQueue
 from heygem.batch.runner import Outcome, Report
-from heygem.batch.worker import MAX_DEATHS, Resident, Workshop
+from heygem.batch.worker import MAX_DEATHS, ModelCache, Worker
 from heygem.config import pairs
 from heygem.config.params import Params
 from heygem.core.errors import InputError, ParameterError
@@ -20,7 +20,7 @@ from heygem.core.errors import InputError, ParameterError
 
 @pytest.fixture
 def board(tmp_path):
-    return Board(tmp_path / "line")
+    return JobQueue(tmp_path / "line")
 
 
 def fill(board, *names):
@@ -54,7 +54,7 @@ def test_jobs_are_made_in_order_and_one_failure_is_its_own(board):
             return outcome(params, "failed", error="no face found in bad.mp4")
         return outcome(params, warnings=("soft",))
 
-    Workshop(board, make, idle_s=0).run()
+    Worker(board, make, idle_s=0).run()
     assert made == ["a", "bad", "c"]
     assert states(board) == {"a": "done", "bad": "failed", "c": "done"}
     jobs = board.jobs()
@@ -63,7 +63,7 @@ def test_jobs_are_made_in_order_and_one_failure_is_its_own(board):
 
 def test_another_page_finds_the_same_line(board):
     fill(board, "a", "b")
-    assert [job.video for job in Board(board.folder).jobs()] == ["a.mp4", "b.mp4"]
+    assert [job.video for job in JobQueue(board.folder).jobs()] == ["a.mp4", "b.mp4"]
 
 
 def test_an_unforeseen_error_fails_one_job_in_one_line(board):
@@ -74,7 +74,7 @@ def test_an_unforeseen_error_fails_one_job_in_one_line(board):
             raise RuntimeError("line one\nline two")
         return outcome(params)
 
-    Workshop(board, make, idle_s=0).run()
+    Worker(board, make, idle_s=0).run()
     assert states(board) == {"a": "failed", "b": "done"}
     assert board.jobs()[0].error == "line one line two"
 
@@ -106,7 +106,7 @@ def test_one_running_job_is_stopped_within_a_second_and_the_next_is_made(board):
             return outcome(params, "cancelled")
         return outcome(params)
 
-    thread = threading.Thread(target=Workshop(board, make, idle_s=0).run)
+    thread = threading.Thread(target=Worker(board, make, idle_s=0).run)
     thread.start()
     assert began.wait(5)
     asked = time.monotonic()
@@ -139,7 +139,7 @@ def test_a_step_that_does_not_stop_is_ended_with_its_process_and_the_next_job_is
 
 def test_cancelling_all_leaves_finished_ones(board):
     fill(board, "a")
-    Workshop(board, lambda params, progress, cancel: outcome(params), idle_s=0).run()
+    Worker(board, lambda params, progress, cancel: outcome(params), idle_s=0).run()
     fill(board, "b", "c")
     board.cancel_all()
     assert states(board) == {"a": "done", "b": "cancelled", "c": "cancelled"}
@@ -154,10 +154,10 @@ def test_failed_jobs_can_be_tried_again(board):
         late = len(tries) > 2
         return outcome(params) if late else outcome(params, "failed", error="disk full")
 
-    Workshop(board, make, idle_s=0).run()
+    Worker(board, make, idle_s=0).run()
     board.retry_failed()
     assert all(job.error == "" for job in board.jobs())
-    Workshop(board, make, idle_s=0).run()
+    Worker(board, make, idle_s=0).run()
     assert states(board) == {"a": "done", "b": "done"}
 
 
@@ -171,9 +171,9 @@ def test_what_a_dead_process_left_running_is_made_anew(board):
         raise Killed
 
     with pytest.raises(Killed):
-        Workshop(board, dies, idle_s=0).run()
+        Worker(board, dies, idle_s=0).run()
     assert not board.working() and states(board) == {"a": "waiting"}
-    Workshop(board, lambda params, progress, cancel: outcome(params), idle_s=0).run()
+    Worker(board, lambda params, progress, cancel: outcome(params), idle_s=0).run()
     assert states(board) == {"a": "done"}
 
 
@@ -187,10 +187,10 @@ def test_only_one_process_works_on_a_line(board):
         made.append(1)
         return outcome(params)
 
-    thread = threading.Thread(target=Workshop(board, make, idle_s=0).run)
+    thread = threading.Thread(target=Worker(board, make, idle_s=0).run)
     thread.start()
     assert began.wait(5) and board.working()
-    Workshop(board, make, idle_s=0).run()  # returns at once
+    Worker(board, make, idle_s=0).run()  # returns at once
     go.set()
     thread.join(10)
     assert made == [1] and not board.working()
@@ -209,9 +209,9 @@ def test_a_job_that_takes_the_process_along_is_left_out_and_the_others_are_made(
 
     for _ in range(MAX_DEATHS):
         with pytest.raises(Killed):
-            Workshop(board, make, idle_s=0).run()
+            Worker(board, make, idle_s=0).run()
         assert board.called(), "the line still wants to be worked on"
-    Workshop(board, make, idle_s=0).run()
+    Worker(board, make, idle_s=0).run()
     assert states(board) == {"bad": "failed", "good": "done"}
     bad = board.jobs()[0]
     assert "memory" in bad.error and not board.called()
@@ -227,7 +227,7 @@ def test_the_process_stays_for_the_next_job_but_not_for_ever(board):
         workers.append(threading.get_ident())
         return outcome(params)
 
-    thread = threading.Thread(target=Workshop(board, make, idle_s=1.5).run)
+    thread = threading.Thread(target=Worker(board, make, idle_s=1.5).run)
     thread.start()
     until(lambda: states(board) == {"a": "done"} and not board.called())
     assert board.attended() and not board.working()
@@ -244,7 +244,7 @@ def test_the_process_stays_for_the_next_job_but_not_for_ever(board):
 def test_the_process_ends_with_its_folder(board):
     fill(board, "a")
     made = lambda params, progress, cancel: outcome(params)  # noqa: E731
-    thread = threading.Thread(target=Workshop(board, made, idle_s=60).run)
+    thread = threading.Thread(target=Worker(board, made, idle_s=60).run)
     thread.start()
     until(lambda: states(board) == {"a": "done"} and not board.called())
     shutil.rmtree(board.folder)
@@ -263,7 +263,7 @@ def test_a_page_that_looks_does_not_keep_the_process_from_starting(board, monkey
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
-        Workshop(board, lambda params, progress, cancel: outcome(params), idle_s=0).run()
+        Worker(board, lambda params, progress, cancel: outcome(params), idle_s=0).run()
     finally:
         stop.set()
         watcher.join()
@@ -276,10 +276,10 @@ def test_progress_of_the_running_job_is_seen_from_outside(board):
 
     def make(params, progress, cancel):
         progress("a", 0, 1, "render", 30, 60)
-        seen.extend(Board(board.folder).jobs())
+        seen.extend(JobQueue(board.folder).jobs())
         return outcome(params)
 
-    Workshop(board, make, idle_s=0).run()
+    Worker(board, make, idle_s=0).run()
     assert seen[0].state == "running"
     assert (seen[0].progress["stage"], seen[0].progress["done"]) == ("render", 30)
     assert board.jobs()[0].progress == {}
@@ -345,7 +345,7 @@ def test_models_stay_from_job_to_job_and_sounds_as_long_as_they_are_the_same(tmp
         inputs = {"videos": ["v.mp4"], "audio": str(tmp_path / sound)}
         return Params.from_dict({"inputs": inputs, **more})
 
-    make, quiet = Resident(), lambda *told: None
+    make, quiet = ModelCache(), lambda *told: None
     for sound in ("a.wav", "a.wav", "b.wav"):
         make(recipe(sound), quiet, threading.Event())
     assert len(Counting.made) == 1 and given == Counting.made * 3

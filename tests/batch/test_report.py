@@ -23,7 +23,7 @@ def outcome(folder, name, status="done", *, seconds=4.0, params=None, **more):
     content = {
         "output": {"duration_s": 2.0},
         "timings": {"track_s": 1.0, "render_s": 2.5},
-        "measures": {"mouth_sound_r": 0.5, "silence_opening": 0.1},
+        "measures": {"av_corr": 0.5, "silence_leakage": 0.1},
     }
     made = status in ("done", "skipped")
     return runner.Outcome(

@@ -53,7 +53,7 @@ class Maker:
             manifest={"avatar": {"face_px": np.float32(3)}},
             duration_s=0.2,
             frames=5,
-            passed_through={"no face": 1},
+            skipped_frames={"no face": 1},
             timings={"render_s": 0.5},
             warnings=["a warning"],
             trajectory=Trajectory(np.zeros((10, 1), np.float32), 50.0, np.zeros((1, 900, 3))),

@@ -34,31 +34,35 @@ def checkout(tmp_path_factory):
     """A small project of the same make: its own build files, and a few files of each part."""
     here = tmp_path_factory.mktemp("checkout")
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "NOTICE", "README.md",
-                 "heygem/__init__.py", "heygem/errors.py", "heygem/capabilities.py",
-                 "heygem/capabilities.yaml"):  # fmt: skip
-        (here / name).parent.mkdir(exist_ok=True)
+                 "heygem/__init__.py", "heygem/core/__init__.py", "heygem/core/errors.py", "heygem/config/__init__.py",
+                 "heygem/config/capabilities.py",
+                 "heygem/config/capabilities.yaml"):  # fmt: skip
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_bytes((ROOT / name).read_bytes())
     for name in (
         "heygem/finetune/__init__.py",
         "heygem/finetune/deeper/__init__.py",
         "heygem/finetune/deeper/step.py",
-        "heygem/widgets/__init__.py",
-        "heygem/widgets/consenting.py",
-        "heygem/widgets/teaching.py",
+        "heygem/studio/__init__.py",
+        "heygem/studio/consent_form.py",
+        "heygem/studio/pages/__init__.py",
+        "heygem/studio/pages/finetune.py",
         "notebooks/03_finetune.ipynb",
         "notebooks/10_generate.ipynb",
         "notebooks/12_finetune.ipynb",
-        "tests/test_finetune.py",
-        "tests/test_media.py",
+        "tests/finetune/test_finetune.py",
+        "tests/media/test_media.py",
     ):
-        (here / name).parent.mkdir(exist_ok=True)
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_text("")
     return here
 
 
 def build(checkout, out, *, finetune):
     """Names in the wheel and in the source archive, the latter without the first folder."""
-    (checkout / "heygem/capabilities.yaml").write_text(f"finetune: {str(finetune).lower()}\n")
+    (checkout / "heygem/config/capabilities.yaml").write_text(
+        f"finetune: {str(finetune).lower()}\n"
+    )
     out.mkdir()
     subprocess.run(
         [sys.executable, "-c", BUILD, str(out)], cwd=checkout, check=True, capture_output=True
@@ -72,14 +76,14 @@ def build(checkout, out, *, finetune):
 
 def test_a_reduced_build_holds_nothing_of_it_even_after_a_full_one(checkout, tmp_path):
     _, wheel, source, _ = build(checkout, tmp_path / "full", finetune=True)
-    assert {"heygem/finetune/deeper/step.py", "heygem/widgets/teaching.py"} <= wheel
+    assert {"heygem/finetune/deeper/step.py", "heygem/studio/pages/finetune.py"} <= wheel
     assert {"notebooks/03_finetune.ipynb", "notebooks/12_finetune.ipynb"} <= source
 
     built, wheel, source, listed = build(checkout, tmp_path / "reduced", finetune=False)
-    assert not {n for n in wheel | source if re.search("finetune|teaching|consenting", n)}
+    assert not {n for n in wheel | source if re.search("finetune|consent_form", n)}
     assert "finetune" not in listed
-    assert {"heygem/capabilities.py", "heygem/widgets/__init__.py"} <= wheel
-    assert {"notebooks/10_generate.ipynb", "tests/test_media.py"} <= source
+    assert {"heygem/config/capabilities.py", "heygem/studio/__init__.py"} <= wheel
+    assert {"notebooks/10_generate.ipynb", "tests/media/test_media.py"} <= source
     assert (checkout / "heygem/finetune/deeper/step.py").is_file()  # only copies are cut
 
     # And from the wheel itself, installed where nothing else of the kit is.
@@ -94,14 +98,14 @@ def test_a_reduced_build_holds_nothing_of_it_even_after_a_full_one(checkout, tmp
         capture_output=True,
         text=True,
     ).stdout.split()
-    assert said == [str(place / "heygem/capabilities.py"), "False"]
+    assert said == [str(place / "heygem/config/capabilities.py"), "False"]
 
 
 def test_the_command_line_starts_without_it():
     """The command line starts where the parts are not there, without the command."""
     code = (
         "import sys\n"
-        "from heygem import capabilities\n"
+        "from heygem.config import capabilities\n"
         "capabilities.read = lambda: {'finetune': False}\n"
         "class Gone:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
@@ -138,7 +142,7 @@ def test_its_notebooks_are_refused_and_the_inventory_says_it(switched_off):
 
 def test_switched_on_without_its_code_it_is_off(monkeypatch, tmp_path):
     monkeypatch.setattr(capabilities, "read", lambda: {"finetune": True})
-    monkeypatch.setattr(capabilities, "__file__", str(tmp_path / "heygem/capabilities.py"))
+    monkeypatch.setattr(capabilities, "__file__", str(tmp_path / "heygem/config/capabilities.py"))
     assert not capabilities.enabled("finetune")
 
 

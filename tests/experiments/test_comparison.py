@@ -35,13 +35,13 @@ def store(tmp_path_factory, hopper):
     ids["a"] = record(
         folder, "anna-hello",
         params={"lips.openness_gain": 1.0, "lips.closure": 0, "inputs.videos": "['a']"},
-        metrics={"timings.seconds_per_second": 4.0, "measures.mouth_sound_r": 0.41, "system/x": 3},
+        metrics={"timings.seconds_per_second": 4.0, "measures.av_corr": 0.41, "system/x": 3},
         files=[a], curve=(times_s, 0.1 * np.sin(times_s) ** 2), video="anna.mp4",
     )  # fmt: skip
     ids["b"] = record(
         folder, "anna-<b>wide</b>",
         params={"lips.openness_gain": 1.5, "lips.closure": 0, "inputs.videos": "['b']"},
-        metrics={"timings.seconds_per_second": 3.0, "measures.mouth_sound_r": 0.40, "warnings": 2},
+        metrics={"timings.seconds_per_second": 3.0, "measures.av_corr": 0.40, "warnings": 2},
         files=[b], curve=(times_s, 0.2 * np.sin(times_s) ** 2), video="anna.mp4",
     )  # fmt: skip
     ids["bare"] = record(folder, "skipped", params={"lips.closure": 1}, status="skipped")
@@ -86,7 +86,7 @@ def test_the_table_has_what_differs_and_says_what_is_clearly_better(store):
     measures = {row.key: row for row in table.measures(found)}
     assert "system/x" not in measures
     assert measures["timings.seconds_per_second"].best == 1  # less is better
-    assert measures["measures.mouth_sound_r"].best is None  # 0.41 to 0.40 is no difference
+    assert measures["measures.av_corr"].best is None  # 0.41 to 0.40 is no difference
     assert measures["warnings"].values == (None, 2)
     shown = report.tables_html(report.compare(found))
     assert "anna-&lt;b&gt;wide&lt;/b&gt;" in shown and "<b>3</b>" in shown

@@ -42,7 +42,7 @@ def outcome(tmp_path, name="anna-voice", status="done", **more):
         "id": "f" * 64,
         "output": {"sha256": "e" * 64, "frames": 50, "duration_s": 2.0, "bytes": 5000},
         "timings": {"render_s": 1.5, "bad": float("nan")},
-        "passed_through": {"turned away (>30°)": 3},
+        "skipped_frames": {"turned away (>30°)": 3},
         "warnings": ["w"],
     }
     return Outcome(
@@ -85,7 +85,7 @@ def test_parent_per_batch_child_per_video(params, tmp_path):
     assert set(anna.data.params) == set(params.dotted())
     assert anna.data.metrics["timings.render_s"] == 1.5
     assert anna.data.metrics["output.frames"] == 50
-    assert anna.data.metrics["passed_through.turned away __30__"] == 3
+    assert anna.data.metrics["skipped_frames.turned away __30__"] == 3
     kept = {item.path for item in client.list_artifacts(anna.info.run_id)}
     assert kept == {"video", "contact_sheet.png", "lip_curve.png", "manifest.json"}
     (video,) = client.list_artifacts(anna.info.run_id, "video")

@@ -20,7 +20,7 @@ from heygem import avatar as avatars
 from heygem.avatar.library import Library
 from heygem.batch import items, notebooks, runner
 from heygem.batch.notebooks import root
-from heygem.cli import finetune
+from heygem.cli import finetune as command
 from heygem.config.params import FaceSettings, Params
 from heygem.core import assets
 from heygem.core.errors import (
@@ -37,7 +37,7 @@ from heygem.finetune import adapter, bundle, coverage, mouth_library
 from heygem.finetune import run as teaching
 from heygem.finetune.adapt import FinetuneSettings, adapt
 from heygem.finetune.consent import Statement
-from heygem.finetune.run import teach
+from heygem.finetune.run import finetune
 from heygem.provenance import consent
 from heygem.provenance.ledger import Ledger
 from heygem.training.dataset import Clip, Source
@@ -58,7 +58,7 @@ def heard(base):
     for name in ("speech_en.wav", "speech_zh.wav", "hopper.mp4"):
         samples = audio.load(root() / "samples" / name).samples
         rows = len(samples) // 320
-        features = lips.features(samples, rows=rows)
+        features = lips.extract_features(samples, rows=rows)
         parts.append((features, base.predict_features(features).coefficients))
     return parts
 
@@ -117,7 +117,7 @@ def test_an_unlike_speaker_is_learnt(base, heard):
         does = got.model.predict_features(clip.heard).aperture()
         assert np.corrcoef(does, curve["after"])[0, 1] > 0.97
     # And digital silence is still a mouth at rest.
-    quiet = np.tile(lips.silence(), (200, 1)).astype(np.float32)
+    quiet = np.tile(lips.silent_features(), (200, 1)).astype(np.float32)
     assert np.abs(got.model.predict_features(quiet).aperture()).max() < 0.04
 
 
@@ -232,7 +232,7 @@ OTHERS_ASKED = replace(OTHERS, purpose="films")
 
 @pytest.fixture(scope="module")
 def taught(own_place, footage):
-    return teach(footage, own_place / "grace.heygem", QUICK, consent=OTHERS)
+    return finetune(footage, own_place / "grace.heygem", QUICK, consent=OTHERS)
 
 
 def test_a_folder_says_what_it_is_and_reads_back(taught, footage):
@@ -268,13 +268,15 @@ def test_a_moved_folder_speaks_on_another_machine(taught, tmp_path, monkeypatch)
     )
     (outcome,) = runner.run(params).outcomes
     assert outcome.status == "done", outcome.error
-    assert outcome.manifest["taught"]["folder"] == "carried.heygem"
-    assert outcome.manifest["taught"]["adapter"] == taught.facts["files"].get("adapter.safetensors")
+    assert outcome.manifest["finetuned"]["folder"] == "carried.heygem"
+    assert outcome.manifest["finetuned"]["adapter"] == taught.facts["files"].get(
+        "adapter.safetensors"
+    )
     ledger = Ledger(tmp_path / "records" / "ledger.db")
     (given,) = ledger.entries(kind="consent")  # the folder's statement came along
     assert given.body["reference"] == "contract 12"
     (made,) = ledger.entries(kind="made")
-    assert made.body["taught"]["footage"] == [taught.facts["sources"][0]["sha256"]]
+    assert made.body["finetuned"]["footage"] == [taught.facts["sources"][0]["sha256"]]
     assert made.body["sources"].get("adapter") == taught.facts["files"].get("adapter.safetensors")
     # Done is done: the folder's content is what counts.
     (again,) = runner.run(params).outcomes
@@ -308,7 +310,7 @@ def test_an_expired_consent_ends_it(taught, tmp_path):
     facts["consent"]["until"] = "2020-01-01"
     (old / "avatar.json").write_text(json.dumps(facts))
     with pytest.raises(ConsentError, match="expired"):
-        bundle.person(old).taught.allow(Ledger(tmp_path / "ledger.db"))
+        bundle.person(old).bundle.allow(Ledger(tmp_path / "ledger.db"))
 
 
 def test_consent_is_asked_for():
@@ -341,11 +343,11 @@ def test_cancel_leaves_nothing_and_a_rerun_goes_on(own_place, footage, taught):
             cancel.set()
 
     with pytest.raises(Cancelled):
-        teach(footage, out, QUICK, consent=OTHERS, progress=stop, cancel=cancel)
+        finetune(footage, out, QUICK, consent=OTHERS, progress=stop, cancel=cancel)
     assert not out.exists() and not list(own_place.glob(".*stopped*"))
     assert "track" not in stages and "learn" not in stages  # kept from the first time
-    assert teach(footage, out, QUICK, consent=OTHERS).path == out
-    assert teach(footage, out, QUICK, consent=OTHERS).path == out  # and may be made anew
+    assert finetune(footage, out, QUICK, consent=OTHERS).path == out
+    assert finetune(footage, out, QUICK, consent=OTHERS).path == out  # and may be made anew
 
 
 def test_a_cancel_is_noticed_while_something_long_is_worked_at():
@@ -363,22 +365,22 @@ def test_a_cancel_is_noticed_while_something_long_is_worked_at():
 
 def test_somebody_at_the_terminal_is_asked(monkeypatch):
     given = iter(["3", "P-7", "films", "2999-12-31", "contract 12"])
-    monkeypatch.setattr(finetune.sys.stdin, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(finetune.typer, "prompt", lambda *_, **__: next(given))
+    monkeypatch.setattr(command.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(command.typer, "prompt", lambda *_, **__: next(given))
     empty = {"who": "", "purpose": "", "until": "", "reference": ""}
-    assert Statement(**finetune._ask(empty)) == OTHERS_ASKED
+    assert Statement(**command._ask(empty)) == OTHERS_ASKED
 
 
 def test_what_cannot_teach_is_refused_in_words(own_place, footage, tmp_path):
     own = Statement("own")
     mute = write_video(tmp_path / "mute.mp4")
     with pytest.raises(InputError, match="no sound"):
-        teach([mute], tmp_path / "a.heygem", consent=own)
+        finetune([mute], tmp_path / "a.heygem", consent=own)
     with pytest.raises(ParameterError, match="must end in .heygem"):
-        teach(footage, tmp_path / "a.mp4", consent=own)
+        finetune(footage, tmp_path / "a.mp4", consent=own)
     (tmp_path / "mine.heygem").mkdir()
     with pytest.raises(OutputError, match="choose another name"):
-        teach(footage, tmp_path / "mine.heygem", consent=own)
+        finetune(footage, tmp_path / "mine.heygem", consent=own)
     assert not list(tmp_path.glob(".*"))
 
 

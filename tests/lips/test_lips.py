@@ -8,7 +8,7 @@ from heygem import audio, lips
 from heygem.config.params import LipsSettings
 from heygem.core.errors import AssetError
 from heygem.face.topology import LOWER
-from heygem.lips import features
+from heygem.lips import extract_features
 from heygem.training.trainer import save
 
 PLAIN = LipsSettings(silence_gate=False)
@@ -67,7 +67,7 @@ def test_file_gives_back_the_model(model, tmp_path):
 
 def test_microphones_and_voices_do_not_move_the_mouth(model):
     """A gain over frequency is a constant in the logarithm, and what is constant is taken out."""
-    heard = features.features(babble(4.0), rows=200)
+    heard = extract_features.features(babble(4.0), rows=200)
     coloured = heard.copy()
     coloured[:, : audio.BANDS] = heard[:, : audio.BANDS] * 1.02 + np.linspace(-0.3, 0.3, 80)
     said, again = model.predict_features(heard), model.predict_features(coloured)
@@ -101,22 +101,22 @@ def test_what_is_no_model_is_said_so(tmp_path):
 
 
 def test_openness_and_width_are_exact_and_leave_each_other_alone(trajectory):
-    wide = lips.shape(trajectory, PLAIN.model_copy(update={"width_gain": 1.5}))
+    wide = lips.apply_controls(trajectory, PLAIN.model_copy(update={"width_gain": 1.5}))
     np.testing.assert_allclose(wide.width(), 1.5 * trajectory.width(), atol=1e-5)
     np.testing.assert_allclose(wide.aperture(), trajectory.aperture(), atol=1e-5)
-    open_ = lips.shape(trajectory, PLAIN.model_copy(update={"openness_gain": 0.5}))
+    open_ = lips.apply_controls(trajectory, PLAIN.model_copy(update={"openness_gain": 0.5}))
     np.testing.assert_allclose(open_.aperture(), 0.5 * trajectory.aperture(), atol=1e-5)
     np.testing.assert_allclose(open_.width(), trajectory.width(), atol=1e-5)
 
 
 def test_personal_scale_moves_everything(trajectory):
-    bigger = lips.shape(trajectory, PLAIN, opening_scale=1.3)
+    bigger = lips.apply_controls(trajectory, PLAIN, opening_scale=1.3)
     np.testing.assert_allclose(bigger.coefficients, 1.3 * trajectory.coefficients, rtol=1e-5)
 
 
 @pytest.mark.parametrize("offset_ms", [40.0, -60.0])
 def test_positive_offset_is_a_later_mouth(trajectory, offset_ms):
-    moved = lips.shape(trajectory, PLAIN.model_copy(update={"offset_ms": offset_ms}))
+    moved = lips.apply_controls(trajectory, PLAIN.model_copy(update={"offset_ms": offset_ms}))
     rows = round(offset_ms / 20)
     inner = slice(10, -10)
     np.testing.assert_allclose(
@@ -125,7 +125,7 @@ def test_positive_offset_is_a_later_mouth(trajectory, offset_ms):
 
 
 def test_smoothing_calms_without_delay(trajectory):
-    calm = lips.shape(trajectory, PLAIN.model_copy(update={"smoothing_ms": 120.0}))
+    calm = lips.apply_controls(trajectory, PLAIN.model_copy(update={"smoothing_ms": 120.0}))
     assert (
         np.square(np.diff(calm.coefficients, 2, axis=0)).sum()
         < 0.7 * np.square(np.diff(trajectory.coefficients, 2, axis=0)).sum()
@@ -147,12 +147,12 @@ def test_closure_shuts_the_narrowest_tenth_of_speech_and_no_open_mouth(trajector
     )
     gap = lifted.aperture()  # lips that never meet
     assert gap.min() > 0.02
-    firm = lips.shape(lifted, PLAIN.model_copy(update={"closure": 1.0})).aperture()
+    firm = lips.apply_controls(lifted, PLAIN.model_copy(update={"closure": 1.0})).aperture()
     assert 0.04 < (firm < 0.003).mean() < 0.3 and firm.min() > -1e-4
     wide = gap > np.quantile(gap, 0.9)
     np.testing.assert_allclose(firm[wide], gap[wide], rtol=0.1)
     assert np.corrcoef(firm, gap)[0, 1] > 0.97
-    loose = lips.shape(lifted, PLAIN.model_copy(update={"closure": 0.0})).aperture()
+    loose = lips.apply_controls(lifted, PLAIN.model_copy(update={"closure": 0.0})).aperture()
     np.testing.assert_allclose(loose, gap, atol=1e-5)
 
 
@@ -162,7 +162,7 @@ def test_silence_rests_the_mouth_and_breaths_do_not(trajectory):
     voice[120:138] = 0  # a breath of 180 ms
     voice[138:200] = 1
     voice[270] = 1  # a click
-    still = lips.shape(trajectory, LipsSettings(), voice).coefficients
+    still = lips.apply_controls(trajectory, LipsSettings(), voice).coefficients
     assert not still[:18].any() and not still[120:].any()
     np.testing.assert_allclose(still[30:100], trajectory.coefficients[30:100], atol=1e-6)
 
@@ -214,6 +214,6 @@ def test_shipped_model_keeps_still_in_digital_silence():
     model = lips.LipsModel.load()
     said = model.predict(np.zeros(32000, np.float32))
     voice = audio.voice_activity(np.zeros(32000, np.float32))
-    assert np.abs(lips.shape(said, LipsSettings(), voice).aperture()).max() == 0
+    assert np.abs(lips.apply_controls(said, LipsSettings(), voice).aperture()).max() == 0
     # Even without the gate the network itself hardly moves.
     assert said.aperture().std() < 0.1 * model.opening_std

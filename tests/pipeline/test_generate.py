@@ -12,9 +12,9 @@ from heygem import audio as sound
 from heygem import avatar, media, pipeline
 from heygem.config.params import Params
 from heygem.core.errors import AssetError, Cancelled, InputError, OutputError
-from heygem.lips.av_sync import agreement
+from heygem.lips.av_sync import av_agreement
 from heygem.lips.trajectory import Trajectory
-from heygem.pipeline.models import Heard
+from heygem.pipeline.models import EncodedAudio
 
 QUICK = {"media": {"crf": 30, "preset": "ultrafast"}, "label": {}}
 
@@ -77,13 +77,13 @@ def test_a_shorter_sound_ends_the_video(talking, voice, models, tmp_path):
     assert result.frames == 28  # ceil(1.1 * 25)
     assert abs(info.video.duration_s - 1.1) <= 1 / 25
     assert abs(info.audio.duration_s - 1.1) <= 1 / 25
-    assert result.path == out and result.passed_through == {}
+    assert result.path == out and result.skipped_frames == {}
     assert set(result.timings) >= {"listen_s", "track_s", "render_s", "seconds_per_second"}
 
 
 def test_a_longer_sound_plays_the_video_back_and_forth(talking, voice, models, tmp_path):
     person = avatar.load(talking[0], params().face, backend=models.faces)
-    line = pipeline.lay_out(person, 5.0, params().media)
+    line = pipeline.build_timeline(person, 5.0, params().media)
     turn = line.order[36:44].tolist()
     assert turn == [36, 37, 38, 39, 38, 37, 36, 35]
     assert line.order[76:81].tolist() == [2, 1, 0, 1, 2]
@@ -98,14 +98,14 @@ def test_a_longer_sound_plays_the_video_back_and_forth(talking, voice, models, t
 @pytest.mark.parametrize("extend, tail", [("loop", [38, 39, 0, 1]), ("freeze", [38, 39, 39, 39])])
 def test_other_ways_to_go_on(talking, models, extend, tail):
     person = avatar.load(talking[0], params().face, backend=models.faces)
-    line = pipeline.lay_out(person, 2.0, params(media={"extend": extend}).media)
+    line = pipeline.build_timeline(person, 2.0, params(media={"extend": extend}).media)
     assert line.order[38:42].tolist() == tail and len(line) == 50
 
 
 def test_the_rest_of_the_video_can_be_kept(talking, voice, models, tmp_path):
     settings = params(media={"tail": "keep", "crf": 30, "preset": "ultrafast"})
     result = pipeline.generate(talking[0], voice(1.0), tmp_path / "k.mp4", settings, models=models)
-    assert result.frames == 40 and result.passed_through == {"after the sound": 15}
+    assert result.frames == 40 and result.skipped_frames == {"after the sound": 15}
 
 
 def test_frames_keep_their_own_times(hopper, voice, models, tmp_path):
@@ -148,7 +148,7 @@ def test_frames_without_a_face_pass_and_are_counted(hopper, voice, models, tmp_p
             writer.write(nothing if 10 <= k < 15 else hopper, k / 25)
     out = tmp_path / "out.mp4"
     result = pipeline.generate(path, voice(1.0), out, params(), models=models)
-    assert result.passed_through["no face"] == 5 and result.frames == 25
+    assert result.skipped_frames["no face"] == 5 and result.frames == 25
     assert any("no face" in w for w in result.warnings)
     images, _ = read(out)
     below_label = images[12][150:]
@@ -227,8 +227,8 @@ def test_a_sound_that_is_too_short(talking, models, short_wav, tmp_path):
 def test_who_opens_wide_is_drawn_opening_wide(talking, models):
     person = avatar.load(talking[0], params().face, backend=models.faces)
     loud = avatar.replace(person, report=person.report | {"speech_aperture_std": 0.05})
-    assert pipeline.personal_scale(person, models.lips) == 1.0  # a silent clip says nothing
-    assert pipeline.personal_scale(loud, models.lips) == pytest.approx(1.25)
+    assert pipeline.speaker_scale(person, models.lips) == 1.0  # a silent clip says nothing
+    assert pipeline.speaker_scale(loud, models.lips) == pytest.approx(1.25)
 
 
 def test_rate_of_film_is_kept(hopper, voice, models, tmp_path):
@@ -266,7 +266,7 @@ def test_the_second_engine_draws_with_a_brought_checkpoint(talking, voice, model
     result = pipeline.generate(talking[0], voice(0.4), out, settings, models=models)
     made, source = read(out)[0][5].astype(int), read(talking[0])[0][5].astype(int)
     change = np.abs(made - source).mean(-1)
-    assert result.passed_through == {}
+    assert result.skipped_frames == {}
     mouth, eyes = change[290:350, 220:320].mean(), change[150:230, 190:350].mean()
     assert mouth > 3 * eyes  # an untrained network's mouth below her own eyes
 
@@ -287,7 +287,7 @@ def test_a_late_mouth_is_measured_as_late(models, tmp_path, late_ms):
     t = np.arange(400) / 50 - late_ms / 1000
     gap = 0.5 - 0.5 * np.cos(2 * np.pi * (3 * t + 0.4 * np.sin(2 * t)))
     drawn = Trajectory((0.1 * gap)[:, None].astype(np.float32), 50, models.lips.basis)
-    heard = Heard(speech, np.ones(801, np.float32), drawn, [])
-    measures = agreement(drawn, heard)
-    assert measures["mouth_sound_lag_ms"] == pytest.approx(late_ms, abs=25)
-    assert measures["mouth_sound_r"] > 0.7
+    heard = EncodedAudio(speech, np.ones(801, np.float32), drawn, [])
+    measures = av_agreement(drawn, heard)
+    assert measures["av_offset_ms"] == pytest.approx(late_ms, abs=25)
+    assert measures["av_corr"] > 0.7

@@ -27,8 +27,8 @@ from heygem.provenance import verify as back
 from heygem.provenance.labeller import Labeller
 from heygem.provenance.ledger import Ledger, file_hash
 from heygem.provenance.watermark.codec import CODE_BITS, decode, encode
-from heygem.provenance.watermark.detect import MarkReader
-from heygem.provenance.watermark.embed import MIN_PSNR_DB, Mark
+from heygem.provenance.watermark.detect import WatermarkReader
+from heygem.provenance.watermark.embed import MIN_PSNR_DB, Watermark
 
 RATE = 25
 WIDTH, HEIGHT = 480, 272
@@ -255,16 +255,16 @@ def test_code_recovers_an_id_through_noise_and_rejects_noise():
 def test_most_of_the_picture_is_left_alone(size, most):
     grain = np.random.default_rng(3).normal(128, 2, (size[1], size[0], 1)).round()
     image = np.broadcast_to(grain, (size[1], size[0], 3)).astype(np.uint8)
-    marked = Mark(b"x" * 32, 5, *size).embed(image, 0.0)
+    marked = Watermark(b"x" * 32, 5, *size).embed(image, 0.0)
     assert 0.1 < (marked != image).any(-1).mean() < most
 
 
 @pytest.mark.parametrize("size", [(960, 640), (641, 479)])
 def test_the_mark_in_torch_is_the_same_mark(size):
-    from heygem.provenance.watermark.embed_torch import TorchMark
+    from heygem.provenance.watermark.embed_torch import TorchWatermark
 
-    here = Mark(b"x" * 32, 77, *size)
-    there = TorchMark(b"x" * 32, 77, *size, device="cpu")
+    here = Watermark(b"x" * 32, 77, *size)
+    there = TorchWatermark(b"x" * 32, 77, *size, device="cpu")
     for k in (0, 5):  # both signs
         image = cv2.resize(scene(k), size)
         off = np.abs(here.embed(image, k / 25).astype(int) - there.embed(image, k / 25))
@@ -273,7 +273,7 @@ def test_the_mark_in_torch_is_the_same_mark(size):
 
 
 def test_mark_is_faint_and_colour_stays():
-    mark = Mark(bytes(32), 7, WIDTH, HEIGHT)
+    mark = Watermark(bytes(32), 7, WIDTH, HEIGHT)
     image = scene(3)
     out = mark.embed(image, 0.1)
     error = np.mean((out.astype(float) - image) ** 2)
@@ -298,7 +298,7 @@ def attacked(house, kind):
 @pytest.mark.parametrize("kind", ["mirrored", "cropped", "slower", "trimmed", "between bars"])
 def test_mark_survives(house, kind):
     images, rate = attacked(house, kind)
-    reader = MarkReader(house.keys.mark_secret)
+    reader = WatermarkReader(house.keys.mark_secret)
     for k, image in enumerate(images):
         reader.add(image, k / rate)
     assert reader.read().mark_id == house.labeller.mark_id

@@ -13,8 +13,8 @@ from heygem.face.pose import aperture, to_canonical
 from heygem.rendering.base import Patch
 from heygem.rendering.compose import paste
 from heygem.rendering.warp import blend
-from heygem.rendering.warp.mouth_interior import Inside
-from heygem.rendering.warp.renderer import Renderer, Sampler, _hand_over
+from heygem.rendering.warp.mouth_interior import MouthInterior
+from heygem.rendering.warp.renderer import Sampler, WarpRenderer, _hand_over
 from heygem.rendering.warp.texture_selection import _parted
 
 
@@ -31,7 +31,7 @@ def images(talking):
 
 def draw(person, images, displacement):
     order = np.arange(len(displacement))
-    renderer = Renderer(person, RendererSettings())
+    renderer = WarpRenderer(person, RendererSettings())
     renderer.plan(displacement, order)
     return [renderer.render(images[k], k) for k in order]
 
@@ -102,7 +102,7 @@ def test_in_silence_the_mouth_is_shut_and_still_whatever_the_source_says(person,
 
 
 def test_a_portrait_with_shut_lips_gets_an_inside(hopper, hopper_avatar, faces):
-    renderer = Renderer(hopper_avatar, RendererSettings())
+    renderer = WarpRenderer(hopper_avatar, RendererSettings())
     renderer.plan(gape(np.array([0.0, 0.16]), hopper_avatar.rest.neutral), np.zeros(2, int))
     shut, wide = (paste(hopper, renderer.render(hopper, k)) for k in range(2))
     opening = [tracked_opening(hopper_avatar, [p], faces)[0] for p in (shut, wide)]
@@ -120,7 +120,7 @@ def test_frames_that_cannot_be_used_pass_and_the_change_is_gradual(person):
     strength = _hand_over(broken)
     assert (strength[20:25] == 0).all() and strength[0] == 1 and strength[-1] == 1
     assert 0 < strength[19] < strength[18] <= 1 and 0 < strength[25] < strength[26] <= 1
-    renderer = Renderer(broken, RendererSettings())
+    renderer = WarpRenderer(broken, RendererSettings())
     renderer.plan(gape(np.zeros(40), person.rest.neutral), np.arange(40))
     assert renderer.render(np.zeros((600, 512, 3), np.uint8), 22) is None
 
@@ -130,7 +130,7 @@ def test_a_mouth_being_handed_over_keeps_the_inside_of_its_own_frame(person, ima
     wide = int(5 + opening[5:35].argmax())
     usable = person.usable.copy()
     usable[wide + 1] = False
-    renderer = Renderer(avatar.replace(person, usable=usable), RendererSettings())
+    renderer = WarpRenderer(avatar.replace(person, usable=usable), RendererSettings())
     renderer.plan(gape(np.zeros(40), person.rest.neutral), np.arange(40))
     assert 0 < renderer._strength[wide] < 0.5
     white = images[wide].copy()
@@ -172,7 +172,7 @@ def test_teeth_take_the_tint_of_the_lamp_and_not_of_the_skin():
 
 
 def test_texture_changes_are_rare(person):
-    renderer = Renderer(person, RendererSettings())
+    renderer = WarpRenderer(person, RendererSettings())
     opening = 0.07 - 0.07 * np.cos(np.arange(120) / 40 * 2 * np.pi)
     renderer.plan(gape(opening, person.rest.neutral), np.arange(120) % 40)
     main = [w[0][0] for w in renderer._weights]
@@ -213,7 +213,7 @@ def test_teeth_a_person_shows_stay_when_the_rest_is_drawn(hopper, hopper_avatar)
     little, wide = opened(0.09), opened(0.40)
     blue = hopper.copy()  # teeth that no drawing would have
     cv2.fillPoly(blue, [np.rint(little[topo.LIPS_INNER]).astype(np.int32)], (40, 60, 220))
-    inside = Inside(Sampler("cpu"))
+    inside = MouthInterior(Sampler("cpu"))
     out = inside.fill(blue, little, wide, 1.0, blue.astype(np.float32))
     x, y = np.rint(line[5]).astype(int)
     depth = 0.40 * width

@@ -14,7 +14,7 @@ from http.cookiejar import CookieJar
 import pytest
 import yaml
 
-from heygem.batch.queue import Board
+from heygem.batch.queue import JobQueue
 from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError, InputError, ParameterError, PolicyError
@@ -195,7 +195,7 @@ def test_the_line_takes_what_the_rules_allow_and_knows_who_asked(tmp_path, monke
     path = served(tmp_path / "rules", quota={"videos_per_day": 1})
     monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "records"))
     monkeypatch.setenv(policy.FILE_VARIABLE, str(path))
-    board = Board(tmp_path / "line", admission=policy.admit_pairs)
+    board = JobQueue(tmp_path / "line", admission=policy.admit_pairs)
     pair = Pair(video=str(samples / "hopper.mp4"), audio=str(samples / "speech_en.wav"))
     with pytest.raises(PolicyError, match="nobody is logged in"):
         board.add_all([pair], Params())

@@ -6,7 +6,7 @@ import os
 import pytest
 from helpers.browser import PROJECT, SAMPLES, SLOW_MS, Server, chromium, missing
 
-from heygem.batch.queue import Board
+from heygem.batch.queue import JobQueue
 from heygem.server import jupyter
 
 
@@ -71,4 +71,6 @@ def studio(root):
     server = Server(jupyter.studio_command, root)
     yield server
     server.close()
-    Board(root / "notebooks" / "runs" / "studio" / "line").dismiss()  # its models stay for minutes
+    JobQueue(
+        root / "notebooks" / "runs" / "studio" / "line"
+    ).dismiss()  # its models stay for minutes

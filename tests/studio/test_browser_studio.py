@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from helpers.browser import SAMPLES, TOKEN
 
-from heygem.batch.queue import Board
+from heygem.batch.queue import JobQueue
 from heygem.server import jupyter
 
 
@@ -45,7 +45,7 @@ def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio, root):
     page.mouse.move(last["x"] + 8, last["y"] - 20, steps=4)
     page.mouse.move(first["x"] + 8, first["y"] + 2, steps=4)
     page.mouse.up()
-    line = Board(root / "notebooks" / "runs" / "studio" / "line")
+    line = JobQueue(root / "notebooks" / "runs" / "studio" / "line")
     wait_for_order(page, "hopper.jpg", "hopper.mp4", "collins.mp4")
     deadline = time.monotonic() + 20
     while [Path(job.video).name for job in line.jobs()][0] != "hopper.jpg":

@@ -141,11 +141,11 @@ def test_it_stops_within_a_second_and_goes_on(page, teacher):
     asked = time.monotonic()
     page.status.stop.click()
     assert page.worker.wait(WAIT_S) and time.monotonic() - asked < 1
-    assert page.taught is None and page.status.error.value == ""
+    assert page.bundle is None and page.status.error.value == ""
     assert page.button.description == "Go on"
     teacher.slow = False
     page.button.click()
-    assert page.worker.wait(WAIT_S) and page.taught is not None
+    assert page.worker.wait(WAIT_S) and page.bundle is not None
     assert page.button.description == "Teach"
 
 

@@ -15,7 +15,7 @@ from helpers.media import gape, tone, write_wav
 
 from heygem import media, pipeline
 from heygem.batch import queue
-from heygem.batch.worker import Workshop
+from heygem.batch.worker import Worker as BatchWorker
 from heygem.config.params import Params
 from heygem.core.errors import Cancelled, ConsentError, InputError, OutputError, ParameterError
 from heygem.face import topology as topo
@@ -379,7 +379,7 @@ def test_curves_follow_the_knobs_at_once(bench):
 def test_a_span_is_rendered_with_its_sound_and_its_label(bench):
     clip = bench.render(GATE_OFF, 0.4, 1.0)
     made, source = media.probe(clip.result), media.probe(clip.source)
-    assert clip.frames == 25 and clip.passed_through == 0
+    assert clip.frames == 25 and clip.skipped_frames == 0
     assert made.video.frames == source.video.frames == 25
     assert made.audio is not None and source.audio is None
     assert "AIGC" in made.tags and "AIGC" not in source.tags
@@ -647,7 +647,7 @@ def studio(tmp_path, talking, speech, monkeypatch):
     people.mkdir()
     shutil.copy(talking[0], people / "anna.mp4")
     (people / "broken.mp4").write_bytes(talking[0].read_bytes()[:2000])
-    monkeypatch.setattr(queue.Board, "start", lambda board: None)
+    monkeypatch.setattr(queue.JobQueue, "start", lambda board: None)
     recipe = {"inputs": {"output": str(tmp_path / "made")}, "tracking": {"enabled": False}}
     page = Studio(params=Params.from_dict(recipe), folder=people, line=tmp_path / "line")
     page.batch.audio.chosen = str(speech)
@@ -674,7 +674,7 @@ def test_a_batch_from_choosing_to_zip_with_one_broken_item(studio, models, monke
     choose(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
     assert len(studio.batch.table.rows) == 2 and "0 of 2" in studio.batch.sum.value
-    Workshop(studio.board, idle_s=0).run()
+    BatchWorker(studio.board, idle_s=0).run()
     studio.batch.refresh()
     first, second = studio.batch.table.rows
     assert first["state"] == "done" and first["share"] == 1, first["error"]
@@ -803,7 +803,7 @@ def test_a_line_whose_process_has_died_goes_on_with_the_page_open(studio, monkey
     choose(studio, "anna.mp4")
     studio.batch.add_button.click()
     started = []
-    monkeypatch.setattr(queue.Board, "start", lambda board: started.append(1))
+    monkeypatch.setattr(queue.JobQueue, "start", lambda board: started.append(1))
     studio.batch.refresh()
     assert not started, "nobody has said start"
     (studio.board.folder / ".call").touch()  # somebody did, and no process is there
@@ -832,7 +832,7 @@ def test_the_system_tab_says_what_the_machine_has_and_warns(studio, monkeypatch)
 
 
 def test_the_models_in_memory_are_shown_and_can_be_let_go(studio):
-    thread = threading.Thread(target=Workshop(studio.board, make=print, idle_s=30).run)
+    thread = threading.Thread(target=BatchWorker(studio.board, make=print, idle_s=30).run)
     thread.start()
     deadline = time.monotonic() + 10
     while studio.system.dismiss_button.disabled:

@@ -9,10 +9,10 @@ from heygem.core.errors import InputError, ParameterError
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER
 from heygem.face.tracking import Track
-from heygem.lips import features
+from heygem.lips import extract_features
 from heygem.training import augment, dataset, metrics, model_card, run
 from heygem.training.trainer import save, train
-from heygem.training.windows import Examples, fit_basis, personal_scales
+from heygem.training.windows import TrainingWindows, fit_basis, speaker_scales
 
 
 @pytest.fixture(scope="module")
@@ -81,18 +81,18 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(people, tmp_path)
 def test_likeness_is_of_the_shape_and_not_of_the_size():
     import torch
 
-    from heygem.training.loss import unlikeness
+    from heygem.training.loss import correlation_loss
 
     rng = np.random.default_rng(0)
     real = torch.from_numpy(rng.normal(size=(3, 100, 2)))
     valid = torch.ones(3, 100, dtype=torch.bool)
-    assert unlikeness(0.2 * real + 5, real, valid).max() < 0.01
-    assert abs(unlikeness(-real, real, valid) - 2).max() < 0.01
+    assert correlation_loss(0.2 * real + 5, real, valid).max() < 0.01
+    assert abs(correlation_loss(-real, real, valid) - 2).max() < 0.01
     half = valid.clone()
     half[:, 50:] = False
     dubbed = torch.where(half[..., None], real, torch.flip(real, [1]))
-    assert unlikeness(dubbed, real, half).max() < 0.01
-    assert unlikeness(real, real * 1e-3, valid).max() == 0  # a mouth at rest has no shape
+    assert correlation_loss(dubbed, real, half).max() < 0.01
+    assert correlation_loss(real, real * 1e-3, valid).max() == 0  # a mouth at rest has no shape
 
 
 def test_too_few_people_is_said_so():
@@ -112,16 +112,16 @@ def test_basis_holds_what_the_faces_do(people):
 
 def test_wide_and_narrow_mouths_teach_the_same_movement():
     clips = [talking("small", 3, gap=0.04), talking("big", 3, gap=0.12)]
-    scales, middle = personal_scales(clips)
+    scales, middle = speaker_scales(clips)
     assert scales["big"] / scales["small"] == pytest.approx(3, rel=0.05)
     basis = fit_basis(clips, 2)
-    drawn = Examples(clips, basis, scales, rows=64)._items
+    drawn = TrainingWindows(clips, basis, scales, rows=64)._items
     np.testing.assert_allclose(drawn[0][1], drawn[1][1], atol=0.1)
 
 
 def test_same_seed_same_batch_and_silence_is_shut(people):
     clips = people.clips[:4]
-    examples = Examples(clips, fit_basis(clips, 3), {}, rows=64)
+    examples = TrainingWindows(clips, fit_basis(clips, 3), {}, rows=64)
     first, again = examples.batch(40, 7, "cpu"), examples.batch(40, 7, "cpu")
     other = examples.batch(40, 8, "cpu")
     np.testing.assert_array_equal(first[0], again[0])
@@ -170,7 +170,7 @@ def test_track_and_sound_become_a_clip_on_one_clock():
     track.found[30:45] = False
     samples, _ = speech(4.0, np.random.default_rng(0))
     clip = dataset.from_track(dataset.Source(dataset.Path("x.mp4"), "x"), track, samples)
-    assert len(clip.moved) == 200 and clip.heard.shape == (400, features.HEARD)
+    assert len(clip.moved) == 200 and clip.heard.shape == (400, extract_features.HEARD)
     assert abs(int(clip.aperture.argmax()) - 150) <= 1
     assert clip.aperture.max() == pytest.approx(0.1, abs=0.02)
     assert not clip.valid[55:70].any() and clip.valid[80:190].all()

@@ -6,9 +6,9 @@ import numpy as np
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#A0522D")
 #: What is worth a bar, where the runs have it; the rest is in the table.
 SHOWN = (
-    ("measures.mouth_sound_r", "mouth follows sound [r]"),
-    ("measures.mouth_sound_lag_ms", "mouth behind sound [ms]"),
-    ("measures.silence_opening", "movement in silence [of speech]"),
+    ("measures.av_corr", "mouth follows sound [r]"),
+    ("measures.av_offset_ms", "mouth behind sound [ms]"),
+    ("measures.silence_leakage", "movement in silence [of speech]"),
     ("timings.render_s", "drawing [s]"),
     ("seconds", "whole item [s]"),
     ("warnings", "warnings"),

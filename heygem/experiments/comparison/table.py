@@ -6,9 +6,9 @@ from dataclasses import dataclass
 _BOOKKEEPING = ("inputs.output", "inputs.videos", "inputs.pairs", "tracking.")
 #: Measures in which less is better; of the others more is better, or it depends.
 LOWER_IS_BETTER = (
-    "timings.seconds_per_second", "warnings", "passed_through.", "measures.silence_opening",
+    "timings.seconds_per_second", "warnings", "skipped_frames.", "measures.silence_leakage",
 )  # fmt: skip
-HIGHER_IS_BETTER = ("measures.mouth_sound_r",)
+HIGHER_IS_BETTER = ("measures.av_corr",)
 _MACHINE = "system/"
 _TELLING = 0.05  # a best value that is nearer to the next is not called so
 

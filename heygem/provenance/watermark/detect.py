@@ -40,7 +40,7 @@ class MarkReading:
     by_ledger: bool = False
 
 
-class MarkReader:
+class WatermarkReader:
     """Collects frames, then looks for a mark.
 
     Parameters
@@ -63,7 +63,7 @@ class MarkReader:
         if self._between is None:
             self._between = _between_bars(grey)
             if self._between:
-                self._inside = MarkReader(self._secret)
+                self._inside = WatermarkReader(self._secret)
                 self._inside._between = False  # bars within bars are picture
         if self._inside is not None:
             self._inside.add(image[self._between], time_s)

@@ -75,7 +75,7 @@ def chips(secret, share):
     return Chips(secret, share)
 
 
-class Mark:
+class Watermark:
     """Writes one id into the frames of one clip.
 
     Parameters

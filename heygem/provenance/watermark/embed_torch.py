@@ -8,10 +8,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from heygem.provenance.watermark.embed import Mark, turned
+from heygem.provenance.watermark.embed import Watermark, turned
 
 
-class TorchMark(Mark):
+class TorchWatermark(Watermark):
     """Writes one id into the frames of one clip, on a device.
 
     Parameters

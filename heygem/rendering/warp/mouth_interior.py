@@ -10,7 +10,7 @@ DRAWN_WIDTH_PX = 320  # resolution of a drawn inside
 TEETH_SHOW = 0.05  # of the mouth's width: a picture open by this shows what teeth there are to see
 
 
-class Inside:
+class MouthInterior:
     """Fills the opening between the lips.
 
     Parameters

@@ -39,8 +39,8 @@ from heygem.rendering.warp.mesh_warp import (
     rasterise,
     with_rim,
 )
-from heygem.rendering.warp.mouth_interior import Inside
-from heygem.rendering.warp.texture_selection import Textures
+from heygem.rendering.warp.mouth_interior import MouthInterior
+from heygem.rendering.warp.texture_selection import TextureSelector
 
 DETAIL = 0.02  # what is finer than this is never averaged [eye distances]
 FADE_S = 0.12  # time over which the mouth is handed over at frames left untouched
@@ -50,7 +50,7 @@ _UP = np.array([_ROW[i] for i in topo.INNER_UPPER])
 _LOW = np.array([_ROW[i] for i in topo.INNER_LOWER])
 
 
-class Renderer:
+class WarpRenderer:
     """Draws one avatar's mouth.
 
     Parameters
@@ -65,8 +65,8 @@ class Renderer:
         self._avatar = avatar
         self._settings = settings
         self._sample = Sampler(device)
-        self._textures = Textures(avatar.library, settings)
-        self._inside = Inside(self._sample)
+        self._textures = TextureSelector(avatar.library, settings)
+        self._inside = MouthInterior(self._sample)
         self._strength = _hand_over(avatar)
 
     def plan(self, displacement, order):
@@ -157,7 +157,7 @@ class Renderer:
         """Lower face that is really drawn, in the canonical frame : float32 [n, len(LOWER), 3]."""
         avatar, frames = self._avatar, self._order[rows]
         pose = avatar.pose[frames]
-        shape = _uncross(avatar.rest.at(pose) + self._wanted[rows])
+        shape = resolve_lip_contact(avatar.rest.at(pose) + self._wanted[rows])
         partly = np.flatnonzero(self._strength[frames] < 1)
         if len(partly):
             own = to_canonical(avatar.track.points[frames[partly]][:, LOWER], pose[partly])
@@ -168,7 +168,7 @@ class Renderer:
     def _target(self, index, frame):
         """Wanted lower face in the picture : float32 [len(LOWER), 2], pixels."""
         pose = self._avatar.pose[frame : frame + 1]
-        shape = _uncross(self._avatar.rest.at(pose) + self._wanted[index : index + 1])
+        shape = resolve_lip_contact(self._avatar.rest.at(pose) + self._wanted[index : index + 1])
         return from_canonical(shape, pose)[0, :, :2]
 
     def _warp(self, image, wanted, own, labels):
@@ -215,7 +215,7 @@ class Renderer:
         return whole
 
 
-def _uncross(shape):
+def resolve_lip_contact(shape):
     """Lips touch, they do not pass through each other: part crossed inner contours evenly."""
     shape = shape.copy()
     overlap = np.maximum(shape[:, _UP, 1] - shape[:, _LOW, 1], 0) / 2

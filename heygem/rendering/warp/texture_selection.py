@@ -20,7 +20,7 @@ _ROW = {i: k for k, i in enumerate(LOWER)}
 _MIDDLE_UPPER, _MIDDLE_LOWER = (_ROW[i] for i in topo.LIP_MIDDLE)
 
 
-class Textures:
+class TextureSelector:
     """Chooses pictures from a library by shape, pose and steadiness.
 
     Parameters

@@ -23,11 +23,11 @@ PICTURES_A_TURN = 6  # made between two looks at the line
 
 
 class Line(w.VBox):
-    """Adds videos to a `heygem.batch.queue.Board` and shows it; the work itself is done elsewhere.
+    """Adds videos to a `heygem.batch.queue.JobQueue` and shows it; the work itself is done elsewhere.
 
     Parameters
     ----------
-    board : heygem.batch.queue.Board
+    board : heygem.batch.queue.JobQueue
     params : heygem.config.params.Params
         Recipe of the jobs that are added; pairs named in it are put into the table.
     folder : path

@@ -57,7 +57,7 @@ class Teaching(w.VBox):
 
     Attributes
     ----------
-    taught : heygem.finetune.run.Taught or None
+    taught : heygem.finetune.run.FinetuneResult or None
         What was learnt last.
     shown : heygem.studio.before_after.Contrast or None
         What was drawn of it last.
@@ -135,9 +135,9 @@ class Teaching(w.VBox):
         self._series, self.learning.value = {}, ""
 
         def work(progress, cancel):
-            from heygem.finetune.run import teach
+            from heygem.finetune.run import finetune
 
-            return teach(
+            return finetune(
                 footage, out, consent=statement, face=self.params.face, base=self.params.lips.model,
                 progress=progress, cancel=cancel, watch=self._watched,
             )  # fmt: skip
@@ -147,7 +147,7 @@ class Teaching(w.VBox):
     def compare(self):
         """Draw the same words with the base model and with the person's own."""
         footage, _ = self._asked()
-        taught, sound = self.taught.path, self.audio.chosen or footage[0]
+        taught, sound = self.bundle.path, self.audio.chosen or footage[0]
         basis = self.consent.basis.value
         params = self.params.override({"label.consent": basis} if basis else {})
 
@@ -173,7 +173,7 @@ class Teaching(w.VBox):
                 seen=repr(name[:80]),
                 remedy="use up to 64 letters, digits, - and _",
             )
-        return footage, self.out / f"{name}{media.TAUGHT}"
+        return footage, self.out / f"{name}{media.BUNDLE_SUFFIX}"
 
     def _look(self):
         chosen = list(self.footage.list.value)
@@ -211,12 +211,12 @@ class Teaching(w.VBox):
             return
         with self._lock:
             self._draw_learning()
-        begun = self.taught is None and self.worker.stopped
+        begun = self.bundle is None and self.worker.stopped
         self.button.description = self.say("teach_on" if begun else "teach")
 
     def _learnt(self, taught):
         say = self.say
-        self.taught = taught
+        self.bundle = taught
         before, after = taught.adapted.before, taught.adapted.after
         rows = "".join(
             f"<tr><td>{html.escape(say('measure_' + key))}</td>"

@@ -245,7 +245,7 @@ class Preview(w.VBox):
     def _rendered(self, clip):
         self.show(clip)
         self.took.value = html.escape(
-            self.say("took", frames=clip.frames, seconds=clip.seconds, passed=clip.passed_through)
+            self.say("took", frames=clip.frames, seconds=clip.seconds, passed=clip.skipped_frames)
         )
 
     def show(self, clip):

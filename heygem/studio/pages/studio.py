@@ -5,7 +5,7 @@ from pathlib import Path
 
 import ipywidgets as w
 
-from heygem.batch.queue import Board
+from heygem.batch.queue import JobQueue
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
 from heygem.core.i18n import words
@@ -22,7 +22,7 @@ class Single(w.VBox):
 
     Parameters
     ----------
-    board : heygem.batch.queue.Board
+    board : heygem.batch.queue.JobQueue
     params, folder, lang
         As for `Preview`.
     """
@@ -70,7 +70,7 @@ class Studio(w.Tab):
         self.say = say = words(lang)
         folder = policy.start(folder)
         self.params = params if params is not None else Params()
-        self.board = Board(line, admission=policy.admit_pairs)
+        self.board = JobQueue(line, admission=policy.admit_pairs)
         output = self.params.inputs.output
         # The worker has its own current folder.
         self.params = self.params.override({"inputs.output": str(Path(output).absolute())})

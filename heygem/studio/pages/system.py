@@ -20,7 +20,7 @@ class System(w.VBox):
 
     Parameters
     ----------
-    board : heygem.batch.queue.Board
+    board : heygem.batch.queue.JobQueue
     folder : path
         Whose disk is looked at.
     say : callable
