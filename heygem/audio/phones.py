@@ -11,7 +11,7 @@ import threading
 import numpy as np
 from scipy.ndimage import convolve1d
 
-from heygem.audio.features import HOP, RATE_HZ, voiced_rms
+from heygem.audio.features import HOP, RATE_HZ, WINDOW, voiced_rms
 
 # CMU phone set; the recogniser's fillers (silence, noise, speech it cannot name) come last.
 PHONES = tuple(

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from scipy.signal import resample_poly
 
-from heygem import audio, lips
+from heygem import audio
 from heygem.audio import tts
 from heygem.core.errors import HeygemError
+from heygem.lips.features import extract_features, silent_features
 from heygem.training import augment
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ QUIET_ROWS = 300
 
 def silence(ears=None):
     """Digital silence, and then room noise : float32 [2 QUIET_ROWS, inputs]."""
-    quiet = np.tile(lips.silent_features(ears), (2 * QUIET_ROWS, 1)).astype(np.float32)
+    quiet = np.tile(silent_features(ears), (2 * QUIET_ROWS, 1)).astype(np.float32)
     change = augment.Augment(torch.Generator().manual_seed(0))
     noise = change.noise(torch.zeros(1, 4 * QUIET_ROWS // 3, audio.BANDS))
     quiet[-noise.shape[1] :, : audio.BANDS] = augment.to_log(noise * 1e-2)[0].numpy()
@@ -44,7 +45,7 @@ def silence(ears=None):
 
 def voices(ears=None):
     """Speech of other voices : list of float32 [2 N, inputs]; empty where no voice can speak."""
-    return [lips.extract_features(s, rows=len(s) // 320, ears=ears) for s in _spoken()]
+    return [extract_features(s, rows=len(s) // 320, ears=ears) for s in _spoken()]
 
 
 @cache

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from heygem import audio
+from heygem.audio.features import HIGHEST_HZ, LOWEST_HZ
 
 FLOOR = 1e-5  # of the logarithm in `heygem.audio.features.log_mel`
 
@@ -69,7 +70,7 @@ class Augment:
 
     def throat(self, power, *, most=0.16):
         """Shorter and longer vocal tracts: the frequency axis stretched by up to `most`."""
-        mel_low, mel_high = (_mel(hz) for hz in (audio.LOWEST_HZ, audio.HIGHEST_HZ))
+        mel_low, mel_high = (_mel(hz) for hz in (LOWEST_HZ, HIGHEST_HZ))
         centres = torch.linspace(mel_low, mel_high, audio.BANDS + 2, device=power.device)[1:-1]
         alpha = torch.exp((self._uniform(len(power), 1, like=power) * 2 - 1) * most)
         hz = 700 * torch.expm1(centres / 1127) * alpha  # [B, 80]

@@ -5,7 +5,7 @@ import torch
 from helpers.media import RATE_HZ, tone, write_wav
 
 from heygem import audio
-from heygem.audio import loudness
+from heygem.audio import loudness, vad
 from heygem.core.errors import InputError
 from heygem.media import AudioFile, read_audio
 
@@ -217,7 +217,7 @@ def test_voice_activity_leaves_torch_threads_alone():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        audio._vad_model.cache_clear()
+        vad._vad_model.cache_clear()
         audio.voice_activity(voice(0.5))
         assert torch.get_num_threads() == 2
     finally:

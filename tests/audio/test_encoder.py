@@ -8,7 +8,7 @@ from heygem import lips
 from heygem.audio.encoder import PLACE, Ears
 from heygem.config.params import checked
 from heygem.core.errors import AssetError, ParameterError
-from heygem.lips import extract_features
+from heygem.lips.features import extract_features
 from heygem.training import dataset
 from heygem.training.trainer import TrainSettings, save, train
 

@@ -5,6 +5,7 @@ import pytest
 
 from heygem import avatar, media
 from heygem.config.params import FaceSettings
+from heygem.core import assets
 from heygem.core.errors import InputError, NoFaceError
 from heygem.face.pose import aperture, to_canonical
 from heygem.face.rest import RestShape
@@ -12,7 +13,7 @@ from heygem.face.rest import RestShape
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(avatar.assets, "avatar_folder", lambda: tmp_path / "avatars")
+    monkeypatch.setattr(assets, "avatar_folder", lambda: tmp_path / "avatars")
 
 
 class Blind:

@@ -38,6 +38,7 @@ from heygem.finetune import run as teaching
 from heygem.finetune.adapt import FinetuneSettings, adapt
 from heygem.finetune.consent import Statement
 from heygem.finetune.run import finetune
+from heygem.lips.features import extract_features, silent_features
 from heygem.provenance import consent
 from heygem.provenance.ledger import Ledger
 from heygem.training.dataset import Clip, Source
@@ -58,7 +59,7 @@ def heard(base):
     for name in ("speech_en.wav", "speech_zh.wav", "hopper.mp4"):
         samples = audio.load(root() / "samples" / name).samples
         rows = len(samples) // 320
-        features = lips.extract_features(samples, rows=rows)
+        features = extract_features(samples, rows=rows)
         parts.append((features, base.predict_features(features).coefficients))
     return parts
 
@@ -117,7 +118,7 @@ def test_an_unlike_speaker_is_learnt(base, heard):
         does = got.model.predict_features(clip.heard).aperture()
         assert np.corrcoef(does, curve["after"])[0, 1] > 0.97
     # And digital silence is still a mouth at rest.
-    quiet = np.tile(lips.silent_features(), (200, 1)).astype(np.float32)
+    quiet = np.tile(silent_features(), (200, 1)).astype(np.float32)
     assert np.abs(got.model.predict_features(quiet).aperture()).max() < 0.04
 
 

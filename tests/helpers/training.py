@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from heygem import lips
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER
+from heygem.lips.features import extract_features
 from heygem.training import dataset
 from heygem.training.trainer import TrainSettings
 
@@ -44,7 +44,7 @@ def talking(who, seed, *, late_s=0.0, seconds=8.0, licence="own", split="train",
         moved[:, place[int(point)], 1] = gap * follow
     moved += rng.normal(0, 1e-4, moved.shape).astype(np.float32)
     source = dataset.Source(dataset.Path(f"{who}-{seed}.mp4"), who, split, licence, "ours", "made")
-    heard = lips.extract_features(samples, rows=rows)
+    heard = extract_features(samples, rows=rows)
     return dataset.Clip(
         source, f"{who}{seed}", heard, np.ones(2 * rows, np.float32), moved, np.ones(rows, bool)
     )

@@ -1,5 +1,7 @@
 """Speech to mouth movement: the model's file, its answers, and every knob."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,9 @@ from heygem import audio, lips
 from heygem.config.params import LipsSettings
 from heygem.core.errors import AssetError
 from heygem.face.topology import LOWER
-from heygem.lips import extract_features
+from heygem.lips import trajectory as lips_trajectory
+from heygem.lips.features import extract_features
+from heygem.lips.network import LipsNetwork
 from heygem.training.trainer import save
 
 PLAIN = LipsSettings(silence_gate=False)
@@ -31,7 +35,7 @@ def trajectory(basis):
 @pytest.fixture
 def model(basis):
     torch.manual_seed(0)
-    networks = [lips.LipsNetwork(outputs=6, width=16, dilations=(1, 2, 4)) for _ in range(2)]
+    networks = [LipsNetwork(outputs=6, width=16, dilations=(1, 2, 4)) for _ in range(2)]
     return lips.LipsModel(networks, basis, np.full(6, 1.5), {"opening_std": 0.04})
 
 
@@ -137,7 +141,7 @@ def test_smoothing_calms_without_delay(trajectory):
 
 def test_closure_shuts_the_narrowest_tenth_of_speech_and_no_open_mouth(trajectory):
     gap = trajectory.aperture()
-    lifted = lips.replace(
+    lifted = replace(
         trajectory,
         coefficients=trajectory.coefficients
         + np.outer(
@@ -196,7 +200,7 @@ def test_times_between_rows_and_beyond_the_ends(trajectory):
 def test_lips_never_pass_through_each_other(trajectory):
     rng = np.random.default_rng(1)
     rest = rng.normal(0, 0.2, (len(LOWER), 3)).astype(np.float32)
-    upper, lower = lips._INNER_UPPER, lips._INNER_LOWER
+    upper, lower = lips_trajectory._INNER_UPPER, lips_trajectory._INNER_LOWER
     rest[lower, 1] = rest[upper, 1] + 0.01  # nearly shut
     free = rest + trajectory.at(trajectory.times_s)
     met = rest + trajectory.at(trajectory.times_s, rest)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from helpers.media import gape, tone, write_wav
 from heygem import audio as sound
 from heygem import avatar, media, pipeline
 from heygem.config.params import Params
+from heygem.core import assets
 from heygem.core.errors import AssetError, Cancelled, InputError, OutputError
 from heygem.lips.av_sync import av_agreement
 from heygem.lips.trajectory import Trajectory
@@ -45,7 +47,7 @@ def models(faces, hopper_avatar):
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(avatar.assets, "avatar_folder", lambda: tmp_path / "avatars")
+    monkeypatch.setattr(assets, "avatar_folder", lambda: tmp_path / "avatars")
 
 
 @pytest.fixture
@@ -226,7 +228,7 @@ def test_a_sound_that_is_too_short(talking, models, short_wav, tmp_path):
 
 def test_who_opens_wide_is_drawn_opening_wide(talking, models):
     person = avatar.load(talking[0], params().face, backend=models.faces)
-    loud = avatar.replace(person, report=person.report | {"speech_aperture_std": 0.05})
+    loud = replace(person, report=person.report | {"speech_aperture_std": 0.05})
     assert pipeline.speaker_scale(person, models.lips) == 1.0  # a silent clip says nothing
     assert pipeline.speaker_scale(loud, models.lips) == pytest.approx(1.25)
 

@@ -1,5 +1,7 @@
 """Mouth pixels, and everything that must not change with them."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -116,7 +118,7 @@ def test_a_portrait_with_shut_lips_gets_an_inside(hopper, hopper_avatar, faces):
 def test_frames_that_cannot_be_used_pass_and_the_change_is_gradual(person):
     usable = person.usable.copy()
     usable[20:25] = False
-    broken = avatar.replace(person, usable=usable)
+    broken = replace(person, usable=usable)
     strength = _hand_over(broken)
     assert (strength[20:25] == 0).all() and strength[0] == 1 and strength[-1] == 1
     assert 0 < strength[19] < strength[18] <= 1 and 0 < strength[25] < strength[26] <= 1
@@ -130,7 +132,7 @@ def test_a_mouth_being_handed_over_keeps_the_inside_of_its_own_frame(person, ima
     wide = int(5 + opening[5:35].argmax())
     usable = person.usable.copy()
     usable[wide + 1] = False
-    renderer = WarpRenderer(avatar.replace(person, usable=usable), RendererSettings())
+    renderer = WarpRenderer(replace(person, usable=usable), RendererSettings())
     renderer.plan(gape(np.zeros(40), person.rest.neutral), np.arange(40))
     assert 0 < renderer._strength[wide] < 0.5
     white = images[wide].copy()

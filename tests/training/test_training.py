@@ -9,7 +9,7 @@ from heygem.core.errors import InputError, ParameterError
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER
 from heygem.face.tracking import Track
-from heygem.lips import extract_features
+from heygem.lips.features import extract_features
 from heygem.training import augment, dataset, metrics, model_card, run
 from heygem.training.trainer import save, train
 from heygem.training.windows import TrainingWindows, fit_basis, speaker_scales
