@@ -8,7 +8,7 @@ from heygem import lips
 from heygem.audio.encoder import PLACE, Ears
 from heygem.config.params import checked
 from heygem.core.errors import AssetError, ParameterError
-from heygem.lips.features import extract_features
+from heygem.lips import features
 from heygem.training import dataset
 from heygem.training.trainer import TrainSettings, save, train
 
@@ -147,7 +147,7 @@ def test_what_ears_hear_is_kept(tmp_path, monkeypatch):
             dataset.find(tmp_path / "anna"), backend=lambda: None, cache=tmp_path / "c", ears=ears
         )
         widths.append(got.clips[0].heard.shape[1])
-    assert widths == [extract_features.HEARD + 12] * 2 and len(heard) == 1
+    assert widths == [features.FEATURE_DIM + 12] * 2 and len(heard) == 1
 
 
 def test_ears_are_off_by_default():

@@ -146,7 +146,7 @@ def test_a_voice_of_ones_own(monkeypatch, tmp_path):
 def test_missing_library_says_how_to_get_it():
     code = (
         "import sys; sys.modules['espeakng_loader'] = None\n"
-        "from heygem import speech\n"
+        "from heygem.audio import tts as speech\n"
         "from heygem.core.errors import AssetError\n"
         "try:\n"
         "    speech.synthesize('hello')\n"
@@ -167,7 +167,7 @@ def test_library_folder_with_a_very_long_name(tmp_path):
     code = (
         "import espeakng_loader, sys\n"
         "espeakng_loader.get_data_path = lambda: sys.argv[1]\n"
-        "from heygem import speech\n"
+        "from heygem.audio import tts as speech\n"
         "print(speech.synthesize('hello').duration_s)\n"
     )
     command = [sys.executable, "-c", code, str(deep / "espeak-ng-data")]

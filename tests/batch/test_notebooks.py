@@ -39,7 +39,7 @@ def notebook(path, *sources):
     return path
 
 
-RECORD = "from heygem import manifest, notebooks\np = notebooks.record_path()\n"
+RECORD = "from heygem.batch import notebooks\nfrom heygem.core.files import write_json\np = notebooks.record_path()\n"
 RECORD += "manifest.write(p.parent, {'exit_code': 0, 'seen': lips}, name=p.name)"
 
 

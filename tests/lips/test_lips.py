@@ -13,6 +13,7 @@ from heygem.face.topology import LOWER
 from heygem.lips import trajectory as lips_trajectory
 from heygem.lips.features import extract_features
 from heygem.lips.network import LipsNetwork
+from heygem.lips.speech_gate import speech_gate
 from heygem.training.trainer import save
 
 PLAIN = LipsSettings(silence_gate=False)
@@ -54,7 +55,7 @@ def test_one_row_per_20_ms(model):
 def test_long_audio_in_pieces_is_what_the_whole_gives(model, monkeypatch):
     samples = babble(7.3)
     whole = model.predict(samples).coefficients
-    monkeypatch.setattr(lips, "CHUNK_S", 2.0)
+    monkeypatch.setattr("heygem.lips.model.CHUNK_S", 2.0)
     np.testing.assert_allclose(model.predict(samples).coefficients, whole, atol=1e-4)
 
 
@@ -71,7 +72,7 @@ def test_file_gives_back_the_model(model, tmp_path):
 
 def test_microphones_and_voices_do_not_move_the_mouth(model):
     """A gain over frequency is a constant in the logarithm, and what is constant is taken out."""
-    heard = extract_features.features(babble(4.0), rows=200)
+    heard = extract_features(babble(4.0), rows=200)
     coloured = heard.copy()
     coloured[:, : audio.BANDS] = heard[:, : audio.BANDS] * 1.02 + np.linspace(-0.3, 0.3, 80)
     said, again = model.predict_features(heard), model.predict_features(coloured)
@@ -174,7 +175,7 @@ def test_silence_rests_the_mouth_and_breaths_do_not(trajectory):
 def test_gate_takes_its_time():
     voice = np.zeros(400, np.float32)
     voice[150:250] = 1
-    gate = lips.speech_gate(voice, rows=200, rate_hz=50.0, fade_ms=120.0)
+    gate = speech_gate(voice, rows=200, rate_hz=50.0, fade_ms=120.0)
     rising = gate[:100]
     frames = ((rising > 0.02) & (rising < 0.98)).sum()
     assert 3 <= frames <= 7  # rows of 20 ms: 60 to 140 ms
@@ -185,7 +186,7 @@ def test_gate_takes_its_time():
 def test_gate_does_not_flutter_round_its_threshold():
     voice = 0.5 + 0.08 * np.sin(np.arange(600))
     voice[:100] = 0
-    gate = lips.speech_gate(voice.astype(np.float32), rows=300, rate_hz=50.0)
+    gate = speech_gate(voice.astype(np.float32), rows=300, rate_hz=50.0)
     assert (np.abs(np.diff((gate > 0.5).astype(int))).sum()) <= 1
 
 

@@ -9,7 +9,7 @@ from heygem.core.errors import InputError, ParameterError
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER
 from heygem.face.tracking import Track
-from heygem.lips.features import extract_features
+from heygem.lips import features
 from heygem.training import augment, dataset, metrics, model_card, run
 from heygem.training.trainer import save, train
 from heygem.training.windows import TrainingWindows, fit_basis, speaker_scales
@@ -170,7 +170,7 @@ def test_track_and_sound_become_a_clip_on_one_clock():
     track.found[30:45] = False
     samples, _ = speech(4.0, np.random.default_rng(0))
     clip = dataset.from_track(dataset.Source(dataset.Path("x.mp4"), "x"), track, samples)
-    assert len(clip.moved) == 200 and clip.heard.shape == (400, extract_features.HEARD)
+    assert len(clip.moved) == 200 and clip.heard.shape == (400, features.FEATURE_DIM)
     assert abs(int(clip.aperture.argmax()) - 150) <= 1
     assert clip.aperture.max() == pytest.approx(0.1, abs=0.02)
     assert not clip.valid[55:70].any() and clip.valid[80:190].all()

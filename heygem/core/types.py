@@ -1,0 +1,20 @@
+"""Types that all packages share: arrays, paths and progress callbacks."""
+
+import os
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+PathLike: TypeAlias = str | os.PathLike[str]
+FloatArray: TypeAlias = NDArray[np.floating[Any]]
+IntArray: TypeAlias = NDArray[np.integer[Any]]
+BoolArray: TypeAlias = NDArray[np.bool_]
+Image: TypeAlias = NDArray[np.uint8]  # [H, W, 3], RGB, 0..255
+
+
+class Progress(Protocol):
+    """Called while work goes on; may raise `heygem.core.errors.Cancelled` to stop it."""
+
+    def __call__(self, stage: str, done: int, total: int, /) -> None:
+        """`done` of `total` steps of a stage are finished; `total` 0 means unknown."""
