@@ -40,7 +40,7 @@ def notebook(path, *sources):
 
 
 RECORD = "from heygem.batch import notebooks\nfrom heygem.core.files import write_json\np = notebooks.record_path()\n"
-RECORD += "manifest.write(p.parent, {'exit_code': 0, 'seen': lips}, name=p.name)"
+RECORD += "write_json(p.parent, {'exit_code': 0, 'seen': lips}, name=p.name)"
 
 
 def test_values_arrive_and_the_record_comes_back(place):
