@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BY_CHOICE = {"ears"}  # extras that serve what few people have
+BY_CHOICE = {"speech-encoder"}  # extras that serve what few people have
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 

@@ -1,16 +1,18 @@
-"""Better ears: a speech encoder that the user has, beside what the kit hears by itself.
+"""Speech encoders: features of a pretrained speech model as an optional input of the lips model.
 
-Encoders that learnt from tens of thousands of hours (wav2vec 2.0, Baevski et al. 2020; HuBERT, Hsu
-et al. 2021; WavLM, Chen et al. 2022; Whisper's, Radford et al. 2023) tell sounds apart whoever
-speaks. None comes with the kit and none is ever fetched: a folder, or what lies in the hub's cache,
-is read, and a lips model that was trained with ears remembers which ones by their sha256.
+Encoders trained on tens of thousands of hours (wav2vec 2.0, Baevski et al. 2020; HuBERT, Hsu et al.
+2021; WavLM, Chen et al. 2022; Whisper, Radford et al. 2023) represent speech sounds independently
+of the speaker. heygem ships none and downloads none: it reads a local folder or the Hugging Face
+cache. A lips model that was trained with an encoder stores the encoder's SHA-256.
 """
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -18,227 +20,252 @@ import torch
 from heygem.audio.features import HOP, MEL_RMS, RATE_HZ, voiced_rms
 from heygem.core import files as core_files
 from heygem.core.errors import AssetError, ParameterError
+from heygem.core.types import FloatArray, PathLike
 
-PIECE_S = 20.0  # heard at once: attention costs the square of it, and Whisper hears 30 s at most
-CONTEXT_S = 2.0  # heard before and after a piece, and not used
-SHORTEST_S = 1.0  # shorter sound is lengthened with silence
-PLACE = "HEYGEM_EARS"  # where a model's ears are, if they have moved
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+CHUNK_S = 20.0  # encoded at once: attention is quadratic in it, and Whisper takes at most 30 s
+CONTEXT_S = 2.0  # encoded before and after a chunk and discarded
+MIN_INPUT_S = 1.0  # shorter input is padded with silence
+FOLDER_VARIABLE = "HEYGEM_SPEECH_ENCODER"  # environment variable: where the encoder lies now
+_OLD_FOLDER_VARIABLE = "HEYGEM_EARS"
+_WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 
 
 @dataclass(frozen=True)
-class Identity:
-    """Which ears: what a model file keeps of them.
+class EncoderIdentity:
+    """Which encoder and which of its layers, as a lips model file stores it.
 
     Attributes
     ----------
-    place : str
-        Folder, or name in the hub's cache, as it was given.
+    name_or_path : str
+        Folder, or name in the Hugging Face cache, as the user gave it.
     sha256 : str
         Of the weights.
     layer : int
-        Hidden layer that is read; 0 is what enters the first one.
+        Hidden layer that is read; 0 is the input of the first one.
     width : int
-        Numbers for each instant.
+        Features per frame.
     """
 
-    place: str
+    name_or_path: str
     sha256: str
     layer: int
     width: int
 
 
-class Ears:
-    """A speech encoder, read from disk.
+class SpeechEncoder:
+    """A pretrained speech encoder, read from disk.
 
     Parameters
     ----------
-    place : str or path
-        Folder of a model as `transformers` writes it, or a name that lies in the hub's cache.
+    name_or_path : str or path
+        Folder of a model as `transformers` writes it, or the name of one in the Hugging Face cache.
     layer : int, optional
-        Default: three quarters up, where HuBERT and wav2vec 2.0 know most about phones (Pasad,
-        Chou and Livescu 2021).
+        Default: three quarters of the depth, where HuBERT and wav2vec 2.0 carry the most phonetic
+        information (Pasad, Chou and Livescu 2021).
     device : str
 
     Raises
     ------
     AssetError
-        Nothing there, not readable, or `transformers` is not installed.
+        The model is missing or unreadable, or `transformers` is not installed.
     ParameterError
-        A kind of model, or a layer, that cannot be used.
+        Unsupported architecture, or no such layer.
     """
 
-    def __init__(self, place, *, layer=None, device="cpu"):
-        transformers = _transformers()
-        self._folder = _folder(str(place))
+    def __init__(
+        self, name_or_path: PathLike, *, layer: int | None = None, device: str = "cpu"
+    ) -> None:
+        transformers = _import_transformers()
+        self.name_or_path = str(name_or_path)
+        self._folder = _find_folder(self.name_or_path)
         try:
             config = transformers.AutoConfig.from_pretrained(self._folder, local_files_only=True)
-            self._prepare = transformers.AutoFeatureExtractor.from_pretrained(
+            self._extractor = transformers.AutoFeatureExtractor.from_pretrained(
                 self._folder, local_files_only=True
             )
             self._whisper = config.model_type == "whisper"
             if not self._whisper and not hasattr(config, "conv_stride"):
                 raise ParameterError(
-                    f"{place} is no ears that can be used",
+                    f"{name_or_path} is not a supported speech encoder",
                     seen=config.model_type,
                     remedy="use a wav2vec 2.0, HuBERT, WavLM or Whisper model",
                 )
             model = transformers.AutoModel.from_pretrained(self._folder, local_files_only=True)
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise AssetError(
-                f"cannot read the ears in {place}",
+                f"cannot read the speech encoder in {name_or_path}",
                 seen=" ".join(str(error).split())[:200],
                 remedy="give a folder with config.json, preprocessor_config.json and the weights",
             ) from error
         encoder = model.encoder if self._whisper else model
         self._encoder = encoder.to(device).float().eval()
         depth = config.encoder_layers if self._whisper else config.num_hidden_layers
-        self.layer = round(depth * 0.75) if layer is None else layer
+        self.layer: int = round(depth * 0.75) if layer is None else layer
         if not 0 <= self.layer <= depth:
             raise ParameterError(
-                "the ears have no such layer", seen=self.layer, remedy=f"use 0 to {depth}"
+                "the speech encoder has no such layer",
+                seen=self.layer,
+                remedy=f"use 0 to {depth}",
             )
-        self.width = config.d_model if self._whisper else config.hidden_size
-        self.place = str(place)
+        self.width: int = config.d_model if self._whisper else config.hidden_size
         self.device = device
-        # Samples from one instant to the next, and where the first one's middle is.
-        self._step, self._first = 2 * HOP, 0.0
+        # Samples between frames, and the sample on which the first frame is centred.
+        self._stride, self._first_centre = 2 * HOP, 0.0
         if not self._whisper:
-            self._step, reach = 1, 1
+            self._stride, receptive_field = 1, 1
             for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-                reach += (kernel - 1) * self._step
-                self._step *= stride
-            self._first = (reach - 1) / 2
+                receptive_field += (kernel - 1) * self._stride
+                self._stride *= stride
+            self._first_centre = (receptive_field - 1) / 2
 
     @cached_property
-    def identity(self):
-        """Which ears these are : Identity."""
-        return Identity(self.place, _weights_sha256(self._folder), self.layer, self.width)
+    def identity(self) -> EncoderIdentity:
+        """Which encoder and layer this is; hashes the weights on first use."""
+        return EncoderIdentity(
+            self.name_or_path, _weights_sha256(self._folder), self.layer, self.width
+        )
 
-    def hear(self, samples, *, rows):
-        """What is heard, at 100 Hz.
+    def encode(self, samples: FloatArray, *, rows: int) -> FloatArray:
+        """Features at 100 Hz.
 
         Parameters
         ----------
         samples : float32 [n], 16 kHz mono, -1..1
         rows : int
-            Instants wanted.
+            Frames to return.
 
         Returns
         -------
         float32 [rows, width]
-            Instant i is that of i / 100 seconds, between the encoder's own, which are 20 ms apart.
-            Mean 0 and variance 1 over each instant.
+            Row i is at i / 100 seconds, interpolated between the encoder's own frames, which are
+            20 ms apart. Each of those has mean 0 and variance 1 over the features.
         """
         samples = np.asarray(samples, np.float32)
         rms = voiced_rms(samples)
         samples = samples * np.float32(MEL_RMS / rms if rms else 1.0)
         out = np.empty((rows, self.width), np.float32)
-        piece, context = (round(s * RATE_HZ) for s in (PIECE_S, CONTEXT_S))
-        for first in range(0, rows, piece // HOP):
-            last = min(first + piece // HOP, rows)
+        chunk, context = (round(s * RATE_HZ) for s in (CHUNK_S, CONTEXT_S))
+        for first in range(0, rows, chunk // HOP):
+            last = min(first + chunk // HOP, rows)
             begin = max(0, first * HOP - context)
-            sound = samples[begin : last * HOP + context]
-            missing = max(round(SHORTEST_S * RATE_HZ), last * HOP - begin) - len(sound)
-            heard = self._encode(np.pad(sound, (0, max(0, missing))))
-            at = (np.arange(first, last) * HOP - begin - self._first) / self._step
-            at = at.clip(0, len(heard) - 1.001)
-            low = at.astype(int)
-            part = (at - low).astype(np.float32)[:, None]
-            out[first:last] = heard[low] * (1 - part) + heard[low + 1] * part
+            piece = samples[begin : last * HOP + context]
+            missing = max(round(MIN_INPUT_S * RATE_HZ), last * HOP - begin) - len(piece)
+            hidden = self._hidden(np.pad(piece, (0, max(0, missing))))
+            # Places of the rows in units of the encoder's frames.
+            position = (np.arange(first, last) * HOP - begin - self._first_centre) / self._stride
+            position = position.clip(0, len(hidden) - 1.001)
+            low = position.astype(int)
+            fraction = (position - low).astype(np.float32)[:, None]
+            out[first:last] = hidden[low] * (1 - fraction) + hidden[low + 1] * fraction
         return out
 
     @cached_property
-    def silence(self):
-        """What is heard in digital silence : float32 [width]."""
-        return self.hear(np.zeros(4 * RATE_HZ, np.float32), rows=400)[200]
+    def silence(self) -> FloatArray:
+        """Features of digital silence : float32 [width]."""
+        return self.encode(np.zeros(4 * RATE_HZ, np.float32), rows=400)[200]
 
     @torch.inference_mode()
-    def _encode(self, sound):
-        given = self._prepare(sound, sampling_rate=RATE_HZ, return_tensors="pt")
+    def _hidden(self, samples: FloatArray) -> FloatArray:
+        """Normalised hidden states of the chosen layer : float32 [frames, width]."""
+        inputs = self._extractor(samples, sampling_rate=RATE_HZ, return_tensors="pt")
         name = "input_features" if self._whisper else "input_values"
-        said = self._encoder(given[name].to(self.device), output_hidden_states=True)
-        hidden = said.hidden_states[self.layer][0]
+        outputs = self._encoder(inputs[name].to(self.device), output_hidden_states=True)
+        hidden = outputs.hidden_states[self.layer][0]
         return torch.nn.functional.layer_norm(hidden, hidden.shape[-1:]).float().cpu().numpy()
 
 
-def of_model(kept, path, *, device="cpu"):
-    """The ears that a lips model was trained with.
+def encoder_from_metadata(
+    metadata: Mapping[str, str | int], model_path: PathLike, *, device: str = "cpu"
+) -> SpeechEncoder:
+    """Load the encoder that a lips model was trained with.
 
     Parameters
     ----------
-    kept : dict
-        `Identity` as the model file keeps it.
-    path : path
-        The model file, for words.
+    metadata : dict
+        `encoder_metadata` from the model file; `place` is the former key of `name_or_path`.
+    model_path : path
+        The lips model file, for messages.
     device : str
-
-    Returns
-    -------
-    Ears
 
     Raises
     ------
     AssetError
-        They are not here, or are not the same.
+        The encoder is missing, or its weights differ from those of training.
     """
-    wanted = Identity(**kept)
-    remedy = f"get {wanted.place} yourself and name its folder in the variable {PLACE}"
+    fields = dict(metadata)
+    if "place" in fields:
+        fields["name_or_path"] = fields.pop("place")
+    expected = EncoderIdentity(
+        str(fields["name_or_path"]),
+        str(fields["sha256"]),
+        int(fields["layer"]),
+        int(fields["width"]),
+    )
+    remedy = f"get {expected.name_or_path} and set the variable {FOLDER_VARIABLE} to its folder"
+    moved_to = os.environ.get(FOLDER_VARIABLE) or os.environ.get(_OLD_FOLDER_VARIABLE)
     try:
-        found = Ears(os.environ.get(PLACE) or wanted.place, layer=wanted.layer, device=device)
+        encoder = SpeechEncoder(
+            moved_to or expected.name_or_path, layer=expected.layer, device=device
+        )
     except (AssetError, ParameterError) as error:
         raise AssetError(
-            f"{path} was trained with ears that are not here", seen=error.what, remedy=remedy
+            f"{model_path} was trained with a speech encoder that is not here",
+            seen=error.what,
+            remedy=remedy,
         ) from error
-    if found.identity.sha256 != wanted.sha256:
+    if encoder.identity.sha256 != expected.sha256:
         raise AssetError(
-            f"{path} was trained with other ears than those in {found.place}",
-            seen=f"sha256 {found.identity.sha256[:16]}, {wanted.sha256[:16]} wanted",
+            f"{model_path} was trained with another speech encoder than {encoder.name_or_path}",
+            seen=f"sha256 {encoder.identity.sha256[:16]}, expected {expected.sha256[:16]}",
             remedy=remedy,
         )
-    return found
+    return encoder
 
 
-def record(ears):
-    """What a model file keeps of its ears : dict."""
-    return asdict(ears.identity)
+def encoder_metadata(encoder: SpeechEncoder) -> dict[str, str | int]:
+    """What a lips model file stores of its encoder; the inverse of `encoder_from_metadata`."""
+    return asdict(encoder.identity)
 
 
-def _transformers():
+def _import_transformers() -> ModuleType:
     try:
         import transformers
     except ImportError as error:
         raise AssetError(
-            "better ears need the transformers package",
+            "speech encoders need the transformers package",
             seen="not installed",
-            remedy="pip install 'heygem[ears]'",
+            remedy="pip install 'heygem[speech-encoder]'",
         ) from error
-    transformers.utils.logging.disable_progress_bar()  # the kit shows its own
+    transformers.utils.logging.disable_progress_bar()  # heygem shows its own
     return transformers
 
 
-def _folder(place):
-    """A folder as it is, or the one in the hub's cache; nothing is fetched."""
-    if Path(place).is_dir():
-        return Path(place)
+def _find_folder(name_or_path: str) -> Path:
+    """The model's folder, given directly or looked up in the cache; downloads nothing."""
+    if Path(name_or_path).is_dir():
+        return Path(name_or_path)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return Path(snapshot_download(place, local_files_only=True))
+        return Path(snapshot_download(name_or_path, local_files_only=True))
     except (OSError, ValueError, HFValidationError) as error:
         raise AssetError(
-            f"no ears at {place}",
-            seen="neither a folder nor in the hub's cache",
+            f"no speech encoder at {name_or_path}",
+            seen="neither a folder nor in the Hugging Face cache",
             remedy="give the folder of a wav2vec 2.0, HuBERT, WavLM or Whisper model",
         ) from error
 
 
-def _weights_sha256(folder):
-    for pattern in _WEIGHTS:
-        files = sorted(folder.glob(pattern))
-        if files:
-            joined = "\n".join(core_files.sha256(f) for f in files)
-            whole = hashlib.sha256(joined.encode()).hexdigest()
-            return core_files.sha256(files[0]) if len(files) == 1 else whole
-    raise AssetError(f"no weights in {folder}", remedy=f"they are called {' or '.join(_WEIGHTS)}")
+def _weights_sha256(folder: Path) -> str:
+    """SHA-256 of the weights; of several files, of their hashes one to a line."""
+    for pattern in _WEIGHT_PATTERNS:
+        paths = sorted(folder.glob(pattern))
+        if len(paths) == 1:
+            return core_files.sha256(paths[0])
+        if paths:
+            hashes = "\n".join(core_files.sha256(path) for path in paths)
+            return hashlib.sha256(hashes.encode()).hexdigest()
+    raise AssetError(
+        f"no weights in {folder}", remedy=f"they are called {' or '.join(_WEIGHT_PATTERNS)}"
+    )

@@ -275,8 +275,8 @@ class _Run:
             solver.add(*self._hidden(clip.heard), wanted)
         rows = sum(len(w) for w in want)
         for share, held in (
-            (SILENT_SHARE, [preservation_set.silence(self.model.ears)]),
-            (VOICES_SHARE, preservation_set.voices(self.model.ears)),
+            (SILENT_SHARE, [preservation_set.silence(self.model.encoder)]),
+            (VOICES_SHARE, preservation_set.voices(self.model.encoder)),
         ):
             count = sum(len(heard) // 2 for heard in held)
             for heard in held:

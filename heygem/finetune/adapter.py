@@ -55,7 +55,9 @@ class Change:
             networks.append(network)
         about = base.about | {"opening_std": self.opening_std, "finetuned": True}
         spread = base.gain * np.float32(self.spread)
-        return LipsModel(networks, base.basis, spread, about, device=base.device, ears=base.ears)
+        return LipsModel(
+            networks, base.basis, spread, about, device=base.device, encoder=base.encoder
+        )
 
 
 def save(change, path, *, base_sha256):

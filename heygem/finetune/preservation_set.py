@@ -34,18 +34,18 @@ TEXTS = (
 QUIET_ROWS = 300
 
 
-def silence(ears=None):
+def silence(encoder=None):
     """Digital silence, and then room noise : float32 [2 QUIET_ROWS, inputs]."""
-    quiet = np.tile(silent_features(ears), (2 * QUIET_ROWS, 1)).astype(np.float32)
+    quiet = np.tile(silent_features(encoder), (2 * QUIET_ROWS, 1)).astype(np.float32)
     change = augment.Augment(torch.Generator().manual_seed(0))
     noise = change.noise(torch.zeros(1, 4 * QUIET_ROWS // 3, audio.BANDS))
     quiet[-noise.shape[1] :, : audio.BANDS] = augment.to_log(noise * 1e-2)[0].numpy()
     return quiet
 
 
-def voices(ears=None):
+def voices(encoder=None):
     """Speech of other voices : list of float32 [2 N, inputs]; empty where no voice can speak."""
-    return [extract_features(s, rows=len(s) // 320, ears=ears) for s in _spoken()]
+    return [extract_features(s, rows=len(s) // 320, encoder=encoder) for s in _spoken()]
 
 
 @cache

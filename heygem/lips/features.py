@@ -1,4 +1,4 @@
-"""What the lips model hears: spectra, phones, and better ears where there are some."""
+"""What the lips model hears: spectra, phones, and optionally those of a speech encoder."""
 
 import numpy as np
 import torch
@@ -6,21 +6,23 @@ import torch
 from heygem import audio
 from heygem.audio import phones
 
-FEATURE_DIM = audio.BANDS + len(phones.PHONES)  # numbers every 10 ms, without better ears
+FEATURE_DIM = audio.BANDS + len(phones.PHONES)  # numbers every 10 ms, without a speech encoder
 
 
-def extract_features(samples, *, rows, ears=None):
+def extract_features(samples, *, rows, encoder=None):
     """What the network reads, two for each row of movement : float32 [2 rows, HEARD].
 
     Log-mel spectra carry everything, voice and microphone included; the phones of a recogniser
-    that has heard thousands of speakers carry little else than what matters for lips. With `ears`
-    (`heygem.audio.encoder.Ears`), what they hear follows.
+    that has heard thousands of speakers carry little else than what matters for lips. The
+    features of `encoder` (`heygem.audio.encoder.SpeechEncoder`) follow where there is one.
     """
     samples = np.asarray(samples, np.float32)
     heard = np.concatenate([audio.log_mel(samples), phones.activity(samples)], 1)[: 2 * rows]
     missing = np.tile(silent_features(), (2 * rows - len(heard), 1))
     heard = np.concatenate([heard, missing]).astype(np.float32)
-    return heard if ears is None else np.concatenate([heard, ears.hear(samples, rows=2 * rows)], 1)
+    if encoder is None:
+        return heard
+    return np.concatenate([heard, encoder.encode(samples, rows=2 * rows)], 1)
 
 
 def normalize_spectra(heard, *, like=None):
@@ -52,9 +54,9 @@ def normalize_spectra(heard, *, like=None):
     return torch.cat([spectra, heard[..., audio.BANDS :]], -1)
 
 
-def silent_features(ears=None):
-    """What the network reads in digital silence : float32 [HEARD], and the ears' width."""
+def silent_features(encoder=None):
+    """What the network reads in digital silence : float32 [HEARD], and the encoder's width."""
     quiet = np.zeros(FEATURE_DIM, np.float32)
     quiet[: audio.BANDS] = (np.log(1e-5) + 6) / 3  # `heygem.audio.features.log_mel` of no power
     quiet[audio.BANDS + phones.PHONES.index("SIL")] = 1
-    return quiet if ears is None else np.concatenate([quiet, ears.silence])
+    return quiet if encoder is None else np.concatenate([quiet, encoder.silence])

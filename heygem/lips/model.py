@@ -39,17 +39,17 @@ class LipsModel:
         Makes the spread of the answers that of real mouths (a network alone under-opens).
     about : dict
         What the file says of itself: sources, speakers, hours, licence, metrics.
-    ears : heygem.audio.encoder.Ears or None
-        What it hears with beside `HEARD`.
+    encoder : heygem.audio.encoder.SpeechEncoder or None
+        Its features follow those of `extract_features`.
     """
 
-    def __init__(self, networks, basis, gain, about, *, device="cpu", ears=None):
+    def __init__(self, networks, basis, gain, about, *, device="cpu", encoder=None):
         self.networks = [n.to(device).eval() for n in networks]
         self.basis = np.asarray(basis, np.float32)
         self.gain = np.asarray(gain, np.float32)
         self.about = about
         self.device = device
-        self.ears = ears
+        self.encoder = encoder
 
     @classmethod
     def load(cls, path=None, *, device="cpu"):
@@ -58,7 +58,7 @@ class LipsModel:
         Raises
         ------
         AssetError
-            The file is missing, or is not a lips model; or the ears it was trained with are.
+            The file, or the speech encoder it was trained with, is missing or another one.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -96,12 +96,13 @@ class LipsModel:
                 remedy="train it again with `heygem train lips`",
             )
         about = json.loads(meta.get("about", "{}"))
-        ears = None
-        if "ears" in meta:
-            from heygem.audio.encoder import of_model
+        encoder = None
+        encoder_meta = meta.get("speech_encoder") or meta.get("ears")  # the latter in older files
+        if encoder_meta:
+            from heygem.audio.encoder import encoder_from_metadata
 
-            ears = of_model(json.loads(meta["ears"]), path, device=device)
-        return cls(networks, basis, tensors["gain"].numpy(), about, device=device, ears=ears)
+            encoder = encoder_from_metadata(json.loads(encoder_meta), path, device=device)
+        return cls(networks, basis, tensors["gain"].numpy(), about, device=device, encoder=encoder)
 
     @cached_property
     def opening_std(self):
@@ -123,7 +124,7 @@ class LipsModel:
         """
         samples = np.asarray(samples_16k, np.float32)
         rows = -(-len(samples) // int(audio.RATE_HZ / RATE_HZ))
-        return self.predict_features(extract_features(samples, rows=rows, ears=self.ears))
+        return self.predict_features(extract_features(samples, rows=rows, encoder=self.encoder))
 
     def predict_features(self, heard):
         """Mouth movement for `features`, float32 [2 N, inputs] : Trajectory of N rows."""
@@ -152,7 +153,7 @@ class LipsModel:
         -------
         float32 [2 (N + 2 rows), inputs], tensor
         """
-        edge = torch.from_numpy(silent_features(self.ears)).repeat(2 * rows, 1)
+        edge = torch.from_numpy(silent_features(self.encoder)).repeat(2 * rows, 1)
         heard = torch.from_numpy(np.ascontiguousarray(heard, np.float32))
         whole = torch.cat([edge, heard, edge])
         return normalize_spectra(whole, like=heard) if self.networks[0].level else whole

@@ -77,7 +77,7 @@ class Clip:
     source : Source
     sha256 : str
     heard : float32 [2 N, HEARD]
-        `heygem.lips.features.features` at 100 Hz; with better ears, theirs follow.
+        `heygem.lips.features.features` at 100 Hz; with a speech encoder, its features follow.
     voice : float32 [2 N]
         Voice activity, 0..1 at 100 Hz.
     moved : float32 [N, len(LOWER), 3]
@@ -209,7 +209,7 @@ def _files(folder):
         yield from (Path(place) / name for name in names)
 
 
-def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, ears=None, progress=None):
+def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, encoder=None, progress=None):
     """Read all clips, from the cache where they are there.
 
     Parameters
@@ -221,7 +221,7 @@ def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, ears=None, p
         Folder for what was read; default: in the kit's own cache.
     workers : int
         Clips read at once.
-    ears : heygem.audio.encoder.Ears, optional
+    encoder : heygem.audio.encoder.SpeechEncoder, optional
         To listen with as well.
     progress : callable, optional
         `progress("track", clips_done, clips_total)`.
@@ -246,7 +246,7 @@ def load(sources, *, backend=FacesOfAnySize, cache=None, workers=1, ears=None, p
                     backends[me] = backend()
                 kept = read(source, backends[me], sha256=sha256)
                 _write(stored, kept)
-            return kept if ears is None else _listen(kept, ears, cache)
+            return kept if encoder is None else _listen(kept, encoder, cache)
         except (HeygemError, OSError) as error:
             return str(error)
 
@@ -329,15 +329,15 @@ def from_track(source, track, samples, *, sha256=""):
     )
 
 
-def _listen(clip, ears, cache):
-    """The clip with what better ears hear, from the cache where it is there."""
-    who = ears.identity
+def _listen(clip, encoder, cache):
+    """The clip with the features of the speech encoder, from the cache where it is there."""
+    who = encoder.identity
     stored = cache / f"{clip.sha256[:32]}-{who.sha256[:16]}-{who.layer}.npy"
     try:
         more = np.load(stored)
     except (OSError, ValueError):
         samples = audio.load(clip.source.path).samples
-        more = ears.hear(samples, rows=len(clip.heard)).astype(np.float16)
+        more = encoder.encode(samples, rows=len(clip.heard)).astype(np.float16)
         part = stored.with_suffix(f".{threading.get_ident()}.part")
         with open(part, "wb") as f:
             np.save(f, more)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from heygem import lips
-from heygem.audio.encoder import Ears
+from heygem.audio.encoder import SpeechEncoder
 from heygem.core.errors import ParameterError
 from heygem.core.version import commit
 from heygem.experiments import store
@@ -76,14 +76,14 @@ def train_lips(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     out.parent.mkdir(parents=True, exist_ok=True)
-    ears = None
+    encoder = None
     if settings.ears is not None:
-        ears = Ears(settings.ears, layer=settings.ears_layer, device=device)
+        encoder = SpeechEncoder(settings.ears, layer=settings.ears_layer, device=device)
     data = dataset.load(
         dataset.find(folder),
         cache=cache,
         workers=workers,
-        ears=ears,
+        encoder=encoder,
         progress=progress,
     )
     checkpoint = out.with_suffix(".checkpoint")
@@ -92,7 +92,7 @@ def train_lips(
             data,
             settings,
             device=device,
-            ears=ears,
+            encoder=encoder,
             checkpoint=checkpoint,
             progress=progress,
             watch=watch,

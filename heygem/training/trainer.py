@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from safetensors.torch import save_file
 
-from heygem.audio.encoder import record
+from heygem.audio.encoder import encoder_metadata
 from heygem.config.params import Settings
 from heygem.core.errors import InputError
 from heygem.lips.model import FORMAT, LipsModel
@@ -88,7 +88,14 @@ class Trained:
 
 
 def train(
-    dataset, settings=None, *, device="cpu", ears=None, checkpoint=None, progress=None, watch=None
+    dataset,
+    settings=None,
+    *,
+    device="cpu",
+    encoder=None,
+    checkpoint=None,
+    progress=None,
+    watch=None,
 ):
     """Train a lips model.
 
@@ -98,7 +105,7 @@ def train(
     settings : TrainSettings, optional
     device : str
         "cpu" or "cuda"; mixed precision on the latter.
-    ears : heygem.audio.encoder.Ears, optional
+    encoder : heygem.audio.encoder.SpeechEncoder, optional
         Those that the clips were heard with, too.
     checkpoint : path, optional
         Where to keep what is done, and to go on from.
@@ -117,7 +124,7 @@ def train(
         Too few speakers to hold any out.
     """
     settings = settings or TrainSettings()
-    run = _Run(settings, device, ears, checkpoint, progress, watch)
+    run = _Run(settings, device, encoder, checkpoint, progress, watch)
     clips = [
         c
         for c in dataset.clips
@@ -150,7 +157,7 @@ def train(
                 [(said[i], clips[i].aperture, clips[i].valid) for i in own]
             )
     unit = np.ones(len(basis.shapes))
-    model = LipsModel(networks, basis.shapes, unit, {}, device=device, ears=ears)
+    model = LipsModel(networks, basis.shapes, unit, {}, device=device, encoder=encoder)
     model.gain = _calibrate(model, clips, said, basis, opening_std)
     model.about = {"opening_std": opening_std, "coefficients_explain": basis.explained}
     return Trained(
@@ -213,8 +220,8 @@ def _say(network, clip, device):
 class _Run:
     """One training: its settings, its checkpoint and its curves."""
 
-    def __init__(self, settings, device, ears, checkpoint, progress, watch):
-        self.settings, self.device, self.ears = settings, device, ears
+    def __init__(self, settings, device, encoder, checkpoint, progress, watch):
+        self.settings, self.device, self.encoder = settings, device, encoder
         self.history = []
         self._began_s = time.process_time()
         self._progress = progress or (lambda stage, done, total: None)
@@ -303,7 +310,7 @@ class _Run:
             basis,
             scales,
             rows=round(settings.window_s * RATE_HZ),
-            ears=self.ears,
+            encoder=self.encoder,
         )
         weights = (basis.spread / basis.spread[0]) ** 0.7
         measures = np.stack([basis.aperture, width_direction(basis.shapes)], 1)  # [K, 2]
@@ -381,7 +388,9 @@ def save(model, path):
     }
     tensors["basis"] = torch.from_numpy(np.ascontiguousarray(model.basis))
     tensors["gain"] = torch.from_numpy(model.gain)
-    ears = {} if model.ears is None else {"ears": json.dumps(record(model.ears))}
+    encoder = {}
+    if model.encoder is not None:
+        encoder["speech_encoder"] = json.dumps(encoder_metadata(model.encoder))
     part = Path(path).with_suffix(".part")
     save_file(
         tensors,
@@ -391,7 +400,7 @@ def save(model, path):
             "network": json.dumps(model.networks[0].shape),
             "networks": str(len(model.networks)),
             "about": json.dumps(model.about, ensure_ascii=False),
-            **ears,
+            **encoder,
         },
     )
     part.replace(path)

@@ -98,13 +98,13 @@ class TrainingWindows:
         From `personal_scales`; movements are divided by their speaker's.
     rows : int
         Length of a window, at 50 Hz.
-    ears : heygem.audio.encoder.Ears, optional
+    encoder : heygem.audio.encoder.SpeechEncoder, optional
         Those that `heard` of the clips comes from, too.
     """
 
-    def __init__(self, clips, basis, scales, *, rows, ears=None):
+    def __init__(self, clips, basis, scales, *, rows, encoder=None):
         self.rows = rows
-        self._quiet = torch.from_numpy(silent_features(ears)[BANDS:])
+        self._quiet = torch.from_numpy(silent_features(encoder)[BANDS:])
         self._items = []
         seconds = {}
         for clip in clips:
