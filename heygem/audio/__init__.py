@@ -3,7 +3,7 @@
 from heygem.audio.features import BANDS, FRAME_HZ, RATE_HZ, log_mel, voiced_rms
 from heygem.audio.quality import check
 from heygem.audio.speech import Speech, load, to_mono_16k
-from heygem.audio.vad import voice_activity
+from heygem.audio.vad import voice_activity, voice_at
 
 __all__ = [
     "BANDS",
@@ -15,5 +15,6 @@ __all__ = [
     "log_mel",
     "to_mono_16k",
     "voice_activity",
+    "voice_at",
     "voiced_rms",
 ]

@@ -20,6 +20,7 @@ import torch
 from heygem.audio.features import HOP, MEL_RMS, RATE_HZ, voiced_rms
 from heygem.core import files as core_files
 from heygem.core.errors import AssetError, ParameterError
+from heygem.core.interpolation import interpolate_at_positions
 from heygem.core.types import FloatArray, PathLike
 
 CHUNK_S = 20.0  # encoded at once: attention is quadratic in it, and Whisper takes at most 30 s
@@ -154,9 +155,7 @@ class SpeechEncoder:
             # Places of the rows in units of the encoder's frames.
             position = (np.arange(first, last) * HOP - begin - self._first_centre) / self._stride
             position = position.clip(0, len(hidden) - 1.001)
-            low = position.astype(int)
-            fraction = (position - low).astype(np.float32)[:, None]
-            out[first:last] = hidden[low] * (1 - fraction) + hidden[low + 1] * fraction
+            out[first:last] = interpolate_at_positions(hidden, position)
         return out
 
     @cached_property

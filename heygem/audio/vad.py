@@ -10,6 +10,7 @@ import threading
 import numpy as np
 
 from heygem.audio.features import FRAME_HZ, HOP, RATE_HZ
+from heygem.core.types import FloatArray
 
 _VAD_CHUNK = 512  # samples the model takes at a time, 32 ms
 _vad_lock = threading.Lock()
@@ -70,6 +71,27 @@ def voice_activity(samples) -> np.ndarray:
     centres_s = (np.arange(len(chunks)) + 0.5) * _VAD_CHUNK / RATE_HZ
     probability = np.interp(np.arange(count) / FRAME_HZ, centres_s, chunks)
     return np.where(loud, probability, 0).astype(np.float32)
+
+
+def voice_at(voice: FloatArray, times_s: FloatArray, *, round_down: bool = False) -> FloatArray:
+    """Voice activity at given times.
+
+    Parameters
+    ----------
+    voice : float [M]
+        From `voice_activity`, at 100 Hz.
+    times_s : float [T]
+        Times outside the recording take its first or last value.
+    round_down : bool
+        Take the last value at or before each time, not the nearest one.
+
+    Returns
+    -------
+    float [T]
+    """
+    index = np.asarray(times_s) * FRAME_HZ
+    index = (index if round_down else np.round(index)).astype(int)
+    return np.asarray(voice)[np.clip(index, 0, len(voice) - 1)]
 
 
 def _sounding(samples, count) -> np.ndarray:

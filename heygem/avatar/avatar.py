@@ -285,8 +285,7 @@ def _report(path, info, track, pose, usable, unusable, opening, sharpness, size)
             voice = audio.voice_activity(audio.load(path).samples)
         except InputError:  # a sound track that cannot be decoded does not spoil the picture
             voice = np.zeros(1, np.float32)
-        when = np.clip((track.times_s * 100).astype(int), 0, len(voice) - 1)
-        speaking = (voice[when] > 0.5) & usable
+        speaking = (audio.voice_at(voice, track.times_s, round_down=True) > 0.5) & usable
         talking = float(speaking[usable].mean())
         quiet = 1 - talking
         if speaking.sum() > 25:

@@ -6,17 +6,15 @@ A recipe names many videos with one sound, or a table of pairs (`heygem.config.p
 import hashlib
 import json
 import os
-import wave
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from heygem.audio import tts
 from heygem.config import pairs
 from heygem.config.params import Params
 from heygem.core.errors import InputError, ParameterError
 from heygem.core.files import safe_name, sha256
+from heygem.media import write_wav
 
 DETAILS = "details"  # folder beside the videos: manifests, contact sheets, curves
 
@@ -165,7 +163,7 @@ class Sounds:
             else:
                 said = tts.synthesize(inputs.text, inputs.language, voice=inputs.voice)
                 path = self._scratch / f"speech-{len(self._known)}.wav"
-                write_wave(path, said.samples, said.rate_hz)
+                write_wav(path, said.samples, said.rate_hz)
                 self._known[key] = path, sha256(path)
         return self._known[key]
 
@@ -187,12 +185,3 @@ def content_sha256(path: Path) -> str:
         raise InputError(
             f"cannot read the file ({reason})", seen=path, remedy="give a readable media file"
         ) from error
-
-
-def write_wave(path, samples, rate_hz):
-    whole = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2")
-    with wave.open(str(path), "wb") as target:
-        target.setnchannels(1)
-        target.setsampwidth(2)
-        target.setframerate(rate_hz)
-        target.writeframes(whole.tobytes())

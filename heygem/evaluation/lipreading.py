@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from heygem.core.errors import InputError
+from heygem.core.interpolation import interpolate_at_times
 
 TICKS_PER_S = 25000  # of an .align file
 NOT_WORDS = {"sil", "sp"}
@@ -144,5 +145,5 @@ def _shapes(mouth, words, inside, shifts_s):
     for shift_s in shifts_s:
         for w in words:
             at = np.linspace(w.start_s - MARGIN_S, w.end_s + MARGIN_S, POINTS) + shift_s
-            rows.append([np.interp(at, mouth.times_s, column) for column in points.T])
+            rows.append(interpolate_at_times(points, mouth.times_s, at).T)
     return np.array(rows).reshape(len(rows), -1)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from heygem.core.interpolation import interpolate_at_times
 from heygem.face import pose
 from heygem.face import topology as topo
 
@@ -53,7 +54,7 @@ class MouthCurves:
         """The same mouth at other moments, between frames by straight lines."""
         times_s = np.asarray(times_s, np.float64)
         points = self.lips.reshape(len(self), -1)
-        lips = np.stack([np.interp(times_s, self.times_s, c) for c in points.T], 1)
+        lips = interpolate_at_times(points, self.times_s, times_s)
         return MouthCurves(
             times_s,
             np.interp(times_s, self.times_s, self.aperture).astype(np.float32),

@@ -249,8 +249,7 @@ def build_stage(person, samples, settings, *, words_said=(), lag_s=0.0):
     avatar, split = person.avatar, person.split
     times_s = avatar.track.times_s
     voice = audio.voice_activity(samples)
-    at = np.clip((times_s * 100).round().astype(int), 0, len(voice) - 1)
-    speech = voice[at] > VOICE
+    speech = audio.voice_at(voice, times_s) > VOICE
     split = replace(split, end_s=min(split.end_s, len(samples) / 16000))
     split = liveliest(split, times_s, speech, settings.max_held_out_s)
     person = replace(person, split=split)

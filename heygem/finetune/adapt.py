@@ -311,7 +311,7 @@ class _Run:
 
 def _spoken(clip):
     """Rows with a face and a voice; all with a face where there is no voice to speak of."""
-    spoken = clip.valid & (clip.voice[::2][: len(clip.valid)] > 0.5)
+    spoken = clip.speaking
     return spoken if spoken.sum() > 2 * RATE_HZ else clip.valid
 
 

@@ -28,8 +28,7 @@ def av_agreement(trajectory, heard):
     hop = int(audio.RATE_HZ / rate_hz)
     blocks = heard.speech.samples[: len(heard.speech.samples) // hop * hop].reshape(-1, hop)
     loudness = np.log10((blocks**2).mean(1) + 1e-6)
-    when = np.minimum(np.arange(len(gap)) * 100 // int(rate_hz), len(heard.voice) - 1)
-    voice = heard.voice[when]
+    voice = audio.voice_at(heard.voice, trajectory.times_s)
     n = min(len(gap), len(loudness))
     gap, loudness, voice = gap[:n], loudness[:n], voice[:n]
     measures = {}

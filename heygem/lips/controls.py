@@ -78,8 +78,7 @@ def _press(gap, rate_hz, voice):
     """
     speech = np.ones(len(gap), bool)
     if voice is not None and len(voice):
-        when = np.minimum(np.arange(len(gap)) * audio.FRAME_HZ / rate_hz, len(voice) - 1)
-        speech = np.asarray(voice)[when.astype(int)] > 0.5
+        speech = audio.voice_at(voice, np.arange(len(gap)) / rate_hz) > 0.5
     if not speech.any():
         return np.zeros(len(gap))
     # A held vowel has no closures: what does not vary is not pressed.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from heygem.core.interpolation import interpolate_at_times
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER
 
@@ -56,10 +57,8 @@ class Trajectory:
 
     def coefficients_at(self, times_s):
         """Coefficients at any times, held at the ends : float32 [T, K]."""
-        times_s = np.asarray(times_s, np.float64)
-        own = self.times_s
-        columns = [np.interp(times_s, own, column) for column in self.coefficients.T]
-        return np.stack(columns, -1).astype(np.float32)
+        at_s = np.asarray(times_s, np.float64)
+        return interpolate_at_times(self.coefficients, self.times_s, at_s).astype(np.float32)
 
     def at(self, times_s, rest=None):
         """Displacement from the neutral mouth at any times.

@@ -4,7 +4,7 @@ Times are seconds after the first shown frame; images are ``uint8 [H, W, 3]`` RG
 ``float32 [n, channels]``.
 """
 
-from heygem.media.audio_io import AudioFile, AudioTrack, read_audio
+from heygem.media.audio_io import AudioFile, AudioTrack, read_audio, write_wav
 from heygem.media.probe import (
     BUNDLE_SUFFIX,
     AudioInfo,
@@ -29,4 +29,5 @@ __all__ = [
     "is_avatar_bundle",
     "probe",
     "read_audio",
+    "write_wav",
 ]

@@ -4,6 +4,8 @@ Both have ``rate_hz``, ``channels``, ``samples`` and ``blocks()``; the writer ta
 minutes of stereo at 48 kHz are 230 MB in memory and nothing when streamed.
 """
 
+import os
+import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import av
 import numpy as np
 
 from heygem.core.errors import InputError
+from heygem.core.types import FloatArray, PathLike
 from heygem.media.probe import (
     audio_stream,
     first_frame,
@@ -268,3 +271,21 @@ def read_audio(path) -> AudioTrack:
     """
     file = AudioFile(path)
     return AudioTrack(file.samples, file.rate_hz)
+
+
+def write_wav(path: PathLike, samples: FloatArray, rate_hz: int) -> None:
+    """Write a 16-bit PCM WAV file.
+
+    Parameters
+    ----------
+    path : path
+        Overwritten where it exists.
+    samples : float [n] or [n, channels], clipped to -1..1
+    rate_hz : int
+    """
+    pcm = np.round(np.clip(samples, -1, 1) * 32767).astype("<i2")
+    with wave.open(os.fspath(path), "wb") as file:
+        file.setnchannels(1 if pcm.ndim == 1 else pcm.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(pcm.tobytes())

@@ -1,11 +1,9 @@
 """A recording from the microphone, made by the browser and kept as a sound file."""
 
 import time
-import wave
 from pathlib import Path
 
 import anywidget
-import numpy as np
 import traitlets
 
 from heygem import media
@@ -65,11 +63,6 @@ def as_wave(path):
     path = Path(path)
     track = media.read_audio(path)
     target = path.with_name(f"recorded-{time.strftime('%H%M%S')}.wav")
-    pcm = np.round(np.clip(track.samples, -1, 1) * 32767).astype("<i2")
-    with wave.open(str(target), "wb") as out:
-        out.setnchannels(track.samples.shape[1])
-        out.setsampwidth(2)
-        out.setframerate(track.rate_hz)
-        out.writeframes(pcm.tobytes())
+    media.write_wav(target, track.samples, track.rate_hz)
     path.unlink(missing_ok=True)
     return target

@@ -21,6 +21,7 @@ from heygem.avatar.avatar import close_rest
 from heygem.config.params import FaceSettings
 from heygem.core import assets, files
 from heygem.core.errors import HeygemError, InputError
+from heygem.core.interpolation import blend_neighbours, interpolate_at_positions
 from heygem.face import tracking
 from heygem.face.backends import make_backend
 from heygem.face.mesh import MESH_INPUT_PX, Mesh
@@ -105,6 +106,12 @@ class Clip:
         return float(self.valid.sum() / RATE_HZ)
 
     @property
+    def speaking(self):
+        """Rows with a face and a voice : bool [N]."""
+        rows = len(self.valid)
+        return self.valid & (audio.voice_at(self.voice, np.arange(rows) / RATE_HZ) > 0.5)
+
+    @property
     def aperture(self):
         """Change of the lips' gap : float32 [N], eye distances."""
         return aperture_of(self.moved)
@@ -116,8 +123,7 @@ class Clip:
         rows = np.arange(len(self.moved))
         at = np.clip(rows + lag_s * RATE_HZ, 0, len(rows) - 1)
         low = np.minimum(at.astype(int), len(rows) - 2)
-        part = (at - low).astype(np.float32)[:, None, None]
-        moved = self.moved[low] * (1 - part) + self.moved[low + 1] * part
+        moved = interpolate_at_positions(self.moved, at)
         inside = (rows + lag_s * RATE_HZ >= 0) & (rows + lag_s * RATE_HZ <= len(rows) - 1)
         return replace(self, moved=moved, valid=self.valid[low] & inside, lag_s=lag_s)
 
@@ -312,8 +318,8 @@ def from_track(source, track, samples, *, sha256=""):
     grid = np.arange(rows) / RATE_HZ
     flat = moved.reshape(len(moved), -1)
     at = np.clip(np.searchsorted(times, grid) - 1, 0, len(times) - 2)
-    part = np.clip((grid - times[at]) / np.maximum(np.diff(times)[at], 1e-6), 0, 1)[:, None]
-    gridded = flat[at] * (1 - part) + flat[at + 1] * part
+    part = np.clip((grid - times[at]) / np.maximum(np.diff(times)[at], 1e-6), 0, 1)
+    gridded = blend_neighbours(flat, at, part)
     valid = np.zeros(rows, bool)
     for start, stop in runs:
         valid |= (grid >= times[start] - 0.5 / rate) & (grid <= times[stop - 1] + 0.5 / rate)

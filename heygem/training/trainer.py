@@ -197,7 +197,7 @@ def _calibrate(model, clips, said, basis, opening_std):
     ratios, shrink = [], []
     for i, single in said.items():
         clip = clips[i]
-        spoken = clip.valid & (clip.voice[::2][: len(clip.valid)] > 0.5)
+        spoken = clip.speaking
         if spoken.sum() < 2 * RATE_HZ:
             continue
         ratios.append(single[spoken].std() / opening_std)

@@ -78,7 +78,7 @@ def speaker_scales(clips):
     """How far each speaker opens the mouth, over the median speaker : (dict, median std)."""
     spread = {}
     for clip in clips:
-        spoken = clip.valid & (clip.voice[::STEPS][: len(clip.valid)] > 0.5)
+        spoken = clip.speaking
         if spoken.sum() >= RATE_HZ:
             spread.setdefault(clip.source.speaker, []).append(clip.aperture[spoken].std())
     mean = {who: float(np.mean(values)) for who, values in spread.items()}

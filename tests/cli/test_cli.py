@@ -16,7 +16,7 @@ import skimage.data
 
 from heygem import media
 from heygem.audio import tts
-from heygem.batch import items, runner
+from heygem.batch import runner
 from heygem.cli.main import main
 from heygem.config.params import Params
 from heygem.core import assets
@@ -49,9 +49,9 @@ def stuff(tmp_path_factory, home):
     whole = (folder / "good.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     said = tts.synthesize("Hello there.", "en")
-    items.write_wave(folder / "voice.wav", said.samples, said.rate_hz)
-    items.write_wave(folder / "short.wav", said.samples[: said.rate_hz // 20], said.rate_hz)
-    items.write_wave(folder / "silent.wav", np.zeros(16_000, np.float32), 16_000)
+    media.write_wav(folder / "voice.wav", said.samples, said.rate_hz)
+    media.write_wav(folder / "short.wav", said.samples[: said.rate_hz // 20], said.rate_hz)
+    media.write_wav(folder / "silent.wav", np.zeros(16_000, np.float32), 16_000)
     return folder
 
 
@@ -277,7 +277,7 @@ def test_unexpected_failure_is_one_line_and_a_log(heygem, stuff, monkeypatch, ho
 
 def test_ctrl_c_leaves_nothing_half_written(stuff, tmp_path):
     said = tts.synthesize("A rather long sentence that is said again and again. " * 20, "en")
-    items.write_wave(tmp_path / "long.wav", said.samples, said.rate_hz)
+    media.write_wav(tmp_path / "long.wav", said.samples, said.rate_hz)
     command = [*HEYGEM, "generate", "--audio", "long.wav", "--out", "out", "--video"]
     command += [str(stuff / "good.mp4"), "--set", "tracking.enabled=false"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)

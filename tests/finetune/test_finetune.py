@@ -18,7 +18,7 @@ from helpers.media import write_video
 from heygem import audio, lips, media, pipeline
 from heygem import avatar as avatars
 from heygem.avatar.library import Library
-from heygem.batch import items, notebooks, runner
+from heygem.batch import notebooks, runner
 from heygem.batch.notebooks import root
 from heygem.cli import finetune as command
 from heygem.config.params import FaceSettings, Params
@@ -259,7 +259,7 @@ def test_a_moved_folder_speaks_on_another_machine(taught, tmp_path, monkeypatch)
     monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "records"))
     sound = tmp_path / "short.wav"
     speech_en = audio.load(root() / "samples" / "speech_en.wav").samples[:24000]
-    items.write_wave(sound, speech_en, 16000)
+    media.write_wav(sound, speech_en, 16000)
     params = Params.from_dict(
         {
             "inputs": {"videos": [str(moved)], "audio": str(sound), "output": str(tmp_path / "o")},

@@ -3,7 +3,6 @@
 import hashlib
 import html
 import threading
-import wave
 from pathlib import Path
 
 import ipywidgets as w
@@ -13,6 +12,7 @@ import traitlets
 from heygem.audio import tts
 from heygem.core.errors import Cancelled, HeygemError, InputError
 from heygem.core.i18n import language, words
+from heygem.media import write_wav
 from heygem.server import policy
 from heygem.studio import charts, input_report
 from heygem.studio.background import Worker
@@ -305,10 +305,5 @@ def spoken_file(text, language, folder):
     # A job may wait for it while another text is spoken.
     mark = hashlib.sha256(f"{language} {text}".encode()).hexdigest()[:8]
     path = folder / f"spoken-{mark}.wav"
-    pcm = np.round(np.clip(said.samples, -1, 1) * 32767).astype("<i2")
-    with wave.open(str(path), "wb") as target:
-        target.setnchannels(1)
-        target.setsampwidth(2)
-        target.setframerate(said.rate_hz)
-        target.writeframes(pcm.tobytes())
+    write_wav(path, said.samples, said.rate_hz)
     return path

@@ -1,0 +1,57 @@
+"""Linear interpolation of arrays along their first axis, at times or at fractional positions."""
+
+import numpy as np
+
+from heygem.core.types import FloatArray, IntArray
+
+
+def interpolate_at_times(rows: FloatArray, times_s: FloatArray, at_s: FloatArray) -> FloatArray:
+    """Rows at other times; before the first and after the last time, that row itself.
+
+    Parameters
+    ----------
+    rows : float [N, K]
+    times_s : float64 [N], increasing
+        Time of each row.
+    at_s : float64 [M]
+
+    Returns
+    -------
+    float64 [M, K]
+    """
+    return np.stack([np.interp(at_s, times_s, column) for column in rows.T], -1)
+
+
+def interpolate_at_positions(rows: FloatArray, positions: FloatArray) -> FloatArray:
+    """Rows at fractional indices.
+
+    Parameters
+    ----------
+    rows : float32 [N, ...], N >= 2
+    positions : float [M], 0..N-1
+        2.25 is a quarter of the way from row 2 to row 3.
+
+    Returns
+    -------
+    float32 [M, ...]
+    """
+    low = np.minimum(positions.astype(int), len(rows) - 2)
+    return blend_neighbours(rows, low, (positions - low).astype(np.float32))
+
+
+def blend_neighbours(rows: FloatArray, low: IntArray, fraction: FloatArray) -> FloatArray:
+    """`rows[low] * (1 - fraction) + rows[low + 1] * fraction`, for any shape of a row.
+
+    Parameters
+    ----------
+    rows : float [N, ...]
+    low : int [M], 0..N-2
+    fraction : float [M], 0..1
+
+    Returns
+    -------
+    float [M, ...]
+        Of the wider type of `rows` and `fraction`.
+    """
+    fraction = fraction.reshape(-1, *[1] * (rows.ndim - 1))
+    return rows[low] * (1 - fraction) + rows[low + 1] * fraction
