@@ -139,7 +139,7 @@ def load(path, settings, *, backend=None, progress=None, cache=True):
 
 
 def _track(path, info, settings, backend, progress):
-    choose = {"largest": "largest", "index": settings.index, "box": settings.box}[settings.choose]
+    choose = {"largest": "largest", "index": settings.index, "box": settings.box}[settings.select]
     start, faces = tracking.survey(_samples(path, info), backend, choose)
     total = info.video.frame_estimate
     tick = None if progress is None else lambda done: progress("track", done, max(total, done))

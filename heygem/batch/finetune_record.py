@@ -54,16 +54,16 @@ def log_run(taught, params):
     str
         Identifier of the run, or why there is none.
     """
-    if not params.tracking.enabled:
+    if not params.mlflow.enabled:
         return "switched off"
     store.quiet()
     try:
         from mlflow import MlflowClient
 
-        place = Path(params.tracking.folder)
+        place = Path(params.mlflow.folder)
         place.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(store.store(place))
-        name = params.tracking.experiment
+        name = params.mlflow.experiment
         run = client.create_run(
             store.experiment(client, place, name), run_name=taught.path.stem
         ).info.run_id

@@ -37,7 +37,7 @@ def finetune(
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="As in --set face.choose=index."),
+        typer.Option("--set", metavar="KEY=VALUE", help="As in --set face.select=index."),
     ] = None,
 ):
     """Teach the kit one person from some minutes of footage: articulation and mouth pictures.

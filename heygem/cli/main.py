@@ -120,12 +120,12 @@ def run(
         )
     _print_items(done.record)
     typer.echo(f"notebook: {done.notebook}")
-    if settings.tracking.enabled:
+    if settings.mlflow.enabled:
         # In an environment that is not activated, `heygem` alone would not be found.
         started = Path(sys.argv[0])
         bare = shutil.which("heygem") or started.name != "heygem"
         command = "heygem" if bare else os.path.relpath(started)
-        folder = settings.tracking.folder
+        folder = settings.mlflow.folder
         typer.echo(f"compare runs: {command} ui --folder {shlex.quote(folder)}")
     raise typer.Exit(done.record["exit_code"])
 

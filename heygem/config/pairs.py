@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 from heygem.config import recipes
+from heygem.config.renamed import with_current_names
 from heygem.core.errors import InputError, ParameterError
 
 COLUMNS = ("video", "audio", "text", "name")
@@ -111,6 +112,7 @@ def _pair(row, where):
     if not cells:
         return None
     known = {key: str(cells.pop(key)).strip() for key in COLUMNS if key in cells}
+    cells = with_current_names(cells, place=where)
     for key in cells:
         _may_change(key, where)
     if "video" not in known:

@@ -10,13 +10,14 @@ import hashlib
 import json
 import re
 import textwrap
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from heygem.config import recipes
 from heygem.config.pairs import Pair
 from heygem.config.pairs import check as check_pairs
+from heygem.config.renamed import TABLE, Names, with_current_names
 from heygem.core.errors import ParameterError
 
 DEFAULT_LABEL = "AI生成 / AI-generated"
@@ -121,19 +122,19 @@ class RendererSettings(Settings):
 class FaceSettings(Settings):
     """Which face, and how it is found."""
 
-    backend: Literal["mesh", "face-alignment"] = Field(
-        "mesh",
-        description="face tracker: mesh (MediaPipe models), or face-alignment "
+    backend: Literal["mediapipe", "face-alignment"] = Field(
+        "mediapipe",
+        description="face tracker: mediapipe (its mesh models), or face-alignment "
         "(its weights come from their author's server at first use)",
     )
-    choose: Literal["largest", "index", "box"] = Field(
+    select: Literal["largest", "index", "box"] = Field(
         "largest",
         description="which face, where there are several: largest (and longest seen), "
         "index (from left to right), box (nearest to it)",
     )
-    index: int = Field(0, ge=0, le=63, description="face number from the left, for choose: index")
+    index: int = Field(0, ge=0, le=63, description="face number from the left, for select: index")
     box: tuple[float, float, float, float] | None = Field(
-        None, description="left, top, right, bottom in pixels [px], for choose: box"
+        None, description="left, top, right, bottom in pixels [px], for select: box"
     )
     min_face_px: float = Field(64.0, ge=16, le=4096, description="smallest usable face [px]")
     max_turn_deg: float = Field(
@@ -142,8 +143,8 @@ class FaceSettings(Settings):
 
     @model_validator(mode="after")
     def _box_is_a_box(self):
-        if self.choose == "box" and self.box is None:
-            raise ValueError("choose: box needs `box: [left, top, right, bottom]`")
+        if self.select == "box" and self.box is None:
+            raise ValueError("select: box needs `box: [left, top, right, bottom]`")
         if self.box and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
             raise ValueError("`box` is left, top, right, bottom")
         return self
@@ -205,8 +206,8 @@ class LabelSettings(Settings):
     producer: str = Field(
         "heygem", min_length=1, max_length=100, description="who made it, written in the metadata"
     )
-    mark: bool = Field(
-        True, description="invisible mark in the pixels, by which a copy is traced to its run"
+    watermark: bool = Field(
+        True, description="invisible watermark, by which a copy is traced to its run"
     )
     c2pa: bool = Field(True, description="Content Credentials (C2PA), signed by this installation")
     consent: Literal["own", "synthetic", "recorded"] = Field(
@@ -232,7 +233,7 @@ class LabelSettings(Settings):
         return self
 
 
-class TrackingSettings(Settings):
+class MlflowSettings(Settings):
     """What MLflow records."""
 
     enabled: bool = Field(True, description="record the run in MLflow")
@@ -256,12 +257,12 @@ class Params(Settings):
     label: LabelSettings = Field(
         default_factory=LabelSettings, description="the notice that AI made it"
     )
-    tracking: TrackingSettings = Field(
-        default_factory=TrackingSettings, description="what MLflow records"
+    mlflow: MlflowSettings = Field(
+        default_factory=MlflowSettings, description="what MLflow records"
     )
-    engine: Literal["mesh", "wav2lip"] = Field(
-        "mesh",
-        description="what draws the mouth: mesh (the person's own frames), or wav2lip (a "
+    engine: Literal["warp", "wav2lip"] = Field(
+        "warp",
+        description="what draws the mouth: warp (the person's own frames), or wav2lip (a "
         "checkpoint you brought: heygem models import wav2lip FILE)",
     )
     checkpoint: str | None = Field(
@@ -274,7 +275,7 @@ class Params(Settings):
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> "Params":
         """Check a nested (or dotted-key) dictionary; raises ParameterError in one line."""
-        return checked(cls, _nest(tree))
+        return checked(cls, _nest(_current(cls, tree)))
 
     @classmethod
     def from_yaml(cls, path) -> "Params":
@@ -299,7 +300,7 @@ class Params(Settings):
 
     def override(self, changes: dict[str, Any]) -> "Params":
         """A copy with some dotted keys changed: `{"lips.openness_gain": 1.2}`."""
-        return type(self).from_dict({**self.dotted(), **changes})
+        return type(self).from_dict({**self.dotted(), **_current(type(self), changes)})
 
     def tree(self) -> dict[str, Any]:
         """Nested dictionary of plain values, as YAML and papermill take it."""
@@ -312,7 +313,7 @@ class Params(Settings):
     def digest(self) -> str:
         """sha256 [hex] of everything that shapes a result; not of paths and bookkeeping."""
         tree = self.tree()
-        for key in ("inputs", "tracking", "device"):
+        for key in ("inputs", "mlflow", "device"):
             del tree[key]
         canonical = json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -330,12 +331,32 @@ class Params(Settings):
         return recipes.write(self, commented=commented, keep=keep)
 
 
-def checked(kind: type[Settings], tree: dict[str, Any]):
-    """Settings of a kind out of a dictionary; raises ParameterError in one line."""
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def checked(kind: type[SettingsT], tree: Any) -> SettingsT:
+    """Settings of a kind out of a dictionary, in which old names are replaced.
+
+    Raises
+    ------
+    ParameterError
+        Names the first key that is wrong, in one line.
+    """
     try:
-        return kind.model_validate(tree)
+        return kind.model_validate(_current(kind, tree))
     except ValidationError as error:
         raise _explain(error, kind) from error
+
+
+def _current(kind: type[Settings], tree: Any) -> Any:
+    """The dictionary with the current names of a class's settings."""
+    names = TABLE.get(kind.__name__)
+    if names is None or not isinstance(tree, dict):
+        return tree
+    keys = {
+        old: new for old, new in names.keys.items() if new.partition(".")[0] in kind.model_fields
+    }
+    return with_current_names(tree, Names(keys, names.values))
 
 
 def _flatten(tree, prefix=""):

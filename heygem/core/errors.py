@@ -88,3 +88,7 @@ class Cancelled(HeygemError):
     """The user stopped the work; nothing is left half-written."""
 
     code = "CANCELLED"
+
+
+class Notice(UserWarning):
+    """Something the user should know that is no error; shown once, in one line."""

@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 from heygem.core import assets
+from heygem.core.errors import Notice
 
 
 @contextlib.contextmanager
@@ -48,6 +50,19 @@ def start_log():
         handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(message)s"))
         root.addHandler(handler)
     root.propagate = False
+    _show_notices_in_one_line()
+
+
+def _show_notices_in_one_line():
+    """Print heygem's own notices without the source line that Python's warnings bring."""
+    usual = warnings.formatwarning
+
+    def formatted(message, category, *place):
+        if issubclass(category, Notice):
+            return f"notice: {message}\n"
+        return usual(message, category, *place)
+
+    warnings.formatwarning = formatted
 
 
 @contextlib.contextmanager

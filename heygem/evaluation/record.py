@@ -72,7 +72,7 @@ def log_run(table, folder, params, settings):
     str or None
         The run's id.
     """
-    if not params.tracking.enabled:
+    if not params.mlflow.enabled:
         return None
     facts = about(table, params, settings)
     numbers = {}

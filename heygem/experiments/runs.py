@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from heygem.config.renamed import with_current_names
 from heygem.core.errors import InputError, ParameterError
 from heygem.experiments import store as tracking
 
@@ -164,7 +165,7 @@ def _run(one, experiment) -> Run:
         status=_status(info.status, data.tags),
         started=datetime.fromtimestamp(info.start_time / 1000, UTC),
         seconds=(ended - info.start_time) / 1000 if ended else None,
-        params=dict(data.params),
+        params=with_current_names(data.params, notify=False),
         metrics=dict(data.metrics),
         tags=dict(data.tags),
         place=_place(info.artifact_uri),

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from heygem.config.params import Params
+from heygem.config.renamed import with_current_names
 
 log = logging.getLogger(__name__)
 
@@ -87,10 +88,10 @@ def note(params: Params, *, kind: str, name: str, settings: dict, numbers: dict,
     quiet()
     from mlflow.tracking import MlflowClient
 
-    place = Path(params.tracking.folder).absolute()
+    place = Path(params.mlflow.folder).absolute()
     place.mkdir(parents=True, exist_ok=True)
     client = MlflowClient(tracking_uri=store(place))
-    known = experiment(client, place, f"{params.tracking.experiment}-{kind}")
+    known = experiment(client, place, f"{params.mlflow.experiment}-{kind}")
     tags = {**_owner(), "params_hash": params.digest(), "heygem.kind": kind}
     identity = client.create_run(known, run_name=name, tags=tags).info.run_id
     log_settings(client, identity, settings)
@@ -125,7 +126,7 @@ def log_numbers(client, run_id: str, numbers: dict):
 @contextlib.contextmanager
 def batch(params: Params, *, names: list[str]):
     """Track a batch; yields an object whose `log(outcome)` records one `batch.Outcome`."""
-    if not params.tracking.enabled:
+    if not params.mlflow.enabled:
         yield _Silent()
         return
     tracker = Tracker(params, names)
@@ -193,7 +194,7 @@ class Tracker:
             self._broken.set()
             self.problem = (
                 f"MLflow does not record this run ({reason}); videos are not affected; "
-                f"store: {store(self._params.tracking.folder)}"
+                f"store: {store(self._params.mlflow.folder)}"
             )
             log.warning(self.problem)
 
@@ -204,12 +205,12 @@ class Tracker:
         self._client_class = MlflowClient
 
     def _open(self, names):
-        folder = Path(self._params.tracking.folder).absolute()
+        folder = Path(self._params.mlflow.folder).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / _DATABASE).exists():
             self._patience_s = PATIENCE_S
         self._client = self._client_class(tracking_uri=store(folder))
-        self._experiment = experiment(self._client, folder, self._params.tracking.experiment)
+        self._experiment = experiment(self._client, folder, self._params.mlflow.experiment)
         self._close_stale()
         run = self._client.create_run(
             self._experiment,
@@ -245,7 +246,7 @@ class Tracker:
             monitor = SystemMetricsMonitor(
                 self._parent,
                 sampling_interval=2,
-                tracking_uri=store(self._params.tracking.folder),
+                tracking_uri=store(self._params.mlflow.folder),
             )
             monitor.start()
             return monitor
@@ -349,7 +350,7 @@ def run_of(entry):
 
     MLflow is a convenience beside the ledger: a store that is gone or broken is no fault here.
     """
-    told = entry.body.get("params", {}).get("tracking", {})
+    told = with_current_names(entry.body.get("params", {}), notify=False).get("mlflow", {})
     folder = Path(told.get("folder") or "mlruns").absolute()
     if not told.get("enabled") or not (folder / "mlflow.db").is_file():
         return None

@@ -21,7 +21,7 @@ class MeshBackend:
         Name of a pretrained file to its path, such as `heygem.core.assets.path`.
     """
 
-    name = "mesh"
+    name = "mediapipe"
 
     def __init__(self, models):
         self._full = Detector(models("face_detection_full_range_sparse.tflite"))
@@ -58,7 +58,7 @@ def make_backend(settings, *, network=None):
     try:
         return AlignmentBackend((network or FanNetwork)())
     except AssetError as error:
-        note = f"face.backend face-alignment is not available, mesh is used; {error}"
+        note = f"face.backend face-alignment is not available, mediapipe is used; {error}"
         warnings.warn(note, stacklevel=2)
         backend = MeshBackend(assets.path)
         backend.notes = [note]

@@ -81,7 +81,7 @@ class FanNetwork:
                 "face-alignment cannot load its weights",
                 seen=repr(error),
                 remedy=f"put s3fd-619a316812.pth and 3DFAN4-7835d9f11d.pth.tar into {folder}, "
-                "or set face.backend: mesh",
+                "or set face.backend: mediapipe",
             ) from error
         finally:
             socket.setdefaulttimeout(patience)

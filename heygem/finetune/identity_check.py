@@ -40,7 +40,7 @@ def same_person(people):
             raise InputError(
                 f"{other.path.name} seems to show another person than {people[0].path.name}",
                 seen=f"faces {away:.3f} eye distances apart, {OTHER} at most",
-                remedy="leave that file out, or choose the right face with --set face.choose",
+                remedy="leave that file out, or choose the right face with --set face.select",
             )
         if away > DOUBTFUL:
             doubts.append(f"{other.path.name} may show somebody else: check that it is this person")

@@ -49,9 +49,9 @@ class Labeller:
         self.produce_id = uuid.uuid4().hex
         self.tags = aigc_tags(settings, self.produce_id, keys=keys)
         self.visible = VisibleLabel(settings, width, height, keep_clear=keep_clear)
-        self.mark_id = new_id() if settings.mark else None
+        self.mark_id = new_id() if settings.watermark else None
         self._mark = None
-        if settings.mark:
+        if settings.watermark:
             self._mark = _mark(keys.mark_secret, self.mark_id, width, height, device)
         self._hasher = PictureHasher()
         self._last_s = 0.0

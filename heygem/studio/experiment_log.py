@@ -18,7 +18,7 @@ def log_snapshot(snapshot, name, *, curves=None, root="."):
     curves : heygem.studio.session.Curves, optional
         Of the clip: what `heygem.experiments.comparison` lays over the curves of other runs.
     root : path
-        What `tracking.folder` of the recipe is relative to.
+        What `mlflow.folder` of the recipe is relative to.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def log_snapshot(snapshot, name, *, curves=None, root="."):
     OutputError
         The store cannot be reached; nothing else is affected.
     """
-    settings = snapshot.params.tracking
+    settings = snapshot.params.mlflow
     folder = (Path(root) / settings.folder).resolve()
     store.quiet()
     from mlflow.exceptions import MlflowException

@@ -19,7 +19,7 @@ def own_cache(tmp_path, monkeypatch):
 class Blind:
     """A backend that must not be asked."""
 
-    name = "mesh"
+    name = "mediapipe"
 
     def detect(self, image):
         raise AssertionError("tracked again")

@@ -229,7 +229,7 @@ def test_papermill_itself_refuses_a_stray_key(home, recipe, place):
 def test_ctrl_c_reaches_the_batch_inside(heygem, recipe, place):
     said = tts.synthesize("A rather long sentence that is said again and again. " * 30, "en")
     items.write_wave(place / "voice.wav", said.samples, said.rate_hz)
-    process = heygem("run", "mine.yaml", "--set", "tracking.enabled=false")
+    process = heygem("run", "mine.yaml", "--set", "mlflow.enabled=false")
     until = time.monotonic() + 90
     while not list((place / "out").glob(".*.part")):  # the video is being written
         assert process.poll() is None and time.monotonic() < until

@@ -370,7 +370,7 @@ def test_damaged_files_in_the_folder_are_passed_over(board):
 
 def test_the_process_started_by_a_page_does_the_work_and_says_what_is_wrong(board, tmp_path):
     params = Params.from_dict({"inputs": {"output": str(tmp_path / "out")},
-                               "tracking": {"enabled": False}})  # fmt: skip
+                               "mlflow": {"enabled": False}})  # fmt: skip
     board.add(tmp_path / "absent.mp4", tmp_path / "absent.wav", params)
     board.start()
     deadline = time.monotonic() + 60

@@ -82,7 +82,7 @@ def recipe(tmp_path):
             path.write_text(f"{kind} {i}")
             videos.append(str(path))
         inputs = {"audio": str(audio), "videos": videos, "output": str(tmp_path / "out")}
-        return Params.from_dict({"inputs": inputs, "tracking": {"enabled": False}, **more})
+        return Params.from_dict({"inputs": inputs, "mlflow": {"enabled": False}, **more})
 
     return make
 
@@ -346,7 +346,7 @@ def place(tmp_path, monkeypatch):
 
 def paired(pairs, **more):
     return Params.from_dict(
-        {"inputs": {"pairs": pairs, "output": "out"}, "tracking": {"enabled": False}, **more}
+        {"inputs": {"pairs": pairs, "output": "out"}, "mlflow": {"enabled": False}, **more}
     )
 
 
@@ -384,7 +384,7 @@ def test_rows_may_stand_in_the_recipe_and_share_its_sound(maker, place):
                 "pairs": [{"video": "anna.mp4"}, {"video": "ben.mp4", "audio": "bye.wav"}],
                 "output": "out",
             },
-            "tracking": {"enabled": False},
+            "mlflow": {"enabled": False},
         }
     )
     assert Params.from_dict(params.tree()) == params

@@ -86,9 +86,7 @@ def make(heygem, stuff, *videos, audio="voice.wav", more=()):
     words = ["generate", "--audio", stuff / audio, "--out", "out"]
     for video in videos:
         words += ["--video", video]
-    return heygem(
-        *words, "--set", "tracking.enabled=false", "--set", "media.preset=veryfast", *more
-    )
+    return heygem(*words, "--set", "mlflow.enabled=false", "--set", "media.preset=veryfast", *more)
 
 
 BAD_VIDEOS = {
@@ -197,7 +195,7 @@ def test_odd_names_work(heygem, stuff, tmp_path):
 
 def test_text_instead_of_audio(heygem, stuff):
     words = ["generate", "--text", "Good morning.", "--video", stuff / "good.mp4", "--out", "out"]
-    code, out, err = heygem(*words, "--set", "tracking.enabled=false")
+    code, out, err = heygem(*words, "--set", "mlflow.enabled=false")
     assert code == 0 and out.startswith("out/good-speech.mp4")
 
 
@@ -206,7 +204,7 @@ def test_recipe_and_options_go_together(heygem, stuff, tmp_path):
         {
             "inputs": {"text": "replaced by the option", "videos": ["replaced.mp4"]},
             "media": {"preset": "veryfast", "crf": 30},
-            "tracking": {"enabled": False},
+            "mlflow": {"enabled": False},
         }
     )
     Path("mine.yaml").write_text(recipe.to_yaml())
@@ -279,7 +277,7 @@ def test_ctrl_c_leaves_nothing_half_written(stuff, tmp_path):
     said = tts.synthesize("A rather long sentence that is said again and again. " * 20, "en")
     media.write_wav(tmp_path / "long.wav", said.samples, said.rate_hz)
     command = [*HEYGEM, "generate", "--audio", "long.wav", "--out", "out", "--video"]
-    command += [str(stuff / "good.mp4"), "--set", "tracking.enabled=false"]
+    command += [str(stuff / "good.mp4"), "--set", "mlflow.enabled=false"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
     while not list((tmp_path / "out").glob(".*.part")):  # the video is being written
@@ -305,7 +303,7 @@ def test_a_table_of_pairs_takes_the_place_of_a_recipes_videos(heygem, stuff, tmp
     rows += f"{stuff / 'good.mp4'},{stuff / 'short.wav'},\n"
     (tmp_path / "table.csv").write_text(rows)
     (tmp_path / "r.yaml").write_text("inputs: {videos: [other.mp4], audio: other.wav}\n")
-    words = ("--params", "r.yaml", "--out", "out", "--set", "tracking.enabled=false")
+    words = ("--params", "r.yaml", "--out", "out", "--set", "mlflow.enabled=false")
     code, out, err = heygem("generate", "--pairs", "table.csv", *words)
     assert code == 2 and out.startswith("out/mine.mp4")
     assert "short.wav" in err and "too short" in err

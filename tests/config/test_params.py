@@ -30,8 +30,8 @@ def write(tmp_path, text):
         ({"lips": {"openness_gain": float("nan")}}, "finite"),
         ({"lips": [1]}, "bad value for lips"),
         ({"media": {"preset": "quick"}}, "'ultrafast'"),
-        ({"face": {"choose": "box"}}, "needs `box"),
-        ({"face": {"choose": "box", "box": [5, 5, 1, 9]}}, "left, top, right, bottom"),
+        ({"face": {"select": "box"}}, "needs `box"),
+        ({"face": {"select": "box", "box": [5, 5, 1, 9]}}, "left, top, right, bottom"),
         ({"inputs": {"audio": "a.wav", "text": "hello"}}, "not both"),
         ({"label": {"visible": False}}, "`requester` and `reason`"),
         ({"label": {"visible": False, "requester": " ", "reason": "x"}}, "`requester`"),
@@ -95,7 +95,7 @@ def test_yaml_round_trip_with_every_kind_of_value(tmp_path):
                 "language": "no",
                 "videos": ["-a: b.mp4", "中"],
             },
-            "face": {"choose": "box", "box": [1, 2, 3, 4.5]},
+            "face": {"select": "box", "box": [1, 2, 3, 4.5]},
             "lips": {"smoothing_ms": 1e-5},
             "audio": {"loudness_lufs": -16},
         }
@@ -146,7 +146,7 @@ def test_digest_follows_what_shapes_the_result_only():
     base = Params()
     assert base.override({"lips.offset_ms": 40}).digest() != base.digest()
     assert base.override({"label.corner": "bottom-left"}).digest() != base.digest()
-    for key, value in (("inputs.output", "x"), ("tracking.enabled", False), ("device", "cpu")):
+    for key, value in (("inputs.output", "x"), ("mlflow.enabled", False), ("device", "cpu")):
         assert base.override({key: value}).digest() == base.digest()
 
 

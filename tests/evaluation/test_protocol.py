@@ -97,7 +97,7 @@ def test_a_mouth_that_only_chews_is_told_from_one_that_listens(person, tmp_path,
     model = Chewing(person.avatar.rest.neutral)
     monkeypatch.setattr(protocol.lips.LipsModel, "load", lambda path, **_: model)
     short = write_video(tmp_path / "short.mp4", frames=25)
-    params = Params.from_dict({"tracking": {"folder": str(tmp_path / "mlruns")}})
+    params = Params.from_dict({"mlflow": {"folder": str(tmp_path / "mlruns")}})
     monkeypatch.setattr(cache, "code_version", lambda: "of today")  # a commit starts anew
     asked = dict(others=[SAMPLES / "speech_zh.wav"], name="chewing", keep=tmp_path / "clips")
     clips = [SAMPLES / "hopper.mp4", short]

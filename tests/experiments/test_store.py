@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def params(folder, request):
     name = request.node.name[:100]
-    return Params.from_dict({"tracking": {"folder": str(folder), "experiment": name}})
+    return Params.from_dict({"mlflow": {"folder": str(folder), "experiment": name}})
 
 
 def outcome(tmp_path, name="anna-voice", status="done", **more):
@@ -59,8 +59,8 @@ def outcome(tmp_path, name="anna-voice", status="done", **more):
 def runs_of(params):
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri=store.store(params.tracking.folder))
-    experiment = client.get_experiment_by_name(params.tracking.experiment)
+    client = MlflowClient(tracking_uri=store.store(params.mlflow.folder))
+    experiment = client.get_experiment_by_name(params.mlflow.experiment)
     runs = client.search_runs([experiment.experiment_id], order_by=["start_time ASC"])
     kinds = {"batch": [], "video": []}
     for run in runs:
@@ -94,7 +94,7 @@ def test_parent_per_batch_child_per_video(params, tmp_path):
     assert ben.data.tags["heygem.error"] == "no face; seen: ben.mp4"
     # Everything lies in the one folder.
     place = Path(anna.info.artifact_uri.removeprefix("file://"))
-    assert place.is_relative_to(params.tracking.folder)
+    assert place.is_relative_to(params.mlflow.folder)
 
 
 def test_system_metrics_are_recorded(params, tmp_path):
@@ -168,7 +168,7 @@ def test_broken_store_is_one_warning_and_no_delay(tmp_path, kind, params, folder
         holder = sqlite3.connect(folder / "mlflow.db", isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
     else:
-        params = params.override({"tracking.folder": str(tmp_path / "mlruns")})
+        params = params.override({"mlflow.folder": str(tmp_path / "mlruns")})
 
     def act():
         with store.batch(params, names=["a", "b"]) as tracker:
@@ -187,7 +187,7 @@ def test_broken_store_is_one_warning_and_no_delay(tmp_path, kind, params, folder
 
 
 def test_off_means_off(tmp_path):
-    params = Params.from_dict({"tracking": {"enabled": False, "folder": str(tmp_path / "mlruns")}})
+    params = Params.from_dict({"mlflow": {"enabled": False, "folder": str(tmp_path / "mlruns")}})
     with store.batch(params, names=["a"]) as tracker:
         tracker.log(outcome(tmp_path))
     assert not (tmp_path / "mlruns").exists()

@@ -205,16 +205,16 @@ def test_without_weights_the_mesh_takes_over_and_it_is_recorded(package, monkeyp
         raise urllib.error.URLError("Name or service not known")
 
     class Mesh:
-        name = "mesh"
+        name = "mediapipe"
 
         def __init__(self, models):
             self.models = models
 
     monkeypatch.setattr(package, "FaceAlignment", unreachable)
     monkeypatch.setattr(backends, "MeshBackend", Mesh)
-    with pytest.warns(UserWarning, match="mesh is used"):
+    with pytest.warns(UserWarning, match="mediapipe is used"):
         backend = backends.make_backend(FaceSettings(backend="face-alignment"))
-    assert backend.name == "mesh" and backend.models is assets.path
+    assert backend.name == "mediapipe" and backend.models is assets.path
     assert len(backend.notes) == 1 and "face-alignment" in backend.notes[0]
 
 

@@ -264,7 +264,7 @@ def test_a_moved_folder_speaks_on_another_machine(taught, tmp_path, monkeypatch)
         {
             "inputs": {"videos": [str(moved)], "audio": str(sound), "output": str(tmp_path / "o")},
             "media": {"preset": "ultrafast"},
-            "tracking": {"enabled": False},
+            "mlflow": {"enabled": False},
         }
     )
     (outcome,) = runner.run(params).outcomes
@@ -430,7 +430,7 @@ def test_the_notebook_teaches_and_shows(own_place, footage, taught, tmp_path, mo
         {
             "inputs.videos": [str(footage[0])],
             "inputs.output": str(tmp_path / "grace.heygem"),
-            "tracking.folder": str(tmp_path / "mlruns"),
+            "mlflow.folder": str(tmp_path / "mlruns"),
         }
     )
     done = notebooks.execute(notebooks.find("12_finetune"), params)

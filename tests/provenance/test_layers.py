@@ -506,7 +506,7 @@ def test_the_run_in_mlflow_is_found(house, tmp_path, monkeypatch):
             return [SimpleNamespace(info=info)] if "ab" * 32 in filter_string else []
 
     monkeypatch.setattr("mlflow.tracking.MlflowClient", Store)
-    about = {"params": {"tracking": {"enabled": True, "folder": str(tmp_path)}}}
+    about = {"params": {"mlflow": {"enabled": True, "folder": str(tmp_path)}}}
     entry = house.book.append("made", "ab" * 32, about)
     assert store.run_of(entry) is None and not asked  # no store in that folder
     (tmp_path / "mlflow.db").touch()

@@ -29,7 +29,7 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEYGEM_RECORDS", str(home / "records"))
         patch.setenv("COLUMNS", "200")
-        changes = ("tracking.enabled=false", "media.preset=veryfast", "label.producer=Example")
+        changes = ("mlflow.enabled=false", "media.preset=veryfast", "label.producer=Example")
         options = [word for change in changes for word in ("--set", change)]
         done = run(app, ["generate", "--video", str(SAMPLES / "hopper.mp4"), "--audio", str(sound),
                          "--out", str(home / "out"), *options])  # fmt: skip

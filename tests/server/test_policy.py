@@ -205,7 +205,7 @@ def test_the_line_takes_what_the_rules_allow_and_knows_who_asked(tmp_path, monke
     policy.current().agree(Ledger(), "anna")
     for key, value in (
         ("inputs.voice", "os:system"),
-        ("label.mark", False),
+        ("label.watermark", False),
         ("label.font", "/etc/passwd"),
         ("lips.model", "/etc/passwd"),
     ):

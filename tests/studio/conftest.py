@@ -45,7 +45,7 @@ def root(tmp_path):
             "videos": [str(SAMPLES / "hopper.mp4")],
             "output": "runs/made",
         },
-        "tracking": {"enabled": False},
+        "mlflow": {"enabled": False},
     }
     for name in ("01_preview", "02_tuning", "04_studio", "20_compare"):
         notebook = json.loads((PROJECT / "notebooks" / f"{name}.ipynb").read_text())
@@ -53,7 +53,7 @@ def root(tmp_path):
         if name == "04_studio":
             given["inputs"] = {"output": "runs/made"}
         if name == "02_tuning":
-            given["tracking"] = {"folder": str(tmp_path / "mlruns")}
+            given["mlflow"] = {"folder": str(tmp_path / "mlruns")}
         if name == "20_compare":
             given = {"runs": [], "last": 2, "experiment": None, "folder": str(tmp_path / "mlruns")}
             given |= {"output": "runs/compare", "instants": 2, "film": False, "log": False}

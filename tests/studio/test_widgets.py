@@ -648,7 +648,7 @@ def studio(tmp_path, talking, speech, monkeypatch):
     shutil.copy(talking[0], people / "anna.mp4")
     (people / "broken.mp4").write_bytes(talking[0].read_bytes()[:2000])
     monkeypatch.setattr(queue.JobQueue, "start", lambda board: None)
-    recipe = {"inputs": {"output": str(tmp_path / "made")}, "tracking": {"enabled": False}}
+    recipe = {"inputs": {"output": str(tmp_path / "made")}, "mlflow": {"enabled": False}}
     page = Studio(params=Params.from_dict(recipe), folder=people, line=tmp_path / "line")
     page.batch.audio.chosen = str(speech)
     yield page
@@ -877,7 +877,7 @@ def test_the_studio_refuses_an_open_address_without_tls_and_hides_its_token(monk
 @pytest.mark.parametrize("name", ["01_preview", "02_tuning", "04_studio"])
 def test_a_notebook_runs_under_papermill_without_a_page(name, talking, speech, tmp_path):
     papermill = pytest.importorskip("papermill")
-    given = {"inputs": {"output": str(tmp_path / "made")}, "tracking": {"enabled": False}}
+    given = {"inputs": {"output": str(tmp_path / "made")}, "mlflow": {"enabled": False}}
     if name != "04_studio":
         given["inputs"] |= {"videos": [str(talking[0])], "audio": str(speech)}
     source = Path(__file__).parents[2] / "notebooks" / f"{name}.ipynb"

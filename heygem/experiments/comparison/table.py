@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 #: Settings that say where things are and not how they look.
-_BOOKKEEPING = ("inputs.output", "inputs.videos", "inputs.pairs", "tracking.")
+_BOOKKEEPING = ("inputs.output", "inputs.videos", "inputs.pairs", "mlflow.", "tracking.")
 #: Measures in which less is better; of the others more is better, or it depends.
 LOWER_IS_BETTER = (
     "timings.seconds_per_second", "warnings", "skipped_frames.", "measures.silence_leakage",
