@@ -88,7 +88,7 @@ def measure(video, sound, moves, scratch):
         worker.wait()
         latency.append(time.perf_counter() - began)
         spent.append(time.process_time() - cpu)
-    track, frames = page.preview.bench.person.track, page.preview.clip.frames
+    track, frames = page.preview.session.avatar.track, page.preview.clip.frames
     return (
         f"{track.width}x{track.height:<5} {frames:8d} {median(latency):10.2f} {median(spent):6.2f}"
         f" {1000 * median(curve):9.1f} {first_s:8.1f}  {before:.1f}, {os.getloadavg()[0]:.1f}"

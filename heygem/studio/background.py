@@ -1,36 +1,41 @@
-"""Long work beside the kernel's main thread, the newest request first."""
+"""Work beside the kernel's main thread; the newest request replaces all others."""
 
 import logging
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import traitlets
 
 from heygem.core.errors import Cancelled
+from heygem.core.types import Progress
 
 log = logging.getLogger(__name__)
 
+Work = Callable[[Progress, threading.Event], Any]
 
-class Worker(traitlets.HasTraits):
-    """Runs one job at a time on a thread of its own and tells how it goes through traits.
 
-    A knob that moves while a picture is being made asks for a newer picture. So a new job
-    stops the running one and takes its place; jobs asked for in between are dropped, since
-    nobody would see their result.
+class LatestTask(traitlets.HasTraits):
+    """Runs one function at a time on a thread and reports its progress through traits.
+
+    While a preview is rendered, a moved control requests a newer one. A new request therefore
+    cancels the running function and takes its place; requests in between are dropped, since
+    nobody would look at their results.
 
     Attributes
     ----------
     busy : bool
     stage : str
-        What is being done, as the job names it.
+        Current stage, as named by the function.
     done, total : int
-        Steps of that stage; total 0 where nobody knows.
+        Steps of that stage; total 0 where unknown.
     remaining_s : float
-        Estimate of the time left in this stage; 0 where nobody knows.
+        Estimated time left in this stage; 0 where unknown.
     stopped : bool
-        Whether the last job was stopped before its end.
+        Whether the last function was cancelled.
     error : BaseException or None
-        What ended the last job, if it was not cancelled. Cleared by the next one.
+        Exception that ended the last function, if it was not cancelled. The next one clears it.
     """
 
     busy = traitlets.Bool(False)
@@ -41,90 +46,92 @@ class Worker(traitlets.HasTraits):
     remaining_s = traitlets.Float(0.0)
     error = traitlets.Any(None, allow_none=True)
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self._lock = threading.RLock()  # an observer may ask for the next job
-        self._waiting = None  # the newest job that has not begun
+        self._lock = threading.RLock()  # an observer may submit the next function
+        self._next: tuple[Work, Callable[[Any], None] | None] | None = None
         self._cancel = threading.Event()
-        self._thread = None
+        self._thread: threading.Thread | None = None
         self._idle = threading.Event()
         self._idle.set()
-        self._stage_began = 0.0
+        self._stage_began_s = 0.0
 
-    def submit(self, work, on_done=None):
-        """Start `work(progress, cancel)` soon, in place of what runs now.
+    def submit(self, work: Work, on_done: Callable[[Any], None] | None = None) -> None:
+        """Start `work(progress, cancel)` soon, in place of what is running now.
 
         Parameters
         ----------
         work : callable
-            `progress(stage, done, total)` may be called from it, and `cancel` is a
-            `threading.Event` that it looks at often.
+            It may call `progress(stage, done, total)`, and has to check the `threading.Event`
+            `cancel` often.
         on_done : callable, optional
-            Called with the result, on the worker's thread, unless the job was stopped.
+            Called with the result on the background thread, unless the work was cancelled.
         """
         with self._lock:
-            self._waiting = (work, on_done)
+            self._next = (work, on_done)
             self._cancel.set()
             self._idle.clear()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, daemon=True, name="heygem")
                 self._thread.start()
 
-    def cancel(self):
-        """Stop the running job and forget the waiting one."""
+    def cancel(self) -> None:
+        """Stop the running function and drop the next one."""
         with self._lock:
-            self._waiting = None
+            self._next = None
             self._cancel.set()
 
-    def wait(self, timeout_s=None):
+    def wait(self, timeout_s: float | None = None) -> bool:
         """Block until nothing runs; False when that took longer than `timeout_s`."""
         return self._idle.wait(timeout_s)
 
-    def progress(self, stage, done, total):
-        """Report from inside a job."""
-        now = time.monotonic()
+    def progress(self, stage: str, done: int, total: int) -> None:
+        """Report progress from inside the running function."""
+        now_s = time.monotonic()
         if stage != self.stage or done == 0:
-            self._stage_began = now
-        spent = now - self._stage_began
-        left = spent / done * (total - done) if done and total > done else 0.0
+            self._stage_began_s = now_s
+        spent_s = now_s - self._stage_began_s
+        left_s = spent_s / done * (total - done) if done and total > done else 0.0
         with self.hold_trait_notifications():
             self.stage, self.done, self.total = stage, int(done), int(total or 0)
-            self.remaining_s = left
+            self.remaining_s = left_s
 
-    def _loop(self):
+    def _loop(self) -> None:
         while True:
             with self._lock:
-                if self._waiting is None:
+                if self._next is None:
                     self._thread = None
                     self._idle.set()
-                    self._quietly("busy", False)
+                    self._set_trait("busy", False)
                     return
-                work, on_done = self._waiting
-                self._waiting = None
+                work, on_done = self._next
+                self._next = None
                 self._cancel = cancel = threading.Event()
             self._run(work, on_done, cancel)
 
-    def _run(self, work, on_done, cancel):
-        self._quietly("error", None)
-        self._quietly("stopped", False)
-        self._quietly("busy", True)
+    def _run(
+        self, work: Work, on_done: Callable[[Any], None] | None, cancel: threading.Event
+    ) -> None:
+        self._set_trait("error", None)
+        self._set_trait("stopped", False)
+        self._set_trait("busy", True)
         try:
             result = work(self.progress, cancel)
             if on_done is not None and not cancel.is_set():
                 on_done(result)
         except Cancelled:
-            self._quietly("stopped", True)
+            self._set_trait("stopped", True)
         except Exception as error:  # shown in the error box; the studio must stay alive
             if not cancel.is_set():
-                log.debug("job failed", exc_info=error)
-                self._quietly("error", error)
+                log.debug("background work failed", exc_info=error)
+                self._set_trait("error", error)
         finally:
             with self.hold_trait_notifications():
                 self.stage, self.done, self.total, self.remaining_s = "", 0, 0, 0.0
 
-    def _quietly(self, name, value):
-        """Set a trait; a view that fails to redraw must not end the worker."""
+    def _set_trait(self, name: str, value: Any) -> None:
+        """Set a trait; an observer that fails to redraw must not end the thread."""
         try:
             setattr(self, name, value)
         except Exception:
-            log.exception("a view of %s failed", name)
+            log.exception("an observer of %s failed", name)

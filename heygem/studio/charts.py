@@ -107,7 +107,7 @@ def curves_html(curves, say, *, height=110, real=None):
 
     Parameters
     ----------
-    curves : heygem.studio.session.Curves
+    curves : heygem.studio.session.ApertureCurves
     say : callable
     height : int
         Pixels.

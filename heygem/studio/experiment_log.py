@@ -15,7 +15,7 @@ def log_snapshot(snapshot, name, *, curves=None, root="."):
     snapshot : heygem.studio.snapshots.Snapshot
     name : str
         Of the run.
-    curves : heygem.studio.session.Curves, optional
+    curves : heygem.studio.session.ApertureCurves, optional
         Of the clip: what `heygem.experiments.comparison` lays over the curves of other runs.
     root : path
         What `mlflow.folder` of the recipe is relative to.

@@ -41,31 +41,31 @@ _TITLES = {
 }
 
 
-def facts(bench):
+def facts(session):
     """The numbers behind the report: dict, empty before anything is open."""
-    if not bench.is_open:
+    if not session.is_loaded:
         return {}
-    report, samples = bench.person.report, bench.heard.speech.samples
+    report, samples = session.avatar.report, session.encoded_audio.speech.samples
     rms = audio.voiced_rms(samples)
     return {
-        "width": bench.person.track.width,
-        "height": bench.person.track.height,
-        "rate": float(bench.person.info.video.rate),
+        "width": session.avatar.track.width,
+        "height": session.avatar.track.height,
+        "rate": float(session.avatar.info.video.rate),
         "frames": report["frames"],
         "usable": report["usable_frames"] / max(report["frames"], 1),
         "face": report["face_px"],
         "yaw": report["yaw_deg"],
         "pitch": report["pitch_deg"],
         "sharp": report["sharpness"],
-        "seconds": bench.total_s,
+        "seconds": session.total_s,
         "level": f"{20 * np.log10(rms):.0f} dBFS" if rms > 0 else "−∞",
-        "speech": float((bench.heard.voice > 0.5).mean()),
+        "speech": float((session.encoded_audio.voice > 0.5).mean()),
     }
 
 
-def report_html(bench, lang="en"):
+def report_html(session, lang="en"):
     """Facts about picture, face and sound, then what to fix."""
-    found = facts(bench)
+    found = facts(session)
     if not found:
         return ""
     at = 0 if lang == "en" else 1
@@ -73,27 +73,27 @@ def report_html(bench, lang="en"):
         f"<div><b>{_TITLES[key][at]}:</b> {html.escape(texts[at].format(**found))}</div>"
         for key, texts in _ROWS.items()
     )
-    wrong = [f for f in bench.findings() if f.level != "info"]
+    wrong = [f for f in session.findings() if f.level != "info"]
     if not wrong:
         return lines + f"<div>✔ {_TITLES['fine'][at]}</div>"
     return lines + "".join(f"<div>⚠ {html.escape(f.text(LANGUAGES[at]))}</div>" for f in wrong)
 
 
-def track_strip(bench):
+def track_strip(session):
     """A few frames over the video with the tracked lips and jaw drawn on them, as JPEG.
 
     Returns
     -------
     bytes
     """
-    track = bench.person.track
+    track = session.avatar.track
     rows = np.unique(np.linspace(0, len(track) - 1, STRIP_FRAMES).astype(int))
     pictures = []
     for row in rows:
-        with media.VideoReader(bench.person.path, start_s=float(track.times_s[row])) as reader:
+        with media.VideoReader(session.avatar.path, start_s=float(track.times_s[row])) as reader:
             frame = next(iter(reader), None)
         if frame is not None:
-            pictures.append(_marked(frame.image, track, row, bench.person.usable[row]))
+            pictures.append(_marked(frame.image, track, row, session.avatar.usable[row]))
     strip = np.concatenate(pictures, axis=1)
     ok, data = cv2.imencode(".jpg", cv2.cvtColor(strip, cv2.COLOR_RGB2BGR))
     return data.tobytes() if ok else b""

@@ -1,58 +1,66 @@
-"""What the studio works on: one person, one sound, and three seconds made again and again.
+"""The state behind a preview: one avatar, one audio file, and short spans rendered on demand.
 
-Everything that does not depend on a knob is kept: the tracked person, the sound and what the
-model makes of it, the decoded frames of the span. A moved knob then costs drawing and writing
-of the span alone.
+Everything that does not depend on a control is kept in memory: the tracked avatar, the audio with
+the trajectory predicted from it, and the decoded frames of the span. Moving a control then costs
+no more than rendering and encoding the span.
 """
 
 import itertools
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from heygem import audio, media, pipeline, provenance
-from heygem.config.params import Params
+from heygem.avatar import Avatar
+from heygem.config.params import LipsSettings, Params, RendererSettings
 from heygem.core import findings, logs
 from heygem.core.errors import Cancelled, InputError
 from heygem.core.files import sha256
+from heygem.core.findings import Finding
+from heygem.core.types import FloatArray, Image, IntArray, PathLike, Progress
 from heygem.lips.controls import apply_controls, limit_aperture
+from heygem.lips.trajectory import Trajectory
+from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
 from heygem.provenance import keys
 from heygem.provenance.ledger import Ledger
 from heygem.rendering.compose import paste
 from heygem.rendering.warp.renderer import WarpRenderer
 from heygem.server import policy
-from heygem.studio.downscale import shrink, smaller
+from heygem.studio.downscale import downscale_avatar, downscale_image
 
-FRAME_BYTES = 768 << 20  # frames kept for a span: 3 s of 1280x720 at 30 a second are 250 MB
-KEPT_RENDERS = 12  # files of one session; those in snapshots are never dropped
-PRESET = "ultrafast"  # a preview is looked at once, so time counts and size does not
-DRAWING_THREADS = 2
-PREVIEW_PX = 1280  # longer side of a preview, more than a page shows of two side by side
-FACE_PX = 320  # width of the face from which drawing costs more than it shows on a page
-LEAST_PX = 720  # but no preview gets smaller than a page shows it
+MAX_CACHED_FRAME_BYTES = 768 << 20  # 3 s of 1280x720 at 30 fps take 250 MB
+MAX_CLIPS = 12  # results kept on disk for one session; those in snapshots are never deleted
+ENCODER_PRESET = "ultrafast"  # a preview is watched once: encoding time counts, file size does not
+RENDER_THREADS = 2
+MAX_PREVIEW_PX = 1280  # longer side of a preview; two side by side exceed the width of a page
+MAX_FACE_PX = 320  # rendering costs by the pixels of the face; a wider one looks no better
+MIN_PREVIEW_PX = 720  # no preview gets smaller than a page displays it
 
 
 @dataclass(frozen=True)
-class Curves:
-    """Change of the lips' gap over a span, in eye distances.
+class ApertureCurves:
+    """Lip aperture over a span, relative to the rest shape, in inter-ocular distances.
 
     Attributes
     ----------
     times_s : float64 [N]
     before, after : float32 [N]
-        As the model says (scaled to the person), and with the knobs.
+        As predicted (scaled to the speaker), and with the controls applied.
     start_s, end_s : float
     """
 
-    times_s: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
+    times_s: FloatArray
+    before: FloatArray
+    after: FloatArray
     start_s: float
     end_s: float
 
@@ -64,12 +72,13 @@ class Clip:
     Attributes
     ----------
     result, source : Path
-        Videos of the same length: spoken, and as it was.
+        Videos of the same length: with the new mouth, and as filmed.
     params : Params
     start_s, length_s : float
+        On the clock of the audio.
     frames, skipped_frames : int
     seconds : float
-        Time it took.
+        Time taken to render.
     """
 
     result: Path
@@ -82,316 +91,365 @@ class Clip:
     seconds: float
 
 
-class Workbench:
-    """Keeps a person and a sound in memory and renders spans of them.
+class Session:
+    """Keeps one avatar and one audio file in memory and renders spans of them.
 
-    Methods may be called from any thread; one works at a time.
+    Methods may be called from any thread; a lock serializes them.
 
     Parameters
     ----------
     params : Params, optional
-        What the session starts from.
+        Initial settings.
     folder : path
-        Receives the previews, in a folder of its own for each session.
+        Receives the previews, in a subfolder of its own for each session.
     models : heygem.pipeline.models.Models, optional
-        Models already in memory; by default loaded at the first `open`.
+        Models already in memory; by default loaded by the first `load`.
     """
 
-    def __init__(self, params=None, *, folder="runs/preview", models=None):
+    def __init__(
+        self,
+        params: Params | None = None,
+        *,
+        folder: PathLike = "runs/preview",
+        models: Models | None = None,
+    ) -> None:
         self.params = params if params is not None else Params()
         self.folder = Path(folder) / uuid.uuid4().hex[:8]
-        self.person = None
-        self.heard = None
-        self._shown = None  # the person at the preview's size
+        self.avatar: Avatar | None = None
+        self.encoded_audio: EncodedAudio | None = None
+        self.pinned: set[Path] = set()  # results that must stay on disk
+        self._preview_avatar: Avatar | None = None  # the avatar at the size of the preview
         self._models = models
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
-        self._renderer = None  # (settings, Renderer)
-        self._span = None  # what does not depend on a knob, for one span
-        self._made = []
-        self.pinned = set()  # results that must stay on disk
+        self._renderer: tuple[RendererSettings, WarpRenderer] | None = None
+        self._span: _Span | None = None  # whatever does not depend on a control, for one span
+        self._results: list[Path] = []
 
     @property
-    def is_open(self):
-        """Whether a person and a sound are in memory."""
-        return self.person is not None and self.heard is not None
+    def is_loaded(self) -> bool:
+        """Whether an avatar and an audio file are in memory."""
+        return self.avatar is not None and self.encoded_audio is not None
 
     @property
-    def total_s(self):
-        """Length of the sound, seconds; 0 before `open`."""
-        return self.heard.speech.duration_s if self.heard else 0.0
+    def total_s(self) -> float:
+        """Length of the audio, seconds; 0 before `load`."""
+        return self.encoded_audio.speech.duration_s if self.encoded_audio else 0.0
 
-    def open(self, video, sound, *, progress=None, cancel=None):
-        """Track a video (or take it from the cache) and listen to a sound.
+    def load(
+        self,
+        video: PathLike,
+        audio_path: PathLike,
+        *,
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> None:
+        """Track a video (or take it from the cache) and encode an audio file.
 
         Raises
         ------
         HeygemError
-            Whatever is wrong with either; what was open before stays open.
+            Either file cannot be used; what was loaded before stays loaded.
         """
-        if not str(video or "").strip() or not str(sound or "").strip():
-            missing = "video" if not str(video or "").strip() else "sound"
-            raise InputError(f"no {missing} is chosen", remedy="choose a file on this machine")
+        for kind, path in (("video", video), ("audio file", audio_path)):
+            if not str(path or "").strip():
+                raise InputError(f"no {kind} is chosen", remedy="choose a file on this machine")
         if (rules := policy.current()) is not None:
-            for path in (video, sound):
+            for path in (video, audio_path):
                 rules.check_media(path)
-        tell = _teller(progress, cancel)
+        report_progress = _cancellable(progress, cancel)
         with self._lock:
-            tell("listen", 0, 1)
+            report_progress("listen", 0, 1)
             if self._models is None:
                 with logs.quiet_libraries():
                     self._models = pipeline.load_models(self.params)
             faces = self._models.faces
-            person = load_person(video, self.params.face, backend=faces, progress=tell)
-            heard = self._models.hear(Path(sound), self.params.audio, person)
-            tell("listen", 1, 1)
-            self._require_permission(person, sound)
-            self.person, self.heard = person, heard
-            self._shown = shrink(person, preview_px(person))
+            avatar = load_person(video, self.params.face, backend=faces, progress=report_progress)
+            encoded_audio = self._models.hear(Path(audio_path), self.params.audio, avatar)
+            report_progress("listen", 1, 1)
+            self._require_consent(avatar, audio_path)
+            self.avatar, self.encoded_audio = avatar, encoded_audio
+            self._preview_avatar = downscale_avatar(avatar, preview_px(avatar))
             self._renderer = self._span = None
 
-    def _require_permission(self, person, sound):
-        """A preview shows the person too: it asks for the same consent as a finished video."""
+    def _require_consent(self, avatar: Avatar, audio_path: PathLike) -> None:
+        """A preview shows the person too: it needs the same consent as a finished video."""
         basis = self.params.label.consent
-        record = Ledger(keys=keys.ensure())
-        pipeline.authorize(record, person, person.sha256, sha256(sound), basis=basis)
+        ledger = Ledger(keys=keys.ensure())
+        pipeline.authorize(ledger, avatar, avatar.sha256, sha256(audio_path), basis=basis)
 
-    def findings(self):
-        """What is good and bad about the inputs: list of heygem.core.findings.Finding."""
-        if not self.is_open:
+    def findings(self) -> list[Finding]:
+        """Problems and remarks on the quality of the inputs; empty before `load`."""
+        if not self.is_loaded:
             return []
-        return [*self.heard.findings, *findings.of_report(self.person.report)]
+        return [*self.encoded_audio.findings, *findings.of_report(self.avatar.report)]
 
-    def sound_of(self, start_s, length_s):
-        """Samples float32 [n] at 16 kHz, voice [m] and log-mel [m, 80] at 100 Hz of a span."""
-        a, b = round(start_s * audio.RATE_HZ), round((start_s + length_s) * audio.RATE_HZ)
-        samples = self.heard.speech.samples[max(0, a) : b]
-        voice = self.heard.voice[round(start_s * 100) : round((start_s + length_s) * 100)]
-        return samples, voice, audio.log_mel(samples)
-
-    def curves(self, knobs, start_s, length_s):
-        """Lip opening before and after the knobs; takes milliseconds.
-
-        Parameters
-        ----------
-        knobs : heygem.config.params.LipsSettings
-        start_s, length_s : float
+    def audio_features(
+        self, start_s: float, length_s: float
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Samples of a span and what is computed from them.
 
         Returns
         -------
-        Curves
+        samples : float32 [n]
+            At 16 kHz, -1..1.
+        voice : float32 [m]
+            Voice activity, 0..1 at 100 Hz.
+        log_mel : float32 [m, 80]
+            At 100 Hz.
         """
+        a, b = round(start_s * audio.RATE_HZ), round((start_s + length_s) * audio.RATE_HZ)
+        samples = self.encoded_audio.speech.samples[max(0, a) : b]
+        rows = slice(round(start_s * 100), round((start_s + length_s) * 100))
+        return samples, self.encoded_audio.voice[rows], audio.log_mel(samples)
+
+    def aperture_curves(
+        self, settings: LipsSettings, start_s: float, length_s: float
+    ) -> ApertureCurves:
+        """Lip aperture of a span before and after the controls; takes milliseconds."""
         end_s = start_s + length_s
-        before, after = self._plain(), self._shaped(knobs)
+        before, after = self._unmodified_trajectory(), self._controlled_trajectory(settings)
         times_s = np.linspace(start_s, end_s, max(2, round(length_s * 100) + 1))
         rows = before.times_s
-        lines = [np.interp(times_s, rows, t.aperture()) for t in (before, after)]
-        return Curves(times_s, *(line.astype(np.float32) for line in lines), start_s, end_s)
+        curves = [np.interp(times_s, rows, t.aperture()) for t in (before, after)]
+        return ApertureCurves(times_s, *(c.astype(np.float32) for c in curves), start_s, end_s)
 
-    def _plain(self):
-        return self._moved(type(self.params.lips)(silence_gate=False), None)
+    def _unmodified_trajectory(self) -> Trajectory:
+        return self._articulate(type(self.params.lips)(silence_gate=False), None)
 
-    def _shaped(self, knobs):
-        return self._moved(knobs, self.heard.voice)
+    def _controlled_trajectory(self, settings: LipsSettings) -> Trajectory:
+        return self._articulate(settings, self.encoded_audio.voice)
 
-    def _moved(self, knobs, voice):
-        """As `heygem.pipeline.generate` makes it, so that the preview keeps its promise."""
-        scale = pipeline.speaker_scale(self.person, self._models.lips_of(self.person))
-        moved = apply_controls(self.heard.trajectory, knobs, voice, opening_scale=scale)
-        widest = pipeline.aperture_limit(self.person) * max(1.0, knobs.openness_gain)
-        return limit_aperture(moved, widest)
+    def _articulate(self, settings: LipsSettings, voice: FloatArray | None) -> Trajectory:
+        """The trajectory that `heygem.pipeline.generate` computes with the same settings."""
+        scale = pipeline.speaker_scale(self.avatar, self._models.lips_of(self.avatar))
+        trajectory = apply_controls(
+            self.encoded_audio.trajectory, settings, voice, opening_scale=scale
+        )
+        limit = pipeline.aperture_limit(self.avatar) * max(1.0, settings.openness_gain)
+        return limit_aperture(trajectory, limit)
 
-    def render(self, params, start_s, length_s, *, progress=None, cancel=None):
-        """Make one span.
+    def render(
+        self,
+        params: Params,
+        start_s: float,
+        length_s: float,
+        *,
+        progress: Progress | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Clip:
+        """Render one span.
 
         Parameters
         ----------
         params : Params
         start_s, length_s : float
-            On the sound's clock.
+            On the clock of the audio.
         progress, cancel : optional
             As for `heygem.pipeline.generate`.
-
-        Returns
-        -------
-        Clip
 
         Raises
         ------
         InputError
-            Nothing is open yet.
+            Nothing is loaded, or the span starts after the end of the video.
         Cancelled, OutputError
         """
-        began = time.perf_counter()
-        tell = _teller(progress, cancel)
+        began_s = time.perf_counter()
+        report_progress = _cancellable(progress, cancel)
         with self._lock:
-            if not self.is_open:
-                raise InputError("no sound and no video are open", remedy="choose both first")
+            if not self.is_loaded:
+                raise InputError("no audio and no video are loaded", remedy="choose both first")
             self.folder.mkdir(parents=True, exist_ok=True)
-            span = self._prepare(params, start_s, length_s, tell)
-            trajectory = self._shaped(params.lips)
+            span = self._prepare_span(params, start_s, length_s, report_progress)
+            trajectory = self._controlled_trajectory(params.lips)
             renderer = self._renderer_for(params.renderer)
-            renderer.plan(trajectory.at(span.moments_s), span.order)
+            renderer.plan(trajectory.at(span.audio_times_s), span.order)
             path = self.folder / f"{next(self._numbers):04d}-result.mp4"
-            passed = self._write(path, params, span, renderer, tell)
-            self._forget_old(path)
-            seconds = time.perf_counter() - began
-            frames = len(span.order)
+            skipped = self._write_result(path, params, span, renderer, report_progress)
+            self._delete_old_results(path)
             return Clip(
-                path, span.source, params, start_s, length_s, frames, passed, round(seconds, 3)
+                result=path,
+                source=span.source,
+                params=params,
+                start_s=start_s,
+                length_s=length_s,
+                frames=len(span.order),
+                skipped_frames=skipped,
+                seconds=round(time.perf_counter() - began_s, 3),
             )
 
-    def _renderer_for(self, settings):
+    def _renderer_for(self, settings: RendererSettings) -> WarpRenderer:
         if self._renderer is None or self._renderer[0] != settings:
-            self._renderer = (settings, WarpRenderer(self._shown, settings, self._models.device))
+            renderer = WarpRenderer(self._preview_avatar, settings, self._models.device)
+            self._renderer = (settings, renderer)
         return self._renderer[1]
 
-    def _prepare(self, params, start_s, length_s, tell):
+    def _prepare_span(
+        self, params: Params, start_s: float, length_s: float, report_progress: Progress
+    ) -> "_Span":
+        """Decode the frames of a span and write them as the source video, once for each span."""
         key = (start_s, length_s, params.media.extend, params.media.tail)
         if self._span is not None and self._span.key == key:
             return self._span
-        timeline = pipeline.build_timeline(self.person, self.total_s, params.media)
+        timeline = pipeline.build_timeline(self.avatar, self.total_s, params.media)
         rows = np.flatnonzero(
             (timeline.times_s >= start_s - 1e-6) & (timeline.times_s < start_s + length_s - 1e-6)
         )
         if not len(rows):
             raise InputError(
-                "the span lies behind the end of the video",
+                "the span starts after the end of the video",
                 seen=f"{start_s:.2f} s",
                 remedy=f"choose a start below {timeline.times_s[-1]:.2f} s",
             )
-        moments_s = timeline.times_s[rows]
+        audio_times_s = timeline.times_s[rows]
+        source_track = self.encoded_audio.speech.source
         span = _Span(
             key=key,
-            moments_s=moments_s,
+            audio_times_s=audio_times_s,
             order=timeline.order[rows],
             rate=timeline.rate,
-            spoken=int(np.searchsorted(rows, timeline.spoken)),
-            sound=_cut(self.heard.speech.source, float(moments_s[0]), start_s + length_s),
+            spoken_frames=int(np.searchsorted(rows, timeline.spoken)),
+            audio=_audio_between(source_track, float(audio_times_s[0]), start_s + length_s),
             source=self.folder / f"{next(self._numbers):04d}-source.mp4",
         )
-        fits = len(rows) * self._size[0] * self._size[1] * 3 <= FRAME_BYTES
-        kept = []
-        writer = self._writer(span.source, span)
-        with writer:
-            for k, image in enumerate(self._pictures(span.order)):
-                tell("decode", k, len(span.order))
+        width, height = self._size
+        cacheable = len(rows) * width * height * 3 <= MAX_CACHED_FRAME_BYTES
+        frames = []
+        with self._writer(span.source, span) as writer:
+            for k, image in enumerate(self._read_frames(span.order)):
+                report_progress("decode", k, len(span.order))
                 writer.write(image, span.times_s[k])
-                if fits:
-                    kept.append(image)
-        span.frames = kept if fits else None
+                if cacheable:
+                    frames.append(image)
+        span.frames = frames if cacheable else None
         if self._span is not None and self._span.source not in self.pinned:
             self._span.source.unlink(missing_ok=True)
         self._span = span
         return span
 
     @property
-    def _size(self):
-        return self._shown.track.width, self._shown.track.height
+    def _size(self) -> tuple[int, int]:
+        """Width and height of the preview, pixels."""
+        return self._preview_avatar.track.width, self._preview_avatar.track.height
 
-    def _pictures(self, order):
-        for image in pipeline.frames_in_order(self.person, order):
-            yield smaller(image, self._size)
+    def _read_frames(self, order: IntArray) -> Iterator[Image]:
+        for image in pipeline.frames_in_order(self.avatar, order):
+            yield downscale_image(image, self._size)
 
-    def _writer(self, path, span, **more):
+    def _writer(self, path: Path, span: "_Span", **options: Any) -> media.VideoWriter:
         width, height = self._size
         return media.VideoWriter(
             path,
             width=width,
             height=height,
             rate=span.rate,
-            preset=PRESET,
-            pixel_aspect=self.person.info.video.pixel_aspect,
-            **more,
+            preset=ENCODER_PRESET,
+            pixel_aspect=self.avatar.info.video.pixel_aspect,
+            **options,
         )
 
-    def _write(self, path, params, span, renderer, tell):
-        """Draw and write the span; number of frames that pass through untouched."""
-        boxes = _face_boxes(self._shown)
-        stamp = provenance.VisibleLabel(params.label, *self._size, keep_clear=boxes)
+    def _write_result(
+        self,
+        path: Path,
+        params: Params,
+        span: "_Span",
+        renderer: WarpRenderer,
+        report_progress: Progress,
+    ) -> int:
+        """Render and write the span; returns the number of frames left as they were."""
+        boxes = _face_boxes(self._preview_avatar)
+        label = provenance.VisibleLabel(params.label, *self._size, keep_clear=boxes)
         tags = provenance.aigc_tags(params.label, uuid.uuid4().hex, keys=keys.ensure())
-        passed = 0
-        writer = self._writer(path, span, audio=span.sound, crf=params.media.crf, metadata=tags)
-        with writer, ThreadPoolExecutor(DRAWING_THREADS) as pool:
+        skipped = 0
+        writer = self._writer(path, span, audio=span.audio, crf=params.media.crf, metadata=tags)
+        with writer, ThreadPoolExecutor(RENDER_THREADS) as pool:
             frames = span.frames
             if frames is None:
-                frames = self._pictures(span.order)
-            drawn = _in_order(pool, renderer.render, frames, DRAWING_THREADS + 1)
-            for k, (image, patch) in enumerate(drawn):
-                tell("render", k, len(span.order))
-                if k >= span.spoken:
+                frames = self._read_frames(span.order)
+            rendered = _render_in_order(pool, renderer.render, frames, RENDER_THREADS + 1)
+            for k, (image, patch) in enumerate(rendered):
+                report_progress("render", k, len(span.order))
+                if k >= span.spoken_frames:
                     patch = None
-                passed += patch is None
-                writer.write(stamp.draw(paste(image, patch)), span.times_s[k])
-        return passed
+                skipped += patch is None
+                writer.write(label.draw(paste(image, patch)), span.times_s[k])
+        return skipped
 
-    def _forget_old(self, path):
-        self._made.append(path)
-        free = [p for p in self._made if p not in self.pinned]
-        for old in free[:-KEPT_RENDERS]:
-            old.unlink(missing_ok=True)
-            self._made.remove(old)
+    def _delete_old_results(self, newest: Path) -> None:
+        self._results.append(newest)
+        deletable = [path for path in self._results if path not in self.pinned]
+        for path in deletable[:-MAX_CLIPS]:
+            path.unlink(missing_ok=True)
+            self._results.remove(path)
 
 
 @dataclass
 class _Span:
+    """Frames and audio of a span, and the video of its source frames."""
+
     key: tuple
-    moments_s: np.ndarray  # on the sound's clock
-    order: np.ndarray
-    rate: object
-    spoken: int
-    sound: media.AudioTrack
+    audio_times_s: FloatArray  # [N], on the clock of the audio
+    order: IntArray  # [N], source frame of each output frame
+    rate: Fraction
+    spoken_frames: int  # frames after these come after the end of the speech
+    audio: media.AudioTrack
     source: Path
-    frames: list | None = None
+    frames: list[Image] | None = None
 
     @property
-    def times_s(self):
-        return self.moments_s - self.moments_s[0]
+    def times_s(self) -> FloatArray:
+        """Times of the frames, the first at 0 : float64 [N]."""
+        return self.audio_times_s - self.audio_times_s[0]
 
 
-def preview_px(person):
-    """Longer side of a person's previews: drawing costs by the pixels of the face."""
-    longest = max(person.track.width, person.track.height)
-    by_face = longest * FACE_PX / max(person.report["face_px"], 1)
-    return round(min(PREVIEW_PX, max(by_face, LEAST_PX)))
+def preview_px(avatar: Avatar) -> int:
+    """Longer side of an avatar's previews in pixels; smaller where the face fills the frame."""
+    longest = max(avatar.track.width, avatar.track.height)
+    by_face = longest * MAX_FACE_PX / max(avatar.report["face_px"], 1)
+    return round(min(MAX_PREVIEW_PX, max(by_face, MIN_PREVIEW_PX)))
 
 
-def _teller(progress, cancel):
-    def tell(stage, done, total):
+def _cancellable(progress: Progress | None, cancel: threading.Event | None) -> Progress:
+    """A progress callback that raises `Cancelled` once `cancel` is set."""
+
+    def report_progress(stage: str, done: int, total: int) -> None:
         if cancel is not None and cancel.is_set():
             raise Cancelled("stopped on request")
         if progress is not None:
             progress(stage, done, total)
 
-    return tell
+    return report_progress
 
 
-def _in_order(pool, render, frames, ahead):
-    """Yield (image, patch) in order, with a few patches in the making."""
-    waiting = []
+def _render_in_order(
+    pool: ThreadPoolExecutor, render: Callable, frames: Iterable[Image], ahead: int
+) -> Iterator[tuple]:
+    """Yield (image, patch) in order while up to `ahead` patches are rendered in the pool."""
+    pending = []
     for k, image in enumerate(frames):
-        waiting.append((image, pool.submit(render, image, k)))
-        if len(waiting) > ahead:
-            image, patch = waiting.pop(0)
+        pending.append((image, pool.submit(render, image, k)))
+        if len(pending) > ahead:
+            image, patch = pending.pop(0)
             yield image, patch.result()
-    for image, patch in waiting:
+    for image, patch in pending:
         yield image, patch.result()
 
 
-def _cut(source, start_s, end_s):
-    """A span of a sound, without reading what comes after it."""
+def _audio_between(source: Any, start_s: float, end_s: float) -> media.AudioTrack:
+    """A span of an audio source; nothing after it is read."""
     first, last = round(start_s * source.rate_hz), round(end_s * source.rate_hz)
-    parts, at = [], 0
+    parts, position = [], 0
     for block in source.blocks():
-        parts.append(block[max(0, first - at) : max(0, last - at)])
-        at += len(block)
-        if at >= last:
+        parts.append(block[max(0, first - position) : max(0, last - position)])
+        position += len(block)
+        if position >= last:
             break
     samples = np.concatenate(parts) if parts else np.zeros((0, source.channels), np.float32)
     return media.AudioTrack(samples, source.rate_hz)
 
 
-def _face_boxes(person):
-    found = np.flatnonzero(person.track.found)[:: max(1, len(person.track) // 200)]
-    points = person.track.points[found][..., :2]
+def _face_boxes(avatar: Avatar) -> FloatArray:
+    """Bounding boxes of the face, of at most 200 frames : float32 [N, 4], x0 y0 x1 y1."""
+    rows = np.flatnonzero(avatar.track.found)[:: max(1, len(avatar.track) // 200)]
+    points = avatar.track.points[rows][..., :2]
     return np.concatenate([points.min(1), points.max(1)], axis=1)

@@ -21,12 +21,12 @@ class Snapshots:
 
     Parameters
     ----------
-    bench : heygem.studio.session.Workbench
+    session : heygem.studio.session.Session
         Told which clips must stay on disk.
     """
 
-    def __init__(self, bench):
-        self._bench = bench
+    def __init__(self, session):
+        self._bench = session
         self._kept = {}
 
     def __contains__(self, slot):

@@ -6,7 +6,7 @@ from pathlib import Path
 import anywidget
 import traitlets
 
-from heygem.studio.background import Worker
+from heygem.studio.background import LatestTask
 
 _STATIC = Path(__file__).parent / "static"
 MOST = 24  # pictures of one folder; the list beside them holds all
@@ -36,7 +36,7 @@ class Strip(anywidget.AnyWidget):
     def __init__(self, picture):
         super().__init__()
         self._picture, self._made = picture, {}
-        self.worker = Worker()
+        self.worker = LatestTask()
 
     def show(self, paths):
         """Show these videos; their pictures are made beside the main thread.

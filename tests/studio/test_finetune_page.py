@@ -21,14 +21,14 @@ from heygem.core.errors import (
 from heygem.finetune.coverage import Coverage  # noqa: E402
 from heygem.studio import before_after, urls
 from heygem.studio.before_after import (
-    Contrast,
-    busiest,  # noqa: E402
+    BeforeAfter,
+    densest_speech_start,  # noqa: E402
 )
 from heygem.studio.consent_form import ConsentForm  # noqa: E402
 from heygem.studio.pages.finetune import Teaching  # noqa: E402
 from heygem.studio.session import (
+    ApertureCurves,  # noqa: E402
     Clip,
-    Curves,  # noqa: E402
 )
 from heygem.training.metrics import Agreement  # noqa: E402
 
@@ -73,7 +73,7 @@ class Teacher:
 def teacher(monkeypatch):
     made = Teacher()
     module = ModuleType("heygem.finetune.run")
-    module.teach = made.teach
+    module.finetune = made.teach
     monkeypatch.setitem(sys.modules, "heygem.finetune.run", module)
     return made
 
@@ -86,10 +86,10 @@ def page(clip, tmp_path, teacher, monkeypatch):
             for k in range(2)
         ]
         times = np.linspace(0, 3, 30)
-        curves = Curves(times, times / 30, times / 20, 0.0, 3.0)
-        return Contrast(*made, curves, times / 25, (np.zeros((60, 120, 3), np.uint8),) * 3, 0.04)
+        curves = ApertureCurves(times, times / 30, times / 20, 0.0, 3.0)
+        return BeforeAfter(*made, curves, times / 25, (np.zeros((60, 120, 3), np.uint8),) * 3, 0.04)
 
-    monkeypatch.setattr(before_after, "draw", draw)
+    monkeypatch.setattr(before_after, "render_before_after", draw)
     made = Teaching(
         videos=[str(clip)], name="anna", consent={"basis": "own"}, folder=tmp_path,
         out=tmp_path / "people", previews=tmp_path / "previews",
@@ -141,11 +141,11 @@ def test_it_stops_within_a_second_and_goes_on(page, teacher):
     asked = time.monotonic()
     page.status.stop.click()
     assert page.worker.wait(WAIT_S) and time.monotonic() - asked < 1
-    assert page.bundle is None and page.status.error.value == ""
+    assert page.result is None and page.status.error.value == ""
     assert page.button.description == "Go on"
     teacher.slow = False
     page.button.click()
-    assert page.worker.wait(WAIT_S) and page.bundle is not None
+    assert page.worker.wait(WAIT_S) and page.result is not None
     assert page.button.description == "Teach"
 
 
@@ -165,8 +165,8 @@ def test_the_consent_form_says_what_was_agreed():
 def test_the_busiest_span_is_found():
     voice = np.zeros(1000)
     voice[500:700] = 1
-    assert busiest(voice, 2.0) == pytest.approx(5.0)
-    assert busiest(voice[:150], 2.0) == 0.0
+    assert densest_speech_start(voice, 2.0) == pytest.approx(5.0)
+    assert densest_speech_start(voice[:150], 2.0) == 0.0
 
 
 def test_the_page_speaks_chinese(tmp_path):

@@ -29,13 +29,13 @@ pytest.importorskip("anywidget", reason="the notebooks extra is not installed")
 
 from heygem.core import i18n  # noqa: E402
 from heygem.studio import charts, file_picker, input_report, recipe_files, status, urls
-from heygem.studio.background import Worker  # noqa: E402
+from heygem.studio.background import LatestTask  # noqa: E402
 from heygem.studio.controls import (
     KNOBS,
     differences,
     values,  # noqa: E402
 )
-from heygem.studio.downscale import smaller  # noqa: E402
+from heygem.studio.downscale import downscale_image  # noqa: E402
 from heygem.studio.pages import batch as line
 from heygem.studio.pages.preview import (
     Preview,
@@ -44,7 +44,7 @@ from heygem.studio.pages.preview import (
 from heygem.studio.pages.studio import Studio  # noqa: E402
 from heygem.studio.pages.tuning import Tuning  # noqa: E402
 from heygem.studio.session import (
-    Workbench,
+    Session,
     preview_px,  # noqa: E402
 )
 from heygem.studio.snapshots import Snapshots  # noqa: E402
@@ -105,18 +105,18 @@ GATE_OFF = Params.from_dict({"lips": {"silence_gate": False}})
 
 
 @pytest.fixture
-def bench(models, talking, speech, tmp_path):
+def session(models, talking, speech, tmp_path):
     """A workbench with the talking portrait and the bursts open."""
-    made = Workbench(GATE_OFF, folder=tmp_path / "previews", models=models)
-    made.open(talking[0], speech)
+    made = Session(GATE_OFF, folder=tmp_path / "previews", models=models)
+    made.load(talking[0], speech)
     return made
 
 
 @pytest.fixture
 def tuning(models, talking, speech, tmp_path):
-    bench = Workbench(GATE_OFF, folder=tmp_path / "previews", models=models)
+    session = Session(GATE_OFF, folder=tmp_path / "previews", models=models)
     page = Tuning(
-        video=talking[0], audio=speech, folder=tmp_path, bench=bench,
+        video=talking[0], audio=speech, folder=tmp_path, session=session,
         recipes_folder=tmp_path / "params",
     )  # fmt: skip
     assert page.preview.worker.wait(WAIT_S)
@@ -128,7 +128,7 @@ def tuning(models, talking, speech, tmp_path):
 
 
 def test_the_newest_job_takes_the_place_of_the_running_one():
-    worker, results, began = Worker(), [], threading.Event()
+    worker, results, began = LatestTask(), [], threading.Event()
 
     def slow(progress, cancel):
         began.set()
@@ -146,7 +146,7 @@ def test_the_newest_job_takes_the_place_of_the_running_one():
 
 
 def test_stopping_takes_less_than_a_second_and_is_no_error():
-    worker, results, began = Worker(), [], threading.Event()
+    worker, results, began = LatestTask(), [], threading.Event()
 
     def endless(progress, cancel):
         began.set()
@@ -162,7 +162,7 @@ def test_stopping_takes_less_than_a_second_and_is_no_error():
 
 
 def test_a_failing_job_leaves_its_error_and_the_next_one_clears_it():
-    worker = Worker()
+    worker = LatestTask()
 
     def broken(progress, cancel):
         raise InputError("the file is odd", seen="7 bytes", remedy="take another")
@@ -174,7 +174,7 @@ def test_a_failing_job_leaves_its_error_and_the_next_one_clears_it():
 
 
 def test_progress_tells_the_time_left():
-    worker, seen = Worker(), []
+    worker, seen = LatestTask(), []
     worker.observe(lambda change: seen.append(change["new"]), "remaining_s")
 
     def work(progress, cancel):
@@ -351,9 +351,9 @@ def test_a_recording_becomes_the_sound_and_is_opened(tuning, tmp_path):
     page.recorder._handle_custom_msg(message, [memoryview(ogg)])
     assert page.worker.wait(WAIT_S) and page.worker.error is None
     recording = Path(page.audio.chosen)
-    assert recording.suffix == ".wav" and recording.parent == page.bench.folder
-    assert page.bench.total_s == pytest.approx(0.5, abs=0.05), "24000 samples of 48 kHz"
-    assert page.clip is not None and not list(page.bench.folder.glob("*.webm"))
+    assert recording.suffix == ".wav" and recording.parent == page.session.folder
+    assert page.session.total_s == pytest.approx(0.5, abs=0.05), "24000 samples of 48 kHz"
+    assert page.clip is not None and not list(page.session.folder.glob("*.webm"))
     page.recorder._handle_custom_msg(message, [b"no sound at all"])
     assert page.worker.wait(WAIT_S)
     assert "What happened" in page.status.error.value
@@ -364,20 +364,20 @@ def test_a_recording_becomes_the_sound_and_is_opened(tuning, tmp_path):
 # --- the workbench -----------------------------------------------------------------------
 
 
-def test_curves_follow_the_knobs_at_once(bench):
+def test_curves_follow_the_knobs_at_once(session):
     louder = GATE_OFF.override({"lips.openness_gain": 2.0}).lips
     began = time.perf_counter()
-    curves = bench.curves(louder, 0.0, 2.0)
+    curves = session.aperture_curves(louder, 0.0, 2.0)
     assert time.perf_counter() - began < 0.2
     assert curves.after.max() == pytest.approx(2 * curves.before.max(), rel=0.02)
-    later = bench.curves(GATE_OFF.override({"lips.offset_ms": 200}).lips, 0.0, 2.0)
+    later = session.aperture_curves(GATE_OFF.override({"lips.offset_ms": 200}).lips, 0.0, 2.0)
     assert later.times_s[np.argmax(later.after > 0.02)] - later.times_s[
         np.argmax(later.before > 0.02)
     ] == pytest.approx(0.2, abs=0.03)
 
 
-def test_a_span_is_rendered_with_its_sound_and_its_label(bench):
-    clip = bench.render(GATE_OFF, 0.4, 1.0)
+def test_a_span_is_rendered_with_its_sound_and_its_label(session):
+    clip = session.render(GATE_OFF, 0.4, 1.0)
     made, source = media.probe(clip.result), media.probe(clip.source)
     assert clip.frames == 25 and clip.skipped_frames == 0
     assert made.video.frames == source.video.frames == 25
@@ -387,10 +387,10 @@ def test_a_span_is_rendered_with_its_sound_and_its_label(bench):
     assert np.abs(sound[:4000]).max() > 0.1, "the burst at 0.4 s opens the span"
 
 
-def test_only_knobs_cost_time_not_the_source(bench):
-    first = bench.render(GATE_OFF, 0.0, 1.0)
+def test_only_knobs_cost_time_not_the_source(session):
+    first = session.render(GATE_OFF, 0.0, 1.0)
     written = first.source.stat().st_mtime_ns
-    second = bench.render(GATE_OFF.override({"lips.openness_gain": 2.0}), 0.0, 1.0)
+    second = session.render(GATE_OFF.override({"lips.openness_gain": 2.0}), 0.0, 1.0)
     assert second.source == first.source and second.source.stat().st_mtime_ns == written
     assert second.result != first.result
 
@@ -407,19 +407,19 @@ def test_a_large_picture_is_previewed_smaller_and_looks_the_same(
 ):
     clips = []
     for longest in (600, 300):
-        monkeypatch.setattr("heygem.studio.session.PREVIEW_PX", longest)
-        bench = Workbench(GATE_OFF, folder=tmp_path / "p", models=models)
-        bench.open(talking[0], speech)
-        clips.append(bench.render(GATE_OFF, 0.5, 0.4))
+        monkeypatch.setattr("heygem.studio.session.MAX_PREVIEW_PX", longest)
+        session = Session(GATE_OFF, folder=tmp_path / "p", models=models)
+        session.load(talking[0], speech)
+        clips.append(session.render(GATE_OFF, 0.5, 0.4))
     for path in (clips[1].result, clips[1].source):
         video = media.probe(path).video
         assert (video.width, video.height) == (256, 300)
-    lips = bench._shown.track.points[15][list(topo.LIPS_OUTER), :2]
+    lips = session._preview_avatar.track.points[15][list(topo.LIPS_OUTER), :2]
     (x0, y0), (x1, y1) = lips.min(0).astype(int) - 3, lips.max(0).astype(int) + 4
     apart = []
     with media.VideoReader(clips[0].result) as whole, media.VideoReader(clips[1].result) as small:
         for large, frame in zip(whole, small, strict=True):
-            apart.append(np.abs(smaller(large.image, (256, 300)).astype(int) - frame.image))
+            apart.append(np.abs(downscale_image(large.image, (256, 300)).astype(int) - frame.image))
     apart = np.stack(apart)
     untouched = apart[:, 100:, :60].mean()  # what the encoder alone makes of it
     assert apart[:, y0:y1, x0:x1].mean() < 1.5 * untouched + 1.5
@@ -431,37 +431,37 @@ def test_a_large_picture_is_previewed_smaller_and_looks_the_same(
      ((512, 600), 300, 720)],
 )  # fmt: skip
 def test_a_large_face_is_previewed_smaller_but_never_smaller_than_it_is_shown(
-    bench, size, face, longest
+    session, size, face, longest
 ):
-    track = replace(bench.person.track, width=size[0], height=size[1])
-    person = replace(bench.person, track=track, report={**bench.person.report, "face_px": face})
+    track = replace(session.avatar.track, width=size[0], height=size[1])
+    person = replace(session.avatar, track=track, report={**session.avatar.report, "face_px": face})
     assert preview_px(person) == longest
 
 
-def test_a_span_behind_the_end_and_a_closed_bench_are_said(bench, models, tmp_path):
-    with pytest.raises(InputError, match="behind the end"):
-        bench.render(GATE_OFF, 50.0, 1.0)
-    with pytest.raises(InputError, match="no sound and no video"):
-        Workbench(models=models, folder=tmp_path / "p").render(Params(), 0.0, 1.0)
+def test_a_span_behind_the_end_and_a_closed_bench_are_said(session, models, tmp_path):
+    with pytest.raises(InputError, match="after the end"):
+        session.render(GATE_OFF, 50.0, 1.0)
+    with pytest.raises(InputError, match="no audio and no video"):
+        Session(models=models, folder=tmp_path / "p").render(Params(), 0.0, 1.0)
 
 
-def test_a_bad_file_leaves_what_was_open(bench, wav, tmp_path):
-    person = bench.person
+def test_a_bad_file_leaves_what_was_open(session, wav, tmp_path):
+    person = session.avatar
     with pytest.raises(InputError):
-        bench.open(tmp_path / "absent.mp4", wav)
-    assert bench.person is person and bench.is_open
+        session.load(tmp_path / "absent.mp4", wav)
+    assert session.avatar is person and session.is_loaded
 
 
 def test_who_is_blocked_is_not_previewed_either(models, talking, speech, tmp_path, monkeypatch):
     monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "other-home"))
     consent.block(Ledger(keys=keys.ensure()), file_hash(talking[0]), reason="asked us to stop")
     with pytest.raises(ConsentError):
-        Workbench(folder=tmp_path / "p", models=models).open(talking[0], speech)
+        Session(folder=tmp_path / "p", models=models).load(talking[0], speech)
 
 
-def test_a_stopped_render_leaves_no_half_file(bench):
-    bench.render(GATE_OFF, 0.0, 1.0)
-    before = sorted(bench.folder.iterdir())
+def test_a_stopped_render_leaves_no_half_file(session):
+    session.render(GATE_OFF, 0.0, 1.0)
+    before = sorted(session.folder.iterdir())
     stop = threading.Event()
 
     def progress(stage, done, total):
@@ -469,28 +469,30 @@ def test_a_stopped_render_leaves_no_half_file(bench):
             stop.set()
 
     with pytest.raises(Cancelled):
-        bench.render(GATE_OFF.override({"media.crf": 20}), 0.0, 1.0, progress=progress, cancel=stop)
-    assert sorted(bench.folder.iterdir()) == before
+        session.render(
+            GATE_OFF.override({"media.crf": 20}), 0.0, 1.0, progress=progress, cancel=stop
+        )
+    assert sorted(session.folder.iterdir()) == before
 
 
-def test_old_previews_are_dropped_and_kept_ones_stay(bench, monkeypatch):
-    monkeypatch.setattr("heygem.studio.session.KEPT_RENDERS", 2)
-    slots = Snapshots(bench)
-    first = bench.render(GATE_OFF, 0.0, 0.2)
+def test_old_previews_are_dropped_and_kept_ones_stay(session, monkeypatch):
+    monkeypatch.setattr("heygem.studio.session.MAX_CLIPS", 2)
+    slots = Snapshots(session)
+    first = session.render(GATE_OFF, 0.0, 0.2)
     slots.keep("A", GATE_OFF, first)
     for seed in range(4):
-        last = bench.render(GATE_OFF.override({"lips.smoothing_ms": float(seed)}), 0.0, 0.2)
-    results = sorted(p.name for p in bench.folder.glob("*-result.mp4"))
+        last = session.render(GATE_OFF.override({"lips.smoothing_ms": float(seed)}), 0.0, 0.2)
+    results = sorted(p.name for p in session.folder.glob("*-result.mp4"))
     assert first.result.exists() and last.result.exists() and len(results) == 3
 
 
 # --- drawings ----------------------------------------------------------------------------
 
 
-def test_drawings_are_light_and_their_ticks_are_round(bench):
+def test_drawings_are_light_and_their_ticks_are_round(session):
     say = i18n.words()
-    sound = charts.sound_html(*bench.sound_of(0.0, 2.0), say)
-    curves = charts.curves_html(bench.curves(GATE_OFF.lips, 0.0, 2.0), say)
+    sound = charts.sound_html(*session.audio_features(0.0, 2.0), say)
+    curves = charts.curves_html(session.aperture_curves(GATE_OFF.lips, 0.0, 2.0), say)
     assert len(curves) < 12_000 and len(sound) < 120_000
     assert "nan" not in curves + sound
     assert ">0.25</span>" in charts.axis_html(0.0, 3.0)
@@ -504,11 +506,11 @@ def test_silence_is_drawn_without_trouble():
     assert "nan" not in html and "<rect" not in html
 
 
-def test_the_report_says_what_is_there(bench):
-    html = input_report.report_html(bench)
+def test_the_report_says_what_is_there(session):
+    html = input_report.report_html(session)
     assert "512×600, 25 frames/s, 40 frames" in html and "px wide" in html
-    assert "每秒 25 帧" in input_report.report_html(bench, "zh")
-    assert input_report.track_strip(bench)[:2] == b"\xff\xd8"
+    assert "每秒 25 帧" in input_report.report_html(session, "zh")
+    assert input_report.track_strip(session)[:2] == b"\xff\xd8"
 
 
 # --- the pages ---------------------------------------------------------------------------
@@ -548,7 +550,7 @@ def test_a_moved_knob_redraws_at_once_and_renders_once(tuning):
     assert page.worker.wait(WAIT_S)
     assert page.clip is not first and not page.player.stale
     assert page.clip.params.lips.openness_gain == 1.5
-    made = sorted(p.name for p in page.bench.folder.glob("*-result.mp4"))
+    made = sorted(p.name for p in page.session.folder.glob("*-result.mp4"))
     assert len(made) == 2, "positions in between are not rendered"
 
 
@@ -634,7 +636,7 @@ def test_widgets_keep_what_ipywidgets_itself_needs():
         own = {n for n in vars(page) if not n.startswith("_")} - {"children"}
         taken = {n for n in own if hasattr(ipywidgets.VBox, n)}
         assert taken == set(), page
-    assert isinstance(Worker.busy, traitlets.Bool)
+    assert isinstance(LatestTask.busy, traitlets.Bool)
 
 
 # --- the studio --------------------------------------------------------------------------

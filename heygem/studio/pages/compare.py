@@ -12,7 +12,7 @@ from heygem.core.errors import HeygemError, InputError
 from heygem.core.i18n import words
 from heygem.experiments import runs
 from heygem.experiments.comparison import plots, report
-from heygem.studio.background import Worker
+from heygem.studio.background import LatestTask
 from heygem.studio.status import StatusBar
 from heygem.studio.urls import page_url
 
@@ -102,7 +102,7 @@ class Comparing(w.VBox):
     def __init__(self, told=None, *, store="mlruns", output="runs/compare", count=6, lang=""):
         self.say = say = words(lang)
         self.store, self.output, self.count = Path(store), Path(output), count
-        self.worker = Worker()
+        self.worker = LatestTask()
         self.status = StatusBar(self.worker, say)
         self.table = RunTable(say)
         self.player = SideBySide(say)

@@ -16,12 +16,12 @@ from heygem import media
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError, ParameterError
 from heygem.core.i18n import words
-from heygem.studio import before_after, charts
-from heygem.studio.background import Worker
+from heygem.studio import before_after, charts, images
+from heygem.studio.background import LatestTask
 from heygem.studio.consent_form import ConsentForm
 from heygem.studio.file_picker import FilePicker, FilesPicker, thumbnail
 from heygem.studio.player import Player
-from heygem.studio.session import Curves
+from heygem.studio.session import ApertureCurves
 from heygem.studio.status import StatusBar
 from heygem.studio.urls import page_url
 
@@ -57,13 +57,13 @@ class Teaching(w.VBox):
 
     Attributes
     ----------
-    taught : heygem.finetune.run.FinetuneResult or None
+    result : heygem.finetune.run.FinetuneResult or None
         What was learnt last.
-    shown : heygem.studio.before_after.Contrast or None
+    shown : heygem.studio.before_after.BeforeAfter or None
         What was drawn of it last.
     """
 
-    taught = traitlets.Any(None, allow_none=True)
+    result = traitlets.Any(None, allow_none=True)
     shown = traitlets.Any(None, allow_none=True)
 
     def __init__(
@@ -73,7 +73,7 @@ class Teaching(w.VBox):
         self.say = say = words(lang)
         self.params = params if params is not None else Params()
         self.out, self._previews = Path(out), Path(previews)
-        self.worker, self.looker = Worker(), Worker()
+        self.worker, self.looker = LatestTask(), LatestTask()
         self.status = StatusBar(self.worker, say)
         self._series, self._drawn, self._lock = {}, 0.0, threading.Lock()
         start = Path(videos[0]).absolute().parent if videos else folder
@@ -147,12 +147,12 @@ class Teaching(w.VBox):
     def compare(self):
         """Draw the same words with the base model and with the person's own."""
         footage, _ = self._asked()
-        taught, sound = self.bundle.path, self.audio.chosen or footage[0]
+        taught, sound = self.result.path, self.audio.chosen or footage[0]
         basis = self.consent.basis.value
         params = self.params.override({"label.consent": basis} if basis else {})
 
         def work(progress, cancel):
-            return before_after.draw(
+            return before_after.render_before_after(
                 footage[0], taught, sound, params, folder=self._previews, progress=progress,
                 cancel=cancel,
             )  # fmt: skip
@@ -211,12 +211,12 @@ class Teaching(w.VBox):
             return
         with self._lock:
             self._draw_learning()
-        begun = self.bundle is None and self.worker.stopped
+        begun = self.result is None and self.worker.stopped
         self.button.description = self.say("teach_on" if begun else "teach")
 
     def _learnt(self, taught):
         say = self.say
-        self.bundle = taught
+        self.result = taught
         before, after = taught.adapted.before, taught.adapted.after
         rows = "".join(
             f"<tr><td>{html.escape(say('measure_' + key))}</td>"
@@ -242,7 +242,7 @@ class Teaching(w.VBox):
             return ""
         found = adapted.curves[0]
         rows = min(len(found["real"]), round(HELD_OUT_S * 50))
-        curves = Curves(
+        curves = ApertureCurves(
             np.arange(rows) / 50, found["before"][:rows], found["after"][:rows], 0.0, rows / 50
         )
         drawn = charts.curves_html(curves, self._side, real=found["real"][:rows])
@@ -270,11 +270,11 @@ class Teaching(w.VBox):
             player.result_url = page_url(drawn.after.result)
             player.start_s, player.length_s = drawn.curves.start_s, drawn.after.length_s
             player.frame_s = drawn.frame_s
-            player.curves = charts.curves_html(drawn.curves, self._side, real=drawn.real)
+            player.curves = charts.curves_html(drawn.curves, self._side, real=drawn.filmed)
         player.layout.display = "block"
         names = ("filmed", "untaught", "own_model")
         self.grid.value = "".join(
-            _figure(before_after.jpeg(row), self.say(name), wide=True)
+            _figure(images.encode_jpeg(row), self.say(name), wide=True)
             for name, row in zip(names, drawn.rows, strict=True)
         )
         self.shown = drawn

@@ -11,7 +11,7 @@ import ipywidgets as w
 from heygem.batch import queue
 from heygem.config.params import Params
 from heygem.core.errors import OutputError, ParameterError
-from heygem.studio.background import Worker
+from heygem.studio.background import LatestTask
 from heygem.studio.file_picker import thumbnail
 from heygem.studio.player import Player
 from heygem.studio.status import StatusBar
@@ -32,7 +32,7 @@ class Gallery(w.VBox):
 
     def __init__(self, folder, *, say):
         self.folder, self.say = Path(folder), say
-        self.worker, self.looker = Worker(), Worker()
+        self.worker, self.looker = LatestTask(), LatestTask()
         self._pictures, self._shown = {}, None
         self.player = Player(say)
         self.player.mode, self.player.loop = "result_only", False

@@ -15,11 +15,11 @@ from heygem.core.i18n import language, words
 from heygem.media import write_wav
 from heygem.server import policy
 from heygem.studio import charts, input_report
-from heygem.studio.background import Worker
+from heygem.studio.background import LatestTask
 from heygem.studio.file_picker import AUDIO_ENDINGS, UPLOAD_MB, FilePicker
 from heygem.studio.player import Player
 from heygem.studio.recorder import Recorder, as_wave
-from heygem.studio.session import Workbench
+from heygem.studio.session import Session
 from heygem.studio.status import StatusBar
 from heygem.studio.urls import page_url
 
@@ -41,7 +41,7 @@ class Preview(w.VBox):
         Receives the previews; inside what the page's server serves.
     lang : {"en", "zh", ""}
         Empty: as `HEYGEM_LANG` says, else English.
-    bench : Workbench, optional
+    session : Session, optional
 
     Attributes
     ----------
@@ -57,13 +57,13 @@ class Preview(w.VBox):
 
     def __init__(
         self, *, video="", audio="", params=None, folder=".", out="runs/preview", lang="",
-        bench=None,
+        session=None,
     ):  # fmt: skip
         self.say = say = words(lang)
         self.lang = lang = language(lang)
-        self.bench = bench if bench is not None else Workbench(params, folder=out)
-        self.params = self.bench.params
-        self.worker = Worker()
+        self.session = session if session is not None else Session(params, folder=out)
+        self.params = self.session.params
+        self.worker = LatestTask()
         self._lock = threading.RLock()
         self.status = StatusBar(self.worker, say)
         self.player = Player(say)
@@ -134,15 +134,15 @@ class Preview(w.VBox):
         video, sound = self.video.chosen, self.audio.chosen
 
         def work(progress, cancel):
-            self.bench.open(video, sound, progress=progress, cancel=cancel)
-            words_html = input_report.report_html(self.bench, self.lang)
-            return words_html, input_report.track_strip(self.bench)
+            self.session.load(video, sound, progress=progress, cancel=cancel)
+            words_html = input_report.report_html(self.session, self.lang)
+            return words_html, input_report.track_strip(self.session)
 
         self.worker.submit(work, self._opened)
 
     def render(self, *, wait_s=0.0):
         """Render the span with the present knobs; `wait_s` lets a moving slider come to rest."""
-        if not self.bench.is_open:
+        if not self.session.is_loaded:
             return
         with self._lock:
             params, start_s, length_s = self.params, self.start.value, self.length.value
@@ -150,7 +150,7 @@ class Preview(w.VBox):
         def work(progress, cancel):
             if cancel.wait(wait_s):
                 raise Cancelled("a newer preview is wanted")
-            return self.bench.render(params, start_s, length_s, progress=progress, cancel=cancel)
+            return self.session.render(params, start_s, length_s, progress=progress, cancel=cancel)
 
         self.worker.submit(work, self._rendered)
 
@@ -165,7 +165,7 @@ class Preview(w.VBox):
 
     def speak(self):
         """Speak the text, and take it as the sound."""
-        text, language, folder = self.text.value, self.language.value, self.bench.folder
+        text, language, folder = self.text.value, self.language.value, self.session.folder
 
         def work(progress, cancel):
             progress("speak", 0, 0)
@@ -179,7 +179,7 @@ class Preview(w.VBox):
         def work(progress, cancel):
             progress("speak", 0, 0)
             item = {"name": name, "content": content}
-            return as_wave(keep_upload(item, self.bench.folder, self.say))
+            return as_wave(keep_upload(item, self.session.folder, self.say))
 
         self.worker.submit(work, self._sounded)
 
@@ -197,16 +197,16 @@ class Preview(w.VBox):
         self.strip.value, self.strip.layout.display = picture, "block"
         self.hint.value = ""
         self.files.selected_index = self.report_index
-        total_s = self.bench.total_s
+        total_s = self.session.total_s
         with self._lock:
             self.start.unobserve(self._span_moved, "value")
             self.start.value = 0.0
             self.start.max = max(0.0, round(total_s - 1.0, 1))
             self.start.observe(self._span_moved, "value")
-        rate = float(self.bench.person.info.video.rate)
+        rate = float(self.session.avatar.info.video.rate)
         self.player.frame_s = 1 / rate if rate > 0 else 0.04
         self.player.total_s = total_s
-        samples, voice = self.bench.heard.speech.samples, self.bench.heard.voice
+        samples, voice = self.session.encoded_audio.speech.samples, self.session.encoded_audio.voice
         self.player.overview = charts.overview_html(samples, voice, self.say)
         self.render_button.disabled = False
         self.opened = True
@@ -214,7 +214,7 @@ class Preview(w.VBox):
         self.render()
 
     def _span_moved(self, _):
-        if self.bench.is_open:
+        if self.session.is_loaded:
             self.draw_span()
             self.render(wait_s=DEBOUNCE_S)
 
@@ -224,7 +224,7 @@ class Preview(w.VBox):
     def draw_span(self):
         """Redraw waveform, spectrum and curves of the span."""
         start_s, length_s = self.start.value, self.length.value
-        sound = self.bench.sound_of(start_s, length_s)
+        sound = self.session.audio_features(start_s, length_s)
         # The span may reach behind the end of the sound; the drawing keeps its time axis.
         missing = round(length_s * 100) + 1 - len(sound[2])
         samples = np.pad(sound[0], (0, max(0, round(length_s * 16000) - len(sound[0]))))
@@ -238,8 +238,10 @@ class Preview(w.VBox):
 
     def draw_curves(self):
         """Redraw the lip curves; a few milliseconds."""
-        if self.bench.is_open:
-            curves = self.bench.curves(self.params.lips, self.start.value, self.length.value)
+        if self.session.is_loaded:
+            curves = self.session.aperture_curves(
+                self.params.lips, self.start.value, self.length.value
+            )
             self.player.curves = charts.curves_html(curves, self.say)
 
     def _rendered(self, clip):
@@ -261,7 +263,7 @@ class Preview(w.VBox):
             return
         item = change["new"][0]
         try:
-            self.audio.chosen = str(keep_upload(item, self.bench.folder, self.say))
+            self.audio.chosen = str(keep_upload(item, self.session.folder, self.say))
         except HeygemError as error:
             self.status.show(error)
         finally:

@@ -9,7 +9,7 @@ from heygem.core.errors import HeygemError
 from heygem.core.i18n import words
 from heygem.experiments import store
 from heygem.provenance import trace, trace_report
-from heygem.studio.background import Worker
+from heygem.studio.background import LatestTask
 from heygem.studio.file_picker import UPLOAD_MB, FilePicker
 from heygem.studio.urls import page_url
 
@@ -32,7 +32,7 @@ class Tracer(w.VBox):
     def __init__(self, *, folder=".", out="runs/trace", lang=""):
         say = words(lang)
         self.out = Path(out)
-        self.worker = Worker()
+        self.worker = LatestTask()
         self.file = FilePicker(say("video"), folder, kind="video", say=say)
         self.upload = w.FileUpload(
             accept="video/*,audio/*,image/*",

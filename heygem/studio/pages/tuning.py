@@ -6,7 +6,7 @@ import ipywidgets as w
 
 from heygem.core.errors import HeygemError
 from heygem.studio import experiment_log, recipe_files
-from heygem.studio.background import Worker
+from heygem.studio.background import LatestTask
 from heygem.studio.controls import KNOBS, values
 from heygem.studio.pages.preview import Preview
 from heygem.studio.snapshots import SLOTS, Snapshot, Snapshots
@@ -22,7 +22,7 @@ class Tuning(w.VBox):
 
     Parameters
     ----------
-    video, audio, params, folder, out, lang, bench
+    video, audio, params, folder, out, lang, session
         As for `Preview`.
     recipes_folder : path
         Where recipes are saved and loaded.
@@ -38,8 +38,8 @@ class Tuning(w.VBox):
         self.preview = _Preview(**preview)
         self.say = say = self.preview.say
         self.recipes_folder = recipes_folder
-        self.snapshots = Snapshots(self.preview.bench)
-        self.clerk = Worker()  # keeps MLflow's seconds away from the renders
+        self.snapshots = Snapshots(self.preview.session)
+        self.clerk = LatestTask()  # keeps MLflow's seconds away from the renders
         self._setting = False
         self._start = self.preview.params
         at = 0 if self.preview.lang == "en" else 1
@@ -207,7 +207,9 @@ class Tuning(w.VBox):
         clip = clip if clip is not None and clip.params == self.preview.params else None
         snapshot = Snapshot(self.params(), clip, self.snapshots.noted(self.preview.params))
         name = self.name.value.strip() or "snapshot"
-        curves = clip and self.preview.bench.curves(clip.params.lips, clip.start_s, clip.length_s)
+        curves = clip and self.preview.session.aperture_curves(
+            clip.params.lips, clip.start_s, clip.length_s
+        )
 
         def work(progress, cancel):
             progress("MLflow", 0, 0)
