@@ -18,11 +18,11 @@ import torch
 from heygem import media
 from heygem.config.params import LabelSettings
 from heygem.provenance import Labeller, VisibleLabel, credentials, keys, verify
-from heygem.provenance.fingerprint import PictureHasher, hash_sound
+from heygem.provenance.fingerprint import FrameHasher, hash_audio
 from heygem.provenance.ledger import Ledger
-from heygem.provenance.watermark.detect import WatermarkReader
-from heygem.provenance.watermark.embed import Watermark
-from heygem.provenance.watermark.embed_torch import TorchWatermark
+from heygem.provenance.watermark.detect import WatermarkDetector
+from heygem.provenance.watermark.embed import WatermarkEmbedder
+from heygem.provenance.watermark.embed_torch import TorchWatermarkEmbedder
 
 RATE = 25
 
@@ -66,10 +66,10 @@ def frames(width, height, count):
 
 def per_frame(width, height, count, device):
     """Milliseconds a frame: mark, mark in torch, visible label, fingerprint, reading the mark."""
-    mark = Watermark(bytes(32), 1, width, height)
-    torch_mark = TorchWatermark(bytes(32), 1, width, height, device=device)
+    mark = WatermarkEmbedder(bytes(32), 1, width, height)
+    torch_mark = TorchWatermarkEmbedder(bytes(32), 1, width, height, device=device)
     label = VisibleLabel(LabelSettings(), width, height)
-    hasher, reader = PictureHasher(), WatermarkReader(bytes(32))
+    hasher, reader = FrameHasher(), WatermarkDetector(bytes(32))
     acts = (mark.embed, torch_mark.embed, lambda i, t: label.draw(i), hasher.add, reader.add)
     spent = [[] for _ in acts]
     for k, image in enumerate(frames(width, height, count)):
@@ -96,21 +96,21 @@ def per_file():
             audio=media.AudioTrack(sound[:, None], 16_000),
         ) as writer:  # fmt: skip
             for k, image in enumerate(frames(1280, 720, 10 * RATE)):
-                writer.write(labeller.stamp(image, k / RATE), k / RATE)
+                writer.write(labeller.label_frame(image, k / RATE), k / RATE)
 
         def timed(name, act):
             start = time.perf_counter()
             result = act()
             return (name, time.perf_counter() - start), result
 
-        yield timed("sound fingerprint", lambda: hash_sound(sound, 16_000))[0]
+        yield timed("sound fingerprint", lambda: hash_audio(sound, 16_000))[0]
         yield timed("Content Credentials", lambda: credentials.sign(path, mine, parent=path))[0]
         yield timed("ledger row", lambda: book.append("made", "0" * 64, {"a": 1}))[0]
-        yield timed("reading every layer", lambda: verify.read(path, keys=mine))[0]
+        yield timed("reading every layer", lambda: verify.verify_file(path, keys=mine))[0]
         other = keys.init(folder / "other")
         row, _ = timed(
             "reading every layer, mark not there, crops searched",
-            lambda: verify.read(path, keys=other),
+            lambda: verify.verify_file(path, keys=other),
         )
         yield row
 

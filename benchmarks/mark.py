@@ -27,8 +27,8 @@ import numpy as np
 from heygem import media
 from heygem.config.params import LabelSettings
 from heygem.provenance import VisibleLabel
-from heygem.provenance.watermark.detect import WatermarkReader
-from heygem.provenance.watermark.embed import Watermark, new_id
+from heygem.provenance.watermark.detect import WatermarkDetector
+from heygem.provenance.watermark.embed import WatermarkEmbedder, new_id
 
 SECRET = b"benchmark" * 4
 KNOWN = [random.Random(7).getrandbits(64) for _ in range(300)]
@@ -237,23 +237,23 @@ ASKED = (
 
 
 def read(path, known=()):
-    reader = WatermarkReader(SECRET)
+    reader = WatermarkDetector(SECRET)
     with media.VideoReader(path) as frames:
         for frame in frames:
             reader.add(frame.image, frame.time_s)
-    return reader.read(known)
+    return reader.detect(known)
 
 
 def survive(clip, folder, done, names=tuple(ATTACKS)):
     """One line a clip and attack: dict."""
-    mark_id = new_id()
+    watermark_id = new_id()
     marked = {}
     for seconds in (2, 4):
         frames = span(clip, 0.0, seconds)
         if frames[-1][1] < seconds - 0.2:
             continue
         height, width = frames[0][0].shape[:2]
-        mark, label = Watermark(SECRET, mark_id, width, height), VisibleLabel(LabelSettings(), width,
+        mark, label = WatermarkEmbedder(SECRET, watermark_id, width, height), VisibleLabel(LabelSettings(), width,
                                                                          height)  # fmt: skip
         stamped = [mark.embed(i, t) for i, t in frames]
         error = [np.mean((a.astype(np.float32) - b[0]) ** 2) for a, b in
@@ -277,13 +277,13 @@ def survive(clip, folder, done, names=tuple(ATTACKS)):
         if options is not None:
             path = folder / "attacked.mkv"
             encode(path, attack(decoded(marked[seconds])), **options)
-        found = read(path, [*KNOWN, mark_id])
+        found = read(path, [*KNOWN, watermark_id])
         yield {
             "attack": name,
-            "decoded": found.mark_id == mark_id and not found.by_ledger,
-            "recognised": found.mark_id == mark_id,
-            "wrong": found.mark_id not in (None, mark_id),
-            "sigma": round(found.pilot, 1),
+            "decoded": found.watermark_id == watermark_id and not found.recognised,
+            "recognised": found.watermark_id == watermark_id,
+            "wrong": found.watermark_id not in (None, watermark_id),
+            "sigma": round(found.pilot_sigma, 1),
         }
 
 
@@ -295,11 +295,15 @@ def alarms(clip, folder, done):
         frames = span(clip, start, STRETCH_S) if name not in done else []
         if len(frames) < 20:
             continue
-        reader = WatermarkReader(SECRET)
+        reader = WatermarkDetector(SECRET)
         for image, time_s in frames:
             reader.add(image, time_s)
         found = reader.read(KNOWN)
-        yield {"attack": name, "wrong": found.mark_id is not None, "sigma": round(found.pilot, 1)}
+        yield {
+            "attack": name,
+            "wrong": found.watermark_id is not None,
+            "sigma": round(found.pilot_sigma, 1),
+        }
 
 
 def collect(act, out, clips):

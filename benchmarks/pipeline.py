@@ -150,7 +150,7 @@ def stages(arguments):
                 clock.append(time.process_time())
                 made = paste(frame.image, patch)
                 clock.append(time.process_time())
-                made = labeller.stamp(made, frame.time_s)
+                made = labeller.label_frame(made, frame.time_s)
                 clock.append(time.process_time())
                 writer.write(made, frame.time_s)
                 clock.append(time.process_time())

@@ -71,7 +71,7 @@ def verify(
     seen = []
     for path in files:
         try:
-            found, origin, book = trace.examine(path, search=search)
+            found, origin, book = trace.trace_file(path, search=search)
         except HeygemError as error:
             seen.append(UNREADABLE)
             if as_json:
@@ -109,18 +109,18 @@ def _print_reading(found, origin):
         typer.echo("  origin    not a run of this installation, as far as can be told")
         return
     body = origin.entry.body
-    sure = "run" if origin.proven else "probably run"
+    sure = "run" if origin.is_proven else "probably run"
     typer.echo(f"  origin    {sure} recorded in ledger row {origin.entry.number}:")
     typer.echo(f"            made {origin.entry.time_utc} by {body.get('user')}")
     typer.echo(f"            as {body.get('title')}")
-    for name, value in trace.inputs(body).items():
+    for name, value in trace.input_summary(body).items():
         typer.echo(f"            {name}: {value}")
     shown = store.run_of(origin.entry)
     if shown is not None:
         typer.echo(
             f"            MLflow: run {shown['run_id']}, heygem ui --folder {shown['folder']}"
         )
-    typer.echo(f"            found by {', '.join(origin.clues)}")
+    typer.echo(f"            found by {', '.join(origin.evidence)}")
 
 
 @keys_app.command("init")
@@ -150,7 +150,7 @@ def keys_adopt(
 ):
     """Sign Content Credentials with a certificate of your own from now on."""
     secret.ensure()
-    made = secret.adopt(chain, key)
+    made = secret.import_certificate(chain, key)
     typer.echo(f"certificate in {made.folder}; what was signed before stays trusted here")
 
 
@@ -185,7 +185,7 @@ def ledger_verify():
     book = _ledger()
     faults = book.verify()
     for fault in faults:
-        typer.echo(f"row {fault.number} {fault.what}")
+        typer.echo(f"row {fault.number} {fault.problem}")
     if faults:
         raise typer.Exit(1)
     typer.echo(f"{len(book.entries())} rows, every one as it was written")

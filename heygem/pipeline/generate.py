@@ -186,9 +186,9 @@ def generate(video, audio, out, params=None, *, models=None, progress=None, canc
                 if patch is None:
                     passed[_reason(person, timeline, k)] += 1
                 moment = float(timeline.times_s[k])
-                sink.put((labeller.stamp(paste(image, patch), moment), moment))
+                sink.put((labeller.label_frame(paste(image, patch), moment), moment))
         tell("render", len(timeline), len(timeline))
-        sealed = labeller.seal(
+        sealed = labeller.finalize(
             unfinished,
             ledger=ledger,
             parent=person.path,

@@ -1,20 +1,20 @@
-"""Saying that a file is AI-made, to people and to machines, and reading it back."""
+"""Labels that state that a file is AI-generated, for people and machines, and their checks."""
 
 import importlib
 
-_HOMES = {
+_MODULES = {
     "AigcLabel": "aigc",
     "aigc_tags": "aigc",
     "Labeller": "labeller",
-    "LabelReading": "verify",
-    "read": "verify",
+    "Verification": "verify",
     "VisibleLabel": "visible",
+    "verify_file": "verify",
 }
-__all__ = sorted(_HOMES)
+__all__ = sorted(_MODULES)
 
 
-def __getattr__(name):
-    # Loaded when asked for, so that the command line answers at once.
-    if name not in _HOMES:
+def __getattr__(name: str) -> object:
+    # Imported on first use, so that the command line starts quickly.
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,22 +1,24 @@
 """The metadata label: seven text fields under the key `AIGC`, read by machines.
 
 Sources: the labelling Measures (China, in force since 2025-09-01) art. 5 and GB 45438-2025 annex E,
-both read in quotations; the guides TC260-PG-20257A (video), 202510A (audio) and 20259A (pictures)
-for where each container keeps it. The JSON is flat, as in the video guide's own example; a reader
-must also take the wrapped form `{"AIGC": {...}}` that the annex shows.
+both known from quotations; the guides TC260-PG-20257A (video), 202510A (audio) and 20259A
+(pictures) for where each container stores it. The JSON is written flat, as in the video guide's own
+example; a reader must also accept the wrapped form `{"AIGC": {...}}` that the annex shows.
 """
 
 import json
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
+from heygem.config.params import LabelSettings
 from heygem.core.errors import ParameterError
+from heygem.provenance.ledger import Signer
 
 KEY = "AIGC"
 COMMENT = "AI生成 / AI-generated"
-_PLAIN = re.compile(r"[!#-\[\]-~]+")  # annex E: no space, quote or backslash
+_ALLOWED = re.compile(r"[!#-\[\]-~]+")  # annex E: no space, quote or backslash
 # 00, subject code (type 11 with an 18-character social credit code), 5 of service extension.
-_CODE = re.compile(r"00(11[0-9A-Z]{18})([12][0-9A-Z]{4}|00000)")
+_PROVIDER_CODE = re.compile(r"00(11[0-9A-Z]{18})([12][0-9A-Z]{4}|00000)")
 _CREDIT_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"  # GB 32100-2015: no I, O, S, V, Z
 _CREDIT_WEIGHTS = [pow(3, i, 31) for i in range(17)]
 
@@ -25,7 +27,7 @@ _CREDIT_WEIGHTS = [pow(3, i, 31) for i in range(17)]
 class AigcLabel:
     """The seven fields, in the standard's order and spelling; all text."""
 
-    Label: str  # 1 is, 2 may be, 3 is suspected to be generated
+    Label: str  # the content is (1), may be (2) or is suspected to be (3) AI-generated
     ContentProducer: str
     ProduceID: str
     ReservedCode1: str
@@ -34,13 +36,14 @@ class AigcLabel:
     ReservedCode2: str
 
     @property
-    def signed_part(self):
-        """What `ReservedCode1` signs, bytes: the first three fields as they stand in the JSON."""
-        three = {k: getattr(self, k) for k in ("Label", "ContentProducer", "ProduceID")}
-        text = json.dumps(three, ensure_ascii=False, separators=(",", ":"))
+    def signed_bytes(self) -> bytes:
+        """What `ReservedCode1` signs: the first three fields as they appear in the JSON."""
+        signed = {name: getattr(self, name) for name in ("Label", "ContentProducer", "ProduceID")}
+        text = json.dumps(signed, ensure_ascii=False, separators=(",", ":"))
         return text[1:-1].encode()
 
-    def to_json(self):
+    def to_json(self) -> str:
+        """The label as flat JSON without spaces."""
         return json.dumps(
             {f.name: getattr(self, f.name) for f in fields(self)},
             ensure_ascii=False,
@@ -48,28 +51,32 @@ class AigcLabel:
         )
 
 
-def check_producer(value):
-    """The configured producer: a plain name, or a 27-character code whose check digit holds.
+def validate_producer(value: str) -> str:
+    """The producer, if it is a name of allowed characters or a valid 27-character provider code.
 
     Raises
     ------
     ParameterError
-        Characters outside the standard's, or something that looks like a code and is not one.
+        Characters outside the standard's, or a provider code with a wrong form or check digit.
     """
     remedy = "give a name without spaces, or the 27-character code of the standard's annex"
-    if not _PLAIN.fullmatch(value or ""):
-        raise ParameterError("label.producer has characters outside ! to ~", seen=value,
-                             remedy=remedy)  # fmt: skip
-    looks_like_code = re.fullmatch(r"(00|11)[0-9A-Z]{18,}|[0-9A-Z]{27}", value)
-    if looks_like_code:
-        match = _CODE.fullmatch(value)
-        if match is None or not _credit_code_holds(match[1][2:]):
-            raise ParameterError("label.producer looks like a provider's code but is not a "
-                                 "valid one", seen=value, remedy=remedy)  # fmt: skip
+    if not _ALLOWED.fullmatch(value or ""):
+        raise ParameterError(
+            "label.producer has characters outside ! to ~", seen=value, remedy=remedy
+        )
+    if re.fullmatch(r"(00|11)[0-9A-Z]{18,}|[0-9A-Z]{27}", value):  # resembles a provider code
+        match = _PROVIDER_CODE.fullmatch(value)
+        if match is None or not _has_valid_check_digit(match[1][2:]):
+            raise ParameterError(
+                "label.producer looks like a provider's code but is not a valid one",
+                seen=value,
+                remedy=remedy,
+            )
     return value
 
 
-def _credit_code_holds(code):
+def _has_valid_check_digit(code: str) -> bool:
+    """Whether an 18-character social credit code ends in its check digit (GB 32100-2015)."""
     if any(c not in _CREDIT_ALPHABET for c in code):
         return False
     total = sum(
@@ -78,50 +85,58 @@ def _credit_code_holds(code):
     return _CREDIT_ALPHABET[(31 - total % 31) % 31] == code[17]
 
 
-def aigc_tags(settings, produce_id, *, keys=None):
-    """Container tags that say the file is AI-made.
+def aigc_tags(
+    settings: LabelSettings, produce_id: str, *, keys: Signer | None = None
+) -> dict[str, str]:
+    """Container tags that declare a file AI-generated.
 
     Parameters
     ----------
-    settings : LabelParams
-        `producer` names who made it.
-    produce_id : str
-        The number of this piece of content: one a file, no personal data.
-    keys : heygem.provenance.keys.Keys, optional
-        Signs the first three fields into `ReservedCode1`; empty without.
+    settings
+        `producer` names the producer.
+    produce_id
+        Content number: unique to the file, without personal data.
+    keys
+        Sign the first three fields into `ReservedCode1`, which otherwise stays empty.
 
     Returns
     -------
     dict of str to str
         `AIGC` (JSON) and `comment`, for `VideoWriter(metadata=)`.
+
+    Raises
+    ------
+    ParameterError
+        The producer or the content number is not allowed.
     """
-    producer = check_producer(settings.producer)
-    if not _PLAIN.fullmatch(produce_id):
+    producer = validate_producer(settings.producer)
+    if not _ALLOWED.fullmatch(produce_id):
         raise ParameterError(
             "the content number has characters outside ! to ~",
             seen=produce_id,
             remedy="use letters, digits and hyphens",
         )
-    # At the first writing the propagator is the producer (annex E, note 1).
+    # On first publication the propagator is the producer (annex E, note 1).
     label = AigcLabel("1", producer, produce_id, "", producer, produce_id, "")
     if keys is not None:
-        signature = keys.sign(label.signed_part)
-        label = AigcLabel("1", producer, produce_id, signature, producer, produce_id, "")
+        label = replace(label, ReservedCode1=keys.sign(label.signed_bytes))
     return {KEY: label.to_json(), "comment": COMMENT}
 
 
-def parse(text):
-    """The label in a tag's text.
+def parse_label(text: str) -> tuple[AigcLabel | None, list[str]]:
+    """Parse the text of an `AIGC` tag.
 
     Returns
     -------
-    (AigcLabel or None, list of str)
-        None where it cannot be read at all; the list says what departs from the standard.
+    label : AigcLabel or None
+        None if the text is not a JSON object.
+    problems : list of str
+        Where the label departs from the standard.
     """
     try:
         data = json.loads(text)
-    except ValueError as e:
-        return None, [f"not JSON: {e}"]
+    except ValueError as error:
+        return None, [f"not JSON: {error}"]
     if isinstance(data, dict) and isinstance(data.get(KEY), dict):
         data = data[KEY]
     if not isinstance(data, dict):
@@ -136,7 +151,7 @@ def parse(text):
     for n in ("ContentProducer", "ProduceID"):
         if not values[n]:
             problems.append(f"field empty: {n}")
-        elif not _PLAIN.fullmatch(values[n]):
-            # The annex says "mainly": a finding, and Chinese names are met in the wild.
+        elif not _ALLOWED.fullmatch(values[n]):
+            # The annex restricts characters only "mainly", and Chinese names occur in practice.
             problems.append(f"characters outside ! to ~ in {n}")
     return AigcLabel(**values), problems

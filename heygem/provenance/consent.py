@@ -1,35 +1,45 @@
-"""Who may be shown: consents and takedowns, as rows of the ledger.
+"""Consents of the people shown, and takedowns, as rows of the ledger.
 
-The Deep Synthesis Provisions (China) ask that whoever's face or voice is edited is told and agrees
-to it separately. A consent belongs to one recording, known by its content; it says who agreed, to
-what, until when, and where the paper lies. A takedown blocks a recording or a sound from being used
-again. Neither is ever erased: a later row lifts an earlier one.
+The Deep Synthesis Provisions (China) require that a person whose face or voice is edited is
+informed and agrees separately. A consent belongs to one recording, identified by its content hash;
+it states who agreed, to what, until when, and where the document is filed. A takedown blocks a
+recording or an audio file from being used again. Neither is ever erased: a later row supersedes an
+earlier one.
 """
 
 import datetime
+from collections.abc import Sequence
 
 from heygem.core.errors import ConsentError, ParameterError
+from heygem.provenance.ledger import Entry, Ledger
 
 
-def record(ledger, sha256, *, who, purpose, until, reference):
-    """Write down a consent.
+def record(
+    ledger: Ledger, sha256: str, *, who: str, purpose: str, until: str, reference: str
+) -> Entry:
+    """Append a consent to the ledger.
 
     Parameters
     ----------
-    ledger : heygem.provenance.ledger.Ledger
-    sha256 : str
+    ledger
+    sha256
         Of the recording, see `heygem.provenance.ledger.file_hash`.
-    who, purpose, reference : str
-        Who agreed (a code is better than a name), to what, and where the agreement lies.
-    until : str
-        Last day, as YYYY-MM-DD.
+    who, purpose, reference
+        Who agreed (a code is better than a name), to what, and where the agreement is filed.
+    until
+        Last valid day, as YYYY-MM-DD.
+
+    Raises
+    ------
+    ParameterError
+        The day is not a date, or another field is empty.
     """
     try:
         datetime.date.fromisoformat(until)
-    except ValueError as e:
+    except ValueError as error:
         raise ParameterError(
             "the consent's last day is not a date", seen=until, remedy="write it as YYYY-MM-DD"
-        ) from e
+        ) from error
     for name, value in (("who", who), ("purpose", purpose), ("reference", reference)):
         if not value.strip():
             raise ParameterError(f"a consent needs {name}", seen=repr(value))
@@ -37,52 +47,61 @@ def record(ledger, sha256, *, who, purpose, until, reference):
     return ledger.append("consent", sha256, body)
 
 
-def withdraw(ledger, sha256, *, reason):
-    """Write down that a consent no longer holds."""
+def withdraw(ledger: Ledger, sha256: str, *, reason: str) -> Entry:
+    """Append the withdrawal of a consent."""
     return ledger.append("consent withdrawn", sha256, {"reason": reason})
 
 
-def block(ledger, sha256, *, reason):
-    """Forbid a recording or a sound from being used again."""
+def block(ledger: Ledger, sha256: str, *, reason: str) -> Entry:
+    """Append a takedown: the recording or audio file must not be used again."""
     return ledger.append("blocked", sha256, {"reason": reason})
 
 
-def unblock(ledger, sha256, *, reason):
-    """Lift a block."""
+def unblock(ledger: Ledger, sha256: str, *, reason: str) -> Entry:
+    """Append the end of a takedown."""
     return ledger.append("unblocked", sha256, {"reason": reason})
 
 
-def require(ledger, video_sha256, audio_sha256, *, basis, today=None):
-    """Go on only where this person and this sound may be used.
+def require(
+    ledger: Ledger,
+    video_sha256: str,
+    audio_sha256: str,
+    *,
+    basis: str,
+    today: datetime.date | None = None,
+) -> dict[str, object]:
+    """Check that a recording and an audio file may be used.
 
     Parameters
     ----------
-    ledger : heygem.provenance.ledger.Ledger
-    video_sha256, audio_sha256 : str
-    basis : str
-        `label.consent`: `own`, `synthetic` or `recorded`. Only the last needs a consent; a block,
-        a withdrawal and an expiry hold for all.
-    today : datetime.date, optional
+    ledger
+    video_sha256, audio_sha256
+    basis
+        `label.consent`: `own`, `synthetic` or `recorded`. Only `recorded` requires a consent; a
+        block, a withdrawal and an expiry are enforced for all three.
+    today
+        UTC, by default the current day.
 
     Returns
     -------
     dict
-        What the permission rests on, for the ledger.
+        What the permission is based on, for the ledger.
 
     Raises
     ------
     ConsentError
+        A file is blocked, or the consent is missing, withdrawn or expired.
     """
     today = today or datetime.datetime.now(datetime.UTC).date()
     for name, sha256 in (("video", video_sha256), ("sound", audio_sha256)):
-        row = _last(ledger, sha256, ("blocked", "unblocked"))
+        row = _latest(ledger, sha256, ("blocked", "unblocked"))
         if row is not None and row.kind == "blocked":
             raise ConsentError(
                 f"this {name} is blocked",
                 seen=f"{row.body['reason']} (ledger row {row.number}, {row.time_utc[:10]})",
                 remedy="use another one, or lift the block with `heygem consent unblock`",
             )
-    row = _last(ledger, video_sha256, ("consent", "consent withdrawn"))
+    row = _latest(ledger, video_sha256, ("consent", "consent withdrawn"))
     if row is None:
         if basis == "recorded":
             raise ConsentError(
@@ -101,11 +120,11 @@ def require(ledger, video_sha256, audio_sha256, *, basis, today=None):
         raise ConsentError(
             "the consent for this video has expired",
             seen=f"on {row.body['until']} (ledger row {row.number})",
-            remedy="agree anew and record it with `heygem consent add`",
+            remedy="obtain a new consent and record it with `heygem consent add`",
         )
     return {"basis": basis, "ledger_row": row.number, "reference": row.body["reference"]}
 
 
-def _last(ledger, sha256, kinds):
+def _latest(ledger: Ledger, sha256: str, kinds: Sequence[str]) -> Entry | None:
     rows = [row for row in ledger.entries(subject=sha256) if row.kind in kinds]
     return rows[-1] if rows else None

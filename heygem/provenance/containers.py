@@ -1,111 +1,118 @@
-"""Where each kind of file keeps its metadata label: reading all of them, writing those we export.
+"""The metadata label in each kind of file: read from all of them, written into WAV, PNG and JPEG.
 
-MP4, MOV, MKV, WebM, MP3, FLV and FLAC keep it among their tags, under the key `AIGC`; videos get it
-while they are written. WAV keeps it in a RIFF chunk of that name and pictures in XMP, which FFmpeg
-drops without a word, so they are written here, byte by byte.
+MP4, MOV, MKV, WebM, MP3, FLV and FLAC store it as a tag under the key `AIGC`; videos get it while
+they are encoded. WAV stores it in a RIFF chunk of that name and pictures in XMP. FFmpeg silently
+drops both, so this module writes them itself.
 """
 
 import os
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import quoteattr, unescape
 
 from heygem.core.errors import OutputError
+from heygem.core.types import PathLike
 from heygem.provenance.aigc import KEY
 
-PICTURES = (".png", ".jpg", ".jpeg")
-NAMESPACE = "http://www.tc260.org.cn/ns/AIGC/1.0/"
-_XMP_READ = re.compile(
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_NAMESPACE = "http://www.tc260.org.cn/ns/AIGC/1.0/"
+_XMP_LABEL = re.compile(
     r"""TC260:AIGC\s*=\s*(?P<q>["'])(?P<a>.*?)(?P=q)|<TC260:AIGC>(?P<e>.*?)</TC260:AIGC>""", re.S
 )
-_MAX_LABEL = 1 << 20  # bytes; a label is a few hundred
+_MAX_LABEL_BYTES = 1 << 20  # a label has a few hundred
 
 
-def read_tags(path):
-    """The texts of all metadata labels in a file: list of str, empty where there are none.
+def read_tags(path: PathLike) -> list[str]:
+    """The texts of all metadata labels in a file, empty without one.
 
-    The standard wants exactly one; more than one is for the caller to judge.
+    The standard requires exactly one; the caller decides what several mean.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix in PICTURES:
-        return _from_picture(path)
+    if suffix in PICTURE_SUFFIXES:
+        return _read_picture(path)
     if suffix == ".wav":
-        return [text for name, text in _riff_chunks(path) if name == KEY]
-    return _from_container(path)
+        return list(_read_wav(path))
+    return _read_container(path)
 
 
-def stamp(path, text):
-    """Write a metadata label into a finished WAV, PNG or JPEG, in place of any it has.
+def write_tag(path: PathLike, text: str) -> None:
+    """Write a metadata label into a finished WAV, PNG or JPEG, replacing earlier ones.
 
-    The file is replaced whole, or left as it was.
+    The file is replaced atomically, or left unchanged.
+
+    Raises
+    ------
+    OutputError
+        Another kind of file, it cannot be written, or the label does not read back.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    work = path.with_name(f".{os.getpid()}-{path.stem[:40]}.part{suffix}")
+    staged = path.with_name(f".{os.getpid()}-{path.stem[:40]}.part{suffix}")
     try:
-        if suffix in PICTURES:
-            _into_picture(path, work, text)
+        if suffix in PICTURE_SUFFIXES:
+            _write_picture(path, staged, text)
         elif suffix == ".wav":
-            _into_wav(path, work, text)
+            _write_wav(path, staged, text)
         else:
             raise OutputError(
                 "this kind of file cannot be labelled once it is finished",
                 seen=path.name,
-                remedy="write it with the label (VideoWriter's metadata)",
+                remedy="pass the label to VideoWriter(metadata=)",
             )
-        if read_tags(work) != [text]:
+        if read_tags(staged) != [text]:
             raise OutputError("the metadata label does not read back", seen=path.name)
-        with open(work, "rb") as f:
+        with open(staged, "rb") as f:
             os.fsync(f.fileno())
-        os.replace(work, path)
-    except OSError as e:
+        os.replace(staged, path)
+    except OSError as error:
         raise OutputError(
             "the metadata label cannot be written",
-            seen=f"{path.name}: {e}",
+            seen=f"{path.name}: {error}",
             remedy="check free disk space and the folder's rights",
-        ) from e
+        ) from error
     finally:
-        work.unlink(missing_ok=True)
+        staged.unlink(missing_ok=True)
 
 
-def _from_container(path):
+def _read_container(path: Path) -> list[str]:
     from heygem.media.probe import open_media
 
     with open_media(path) as container:
-        found = [v for k, v in container.metadata.items() if k.upper() == KEY]
+        labels = [v for k, v in container.metadata.items() if k.upper() == KEY]
         for stream in container.streams:
-            found += [v for k, v in stream.metadata.items() if k.upper() == KEY]
-    return found
+            labels += [v for k, v in stream.metadata.items() if k.upper() == KEY]
+    return labels
 
 
-def _riff_chunks(path):
-    """(name, text) of the chunks of a RIFF file, sound data skipped."""
+def _read_wav(path: Path) -> Iterator[str]:
+    """Texts of the `AIGC` chunks of a RIFF file; all other chunks are skipped."""
     with open(path, "rb") as f:
         head = f.read(12)
         if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64"):
             return
         while len(header := f.read(8)) == 8:
             name, size = struct.unpack("<4sI", header)
-            if name == KEY.encode() and size <= _MAX_LABEL:
-                yield KEY, f.read(size).rstrip(b"\0").decode("utf-8", "replace")
+            if name == KEY.encode() and size <= _MAX_LABEL_BYTES:
+                yield f.read(size).rstrip(b"\0").decode("utf-8", "replace")
                 f.seek(size % 2, os.SEEK_CUR)
             else:
                 f.seek(size + size % 2, os.SEEK_CUR)
 
 
-def _into_wav(path, work, text):
+def _write_wav(path: Path, staged: Path, text: str) -> None:
     data = text.encode()
-    with open(path, "rb") as source, open(work, "wb") as out:
+    with open(path, "rb") as source, open(staged, "wb") as out:
         head = source.read(12)
         if head[:4] != b"RIFF" or head[8:] != b"WAVE":
-            raise OutputError("this is not a plain WAV file", seen=path.name)
+            raise OutputError("this is not a RIFF WAVE file", seen=path.name)
         out.write(head)
         while len(header := source.read(8)) == 8:
             name, size = struct.unpack("<4sI", header)
             padded = size + size % 2
-            if name == KEY.encode():  # an older label goes: there is to be one
+            if name == KEY.encode():  # an older label is removed: there must be one
                 source.seek(padded, os.SEEK_CUR)
                 continue
             out.write(header)
@@ -122,33 +129,34 @@ def _into_wav(path, work, text):
         out.write(struct.pack("<I", size - 8))
 
 
-def _xmp(text):
+def _xmp(text: str) -> str:
+    """An XMP packet that holds the label alone."""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">'
         '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-        f'<rdf:Description rdf:about="" xmlns:TC260="{NAMESPACE}" TC260:AIGC={quoteattr(text)}/>'
+        f'<rdf:Description rdf:about="" xmlns:TC260="{_NAMESPACE}" TC260:AIGC={quoteattr(text)}/>'
         '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
     )
 
 
-def _into_picture(path, work, text):
+def _write_picture(path: Path, staged: Path, text: str) -> None:
     from PIL import Image, PngImagePlugin
 
-    # Only the label goes in: the place and the camera of the source stay out of what is published.
+    # Only the label is written: location and camera of the source are not published.
     with Image.open(path) as picture:
         if picture.format == "PNG":
             info = PngImagePlugin.PngInfo()
             info.add_itxt("XML:com.adobe.xmp", _xmp(text))
-            picture.save(work, "PNG", pnginfo=info)
+            picture.save(staged, "PNG", pnginfo=info)
         elif picture.format == "JPEG":
-            # "keep" copies the coefficients' tables; the picture is not made coarser.
-            picture.save(work, "JPEG", quality="keep", xmp=_xmp(text).encode(), exif=b"")
+            # "keep" reuses the quantization tables, so that the picture loses no quality.
+            picture.save(staged, "JPEG", quality="keep", xmp=_xmp(text).encode(), exif=b"")
         else:
             raise OutputError("this picture is neither PNG nor JPEG", seen=path.name)
 
 
-def _from_picture(path):
+def _read_picture(path: Path) -> list[str]:
     from PIL import Image
 
     with Image.open(path) as picture:
@@ -158,5 +166,5 @@ def _from_picture(path):
     entities = {"&quot;": '"', "&#34;": '"', "&apos;": "'", "&#39;": "'"}
     return [
         unescape(m["a"] if m["a"] is not None else m["e"], entities)
-        for m in _XMP_READ.finditer(xmp)
+        for m in _XMP_LABEL.finditer(xmp)
     ]

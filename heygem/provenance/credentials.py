@@ -1,21 +1,27 @@
-"""Content Credentials (C2PA): a signed account of how the file came to be, bound to every byte.
+"""Content Credentials (C2PA): a signed statement of a file's origin, bound to every byte.
 
-It is written last, since any later change of the file breaks it, and so it seals the metadata
-label too. The account says what is so: a recording was opened and edited, and the result is a
-composite with media made by a trained algorithm; the input's own credentials, where it has any,
-stay inside as the parent's. Nothing is fetched: no time-stamping service, no remote manifests.
+They are written last, since any later change of the file invalidates them; they therefore cover the
+metadata label too. They state that a recording was opened and edited, and that the result is a
+composite with media made by a trained algorithm. The input's own credentials, if any, are kept
+inside as the parent ingredient. Nothing is fetched: no time-stamping service, no remote manifests.
 """
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from heygem.core.errors import OutputError
+from heygem.core.types import PathLike
+from heygem.provenance.keys import Keys
 
-SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
-# Container -> media type. Matroska cannot carry credentials.
-TYPES = {
+DIGITAL_SOURCE_TYPE = (
+    "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+)
+# File suffix -> media type. Matroska cannot hold credentials.
+MEDIA_TYPES = {
     ".mp4": "video/mp4",
     ".m4v": "video/mp4",
     ".mov": "video/quicktime",
@@ -32,47 +38,48 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Credentials:
-    """What a file's credentials say.
+    """The content of a file's credentials.
 
-    `state` is `Trusted` (signed under a root this installation trusts), `Valid` (whole, signed by
-    somebody else) or `Invalid`; `actions` are (name, digital source type) pairs; `parents` one
-    entry for each recording it was made from, true where that one's own credentials are kept
-    inside; `failures` the checks that did not pass, in the standard's codes.
+    `state` is `Trusted` (signed under a root this installation trusts), `Valid` (intact, signed by
+    another installation) or `Invalid`; `actions` are pairs of name and digital source type;
+    `parents` has one entry per source recording, true if that recording's own credentials are
+    included; `failures` are the failed checks, in the standard's codes.
     """
 
     state: str
     signer: str
-    actions: list
-    parents: list
-    failures: list
+    actions: list[tuple[str, str | None]]
+    parents: list[bool]
+    failures: list[str]
     generator: str
 
     @property
-    def says_ai(self):
+    def declares_ai(self) -> bool:
         """Whether an action names a trained algorithm."""
         return any("rainedAlgorithmicMedia" in (kind or "") for _, kind in self.actions)
 
 
-def can_carry(path):
-    """Whether the container of this name takes credentials."""
-    return Path(path).suffix.lower() in TYPES
+def is_supported(path: PathLike) -> bool:
+    """Whether a file with this suffix can hold credentials."""
+    return Path(path).suffix.lower() in MEDIA_TYPES
 
 
-def sign(path, keys, *, parent, title=None, version="0"):
-    """Write credentials into a file: to a copy, checked, which then takes the file's place.
+def sign(
+    path: PathLike, keys: Keys, *, parent: PathLike, title: str | None = None, version: str = "0"
+) -> Credentials:
+    """Write credentials into a file: into a copy, which replaces the file once it is verified.
 
     Parameters
     ----------
-    path : path-like
-        A finished file, replaced on success and untouched on failure.
-    keys : heygem.provenance.keys.Keys
-    parent : path-like
-        The recording the file was made from. Its name stays out: names of people do not belong
-        into what is published.
-    title : str, optional
+    path
+        A finished file, replaced on success and unchanged on failure.
+    keys
+    parent
+        The source recording. Its name is not written: it may be the name of a person.
+    title
         Name shown by readers; the file's own by default.
-    version : str
-        Of this kit.
+    version
+        Of heygem.
 
     Returns
     -------
@@ -82,32 +89,13 @@ def sign(path, keys, *, parent, title=None, version="0"):
     Raises
     ------
     OutputError
-        Signing failed, or what was written does not read back as valid.
+        Signing failed, or the credentials do not read back as valid.
     """
     import c2pa
 
     path = Path(path)
-    work = path.with_name(f".{path.stem[:40]}-{os.getpid()}.c2pa{path.suffix}")
-    manifest = {
-        "claim_generator_info": [{"name": "heygem", "version": version}],
-        "title": title or path.name,
-        "format": TYPES[path.suffix.lower()],
-        "assertions": [
-            {
-                "label": "c2pa.actions.v2",
-                "data": {
-                    "actions": [
-                        {
-                            "action": "c2pa.edited",
-                            "digitalSourceType": SOURCE_TYPE,
-                            "softwareAgent": {"name": "heygem", "version": version},
-                            "description": "mouth movement made to fit another sound",
-                        }
-                    ]
-                },
-            }
-        ],
-    }
+    staged = path.with_name(f".{path.stem[:40]}-{os.getpid()}.c2pa{path.suffix}")
+    manifest = _manifest(title or path.name, MEDIA_TYPES[path.suffix.lower()], version)
     try:
         with (
             _context(c2pa, keys) as context,
@@ -118,88 +106,109 @@ def sign(path, keys, *, parent, title=None, version="0"):
         ):
             builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
             _add_parent(builder, Path(parent))
-            builder.sign_file(path, work, signer)
-        found = read(work, keys)
-        if found is None or found.state != "Trusted" or found.failures or not found.says_ai:
+            builder.sign_file(path, staged, signer)
+        written = read(staged, keys)
+        if (
+            written is None
+            or written.state != "Trusted"
+            or written.failures
+            or not written.declares_ai
+        ):
             raise OutputError(
                 "the Content Credentials just written do not read back as valid",
-                seen=found and f"{found.state}: {found.failures}",
+                seen=written and f"{written.state}: {written.failures}",
                 remedy="check the certificate with `heygem keys show`",
             )
-        with open(work, "rb") as f:
+        with open(staged, "rb") as f:
             os.fsync(f.fileno())
-        os.replace(work, path)
-    except (c2pa.C2paError, OSError) as e:
+        os.replace(staged, path)
+    except (c2pa.C2paError, OSError) as error:
         raise OutputError(
             "the Content Credentials cannot be written",
-            seen=f"{path.name}: {e}",
+            seen=f"{path.name}: {error}",
             remedy="check free disk space and `heygem keys show`, or set label.c2pa: false",
-        ) from e
+        ) from error
     finally:
-        # A failed signing leaves a file behind, empty or whole but invalid.
-        work.unlink(missing_ok=True)
-    return found
+        # Failed signing leaves a file behind, empty or complete but invalid.
+        staged.unlink(missing_ok=True)
+    return written
 
 
-def read(path, keys=None):
-    """The credentials in a file, or None where there are none.
+def read(path: PathLike, keys: Keys | None = None) -> Credentials | None:
+    """The credentials in a file, or None without any.
 
     Parameters
     ----------
-    path : path-like
-    keys : heygem.provenance.keys.Keys, optional
-        Whose roots are trusted.
+    path
+    keys
+        Their roots are trusted.
     """
     import c2pa
 
     path = Path(path)
-    kind = TYPES.get(path.suffix.lower())
-    if kind is None:
+    media_type = MEDIA_TYPES.get(path.suffix.lower())
+    if media_type is None:
         return None
     try:
         with (
             open(path, "rb") as stream,
             _context(c2pa, keys) as context,
-            c2pa.Reader(kind, stream, context=context) as reader,
+            c2pa.Reader(media_type, stream, context=context) as reader,
         ):
             return _credentials(reader)
-    except c2pa.C2paError as e:
-        if "ManifestNotFound" in type(e).__name__ or "ManifestNotFound" in str(e):
+    except c2pa.C2paError as error:
+        if "ManifestNotFound" in type(error).__name__ or "ManifestNotFound" in str(error):
             return None
-        return Credentials("Invalid", "", [], [], [str(e)], "")
+        return Credentials("Invalid", "", [], [], [str(error)], "")
 
 
-def _context(c2pa, keys):
-    settings = {"verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}}
+def _manifest(title: str, media_type: str, version: str) -> dict[str, Any]:
+    edited = {
+        "action": "c2pa.edited",
+        "digitalSourceType": DIGITAL_SOURCE_TYPE,
+        "softwareAgent": {"name": "heygem", "version": version},
+        "description": "mouth movement made to fit another sound",
+    }
+    return {
+        "claim_generator_info": [{"name": "heygem", "version": version}],
+        "title": title,
+        "format": media_type,
+        "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [edited]}}],
+    }
+
+
+def _context(c2pa: Any, keys: Keys | None) -> Any:
+    settings: dict[str, dict[str, Any]] = {
+        "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}
+    }
     if keys is not None:
         settings["trust"] = {"trust_anchors": keys.anchors_pem}
     return c2pa.Context(c2pa.Settings.from_dict(settings))
 
 
-def _es256(keys):
+def _es256(keys: Keys) -> Callable[[bytes], bytes]:
+    """The callback that signs with ECDSA over P-256."""
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-    def sign_bytes(data):
-        # COSE wants the two numbers side by side, not in DER (RFC 9053 §2.1).
+    def sign_bytes(data: bytes) -> bytes:
+        # COSE concatenates the two numbers, without DER (RFC 9053 §2.1).
         r, s = decode_dss_signature(keys.c2pa_key.sign(data, ec.ECDSA(hashes.SHA256())))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
     return sign_bytes
 
 
-def _add_parent(builder, parent):
-    kind = TYPES.get(parent.suffix.lower())
-    about = {"title": "source recording", "relationship": "parentOf"}
-    if kind is None:  # a container that carries no credentials has none to keep
-        kind = "application/octet-stream"
-    about["format"] = kind
+def _add_parent(builder: Any, parent: Path) -> None:
+    # A container that cannot hold credentials is added as plain bytes.
+    media_type = MEDIA_TYPES.get(parent.suffix.lower(), "application/octet-stream")
+    ingredient = {"title": "source recording", "relationship": "parentOf", "format": media_type}
     with open(parent, "rb") as stream:
-        builder.add_ingredient(about, kind, stream)
+        builder.add_ingredient(ingredient, media_type, stream)
 
 
-def _credentials(reader):
+def _credentials(reader: Any) -> Credentials:
     data = json.loads(reader.json())
     active = data["manifests"][data["active_manifest"]]
     actions = [
@@ -209,7 +218,7 @@ def _credentials(reader):
         for action in assertion["data"]["actions"]
     ]
     results = (reader.get_validation_results() or {}).get("activeManifest", {})
-    # An unknown signer is what `Valid` instead of `Trusted` says: no failure of the file.
+    # An unknown signer is reported by the state `Valid`: it is no failure of the file.
     failures = [
         f["code"] for f in results.get("failure", []) if f["code"] != "signingCredential.untrusted"
     ]

@@ -1,13 +1,10 @@
-"""The secrets of one installation: what it signs with, and what its invisible mark is spread by.
+"""The secret keys of one installation: for signatures and for the invisible watermark.
 
-Four files in one folder, readable by their owner alone: an Ed25519 key that signs the metadata
-label, a P-256 key with its certificate chain for Content Credentials (C2PA, certificate profile:
-leaf with digitalSignature, emailProtection, key identifiers and an organisation), and 32 random
-bytes for the mark. The chain's root signs once and its private half is thrown away, so nobody can
-issue a second certificate under it.
+Files in one folder, readable by their owner alone: an Ed25519 key that signs the metadata label, a
+P-256 key with its certificate chain for Content Credentials (C2PA), and 32 random bytes that
+seed the watermark's pattern.
 """
 
-import datetime
 import os
 import secrets
 from dataclasses import dataclass
@@ -15,35 +12,35 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from heygem.core.errors import AssetError, InputError, OutputError
+from heygem.core.types import PathLike
 from heygem.provenance import ledger
+from heygem.provenance.certificates import PEM, issue_chain, rejection_reason
 
-SIGN_KEY = "sign.key"
-MARK_KEY = "mark.key"
+SIGNING_KEY = "sign.key"
+WATERMARK_KEY = "mark.key"
 C2PA_KEY = "c2pa.key"
 C2PA_CHAIN = "c2pa-chain.pem"
 ANCHORS = "anchors.pem"
 _LEAF_DAYS = 825
-_ROOT_DAYS = 3650
-_PEM = serialization.Encoding.PEM
-_DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
-_C2PA_SIGNING = x509.ObjectIdentifier("1.3.6.1.4.1.62558.2.1")
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The opened keys of this installation.
+    """The loaded keys of this installation.
 
     Attributes
     ----------
     folder : Path
+    signer, c2pa_key
+        Private keys, for the metadata label and for Content Credentials.
     chain_pem, anchors_pem : str
         Certificates, leaf first; the roots this installation trusts.
-    mark_secret : bytes [32]
+    watermark_secret : bytes [32]
     """
 
     folder: Path
@@ -51,10 +48,10 @@ class Keys:
     c2pa_key: ec.EllipticCurvePrivateKey
     chain_pem: str
     anchors_pem: str
-    mark_secret: bytes
+    watermark_secret: bytes
 
     @property
-    def public_hex(self):
+    def public_hex(self) -> str:
         """The public half of the signing key, 64 hexadecimal digits."""
         raw = self.signer.public_key().public_bytes(
             serialization.Encoding.Raw, serialization.PublicFormat.Raw
@@ -62,16 +59,16 @@ class Keys:
         return raw.hex()
 
     @property
-    def name(self):
-        """Sixteen hexadecimal digits that tell this installation's key from another's."""
+    def name(self) -> str:
+        """Sixteen hexadecimal digits that identify this installation's key."""
         return self.public_hex[:16]
 
-    def sign(self, message):
-        """`ed25519:<key name>:<signature>` over `message : bytes`."""
+    def sign(self, message: bytes) -> str:
+        """`ed25519:<key name>:<signature>` over `message`."""
         return f"ed25519:{self.name}:{self.signer.sign(message).hex()}"
 
-    def verify(self, message, signature):
-        """Whether `signature` is this installation's over `message`; None for another's key."""
+    def verify(self, message: bytes, signature: str) -> bool | None:
+        """Whether `signature` is this installation's over `message`; None for another key's."""
         kind, _, rest = signature.partition(":")
         name, _, digits = rest.partition(":")
         if kind != "ed25519" or name != self.name:
@@ -83,245 +80,177 @@ class Keys:
         return True
 
 
-def folder():
-    """Where the keys lie: `keys` in the folder of the ledger, see `heygem.provenance.ledger.home`."""
+def folder() -> Path:
+    """The default folder of the keys: `keys` beside the ledger, see `ledger.home`."""
     return ledger.home() / "keys"
 
 
-def init(path=None, *, organisation="heygem local", days=_LEAF_DAYS):
-    """Make the keys of a new installation; refuses where there are some already.
+def init(
+    path: PathLike | None = None, *, organisation: str = "heygem local", days: int = _LEAF_DAYS
+) -> Keys:
+    """Create the keys of a new installation.
 
     Parameters
     ----------
-    path : path-like, optional
-        Folder; see `folder`.
-    organisation : str
-        Name put into the certificates.
-    days : int
-        How long the signing certificate is good for.
+    path
+        Folder, by default `folder`.
+    organisation
+        Name in the certificates.
+    days
+        Validity of the signing certificate.
 
-    Returns
-    -------
-    Keys
+    Raises
+    ------
+    OutputError
+        There are keys already, or the folder cannot be created.
     """
     path = Path(path) if path is not None else folder()
-    present = [n for n in (SIGN_KEY, MARK_KEY, C2PA_KEY, C2PA_CHAIN) if (path / n).exists()]
-    if present:
+    names = (SIGNING_KEY, WATERMARK_KEY, C2PA_KEY, C2PA_CHAIN)
+    existing = [name for name in names if (path / name).exists()]
+    if existing:
         raise OutputError(
             "this installation has keys already, and files labelled with them",
-            seen=f"{path}: {', '.join(present)}",
-            remedy="keep them; `heygem keys renew` makes a new certificate only",
+            seen=f"{path}: {', '.join(existing)}",
+            remedy="keep them; `heygem keys renew` issues a new certificate only",
         )
-    _make_folder(path)
-    sign_key = ed25519.Ed25519PrivateKey.generate()
-    _write(path / SIGN_KEY, _private(sign_key))
-    _write(path / MARK_KEY, secrets.token_hex(32).encode() + b"\n")
+    _create_folder(path)
+    _write_secret(path / SIGNING_KEY, _private_pem(ed25519.Ed25519PrivateKey.generate()))
+    _write_secret(path / WATERMARK_KEY, secrets.token_hex(32).encode() + b"\n")
     _write_chain(path, organisation, days)
     return load(path)
 
 
-def renew(path=None, *, organisation="heygem local", days=_LEAF_DAYS):
-    """A new certificate for Content Credentials; the old root stays trusted, other keys stay."""
+def renew(
+    path: PathLike | None = None, *, organisation: str = "heygem local", days: int = _LEAF_DAYS
+) -> Keys:
+    """Issue a new certificate for Content Credentials; old roots stay trusted, other keys stay."""
     path = Path(path) if path is not None else folder()
     load(path)
     _write_chain(path, organisation, days)
     return load(path)
 
 
-def adopt(chain, key, path=None):
-    """Sign Content Credentials with a certificate of one's own from now on; other keys stay.
+def import_certificate(chain: PathLike, key: PathLike, path: PathLike | None = None) -> Keys:
+    """Sign Content Credentials with a certificate from elsewhere; other keys stay.
 
     Parameters
     ----------
-    chain, key : path-like
-        PEM files: certificates, leaf first, with the root last or left out; the leaf's private
-        key, P-256 and not encrypted.
-    path : path-like, optional
-        Folder of the keys; see `folder`.
+    chain, key
+        PEM files: certificates, leaf first, with or without the root; the leaf's private key,
+        P-256 and not encrypted.
+    path
+        Folder of the keys, by default `folder`.
 
     Raises
     ------
     InputError
-        They cannot be read, do not belong together, or readers would refuse the signature.
+        They cannot be read, do not belong together, or readers would reject the signature.
     """
     path = Path(path) if path is not None else folder()
     load(path)
     try:
         certificates = x509.load_pem_x509_certificates(Path(chain).read_bytes())
-        private = serialization.load_pem_private_key(Path(key).read_bytes(), None)
-    except (OSError, ValueError, TypeError) as e:
+        private_key = serialization.load_pem_private_key(Path(key).read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
         raise InputError(
             "the certificate cannot be opened",
-            seen=f"{chain}, {key}: {e}",
+            seen=f"{chain}, {key}: {error}",
             remedy="give PEM files, the key without a password",
-        ) from e
-    leaf = certificates[0]
-    problem = _unfit(leaf, private)
+        ) from error
+    problem = rejection_reason(certificates[0], private_key)
     if problem is not None:
         raise InputError("this certificate cannot sign Content Credentials", seen=problem)
     anchors = path / ANCHORS
-    # The last of the chain is what this installation itself trusts from now on.
-    _write(anchors, anchors.read_bytes() + certificates[-1].public_bytes(_PEM))
-    _write(path / C2PA_KEY, _private(private))
-    _write(path / C2PA_CHAIN, b"".join(each.public_bytes(_PEM) for each in certificates))
+    # From now on this installation also trusts the last certificate of the chain.
+    _write_secret(anchors, anchors.read_bytes() + certificates[-1].public_bytes(PEM))
+    _write_secret(path / C2PA_KEY, _private_pem(private_key))
+    _write_secret(path / C2PA_CHAIN, b"".join(each.public_bytes(PEM) for each in certificates))
     return load(path)
 
 
-def _unfit(leaf, private):
-    """Why readers would refuse a signature by this leaf, or None (C2PA 2.2, 14.5.1)."""
-    if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
-        return "the key is not P-256"
-    if private.public_key() != leaf.public_key():
-        return "the key is not the certificate's"
-    start, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-    if not start < datetime.datetime.now(datetime.UTC) < end:
-        return f"it holds from {start:%Y-%m-%d} to {end:%Y-%m-%d}"
-    if not leaf.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME):
-        return "its subject names no organisation"
-    try:
-        usage = leaf.extensions.get_extension_for_class(x509.KeyUsage).value
-        purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound as e:
-        return str(e)
-    if not usage.digital_signature or usage.key_cert_sign:
-        return "its key usage is not signing alone"
-    fit = {ExtendedKeyUsageOID.EMAIL_PROTECTION, _DOCUMENT_SIGNING, _C2PA_SIGNING}
-    return None if fit & set(purposes) else "it is for other purposes than signing documents"
-
-
-def load(path=None):
-    """Open the keys.
+def load(path: PathLike | None = None) -> Keys:
+    """Load the keys.
 
     Raises
     ------
     AssetError
-        There are none, one is missing, or one is readable by others.
+        There are none, one is missing or damaged, or other users can read one.
     """
     path = Path(path) if path is not None else folder()
     remedy = "run `heygem keys init`, or set HEYGEM_RECORDS to the folder that holds them"
     if not path.is_dir():
         raise AssetError("there are no keys to label with", seen=path, remedy=remedy)
-    for name in (SIGN_KEY, MARK_KEY, C2PA_KEY):
+    for name in (SIGNING_KEY, WATERMARK_KEY, C2PA_KEY):
         file = path / name
         if not file.exists():
             raise AssetError(
                 "a key is missing",
                 seen=file,
-                remedy="restore it from a backup: files made before were labelled with it",
+                remedy="restore it from a backup: earlier files were labelled with it",
             )
         if os.name == "posix" and file.stat().st_mode & 0o077:
             raise AssetError(
                 "a secret key can be read by others", seen=file, remedy=f"run: chmod 600 {file}"
             )
     try:
+        signer = serialization.load_pem_private_key((path / SIGNING_KEY).read_bytes(), None)
+        c2pa_key = serialization.load_pem_private_key((path / C2PA_KEY).read_bytes(), None)
+        if not isinstance(signer, ed25519.Ed25519PrivateKey):
+            raise ValueError(f"{SIGNING_KEY} is not an Ed25519 key")
+        if not isinstance(c2pa_key, ec.EllipticCurvePrivateKey):
+            raise ValueError(f"{C2PA_KEY} is not an elliptic-curve key")
         return Keys(
             folder=path,
-            signer=serialization.load_pem_private_key((path / SIGN_KEY).read_bytes(), None),
-            c2pa_key=serialization.load_pem_private_key((path / C2PA_KEY).read_bytes(), None),
+            signer=signer,
+            c2pa_key=c2pa_key,
             chain_pem=(path / C2PA_CHAIN).read_text(),
             anchors_pem=(path / ANCHORS).read_text(),
-            mark_secret=bytes.fromhex((path / MARK_KEY).read_text().strip()),
+            watermark_secret=bytes.fromhex((path / WATERMARK_KEY).read_text().strip()),
         )
-    except (OSError, ValueError) as e:
-        raise AssetError("a key cannot be opened", seen=f"{path}: {e}", remedy=remedy) from e
+    except (OSError, ValueError) as error:
+        raise AssetError(
+            "a key cannot be opened", seen=f"{path}: {error}", remedy=remedy
+        ) from error
 
 
-def ensure(path=None):
-    """The keys, made on an installation's first use; a damaged set is an error, never remade."""
+def ensure(path: PathLike | None = None) -> Keys:
+    """Load the keys, or create them on first use; an incomplete set is an error, never replaced."""
     path = Path(path) if path is not None else folder()
     if not path.exists() or not any(path.iterdir()):
         return init(path)
     return load(path)
 
 
-def _make_folder(path):
+def _create_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         if os.name == "posix":
             path.chmod(0o700)
-    except OSError as e:
+    except OSError as error:
         raise OutputError(
-            "the folder for the keys cannot be made",
+            "the folder for the keys cannot be created",
             seen=path,
             remedy="set HEYGEM_RECORDS to a folder you may write",
-        ) from e
+        ) from error
 
 
-def _write(path, data):
-    # Made with its final rights: never readable by others, not even for a moment.
+def _write_secret(path: Path, content: bytes) -> None:
+    # Created with its final permissions: other users can never read it, not even for a moment.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as f:
-        f.write(data)
+        f.write(content)
         f.flush()
         os.fsync(f.fileno())
 
 
-def _private(key):
-    return key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+def _private_pem(key: PrivateKeyTypes) -> bytes:
+    return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
-def _write_chain(path, organisation, days):
-    root_key = ec.generate_private_key(ec.SECP256R1())
-    leaf_key = ec.generate_private_key(ec.SECP256R1())
-    root_name = _name(organisation, "heygem local root")
-    root = (
-        _certificate(root_name, root_name, root_key.public_key(), _ROOT_DAYS)
-        .add_extension(x509.BasicConstraints(True, None), True)
-        .add_extension(_usage(issuer=True), True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(root_key.public_key()), False)
-        .sign(root_key, hashes.SHA256())
-    )
-    leaf = (
-        _certificate(_name(organisation, "heygem signer"), root_name, leaf_key.public_key(), days)
-        .add_extension(x509.BasicConstraints(False, None), True)
-        .add_extension(_usage(issuer=False), True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), False
-        )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(leaf_key.public_key()), False)
-        .sign(root_key, hashes.SHA256())
-    )
+def _write_chain(path: Path, organisation: str, days: int) -> None:
+    leaf_key, leaf, root = issue_chain(organisation, days)
     anchors = path / ANCHORS
-    before = anchors.read_bytes() if anchors.exists() else b""
-    _write(path / C2PA_KEY, _private(leaf_key))
-    _write(path / C2PA_CHAIN, leaf.public_bytes(_PEM) + root.public_bytes(_PEM))
-    _write(anchors, before + root.public_bytes(_PEM))
-
-
-def _name(organisation, common):
-    # The organisation must be there: validators refuse the signature without it.
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation),
-            x509.NameAttribute(NameOID.COMMON_NAME, common),
-        ]
-    )
-
-
-def _certificate(subject, issuer, public_key, days):
-    # Begins an hour early, for clocks that are a little behind.
-    start = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=1)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + datetime.timedelta(days=days))
-    )
-
-
-def _usage(*, issuer):
-    return x509.KeyUsage(
-        digital_signature=not issuer,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=issuer,
-        crl_sign=issuer,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    trusted = anchors.read_bytes() if anchors.exists() else b""
+    _write_secret(path / C2PA_KEY, _private_pem(leaf_key))
+    _write_secret(path / C2PA_CHAIN, leaf.public_bytes(PEM) + root.public_bytes(PEM))
+    _write_secret(anchors, trusted + root.public_bytes(PEM))

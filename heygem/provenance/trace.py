@@ -1,20 +1,30 @@
-"""From a file of unknown history to the run that made it, and the letter that says so.
+"""Tracing a file of unknown origin to the run that made it.
 
-Four clues, the surest first: the file's own hash; the signed number in its metadata; the invisible
-mark; the fingerprint of picture and sound together. The first three prove, the last one suggests:
-it tells how alike the two are, and says so.
+Four kinds of evidence, strongest first: the file's own hash; the signed content number in its
+metadata; the invisible watermark; the fingerprint of video and audio together. The first three
+are proof; the fingerprint is a similarity, and is reported as such.
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
-from heygem.provenance import fingerprint, keys, verify
+from heygem.core.types import PathLike
+from heygem.provenance import keys
+from heygem.provenance.fingerprint import (
+    MAX_AUDIO_ERROR,
+    MAX_VIDEO_ERROR,
+    Fingerprint,
+    bit_error_rate,
+)
 from heygem.provenance.ledger import Entry, Ledger, file_hash
+from heygem.provenance.verify import Verification, verify_file
 
-HOW = {
+#: Kinds of evidence, strongest first, and what each one states.
+EVIDENCE = {
     "hash": "the file is byte for byte the one that was made",
     "metadata": "its metadata holds the content number, signed with this installation's key",
-    "mark": "its pixels hold the invisible mark of this run",
-    "fingerprint": "it looks and sounds like the result of this run",
+    "watermark": "its pixels hold the invisible watermark of this run",
+    "fingerprint": "its picture and sound resemble the result of this run",
 }
 
 
@@ -25,150 +35,120 @@ class Origin:
     Attributes
     ----------
     entry : heygem.provenance.ledger.Entry
-    clues : list of str
-        Keys of `HOW`, the surest first.
-    alike : dict of str to float
-        Share of equal bits of the fingerprints, `picture` and `sound`, where they were compared.
+    evidence : list of str
+        Keys of `EVIDENCE`, strongest first.
+    similarity : dict of str to float
+        Share of equal bits of the fingerprints, `picture` and `sound`, if they were compared.
     """
 
     entry: Entry
-    clues: list
-    alike: dict
+    evidence: list[str]
+    similarity: dict[str, float]
 
     @property
-    def proven(self):
-        """Whether more than likeness speaks for it."""
-        return any(clue != "fingerprint" for clue in self.clues)
+    def is_proven(self) -> bool:
+        """Whether there is other evidence than similarity."""
+        return any(kind != "fingerprint" for kind in self.evidence)
 
-    def to_dict(self):
-        return {"clues": self.clues, "alike": self.alike, "proven": self.proven} | {
-            "entry": asdict(self.entry)
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "evidence": self.evidence,
+            "similarity": self.similarity,
+            "proven": self.is_proven,
+            "entry": asdict(self.entry),
         }
 
 
-def examine(path, *, search=True):
-    """Read a file with this installation's keys and look it up in its ledger.
+def trace_file(
+    path: PathLike, *, search: bool = True
+) -> tuple[Verification, Origin | None, Ledger | None]:
+    """Verify a file with this installation's keys and look it up in its ledger.
 
     Parameters
     ----------
-    path : path-like
-    search : bool
-        Also look for the mark in crops.
+    path
+    search
+        Also search for the watermark in crops.
 
     Returns
     -------
-    (LabelReading, Origin or None, Ledger or None)
-        No origin and no ledger where this installation has never made or recorded anything.
+    verification : Verification
+    origin : Origin or None
+    ledger : Ledger or None
+        None if this installation has no keys, and so never made anything.
     """
     if not keys.folder().exists():
-        return verify.read(path, search=search), None, None
-    mine = keys.load()
-    book = Ledger(keys=mine)
-    found = verify.read(path, keys=mine, known_marks=book.mark_ids(), search=search)
-    return found, find(found, book), book
+        return verify_file(path, search=search), None, None
+    own_keys = keys.load()
+    ledger = Ledger(keys=own_keys)
+    verification = verify_file(path, keys=own_keys, known_ids=ledger.watermark_ids(), search=search)
+    return verification, find_origin(verification, ledger), ledger
 
 
-def find(read, ledger):
-    """The run a file comes from, or None where no clue leads to one.
-
-    Parameters
-    ----------
-    read : heygem.provenance.verify.LabelReading
-    ledger : heygem.provenance.ledger.Ledger
-
-    Returns
-    -------
-    Origin or None
-    """
-    made = ledger.entries(kind="made")
-    clues = {}
-    sha256 = file_hash(read.path)
-    metadata = read.layers["metadata"].values
-    number = metadata.get("ProduceID") if metadata.get("signed_by_us") else None
-    mark = read.layers["mark"].values.get("mark_id")
-    for entry in made:
-        found = []
-        if entry.subject == sha256:
-            found.append("hash")
-        if number is not None and entry.body.get("produce_id") == number:
-            found.append("metadata")
-        if mark is not None and entry.mark_id == mark:
-            found.append("mark")
-        if found:
-            clues[entry.number] = found
-    alike = {entry.number: _alike(read.fingerprint, entry) for entry in made}
-    for entry in made:
-        same = alike[entry.number]
-        if (
-            same.get("picture", 0) >= 1 - fingerprint.SAME_PICTURE
-            and same.get("sound", 0) >= 1 - fingerprint.SAME_SOUND
-        ):
-            clues.setdefault(entry.number, []).append("fingerprint")
-    if not clues:
+def find_origin(verification: Verification, ledger: Ledger) -> Origin | None:
+    """The run a file comes from, or None without evidence."""
+    candidates = []
+    sha256 = file_hash(verification.path)
+    for entry in ledger.entries(kind="made"):
+        similarity = _similarity(verification.fingerprint, entry)
+        evidence = _evidence(verification, entry, sha256, similarity)
+        if evidence:
+            candidates.append(Origin(entry, evidence, similarity))
+    if not candidates:
         return None
-    order = list(HOW)
-    best = min(
-        clues,
-        key=lambda n: (order.index(clues[n][0]), -sum(alike[n].values())),
+    ranks = list(EVIDENCE)
+    return min(
+        candidates,
+        key=lambda origin: (ranks.index(origin.evidence[0]), -sum(origin.similarity.values())),
     )
-    entry = next(e for e in made if e.number == best)
-    return Origin(entry, clues[best], alike[best])
 
 
-def _alike(prints, entry):
+def _evidence(
+    verification: Verification, entry: Entry, sha256: str, similarity: dict[str, float]
+) -> list[str]:
+    """Evidence that a file comes from the run of a ledger row, strongest first."""
+    metadata = verification.layers["metadata"].values
+    produce_id = metadata.get("ProduceID") if metadata.get("signed_by_us") else None
+    watermark_id = verification.layers["watermark"].values.get("watermark_id")
+    evidence = []
+    if entry.subject == sha256:
+        evidence.append("hash")
+    if produce_id is not None and entry.body.get("produce_id") == produce_id:
+        evidence.append("metadata")
+    if watermark_id is not None and entry.watermark_id == watermark_id:
+        evidence.append("watermark")
+    if (
+        similarity.get("picture", 0) >= 1 - MAX_VIDEO_ERROR
+        and similarity.get("sound", 0) >= 1 - MAX_AUDIO_ERROR
+    ):
+        evidence.append("fingerprint")
+    return evidence
+
+
+def _similarity(fingerprint: Fingerprint, entry: Entry) -> dict[str, float]:
     data = entry.body.get("fingerprint")
     if data is None:
         return {}
-    theirs = fingerprint.Fingerprint.from_dict(data)
-    pairs = {"picture": (prints.picture, theirs.picture), "sound": (prints.sound, theirs.sound)}
+    recorded = Fingerprint.from_dict(data)
+    pairs = {
+        "picture": (fingerprint.video, recorded.video),
+        "sound": (fingerprint.audio, recorded.audio),
+    }
     return {
-        name: round(1 - fingerprint.differing(a, b), 3)
+        name: round(1 - bit_error_rate(a, b), 3)
         for name, (a, b) in pairs.items()
         if min(len(a), len(b)) >= 4
     }
 
 
-def summary(read, origin, run=None):
-    """What was found, in a few lines of Markdown, for a notebook."""
-    lines = [f"### {read.path.name}: {read.verdict}", "", *_layer_lines(read), ""]
-    if origin is None:
-        return "\n".join([*lines, "Not made by this installation, as far as it can tell."])
-    body = origin.entry.body
-    sure = "Made" if origin.proven else "Probably made"
-    lines += [
-        f"{sure} here on {origin.entry.time_utc[:19]} UTC by {cell(body.get('user', ''))} "
-        f"as {cell(body.get('title', ''))} (ledger row {origin.entry.number}); "
-        f"found by {', '.join(origin.clues)}.",
-        "",
-        *[f"- {name}: {cell(value)}" for name, value in inputs(body).items()],
-    ]
-    if run is not None:
-        lines.append(f"- MLflow run: {run['run_id']} in {cell(run['folder'])}")
-    return "\n".join(lines)
-
-
-def _layer_lines(read):
-    lines = ["| Layer | Verdict | Findings |", "|---|---|---|"]
-    for name, layer in read.layers.items():
-        lines.append(f"| {name} | {layer.verdict} | {cell('; '.join(layer.findings))} |")
-    return lines
-
-
-def inputs(body):
-    """What a result was made from, as far as the row tells: file names and hashes."""
-    given = body.get("params", {}).get("inputs", {})
-    told = {
-        "videos of the batch": ", ".join(given.get("videos") or ()),
-        "sound": given.get("audio"),
-        "text": given.get("text"),
+def input_summary(body: dict[str, Any]) -> dict[str, Any]:
+    """Inputs of a result, as far as the body of its ledger row names them: files and hashes."""
+    inputs = body.get("params", {}).get("inputs", {})
+    summary = {
+        "videos of the batch": ", ".join(inputs.get("videos") or ()),
+        "sound": inputs.get("audio"),
+        "text": inputs.get("text"),
     }
-    told |= {f"sha256 of the {name}": value for name, value in body.get("sources", {}).items()}
-    return {name: value for name, value in told.items() if value}
-
-
-def cell(value):
-    """A value that cannot break out of a table's cell."""
-    if isinstance(value, dict):
-        value = ", ".join(f"{k}: {v}" for k, v in value.items())
-    text = str(value).replace("\\", "\\\\").replace("|", "\\|").replace("`", "'")
-    return " ".join(text.split()).replace("<", "&lt;")
+    summary |= {f"sha256 of the {name}": value for name, value in body.get("sources", {}).items()}
+    return {name: value for name, value in summary.items() if value}

@@ -145,7 +145,7 @@ def test_the_film_is_in_step_has_sound_and_is_labelled_through_and_through(told,
     assert info.audio is not None and float(info.video.rate) == pytest.approx(25)
     assert info.duration_s == pytest.approx(2.0, abs=0.05)
     (tag,) = containers.read_tags(path)
-    parsed, problems = aigc.parse(tag)
+    parsed, problems = aigc.parse_label(tag)
     assert parsed.ProduceID == told.label["produce_id"] and not problems
     assert told.label["layers"]["visible"] == told.label["layers"]["c2pa"] == "written"
     # The film's own label has a strip of its own, so that nobody's picture is covered.

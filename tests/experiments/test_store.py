@@ -80,7 +80,7 @@ def test_parent_per_batch_child_per_video(params, tmp_path):
     assert parent.info.status == "FAILED"
     anna, ben = sorted(children, key=lambda run: run.info.run_name)
     assert anna.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert anna.data.tags["params_hash"] == params.digest()
+    assert anna.data.tags["params_hash_fields"] == params.digest()
     assert anna.data.params == parent.data.params
     assert set(anna.data.params) == set(params.dotted())
     assert anna.data.metrics["timings.render_s"] == 1.5

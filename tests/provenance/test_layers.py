@@ -27,8 +27,8 @@ from heygem.provenance import verify as back
 from heygem.provenance.labeller import Labeller
 from heygem.provenance.ledger import Ledger, file_hash
 from heygem.provenance.watermark.codec import CODE_BITS, decode, encode
-from heygem.provenance.watermark.detect import WatermarkReader
-from heygem.provenance.watermark.embed import MIN_PSNR_DB, Watermark
+from heygem.provenance.watermark.detect import WatermarkDetector
+from heygem.provenance.watermark.embed import MIN_PSNR_DB, WatermarkEmbedder
 
 RATE = 25
 WIDTH, HEIGHT = 480, 272
@@ -78,10 +78,10 @@ def house(tmp_path_factory):
     sound = voice()
     result = root / "result.mp4"
     labeller = Labeller(LabelSettings(), WIDTH, HEIGHT, keys=mine, keep_clear=[(180, 60, 300, 220)])
-    stamped = [labeller.stamp(image, k / RATE) for k, image in enumerate(images)]
+    stamped = [labeller.label_frame(image, k / RATE) for k, image in enumerate(images)]
     write(result, stamped, tags=labeller.tags, sound=sound)
     facts = {"sources": {"video": file_hash(source), "sound": "5" * 64}, "run": "r-17"}
-    sealed = labeller.seal(
+    sealed = labeller.finalize(
         result,
         ledger=book,
         parent=source,
@@ -96,26 +96,29 @@ def house(tmp_path_factory):
 
 
 def read(house, path, **more):
-    return back.read(path, keys=house.keys, known_marks=house.book.mark_ids(), **more)
+    return back.verify_file(path, keys=house.keys, known_ids=house.book.watermark_ids(), **more)
 
 
 def test_a_result_passes_every_layer_and_names_its_run(house):
     found = read(house, house.result)
     assert {name: layer.verdict for name, layer in found.layers.items()} == {
-        "visible": "compliant", "metadata": "compliant", "c2pa": "compliant", "mark": "compliant",
+        "visible": "compliant",
+        "metadata": "compliant",
+        "c2pa": "compliant",
+        "watermark": "compliant",
     }  # fmt: skip
     assert found.verdict == "compliant"
     assert found.layers["metadata"].values["signed_by_us"] is True
-    origin = trace.find(found, house.book)
+    origin = trace.find_origin(found, house.book)
     assert origin.entry.body["run"] == "r-17"
-    assert origin.clues == ["hash", "metadata", "mark", "fingerprint"]
+    assert origin.evidence == ["hash", "metadata", "watermark", "fingerprint"]
 
 
 def test_the_record_knows_the_finished_file(house):
     (entry,) = house.book.entries(kind="made")
     assert entry.subject == file_hash(house.result)
     assert entry.body["layers"] == {
-        "visible": "written", "metadata": "written", "mark": "written", "c2pa": "written",
+        "visible": "written", "metadata": "written", "watermark": "written", "c2pa": "written",
     }  # fmt: skip
     assert house.book.verify() == []
 
@@ -124,7 +127,7 @@ def test_the_source_has_no_label(house):
     found = read(house, house.source)
     assert found.verdict == "not found"
     assert found.layers["metadata"].verdict == "not found"
-    assert found.layers["mark"].verdict == "not found"
+    assert found.layers["watermark"].verdict == "not found"
     assert found.layers["visible"].verdict == "inconclusive"
 
 
@@ -135,30 +138,32 @@ def test_a_stripped_scaled_reencoded_copy_is_traced_by_its_mark(house, tmp_path)
     found = read(house, copy)
     assert found.layers["metadata"].verdict == "not found"
     assert found.layers["c2pa"].verdict == "not found"
-    origin = trace.find(found, house.book)
-    assert origin.entry.body["run"] == "r-17" and "mark" in origin.clues and origin.proven
+    origin = trace.find_origin(found, house.book)
+    assert (
+        origin.entry.body["run"] == "r-17" and "watermark" in origin.evidence and origin.is_proven
+    )
 
 
 def test_a_copy_without_its_mark_is_traced_by_looks_and_sound_and_said_to_be_probable(
     house, tmp_path
 ):
     copy = write(tmp_path / "copy.mp4", house.images, sound=house.sound, crf=30)
-    origin = trace.find(read(house, copy, search=False), house.book)
-    assert origin.clues == ["fingerprint"] and not origin.proven
+    origin = trace.find_origin(read(house, copy, search=False), house.book)
+    assert origin.evidence == ["fingerprint"] and not origin.is_proven
 
 
 def test_the_same_footage_with_another_sound_is_not_taken_for_it(house, tmp_path):
     other = write(tmp_path / "other.mp4", house.images, sound=voice(seed=5))
-    assert trace.find(read(house, other, search=False), house.book) is None
+    assert trace.find_origin(read(house, other, search=False), house.book) is None
 
 
 def test_another_installation_cannot_tell(house, tmp_path):
     other = keys.init(tmp_path / "keys")
-    found = back.read(house.result, keys=other, search=False)
-    assert found.layers["mark"].verdict == "not found"
+    found = back.verify_file(house.result, keys=other, search=False)
+    assert found.layers["watermark"].verdict == "not found"
     assert found.layers["metadata"].values["signed_by_us"] is None
     assert found.layers["c2pa"].verdict == "compliant"
-    assert back.read(house.result).layers["mark"].verdict == "inconclusive"
+    assert back.verify_file(house.result).layers["watermark"].verdict == "inconclusive"
 
 
 def test_one_changed_byte_breaks_the_credentials(house, tmp_path):
@@ -172,9 +177,9 @@ def test_one_changed_byte_breaks_the_credentials(house, tmp_path):
 
 def test_an_inputs_own_credentials_are_kept_inside(house, tmp_path):
     labeller = Labeller(LabelSettings(), WIDTH, HEIGHT, keys=house.keys)
-    images = [labeller.stamp(i, k / RATE) for k, i in enumerate(house.images[:10])]
+    images = [labeller.label_frame(i, k / RATE) for k, i in enumerate(house.images[:10])]
     path = write(tmp_path / "again.mp4", images, tags=labeller.tags)
-    sealed = labeller.seal(path, ledger=house.book, parent=house.result)
+    sealed = labeller.finalize(path, ledger=house.book, parent=house.result)
     assert credentials.read(path, house.keys).parents == [True]
     assert credentials.read(house.result, house.keys).parents == [False]
     row = house.book.entries(kind="made")[-1]
@@ -197,7 +202,7 @@ def test_a_file_without_its_tag_is_not_sealed(house, tmp_path):
     path = write(tmp_path / "bare.mp4", house.images[:10])
     rows = len(house.book.entries())
     with pytest.raises(OutputError, match="metadata label"):
-        labeller.seal(path, ledger=house.book, parent=house.source)
+        labeller.finalize(path, ledger=house.book, parent=house.source)
     assert len(house.book.entries()) == rows
 
 
@@ -220,9 +225,9 @@ def test_a_label_for_half_a_second_is_not_enough(house, tmp_path):
 @pytest.mark.parametrize("name", ["a.mov", "a.mkv"])
 def test_other_containers_carry_the_tag(house, tmp_path, name):
     labeller = Labeller(LabelSettings(), WIDTH, HEIGHT, keys=house.keys)
-    images = [labeller.stamp(i, k / RATE) for k, i in enumerate(house.images[:10])]
+    images = [labeller.label_frame(i, k / RATE) for k, i in enumerate(house.images[:10])]
     path = write(tmp_path / name, images, tags=labeller.tags)
-    layers = labeller.seal(path, ledger=house.book, parent=house.source)["layers"]
+    layers = labeller.finalize(path, ledger=house.book, parent=house.source)["layers"]
     assert containers.read_tags(path) == [labeller.tags["AIGC"]]
     assert layers["c2pa"] == ("written" if name.endswith("mov") else "not possible in .mkv")
 
@@ -236,8 +241,8 @@ def test_sounds_and_pictures_carry_the_tag(tmp_path, house):
     Image.fromarray(house.images[0]).save(tmp_path / "a.jpg")
     for name in ("a.wav", "a.png", "a.jpg"):
         before = media.read_audio(tmp_path / name).samples if name == "a.wav" else None
-        containers.stamp(tmp_path / name, "old")
-        containers.stamp(tmp_path / name, text)
+        containers.write_tag(tmp_path / name, "old")
+        containers.write_tag(tmp_path / name, text)
         assert containers.read_tags(tmp_path / name) == [text]  # one, the newest
         if before is not None:
             assert (media.read_audio(tmp_path / name).samples == before).all()
@@ -255,16 +260,16 @@ def test_code_recovers_an_id_through_noise_and_rejects_noise():
 def test_most_of_the_picture_is_left_alone(size, most):
     grain = np.random.default_rng(3).normal(128, 2, (size[1], size[0], 1)).round()
     image = np.broadcast_to(grain, (size[1], size[0], 3)).astype(np.uint8)
-    marked = Watermark(b"x" * 32, 5, *size).embed(image, 0.0)
+    marked = WatermarkEmbedder(b"x" * 32, 5, *size).embed(image, 0.0)
     assert 0.1 < (marked != image).any(-1).mean() < most
 
 
 @pytest.mark.parametrize("size", [(960, 640), (641, 479)])
 def test_the_mark_in_torch_is_the_same_mark(size):
-    from heygem.provenance.watermark.embed_torch import TorchWatermark
+    from heygem.provenance.watermark.embed_torch import TorchWatermarkEmbedder
 
-    here = Watermark(b"x" * 32, 77, *size)
-    there = TorchWatermark(b"x" * 32, 77, *size, device="cpu")
+    here = WatermarkEmbedder(b"x" * 32, 77, *size)
+    there = TorchWatermarkEmbedder(b"x" * 32, 77, *size, device="cpu")
     for k in (0, 5):  # both signs
         image = cv2.resize(scene(k), size)
         off = np.abs(here.embed(image, k / 25).astype(int) - there.embed(image, k / 25))
@@ -273,7 +278,7 @@ def test_the_mark_in_torch_is_the_same_mark(size):
 
 
 def test_mark_is_faint_and_colour_stays():
-    mark = Watermark(bytes(32), 7, WIDTH, HEIGHT)
+    mark = WatermarkEmbedder(bytes(32), 7, WIDTH, HEIGHT)
     image = scene(3)
     out = mark.embed(image, 0.1)
     error = np.mean((out.astype(float) - image) ** 2)
@@ -298,10 +303,10 @@ def attacked(house, kind):
 @pytest.mark.parametrize("kind", ["mirrored", "cropped", "slower", "trimmed", "between bars"])
 def test_mark_survives(house, kind):
     images, rate = attacked(house, kind)
-    reader = WatermarkReader(house.keys.mark_secret)
+    reader = WatermarkDetector(house.keys.watermark_secret)
     for k, image in enumerate(images):
         reader.add(image, k / rate)
-    assert reader.read().mark_id == house.labeller.mark_id
+    assert reader.detect().watermark_id == house.labeller.watermark_id
 
 
 def test_consent_and_takedown(tmp_path):
@@ -409,7 +414,7 @@ def authority(folder, name="Example Ltd", curve=None, purpose=ExtendedKeyUsageOI
 
 def test_ones_own_certificate_signs_from_now_on(house, tmp_path):
     shutil.copytree(house.root / "keys", tmp_path / "keys")
-    mine = keys.adopt(*authority(tmp_path / "own"), tmp_path / "keys")
+    mine = keys.import_certificate(*authority(tmp_path / "own"), tmp_path / "keys")
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(house.source.read_bytes())
     signed = credentials.sign(copy, mine, parent=house.source)
@@ -428,11 +433,11 @@ def test_ones_own_certificate_signs_from_now_on(house, tmp_path):
 def test_a_certificate_that_readers_would_refuse_is_refused(tmp_path, wrong, message):
     before = keys.init(tmp_path / "keys")
     with pytest.raises(InputError, match=message):
-        keys.adopt(*authority(tmp_path / "own", **wrong), tmp_path / "keys")
+        keys.import_certificate(*authority(tmp_path / "own", **wrong), tmp_path / "keys")
     chain, _ = authority(tmp_path / "one")
     _, key = authority(tmp_path / "two")
     with pytest.raises(InputError, match="not the certificate's"):
-        keys.adopt(chain, key, tmp_path / "keys")
+        keys.import_certificate(chain, key, tmp_path / "keys")
     assert keys.load(tmp_path / "keys").chain_pem == before.chain_pem
 
 
@@ -569,5 +574,5 @@ def test_consent_and_takedown_from_the_command_line(command, house, tmp_path):
 def test_keys_commands_show_no_secret(command, house):
     shown = command("keys", "show").stdout
     assert house.keys.name in shown and "holds until" in shown
-    assert house.keys.mark_secret.hex() not in shown and "PRIVATE" not in shown
+    assert house.keys.watermark_secret.hex() not in shown and "PRIVATE" not in shown
     assert "has keys already" in str(command("keys", "init").exception)

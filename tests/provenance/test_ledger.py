@@ -9,7 +9,7 @@ import pytest
 
 from heygem.core.errors import OutputError, PolicyError
 from heygem.provenance import consent, keys
-from heygem.provenance.ledger import Ledger, _hash
+from heygem.provenance.ledger import Ledger, _hash_fields
 from heygem.server import quota
 from heygem.server.quota import QuotaSettings
 
@@ -18,7 +18,7 @@ from heygem.server.quota import QuotaSettings
 def signed(tmp_path):
     ledger = Ledger(tmp_path / "ledger.db", keys=keys.init(tmp_path / "keys"))
     for i in range(5):
-        ledger.append("made", f"file{i}", {"user": "李", "n": i}, mark_id=i + 1)
+        ledger.append("made", f"file{i}", {"user": "李", "n": i}, watermark_id=i + 1)
     return ledger
 
 
@@ -35,8 +35,8 @@ def test_an_untouched_ledger_is_whole(signed):
 
 def test_rows_are_found_by_what_they_are_about(signed):
     assert [e.body["n"] for e in signed.entries(subject="file3")] == [3]
-    assert [e.subject for e in signed.entries(mark_id=2)] == ["file1"]
-    assert sorted(signed.mark_ids()) == [1, 2, 3, 4, 5]
+    assert [e.subject for e in signed.entries(watermark_id=2)] == ["file1"]
+    assert sorted(signed.watermark_ids()) == [1, 2, 3, 4, 5]
     assert signed.entries(since="2999") == []
 
 
@@ -52,7 +52,7 @@ def test_every_kind_of_row_shows_that_it_was_changed(tmp_path):
     mine = keys.init(tmp_path / "keys")
     book = Ledger(tmp_path / "ledger.db", keys=mine)
     rules = QuotaSettings(videos_per_day=1)
-    book.append("made", "a" * 64, {"user": "anna"}, mark_id=7)
+    book.append("made", "a" * 64, {"user": "anna"}, watermark_id=7)
     consent.record(book, "b" * 64, who="x", purpose="y", until="2030-01-01", reference="z")
     consent.withdraw(book, "b" * 64, reason="asked")
     consent.block(book, "a" * 64, reason="complaint")
@@ -76,26 +76,39 @@ def test_every_kind_of_row_shows_that_it_was_changed(tmp_path):
         tamper(copied, "UPDATE entries SET body = ? WHERE number = ?", body, row.number)
         assert [f.number for f in copied.verify()] == [row.number], row.kind
         # Even where its hash is made to fit, the signature and the next row do not.
-        fields = (row.number, row.time_utc, row.kind, row.subject, row.mark_id, body, row.previous)
-        tamper(copied, "UPDATE entries SET hash = ? WHERE number = ?", _hash(*fields), row.number)
+        fields = (
+            row.number,
+            row.time_utc,
+            row.kind,
+            row.subject,
+            row.watermark_id,
+            body,
+            row.previous,
+        )
+        tamper(
+            copied,
+            "UPDATE entries SET hash = ? WHERE number = ?",
+            _hash_fields(*fields),
+            row.number,
+        )
         assert row.number in [f.number for f in copied.verify()], row.kind
 
 
 def test_a_removed_row_is_noticed(signed):
     tamper(signed, "DELETE FROM entries WHERE number = 3")
-    assert any(f.number == 4 and "missing" in f.what for f in signed.verify())
+    assert any(f.number == 4 and "missing" in f.problem for f in signed.verify())
 
 
 def test_cutting_off_the_end_is_noticed(signed):
     tamper(signed, "DELETE FROM entries WHERE number > 3")
-    assert any("cut off" in f.what for f in signed.verify())
+    assert any("cut off" in f.problem for f in signed.verify())
 
 
 def test_a_chain_rebuilt_without_the_key_is_noticed(signed, tmp_path):
     forged = Ledger(tmp_path / "forged.db", keys=keys.init(tmp_path / "other"))
     forged.append("made", "file0", {})
     mine = Ledger(forged.path, keys=keys.load(tmp_path / "keys"))
-    assert any("not signed by this installation" in f.what for f in mine.verify())
+    assert any("not signed by this installation" in f.problem for f in mine.verify())
 
 
 def test_rows_cannot_be_changed_by_accident(signed):

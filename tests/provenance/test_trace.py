@@ -69,7 +69,7 @@ def test_the_result_is_compliant_in_every_layer(made, records):
     code, (told,) = verify(made.result)
     assert code == 0 and told["verdict"] == "compliant"
     assert {layer["verdict"] for layer in told["layers"].values()} == {"compliant"}
-    assert told["origin"]["clues"] == ["hash", "metadata", "mark", "fingerprint"]
+    assert told["origin"]["evidence"] == ["hash", "metadata", "watermark", "fingerprint"]
 
 
 def test_the_record_answers_for_it(made, records):
@@ -80,7 +80,7 @@ def test_the_record_answers_for_it(made, records):
         "video": file_hash(SAMPLES / "hopper.mp4"),
         "sound": file_hash(made.sound),
     }
-    assert body["permission"]["basis"] == "own" and body["user"] and len(row.mark_id) == 16
+    assert body["permission"]["basis"] == "own" and body["user"] and len(row.watermark_id) == 16
     assert len(body["models"]["lips"]) == 64 and len(body["models"]) > 2
     assert len(body["code"]["source_sha256"]) == 64
     assert body["params"]["media"]["preset"] == "veryfast"
@@ -96,13 +96,13 @@ def test_a_stripped_scaled_and_encoded_copy_is_traced_to_its_run(made, records, 
     assert told["layers"]["c2pa"]["verdict"] == "not found"
     (row,) = records.entries(kind="made")
     assert told["origin"]["entry"]["number"] == row.number
-    assert told["origin"]["proven"] and "mark" in told["origin"]["clues"]
+    assert told["origin"]["proven"] and "watermark" in told["origin"]["evidence"]
 
 
 def test_a_ruined_copy_is_still_likely_ours_by_looks_and_sound(made, records, tmp_path):
     copy = copy_of(made.result, tmp_path / "copy.mp4", scale=0.3, crf=40)
     _, (told,) = verify("--no-search", copy)
-    assert "fingerprint" in told["origin"]["clues"]
+    assert "fingerprint" in told["origin"]["evidence"]
 
 
 def test_what_was_never_made_here_is_not_claimed(made, records):
@@ -120,7 +120,7 @@ def aigc(text):
 def test_mediainfo_agrees(made):
     from pymediainfo import MediaInfo
 
-    (general,) = MediaInfo.parse(made.result).general_tracks
+    (general,) = MediaInfo.parse_label(made.result).general_tracks
     assert aigc(general.to_data()["aigc"]) == "Example"
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from heygem.config.params import LabelSettings
 from heygem.core.errors import AssetError, ParameterError
 from heygem.provenance import VisibleLabel, aigc_tags
-from heygem.provenance.aigc import check_producer, parse
+from heygem.provenance.aigc import parse_label, validate_producer
 
 
 def picture(width, height, seed=0):
@@ -123,13 +123,13 @@ def test_metadata_has_the_seven_fields():
     assert data["Label"] == "1"
     assert data["ContentPropagator"] == data["ContentProducer"] == "studio-7"
     assert data["PropagateID"] == data["ProduceID"] == "3f1c-20"
-    label, problems = parse(tags["AIGC"])
+    label, problems = parse_label(tags["AIGC"])
     assert problems == [] and label.ProduceID == "3f1c-20"
 
 
 def test_wrapped_form_is_read_too():
     flat = aigc_tags(LabelSettings(), "1")["AIGC"]
-    label, problems = parse('{"AIGC":' + flat + "}")
+    label, problems = parse_label('{"AIGC":' + flat + "}")
     assert label is not None and problems == []
 
 
@@ -144,35 +144,35 @@ def test_wrapped_form_is_read_too():
 )
 def test_faulty_metadata_is_found(change, problem):
     data = json.loads(aigc_tags(LabelSettings(), "1")["AIGC"]) | change
-    _, problems = parse(json.dumps(data))
+    _, problems = parse_label(json.dumps(data))
     assert any(problem in p for p in problems)
 
 
 def test_text_that_is_no_label():
-    assert parse("{")[0] is None
-    assert parse("[1]")[0] is None
+    assert parse_label("{")[0] is None
+    assert parse_label("[1]")[0] is None
 
 
 @pytest.mark.parametrize("value", ["新闻社", "two words", 'a"b', "", "0011" + "9" * 18])
 def test_bad_producers_are_refused(value):
     with pytest.raises(ParameterError):
-        check_producer(value)
+        validate_producer(value)
 
 
 def test_a_providers_code_is_checked_by_its_check_digit():
     good = "0011" + "91350100M000100Y43" + "10001"  # the example of GB 32100-2015
-    assert check_producer(good) == good
+    assert validate_producer(good) == good
     with pytest.raises(ParameterError, match="not a valid"):
-        check_producer(good.replace("Y43", "Y44"))
+        validate_producer(good.replace("Y43", "Y44"))
 
 
 def test_signature_covers_the_first_three_fields(tmp_path):
     from heygem.provenance import keys
 
     mine = keys.init(tmp_path / "keys")
-    label, _ = parse(aigc_tags(LabelSettings(), "abc", keys=mine)["AIGC"])
-    assert mine.verify(label.signed_part, label.ReservedCode1) is True
-    forged, _ = parse(aigc_tags(LabelSettings(), "abd")["AIGC"])
-    assert mine.verify(forged.signed_part, label.ReservedCode1) is False
+    label, _ = parse_label(aigc_tags(LabelSettings(), "abc", keys=mine)["AIGC"])
+    assert mine.verify(label.signed_bytes, label.ReservedCode1) is True
+    forged, _ = parse_label(aigc_tags(LabelSettings(), "abd")["AIGC"])
+    assert mine.verify(forged.signed_bytes, label.ReservedCode1) is False
     other = keys.init(tmp_path / "other")
-    assert other.verify(label.signed_part, label.ReservedCode1) is None
+    assert other.verify(label.signed_bytes, label.ReservedCode1) is None

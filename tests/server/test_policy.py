@@ -221,11 +221,11 @@ def test_the_line_takes_what_the_rules_allow_and_knows_who_asked(tmp_path, monke
 
 
 def test_rows_name_who_is_served():
-    account = ledger.user()
+    account = ledger.current_user()
     with ledger.acting_as("anna"):
-        assert ledger.user() == "anna"
+        assert ledger.current_user() == "anna"
     with ledger.acting_as(""):
-        assert ledger.user() == account
+        assert ledger.current_user() == account
 
 
 # --- the file itself ---

@@ -92,8 +92,8 @@ def side_by_side(
                     progress("film", k, total)
                 moment = k / rate
                 images = [show.at(moment) for show in shows]
-                writer.write(labeller.stamp(page.draw(images), moment), moment)
-        said = labeller.seal(
+                writer.write(labeller.label_frame(page.draw(images), moment), moment)
+        said = labeller.finalize(
             hidden,
             ledger=Ledger(keys=keys),
             parent=videos[sound],

@@ -117,14 +117,14 @@ class Gallery(w.VBox):
 
     def trace(self):
         """Say what the shown file tells of its making, and whether the record agrees."""
-        from heygem.provenance import trace
+        from heygem.provenance import trace, trace_report
 
         path = self._shown["path"]
 
         def work(progress, cancel):
             progress(self.say("trace"), 0, 0)
-            found, origin, _ = trace.examine(path, search=False)
-            return trace.summary(found, origin)
+            found, origin, _ = trace.trace_file(path, search=False)
+            return trace_report.summary(found, origin)
 
         def done(text):
             self.traced.value = _pre(html.escape(text))

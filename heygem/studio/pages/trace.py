@@ -54,7 +54,7 @@ class Tracer(w.VBox):
         self.told.value = "Reading every frame once ..."
 
         def work(progress, cancel):
-            found = trace.examine(path)
+            found = trace.trace_file(path)
             return found, self._reports(*found)
 
         self.worker.submit(work, lambda result: self._show(*result))
@@ -86,13 +86,13 @@ class Tracer(w.VBox):
                 "Made": f"{origin.entry.time_utc[:19]} UTC",
                 "By": body.get("user", ""),
                 "As": body.get("title", ""),
-                "Found by": ", ".join(origin.clues),
-                **trace.inputs(body),
+                "Found by": ", ".join(origin.evidence),
+                **trace.input_summary(body),
             }
             shown = store.run_of(origin.entry)
             if shown is not None:
                 facts["MLflow run"] = f"{shown['run_id']} in {shown['folder']}"
-            told.append(f"<p><b>{'Made' if origin.proven else 'Probably made'} here.</b></p>")
+            told.append(f"<p><b>{'Made' if origin.is_proven else 'Probably made'} here.</b></p>")
             told.append("<table>" + "".join(
                 f"<tr><td>{html.escape(str(k))}</td><td>{html.escape(str(v))}</td></tr>"
                 for k, v in facts.items()
