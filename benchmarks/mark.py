@@ -253,8 +253,8 @@ def survive(clip, folder, done, names=tuple(ATTACKS)):
         if frames[-1][1] < seconds - 0.2:
             continue
         height, width = frames[0][0].shape[:2]
-        mark, label = WatermarkEmbedder(SECRET, watermark_id, width, height), VisibleLabel(LabelSettings(), width,
-                                                                         height)  # fmt: skip
+        mark = WatermarkEmbedder(SECRET, watermark_id, width, height)
+        label = VisibleLabel(LabelSettings(), width, height)
         stamped = [mark.embed(i, t) for i, t in frames]
         error = [np.mean((a.astype(np.float32) - b[0]) ** 2) for a, b in
                  zip(stamped, frames, strict=True)]  # fmt: skip

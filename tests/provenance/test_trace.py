@@ -120,7 +120,7 @@ def aigc(text):
 def test_mediainfo_agrees(made):
     from pymediainfo import MediaInfo
 
-    (general,) = MediaInfo.parse_label(made.result).general_tracks
+    (general,) = MediaInfo.parse(made.result).general_tracks
     assert aigc(general.to_data()["aigc"]) == "Example"
 
 
