@@ -44,7 +44,7 @@ train-base: models  ## train the kit's own lips model: make train-base DATA=fold
 
 evaluate: models  ## measure the mouths: make evaluate DATA=folder-of-videos
 	@test -n "$(DATA)" || { echo "say where the videos are: make evaluate DATA=folder" >&2; exit 2; }
-	@$(BIN)/heygem evaluate "$(DATA)" --few-shot 15,30,60,180 --look
+	@$(BIN)/heygem evaluate "$(DATA)" --finetune-seconds 15,30,60,180 --save-visuals
 
 lab: models  ## open JupyterLab
 	@$(BIN)/heygem lab

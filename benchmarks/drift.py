@@ -90,9 +90,9 @@ def measure(video, windows):
         heard = samples[int(first_s * 16000) : int((start_s + WINDOW_S + BEFORE_S) * 16000)]
         asked = lips.apply_controls(model.predict(heard), knobs, sound.voice_activity(heard))
         wanted = np.interp(times_s - first_s, asked.times_s, asked.aperture())
-        peak = motion_metrics.peak(made, wanted, times_s)
+        peak = motion_metrics.best_lag(made, wanted, times_s)
         rows.append(
-            {"start_s": start_s, "end_s": start_s + WINDOW_S, "lag_ms": peak.lag_ms, "r": peak.r}
+            {"start_s": start_s, "end_s": start_s + WINDOW_S, "lag_ms": peak.lag_ms, "r": peak.corr}
         )
     return {
         "picture_s": info.video.duration_s,

@@ -1,17 +1,20 @@
-"""How good are the mouths? Measured on re-tracked output, with anchors nobody can argue with.
+"""Evaluation of a lips model on held-out parts of real videos.
 
-`curves` and `pixels` hold the measures, `words` reads lips, `anchors` has the mouths that have to
-be beaten, `clips` what is judged, `held_out` the honest split, `own_lag` the file's own sync,
-`judge` the one path every mouth takes, `few_shot` what a person's own footage adds,
-`protocol.evaluate` the whole, `table` what comes out, `record` and `look` where it is kept for
-reckoning and for the eye.
+`clips` collects the videos, `split` divides each into a library part and a held-out part,
+`av_offset` estimates the file's own lag, `protocol` runs the whole, `rerender` renders and tracks
+a mouth, `baselines` has the motions to compare with, `finetune_curve` fine-tunes on growing amounts
+of footage. `motion_metrics`, `image_metrics` and `lipreading` are the metrics, `results` holds
+their values, `table`, `figures`, `visuals` and `record` present and store them, `cache` keeps
+finished clips. `docs/protocol.md` defines protocol and metrics.
 """
 
-__all__ = ["Clip", "EvaluateSettings", "Measure", "Row", "Table", "evaluate"]
+from typing import Any
+
+__all__ = ["Clip", "EvaluateSettings", "Measure", "Results", "Row", "evaluate"]
 
 
-def __getattr__(name):
-    # Loaded when first used, so that `heygem --help` does not wait for torch.
+def __getattr__(name: str) -> Any:
+    # Imported on first use, so that `heygem --help` does not wait for torch.
     if name == "Clip":
         from heygem.evaluation.clips import Clip
 
@@ -20,7 +23,7 @@ def __getattr__(name):
         from heygem.evaluation import protocol
 
         return getattr(protocol, name)
-    if name in ("Measure", "Row", "Table"):
+    if name in ("Measure", "Results", "Row"):
         from heygem.evaluation import results
 
         return getattr(results, name)

@@ -1,63 +1,73 @@
-"""Finished clips on disk: an evaluation of an hour that was stopped goes on where it was."""
+"""Results of finished clips on disk: an evaluation that was stopped continues where it was."""
 
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TypeVar
 
 from heygem import lips
+from heygem.config.params import Params, Settings
 from heygem.core.files import sha256
+from heygem.core.types import PathLike
 from heygem.core.version import commit
-from heygem.evaluation.finetune_curve import Point
-from heygem.evaluation.results import Measure, Row
+from heygem.evaluation.clips import Clip
+from heygem.evaluation.results import ClipResult, FinetunePoint, Measure, Row
+
+R = TypeVar("R", Row, FinetunePoint)
 
 
 class ResultCache:
-    """What was judged, by everything that it depends on: footage, sounds, model, settings, code.
+    """Clip results, keyed by all they depend on: footage, audio, model, settings, code.
 
     Parameters
     ----------
     folder : path
     params : heygem.config.params.Params
-    settings : EvaluateSettings
-    others : list of path
+    settings : heygem.evaluation.EvaluateSettings
+    cross_audio : list of path
     """
 
-    def __init__(self, folder, params, settings, others):
+    def __init__(
+        self,
+        folder: PathLike,
+        params: Params,
+        settings: Settings,
+        cross_audio: Sequence[PathLike],
+    ) -> None:
         self._folder = Path(folder)
         model = Path(params.lips.model or lips.SHIPPED)
         sections = {key: params.tree()[key] for key in ("face", "lips", "renderer")}
         facts = [sha256(model), commit(), sections, settings.model_dump(mode="json")]
-        facts += [(Path(o).name, sha256(o)) for o in others]
+        facts += [(Path(path).name, sha256(path)) for path in cross_audio]
         self._facts = json.dumps(facts, sort_keys=True, default=str)
 
-    def _place(self, clip):
-        more = [sha256(path) for path in clip.more]
-        key = self._facts + clip.sha256 + clip.name + repr((clip.boundary_s, clip.words, more))
+    def _path(self, clip: Clip) -> Path:
+        extra = [sha256(path) for path in clip.extra_footage]
+        key = self._facts + clip.sha256 + clip.name + repr((clip.boundary_s, clip.words, extra))
         return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
 
-    def get(self, clip):
-        """A clip's `heygem.evaluation.protocol.Judged`, or None."""
-        from heygem.evaluation.results import ClipResult
-
+    def get(self, clip: Clip) -> ClipResult | None:
+        """The stored result of a clip, or None where there is none that can be read."""
         try:
-            content = json.loads(self._place(clip).read_text(encoding="utf-8"))
-            rows = [_read(Row, row) for row in content["rows"]]
-            points = [_read(Point, point) for point in content["points"]]
+            content = json.loads(self._path(clip).read_text(encoding="utf-8"))
+            rows = [_from_json(Row, row) for row in content["rows"]]
+            points = [_from_json(FinetunePoint, point) for point in content["points"]]
             return ClipResult(rows, content["facts"], points)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def put(self, clip, judged):
-        """Write a clip, whole or not at all."""
+    def put(self, clip: Clip, result: ClipResult) -> None:
+        """Store the result of a clip; the file appears whole or not at all."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        place = self._place(clip)
-        part = place.with_suffix(".part")
-        part.write_text(json.dumps(asdict(judged)), encoding="utf-8")
-        os.replace(part, place)
+        path = self._path(clip)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(asdict(result)), encoding="utf-8")
+        os.replace(part, path)
 
 
-def _read(kind, content):
+def _from_json(kind: type[R], content: dict[str, Any]) -> R:
     measures = {key: Measure(**measure) for key, measure in content["measures"].items()}
     return kind(**content | {"measures": measures})

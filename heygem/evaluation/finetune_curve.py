@@ -1,128 +1,164 @@
-"""What a person's own seconds add: the same held-out part after 0, 15, 30, 60, 180 s of footage.
+"""Fine-tuning curve: the same held-out part after growing amounts of the person's footage.
 
-Split by time: what is learnt from ends a second of guard before what is judged begins (further
-footage of the person is other files). The amounts are nested, so that each point has seen all that
-the one before it saw, and all are judged on the same seconds. This is the level of curves,
-predicted against tracked; one amount is also drawn and tracked again, as everything else is.
+The amounts are nested, so each point has the footage of the one before it, and all points are
+evaluated on the same seconds. The footage ends a guard of a second before the held-out part begins;
+further footage of the person comes from other files. The curve compares predicted with tracked
+apertures; one amount is also rendered and tracked again, as every other method is.
 """
 
 import logging
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from heygem import pipeline
 from heygem.config import capabilities
 from heygem.core.errors import InputError
+from heygem.core.types import FloatArray
 from heygem.evaluation import motion_metrics
-from heygem.evaluation.results import Measure
+from heygem.evaluation.clips import Clip
+from heygem.evaluation.results import FinetunePoint, Measure, Measures
+from heygem.evaluation.split import Person
+from heygem.lips.model import LipsModel
 from heygem.lips.trajectory import RATE_HZ
+from heygem.training import dataset
 
 log = logging.getLogger(__name__)
 
-ENOUGH = 0.9  # of an amount: with less footage the point is not that amount's
+MIN_COVERAGE = 0.9  # of an amount: with less footage than this the amount is left out
+
+Points = list[tuple[FinetunePoint, LipsModel]]
 
 
-@dataclass(frozen=True)
-class Point:
-    """One amount of one person's footage.
+def measure_clip(
+    clip: Clip,
+    person: Person,
+    library_clip: dataset.Clip,
+    samples: FloatArray,
+    model: LipsModel,
+    amounts_s: Sequence[float],
+    *,
+    file_lag_s: float = 0.0,
+    windows: int = 4,
+) -> Points:
+    """The curve of one clip, on its library part and the person's other footage.
 
-    Attributes
+    Parameters
     ----------
-    clip, speaker : str
-    asked_s, seconds : float
-        The amount, and what was learnt from (seconds with a face).
-    learnt : list of (file, start_s, end_s)
-    judged_s : (float, float)
-        Of `clip`.
-    kept_base : bool
-        Adaptation was no better on the footage itself, so the base stayed.
-    measures : dict of str to Measure
-        `aperture_r`, `own_r`, `own_lag_ms`, `open_ratio`.
+    clip : heygem.evaluation.clips.Clip
+    person : heygem.evaluation.split.Person
+    library_clip : heygem.training.dataset.Clip
+        Features and motion of the library part.
+    samples : float32 [n]
+        Audio of the whole clip, 16 kHz mono.
+    model, amounts_s, file_lag_s, windows
+        See `measure_curve`.
     """
+    whole = dataset.from_track(library_clip.source, person.avatar.track, samples)
+    times_s = np.arange(len(whole.valid)) / RATE_HZ
+    held_out = replace(whole, valid=whole.valid & person.split.held_out(times_s))
+    extra = dataset.load([dataset.Source(path, clip.speaker) for path in clip.extra_footage]).clips
+    return measure_curve(
+        [library_clip, *extra],
+        held_out,
+        person,
+        model,
+        amounts_s,
+        name=clip.name,
+        file_lag_s=file_lag_s,
+        windows=windows,
+    )
 
-    clip: str
-    speaker: str
-    asked_s: float
-    seconds: float
-    learnt: list
-    judged_s: tuple
-    kept_base: bool
-    measures: dict = field(default_factory=dict)
 
-
-def curve(footage, held_out, person, model, amounts_s, *, name, lag_s=0.0, windows=4):
-    """Adapt to growing amounts of footage and judge each on the same held-out seconds.
+def measure_curve(
+    footage: Sequence[dataset.Clip],
+    held_out: dataset.Clip,
+    person: Person,
+    model: LipsModel,
+    amounts_s: Sequence[float],
+    *,
+    name: str,
+    file_lag_s: float = 0.0,
+    windows: int = 4,
+) -> Points:
+    """Fine-tune on growing amounts of footage and evaluate each on the same held-out seconds.
 
     Parameters
     ----------
     footage : list of heygem.training.dataset.Clip
-        To learn from, in the order in which it is taken.
+        In the order in which it is used.
     held_out : heygem.training.dataset.Clip
-        `valid` only where it is judged.
+        `valid` only where it is evaluated.
     person : heygem.evaluation.split.Person
     model : heygem.lips.model.LipsModel
-        The base.
+        The base model.
     amounts_s : sequence of float
     name : str
-        How tables call the clip that is judged.
-    lag_s : float
-        The file's own lag, see `heygem.evaluation.av_offset`.
+        Name of the evaluated clip in tables.
+    file_lag_s : float
+        See `heygem.evaluation.av_offset`.
     windows : int
 
     Returns
     -------
-    list of (Point, LipsModel)
-        The base first.
+    list of (FinetunePoint, LipsModel)
+        The base model first.
     """
-    capabilities.require("finetune", seen="a curve of few-shot")
+    capabilities.require("finetune", seen="a fine-tuning curve")
     from heygem.finetune.adapt import adapt
 
-    there_s = sum(clip.duration_s for clip in footage)
-    wanted = [a for a in sorted(amounts_s) if 0 < a * ENOUGH <= there_s]
-    if any(a > there_s for a in amounts_s) and there_s > 1.1 * max([0.0, *wanted]):
-        wanted.append(there_s)
-    found = [(0.0, [], model, True)]
-    for amount_s in wanted:
-        part = take(footage, amount_s)
+    curve: list[tuple[float, list[dataset.Clip], LipsModel, bool]] = [(0.0, [], model, True)]
+    for amount_s in available_amounts(amounts_s, sum(clip.duration_s for clip in footage)):
+        part = take_seconds(footage, amount_s)
         try:
             adapted = adapt(model, part)
         except InputError as error:  # too little speech in it
-            log.info("not adapted to %.0f s: %s", amount_s, error)
+            log.info("not fine-tuned on %.0f s: %s", amount_s, error)
             continue
-        found.append((amount_s, part, adapted.model, adapted.kept_base))
-    inside = np.flatnonzero(held_out.valid)
-    judged_s = (inside[0] / RATE_HZ, (inside[-1] + 1) / RATE_HZ)
+        curve.append((amount_s, part, adapted.model, adapted.kept_base))
+    evaluated = np.flatnonzero(held_out.valid)
+    held_out_s = (evaluated[0] / RATE_HZ, (evaluated[-1] + 1) / RATE_HZ)
     points = []
-    for amount_s, part, adapted, kept in found:
-        point = Point(
+    for amount_s, part, tuned, kept_base in curve:
+        point = FinetunePoint(
             clip=name,
             speaker=held_out.source.speaker,
-            asked_s=float(amount_s),
+            requested_s=float(amount_s),
             seconds=float(sum(c.duration_s for c in part)),
-            learnt=[(c.source.path.name, 0.0, len(c.valid) / RATE_HZ) for c in part],
-            judged_s=judged_s,
-            kept_base=kept,
-            measures=judge(adapted, held_out, person, lag_s=lag_s, windows=windows),
+            footage=[(c.source.path.name, 0.0, len(c.valid) / RATE_HZ) for c in part],
+            held_out_s=held_out_s,
+            kept_base=kept_base,
+            measures=measure_prediction(
+                tuned, held_out, person, file_lag_s=file_lag_s, windows=windows
+            ),
         )
-        points.append((point, adapted))
+        points.append((point, tuned))
     return points
 
 
-def take(footage, seconds):
-    """The first seconds (with a face) of clips in a row: list of Clip."""
-    taken = []
+def available_amounts(amounts_s: Sequence[float], available_s: float) -> list[float]:
+    """The amounts that the footage suffices for, and all of it where more was asked for."""
+    amounts = [a for a in sorted(amounts_s) if 0 < a * MIN_COVERAGE <= available_s]
+    if any(a > available_s for a in amounts_s) and available_s > 1.1 * max([0.0, *amounts]):
+        amounts.append(available_s)
+    return amounts
+
+
+def take_seconds(footage: Sequence[dataset.Clip], seconds: float) -> list[dataset.Clip]:
+    """The first seconds (with a face) of a sequence of clips."""
+    taken: list[dataset.Clip] = []
     for clip in footage:
         if seconds <= 0:
             break
         rows = int(np.searchsorted(np.cumsum(clip.valid), seconds * RATE_HZ)) + 1
-        taken.append(first(clip, min(rows, len(clip.valid))))
+        taken.append(truncate(clip, min(rows, len(clip.valid))))
         seconds -= taken[-1].duration_s
     return taken
 
 
-def first(clip, rows):
-    """A clip's first rows of movement."""
+def truncate(clip: dataset.Clip, rows: int) -> dataset.Clip:
+    """The first rows (1/50 s each) of a clip."""
     return replace(
         clip,
         heard=clip.heard[: 2 * rows],
@@ -132,20 +168,30 @@ def first(clip, rows):
     )
 
 
-def judge(model, clip, person, *, lag_s=0.0, windows=4):
-    """Predicted against tracked lip gap where a clip is valid: dict of str to Measure."""
+def measure_prediction(
+    model: LipsModel,
+    clip: dataset.Clip,
+    person: Person,
+    *,
+    file_lag_s: float = 0.0,
+    windows: int = 4,
+) -> Measures:
+    """Compare the predicted with the tracked aperture where a clip is valid."""
     scale = pipeline.speaker_scale(person.avatar, model)
-    said = model.predict_features(clip.heard).aperture() * scale
-    times_s = np.arange(len(said)) / RATE_HZ
-    # A picture that is late shows later what is said now.
-    real, own = clip.aperture, np.interp(times_s + lag_s, times_s, clip.aperture)
+    aperture = model.predict_features(clip.heard).aperture() * scale
+    times_s = np.arange(len(aperture)) / RATE_HZ
+    # A mouth that is late shows at t + lag what the audio says at t.
+    corrected = np.interp(times_s + file_lag_s, times_s, clip.aperture)
     keep = np.flatnonzero(clip.valid)
-    said, real, own, times_s = said[keep], real[keep], own[keep], times_s[keep]
-    measures = {
-        "aperture_r": lambda p: motion_metrics.correlation(said[p], real[p]),
-        "own_r": lambda p: motion_metrics.correlation(said[p], own[p]),
-        "own_lag_ms": lambda p: motion_metrics.lag_ms(said[p], own[p], times_s[p]),
-        "open_ratio": lambda p: motion_metrics.open_ratio(said[p], own[p]),
+    predicted, real = aperture[keep], clip.aperture[keep]
+    corrected, times_s = corrected[keep], times_s[keep]
+    metrics = {
+        "aperture_corr": lambda p: motion_metrics.correlation(predicted[p], real[p]),
+        "lag_corrected_corr": lambda p: motion_metrics.correlation(predicted[p], corrected[p]),
+        "residual_lag_ms": lambda p: motion_metrics.lag_ms(
+            predicted[p], corrected[p], times_s[p]
+        ),
+        "amplitude_ratio": lambda p: motion_metrics.amplitude_ratio(predicted[p], corrected[p]),
     }
     parts = motion_metrics.window_slices(len(keep), windows)
-    return {key: Measure.over(measure, parts) for key, measure in measures.items()}
+    return {key: Measure.over(metric, parts) for key, metric in metrics.items()}

@@ -1,7 +1,8 @@
-"""Measures on pictures: is the mouth as sharp as the camera's, and does the paste show?
+"""Metrics of pictures: sharpness of the mouth, visibility of the paste, flicker.
 
-All of them look at frames before any encoder: an encoder blurs both sides of a comparison
-and hides what the renderer did.
+All of them take frames before any encoder: an encoder blurs both sides of a comparison and hides
+what the renderer did. Arguments named `rendered` and `source` (or `real`) are the picture to be
+evaluated and the camera's own, uint8 [H, W, 3], RGB.
 """
 
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ import numpy as np
 from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import structural_similarity
 
+from heygem.core.types import BoolArray, FloatArray, Image
 from heygem.evaluation.motion_metrics import LIPS
 from heygem.face import topology as topo
 
 MARGIN = 0.35  # of the mouth's width around the lips: chin crease and moustache included
-RING = 0.04  # of the mask's width: half of the band around its edge that is looked at
+BAND = 0.04  # of the mask's width: half of the band around its edge that is measured
 MIN_SSIM_PX = 7  # skimage's window
 
 
@@ -28,12 +30,16 @@ class Box:
     x1: int
     y1: int
 
-    def crop(self, image):
+    def crop(self, image: np.ndarray) -> np.ndarray:
+        """The part of a picture or mask inside the rectangle, a view."""
         return image[self.y0 : self.y1, self.x0 : self.x1]
 
 
-def mouth_box(points, width, height, *, margin=MARGIN):
-    """The box around the lips of one mesh, float32 [468, 2 or 3] in pixels."""
+def mouth_box(points: FloatArray, width: int, height: int, *, margin: float = MARGIN) -> Box:
+    """The box around the lips of one mesh, clipped to the picture.
+
+    points : float32 [468, 2 or 3], pixels; margin : fraction of the mouth's width.
+    """
     lips = np.asarray(points)[LIPS, :2]
     low, high = lips.min(0), lips.max(0)
     reach = margin * (high[0] - low[0])
@@ -42,135 +48,140 @@ def mouth_box(points, width, height, *, margin=MARGIN):
     return Box(max(int(x0), 0), max(int(y0), 0), min(int(x1), width), min(int(y1), height))
 
 
-def _luma(image):
+def _luma(image: Image) -> FloatArray:
     return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY).astype(np.float32)
 
 
-def sharpness(image):
-    """Mean absolute Laplacian of the luma, 0..: fine detail, blind to brightness.
+def sharpness(image: Image) -> float:
+    """Mean absolute Laplacian of the luma, 0..: fine detail, independent of brightness.
 
-    The mean of the magnitude rather than the variance: one specular spot on a tooth would
-    otherwise speak for the whole mouth.
+    The mean of the magnitude rather than the variance, which one specular spot on a tooth would
+    dominate.
     """
     return float(np.abs(cv2.Laplacian(_luma(image), cv2.CV_32F)).mean())
 
 
-def sharpness_ratio(generated, source):
-    """Fine detail of the mouth box over the same box of the source frame; 1 is as sharp."""
+def sharpness_ratio(rendered: Image, source: Image) -> float:
+    """Sharpness of the mouth box over that of the same box of the source; 1 is as sharp."""
     base = sharpness(source)
-    return sharpness(generated) / base if base > 1e-6 else float("nan")
+    return sharpness(rendered) / base if base > 1e-6 else float("nan")
 
 
-def psnr_db(generated, real):
-    """Peak signal-to-noise ratio of two uint8 pictures; infinite when they are equal."""
-    error = np.mean((generated.astype(np.float32) - real.astype(np.float32)) ** 2)
+def psnr_db(rendered: Image, real: Image) -> float:
+    """Peak signal-to-noise ratio, dB; infinite when the pictures are equal."""
+    error = np.mean((rendered.astype(np.float32) - real.astype(np.float32)) ** 2)
     return float(10 * np.log10(255.0**2 / error)) if error > 0 else float("inf")
 
 
-def ssim(generated, real):
-    """Structural similarity (Wang et al. 2004) of two uint8 RGB pictures, -1..1."""
-    if min(generated.shape[:2]) < MIN_SSIM_PX:
+def ssim(rendered: Image, real: Image) -> float:
+    """Structural similarity (Wang et al. 2004), -1..1; NaN under 7 pixels."""
+    if min(rendered.shape[:2]) < MIN_SSIM_PX:
         return float("nan")
-    return float(structural_similarity(generated, real, channel_axis=2, data_range=255))
+    return float(structural_similarity(rendered, real, channel_axis=2, data_range=255))
 
 
 @dataclass(frozen=True)
 class Seam:
-    """What the edge of the paste looks like.
+    """Visibility of the edge of the paste.
 
-    gradient : mean gradient in the band over the source's there; above 1 an edge was drawn
-        that the face does not have.
-    delta_e : mean CIEDE2000 colour difference from the source in the band; about 2 is
-        where an eye begins to see it side by side.
+    Attributes
+    ----------
+    gradient : float
+        Mean gradient in the band over the source's; above 1 there is an edge that the face does
+        not have.
+    delta_e : float
+        Mean CIEDE2000 colour difference from the source in the band; visible side by side from
+        about 2.
     """
 
     gradient: float
     delta_e: float
 
 
-def slope(image):
-    """Length of the luma's gradient (Sobel), float32 [H, W]."""
+def gradient(image: Image) -> FloatArray:
+    """Magnitude of the luma's gradient (Sobel), float32 [H, W]."""
     luma = _luma(image)
     return np.hypot(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1))
 
 
-def edge_band(mask):
-    """The band on both sides of where a mask (float32 [H, W], 0..1) ends: bool [H, W]."""
+def edge_band(mask: FloatArray) -> BoolArray:
+    """The band on both sides of a mask's edge: float32 [H, W], 0..1, to bool [H, W]."""
     inside = (mask > 0.5).astype(np.uint8)
     columns = np.flatnonzero(inside.any(0))
     if not len(columns):
         return np.zeros(mask.shape, bool)
-    reach = max(1, round(RING * (columns[-1] - columns[0] + 1)))
-    # Distances, since a morphological kernel of this size costs more than the renderer. The
-    # picture's own border is no edge of the paste, and to the transform it is none.
+    reach = max(1, round(BAND * (columns[-1] - columns[0] + 1)))
+    # Distance transforms, since a morphological kernel of this size costs more than the renderer.
+    # They do not treat the border of the picture as an edge of the mask, which is right here.
     outside = cv2.distanceTransform(1 - inside, cv2.DIST_L2, 3)
     within = cv2.distanceTransform(inside, cv2.DIST_L2, 3) if not inside.all() else None
     near = (outside > 0) & (outside <= reach)
     return near if within is None else near | ((within > 0) & (within <= reach))
 
 
-def seam(generated, source, mask):
+def seam(rendered: Image, source: Image, mask: FloatArray) -> Seam:
     """Measure the band around the mask's edge; all three are crops of the same place."""
     band = edge_band(mask)
     if band.sum() < 8:
         return Seam(float("nan"), float("nan"))
-    base, made = float(slope(source)[band].mean()), float(slope(generated)[band].mean())
-    lab_made, lab_true = rgb2lab(generated[band][None]), rgb2lab(source[band][None])
+    base, edge = float(gradient(source)[band].mean()), float(gradient(rendered)[band].mean())
+    lab, source_lab = rgb2lab(rendered[band][None]), rgb2lab(source[band][None])
     return Seam(
-        made / base if base > 1e-6 else float("nan"),
-        float(deltaE_ciede2000(lab_made, lab_true).mean()),
+        edge / base if base > 1e-6 else float("nan"),
+        float(deltaE_ciede2000(lab, source_lab).mean()),
     )
 
 
-def lip_ring(points, unit_px, shape, corner):
-    """The skin around the lips, where one texture gives way to another: bool [h, w].
+def lip_ring(
+    points: FloatArray, iod_px: float, shape: tuple[int, int], corner: tuple[int, int]
+) -> BoolArray:
+    """The skin around the lips, where one texture is blended into another: bool [h, w].
 
-    Between 0.03 and 0.2 eye-corner distances outside the outer lip line.
+    Between 0.03 and 0.2 IOD outside the outer lip contour.
 
-    points : float32 [468, 2 or 3], pixels of the frame; unit_px : pixels of an eye-corner
-    distance; shape, corner : size (h, w) and first pixel (x, y) of the window wanted.
+    points : float32 [468, 2 or 3], pixels of the frame; iod_px : inter-ocular distance in pixels;
+    shape, corner : size (h, w) and first pixel (x, y) of the window.
     """
     lips = np.ones(shape, np.uint8)
     outline = np.asarray(points)[topo.LIPS_OUTER, :2] - np.asarray(corner)
     cv2.fillPoly(lips, [np.rint(outline).astype(np.int32)], 0)
     if lips.all():  # the lips are outside the window
         return np.zeros(shape, bool)
-    away = cv2.distanceTransform(lips, cv2.DIST_L2, 3)
-    return (away > max(1.0, 0.03 * unit_px)) & (away <= max(2.0, 0.2 * unit_px))
+    distance = cv2.distanceTransform(lips, cv2.DIST_L2, 3)
+    return (distance > max(1.0, 0.03 * iod_px)) & (distance <= max(2.0, 0.2 * iod_px))
 
 
-def changed_outside(generated, source, mask):
-    """How many pixels differ although the mask says that nothing was pasted there.
-
-    generated, source : uint8 [H, W, 3]; mask : float32 [H, W], whole frame.
-    """
-    return int(((generated != source).any(-1) & (mask == 0)).sum())
+def changed_outside(rendered: Image, source: Image, mask: FloatArray) -> int:
+    """How many pixels differ where the mask (float32 [H, W], whole frame) is zero."""
+    return int(((rendered != source).any(-1) & (mask == 0)).sum())
 
 
 class Flicker:
-    """Restlessness of the mouth's pixels over time, over the source's own.
+    """Flicker of the mouth's pixels over that of the source.
 
-    Mean magnitude of the second difference over three frames in a row of one place: motion
-    that goes on cancels out, a texture that jumps to another and back does not.
+    Mean magnitude of the second difference over three successive frames at one place: steady
+    motion cancels out, a texture that jumps to another and back does not.
     """
 
-    def __init__(self, box):
+    def __init__(self, box: Box) -> None:
         self._box = box
-        self._last = []
-        self._made, self._source = [], []
+        self._last: list[tuple[FloatArray, FloatArray]] = []
+        self._rendered: list[float] = []
+        self._source: list[float] = []
 
-    def add(self, generated, source, *, restart=False):
-        """Take the next frame; `restart` after a gap or a cut."""
+    def add(self, rendered: Image, source: Image, *, restart: bool = False) -> None:
+        """Add the next frame; `restart` after a gap or a cut."""
         if restart:
             self._last = []
-        self._last.append((_luma(self._box.crop(generated)), _luma(self._box.crop(source))))
+        self._last.append((_luma(self._box.crop(rendered)), _luma(self._box.crop(source))))
         if len(self._last) == 3:
             (a, x), (b, y), (c, z) = self._last
-            self._made.append(float(np.abs(a - 2 * b + c).mean()))
+            self._rendered.append(float(np.abs(a - 2 * b + c).mean()))
             self._source.append(float(np.abs(x - 2 * y + z).mean()))
             self._last.pop(0)
 
     @property
-    def ratio(self):
+    def ratio(self) -> float:
+        """Rendered over source; NaN without three successive frames, or in a still source."""
         base = float(np.mean(self._source)) if self._source else 0.0
-        return float(np.mean(self._made)) / base if base > 1e-6 else float("nan")
+        return float(np.mean(self._rendered)) / base if base > 1e-6 else float("nan")

@@ -1,15 +1,16 @@
-"""Can the words be read off the lips? A reader trained on real mouths judges the drawn ones.
+"""Word accuracy: a lip reader trained on the real mouth reads the rendered one.
 
-Correlation of curves forgives a mouth that swings with the syllables and says nothing. A reader
-that learnt this person's words from real mouths does not: it is shown the same held-out words once
-on the real mouth and once on the drawn one, and the share it still recognises is what got through
-(the "over 75 %" of the field is such a share).
+A correlation of curves rewards a mouth that swings with the syllables and forms no word. The reader
+has learned this person's words from the real mouth of the library part. It reads the same held-out
+words once on the real mouth and once on the rendered one; the ratio of the two accuracies is the
+fraction of the words that the rendering preserves.
 
 Times of words come from `.align` files as of the GRID corpus (Cooke et al. 2006): lines of start,
 end, word, in 1/25000 s, beside the clip or in a folder `align` beside it.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,14 +18,16 @@ import numpy as np
 
 from heygem.core.errors import InputError
 from heygem.core.interpolation import interpolate_at_times
+from heygem.core.types import BoolArray, FloatArray, PathLike
+from heygem.evaluation.motion_metrics import MouthCurves
 
 TICKS_PER_S = 25000  # of an .align file
-NOT_WORDS = {"sil", "sp"}
-FEWEST = 4  # real examples from which a word is known to the reader
-POINTS = 10  # moments of a word that are looked at
-MARGIN_S = 0.04  # before and after: lips move ahead of the sound
-SHIFTS_S = (-0.04, -0.02, 0.0, 0.02, 0.04)  # the reader is not to learn this file's own timing
-MOVEMENT = 0.95  # share of the movement that the reader looks at; the rest is noise of the mesh
+SILENCES = {"sil", "sp"}
+MIN_EXAMPLES = 4  # real examples of a word, below which it is left out of the vocabulary
+SAMPLES = 10  # moments of a word that are sampled
+MARGIN_S = 0.04  # before and after a word: lips move ahead of the audio
+SHIFTS_S = (-0.04, -0.02, 0.0, 0.02, 0.04)  # augmentation, so that the file's lag is not learned
+EXPLAINED_VARIANCE = 0.95  # of the principal components; the rest is noise of the mesh
 
 
 @dataclass(frozen=True)
@@ -35,21 +38,21 @@ class Word:
     end_s: float
     text: str
 
-    def later(self, by_s):
+    def shifted(self, by_s: float) -> "Word":
         """The same word `by_s` later."""
         return replace(self, start_s=self.start_s + by_s, end_s=self.end_s + by_s)
 
 
-def beside(clip):
-    """Words of the `.align` file that belongs to a clip: tuple of Word, empty without one."""
+def words_beside(clip: PathLike) -> tuple[Word, ...]:
+    """Words of the `.align` file that belongs to a clip; empty without one."""
     clip = Path(clip)
-    for place in (clip.parent, clip.parent / "align"):
-        if (place / f"{clip.stem}.align").is_file():
-            return read(place / f"{clip.stem}.align")
+    for folder in (clip.parent, clip.parent / "align"):
+        if (folder / f"{clip.stem}.align").is_file():
+            return read_align(folder / f"{clip.stem}.align")
     return ()
 
 
-def read(path):
+def read_align(path: PathLike) -> tuple[Word, ...]:
     """Words of an `.align` file, silences left out.
 
     Raises
@@ -57,7 +60,7 @@ def read(path):
     InputError
         A line is not start, end, word.
     """
-    found = []
+    words = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
@@ -68,15 +71,15 @@ def read(path):
             raise InputError(
                 f"line {number} of {Path(path).name} is no word with its times",
                 seen=line.strip()[:60],
-                remedy="write start, end (in 1/25000 s) and word, apart by spaces",
+                remedy="write start, end (in 1/25000 s) and word, separated by spaces",
             ) from error
-        if text not in NOT_WORDS:
-            found.append(word)
-    return tuple(found)
+        if text not in SILENCES:
+            words.append(word)
+    return tuple(words)
 
 
-class Reader:
-    """A reader of one person's lips.
+class LipReader:
+    """A classifier of one person's words from the motion of the lips.
 
     Linear discriminants on principal components of the lip points over a word: small enough for
     the few dozen sentences there are.
@@ -84,59 +87,76 @@ class Reader:
     Parameters
     ----------
     mouth : heygem.evaluation.motion_metrics.MouthCurves
-        The real mouth; only words inside `learnt` are looked at.
+        The real mouth.
     words : sequence of Word
-    learnt : (float, float)
-        Seconds of the clip that may be learnt from.
+    library_s : (float, float)
+        Seconds of the clip to train on; words outside are not used.
+
+    Attributes
+    ----------
+    vocabulary : frozenset of str
+
+    Raises
+    ------
+    InputError
+        Fewer than two words occur often enough.
     """
 
-    def __init__(self, mouth, words, learnt):
+    def __init__(
+        self, mouth: MouthCurves, words: Sequence[Word], library_s: tuple[float, float]
+    ) -> None:
         from sklearn.decomposition import PCA
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
         from sklearn.pipeline import make_pipeline
 
-        words = [w for w in words if learnt[0] <= w.start_s and w.end_s <= learnt[1]]
-        often = Counter(w.text for w in words)
-        words = [w for w in words if often[w.text] >= FEWEST]
+        words = [w for w in words if library_s[0] <= w.start_s and w.end_s <= library_s[1]]
+        counts = Counter(w.text for w in words)
+        words = [w for w in words if counts[w.text] >= MIN_EXAMPLES]
         if len({w.text for w in words}) < 2:
             raise InputError(
-                "too few words to learn reading lips from",
-                seen=f"{len(words)} that come {FEWEST} times or more",
+                "too few words to train a lip reader on",
+                seen=f"{len(words)} that occur {MIN_EXAMPLES} times or more",
                 remedy="give more clips with word times of this person",
             )
-        inside = (mouth.times_s >= learnt[0]) & (mouth.times_s < learnt[1])
-        shapes = _shapes(mouth, words, inside, SHIFTS_S)
-        names = np.array([w.text for w in words] * len(SHIFTS_S))
+        inside = (mouth.times_s >= library_s[0]) & (mouth.times_s < library_s[1])
+        features = _features(mouth, words, inside, SHIFTS_S)
+        labels = np.array([w.text for w in words] * len(SHIFTS_S))
         self._model = make_pipeline(
-            PCA(MOVEMENT), LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-        ).fit(shapes, names)
-        self.known = frozenset(names.tolist())
+            PCA(EXPLAINED_VARIANCE), LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+        ).fit(features, labels)
+        self.vocabulary = frozenset(labels.tolist())
 
-    def accuracy(self, mouth, words):
-        """Share of the known words that are recognised on a mouth; NaN if none is there."""
-        words = self.of(mouth, words)
+    def accuracy(self, mouth: MouthCurves, words: Sequence[Word]) -> float:
+        """Fraction of the words within a mouth that are recognised; NaN if there are none."""
+        words = self.words_within(mouth, words)
         if not words:
             return float("nan")
         whole = np.ones(len(mouth), bool)
-        guesses = self._model.predict(_shapes(mouth, words, whole, (0.0,)))
+        guesses = self._model.predict(_features(mouth, words, whole, (0.0,)))
         return float((guesses == np.array([w.text for w in words])).mean())
 
-    def of(self, mouth, words):
-        """Known words that lie wholly inside a mouth's time."""
+    def words_within(self, mouth: MouthCurves, words: Sequence[Word]) -> list[Word]:
+        """Words of the vocabulary that lie wholly inside a mouth's time."""
         first, last = mouth.times_s[0], mouth.times_s[-1]
-        return [w for w in words if w.text in self.known and first <= w.start_s and w.end_s <= last]
+        return [
+            w
+            for w in words
+            if w.text in self.vocabulary and first <= w.start_s and w.end_s <= last
+        ]
 
-    def chance(self, mouth, words):
-        """Accuracy of always saying the most frequent of these words."""
-        often = Counter(w.text for w in self.of(mouth, words))
-        return max(often.values()) / sum(often.values()) if often else float("nan")
+    def chance(self, mouth: MouthCurves, words: Sequence[Word]) -> float:
+        """Accuracy of always answering with the most frequent of these words."""
+        counts = Counter(w.text for w in self.words_within(mouth, words))
+        return max(counts.values()) / sum(counts.values()) if counts else float("nan")
 
 
-def _shapes(mouth, words, inside, shifts_s):
-    """Lip points over each word, once for each shift: float [words * shifts, POINTS * 80].
+def _features(
+    mouth: MouthCurves, words: Sequence[Word], inside: BoolArray, shifts_s: Sequence[float]
+) -> FloatArray:
+    """Lip points over each word, once for each shift: float [words * shifts, SAMPLES * 80].
 
-    Relative to this mouth's own mean, in its own spread: how wide somebody opens is measured
-    elsewhere, and no reader needs to know it.
+    Relative to this mouth's own mean, in units of its own spread: the amplitude is measured by
+    another metric.
     """
     points = mouth.lips.reshape(len(mouth), -1)
     points = points - points[inside].mean(0)
@@ -144,6 +164,6 @@ def _shapes(mouth, words, inside, shifts_s):
     rows = []
     for shift_s in shifts_s:
         for w in words:
-            at = np.linspace(w.start_s - MARGIN_S, w.end_s + MARGIN_S, POINTS) + shift_s
-            rows.append(interpolate_at_times(points, mouth.times_s, at).T)
+            moments = np.linspace(w.start_s - MARGIN_S, w.end_s + MARGIN_S, SAMPLES) + shift_s
+            rows.append(interpolate_at_times(points, mouth.times_s, moments).T)
     return np.array(rows).reshape(len(rows), -1)

@@ -1,354 +1,404 @@
-"""Judge a lips model on real clips: the model, the truth, and anchors on one path.
+"""The protocol: evaluate a lips model on held-out parts of real clips, with baselines.
 
-For each clip a person is learnt from its first part; the held-out part is then drawn anew with
-its own held-out sound (compared with the real mouth), with digital silence (leak), and with other
-people's sound (movement, sharpness and seams: there is no truth to compare with). On request the
-model is also adapted to growing amounts of the person's footage.
+For each clip a person is fitted on the library part; the held-out part is rendered again with its
+own audio (compared with the real mouth), with digital silence (silence leakage), and with other
+people's speech (motion, sharpness and seams: no real mouth speaks those words). On request the
+model is also fine-tuned on growing amounts of the person's footage.
 """
 
 import logging
 import tempfile
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from heygem import audio, lips, pipeline
+from heygem.avatar import Avatar
 from heygem.config import capabilities
-from heygem.config.params import Params, Settings
+from heygem.config.params import LipsSettings, Params, Settings
 from heygem.core.errors import HeygemError, InputError
-from heygem.evaluation import baselines, finetune_curve, lipreading, motion_metrics, rerender
-from heygem.evaluation import split as held_out
-from heygem.evaluation.av_offset import own_lag
+from heygem.core.types import FloatArray, PathLike, Progress
+from heygem.evaluation import baselines, finetune_curve, rerender
+from heygem.evaluation.av_offset import estimate_file_lag
 from heygem.evaluation.cache import ResultCache
-from heygem.evaluation.clips import gather
-from heygem.evaluation.results import ADAPTED, MODEL, REAL, SEEN, TRACED, ClipResult, Row, Table
-from heygem.evaluation.visuals import Visualizer
+from heygem.evaluation.clips import Clip, collect_clips
+from heygem.evaluation.held_out import TestClip, build_test_clip
+from heygem.evaluation.results import (
+    CROSS_AUDIO,
+    FINETUNED,
+    FROM_VIDEO,
+    MODEL,
+    ORACLE,
+    OWN_AUDIO,
+    REAL,
+    ClipResult,
+    FinetunePoint,
+    Measures,
+    Results,
+    Row,
+)
+from heygem.evaluation.split import fit_person
+from heygem.evaluation.visuals import SILENCE, Visualizer
+from heygem.face import tracking
 from heygem.face.backends import make_backend
+from heygem.lips.trajectory import Trajectory
 from heygem.training import dataset
 
 log = logging.getLogger(__name__)
 
-MIN_SPEECH = 0.3  # share of held-out frames; below it there is no speech to judge
-VOICE = 0.5  # voice activity from which a frame counts as speech
-
 
 class EvaluateSettings(Settings):
-    """How clips are split and what is measured."""
+    """How clips are divided and what is measured."""
 
-    share: float = Field(0.4, gt=0.1, lt=0.9, description="last part of a clip, judged [share]")
+    test_fraction: float = Field(
+        0.4, gt=0.1, lt=0.9, description="last part of a clip, held out [fraction]"
+    )
     guard_s: float = Field(1.0, ge=0.2, le=10, description="left out between the parts [s]")
     windows: int = Field(4, ge=4, le=64, description="windows the spread is taken over")
-    anchors: bool = Field(True, description="draw and judge the anchor rows too")
+    baselines: bool = Field(True, description="render and measure the baselines too")
     max_held_out_s: float = Field(
-        30.0, ge=2, le=3600, description="judge no more of a clip than this [s]"
+        30.0, ge=2, le=3600, description="evaluate no more of a clip than this [s]"
     )
-    few_shot_s: tuple[float, ...] = Field(
-        (), description="amounts of the person's own footage to adapt to [s]; none: no such curve"
+    finetune_seconds: tuple[float, ...] = Field(
+        (), description="amounts of the person's footage to fine-tune on [s]; none: no such curve"
     )
-    drawn_s: float = Field(
-        60.0, ge=0, description="of these, the largest up to this is drawn and tracked too [s]"
+    max_rendered_finetune_s: float = Field(
+        60.0, ge=0, description="of these, the largest up to this is rendered and tracked too [s]"
     )
 
 
 def evaluate(
-    clips, params=None, settings=None, *, others=(), name=None, progress=None, keep=None, look=None
-):
+    clips: Sequence[PathLike | Clip],
+    params: Params | None = None,
+    settings: EvaluateSettings | None = None,
+    *,
+    cross_audio: Sequence[PathLike] = (),
+    name: str | None = None,
+    progress: Progress | None = None,
+    cache_dir: PathLike | None = None,
+    visuals_dir: PathLike | None = None,
+) -> Results:
     """Measure a lips model on clips it was not trained on.
 
     Parameters
     ----------
     clips : list of path or Clip
-        Talking people with sound, six seconds or more each, or folders of them (see
-        `heygem.evaluation.clips.gather`).
+        Talking people with audio, six seconds or more each, or folders of them (see
+        `heygem.evaluation.clips.collect_clips`).
     params : heygem.config.params.Params, optional
         Face, lips and renderer settings; `params.lips.model` names the model.
     settings : EvaluateSettings, optional
-    others : list of path
-        Somebody else's speech, drawn into every clip.
+    cross_audio : list of path
+        Other people's speech, rendered into every clip.
     name : str, optional
-        What the table calls the model; default: its file name.
+        Name of the model in the table; default: its file name.
     progress : callable, optional
-        `progress(stage, done, total)` over clips.
-    keep : path, optional
-        Folder in which finished clips are kept: the same evaluation, started again, goes on.
-    look : path, optional
+        `progress(clip name, done, total)` over clips.
+    cache_dir : path, optional
+        Folder for the results of finished clips: the same evaluation, started again, continues.
+    visuals_dir : path, optional
         Folder that receives a contact sheet and a comparison video of each clip.
 
     Returns
     -------
-    Table
-        Clips that cannot be judged are in `Table.skipped` with the reason; the rest goes on.
+    Results
+        Clips that cannot be evaluated are in `Results.skipped` with the reason.
+
+    Raises
+    ------
+    InputError
+        No clip at all could be evaluated.
     """
     params = params or Params()
     settings = settings or EvaluateSettings()
-    if settings.few_shot_s:
-        capabilities.require("finetune", seen="few_shot_s")
+    if settings.finetune_seconds:
+        capabilities.require("finetune", seen="finetune_seconds")
     model = lips.LipsModel.load(params.lips.model)
     backend = make_backend(params.face)
-    table = Table(name or Path(params.lips.model or lips.SHIPPED).stem)
-    kept = ResultCache(keep, params, settings, others) if keep is not None else None
+    results = Results(name or Path(params.lips.model or lips.SHIPPED).stem)
+    cache = ResultCache(cache_dir, params, settings, cross_audio) if cache_dir is not None else None
     with tempfile.TemporaryDirectory(prefix="heygem-evaluate-") as folder:
-        clips = gather(clips, folder)
-        for done, clip in enumerate(clips):
+        clip_list = collect_clips(clips, folder)
+        for done, clip in enumerate(clip_list):
             if progress is not None:
-                progress(clip.name, done, len(clips))
+                progress(clip.name, done, len(clip_list))
             try:
-                judged = kept.get(clip) if kept is not None else None
-                if judged is None:
-                    watch = Visualizer(look, clip) if look is not None else None
-                    judged = judge_clip(
-                        clip, model, params, settings, backend, others=others, watch=watch
+                result = cache.get(clip) if cache is not None else None
+                if result is None:
+                    visuals = Visualizer(visuals_dir, clip) if visuals_dir is not None else None
+                    result = evaluate_clip(
+                        clip,
+                        model,
+                        params,
+                        settings,
+                        backend,
+                        cross_audio=cross_audio,
+                        visuals=visuals,
                     )
-                    if kept is not None:
-                        kept.put(clip, judged)
-                table.add(clip.name, judged)
+                    if cache is not None:
+                        cache.put(clip, result)
+                results.add(clip.name, result)
             except HeygemError as error:
-                log.warning("not judged: %s: %s", clip.name, error)
-                table.skipped[clip.name] = str(error)
+                log.warning("skipped: %s: %s", clip.name, error)
+                results.skipped[clip.name] = str(error)
     if progress is not None:
-        progress("done", len(clips), len(clips))
-    if not table.rows:
+        progress("done", len(clip_list), len(clip_list))
+    if not results.rows:
         raise InputError(
-            "no clip could be judged",
-            seen="; ".join(f"{k}: {v}" for k, v in table.skipped.items()) or "no clips",
-            remedy="give talking-head videos with sound, six seconds or longer",
+            "no clip could be evaluated",
+            seen="; ".join(f"{k}: {v}" for k, v in results.skipped.items()) or "no clips",
+            remedy="give talking-head videos with audio, six seconds or longer",
         )
-    return table
+    return results
 
 
-def judge_clip(clip, model, params, settings, backend, *, others=(), watch=None):
-    """All there is to say of one clip.
-
-    Parameters
-    ----------
-    clip : heygem.evaluation.clips.Clip
-    model : heygem.lips.model.LipsModel
-    watch : heygem.evaluation.visuals.Look, optional
-
-    Returns
-    -------
-    Judged
-    """
-    person = held_out.learn(
+def evaluate_clip(
+    clip: Clip,
+    model: lips.LipsModel,
+    params: Params,
+    settings: EvaluateSettings,
+    backend: tracking.Backend,
+    *,
+    cross_audio: Sequence[PathLike] = (),
+    visuals: Visualizer | None = None,
+) -> ClipResult:
+    """Fit the person on the library part of a clip, and measure every method on the rest."""
+    person = fit_person(
         clip.path,
         params.face,
-        share=settings.share,
+        test_fraction=settings.test_fraction,
         guard_s=settings.guard_s,
         boundary_s=clip.boundary_s,
     )
     samples = audio.load(clip.path).samples
-    source = dataset.Source(clip.path, clip.speaker)
-    first = dataset.from_track(
-        source, person.first.track, samples[: int(person.split.library_end_s * audio.RATE_HZ)]
+    library_clip = dataset.from_track(
+        dataset.Source(clip.path, clip.speaker),
+        person.library_avatar.track,
+        samples[: int(person.split.library_end_s * audio.RATE_HZ)],
     )
-    lag = own_lag(first, model)
-    points = adapt_to(clip, person, first, samples, model, settings, lag)
+    file_lag = estimate_file_lag(library_clip, model)
+    finetuned: list[tuple[FinetunePoint, lips.LipsModel]] = []
+    if settings.finetune_seconds:
+        finetuned = finetune_curve.measure_clip(
+            clip,
+            person,
+            library_clip,
+            samples,
+            model,
+            settings.finetune_seconds,
+            file_lag_s=file_lag.lag_s,
+            windows=settings.windows,
+        )
+    points = [point for point, _ in finetuned]
     facts = {
         "sha256": clip.sha256,
         "speaker": clip.speaker,
         "parts": [part.name for part in clip.parts],
-        "learnt_from_s": [0.0, person.split.library_end_s],
+        "library_s": [0.0, person.split.library_end_s],
         "sync": clip.sync,
-        "sync_check": lag.verdict,
-        "file_lag_ms": round(1000 * lag.lag_s, 1) if lag.known else None,
+        "sync_check": file_lag.verdict,
+        "file_lag_ms": round(1000 * file_lag.lag_s, 1) if file_lag.reliable else None,
     }
-    points_only = [point for point, _ in points]
     try:
-        stage = build_stage(person, samples, settings, words_said=clip.words, lag_s=lag.lag_s)
+        test = build_test_clip(
+            person,
+            samples,
+            words=clip.words,
+            file_lag_s=file_lag.lag_s,
+            windows=settings.windows,
+            max_s=settings.max_held_out_s,
+        )
     except InputError as error:
         if len(points) < 2:
             raise
-        return ClipResult(
-            [], facts | {"not_drawn": str(error)}, points_only
-        )  # curves say something
-    split = stage.person.split
-    end_s = float(stage.times_s[-1])
-    facts["judged_on_s"] = [split.start_s, end_s]
-    known = np.flatnonzero(split.library(person.avatar.track.times_s))
-    facts["learnt_from_frames"] = [int(known[0]), int(known[-1])]
-    facts["judged_on_frames"] = [int(stage.frames[0]), int(stage.frames[-1])]
-    if stage.reader is not None:
-        facts["words"] = len(stage.reader.of(stage.real, stage.said))
-        facts["words_chance"] = stage.reader.chance(stage.real, stage.said)
-    sound = cut(samples, split.start_s, end_s)
-    own_times = stage.times_s - split.start_s
-
-    def said(samples, model=model):
-        """A model's mouth for a sound: float32 [T, L, 3]."""
-        return speak(model, samples, params.lips, person.avatar).at(own_times)
-
-    def row(method, measures, kind="own"):
-        ranges = (0.0, split.library_end_s), (split.start_s, end_s)
-        return Row(clip.name, clip.speaker, method, kind, measures, *ranges)
-
-    def draw(displacement, method=MODEL, sound="own"):
-        see = watch.taking(person, method, sound) if watch is not None else None
-        return rerender.draw(stage, displacement, params.renderer, backend, on_frame=see)
-
-    def judged(displacement, method=MODEL):
-        drawn = draw(displacement, method)
-        measures = rerender.against_real(stage, drawn.mouth, heard=method not in SEEN)
-        return measures | rerender.pictures(stage, drawn, same_words=True)
-
-    silent = draw(said(np.zeros_like(sound)), sound="silence")
-    own = judged(said(sound)) | {"leak": rerender.leak(stage, silent.mouth)}
-    rows = [row(REAL, rerender.against_real(stage, stage.real, heard=False)), row(MODEL, own)]
-    adapted = [(p, m) for p, m in points if 0 < p.asked_s <= settings.drawn_s + 5]
-    if adapted:
-        point, taught = adapted[-1]
-        facts["few_shot_drawn_s"] = point.seconds
-        same = {key: measure for key, measure in own.items() if key != "leak"}
-        # The base drawn again would be the same to the pixel.
-        rows.append(row(ADAPTED, same if point.kept_base else judged(said(sound, taught), ADAPTED)))
-    if settings.anchors:
-        for method, displacement in anchor_mouths(stage, samples, sound, said):
-            rows.append(row(method, judged(displacement, method)))
-    for other in others:
-        kind = f"other: {Path(other).name}"
-        drawn = draw(said(np.resize(audio.load(other).samples, len(sound))), sound=kind)
-        measures = rerender.motion(stage, drawn.mouth)
-        measures |= rerender.pictures(stage, drawn, same_words=False)
-        rows.append(row(MODEL, measures, kind))
-    if watch is not None:
-        watch.finish(stage, samples)
-    return ClipResult(rows, facts, points_only)
+        return ClipResult([], facts | {"not_rendered": str(error)}, points)
+    evaluation = _ClipEvaluation(clip, test, samples, model, params, backend, visuals)
+    facts |= evaluation.facts()
+    real, base = evaluation.real_row(), evaluation.model_row()
+    rows = [real, base]
+    rendered = [
+        (point, tuned)
+        for point, tuned in finetuned
+        if 0 < point.requested_s <= settings.max_rendered_finetune_s + 5
+    ]
+    if rendered:
+        point, tuned = rendered[-1]
+        facts["finetune_rendered_s"] = point.seconds
+        rows.append(evaluation.finetuned_row(base, point, tuned))
+    if settings.baselines:
+        rows += evaluation.baseline_rows()
+    rows += [evaluation.cross_audio_row(path) for path in cross_audio]
+    if visuals is not None:
+        visuals.write(test, samples)
+    return ClipResult(rows, facts, points)
 
 
-def adapt_to(clip, person, first, samples, model, settings, lag):
-    """The few-shot curve of a clip: list of (Point, LipsModel); empty if none is asked for.
+class _ClipEvaluation:
+    """The rows of one clip.
 
-    first : heygem.training.dataset.Clip of the part learnt from.
+    Parameters
+    ----------
+    clip : Clip
+    test : heygem.evaluation.held_out.TestClip
+    samples : float32 [n]
+        Audio of the whole clip, 16 kHz mono.
     """
-    if not settings.few_shot_s:
-        return []
-    whole = dataset.from_track(first.source, person.avatar.track, samples)
-    times_s = np.arange(len(whole.valid)) / lips.RATE_HZ
-    judged = replace(whole, valid=whole.valid & person.split.held_out(times_s))
-    more = dataset.load([dataset.Source(path, clip.speaker) for path in clip.more]).clips
-    return finetune_curve.curve(
-        [first, *more],
-        judged,
-        person,
-        model,
-        settings.few_shot_s,
-        name=clip.name,
-        lag_s=lag.lag_s,
-        windows=settings.windows,
-    )
 
+    def __init__(
+        self,
+        clip: Clip,
+        test: TestClip,
+        samples: FloatArray,
+        model: lips.LipsModel,
+        params: Params,
+        backend: tracking.Backend,
+        visuals: Visualizer | None,
+    ) -> None:
+        self._clip, self._test, self._samples = clip, test, samples
+        self._model, self._params, self._backend = model, params, backend
+        self._visuals = visuals
+        split = test.person.split
+        self._split = split
+        self._end_s = float(test.times_s[-1])
+        self._speech = audio_between(samples, split.start_s, self._end_s)
 
-def build_stage(person, samples, settings, *, words_said=(), lag_s=0.0):
-    """Held-out frames, their real mouth and where there is speech.
+    def facts(self) -> dict[str, Any]:
+        """Ranges and words that were evaluated, for `evaluation.json`."""
+        test, split = self._test, self._split
+        library = np.flatnonzero(split.library(test.person.avatar.track.times_s))
+        facts: dict[str, Any] = {
+            "held_out_s": [split.start_s, self._end_s],
+            "library_frames": [int(library[0]), int(library[-1])],
+            "held_out_frames": [int(test.frames[0]), int(test.frames[-1])],
+        }
+        if test.reader is not None:
+            facts["words"] = len(test.reader.words_within(test.real, test.words))
+            facts["word_chance"] = test.reader.chance(test.real, test.words)
+        return facts
 
-    samples : float32 [n], the clip's sound, 16 kHz mono.
-    words_said : sequence of heygem.evaluation.lipreading.Word
-    lag_s : float, how much later the file's picture is than its sound.
-    """
-    avatar, split = person.avatar, person.split
-    times_s = avatar.track.times_s
-    voice = audio.voice_activity(samples)
-    speech = audio.voice_at(voice, times_s) > VOICE
-    split = replace(split, end_s=min(split.end_s, len(samples) / 16000))
-    split = liveliest(split, times_s, speech, settings.max_held_out_s)
-    person = replace(person, split=split)
-    keep = split.held_out(times_s) & avatar.usable
-    if keep.sum() < 2 * settings.windows:
-        raise InputError(
-            f"{avatar.path.name} has no usable face in its held-out part",
-            seen=f"{int(keep.sum())} frames",
-            remedy="use a clip in which the person looks roughly into the camera",
+    def real_row(self) -> Row:
+        """The real video, compared with itself."""
+        real = rerender.compare_with_real(self._test, self._test.real, from_audio=False)
+        return self._row(REAL, real)
+
+    def model_row(self) -> Row:
+        """The model with the clip's own audio, and with silence for the silence leakage."""
+        silence = np.zeros_like(self._speech)
+        silent = self._draw(self._predict(silence), MODEL, SILENCE)
+        measures = self._measure(self._predict(self._speech), MODEL)
+        measures["silence_leakage"] = rerender.silence_leakage(self._test, silent.mouth)
+        return self._row(MODEL, measures)
+
+    def finetuned_row(self, base: Row, point: FinetunePoint, model: lips.LipsModel) -> Row:
+        """The fine-tuned model with the clip's own audio; `base` is the base model's row."""
+        if point.kept_base:  # rendering the base model again would give the same pixels
+            same = {k: measure for k, measure in base.measures.items() if k != "silence_leakage"}
+            return self._row(FINETUNED, same)
+        return self._row(FINETUNED, self._measure(self._predict(self._speech, model), FINETUNED))
+
+    def baseline_rows(self) -> list[Row]:
+        """The oracle motion and every baseline with the clip's own audio."""
+        motions = baseline_motions(self._test, self._samples, self._speech, self._predict)
+        return [self._row(method, self._measure(motion, method)) for method, motion in motions]
+
+    def cross_audio_row(self, path: PathLike) -> Row:
+        """The model with another person's speech."""
+        kind = f"{CROSS_AUDIO}{Path(path).name}"
+        samples = np.resize(audio.load(path).samples, len(self._speech))
+        rendered = self._draw(self._predict(samples), MODEL, kind)
+        measures = rerender.motion_measures(self._test, rendered.mouth)
+        measures |= rerender.image_measures(self._test, rendered, same_words=False)
+        return self._row(MODEL, measures, kind)
+
+    def _predict(self, samples: FloatArray, model: lips.LipsModel | None = None) -> FloatArray:
+        """A model's motion for audio that starts with the held-out part: float32 [T, L, 3]."""
+        trajectory = speak(
+            model or self._model, samples, self._params.lips, self._test.person.avatar
         )
-    rate_hz = float(1 / np.median(np.diff(times_s)))
-    found = avatar.track.found
-    canonical = person.canonical(
-        avatar.track.points[found], held_out.compact_runs(avatar.track, found), rate_hz
-    )
-    whole = motion_metrics.mouth_curves(canonical, times_s[found])
-    real = whole.part(keep[found])
-    if speech[keep].mean() < MIN_SPEECH:
-        raise InputError(
-            f"hardly anybody speaks in the held-out part of {avatar.path.name}",
-            seen=f"{speech[keep].mean():.0%} of it",
-            remedy="use another clip, or another share",
+        return trajectory.at(self._test.times_s - self._split.start_s)
+
+    def _draw(self, motion: FloatArray, method: str, kind: str) -> rerender.RenderedClip:
+        on_frame = None
+        if self._visuals is not None:
+            on_frame = self._visuals.observer(self._test.person, method, kind)
+        return rerender.draw(
+            self._test, motion, self._params.renderer, self._backend, on_frame=on_frame
         )
-    reader = None
-    if words_said:
-        try:
-            reader = lipreading.Reader(whole, words_said, (0.0, split.library_end_s))
-        except InputError as error:
-            log.warning("words are not read: %s", error)
-    return rerender.TestClip(
-        person=person,
-        frames=np.flatnonzero(keep),
-        runs=held_out.compact_runs(avatar.track, keep),
-        speech=speech[keep],
-        real=real,
-        closed_gap=motion_metrics.closed_gap(whole.aperture),
-        windows=settings.windows,
-        # A picture that is late shows later what is said now.
-        own=whole.at(real.times_s + lag_s),
-        reader=reader,
-        said=tuple(words_said),
-    )
+
+    def _measure(self, motion: FloatArray, method: str) -> Measures:
+        """All measures of a motion that speaks the clip's own words."""
+        rendered = self._draw(motion, method, OWN_AUDIO)
+        measures = rerender.compare_with_real(
+            self._test, rendered.mouth, from_audio=method not in FROM_VIDEO
+        )
+        return measures | rerender.image_measures(self._test, rendered, same_words=True)
+
+    def _row(self, method: str, measures: Measures, kind: str = OWN_AUDIO) -> Row:
+        library_s = (0.0, self._split.library_end_s)
+        held_out_s = (self._split.start_s, self._end_s)
+        clip = self._clip
+        return Row(clip.name, clip.speaker, method, kind, measures, library_s, held_out_s)
 
 
-def liveliest(split, times_s, speech, most_s):
-    """The split with its held-out part cut down to the stretch of `most_s` with most speech.
-
-    A pause judged as speech makes every ratio to the real mouth's movement meaningless.
-
-    times_s : float64 [T]; speech : bool [T]
-    """
-    if split.end_s - split.start_s <= most_s:
-        return split
-    starts = np.arange(split.start_s, split.end_s - most_s + 1e-9, 0.2)
-    spoken = [(speech & (times_s >= a) & (times_s < a + most_s)).sum() for a in starts]
-    start_s = float(starts[int(np.argmax(spoken))])
-    return replace(split, start_s=start_s, end_s=start_s + most_s)
-
-
-def cut(samples, start_s, end_s, rate_hz=16000):
-    """Part of a sound, with a little more at its end for the last frame."""
+def audio_between(
+    samples: FloatArray, start_s: float, end_s: float, rate_hz: int = audio.RATE_HZ
+) -> FloatArray:
+    """Samples of a time range, with 0.1 s more at its end for the last frame."""
     return samples[int(start_s * rate_hz) : int((end_s + 0.1) * rate_hz)]
 
 
-def speak(model, samples, knobs, avatar):
-    """The trajectory of a sound for one person, knobs applied, as the pipeline does it."""
+def speak(
+    model: lips.LipsModel, samples: FloatArray, controls: LipsSettings, avatar: Avatar
+) -> Trajectory:
+    """The trajectory of speech for one person, controls applied, as the pipeline does it."""
     scale = pipeline.speaker_scale(avatar, model)
     voice = audio.voice_activity(samples)
-    shaped = lips.apply_controls(model.predict(samples), knobs, voice, opening_scale=scale)
+    shaped = lips.apply_controls(model.predict(samples), controls, voice, opening_scale=scale)
     return lips.limit_aperture(
-        shaped, pipeline.aperture_limit(avatar) * max(1.0, knobs.openness_gain)
+        shaped, pipeline.aperture_limit(avatar) * max(1.0, controls.openness_gain)
     )
 
 
-def anchor_mouths(stage, samples, sound, said):
-    """(method, displacement [T, L, 3]) of the truth drawn again, and of every anchor."""
-    avatar, split = stage.person.avatar, stage.person.split
+def baseline_motions(
+    test: TestClip,
+    samples: FloatArray,
+    speech: FloatArray,
+    predict: Callable[[FloatArray], FloatArray],
+) -> Iterator[tuple[str, FloatArray]]:
+    """(method, displacement [T, L, 3]) of the oracle motion and of every baseline.
+
+    samples : audio of the whole clip; speech : of the held-out part; predict : the model.
+    """
+    avatar, split = test.person.avatar, test.person.split
     times_s = avatar.track.times_s
-    known = np.flatnonzero(split.library(times_s) & avatar.usable)
-    library, count = avatar.displacement(known), len(stage.frames)
-    yield TRACED, avatar.displacement(stage.frames)
-    yield "frozen mouth", baselines.frozen(library, count)
+    library_frames = np.flatnonzero(split.library(times_s) & avatar.usable)
+    library, count = avatar.displacement(library_frames), len(test.frames)
+    yield ORACLE, avatar.displacement(test.frames)
+    yield "static mouth", baselines.static_mouth(library, count)
     yield "source-frame copy", baselines.source_copy(library, count)
     yield "mean mouth", baselines.mean_mouth(library, count)
-    first = cut(samples, 0, split.library_end_s)
-    own_times = stage.times_s - split.start_s
+    library_speech = audio_between(samples, 0, split.library_end_s)
+    library_times_s, held_out_times_s = times_s[library_frames], test.times_s - split.start_s
     yield (
         "energy-driven jaw",
         baselines.energy_jaw(
             library,
-            baselines.loudness_db(first, times_s[known]),
-            baselines.loudness_db(sound, own_times),
+            baselines.loudness_db(library_speech, library_times_s),
+            baselines.loudness_db(speech, held_out_times_s),
         ),
     )
     yield (
         "nearest-audio retrieval",
         baselines.nearest_audio(
-            library, audio.log_mel(first), times_s[known], audio.log_mel(sound), own_times
+            library,
+            audio.log_mel(library_speech),
+            library_times_s,
+            audio.log_mel(speech),
+            held_out_times_s,
         ),
     )
-    if len(sound) >= 2 * 16000:
-        yield "shuffled audio", said(baselines.shifted(sound))
+    if len(speech) >= 2 * audio.RATE_HZ:
+        yield "shifted audio", predict(baselines.shift_audio(speech))

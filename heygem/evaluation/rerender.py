@@ -1,264 +1,262 @@
-"""Draw a trajectory into held-out frames, track the result anew, and take its measure."""
+"""Render a motion into held-out frames, track the result like any video, and measure it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from heygem import media
-from heygem.evaluation import image_metrics, lipreading, motion_metrics
-from heygem.evaluation.results import Measure
+from heygem.config.params import RendererSettings
+from heygem.core.types import FloatArray, Image, IntArray
+from heygem.evaluation import image_metrics, motion_metrics
+from heygem.evaluation.held_out import TestClip
+from heygem.evaluation.results import Measure, Measures
 from heygem.face import tracking
 from heygem.rendering import compose
+from heygem.rendering.base import Patch
 from heygem.rendering.warp.renderer import WarpRenderer
 
-PICTURES = 40  # frames whose pixels are measured, spread over the held-out part
-PER_PICTURE = ("seam_gradient", "seam_delta_e", "lip_ring_gradient", "sharpness", "psnr_db")
-PER_PICTURE += ("ssim", "changed_outside_px")
-
-
-@dataclass(frozen=True)
-class TestClip:
-    """Everything that is the same for all methods on one clip.
-
-    Attributes
-    ----------
-    person : heygem.evaluation.split.Person
-    frames : int [T], held-out frames whose mouth can be replaced, in the clip's numbering
-    runs : list of (start, stop) into `frames`, without a gap or a cut inside
-    speech : bool [T], voice activity
-    real : MouthCurves of the real video at `frames`
-    closed_gap : float, aperture under which this person's mouth counts as closed
-    windows : int
-    own : MouthCurves of the real video at `frames`, the file's own lag put right
-    reader : heygem.evaluation.lipreading.Reader, taught on the real mouth of the part learnt from
-    said : tuple of heygem.evaluation.lipreading.Word, of the whole clip
-    """
-
-    person: object
-    frames: np.ndarray
-    runs: list
-    speech: np.ndarray
-    real: motion_metrics.MouthCurves
-    closed_gap: float
-    windows: int
-    own: motion_metrics.MouthCurves
-    reader: lipreading.Reader | None = None
-    said: tuple = ()
-
-    @property
-    def times_s(self):
-        return self.real.times_s
+MAX_IMAGES = 40  # frames whose pixels are measured, spread over the held-out part
+IMAGE_METRICS = ("seam_gradient", "seam_delta_e", "lip_ring_gradient", "sharpness", "psnr_db")
+IMAGE_METRICS += ("ssim", "changed_outside_px")
 
 
 @dataclass(frozen=True)
 class RenderedClip:
-    """One method's mouths, seen by the tracker.
+    """One method's mouth, rendered and tracked again.
 
+    Attributes
+    ----------
     mouth : MouthCurves
-    pictures : dict of str to list of float, measures on single frames
-    at : int [P], the frames they were taken at, in the stage's numbering
-    flicker : float, restlessness of pixels over the source's
+    images : dict of str to list of float
+        Keys of `IMAGE_METRICS`, one value per measured frame.
+    measured : int [P]
+        The measured frames, as indices into `TestClip.frames`.
+    flicker : float
+        See `heygem.evaluation.image_metrics.Flicker`.
     """
 
     mouth: motion_metrics.MouthCurves
-    pictures: dict
-    at: np.ndarray
+    images: dict[str, list[float]]
+    measured: IntArray
     flicker: float
 
 
-def draw(stage, displacement, settings, backend, *, on_frame=None):
-    """Render, paste, and track what was pasted; nothing is encoded in between.
+def draw(
+    clip: TestClip,
+    displacement: FloatArray,
+    settings: RendererSettings,
+    backend: tracking.Backend,
+    *,
+    on_frame: Callable[[int, Image, Image], None] | None = None,
+) -> RenderedClip:
+    """Render a motion, paste it, and track the result; nothing is encoded in between.
 
     Parameters
     ----------
-    stage : Stage
+    clip : TestClip
     displacement : float32 [T, L, 3]
-        Wanted mouth at `stage.frames`, relative to rest.
+        Displacement of `heygem.face.topology.LOWER` from rest at `clip.frames`, IOD.
     settings : heygem.config.params.RendererSettings
     backend : heygem.face.tracking.Backend
     on_frame : callable, optional
-        Called with (frame index, source image, result image).
-
-    Returns
-    -------
-    Drawn
+        Called with (frame number, source image, rendered image).
     """
-    avatar, frames = stage.person.avatar, stage.frames
+    avatar, frames = clip.person.avatar, clip.frames
     renderer = WarpRenderer(avatar, settings)
     renderer.plan(displacement, frames)
-    follow = tracking.Tracker(backend, start=avatar.track.points[frames[0], :, :2].mean(0))
-    place = {int(f): i for i, f in enumerate(frames)}
-    look = set(np.linspace(0, len(frames) - 1, min(PICTURES, len(frames))).astype(int).tolist())
+    tracker = tracking.Tracker(backend, start=avatar.track.points[frames[0], :, :2].mean(0))
+    index_of = {int(frame): i for i, frame in enumerate(frames)}
+    chosen = set(
+        np.linspace(0, len(frames) - 1, min(MAX_IMAGES, len(frames))).astype(int).tolist()
+    )
     points = np.zeros((len(frames), *avatar.track.points.shape[1:]), np.float32)
-    pictures = {key: [] for key in PER_PICTURE}
-    at = []
+    images: dict[str, list[float]] = {key: [] for key in IMAGE_METRICS}
+    measured = []
     box = image_metrics.mouth_box(
         np.median(avatar.track.points[frames], 0), avatar.track.width, avatar.track.height
     )
     flicker = image_metrics.Flicker(box)
-    starts = {start for start, _ in stage.runs}
+    starts = {start for start, _ in clip.runs}
     start_s, end_s = (float(avatar.track.times_s[f]) for f in (frames[0], frames[-1]))
     with media.VideoReader(avatar.path, start_s=start_s, end_s=end_s + 1e-3) as reader:
         for frame in reader:
-            i = place.get(frame.index)
+            i = index_of.get(frame.index)
             if i is None:
                 continue
             patch = renderer.render(frame.image, i)
-            made = frame.image if patch is None else compose.paste(frame.image, patch)
-            seen = follow(made)[0]
-            true = avatar.track.points[frame.index]
-            # A result in which no face is found any more counts as the source's own mouth:
-            # that is what a tracker-driven viewer tool would fall back to, and it costs.
-            points[i] = true if seen is None else seen
-            flicker.add(made, frame.image, restart=i in starts)
-            if i in look and patch is not None:
-                mask = whole_mask(patch, frame.image.shape)
-                measured = _measure_picture(
-                    frame.image, made, mask, true, points[i], float(avatar.pose.scale[frame.index])
-                )
-                for key, value in measured.items():
-                    pictures[key].append(value)
-                at.append(i)
+            rendered = frame.image if patch is None else compose.paste(frame.image, patch)
+            tracked = tracker(rendered)[0]
+            real = avatar.track.points[frame.index]
+            # A rendered frame in which no face is found counts as the source's own mouth: a
+            # viewer's tracker would fall back to that too, and it costs correlation.
+            points[i] = real if tracked is None else tracked
+            flicker.add(rendered, frame.image, restart=i in starts)
+            if i in chosen and patch is not None:
+                mask = full_frame_mask(patch, frame.image.shape)
+                scale_px = float(avatar.pose.scale[frame.index])
+                values = _measure_image(frame.image, rendered, mask, real, points[i], scale_px)
+                for key, value in values.items():
+                    images[key].append(value)
+                measured.append(i)
             if on_frame is not None:
-                on_frame(frame.index, frame.image, made)
-    canonical = stage.person.canonical(points, stage.runs, stage.real.rate_hz)
-    mouth = motion_metrics.mouth_curves(canonical, stage.times_s)
-    return RenderedClip(mouth, pictures, np.array(at, int), flicker.ratio)
+                on_frame(frame.index, frame.image, rendered)
+    canonical = clip.person.canonical(points, clip.runs, clip.real.rate_hz)
+    mouth = motion_metrics.mouth_curves(canonical, clip.times_s)
+    return RenderedClip(mouth, images, np.array(measured, int), flicker.ratio)
 
 
-def whole_mask(patch, shape):
-    """A patch's mask in the whole picture: float32 [H, W]."""
+def full_frame_mask(patch: Patch, shape: tuple[int, ...]) -> FloatArray:
+    """A patch's mask placed in the whole frame: float32 [H, W]."""
     mask = np.zeros(shape[:2], np.float32)
     h, w = patch.mask.shape
     mask[patch.y : patch.y + h, patch.x : patch.x + w] = patch.mask
     return mask
 
 
-def _measure_picture(source, made, mask, points, new_points, unit_px):
-    """All measures of one frame, keys of `PER_PICTURE`."""
+def _measure_image(
+    source: Image,
+    rendered: Image,
+    mask: FloatArray,
+    points: FloatArray,
+    rendered_points: FloatArray,
+    iod_px: float,
+) -> dict[str, float]:
+    """All metrics of one frame, keys of `IMAGE_METRICS`."""
     box = image_metrics.mouth_box(points, source.shape[1], source.shape[0])
     ys, xs = np.nonzero(mask)
-    pad = int(0.1 * unit_px) + 2
+    pad = int(0.1 * iod_px) + 2
     around = image_metrics.Box(
         max(int(xs.min()) - pad, 0),
         max(int(ys.min()) - pad, 0),
         int(xs.max()) + pad,
         int(ys.max()) + pad,
     )
-    here, there = around.crop(made), around.crop(source)
-    edge = image_metrics.seam(here, there, around.crop(mask))
-    corner = (around.x0, around.y0)
-    ring_made = image_metrics.lip_ring(new_points, unit_px, here.shape[:2], corner)
-    ring_true = image_metrics.lip_ring(points, unit_px, here.shape[:2], corner)
-    lip_edge = float("nan")
-    if ring_made.any() and ring_true.any():
-        base = float(image_metrics.slope(there)[ring_true].mean())
-        lip_edge = float(image_metrics.slope(here)[ring_made].mean()) / max(base, 1e-6)
+    rendered_crop, source_crop = around.crop(rendered), around.crop(source)
+    seam = image_metrics.seam(rendered_crop, source_crop, around.crop(mask))
+    size, corner = rendered_crop.shape[:2], (around.x0, around.y0)
+    rendered_ring = image_metrics.lip_ring(rendered_points, iod_px, size, corner)
+    source_ring = image_metrics.lip_ring(points, iod_px, size, corner)
+    ring_gradient = float("nan")
+    if rendered_ring.any() and source_ring.any():
+        base = float(image_metrics.gradient(source_crop)[source_ring].mean())
+        gradient = float(image_metrics.gradient(rendered_crop)[rendered_ring].mean())
+        ring_gradient = gradient / max(base, 1e-6)
     return {
-        "seam_gradient": edge.gradient,
-        "seam_delta_e": edge.delta_e,
-        "lip_ring_gradient": lip_edge,
-        "sharpness": image_metrics.sharpness_ratio(box.crop(made), box.crop(source)),
-        "psnr_db": image_metrics.psnr_db(box.crop(made), box.crop(source)),
-        "ssim": image_metrics.ssim(box.crop(made), box.crop(source)),
-        "changed_outside_px": image_metrics.changed_outside(made, source, mask),
+        "seam_gradient": seam.gradient,
+        "seam_delta_e": seam.delta_e,
+        "lip_ring_gradient": ring_gradient,
+        "sharpness": image_metrics.sharpness_ratio(box.crop(rendered), box.crop(source)),
+        "psnr_db": image_metrics.psnr_db(box.crop(rendered), box.crop(source)),
+        "ssim": image_metrics.ssim(box.crop(rendered), box.crop(source)),
+        "changed_outside_px": image_metrics.changed_outside(rendered, source, mask),
     }
 
 
-def _spread(measure, stage):
-    """A measure on the whole part, and its deviation over the windows of it."""
-    return Measure.over(measure, motion_metrics.window_slices(len(stage.frames), stage.windows))
+def _over_windows(metric: Callable[[slice], float], clip: TestClip) -> Measure:
+    """A metric on the whole held-out part, and its deviation over the windows of it."""
+    return Measure.over(metric, motion_metrics.window_slices(len(clip.frames), clip.windows))
 
 
-def against_real(stage, mouth, *, heard=True):
-    """Measures that need the true mouth of the same words.
+def compare_with_real(
+    clip: TestClip, mouth: motion_metrics.MouthCurves, *, from_audio: bool = True
+) -> Measures:
+    """Metrics that need the real mouth speaking the same words.
 
-    heard : bool
-        Whether the mouth was made from the sound. One made from the picture has the file's own
-        lag in it already: there is nothing to put right.
-
-    Returns
-    -------
-    dict of str to Measure, keys of `heygem.evaluation.results.METRICS`
+    Parameters
+    ----------
+    clip : TestClip
+    mouth : MouthCurves
+        At `clip.frames`.
+    from_audio : bool
+        Whether the motion was predicted from audio. One that was copied from the video carries
+        the file's own lag, so the metrics with that lag corrected do not apply to it.
     """
-    real, own, times_s = stage.real, stage.own, stage.times_s
-    out = {
-        "aperture_r": lambda p: motion_metrics.correlation(mouth.aperture[p], real.aperture[p]),
-        "aligned_r": lambda p: (
-            motion_metrics.peak(mouth.aperture[p], real.aperture[p], times_s[p]).r
+    real, corrected, times_s = clip.real, clip.real_lag_corrected, clip.times_s
+    metrics: dict[str, Callable[[slice], float]] = {
+        "aperture_corr": lambda p: motion_metrics.correlation(mouth.aperture[p], real.aperture[p]),
+        "aligned_corr": lambda p: (
+            motion_metrics.best_lag(mouth.aperture[p], real.aperture[p], times_s[p]).corr
         ),
-        "width_r": lambda p: motion_metrics.correlation(mouth.width[p], real.width[p]),
+        "width_corr": lambda p: motion_metrics.correlation(mouth.width[p], real.width[p]),
         "lag_ms": lambda p: motion_metrics.lag_ms(mouth.aperture[p], real.aperture[p], times_s[p]),
-        "own_r": lambda p: motion_metrics.correlation(mouth.aperture[p], own.aperture[p]),
-        "own_lag_ms": lambda p: motion_metrics.lag_ms(
-            mouth.aperture[p], own.aperture[p], times_s[p]
+        "lag_corrected_corr": lambda p: motion_metrics.correlation(
+            mouth.aperture[p], corrected.aperture[p]
         ),
-        "open_ratio": lambda p: motion_metrics.open_ratio(mouth.aperture[p], real.aperture[p]),
+        "residual_lag_ms": lambda p: motion_metrics.lag_ms(
+            mouth.aperture[p], corrected.aperture[p], times_s[p]
+        ),
+        "amplitude_ratio": lambda p: motion_metrics.amplitude_ratio(
+            mouth.aperture[p], real.aperture[p]
+        ),
         "closure_f1": lambda p: motion_metrics.closure_f1(
             mouth.aperture[p],
             real.aperture[p],
             times_s[p],
-            stage.closed_gap,
-            speech=stage.speech[p],
+            clip.closed_gap,
+            speech=clip.speech[p],
         ),
         "lmd": lambda p: motion_metrics.landmark_distance(mouth.lips[p], real.lips[p]),
     }
-    if not heard:
-        del out["own_r"], out["own_lag_ms"]
-    if stage.reader is not None:
-        out["words"] = lambda p: stage.reader.accuracy(mouth.part(p), stage.said)
-    measures = {key: _spread(measure, stage) for key, measure in out.items()}
+    if not from_audio:
+        del metrics["lag_corrected_corr"], metrics["residual_lag_ms"]
+    reader = clip.reader
+    if reader is not None:
+        metrics["word_accuracy"] = lambda p: reader.accuracy(mouth.part(p), clip.words)
+    measures = {key: _over_windows(metric, clip) for key, metric in metrics.items()}
     measures["drift_ms"] = Measure(motion_metrics.drift_ms(mouth.aperture, real.aperture, times_s))
-    listens = motion_metrics.audio_dependence(mouth.aperture, real.aperture, times_s)
-    measures["audio_gap"], measures["audio_p"] = Measure(listens.gap), Measure(listens.p)
-    return measures | motion(stage, mouth)
+    dependence = motion_metrics.audio_dependence(mouth.aperture, real.aperture, times_s)
+    measures["audio_gap"], measures["audio_p"] = Measure(dependence.gap), Measure(dependence.p)
+    return measures | motion_measures(clip, mouth)
 
 
-def motion(stage, mouth):
-    """Measures of movement alone, for any sound: how much, and how shaky, beside the real mouth."""
+def motion_measures(clip: TestClip, mouth: motion_metrics.MouthCurves) -> Measures:
+    """Metrics of motion alone, which apply to any audio: its energy and its jitter."""
 
-    def energy(part):
-        keep = np.flatnonzero(stage.speech[part])
-        made, real = mouth.lips[part], stage.real.lips[part]
-        if len(keep) < 8:
+    def articulation(part: slice) -> float:
+        spoken = np.flatnonzero(clip.speech[part])
+        rendered, real = mouth.lips[part], clip.real.lips[part]
+        if len(spoken) < 8:
             return float("nan")
         # From the first to the last spoken frame: energies need neighbours.
-        span = slice(keep[0], keep[-1] + 1)
-        return motion_metrics.energy_ratio(made[span], real[span], stage.real.rate_hz)
+        span = slice(spoken[0], spoken[-1] + 1)
+        return motion_metrics.energy_ratio(rendered[span], real[span], clip.real.rate_hz)
+
+    def jitter(part: slice) -> float:
+        return motion_metrics.jitter_ratio(mouth.lips[part], clip.real.lips[part])
 
     return {
-        "articulation": _spread(energy, stage),
-        "jitter": _spread(
-            lambda p: motion_metrics.jitter_ratio(mouth.lips[p], stage.real.lips[p]), stage
-        ),
+        "articulation": _over_windows(articulation, clip),
+        "jitter": _over_windows(jitter, clip),
     }
 
 
-def leak(stage, silent_mouth):
-    """Movement under digital silence over the source mouth's own movement, as energies."""
-    return _spread(
-        lambda p: motion_metrics.energy_ratio(
-            silent_mouth.lips[p], stage.real.lips[p], stage.real.rate_hz
-        ),
-        stage,
-    )
+def silence_leakage(clip: TestClip, silent_mouth: motion_metrics.MouthCurves) -> Measure:
+    """Motion energy under digital silence over that of the real mouth."""
+
+    def energy(part: slice) -> float:
+        return motion_metrics.energy_ratio(
+            silent_mouth.lips[part], clip.real.lips[part], clip.real.rate_hz
+        )
+
+    return _over_windows(energy, clip)
 
 
-def pictures(stage, drawn, *, same_words):
-    """Means over the frames looked at, spread over windows. PSNR and SSIM need the same words."""
-    out = {"flicker": Measure(drawn.flicker)}
-    for key in PER_PICTURE:
-        values = np.array(drawn.pictures[key], float)
+def image_measures(clip: TestClip, rendered: RenderedClip, *, same_words: bool) -> Measures:
+    """Means over the measured frames, spread over windows; PSNR and SSIM need the same words."""
+    measures = {"flicker": Measure(rendered.flicker)}
+    for key in IMAGE_METRICS:
+        values = np.array(rendered.images[key], float)
         if not np.isfinite(values).any() or (key in ("psnr_db", "ssim") and not same_words):
             continue
         if key == "changed_outside_px":
-            out[key] = Measure(float(values.sum()))
+            measures[key] = Measure(float(values.sum()))
             continue
-        over = []
-        for part in motion_metrics.window_slices(len(stage.frames), stage.windows):
-            inside = values[(drawn.at >= part.start) & (drawn.at < part.stop)]
+        means = []
+        for part in motion_metrics.window_slices(len(clip.frames), clip.windows):
+            inside = values[(rendered.measured >= part.start) & (rendered.measured < part.stop)]
             if np.isfinite(inside).any():
-                over.append(float(np.nanmean(inside)))
-        spread = float(np.std(over, ddof=1)) if len(over) > 1 else float("nan")
-        out[key] = Measure(float(np.nanmean(values)), spread, len(over))
-    return out
+                means.append(float(np.nanmean(inside)))
+        spread = float(np.std(means, ddof=1)) if len(means) > 1 else float("nan")
+        measures[key] = Measure(float(np.nanmean(values)), spread, len(means))
+    return measures

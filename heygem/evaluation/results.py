@@ -1,32 +1,42 @@
-"""One table and one figure per model: every row a method on a clip, anchors among them."""
+"""Results of an evaluation: metrics, rows, clips, and their means over speakers.
 
-import csv
+Sign of every lag in this package, in its tables and in the documentation: positive means that the
+mouth is late. `lag_ms` compares a rendered mouth with the real one, `file_lag_ms` compares the real
+mouth with the file's own audio, and `residual_lag_ms` compares a rendered mouth with the real one
+after `file_lag_ms` has been corrected.
+"""
+
 import math
 from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-# How the rows of one clip are called, best known mouth first.
-REAL, TRACED, MODEL = "real video", "real mouth, rendered", "model"
-ADAPTED = "model, few-shot"
-ANCHORS = (
-    "frozen mouth",
+# Methods: what produced the mouth of a row. Tables show them in this order.
+REAL, ORACLE, MODEL = "real video", "oracle motion", "model"
+FINETUNED = "model, fine-tuned"
+BASELINES = (
+    "static mouth",
     "source-frame copy",
     "mean mouth",
     "energy-driven jaw",
     "nearest-audio retrieval",
-    "shuffled audio",
+    "shifted audio",
 )
-# Mouths that come from the picture, at the file's own lag, and not from the sound.
-SEEN = (REAL, TRACED, "source-frame copy", "nearest-audio retrieval")
-METHODS = (REAL, TRACED, MODEL, ADAPTED, *ANCHORS)
+METHODS = (REAL, ORACLE, MODEL, FINETUNED, *BASELINES)
+# Methods whose mouth is copied from the video: it carries the file's own lag, so correcting that
+# lag would put it out of sync.
+FROM_VIDEO = (REAL, ORACLE, "source-frame copy", "nearest-audio retrieval")
+
+OWN_AUDIO = "own"  # value of `Row.audio` for the clip's own speech
+CROSS_AUDIO = "cross: "  # prefix of `Row.audio` for another person's speech, before the file name
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a measure is shown. `target` is what right looks like, in words for the header."""
+    """How a metric is shown: its label, its digits, and its ideal value for the table header."""
 
     label: str
     digits: int
@@ -34,19 +44,19 @@ class Metric:
 
 
 METRICS = {
-    "aperture_r": Metric("aperture r", 2, "1"),
-    "aligned_r": Metric("aligned r", 2, "1"),
-    "width_r": Metric("width r", 2, "1"),
+    "aperture_corr": Metric("lip-aperture correlation", 2, "1"),
+    "aligned_corr": Metric("aligned correlation", 2, "1"),
+    "width_corr": Metric("mouth-width correlation", 2, "1"),
     "lag_ms": Metric("lag ms", 0, "0"),
-    "own_r": Metric("r, file's lag right", 2, "1"),
-    "own_lag_ms": Metric("lag left ms", 0, "0"),
+    "lag_corrected_corr": Metric("correlation, lag corrected", 2, "1"),
+    "residual_lag_ms": Metric("residual lag ms", 0, "0"),
     "drift_ms": Metric("drift ms/10 min", 0, "0"),
-    "open_ratio": Metric("open ratio", 2, "1"),
+    "amplitude_ratio": Metric("amplitude ratio", 2, "1"),
     "closure_f1": Metric("closure F1", 2, "1"),
-    "words": Metric("words read", 2, "as real"),
+    "word_accuracy": Metric("word accuracy", 2, "as real"),
     "lmd": Metric("LMD", 3, "0"),
     "articulation": Metric("articulation", 2, "1"),
-    "leak": Metric("leak", 3, "0"),
+    "silence_leakage": Metric("silence leakage", 3, "0"),
     "audio_gap": Metric("audio gap", 2, "high"),
     "audio_p": Metric("audio p", 3, "< 0.01"),
     "jitter": Metric("jitter", 2, "1"),
@@ -63,9 +73,15 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of one row, and how far it varies between windows of the clip.
+    """The value of one metric, and how far it varies.
 
-    spread : standard deviation over `windows` windows; NaN where it has none.
+    Attributes
+    ----------
+    value : float
+        NaN where the metric is undefined.
+    spread : float
+        Standard deviation over `windows` parts (windows of a clip, or speakers); NaN below two.
+    windows : int
     """
 
     value: float
@@ -73,91 +89,150 @@ class Measure:
     windows: int = 0
 
     @classmethod
-    def over(cls, measure, parts):
-        """A measure on the whole, and its deviation over parts of it.
+    def over(cls, metric: Callable[[slice], float], parts: Sequence[slice]) -> "Measure":
+        """Compute a metric on the whole clip, and its deviation over parts of it."""
+        values = [v for v in (metric(part) for part in parts) if math.isfinite(v)]
+        return cls(float(metric(slice(None))), _deviation(values), len(values))
 
-        measure : callable, takes a slice; parts : list of slice
-        """
-        values = [v for v in (measure(part) for part in parts) if math.isfinite(v)]
-        spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-        return cls(float(measure(slice(None))), spread, len(values))
+    @classmethod
+    def mean_of(cls, values: Sequence[float]) -> "Measure":
+        """Mean and deviation of finite values; at least one."""
+        return cls(float(np.mean(values)), _deviation(values), len(values))
 
-    def shown(self, digits):
-        """`0.61 ± 0.08`, or a dash where nothing could be measured."""
+    def format(self, digits: int) -> str:
+        """`0.61 ± 0.08`, or a dash where the value is not finite."""
         if not math.isfinite(self.value):
             return "–"
         text = f"{self.value:.{digits}f}"
         return f"{text} ± {self.spread:.{digits}f}" if math.isfinite(self.spread) else text
 
 
-NOTHING = Measure(float("nan"))
+def _deviation(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+
+
+UNDEFINED = Measure(float("nan"))
+Measures = dict[str, Measure]  # keys of `METRICS`
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method on one clip under one sound.
+    """One method on one clip with one audio track.
 
     Attributes
     ----------
     clip, speaker, method : str
     audio : str
-        "own", or "other: FILE" for somebody else's speech.
+        `OWN_AUDIO`, or `CROSS_AUDIO` and the name of a file with another person's speech.
     measures : dict of str to Measure
-        Keys of `METRICS`; a measure that makes no sense for the row is absent.
+        Keys of `METRICS`; a metric that does not apply to the row is absent.
     library_s, held_out_s : (float, float)
-        What was learnt from and what was judged, seconds of the clip.
+        Seconds of the clip the person was fitted on, and seconds that were evaluated.
     """
 
     clip: str
     speaker: str
     method: str
     audio: str
-    measures: dict
-    library_s: tuple = (float("nan"), float("nan"))
-    held_out_s: tuple = (float("nan"), float("nan"))
+    measures: Measures
+    library_s: tuple[float, float] = (float("nan"), float("nan"))
+    held_out_s: tuple[float, float] = (float("nan"), float("nan"))
 
 
-def _markdown(header, lines):
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join("| " + " | ".join(str(c) for c in row) + " |" for row in rows) + "\n"
+@dataclass(frozen=True)
+class FinetunePoint:
+    """The model after fine-tuning on one amount of a person's footage.
+
+    Attributes
+    ----------
+    clip, speaker : str
+    requested_s, seconds : float
+        The amount asked for, and the seconds with a face that were used.
+    footage : list of (file name, start_s, end_s)
+    held_out_s : (float, float)
+        Seconds of `clip` that were evaluated.
+    kept_base : bool
+        Fine-tuning did not improve on the footage itself, so the base model was kept.
+    measures : dict of str to Measure
+        `aperture_corr`, `lag_corrected_corr`, `residual_lag_ms`, `amplitude_ratio`.
+    """
+
+    clip: str
+    speaker: str
+    requested_s: float
+    seconds: float
+    footage: list[tuple[str, float, float]]
+    held_out_s: tuple[float, float]
+    kept_base: bool
+    measures: Measures = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """Everything that was measured on one clip.
+
+    Attributes
+    ----------
+    rows : list of Row
+    facts : dict
+        Hash of the footage, library and held-out ranges, the file's lag, the number of words;
+        `not_rendered` holds the reason where `rows` is empty.
+    points : list of FinetunePoint
+    """
+
+    rows: list[Row]
+    facts: dict[str, Any]
+    points: list[FinetunePoint] = field(default_factory=list)
 
 
 @dataclass
-class Table:
-    """All rows of one model."""
+class Results:
+    """Results of one model on all clips.
+
+    Attributes
+    ----------
+    model : str
+    rows : list of Row
+    skipped : dict of str to str
+        Clip to the reason why it has no rows.
+    facts : dict of str to dict
+        Clip to `ClipResult.facts`.
+    points : list of FinetunePoint
+    """
 
     model: str
-    rows: list = field(default_factory=list)
-    skipped: dict = field(default_factory=dict)  # clip -> why it has no rows
-    facts: dict = field(default_factory=dict)  # clip -> what it is, see `protocol.Judged`
-    points: list = field(default_factory=list)  # of `few_shot.Point`
+    rows: list[Row] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    points: list[FinetunePoint] = field(default_factory=list)
 
-    def add(self, name, judged):
-        """Take what is known of one clip, a `heygem.evaluation.protocol.Judged`."""
-        self.rows.extend(judged.rows)
-        self.facts[name] = judged.facts
-        self.points.extend(judged.points)
-        if "not_drawn" in judged.facts:
-            self.skipped[name] = judged.facts["not_drawn"]
+    def add(self, name: str, result: ClipResult) -> None:
+        """Add the result of one clip."""
+        self.rows.extend(result.rows)
+        self.facts[name] = result.facts
+        self.points.extend(result.points)
+        if "not_rendered" in result.facts:
+            self.skipped[name] = result.facts["not_rendered"]
 
-    def _methods(self):
-        there = {row.method for row in self.rows}
-        return [m for m in METHODS if m in there] + sorted(there - set(METHODS))
+    def methods(self) -> list[str]:
+        """Methods that have rows, in the order of `METHODS`, unknown ones last."""
+        present = {row.method for row in self.rows}
+        return [m for m in METHODS if m in present] + sorted(present - set(METHODS))
 
-    def _metrics(self, rows):
-        there = {key for row in rows for key in row.measures}
-        return [key for key in METRICS if key in there]
+    def means(self, clips: Collection[str] | None = None) -> dict[str, Measures]:
+        """Mean over speakers with the clips' own audio: {method: {metric: Measure}}.
 
-    def means(self, clips=None):
-        """Mean over clips under their own sound, and its spread: {method: {metric: Measure}}.
-
-        Clips of one speaker are averaged first, so that whoever left more clips does not
-        weigh more. `clips` names those that count; default: all.
+        Clips of one speaker are averaged first, so that a speaker with many clips does not weigh
+        more. `clips` restricts the mean to clips of these names.
         """
-        out = {}
-        own = [r for r in self.rows if r.audio == "own" and (clips is None or r.clip in clips)]
-        for method in self._methods():
-            out[method] = {}
+        means: dict[str, Measures] = {}
+        own = [
+            row
+            for row in self.rows
+            if row.audio == OWN_AUDIO and (clips is None or row.clip in clips)
+        ]
+        for method in self.methods():
+            means[method] = {}
             for key in METRICS:
                 by_speaker = defaultdict(list)
                 for row in own:
@@ -166,225 +241,38 @@ class Table:
                         by_speaker[row.speaker].append(measure.value)
                 values = [float(np.mean(v)) for v in by_speaker.values()]
                 if values:
-                    spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-                    out[method][key] = Measure(float(np.mean(values)), spread, len(values))
-        return out
+                    means[method][key] = Measure.mean_of(values)
+        return means
 
-    def metrics(self):
-        """Flat numbers of the model's own rows for a tracking server: {metric: mean}."""
-        return {key: m.value for key, m in self.means().get(MODEL, {}).items()}
-
-    def by_sync(self):
-        """Names of clips by who calls their sound in sync: {words: set of clip names}."""
-        judged = {row.clip for row in self.rows}
-        groups = {"all clips": judged}
-        for words, key in (("a manifest: ok", "sync"), ("our own check: ok", "sync_check")):
-            fine = {name for name in judged if self.facts.get(name, {}).get(key) == "ok"}
-            if fine and fine != judged:
-                groups[words] = fine
+    def groups_by_sync(self) -> dict[str, set[str]]:
+        """Clip names by who considers their audio in sync: {description: names}."""
+        names = {row.clip for row in self.rows}
+        groups = {"all clips": names}
+        for description, key in (("manifest: ok", "sync"), ("sync check: ok", "sync_check")):
+            in_sync = {name for name in names if self.facts.get(name, {}).get(key) == "ok"}
+            if in_sync and in_sync != names:
+                groups[description] = in_sync
         return groups
 
-    def _sync_lines(self):
-        keys = ("aperture_r", "aligned_r", "own_r", "lag_ms", "own_lag_ms")
-        lines = []
-        for words, clips in self.by_sync().items():
-            means = self.means(clips)
-            for method in (m for m in (REAL, TRACED, MODEL, ADAPTED) if means.get(m)):
-                shown = [means[method].get(k, NOTHING).shown(METRICS[k].digits) for k in keys]
-                speakers = {r.speaker for r in self.rows if r.clip in clips and r.method == method}
-                lines.append([words, len(speakers), method, *shown])
-        return ["in sync says", "speakers", "method", *(METRICS[k].label for k in keys)], lines
+    def finetune_means(self) -> dict[float, Measures]:
+        """Mean over clips after each amount of footage: {seconds: {metric: Measure}}.
 
-    def few_shot(self):
-        """Mean over speakers after each amount: {seconds: {metric: Measure}}.
-
-        Only speakers with every amount up to the largest that most have would be comparable;
-        so each amount is a mean over those who have it, and says how many they are.
+        Each amount is a mean over the clips that have that much footage; `Measure.windows` is
+        their number, so amounts with different numbers are not comparable.
         """
-        out = {}
-        for asked_s in sorted({p.asked_s for p in self.points}):
-            here = [p for p in self.points if p.asked_s == asked_s]
-            out[asked_s] = {}
-            for key in sorted({k for p in here for k in p.measures}):
-                values = [p.measures[key].value for p in here]
+        means: dict[float, Measures] = {}
+        for requested_s in sorted({p.requested_s for p in self.points}):
+            points = [p for p in self.points if p.requested_s == requested_s]
+            means[requested_s] = {}
+            for key in sorted({k for p in points for k in p.measures}):
+                values = [p.measures[key].value for p in points]
                 values = [v for v in values if math.isfinite(v)]
                 if values:
-                    spread = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-                    out[asked_s][key] = Measure(float(np.mean(values)), spread, len(values))
-        return out
-
-    def to_markdown(self):
-        """Every method over all speakers, by sync, the model clip by clip, the few-shot curve."""
-        means, keys = self.means(), self._metrics(self.rows)
-        header = ["method", *(f"{METRICS[k].label} ({METRICS[k].target})" for k in keys)]
-        lines = [
-            [m, *(means[m].get(k, NOTHING).shown(METRICS[k].digits) for k in keys)] for m in means
-        ]
-        speakers = len({row.speaker for row in self.rows})
-        text = f"## {self.model}: mean ± deviation over {speakers} speakers\n\n"
-        text += _markdown(header, lines)
-        text += "\n## Sound and picture\n\n" + _markdown(*self._sync_lines())
-        own = [row for row in self.rows if row.method in (MODEL, ADAPTED)]
-        keys = self._metrics(own)
-        lines = [
-            [
-                row.clip,
-                row.method,
-                row.audio,
-                "{:.1f}–{:.1f}".format(*row.library_s),
-                "{:.1f}–{:.1f}".format(*row.held_out_s),
-                *(row.measures.get(k, NOTHING).shown(METRICS[k].digits) for k in keys),
-            ]
-            for row in own
-        ]
-        text += f"\n## {self.model}: each clip ± deviation over its windows\n\n"
-        text += _markdown(
-            [
-                "clip",
-                "method",
-                "sound",
-                "learnt from s",
-                "judged on s",
-                *(METRICS[k].label for k in keys),
-            ],
-            lines,
-        )
-        for clip, facts in self.facts.items():
-            if "words" in facts:
-                text += f"\nWords read in {clip}: {facts['words']}; always saying the most "
-                text += f"frequent one would be right for {facts['words_chance']:.2f}.\n"
-        if self.points:
-            text += "\n## The person's own footage: predicted against tracked\n\n"
-            text += _markdown(*self._few_shot_lines())
-        for clip, why in self.skipped.items():
-            text += f"\nNot judged: {clip}: {why}\n"
-        return text
-
-    def _few_shot_lines(self):
-        keys = ("aperture_r", "own_r", "own_lag_ms", "open_ratio")
-        lines = [
-            [
-                point.clip,
-                f"{point.seconds:.0f}",
-                "{:.1f}–{:.1f}".format(*point.judged_s),
-                "base" if point.kept_base else "the person's",
-                *(point.measures.get(k, NOTHING).shown(METRICS[k].digits) for k in keys),
-            ]
-            for point in self.points
-        ]
-        header = ["clip", "footage s", "judged on s", "model", *(METRICS[k].label for k in keys)]
-        return header, lines
-
-    def to_csv(self, path):
-        """One line per clip, method and sound; `<metric>` and `<metric>_spread` columns."""
-        keys = self._metrics(self.rows)
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(
-                ["model", "speaker", "clip", "audio", "method"]
-                + ["library_start_s", "library_end_s", "held_out_start_s", "held_out_end_s"]
-                + [name for k in keys for name in (k, f"{k}_spread")]
-            )
-            for row in self.rows:
-                line = [self.model, row.speaker, row.clip, row.audio, row.method]
-                line += [f"{v:.3f}" for v in (*row.library_s, *row.held_out_s)]
-                for key in keys:
-                    measure = row.measures.get(key, NOTHING)
-                    line += [f"{measure.value:.5g}", f"{measure.spread:.5g}"]
-                writer.writerow(line)
-
-    def figure(self):
-        """Dots per speaker and a bar at the mean, one panel per measure, one line per method."""
-        from matplotlib.figure import Figure  # half a second that no import should cost
-
-        means = self.means()
-        shown = {key for measures in means.values() for key in measures}
-        keys = [k for k in METRICS if k in shown - {"audio_p", "changed_outside_px"}]
-        methods = self._methods()
-        columns = 4
-        lines = math.ceil(len(keys) / columns)
-        figure = Figure(figsize=(3.1 * columns + 1.2, (0.26 * len(methods) + 0.75) * lines + 0.4))
-        axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
-        for axis, key in zip(axes.flat, keys, strict=False):
-            for i, method in enumerate(methods):
-                values = [
-                    row.measures[key].value
-                    for row in self.rows
-                    if row.method == method and row.audio == "own" and key in row.measures
-                ]
-                colour = "tab:red" if method == MODEL else "0.45"
-                axis.plot(values, [i] * len(values), "o", ms=3, color=colour, alpha=0.5)
-                if key in means[method]:
-                    axis.plot(means[method][key].value, i, "|", ms=14, mew=2, color=colour)
-            metric = METRICS[key]
-            axis.set_title(f"{metric.label} (right: {metric.target})", fontsize=8)
-            axis.set_yticks(range(len(methods)), methods, fontsize=7)
-            axis.set_ylim(len(methods) - 0.5, -0.5)
-            axis.tick_params(axis="x", labelsize=7)
-            axis.grid(axis="x", alpha=0.3)
-        for axis in axes.flat[len(keys) :]:
-            axis.set_visible(False)
-        figure.suptitle(f"{self.model}: re-tracked output, held-out part of each clip", fontsize=10)
-        figure.tight_layout(rect=(0, 0, 1, 0.98))
-        return figure
-
-    def few_shot_figure(self):
-        """Correlation over seconds of own footage: a thin line per clip, and the mean."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(5.5, 3.6))
-        axis = figure.subplots()
-        for clip in dict.fromkeys(point.clip for point in self.points):
-            own = [point for point in self.points if point.clip == clip]
-            values = [point.measures["own_r"].value for point in own]
-            axis.plot([p.seconds for p in own], values, "o-", ms=3, lw=0.8, alpha=0.6, label=clip)
-        means = {
-            s: m["own_r"] for s, m in self.few_shot().items() if m.get("own_r", NOTHING).windows > 1
-        }
-        axis.errorbar(
-            list(means),
-            [m.value for m in means.values()],
-            [m.spread for m in means.values()],
-            color="tab:red", marker="s", capsize=3, label="mean ± deviation",
-        )  # fmt: skip
-        axis.set_xlabel("seconds of own footage")
-        axis.set_ylabel(METRICS["own_r"].label)
-        axis.grid(alpha=0.3)
-        axis.legend(fontsize=6)
-        figure.tight_layout()
-        return figure
-
-    def save(self, folder):
-        """Write tables and figures into a folder; returns their paths.
-
-        `table.csv`, `table.md`, `figure.png`, and with a few-shot curve `few_shot.csv` and
-        `few_shot.png`.
-        """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / "table.csv", folder / "table.md", folder / "figure.png"]
-        self.to_csv(paths[0])
-        paths[1].write_text(self.to_markdown(), encoding="utf-8")
-        self.figure().savefig(paths[2], dpi=110)
-        if self.points:
-            paths += [folder / "few_shot.csv", folder / "few_shot.png"]
-            header, lines = self._few_shot_lines()
-            with paths[3].open("w", newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows([header, *lines])
-            self.few_shot_figure().savefig(paths[4], dpi=110)
-        return paths
+                    means[requested_s][key] = Measure.mean_of(values)
+        return means
 
 
-@dataclass(frozen=True)
-class ClipResult:
-    """What is known of one clip.
-
-    rows : list of heygem.evaluation.results.Row
-    facts : dict
-        Hash of the footage, what was learnt from and judged, the file's sync, the words.
-    points : list of heygem.evaluation.finetune_curve.Point
-    """
-
-    rows: list
-    facts: dict
-    points: list = field(default_factory=list)
+def metrics_of(rows: Sequence[Row]) -> list[str]:
+    """Keys of the metrics that any of the rows has, in the order of `METRICS`."""
+    present = {key for row in rows for key in row.measures}
+    return [key for key in METRICS if key in present]

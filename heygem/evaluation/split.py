@@ -1,8 +1,8 @@
-"""The honest split: a person is learnt from the first part of a clip and judged on a later one.
+"""Division of a clip: the person is fitted on its first part and evaluated on a later one.
 
-Rest shape, textures and the mesh's template come from the library part alone. Of the held-out
-part the renderer is given what it is given in use: the frames, whose mouths it replaces, and
-where the head is. A second of guard lies between, because neighbouring frames share a syllable.
+Rest shape, textures and the template of the mesh come from the library part alone. Of the held-out
+part the renderer gets what it gets in use: the frames, whose mouths it replaces, and the head pose.
+A guard of a second lies between the parts, because neighbouring frames share a syllable.
 """
 
 import tempfile
@@ -13,84 +13,99 @@ import numpy as np
 
 from heygem import avatar as avatars
 from heygem import media
+from heygem.config.params import FaceSettings
 from heygem.core.errors import InputError
+from heygem.core.types import BoolArray, FloatArray, PathLike
+from heygem.avatar.library import Library
+from heygem.face import tracking
 from heygem.face.pose import Pose, fit_pose, to_canonical
 from heygem.face.topology import LOWER
 
 POSE_SIGMA_S = 0.04  # as the avatar's own poses are smoothed
-MIN_PART_S = 1.9  # less than about eight syllables says nothing
+MIN_PART_S = 1.9  # fewer than about eight syllables give no estimate
+
+Runs = list[tuple[int, int]]  # ranges [start, stop)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Seconds of the clip: learnt from [0, library_end_s), judged on [start_s, end_s)."""
+    """Seconds of a clip: library part [0, library_end_s), held-out part [start_s, end_s)."""
 
     library_end_s: float
     start_s: float
     end_s: float
 
-    def library(self, times_s):
-        """Frames that may be learnt from, bool [T]."""
+    def library(self, times_s: FloatArray) -> BoolArray:
+        """Frames of the library part, bool [T]."""
         return times_s < self.library_end_s
 
-    def held_out(self, times_s):
-        """Frames that are judged, bool [T]."""
+    def held_out(self, times_s: FloatArray) -> BoolArray:
+        """Frames of the held-out part, bool [T]."""
         return (times_s >= self.start_s) & (times_s < self.end_s)
 
 
-def split_clip(duration_s, *, share=0.4, guard_s=1.0, boundary_s=None, name="the clip"):
-    """Cut a clip by time: the last `share` is held out, the guard before it belongs to nobody.
+def split_clip(
+    duration_s: float,
+    *,
+    test_fraction: float = 0.4,
+    guard_s: float = 1.0,
+    boundary_s: float | None = None,
+    name: str = "the clip",
+) -> Split:
+    """Divide a clip by time: the last `test_fraction` is held out, the guard before it is unused.
 
-    `boundary_s`, where it is given, is where the held-out part begins, whatever the share.
+    `boundary_s`, where given, is where the held-out part begins, whatever the fraction.
 
     Raises
     ------
     InputError
         A part would be shorter than two seconds.
     """
-    start_s = duration_s * (1 - share) if boundary_s is None else boundary_s
+    start_s = duration_s * (1 - test_fraction) if boundary_s is None else boundary_s
     library_end_s = start_s - guard_s
     if min(library_end_s, duration_s - start_s) < MIN_PART_S:
         raise InputError(
-            f"{name} is too short to learn from one part and judge on another",
+            f"{name} is too short to be divided into a library part and a held-out part",
             seen=f"{duration_s:.1f} s",
-            remedy=f"give a clip of {(MIN_PART_S + guard_s) / (1 - share):.0f} s or more",
+            remedy=f"give a clip of {(MIN_PART_S + guard_s) / (1 - test_fraction):.0f} s or more",
         )
     return Split(library_end_s, start_s, duration_s)
 
 
 @dataclass(frozen=True)
 class Person:
-    """What an evaluation works with.
+    """A person fitted on the library part of a clip.
 
     Attributes
     ----------
     avatar : heygem.avatar.Avatar
-        Frames and poses of the whole clip; rest shape, library and report of its first part.
+        Frames and poses of the whole clip; rest shape, library and report of the library part.
     template : float32 [468, 3]
-        Canonical mesh of the first part, to which all poses refer.
+        Canonical mesh of the library part, to which all poses refer.
     split : Split
-    first : heygem.avatar.Avatar
-        Of the first part alone, as if there were no more.
+    library_avatar : heygem.avatar.Avatar
+        Of the library part alone, as if the clip ended there.
     """
 
     avatar: avatars.Avatar
-    template: np.ndarray
+    template: FloatArray
     split: Split
-    first: avatars.Avatar
+    library_avatar: avatars.Avatar
 
-    def canonical(self, points, runs, rate_hz):
-        """Free meshes of head motion: turned upright, and unbent of what pose does to the mesh.
+    def canonical(self, points: FloatArray, runs: Runs, rate_hz: float) -> FloatArray:
+        """Remove head motion from meshes: the rigid pose, and what the pose does to the mesh.
 
         Parameters
         ----------
-        points : float32 [T, 468, 3], pixels; every frame with a face
+        points : float32 [T, 468, 3], pixels
+            Every frame has a face.
         runs : list of (start, stop)
             Uninterrupted frame ranges.
+        rate_hz : float
 
         Returns
         -------
-        float32 [T, 468, 3], eye-corner distances
+        float32 [T, 468, 3], IOD
         """
         pose, _ = fit_pose(
             points, runs=runs, sigma_frames=POSE_SIGMA_S * rate_hz, template=self.template
@@ -101,66 +116,73 @@ class Person:
         return shape
 
 
-def learn(path, settings, *, share=0.4, guard_s=1.0, boundary_s=None, progress=None):
-    """Track a clip and learn the person from its first part only.
+def fit_person(
+    path: PathLike,
+    settings: FaceSettings,
+    *,
+    test_fraction: float = 0.4,
+    guard_s: float = 1.0,
+    boundary_s: float | None = None,
+) -> Person:
+    """Track a clip and fit the person on its library part only.
 
     Parameters
     ----------
-    path : path of a video with sound
+    path : path of a video with audio
     settings : heygem.config.params.FaceSettings
-    share, guard_s, boundary_s
+    test_fraction, guard_s, boundary_s
         See `split_clip`.
-
-    Returns
-    -------
-    Person
     """
-    whole = avatars.load(path, settings, progress=progress)
+    whole = avatars.load(path, settings)
     times_s = whole.track.times_s
     rate_hz = (len(times_s) - 1) / max(times_s[-1] - times_s[0], 1e-6)
     duration_s = float(times_s[-1] + 1 / rate_hz)
     split = split_clip(
-        duration_s, share=share, guard_s=guard_s, boundary_s=boundary_s, name=Path(path).name
+        duration_s,
+        test_fraction=test_fraction,
+        guard_s=guard_s,
+        boundary_s=boundary_s,
+        name=Path(path).name,
     )
     with tempfile.TemporaryDirectory(prefix="heygem-evaluate-") as folder:
-        first = avatars.load(_cut(path, split, Path(folder)), settings, cache=False)
-    keep = split.library(times_s) & whole.track.found
-    _, template = fit_pose(whole.track.points[keep], sigma_frames=0)
-    pose = _poses(whole.track, template, rate_hz)
-    person = replace(
+        library_path = _write_library_part(path, split, Path(folder))
+        library_avatar = avatars.load(library_path, settings, cache=False)
+    in_library = split.library(times_s) & whole.track.found
+    _, template = fit_pose(whole.track.points[in_library], sigma_frames=0)
+    avatar = replace(
         whole,
-        pose=pose,
-        rest=first.rest,
-        library=_recrop(path, first.library),
-        report=first.report,
+        pose=_fit_poses(whole.track, template, rate_hz),
+        rest=library_avatar.rest,
+        library=_recrop(path, library_avatar.library),
+        report=library_avatar.report,
     )
-    return Person(person, template, split, first)
+    return Person(avatar, template, split, library_avatar)
 
 
-def _cut(path, split, folder):
-    """The library part as a file of its own, so that nothing later can be seen by accident."""
+def _write_library_part(path: PathLike, split: Split, folder: Path) -> Path:
+    """Write the library part to a file of its own, so that nothing later can leak into the fit."""
     out = folder / "library.mkv"
-    sound = media.read_audio(path)
-    sound = replace(sound, samples=sound.samples[: int(split.library_end_s * sound.rate_hz)])
+    audio = media.read_audio(path)
+    audio = replace(audio, samples=audio.samples[: int(split.library_end_s * audio.rate_hz)])
     with media.VideoReader(path, end_s=split.library_end_s) as reader:
         info = reader.info.video
         size = {"width": info.width, "height": info.height, "rate": info.rate}
         with media.VideoWriter(
-            out, **size, audio=sound, lossless=True, preset="ultrafast"
+            out, **size, audio=audio, lossless=True, preset="ultrafast"
         ) as writer:
             for frame in reader:
                 writer.write(frame.image, frame.time_s)
     return out
 
 
-def _recrop(path, library):
-    """The library's pictures once more from the source, which no cut has re-encoded."""
-    wanted = {int(f): i for i, f in enumerate(library.frames)}
+def _recrop(path: PathLike, library: Library) -> Library:
+    """Cut the library's crops from the source again, which was not re-encoded."""
+    index_of = {int(frame): i for i, frame in enumerate(library.frames)}
     crops = list(library.crops)
     with media.VideoReader(path) as reader:
         for frame in reader:
-            if frame.index in wanted:
-                i = wanted[frame.index]
+            if frame.index in index_of:
+                i = index_of[frame.index]
                 x, y = library.corners[i]
                 h, w = crops[i].shape[:2]
                 crops[i] = frame.image[y : y + h, x : x + w].copy()
@@ -169,11 +191,11 @@ def _recrop(path, library):
     return replace(library, crops=crops)
 
 
-def _poses(track, template, rate_hz):
+def _fit_poses(track: tracking.Track, template: FloatArray, rate_hz: float) -> Pose:
     """Poses of every frame against one template; zero where there is no face."""
-    found = np.flatnonzero(track.found)
+    frames = np.flatnonzero(track.found)
     fitted, _ = fit_pose(
-        track.points[found],
+        track.points[frames],
         runs=compact_runs(track, track.found),
         sigma_frames=POSE_SIGMA_S * rate_hz,
         template=template,
@@ -183,13 +205,13 @@ def _poses(track, template, rate_hz):
         np.zeros(len(track), np.float32),
         np.zeros((len(track), 3), np.float32),
     )
-    pose.rotation[found], pose.scale[found] = fitted.rotation, fitted.scale
-    pose.offset[found] = fitted.offset
+    pose.rotation[frames], pose.scale[frames] = fitted.rotation, fitted.scale
+    pose.offset[frames] = fitted.offset
     return pose
 
 
-def compact_runs(track, keep):
-    """Uninterrupted ranges among the kept frames only, counted in kept frames."""
+def compact_runs(track: tracking.Track, keep: BoolArray) -> Runs:
+    """Uninterrupted ranges among the frames of `keep`, as indices into those frames only."""
     index = np.flatnonzero(keep)
     if not len(index):
         return []

@@ -1,0 +1,159 @@
+"""The held-out part of a clip: its frames, its real mouth, and where there is speech."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from heygem import audio
+from heygem.core.errors import InputError
+from heygem.core.types import BoolArray, FloatArray, IntArray
+from heygem.evaluation import lipreading, motion_metrics
+from heygem.evaluation.split import Person, Split, compact_runs
+
+log = logging.getLogger(__name__)
+
+MIN_SPEECH = 0.3  # fraction of held-out frames; below it there is no speech to evaluate
+VOICE_THRESHOLD = 0.5  # voice activity from which a frame counts as speech
+
+
+@dataclass(frozen=True)
+class TestClip:
+    """Everything about one clip that is the same for all methods.
+
+    Attributes
+    ----------
+    person : heygem.evaluation.split.Person
+    frames : int [T]
+        Held-out frames whose mouth can be replaced, as frame numbers of the clip.
+    runs : list of (start, stop)
+        Ranges of `frames` without a gap or a cut inside.
+    speech : bool [T]
+        Voice activity.
+    real : MouthCurves
+        The real mouth at `frames`.
+    closed_gap : float
+        Aperture under which this person's mouth counts as closed, IOD.
+    windows : int
+        Number of windows the spread is taken over.
+    real_lag_corrected : MouthCurves
+        The real mouth at `frames` after the file's own lag has been corrected.
+    reader : heygem.evaluation.lipreading.LipReader, optional
+        Trained on the real mouth of the library part.
+    words : tuple of heygem.evaluation.lipreading.Word
+        Transcript of the whole clip.
+    """
+
+    __test__ = False  # not a test, whatever pytest concludes from its name
+
+    person: Person
+    frames: IntArray
+    runs: list[tuple[int, int]]
+    speech: BoolArray
+    real: motion_metrics.MouthCurves
+    closed_gap: float
+    windows: int
+    real_lag_corrected: motion_metrics.MouthCurves
+    reader: lipreading.LipReader | None = None
+    words: tuple[lipreading.Word, ...] = ()
+
+    @property
+    def times_s(self) -> FloatArray:
+        """Presentation times of `frames`, float64 [T]."""
+        return self.real.times_s
+
+
+def build_test_clip(
+    person: Person,
+    samples: FloatArray,
+    *,
+    words: Sequence[lipreading.Word] = (),
+    file_lag_s: float = 0.0,
+    windows: int = 4,
+    max_s: float = 30.0,
+) -> TestClip:
+    """Held-out frames, their real mouth and where there is speech.
+
+    Parameters
+    ----------
+    person : heygem.evaluation.split.Person
+    samples : float32 [n]
+        The clip's audio, 16 kHz mono.
+    words : sequence of heygem.evaluation.lipreading.Word
+        Transcript of the clip; without one, no words are read.
+    file_lag_s : float
+        How late the real mouth is in the file.
+    windows : int
+        Number of windows the spread is taken over.
+    max_s : float
+        Longest held-out part; of a longer one, the span with most speech is taken.
+
+    Raises
+    ------
+    InputError
+        The held-out part has no usable face, or hardly any speech.
+    """
+    avatar, split = person.avatar, person.split
+    times_s = avatar.track.times_s
+    voice = audio.voice_activity(samples)
+    speech = audio.voice_at(voice, times_s) > VOICE_THRESHOLD
+    split = replace(split, end_s=min(split.end_s, len(samples) / audio.RATE_HZ))
+    split = select_speech_span(split, times_s, speech, max_s)
+    person = replace(person, split=split)
+    keep = split.held_out(times_s) & avatar.usable
+    if keep.sum() < 2 * windows:
+        raise InputError(
+            f"{avatar.path.name} has no usable face in its held-out part",
+            seen=f"{int(keep.sum())} frames",
+            remedy="use a clip in which the person looks roughly into the camera",
+        )
+    rate_hz = float(1 / np.median(np.diff(times_s)))
+    tracked = avatar.track.found
+    canonical = person.canonical(
+        avatar.track.points[tracked], compact_runs(avatar.track, tracked), rate_hz
+    )
+    whole = motion_metrics.mouth_curves(canonical, times_s[tracked])
+    real = whole.part(keep[tracked])
+    if speech[keep].mean() < MIN_SPEECH:
+        raise InputError(
+            f"there is hardly any speech in the held-out part of {avatar.path.name}",
+            seen=f"{speech[keep].mean():.0%} of it",
+            remedy="use another clip, or another test_fraction",
+        )
+    reader = None
+    if words:
+        try:
+            reader = lipreading.LipReader(whole, words, (0.0, split.library_end_s))
+        except InputError as error:
+            log.warning("word accuracy is not measured: %s", error)
+    return TestClip(
+        person=person,
+        frames=np.flatnonzero(keep),
+        runs=compact_runs(avatar.track, keep),
+        speech=speech[keep],
+        real=real,
+        closed_gap=motion_metrics.closed_gap(whole.aperture),
+        windows=windows,
+        # A mouth that is late shows at t + lag what the audio says at t.
+        real_lag_corrected=whole.at(real.times_s + file_lag_s),
+        reader=reader,
+        words=tuple(words),
+    )
+
+
+def select_speech_span(
+    split: Split, times_s: FloatArray, speech: BoolArray, max_s: float
+) -> Split:
+    """The split with its held-out part reduced to the span of `max_s` with most speech.
+
+    A pause evaluated as speech makes every ratio to the real mouth's motion meaningless.
+
+    times_s : float64 [T]; speech : bool [T]
+    """
+    if split.end_s - split.start_s <= max_s:
+        return split
+    starts = np.arange(split.start_s, split.end_s - max_s + 1e-9, 0.2)
+    spoken = [(speech & (times_s >= a) & (times_s < a + max_s)).sum() for a in starts]
+    start_s = float(starts[int(np.argmax(spoken))])
+    return replace(split, start_s=start_s, end_s=start_s + max_s)
