@@ -57,9 +57,7 @@ def loudness_db(samples: FloatArray, times_s: FloatArray, rate_hz: int = RATE_HZ
     return level.astype(np.float32)
 
 
-def energy_jaw(
-    library: FloatArray, library_db: FloatArray, held_out_db: FloatArray
-) -> FloatArray:
+def energy_jaw(library: FloatArray, library_db: FloatArray, held_out_db: FloatArray) -> FloatArray:
     """A jaw driven by loudness, from the person's closed to the person's open mouth.
 
     The direction is the difference between the library's most open and most closed fifth. The

@@ -128,9 +128,7 @@ def _clips_of_folder(source_folder: Path, out_folder: Path) -> Iterator[Clip]:
 def _clips_of_person(person: _Footage, folder: Path) -> Iterator[Clip]:
     """Short clips joined; long clips one by one, with the person's other footage to fine-tune on."""
     first = person.held_out[0]
-    seconds = {
-        s.path: media.probe(s.path).duration_s for s in person.held_out + person.library
-    }
+    seconds = {s.path: media.probe(s.path).duration_s for s in person.held_out + person.library}
     short = [s for s in person.held_out if seconds[s.path] < SHORT_S]
     short_library = [s for s in person.library if seconds[s.path] < SHORT_S]
     joined: tuple[Path, ...] = ()

@@ -188,9 +188,7 @@ def measure_prediction(
     metrics = {
         "aperture_corr": lambda p: motion_metrics.correlation(predicted[p], real[p]),
         "lag_corrected_corr": lambda p: motion_metrics.correlation(predicted[p], corrected[p]),
-        "residual_lag_ms": lambda p: motion_metrics.lag_ms(
-            predicted[p], corrected[p], times_s[p]
-        ),
+        "residual_lag_ms": lambda p: motion_metrics.lag_ms(predicted[p], corrected[p], times_s[p]),
         "amplitude_ratio": lambda p: motion_metrics.amplitude_ratio(predicted[p], corrected[p]),
     }
     parts = motion_metrics.window_slices(len(keep), windows)

@@ -142,9 +142,7 @@ def build_test_clip(
     )
 
 
-def select_speech_span(
-    split: Split, times_s: FloatArray, speech: BoolArray, max_s: float
-) -> Split:
+def select_speech_span(split: Split, times_s: FloatArray, speech: BoolArray, max_s: float) -> Split:
     """The split with its held-out part reduced to the span of `max_s` with most speech.
 
     A pause evaluated as speech makes every ratio to the real mouth's motion meaningless.

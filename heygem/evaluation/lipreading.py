@@ -139,9 +139,7 @@ class LipReader:
         """Words of the vocabulary that lie wholly inside a mouth's time."""
         first, last = mouth.times_s[0], mouth.times_s[-1]
         return [
-            w
-            for w in words
-            if w.text in self.vocabulary and first <= w.start_s and w.end_s <= last
+            w for w in words if w.text in self.vocabulary and first <= w.start_s and w.end_s <= last
         ]
 
     def chance(self, mouth: MouthCurves, words: Sequence[Word]) -> float:

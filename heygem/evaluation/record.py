@@ -74,9 +74,7 @@ def summary(results: Results, params: Params, settings: Settings) -> dict[str, A
     }
 
 
-def log_run(
-    results: Results, folder: PathLike, params: Params, settings: Settings
-) -> str | None:
+def log_run(results: Results, folder: PathLike, params: Params, settings: Settings) -> str | None:
     """Record an evaluation in MLflow; an unreachable store is warned about, nothing is lost.
 
     Metrics are named `<method>.<metric>`, with underscores for spaces, and

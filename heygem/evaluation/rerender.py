@@ -67,9 +67,7 @@ def draw(
     renderer.plan(displacement, frames)
     tracker = tracking.Tracker(backend, start=avatar.track.points[frames[0], :, :2].mean(0))
     index_of = {int(frame): i for i, frame in enumerate(frames)}
-    chosen = set(
-        np.linspace(0, len(frames) - 1, min(MAX_IMAGES, len(frames))).astype(int).tolist()
-    )
+    chosen = set(np.linspace(0, len(frames) - 1, min(MAX_IMAGES, len(frames))).astype(int).tolist())
     points = np.zeros((len(frames), *avatar.track.points.shape[1:]), np.float32)
     images: dict[str, list[float]] = {key: [] for key in IMAGE_METRICS}
     measured = []

@@ -13,10 +13,10 @@ import numpy as np
 
 from heygem import avatar as avatars
 from heygem import media
+from heygem.avatar.library import Library
 from heygem.config.params import FaceSettings
 from heygem.core.errors import InputError
 from heygem.core.types import BoolArray, FloatArray, PathLike
-from heygem.avatar.library import Library
 from heygem.face import tracking
 from heygem.face.pose import Pose, fit_pose, to_canonical
 from heygem.face.topology import LOWER
