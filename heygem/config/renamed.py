@@ -76,7 +76,12 @@ TABLE: dict[str, Names] = {
         {"blocks": "cv_folds", "guard_s": "cv_gap_s", "least_gain": "min_improvement"}
     ),
     "EvaluateSettings": Names(
-        {"share": "test_fraction", "anchors": "baselines", "few_shot_s": "finetune_seconds"}
+        {
+            "share": "test_fraction",
+            "anchors": "baselines",
+            "few_shot_s": "finetune_seconds",
+            "drawn_s": "max_rendered_finetune_s",
+        }
     ),
 }
 
