@@ -1,9 +1,8 @@
-"""Videos to be made: a line of jobs, as files on disk.
+"""A queue of videos to make, stored as files.
 
-A page that is closed takes its kernel with it; so the work is done by a process of its own (see
-`heygem.batch.worker`), which any page that opens the same folder finds again. Each job is a JSON file;
-who changes one holds the folder's lock. A later queue over several machines can stand behind the
-same methods.
+Closing a page ends its kernel, so a separate process does the work (`heygem.batch.worker`); every
+page that opens the same folder shows the same queue. Each job is one JSON file, and whoever changes
+one holds the folder's lock.
 """
 
 import contextlib
@@ -24,8 +23,14 @@ from heygem.core.errors import HeygemError, InputError
 from heygem.core.files import read_json
 
 STATES = ("waiting", "running", "done", "failed", "cancelled")
-_LOCK, _WORKER_LOCK, _CALL, _LEAVE, _LOG = ".lock", ".worker", ".call", ".leave", "worker.log"
-READ_ALOUD = 15.0  # letters a second, about
+_LOCK, _WORKER_LOCK, _START_REQUEST, _RELEASE_REQUEST, _LOG = (
+    ".lock",
+    ".worker",
+    ".call",
+    ".leave",
+    "worker.log",
+)
+LETTERS_PER_S = 15.0  # of text read aloud, about
 
 
 @dataclass(frozen=True)
@@ -42,22 +47,22 @@ class Job:
     order : float
         Smaller comes first.
     text, title : str
-        What is spoken, where it is no file; what the result is called, where somebody says so.
+        Text to speak instead of an audio file; name of the result, "" for a derived one.
     state : str
         One of `STATES`.
     output, error : str
-        Where the video is; why there is none, in one line.
+        Path of the finished video; error message, one line.
     reason : dict
-        The error in its parts, where they are known: what, seen, remedy.
+        The error in its parts (what, seen, remedy), where known.
     warnings : tuple of str
     seconds : float
-        How long it took.
+        Processing time.
     length_s : float
-        How long the speech is, about; 0 where nobody knows.
+        Length of the speech, about; 0 where unknown.
     deaths : int
-        Processes that ended over it without a word.
+        How many worker processes died while making it.
     user : str
-        Who asked for it, where several are served; see `heygem.server.policy`.
+        User who added it, on a server with several users; see `heygem.server.policy`.
     progress : dict
         Of a running job: stage, done, total, left_s, elapsed_s, stopping.
     """
@@ -82,17 +87,17 @@ class Job:
 
     @property
     def spoken(self):
-        """The sound's file, or the beginning of the text, short, for people."""
+        """Name of the audio file, or the beginning of the text; for display."""
         return Path(self.audio).name if self.audio else f"“{textwrap.shorten(self.text, 40)}”"
 
     @property
     def name(self):
-        """Short, for people."""
+        """Short name for display."""
         return self.title or f"{Path(self.video).name} ← {self.spoken}"
 
     @property
     def open(self):
-        """Whether it is still to be made."""
+        """Whether it is not finished: waiting or running."""
         return self.state in ("waiting", "running")
 
 
@@ -102,10 +107,10 @@ class JobQueue:
     Parameters
     ----------
     folder : path
-        Made when the first job comes.
+        Created with the first job.
     admission : callable, optional
-        `admission(pairs, lengths_s)` returns the name of who asks, or raises PolicyError; called
-        before any job is written. Default: everything is admitted, for nobody in particular.
+        `admission(pairs, lengths_s)` returns the name of the user, or raises PolicyError; called
+        before any job is written. Default: admits everything, user "".
     """
 
     def __init__(self, folder, *, admission=None):
@@ -116,22 +121,22 @@ class JobQueue:
 
     def jobs(self):
         """All jobs in their order, with the progress of the running one."""
-        alive, found = self.attended(), []
+        alive, jobs = self.worker_running(), []
         for path in self.folder.glob("*.job"):
-            job = _read(path)
+            job = _read_job(path)
             if job is None:
                 continue
             if job.state == "running" and not alive:
-                job = replace(job, state="waiting")  # its process is gone; it starts anew
+                job = replace(job, state="waiting")  # its process died; it starts again
             elif job.state == "running":
                 stopping = (self.folder / f"{job.id}.cancel").exists()
-                progress = _json(self.folder / f"{job.id}.progress")
+                progress = _read_json(self.folder / f"{job.id}.progress")
                 job = replace(job, progress={**progress, "stopping": stopping})
-            found.append(job)
-        return sorted(found, key=lambda job: (job.order, job.id))
+            jobs.append(job)
+        return sorted(jobs, key=lambda job: (job.order, job.id))
 
-    def attended(self):
-        """Whether a process stands by this folder, at work or waiting for some."""
+    def worker_running(self):
+        """Whether a worker process exists for this folder, busy or idle."""
         try:
             with open(self.folder / _WORKER_LOCK) as stream:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -141,26 +146,26 @@ class JobQueue:
         except BlockingIOError:
             return True
 
-    def called(self):
-        """Whether somebody wants the line to be worked on; ends when nothing waits."""
-        return (self.folder / _CALL).exists()
+    def start_requested(self):
+        """Whether the queue is to be processed; cleared when no job is waiting."""
+        return (self.folder / _START_REQUEST).exists()
 
-    def working(self):
-        """Whether a process works on the line."""
-        return self.called() and self.attended()
+    def is_working(self):
+        """Whether a worker process is processing the queue."""
+        return self.start_requested() and self.worker_running()
 
-    def attendant(self):
-        """Process id of who stands by this folder; None where nobody does."""
+    def worker_pid(self):
+        """Process id of this folder's worker; None where there is none."""
         try:
             number = int((self.folder / _WORKER_LOCK).read_text())
         except (OSError, ValueError):
             return None
-        return number if self.attended() else None
+        return number if self.worker_running() else None
 
     # --- changing ---
 
     def add(self, video, audio, params):
-        """Put a video to be made at the end; returns its Job.
+        """Append one video; returns its Job.
 
         Raises
         ------
@@ -173,7 +178,7 @@ class JobQueue:
         return job
 
     def add_all(self, pairs, params):
-        """Put a table of pairs at the end, all or none; returns their Jobs.
+        """Append a table of pairs, all or none; returns their Jobs.
 
         Parameters
         ----------
@@ -192,16 +197,16 @@ class JobQueue:
             jobs, added, lengths, taken = self.jobs(), [], {}, {}
             last = max((job.order for job in jobs), default=0.0)
             for job in jobs:
-                taken.setdefault(_title(job), set()).add(_said(job))
+                taken.setdefault(_title(job), set()).add(_content(job))
             for pair in pairs:
-                spoken = pair.audio, pair.text
-                if spoken not in lengths:
-                    lengths[spoken] = _length_s(pair)
-                # Videos are named after their files; of two alike, the later gets its own folder.
-                alone = taken.setdefault(_title(pair), set()) <= {_said(pair)}
-                taken[_title(pair)].add(_said(pair))
+                speech = pair.audio, pair.text
+                if speech not in lengths:
+                    lengths[speech] = _length_s(pair)
+                # Results are named after their inputs; on a clash the later gets its own folder.
+                alone = taken.setdefault(_title(pair), set()) <= {_content(pair)}
+                taken[_title(pair)].add(_content(pair))
                 job = _job(pair, params, last + 1 + len(added), alone=alone)
-                added.append(replace(job, length_s=lengths[spoken]))
+                added.append(replace(job, length_s=lengths[speech]))
             user = self._admission(pairs, [job.length_s for job in added])
             added = [replace(job, user=user) for job in added]
             for job in added:
@@ -209,22 +214,22 @@ class JobQueue:
         return added
 
     def cancel(self, job_id):
-        """Stop a running job soon; take a waiting one out of the line."""
+        """Stop a running job soon; cancel a waiting one."""
         with self._locked():
             job = self._get(job_id)
-            if job.state == "running" and self.attended():
+            if job.state == "running" and self.worker_running():
                 (self.folder / f"{job.id}.cancel").touch()
             elif job.open:
                 self._write(replace(job, state="cancelled"))
 
     def cancel_all(self):
-        """Stop everything that is not finished; what waits first, so that nothing moves up."""
+        """Cancel every unfinished job; waiting ones first, so that none of them starts."""
         for job in reversed(self.jobs()):
             if job.open:
                 self.cancel(job.id)
 
     def retry(self, job_id):
-        """Put a failed or cancelled job back into the line."""
+        """Return a failed or cancelled job to the queue."""
         with self._locked():
             job = self._get(job_id)
             if job.state in ("failed", "cancelled"):
@@ -232,13 +237,13 @@ class JobQueue:
                 self._write(replace(job, state="waiting", **fresh))
 
     def retry_failed(self):
-        """Put all failed jobs back into the line."""
+        """Return all failed jobs to the queue."""
         for job in self.jobs():
             if job.state == "failed":
                 self.retry(job.id)
 
     def move(self, job_id, places):
-        """Bring a job `places` further down the line (up where negative)."""
+        """Move a job `places` positions later (earlier where negative)."""
         ids = [job.id for job in self.jobs() if job.id != job_id]
         at = next((k for k, job in enumerate(self.jobs()) if job.id == job_id), None)
         if at is not None:
@@ -246,7 +251,7 @@ class JobQueue:
             self.place(job_id, ids[at] if at < len(ids) else None)
 
     def place(self, job_id, before):
-        """Bring a job right before another (its id), or to the end (None)."""
+        """Move a job right before another (its id), or to the end (None)."""
         with self._locked():
             jobs = self.jobs()
             moved = [job for job in jobs if job.id == job_id and job.id != before]
@@ -258,38 +263,38 @@ class JobQueue:
                     self._write(replace(stored, order=float(order)))
 
     def remove(self, job_id):
-        """Forget a job that does not run; its video stays."""
+        """Delete a job that is not running; its video stays."""
         with self._locked():
-            if self._get(job_id).state != "running" or not self.attended():
+            if self._get(job_id).state != "running" or not self.worker_running():
                 for path in self.folder.glob(f"{job_id}.*"):
                     path.unlink(missing_ok=True)
 
     def start(self):
-        """See to it that a process works on the line, until nothing waits."""
+        """Process the queue until no job is waiting; starts a worker if none is running."""
         with self._locked():
             if not any(job.open for job in self.jobs()):
                 return
-            (self.folder / _CALL).touch()
-            if self.attended():
+            (self.folder / _START_REQUEST).touch()
+            if self.worker_running():
                 return
-        self.send_for()
+        self.start_worker()
 
-    def send_for(self):
-        """Start a process that works on the line; it leaves where another is at it."""
+    def start_worker(self):
+        """Start a worker process; it exits at once where another one holds the queue."""
         with open(self.folder / _LOG, "ab") as log:
             subprocess.Popen(
                 [sys.executable, "-m", "heygem.batch.worker", str(self.folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # A session of its own: neither the page's end nor a Ctrl-C reaches it.
+                # Its own session: neither closing the page nor Ctrl-C stops it.
                 start_new_session=True,
             )
 
-    def dismiss(self):
-        """Let a process that only stands by go, with its models, as soon as nothing waits."""
-        if self.attended():
-            (self.folder / _LEAVE).touch()
+    def release_worker(self):
+        """Ask an idle worker to exit, which frees its models, as soon as no job is waiting."""
+        if self.worker_running():
+            (self.folder / _RELEASE_REQUEST).touch()
 
     # --- files ---
 
@@ -301,25 +306,25 @@ class JobQueue:
             yield
 
     def _get(self, job_id):
-        job = _read(self.folder / f"{job_id}.job")
+        job = _read_job(self.folder / f"{job_id}.job")
         if job is None:
             raise InputError("no such job", seen=job_id, remedy="look at the list again")
         return job
 
     def _write(self, job):
         content = asdict(replace(job, progress={}))
-        _replace(self.folder / f"{job.id}.job", content)
+        _write_json(self.folder / f"{job.id}.job", content)
 
 
 def _job(pair, params, order, *, alone):
-    """A pair as a job; `alone`: whether no other's result would have the same name."""
+    """Convert a pair to a job; `alone`: no other job's result would have the same name."""
     if not pair.video or not (pair.audio or pair.text):
         raise InputError("a job needs a video and a sound", seen=f"{pair.video!r}, {pair.audio!r}")
     job_id, audio, text = uuid.uuid4().hex[:10], pair.audio or "", pair.text or ""
     changes = {**pair.changes, "inputs.audio": None, "inputs.text": None, "inputs.videos": ()}
     if pair.name is None:
-        said = {"inputs.audio": pair.audio, "inputs.text": pair.text}
-        changes |= {"inputs.videos": (pair.video,), "inputs.pairs": None, **said}
+        speech = {"inputs.audio": pair.audio, "inputs.text": pair.text}
+        changes |= {"inputs.videos": (pair.video,), "inputs.pairs": None, **speech}
     else:
         row = {"video": pair.video, "audio": pair.audio, "text": pair.text, "name": pair.name}
         changes["inputs.pairs"] = [row]
@@ -329,45 +334,45 @@ def _job(pair, params, order, *, alone):
     return Job(job_id, pair.video, audio, tree, order, text, pair.name or "")
 
 
-def _said(job):
-    """Who says what: Job or Pair."""
+def _content(job):
+    """Video and speech of a Job or Pair."""
     return job.video, job.audio or "", job.text or ""
 
 
 def _title(job):
-    """What the result is called, about: Job or Pair."""
+    """Approximate name of the result of a Job or Pair."""
     given = job.title if isinstance(job, Job) else job.name
     sound = Path(job.audio).stem if job.audio else ""
     return (given or f"{Path(job.video).stem}-{sound}").casefold()
 
 
 def _length_s(pair):
-    """Length of the speech; 0 where the file does not say (its job will)."""
+    """Length of the speech [s]; 0 where the file cannot be read (the job will report it)."""
     if pair.audio is None:
-        return len(pair.text) / READ_ALOUD
+        return len(pair.text) / LETTERS_PER_S
     try:
         return float(media.probe(pair.audio).duration_s or 0.0)
     except HeygemError:
         return 0.0
 
 
-def _json(path):
+def _read_json(path):
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
 
 
-def _read(path):
-    content = _json(path)
+def _read_job(path):
+    content = _read_json(path)
     try:
         job = Job(**content)
-    except TypeError:  # not one of ours, or half a file of a full disk
+    except TypeError:  # another file, or one truncated by a full disk
         return None
     return replace(job, warnings=tuple(job.warnings)) if job.state in STATES else None
 
 
-def _replace(path, content):
+def _write_json(path, content):
     part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     part.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
     os.replace(part, path)
@@ -386,7 +391,7 @@ def results(folder):
         The manifests, each with "path" (of the video) and "details" (its folder) added; videos
         that are gone are left out.
     """
-    found = []
+    manifests = []
     folder = Path(folder)
     for details in [*folder.glob("details/*"), *folder.glob("*/details/*")]:
         content = read_json(details) if details.is_dir() else None
@@ -394,5 +399,5 @@ def results(folder):
             continue
         path = (details / content["output"]["file"]).resolve()
         if path.is_file():
-            found.append({**content, "path": path, "details": details})
-    return sorted(found, key=lambda m: m.get("finished", ""), reverse=True)
+            manifests.append({**content, "path": path, "details": details})
+    return sorted(manifests, key=lambda m: m.get("finished", ""), reverse=True)

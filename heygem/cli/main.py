@@ -249,7 +249,7 @@ def lab(
     """Open JupyterLab at the notebooks, on this machine only, behind a token."""
     from heygem.server import jupyter
 
-    jupyter.start(port=port, notebook=notebook, browser=browser, lang=lang)
+    jupyter.start_lab(port=port, notebook=notebook, browser=browser, lang=lang)
 
 
 @train_app.command("lips")

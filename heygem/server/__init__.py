@@ -1,3 +1,3 @@
-"""Servers for the studio: JupyterLab and Voilà, and the rules of an installation that serves others."""
+"""JupyterLab and Voilà servers, and the access policy of an installation for several users."""
 
 ROOT_VARIABLE = "HEYGEM_SERVER_ROOT"  # names the served folder to kernels

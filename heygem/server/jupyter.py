@@ -1,4 +1,4 @@
-"""JupyterLab, and the studio as an app, on this machine, for its owner alone."""
+"""Start JupyterLab, and the studio as an app, on this machine."""
 
 import importlib.util
 import os
@@ -12,17 +12,18 @@ from heygem.core.i18n import language
 from heygem.server import ROOT_VARIABLE, policy
 
 LOOPBACK = "127.0.0.1"
-#: What pages may load: nothing from elsewhere. Voilà's own page asks a public server for its icon
-#: font and for formulas, and would tell it who uses the studio; the icons are here anyway.
-POLICY = (
+#: Pages load nothing from other hosts. Voilà's own template requests its icon font and MathJax from
+#: a public server, which would reveal who uses the studio; the icons are served locally.
+CONTENT_SECURITY_POLICY = (
     "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'; "
     "report-uri /api/security/csp-report"
 )
-_HEADERS = f"--ServerApp.tornado_settings={ {'headers': {'Content-Security-Policy': POLICY}} }"
+_SETTINGS = {"headers": {"Content-Security-Policy": CONTENT_SECURITY_POLICY}}
+_HEADERS = f"--ServerApp.tornado_settings={_SETTINGS}"
 
 
-def command(*, port, notebook, browser, root=None):
-    """Arguments that start JupyterLab on loopback; the token comes by `environment`.
+def lab_command(*, port, notebook, browser, root=None):
+    """Arguments that start JupyterLab on loopback; the token is in `environment`.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def command(*, port, notebook, browser, root=None):
         _HEADERS,
         # Nothing leaves the machine: no catalogue of extensions (for news, see jupyter/).
         "--LabApp.extension_manager=readonly",
-        # In a container everybody is root; what protects is loopback and token.
+        # Containers run as root; loopback and the token protect the server.
         *(["--allow-root"] if os.geteuid() == 0 else []),
     ]  # fmt: skip
 
@@ -56,7 +57,7 @@ def command(*, port, notebook, browser, root=None):
 STUDIO = "notebooks/04_studio.ipynb"
 
 
-# What a widget needs; a kernel that takes nothing else runs no code that a page sends.
+# The messages widgets need; a kernel that accepts only these runs no code sent by a page.
 WIDGET_MESSAGES = ("comm_open", "comm_close", "comm_msg", "comm_info_request",
                    "kernel_info_request")  # fmt: skip
 
@@ -66,30 +67,29 @@ def studio_command(
 ):
     """Arguments that serve the studio notebook as an app through Voilà.
 
-    Voilà runs inside a Jupyter server rather than alone: its own file addresses ask nobody who
-    they are, while the server's `/files/` wants the token.
+    Voilà runs inside a Jupyter server rather than alone: its own file URLs need no
+    authentication, while the server's `/files/` requires the token.
 
     Parameters
     ----------
     port, browser, root
-        As for `command`.
+        As for `lab_command`.
     host : str
-        Address to listen on. Others than loopback need `tls`.
+        Address to listen on; any but loopback needs `tls`.
     tls : (certificate, key) of paths, optional
     behind_proxy : bool
-        Whether a reverse proxy that speaks HTTPS stands in front; the studio itself stays on
-        loopback.
+        Whether a reverse proxy terminates HTTPS; the studio itself listens on loopback.
     served : bool
-        Whether people other than the owner come in, by name: see `heygem.server.gate`.
+        Whether it serves users other than the owner; see `heygem.server.access`.
 
     Raises
     ------
     ParameterError
-        An address that others reach, without encryption.
+        An address that others can reach, without encryption.
     """
     if host not in (LOOPBACK, "::1", "localhost") and tls is None:
         raise ParameterError(
-            "the studio does not listen on an address that others reach without TLS",
+            "the studio does not listen on an address that others can reach without TLS",
             seen=host,
             remedy="give --certificate and --key, or keep to 127.0.0.1 behind a reverse proxy "
             "(--behind-proxy)",
@@ -105,16 +105,16 @@ def studio_command(
         "--ServerApp.terminals_enabled=False",
         "--ServerApp.jpserver_extensions=jupyterlab=False",
         "--ServerApp.jpserver_extensions=voila.server_extension=True",
-        # Nothing through the addresses that do not ask for the token.
+        # Voilà's own file URLs, which need no token, serve nothing.
         "--VoilaConfiguration.file_allowlist=[]",
         f"--VoilaConfiguration.show_tracebacks={not served}",
         *(["--allow-root"] if os.geteuid() == 0 else []),
     ]  # fmt: skip
     if served:
         argv += [
-            "--ServerApp.identity_provider_class=heygem.server.gate.Doorkeeper",
-            "--ServerApp.jpserver_extensions=heygem.server.gate=True",
-            "--ServerApp.reraise_server_extension_failures=True",  # no door, no house
+            "--ServerApp.identity_provider_class=heygem.server.access.PasswordIdentityProvider",
+            "--ServerApp.jpserver_extensions=heygem.server.access=True",
+            "--ServerApp.reraise_server_extension_failures=True",  # no access control, no server
             "--VoilaConfiguration.http_header_envs=X-Heygem-User",
             f"--IdentityProvider.secure_cookie={tls is not None or behind_proxy}",
             "--ServerApp.max_body_size=1048576",  # bodies are logins; uploads use the socket
@@ -125,49 +125,51 @@ def studio_command(
         argv += [f"--ServerApp.certfile={certificate}", f"--ServerApp.keyfile={key}"]
     if behind_proxy:
         argv.append("--ServerApp.allow_remote_access=True")
-        # The door wants to know who is really at the other end, and believes only known proxies.
+        # `access` needs the peer's real address: it trusts only the policy's own proxies.
         argv.append(f"--ServerApp.trust_xheaders={not served}")
     return argv
 
 
-_OURS = {"JUPYTER_TOKEN", "JUPYTER_TOKEN_FILE", policy.FILE_VARIABLE, policy.USER_VARIABLE}
+_OWN_VARIABLES = {"JUPYTER_TOKEN", "JUPYTER_TOKEN_FILE", policy.FILE_VARIABLE, policy.USER_VARIABLE}
 
 
 def environment(token, root=None, rules=None):
     """The server's environment.
 
-    The token travels here, since everybody on the machine can read a command line; and kernels
-    learn which folder the page can reach, and under which `heygem.server.policy.Rules` they serve. With
-    rules people have names and passwords, and there is no token.
+    It carries the token, since every user of the machine can read a command line, the folder that
+    pages can reach, and the `heygem.server.policy.Rules` in force. With rules users log in by name
+    and password, and there is no token.
     """
     root = Path(root) if root is not None else notebooks.root()
-    # Our page_config.json switches the question about online news off.
-    places = [str(Path(__file__).parent / "jupyter_config"), os.environ.get("JUPYTER_CONFIG_PATH")]
-    kept = {k: v for k, v in os.environ.items() if k not in _OURS}
+    # Our page_config.json disables JupyterLab's question about online news.
+    folders = [str(Path(__file__).parent / "jupyter_config"), os.environ.get("JUPYTER_CONFIG_PATH")]
+    inherited = {k: v for k, v in os.environ.items() if k not in _OWN_VARIABLES}
     if rules is not None:
-        entry = {policy.FILE_VARIABLE: str(rules.path)}
+        login = {policy.FILE_VARIABLE: str(rules.path)}
     else:
-        entry = {"JUPYTER_TOKEN": token}
+        login = {"JUPYTER_TOKEN": token}
     return {
-        **kept,
-        **entry,
+        **inherited,
+        **login,
         ROOT_VARIABLE: str(root),
-        "JUPYTER_CONFIG_PATH": os.pathsep.join(p for p in places if p),
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(f for f in folders if f),
     }
 
 
-def start(*, port=8888, notebook="notebooks/01_preview.ipynb", browser=True, token=None, lang=""):
-    """Take this process over with JupyterLab.
+def start_lab(
+    *, port=8888, notebook="notebooks/01_preview.ipynb", browser=True, token=None, lang=""
+):
+    """Replace this process with JupyterLab.
 
     Raises
     ------
     HeygemError
-        JupyterLab is not installed, or the notebook is not there.
+        JupyterLab is not installed, or there is no such notebook.
     """
     _require("jupyterlab", notebook)
     token = token or secrets.token_urlsafe(24)
-    argv = command(port=port, notebook=notebook, browser=browser)
-    _become(argv, token, lang, f"http://{LOOPBACK}:{port}/lab/tree/{notebook}?token={token}")
+    argv = lab_command(port=port, notebook=notebook, browser=browser)
+    _exec_server(argv, token, lang, f"http://{LOOPBACK}:{port}/lab/tree/{notebook}?token={token}")
 
 
 def start_studio(
@@ -181,12 +183,12 @@ def start_studio(
     lang="",
     rules=None,
 ):
-    """Take this process over with the studio; see `studio_command`.
+    """Replace this process with the studio; see `studio_command`.
 
     Raises
     ------
     HeygemError
-        Voilà is not installed, or the address or the policy file (`rules`) is refused.
+        Voilà is not installed, or the address or the policy file (`rules`) is rejected.
     """
     _require("voila", STUDIO)
     rules = policy.Rules(rules) if rules is not None else None
@@ -202,7 +204,7 @@ def start_studio(
     address = f"{'https' if tls else 'http'}://{host}:{port}/voila/render/{STUDIO}"
     if rules is None:
         address += f"?token={token}"
-    _become(argv, token, lang, address, rules)
+    _exec_server(argv, token, lang, address, rules)
 
 
 def _require(module, notebook):
@@ -212,8 +214,8 @@ def _require(module, notebook):
         raise HeygemError("no such notebook", seen=notebook, remedy="see notebooks/")
 
 
-def _become(argv, token, lang, address, rules=None):
+def _exec_server(argv, token, lang, address, rules=None):
     print(address, flush=True)
     os.chdir(notebooks.root())
-    spoken = {"HEYGEM_LANG": language(lang)} if lang else {}
-    os.execvpe(argv[0], argv, {**environment(token, rules=rules), **spoken})
+    interface = {"HEYGEM_LANG": language(lang)} if lang else {}
+    os.execvpe(argv[0], argv, {**environment(token, rules=rules), **interface})

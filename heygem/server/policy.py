@@ -1,9 +1,8 @@
-"""The rules under which an installation serves several people: who, how much, from where.
+"""Policy of an installation that serves several users: accounts, networks, quotas and limits.
 
-One file says them (`params/served/policy.yaml` is an example with every key explained), and one
-variable in the environment of the server, its kernels and its line of jobs says where that file is.
-What is asked and used goes into the ledger, which is also where the daily quota is counted (see
-`heygem.server.quota`).
+The policy is one file (`params/served/policy.yaml` is an example with every key explained); an
+environment variable of the server, its kernels and its job queue names it. Agreements and admitted
+jobs are recorded in the ledger, from which the daily quota is computed (see `heygem.server.quota`).
 """
 
 import hashlib
@@ -24,16 +23,16 @@ from heygem.provenance import ledger as record
 from heygem.server import quota
 from heygem.server.quota import QuotaSettings
 
-FILE_VARIABLE = "HEYGEM_POLICY"  # names the policy file; without it nobody is served
-USER_VARIABLE = "HTTP_X_HEYGEM_USER"  # a kernel's user; Voilà makes it of the header that gate sets
+FILE_VARIABLE = "HEYGEM_POLICY"  # names the policy file; without it only the owner is served
+USER_VARIABLE = "HTTP_X_HEYGEM_USER"  # a kernel's user, from the header that `access` sets
 NAME = r"[a-z0-9][a-z0-9._-]{0,31}"  # of a user
 SHORTEST_PASSWORD = 8
-# What a row of a table may set for people who are served: neither labels, nor files, nor code.
-_THEIRS = r"(lips|renderer|face|media|audio)\.(?!model$)\w+|inputs\.language"
+# Settings that a served user's table may change: neither labels, nor files, nor code.
+_USER_SETTINGS = r"(lips|renderer|face|media|audio)\.(?!model$)\w+|inputs\.language"
 
 
 class RegionSettings(Settings):
-    """From which addresses the studio answers."""
+    """Networks that the studio serves."""
 
     allow: str | None = Field(
         None,
@@ -48,7 +47,7 @@ class RegionSettings(Settings):
 
 
 class LimitSettings(Settings):
-    """How large what people bring may be."""
+    """Largest media that users may bring."""
 
     upload_mb: float = Field(8.0, gt=0, le=8, description="largest upload [MiB]")
     video_minutes: float = Field(10.0, gt=0, description="longest video of a person [min]")
@@ -64,7 +63,7 @@ class LimitSettings(Settings):
 
 
 class Policy(Settings):
-    """All rules; relative file names are taken from the policy file's own folder."""
+    """The policy file; relative paths in it are relative to its own folder."""
 
     users: str = Field(
         "users.yaml",
@@ -105,13 +104,13 @@ class Rules:
     agreement, version : str
         The text, and the sha256 of it.
     networks : tuple of ip_network, or None
-        Answered; None where there is no region rule.
+        Networks served; None where there is no region rule.
     proxies : tuple of ip_network
 
     Raises
     ------
     InputError, ParameterError
-        Anything is missing or wrong: who cannot read the rules serves nobody.
+        Anything is missing or wrong: nobody is served under rules that cannot be read.
     """
 
     def __init__(self, path):
@@ -136,45 +135,45 @@ class Rules:
         self.networks = None
         if policy.region.allow is not None:
             lines = _text(self.beside(policy.region.allow)).splitlines()
-            wanted = [line.partition("#")[0].strip() for line in lines]
-            self.networks = _networks([w for w in wanted if w], policy.region.allow)
+            texts = [line.partition("#")[0].strip() for line in lines]
+            self.networks = _networks([text for text in texts if text], policy.region.allow)
 
     def beside(self, name):
-        """A file that the policy names."""
+        """Path of a file that the policy names."""
         return self.path.parent / name
 
-    # --- from where ---
+    # --- networks ---
 
     def client(self, peer, forwarded):
-        """The address that a request comes from, as far as it can be believed.
+        """The address that a request comes from, as far as it can be trusted.
 
         Parameters
         ----------
         peer : str
-            Who is at the other end of the connection.
+            Address of the other end of the connection.
         forwarded : list of str
             Values of X-Forwarded-For, in order.
 
         Returns
         -------
         ip_address or None
-            None where it cannot be told.
+            None where it cannot be determined.
         """
-        here = _address(peer)
-        if here is None or not self.proxies:
-            return here
-        if not _within(here, self.proxies):
+        address = _address(peer)
+        if address is None or not self.proxies:
+            return address
+        if not _within(address, self.proxies):
             return None
-        # Each proxy adds, at the end, whom it saw. From there on backward, the first that is none
-        # of ours is the client; whatever stands before it may be a lie.
+        # Each proxy appends the address of its peer. Read backward, the first address that is not a
+        # trusted proxy is the client; everything before it may be forged.
         for text in reversed([part for value in forwarded for part in value.split(",")]):
-            there = _address(text.strip())
-            if there is None or not _within(there, self.proxies):
-                return there
+            sender = _address(text.strip())
+            if sender is None or not _within(sender, self.proxies):
+                return sender
         return None
 
-    def answers(self, peer, forwarded=()):
-        """Whether a request from there is answered at all; see `client`."""
+    def is_served(self, peer, forwarded=()):
+        """Whether requests from there are served; see `client`."""
         if self.networks is None and not self.proxies:
             return True
         client = self.client(peer, list(forwarded))
@@ -183,19 +182,19 @@ class Rules:
     # --- the agreement ---
 
     def has_agreed(self, ledger, user):
-        """Whether this person's yes to this very text is on record."""
+        """Whether this user's agreement to the current text is recorded."""
         rows = ledger.entries(kind="agreed", subject=user)
         return any(row.body.get("version") == self.version for row in rows)
 
     def agree(self, ledger, user, address=None):
-        """Record the yes; once a person and text."""
+        """Record a user's agreement, once for each text."""
         if not self.has_agreed(ledger, user):
             ledger.append("agreed", user, {"version": self.version, "address": address})
 
-    # --- how much ---
+    # --- limits ---
 
     def check_media(self, path):
-        """Refuse a file that lies elsewhere or is too large; returns its MediaInfo, if it is one.
+        """Reject a file outside the allowed folders or too large; returns its MediaInfo.
 
         Raises
         ------
@@ -203,19 +202,21 @@ class Rules:
         """
         limits = self.policy.limits
         self.check_place(path)
-        if Path(path).is_dir():  # a taught person, made here of media that was checked
+        if Path(path).is_dir():  # an avatar bundle, made here from checked media
             return None
         info = media.probe(path)
         if info.video is not None:
             pixels = info.video.width * info.video.height / 1e6
-            _most("the picture is too large", pixels, limits.video_megapixels, "million pixels")
+            _check_limit(
+                "the picture is too large", pixels, limits.video_megapixels, "million pixels"
+            )
         longest = limits.sound_minutes if info.video is None else limits.video_minutes
         what = "sound" if info.video is None else "video"
-        _most(f"the {what} is too long", (info.duration_s or 0.0) / 60, longest, "minutes")
+        _check_limit(f"the {what} is too long", (info.duration_s or 0.0) / 60, longest, "minutes")
         return info
 
     def check_place(self, path):
-        """Refuse a path outside the folders that people may choose from."""
+        """Reject a path outside the folders that users may choose from."""
         from heygem.batch import notebooks
 
         real = Path(path).resolve()
@@ -231,12 +232,12 @@ class Rules:
 
 
 def set_password(path, name, password):
-    """Write a person's password, as a hash, into the users' file that a policy names.
+    """Write the hash of a user's password into the users file of a policy.
 
     Raises
     ------
     ParameterError
-        The name or the password does not do.
+        The name is not valid, or the password too short.
     """
     from jupyter_server.auth.security import passwd
 
@@ -263,19 +264,19 @@ def set_password(path, name, password):
 
 
 def current():
-    """The rules this process serves under, or None where it serves nobody but its owner.
+    """The rules in force, or None where only the owner is served.
 
     Raises
     ------
     HeygemError
-        There should be rules, and they cannot be read.
+        The policy file cannot be read.
     """
     path = os.environ.get(FILE_VARIABLE)
     return None if not path else _read(path)
 
 
-def start(folder):
-    """Where a file browser opens: `folder`, or the first that the rules in force allow."""
+def start_folder(folder):
+    """First folder of a file browser: `folder`, or the first that the rules in force allow."""
     rules = current()
     if rules is None:
         return folder
@@ -289,13 +290,13 @@ def _read(path):
     return Rules(path)
 
 
-def visitor():
-    """The person that this kernel works for; "" where the installation serves only its owner.
+def current_user():
+    """The user of this kernel; "" where the installation serves only its owner.
 
     Raises
     ------
     PolicyError
-        The installation serves several, and who this is was not told.
+        The installation serves several users, and none is logged in.
     """
     if current() is None:
         return ""
@@ -306,7 +307,7 @@ def visitor():
 
 
 def admit_pairs(pairs, seconds):
-    """Let a table of pairs into the line, under the rules in force; returns the visitor's name.
+    """Check a table of pairs against the rules in force; returns the user's name.
 
     Parameters
     ----------
@@ -317,34 +318,36 @@ def admit_pairs(pairs, seconds):
     Raises
     ------
     PolicyError, InputError
-        One of them may not be made; then none is admitted.
+        One of them is not allowed; then none is admitted.
     """
     rules = current()
     if rules is None:
         return ""
     from heygem.provenance import keys
 
-    user, book = visitor(), record.Ledger(keys=keys.ensure())
+    user, book = current_user(), record.Ledger(keys=keys.ensure())
     if not rules.has_agreed(book, user):
         raise PolicyError("the usage agreement has changed", remedy="log in again to read it")
     for pair in pairs:
-        own = [key for key in pair.changes if not re.fullmatch(_THEIRS, key)]
-        if own:
+        forbidden = [key for key in pair.changes if not re.fullmatch(_USER_SETTINGS, key)]
+        if forbidden:
             raise PolicyError(
                 "only the owner of this installation may set this",
-                seen=own[0],
+                seen=forbidden[0],
                 remedy="leave the column out",
             )
     for pair, length_s in zip(pairs, seconds, strict=True):
         for path in (pair.video, pair.audio):
             if path:
                 rules.check_media(path)
-        _most("the speech is too long", length_s / 60, rules.policy.limits.sound_minutes, "minutes")
+        _check_limit(
+            "the speech is too long", length_s / 60, rules.policy.limits.sound_minutes, "minutes"
+        )
     quota.admit(book, user, rules.policy.quota, videos=len(pairs), minutes=sum(seconds) / 60)
     return user
 
 
-def _most(what, value, most, unit):
+def _check_limit(what, value, most, unit):
     if value > most:
         raise PolicyError(what, seen=f"{value:.3g} {unit}", remedy=f"at most {most:g} {unit}")
 
@@ -370,7 +373,7 @@ def _address(text):
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    # The same host has two spellings where a server listens on both families.
+    # Servers that listen on IPv4 and IPv6 see IPv4 clients as ::ffff:a.b.c.d.
     return getattr(address, "ipv4_mapped", None) or address
 
 

@@ -1,8 +1,8 @@
-"""How much each person may have made in a day, counted where nobody can set the clock.
+"""Daily quota of each user, counted with a clock that users cannot set.
 
-A quota that is counted by the wall clock is reset by setting the clock. Here a day is 24 hours of
-the *ledger's own time*: between two admissions in one boot of the machine it advances by what the
-kernel's boot clock says, which nobody can set; over a reboot by the wall clock, and never backward.
+Setting the wall clock would reset a quota that is counted by it. Here a day is 24 hours of the
+*ledger's own time*: between two admissions within one boot of the machine it advances with the
+kernel's boot clock, which cannot be set; across a reboot with the wall clock, and never backward.
 """
 
 import time
@@ -17,7 +17,7 @@ DAY_S = 24 * 3600.0
 
 
 class QuotaSettings(Settings):
-    """How much each person may have made within 24 hours."""
+    """How much each user may have made within 24 hours."""
 
     videos_per_day: int = Field(40, ge=0, description="videos that one person may ask for in 24 h")
     minutes_per_day: float = Field(
@@ -26,7 +26,7 @@ class QuotaSettings(Settings):
 
 
 def admit(ledger, user, settings, *, videos, minutes):
-    """Count what somebody asks for, or refuse it as a whole.
+    """Count a request against the quota, or refuse it as a whole.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def admit(ledger, user, settings, *, videos, minutes):
     allowed = {"videos": settings.videos_per_day, "minutes": settings.minutes_per_day}
     asked = {"videos": videos, "minutes": minutes}
 
-    def row():  # nobody else can add one meanwhile
+    def row():  # called while the ledger is locked
         rows, clock = ledger.entries(kind="admitted"), _clock()
         time_s = _now_s(rows, clock)
         used = _used(rows, user, time_s)
@@ -66,7 +66,7 @@ def admit(ledger, user, settings, *, videos, minutes):
 
 
 def usage(ledger, user):
-    """What somebody asked for in the last 24 hours: dict of `videos` and `minutes`."""
+    """What a user requested in the last 24 hours: dict of `videos` and `minutes`."""
     rows = ledger.entries(kind="admitted")
     return _used(rows, user, _now_s(rows, _clock()))
 
@@ -80,7 +80,7 @@ def _now_s(rows, clock):
 
 
 def _clock():
-    """Now, by the wall clock and by a clock that nobody can set."""
+    """The current time by the wall clock and by the boot clock, which cannot be set."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         up_s = time.clock_gettime(time.CLOCK_BOOTTIME)

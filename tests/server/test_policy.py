@@ -127,9 +127,9 @@ def test_only_a_known_proxy_is_believed_about_where_somebody_is(tmp_path):
     (tmp_path / "rules/here.txt").write_text("203.0.113.0/24  # the house\n\n2001:db8::/32\n")
     region = {"allow": "here.txt", "trusted_proxies": ["127.0.0.1/32", "10.0.0.0/8"]}
     mine = rules(tmp_path, region=region)
-    assert mine.answers("127.0.0.1", ["203.0.113.9"])
-    assert mine.answers("::ffff:127.0.0.1", ["2001:db8::1"])
-    assert mine.answers("127.0.0.1", ["198.51.100.1, 203.0.113.9, 10.1.1.1"])
+    assert mine.is_served("127.0.0.1", ["203.0.113.9"])
+    assert mine.is_served("::ffff:127.0.0.1", ["2001:db8::1"])
+    assert mine.is_served("127.0.0.1", ["198.51.100.1, 203.0.113.9, 10.1.1.1"])
     refused = [
         ("127.0.0.1", ["198.51.100.1"]),
         ("127.0.0.1", ["203.0.113.9, 198.51.100.1"]),  # the client says the first itself
@@ -142,7 +142,7 @@ def test_only_a_known_proxy_is_believed_about_where_somebody_is(tmp_path):
         ("", ["203.0.113.9"]),
     ]
     for peer, forwarded in refused:
-        assert not mine.answers(peer, forwarded), (peer, forwarded)
+        assert not mine.is_served(peer, forwarded), (peer, forwarded)
     assert mine.client("127.0.0.1", ["203.0.113.9"]) == ipaddress.ip_address("203.0.113.9")
 
 
@@ -150,10 +150,10 @@ def test_without_proxies_the_connection_itself_counts_and_headers_do_not(tmp_pat
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules/here.txt").write_text("203.0.113.0/24\n")
     mine = rules(tmp_path, region={"allow": "here.txt"})
-    assert mine.answers("203.0.113.9", ["198.51.100.1"])
-    assert not mine.answers("198.51.100.1", ["203.0.113.9"])
+    assert mine.is_served("203.0.113.9", ["198.51.100.1"])
+    assert not mine.is_served("198.51.100.1", ["203.0.113.9"])
     (tmp_path / "rules/here.txt").write_text("# nobody\n")
-    assert not rules(tmp_path, region={"allow": "here.txt"}).answers("203.0.113.9")
+    assert not rules(tmp_path, region={"allow": "here.txt"}).is_served("203.0.113.9")
 
 
 # --- how large, and from which folder ---
@@ -195,13 +195,13 @@ def test_the_line_takes_what_the_rules_allow_and_knows_who_asked(tmp_path, monke
     path = served(tmp_path / "rules", quota={"videos_per_day": 1})
     monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "records"))
     monkeypatch.setenv(policy.FILE_VARIABLE, str(path))
-    board = JobQueue(tmp_path / "line", admission=policy.admit_pairs)
+    queue = JobQueue(tmp_path / "line", admission=policy.admit_pairs)
     pair = Pair(video=str(samples / "hopper.mp4"), audio=str(samples / "speech_en.wav"))
     with pytest.raises(PolicyError, match="nobody is logged in"):
-        board.add_all([pair], Params())
+        queue.add_all([pair], Params())
     monkeypatch.setenv(policy.USER_VARIABLE, "anna")
     with pytest.raises(PolicyError, match="agreement"):
-        board.add_all([pair], Params())
+        queue.add_all([pair], Params())
     policy.current().agree(Ledger(), "anna")
     for key, value in (
         ("inputs.voice", "os:system"),
@@ -210,14 +210,14 @@ def test_the_line_takes_what_the_rules_allow_and_knows_who_asked(tmp_path, monke
         ("lips.model", "/etc/passwd"),
     ):
         with pytest.raises(PolicyError, match=f"only the owner.*{key}"):
-            board.add_all([pair.model_copy(update={"changes": {key: value}})], Params())
-    (job,) = board.add_all(
+            queue.add_all([pair.model_copy(update={"changes": {key: value}})], Params())
+    (job,) = queue.add_all(
         [pair.model_copy(update={"changes": {"lips.openness_gain": 1.2}})], Params()
     )
-    assert job.user == "anna" and board.jobs()[0].user == "anna"
+    assert job.user == "anna" and queue.jobs()[0].user == "anna"
     with pytest.raises(PolicyError, match="quota"):
-        board.add_all([pair], Params())
-    assert len(board.jobs()) == 1
+        queue.add_all([pair], Params())
+    assert len(queue.jobs()) == 1
 
 
 def test_rows_name_who_is_served():
@@ -437,5 +437,5 @@ def test_the_owners_own_studio_has_no_policy(monkeypatch):
     monkeypatch.setenv(policy.USER_VARIABLE, "anna")
     env = jupyter.environment("secret")
     assert policy.FILE_VARIABLE not in env and policy.USER_VARIABLE not in env
-    assert not any("gate" in text for text in jupyter.studio_command(port=1, browser=False))
+    assert not any("access" in text for text in jupyter.studio_command(port=1, browser=False))
     assert os.environ[policy.FILE_VARIABLE]

@@ -73,4 +73,4 @@ def studio(root):
     server.close()
     JobQueue(
         root / "notebooks" / "runs" / "studio" / "line"
-    ).dismiss()  # its models stay for minutes
+    ).release_worker()  # its models stay for minutes

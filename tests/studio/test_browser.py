@@ -27,7 +27,7 @@ from heygem.server import jupyter
 
 @pytest.fixture
 def laboratory(root):
-    server = Server(lambda **how: jupyter.command(notebook="notebooks", **how), root)
+    server = Server(lambda **how: jupyter.lab_command(notebook="notebooks", **how), root)
     yield server
     server.close()
 

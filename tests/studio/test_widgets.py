@@ -649,7 +649,7 @@ def studio(tmp_path, talking, speech, monkeypatch):
     people.mkdir()
     shutil.copy(talking[0], people / "anna.mp4")
     (people / "broken.mp4").write_bytes(talking[0].read_bytes()[:2000])
-    monkeypatch.setattr(queue.JobQueue, "start", lambda board: None)
+    monkeypatch.setattr(queue.JobQueue, "start", lambda queue: None)
     recipe = {"inputs": {"output": str(tmp_path / "made")}, "mlflow": {"enabled": False}}
     page = Studio(params=Params.from_dict(recipe), folder=people, line=tmp_path / "line")
     page.batch.audio.chosen = str(speech)
@@ -676,7 +676,7 @@ def test_a_batch_from_choosing_to_zip_with_one_broken_item(studio, models, monke
     choose(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
     assert len(studio.batch.table.rows) == 2 and "0 of 2" in studio.batch.sum.value
-    BatchWorker(studio.board, idle_s=0).run()
+    BatchWorker(studio.queue, idle_s=0).run()
     studio.batch.refresh()
     first, second = studio.batch.table.rows
     assert first["state"] == "done" and first["share"] == 1, first["error"]
@@ -719,7 +719,7 @@ def test_adding_nothing_says_what_is_missing(studio):
     studio.batch.audio.chosen = ""
     studio.batch.add_button.click()
     assert "needs a video and a sound" in studio.batch.box.value
-    assert studio.board.jobs() == []
+    assert studio.queue.jobs() == []
 
 
 def test_the_line_is_ordered_stopped_and_cleared_by_buttons(studio):
@@ -756,7 +756,7 @@ broken.mp4,,Good evening,evening,
     batch.pairs.button.click()
     assert batch.box.value == "" and batch.pairs.rows.value == ""
     assert [row["video"] for row in batch.table.rows] == ["anna.mp4", "evening"]
-    first, second = studio.board.jobs()
+    first, second = studio.queue.jobs()
     assert first.video == str(tmp_path / "people" / "anna.mp4")
     assert Params.from_dict(first.params).lips.openness_gain == 1.4
     assert second.text == "Good evening" and second.audio == ""
@@ -764,7 +764,7 @@ broken.mp4,,Good evening,evening,
     assert "the table is empty" in batch.box.value
     batch.pairs.rows.value = "video\nanna.mp4"  # with the sound that is chosen
     batch.pairs.button.click()
-    assert studio.board.jobs()[-1].audio == str(speech)
+    assert studio.queue.jobs()[-1].audio == str(speech)
 
 
 def test_one_pair_is_added_from_the_browsers(studio, speech, tmp_path):
@@ -805,10 +805,10 @@ def test_a_line_whose_process_has_died_goes_on_with_the_page_open(studio, monkey
     choose(studio, "anna.mp4")
     studio.batch.add_button.click()
     started = []
-    monkeypatch.setattr(queue.JobQueue, "start", lambda board: started.append(1))
+    monkeypatch.setattr(queue.JobQueue, "start", lambda queue: started.append(1))
     studio.batch.refresh()
     assert not started, "nobody has said start"
-    (studio.board.folder / ".call").touch()  # somebody did, and no process is there
+    (studio.queue.folder / ".call").touch()  # somebody did, and no process is there
     studio.batch.refresh()
     studio.batch.refresh()
     assert started == [1], "not again and again"
@@ -834,7 +834,7 @@ def test_the_system_tab_says_what_the_machine_has_and_warns(studio, monkeypatch)
 
 
 def test_the_models_in_memory_are_shown_and_can_be_let_go(studio):
-    thread = threading.Thread(target=BatchWorker(studio.board, make=print, idle_s=30).run)
+    thread = threading.Thread(target=BatchWorker(studio.queue, make=print, idle_s=30).run)
     thread.start()
     deadline = time.monotonic() + 10
     while studio.system.dismiss_button.disabled:
@@ -865,10 +865,12 @@ def test_the_studio_refuses_an_open_address_without_tls_and_hides_its_token(monk
         jupyter.studio_command(port=7860, browser=False, host="0.0.0.0")
     for argv in (
         jupyter.studio_command(port=7860, browser=False),
-        jupyter.command(port=8888, notebook="notebooks/01_preview.ipynb", browser=False),
+        jupyter.lab_command(port=8888, notebook="notebooks/01_preview.ipynb", browser=False),
     ):
         assert "--ServerApp.ip=127.0.0.1" in argv
-        assert any(jupyter.POLICY in word for word in argv), "pages load nothing from elsewhere"
+        assert any(jupyter.CONTENT_SECURITY_POLICY in word for word in argv), (
+            "pages load nothing from elsewhere"
+        )
         assert not any("secret" in word for word in argv)
     assert jupyter.environment("secret")["JUPYTER_TOKEN"] == "secret"
 

@@ -27,7 +27,7 @@ class Line(w.VBox):
 
     Parameters
     ----------
-    board : heygem.batch.queue.JobQueue
+    queue : heygem.batch.queue.JobQueue
     params : heygem.config.params.Params
         Recipe of the jobs that are added; pairs named in it are put into the table.
     folder : path
@@ -35,8 +35,8 @@ class Line(w.VBox):
     say : callable
     """
 
-    def __init__(self, board, params, *, folder, say):
-        self.board, self.params, self.say = board, params, say
+    def __init__(self, queue, params, *, folder, say):
+        self.queue, self.params, self.say = queue, params, say
         self._folder = Path(folder).resolve()
         self._lock, self._started = threading.RLock(), 0.0
         self.mode = w.ToggleButtons(
@@ -81,7 +81,7 @@ class Line(w.VBox):
         self.add_button.on_click(lambda _: self.act(self.add))
         self.pairs.button.on_click(lambda _: self.act(self.add_rows))
         self.start_button.on_click(lambda _: self.act(self._start))
-        self.stop_button.on_click(lambda _: self.act(board.cancel_all))
+        self.stop_button.on_click(lambda _: self.act(queue.cancel_all))
         self.retry_button.on_click(lambda _: self.act(self.retry_failed))
         self.clear_button.on_click(lambda _: self.act(self._clear))
         self.table.observe(self._asked, "asked")
@@ -108,7 +108,7 @@ class Line(w.VBox):
         if not self.audio.chosen:
             raise HeygemError("no sound is chosen", remedy="a job needs a video and a sound")
         rows = [Pair(video=str(video), audio=self.audio.chosen) for video in videos]
-        self.board.add_all(existing(rows, self._folder), self.params)
+        self.queue.add_all(existing(rows, self._folder), self.params)
 
     def add_rows(self):
         """Put the rows of the table into the line, all or none."""
@@ -118,21 +118,21 @@ class Line(w.VBox):
             for pair in self.pairs.read()
         ]
         rows = existing(rows, self._folder)
-        self.board.add_all(rows, self.params)
+        self.queue.add_all(rows, self.params)
         self.pairs.rows.value = ""
 
     def retry_failed(self):
         """Put all failed jobs back into the line, and work on them."""
-        self.board.retry_failed()
+        self.queue.retry_failed()
         self._start()
 
     def refresh(self):
-        """Read the board and bring the rows up to it."""
+        """Read the queue and bring the rows up to it."""
         with self._lock:
-            jobs, called = self.board.jobs(), self.board.called()
+            jobs, called = self.queue.jobs(), self.queue.start_requested()
             called = called and any(job.open for job in jobs)
             # What ends without a word must not end the whole batch.
-            if called and not self.board.attended() and time.monotonic() > self._started:
+            if called and not self.queue.worker_running() and time.monotonic() > self._started:
                 self._start()
             rows = [row(job, self.say) for job in jobs]
             if rows != self.table.rows:
@@ -154,7 +154,7 @@ class Line(w.VBox):
 
     def _start(self):
         self._started = time.monotonic() + RESTART_S
-        self.board.start()
+        self.queue.start()
 
     def _arrange(self):
         many = self.mode.value == "many"
@@ -163,22 +163,22 @@ class Line(w.VBox):
         self.add_button.description = self.say("add" if many else "add_pair")
 
     def _asked(self, change):
-        asked, board = change["new"], self.board
+        asked, queue = change["new"], self.queue
         job = asked.get("id")
         deeds = {
-            "place": lambda: board.place(job, asked.get("before")),
-            "move": lambda: board.move(job, int(asked.get("places", 0))),
-            "cancel": lambda: board.cancel(job),
-            "retry": lambda: (board.retry(job), self._start()),
-            "remove": lambda: board.remove(job),
+            "place": lambda: queue.place(job, asked.get("before")),
+            "move": lambda: queue.move(job, int(asked.get("places", 0))),
+            "cancel": lambda: queue.cancel(job),
+            "retry": lambda: (queue.retry(job), self._start()),
+            "remove": lambda: queue.remove(job),
         }
         if asked.get("do") in deeds:
             self.act(deeds[asked["do"]])
 
     def _clear(self):
-        for job in self.board.jobs():
+        for job in self.queue.jobs():
             if job.state == "done":
-                self.board.remove(job.id)
+                self.queue.remove(job.id)
 
 
 def row(job, say):

@@ -22,14 +22,14 @@ class Single(w.VBox):
 
     Parameters
     ----------
-    board : heygem.batch.queue.JobQueue
+    queue : heygem.batch.queue.JobQueue
     params, folder, lang
         As for `Preview`.
     """
 
-    def __init__(self, board, *, params, folder, lang):
+    def __init__(self, queue, *, params, folder, lang):
         self.preview = Preview(params=params, folder=folder, lang=lang)
-        self._board, self._params, say = board, params, self.preview.say
+        self._queue, self._params, say = queue, params, self.preview.say
         self.button = w.Button(
             description=say("make_whole"), button_style="success", icon="film",
             layout=w.Layout(width="auto"),
@@ -44,8 +44,8 @@ class Single(w.VBox):
         try:
             video, sound = (Path(f.chosen).absolute() if f.chosen else ""
                             for f in (page.video, page.audio))  # fmt: skip
-            self._board.add(video, sound, self._params)
-            self._board.start()
+            self._queue.add(video, sound, self._params)
+            self._queue.start()
             self.said.value = html.escape(say("in_line"))
         except HeygemError as error:
             self.said.value = error_html(error, say)
@@ -68,16 +68,16 @@ class Studio(w.Tab):
 
     def __init__(self, *, params=None, folder=".", line="runs/studio/line", lang=""):
         self.say = say = words(lang)
-        folder = policy.start(folder)
+        folder = policy.start_folder(folder)
         self.params = params if params is not None else Params()
-        self.board = JobQueue(line, admission=policy.admit_pairs)
+        self.queue = JobQueue(line, admission=policy.admit_pairs)
         output = self.params.inputs.output
         # The worker has its own current folder.
         self.params = self.params.override({"inputs.output": str(Path(output).absolute())})
-        self.batch = Line(self.board, self.params, folder=folder, say=say)
-        self.single = Single(self.board, params=self.params, folder=folder, lang=lang)
+        self.batch = Line(self.queue, self.params, folder=folder, say=say)
+        self.single = Single(self.queue, params=self.params, folder=folder, lang=lang)
         self.history = Gallery(output, say=say)
-        self.system = System(self.board, output, say=say)
+        self.system = System(self.queue, output, say=say)
         names = ("tab_batch", "tab_single", "tab_history", "tab_system")
         super().__init__(
             [self.batch, self.single, self.history, self.system], titles=[say(n) for n in names]

@@ -20,7 +20,7 @@ class System(w.VBox):
 
     Parameters
     ----------
-    board : heygem.batch.queue.JobQueue
+    queue : heygem.batch.queue.JobQueue
     folder : path
         Whose disk is looked at.
     say : callable
@@ -31,8 +31,8 @@ class System(w.VBox):
         While the tab is in front, the numbers are kept up to date.
     """
 
-    def __init__(self, board, folder, *, say):
-        self._board, self._folder, self._say = board, Path(folder), say
+    def __init__(self, queue, folder, *, say):
+        self._queue, self._folder, self._say = queue, Path(folder), say
         self.shown = False
         self.text = w.HTML()
         self.button = w.Button(description=say("refresh"), icon="refresh")
@@ -48,7 +48,7 @@ class System(w.VBox):
     def refresh(self):
         """Measure again."""
         say = self._say
-        facts = measure(self._board, self._folder)
+        facts = measure(self._queue, self._folder)
         count = facts["jobs"]
         rows = [
             ("device", facts["device"]),
@@ -66,21 +66,21 @@ class System(w.VBox):
         self.dismiss_button.disabled = facts["process"] != "idle"
 
     def _dismiss(self):
-        self._board.dismiss()
+        self._queue.release_worker()
         self.refresh()
 
 
-def measure(board, folder):
+def measure(queue, folder):
     """Numbers on the machine and the line: dict; gigabytes are 10**9 bytes."""
     memory = psutil.virtual_memory()
     place = next(
         p for p in (Path(folder).absolute(), *Path(folder).absolute().parents) if p.exists()
     )
     disk = shutil.disk_usage(place)
-    jobs, process, process_gb = board.jobs(), "none", 0.0
-    number = board.attendant()
+    jobs, process, process_gb = queue.jobs(), "none", 0.0
+    number = queue.worker_pid()
     if number is not None:
-        process = "busy" if board.called() else "idle"
+        process = "busy" if queue.start_requested() else "idle"
         try:
             process_gb = psutil.Process(number).memory_info().rss / 1e9
         except psutil.Error:  # it has just gone

@@ -1,10 +1,10 @@
-"""The door of a served studio: who may come in, from where, and to which addresses.
+"""Access control of a served studio: which users, from which networks, to which URLs.
 
-A Jupyter server lets whoever is logged in run any code. For people who are not the owner, three
-things are put in front of it. A rule ahead of all of the server's own refuses networks that the
-policy does not name, and every address that the studio's page does not need. An identity provider
-knows people by name and password and lets nobody in whose yes to the usage agreement is not on
-record. And kernels are told to take widget messages only, never code (see `heygem.server.jupyter`).
+A Jupyter server lets every logged-in user run any code. A studio that serves others restricts this
+in three ways. A routing rule ahead of the server's own rejects networks outside the policy and
+every URL that the studio's page does not need. An identity provider authenticates users by name and
+password and requires a recorded consent to the usage agreement. Kernels accept widget messages
+only, never code (see `heygem.server.jupyter`).
 """
 
 import hmac
@@ -23,14 +23,16 @@ from heygem.provenance import keys
 from heygem.provenance import ledger as record
 from heygem.server import policy
 
-USER_HEADER = "X-Heygem-User"  # to Voilà, which hands it to the kernel as policy.USER_VARIABLE
+USER_HEADER = "X-Heygem-User"  # Voilà passes it to the kernel as policy.USER_VARIABLE
 FILES = "runs"  # folder whose files the page may show: previews and results
 _KERNEL = r"[0-9a-f-]{36}"
-_NOBODY = passwd("nobody has this one")  # a wrong name takes as long as a wrong password
+_UNKNOWN_USER_HASH = passwd(
+    "nobody has this one"
+)  # an unknown name takes as long to reject as a wrong password
 
 
-def addresses(notebook):
-    """What the page of a notebook asks for, as (method, pattern) below the base URL."""
+def allowed_requests(notebook):
+    """Requests that a notebook's page makes, as (method, pattern) below the base URL."""
     return (
         (r"GET|POST", r"login"),
         (r"GET", r"logout"),
@@ -44,38 +46,40 @@ def addresses(notebook):
     )
 
 
-class Refused(Matcher):
-    """Matches what must not reach the server."""
+class RefusalMatcher(Matcher):
+    """Matches requests that must not reach the server."""
 
-    def __init__(self, rules, base_url, wanted):
+    def __init__(self, rules, base_url, allowed):
         self._rules = rules
         self._base = base_url
-        self._wanted = [(re.compile(m), re.compile(p)) for m, p in wanted]
+        self._allowed = [(re.compile(m), re.compile(p)) for m, p in allowed]
 
     def match(self, request):
-        # Only the identity provider says who somebody is.
+        # Only the identity provider may set this header.
         request.headers.pop(USER_HEADER, None)
-        if not self._rules.answers(request.remote_ip, request.headers.get_list("X-Forwarded-For")):
+        if not self._rules.is_served(
+            request.remote_ip, request.headers.get_list("X-Forwarded-For")
+        ):
             return {"target_kwargs": {"status": 403, "reason": "not served in your region"}}
         below = unquote(request.path).removeprefix(self._base)
-        for method, pattern in self._wanted:
+        for method, pattern in self._allowed:
             if method.fullmatch(request.method) and pattern.fullmatch(below) and ".." not in below:
-                request.seen_at_the_gate = True
+                request.passed_access_check = True
                 return None
         return {"target_kwargs": {"status": 404, "reason": "no such page"}}
 
 
-class Refusal(web.RequestHandler):
-    """Says no, in one line."""
+class RefusalHandler(web.RequestHandler):
+    """Rejects a request with one line of text."""
 
     def initialize(self, status, reason):
-        self._answer = status, reason
+        self._response = status, reason
 
     def check_xsrf_cookie(self):
-        pass  # nothing is done here that could be forged
+        pass  # rejecting a request needs no protection against forgery
 
     def prepare(self):
-        status, reason = self._answer
+        status, reason = self._response
         self.set_status(status)
         self.finish(f"{reason}\n")
 
@@ -84,7 +88,7 @@ class LoginPage(LoginFormHandler):
     """Name, password, and the usage agreement with its box to tick."""
 
     def _render(self, message=None):
-        say = html.escape(next(iter((message or {}).values()), ""))
+        text = html.escape(next(iter((message or {}).values()), ""))
         target = html.escape(self.get_argument("next", default=self.base_url), quote=True)
         agreement = html.escape(self.identity_provider.rules.agreement)
         self.write(
@@ -93,7 +97,7 @@ class LoginPage(LoginFormHandler):
             "<style>body{font:16px/1.5 sans-serif;max-width:42em;margin:2em auto;padding:0 1em}"
             "pre{white-space:pre-line;font:inherit;border:1px solid #999;padding:1em;"
             "max-height:24em;overflow:auto}label{display:block;margin:.6em 0}</style>"
-            f'<h1>HeyGem</h1><p role="alert" style="color:#b00">{say}</p>'
+            f'<h1>HeyGem</h1><p role="alert" style="color:#b00">{text}</p>'
             f'<form method="post" action="{self.base_url}login">{self.xsrf_form_html()}'
             f'<input type="hidden" name="next" value="{target}">'
             '<label>Name <input name="name" autocomplete="username" required></label>'
@@ -109,13 +113,13 @@ class LoginPage(LoginFormHandler):
     def post(self):
         if self.get_argument("agree", default="") != "yes":
             self.set_status(403)
-            self._render(message={"error": "Nobody is let in without agreeing."})
+            self._render(message={"error": "To log in, agree to the usage agreement."})
             return
         super().post()
 
 
-class Doorkeeper(IdentityProvider):
-    """Knows the policy's users, and whether they have agreed."""
+class PasswordIdentityProvider(IdentityProvider):
+    """Authenticates the policy's users and checks that they have agreed."""
 
     login_handler_class = LoginPage
     need_token = False
@@ -127,30 +131,34 @@ class Doorkeeper(IdentityProvider):
         self._agreed = set()
 
     async def get_user(self, handler):
-        if not getattr(handler.request, "seen_at_the_gate", False):
-            return None  # a server that lost its first rule lets nobody in
+        if not getattr(handler.request, "passed_access_check", False):
+            return None  # without the access rule nobody is logged in
         user = self.get_user_cookie(handler)
-        if user is None or not self._welcome(user.username):
+        if user is None or not self._has_access(user.username):
             return None
         handler.request.headers[USER_HEADER] = user.username
         return user
 
     def process_login_form(self, handler):
         name = handler.get_argument("name", default="")
-        known = self.rules.users.get(name)
-        if not passwd_check(known or _NOBODY, handler.get_argument("password", default="")):
+        hashed = self.rules.users.get(name)
+        if not passwd_check(
+            hashed or _UNKNOWN_USER_HASH, handler.get_argument("password", default="")
+        ):
             return None
-        if known is None:
+        if hashed is None:
             return None
-        self.rules.agree(self._ledger, name, address=_seen_from(self.rules, handler.request))
+        self.rules.agree(self._ledger, name, address=_client_address(self.rules, handler.request))
         return User(username=name)
 
     def cookie_secret_hook(self, h: hmac.HMAC) -> hmac.HMAC:
-        for name, hashed in sorted(self.rules.users.items()):  # a new password ends old logins
-            h.update(f"{name}:{hashed}".encode())
+        for name, stored in sorted(
+            self.rules.users.items()
+        ):  # a new password invalidates old logins
+            h.update(f"{name}:{stored}".encode())
         return h
 
-    def _welcome(self, name):
+    def _has_access(self, name):
         if name not in self.rules.users:
             return False
         if name not in self._agreed and self.rules.has_agreed(self._ledger, name):
@@ -158,13 +166,13 @@ class Doorkeeper(IdentityProvider):
         return name in self._agreed
 
 
-def _seen_from(rules, request):
+def _client_address(rules, request):
     client = rules.client(request.remote_ip, request.headers.get_list("X-Forwarded-For"))
     return None if client is None else str(client)
 
 
 def _jupyter_server_extension_points():
-    return [{"module": "heygem.server.gate"}]
+    return [{"module": "heygem.server.access"}]
 
 
 def _load_jupyter_server_extension(server):
@@ -172,6 +180,8 @@ def _load_jupyter_server_extension(server):
 
     rules = policy.current()
     if rules is None:
-        raise policy.PolicyError("the door was put up without a policy")
+        raise policy.PolicyError("access control needs a policy")
     app, base = server.web_app, server.web_app.settings["base_url"]
-    app.default_router.rules.insert(0, Rule(Refused(rules, base, addresses(STUDIO)), Refusal))
+    app.default_router.rules.insert(
+        0, Rule(RefusalMatcher(rules, base, allowed_requests(STUDIO)), RefusalHandler)
+    )
