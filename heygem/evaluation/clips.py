@@ -126,7 +126,7 @@ def _clips_of_folder(source_folder: Path, out_folder: Path) -> Iterator[Clip]:
 
 
 def _clips_of_person(person: _Footage, folder: Path) -> Iterator[Clip]:
-    """Short clips joined; long clips one by one, with the person's other footage to fine-tune on."""
+    """Short clips joined; long clips one by one, with the other footage to fine-tune on."""
     first = person.held_out[0]
     seconds = {s.path: media.probe(s.path).duration_s for s in person.held_out + person.library}
     short = [s for s in person.held_out if seconds[s.path] < SHORT_S]
@@ -173,8 +173,7 @@ def join(
         The clips differ in size or sample rate, or one has no picture or no audio.
     """
     paths = [Path(p) for p in (*library, *held_out)]
-    infos = _check_joinable(paths, speaker)
-    first = infos[0].video
+    first = _check_joinable(paths, speaker)[0]
     tracks = [media.read_audio(p) for p in paths]
     if len({track.rate_hz for track in tracks}) > 1:
         raise InputError(
@@ -203,22 +202,24 @@ def join(
     return Clip(out, speaker, boundary_s, words=tuple(words), parts=tuple(paths))
 
 
-def _check_joinable(paths: Sequence[Path], speaker: str) -> list[media.MediaInfo]:
-    infos = [media.probe(p) for p in paths]
-    for path, info in zip(paths, infos, strict=True):
+def _check_joinable(paths: Sequence[Path], speaker: str) -> list[media.VideoInfo]:
+    videos = []
+    for path in paths:
+        info = media.probe(path)
         if info.video is None or info.audio is None:
             raise InputError(f"{path.name} has no picture or no audio", remedy="leave it out")
-    sizes = {(i.video.width, i.video.height) for i in infos}
+        videos.append(info.video)
+    sizes = {(video.width, video.height) for video in videos}
     if len(sizes) > 1:
         raise InputError(
             f"the clips of {speaker} differ in size",
             seen=", ".join(f"{w}x{h}" for w, h in sorted(sizes)),
             remedy="give them one by one",
         )
-    return infos
+    return videos
 
 
-def _join_audio(tracks: Sequence[media.AudioFile], starts_s: FloatArray) -> media.AudioTrack:
+def _join_audio(tracks: Sequence[media.AudioTrack], starts_s: FloatArray) -> media.AudioTrack:
     """Mono audio of each part at the start of its frames; `starts_s` : [parts + 1]."""
     rate_hz = tracks[0].rate_hz
     samples = []

@@ -153,7 +153,7 @@ def best_lag(
     """
     undefined = Lag(float("nan"), float("nan"))
     times_s = np.asarray(times_s, np.float64)
-    rate_hz = 1.0 / np.median(np.diff(times_s))
+    rate_hz = float(1.0 / np.median(np.diff(times_s)))
     a = _resample(times_s, rendered, rate_hz)
     b = _resample(times_s, real, rate_hz)
     # A third of the clip must stay in the overlap, or chance peaks win.
@@ -164,7 +164,7 @@ def best_lag(
     corrs = np.array(
         [
             correlation(a[max(s, 0) : len(a) + min(s, 0)], b[max(-s, 0) : len(b) - max(s, 0)])
-            for s in shifts
+            for s in range(-reach, reach + 1)
         ]
     )
     if not np.isfinite(corrs).any():

@@ -17,8 +17,15 @@ from heygem.rendering.base import Patch
 from heygem.rendering.warp.renderer import WarpRenderer
 
 MAX_IMAGES = 40  # frames whose pixels are measured, spread over the held-out part
-IMAGE_METRICS = ("seam_gradient", "seam_delta_e", "lip_ring_gradient", "sharpness", "psnr_db")
-IMAGE_METRICS += ("ssim", "changed_outside_px")
+IMAGE_METRICS = (
+    "seam_gradient",
+    "seam_delta_e",
+    "lip_ring_gradient",
+    "sharpness",
+    "psnr_db",
+    "ssim",
+    "changed_outside_px",
+)
 
 
 @dataclass(frozen=True)

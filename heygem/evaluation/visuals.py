@@ -156,7 +156,9 @@ def _compress(image: Image) -> np.ndarray:
 
 
 def _decompress(data: np.ndarray) -> Image:
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1]
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert image is not None  # `_compress` has written it
+    return np.asarray(image[..., ::-1], np.uint8)
 
 
 def _enlarge(image: Image) -> Image:
@@ -165,7 +167,8 @@ def _enlarge(image: Image) -> Image:
     if factor <= 1:
         return image
     size = (image.shape[1] * factor, image.shape[0] * factor)
-    return cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_CUBIC)
+    large = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(large, np.uint8)
 
 
 def _pad(image: Image, height: int, width: int) -> Image:

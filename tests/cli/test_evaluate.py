@@ -4,7 +4,9 @@ import pytest
 from typer.testing import CliRunner
 
 from heygem.cli.evaluate import evaluate, parse_seconds
+from heygem.config.params import checked
 from heygem.core.errors import ParameterError
+from heygem.evaluation import EvaluateSettings
 
 
 @pytest.mark.parametrize("text", ["x", "15,-3", "0"])
@@ -76,3 +78,10 @@ def test_defaults(run):
     _, settings, options, stderr = run()
     assert (settings.test_fraction, settings.baselines) == (0.4, True)
     assert settings.finetune_seconds == () and options["visuals_dir"] is None and not stderr
+
+
+def test_old_names_of_settings_are_accepted():
+    old = {"share": 0.3, "anchors": False, "few_shot_s": [15], "drawn_s": 5}
+    settings = checked(EvaluateSettings, old)
+    assert (settings.test_fraction, settings.baselines) == (0.3, False)
+    assert (settings.finetune_seconds, settings.max_rendered_finetune_s) == ((15,), 5)
