@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from heygem import audio, media
-from heygem.core.findings import LANGUAGES
+from heygem.core.i18n import LANGUAGES
 from heygem.face import topology as topo
 
 STRIP_FRAMES = 6

@@ -6,7 +6,7 @@ import anywidget
 import traitlets
 
 _STATIC = Path(__file__).parent / "static"
-_LABELS = ("drag", "moved", "up", "down", "cancel", "retry", "remove", "line_empty", "queue")
+_LABELS = ("drag", "moved_to", "up", "down", "cancel", "retry", "remove", "queue_empty", "queue")
 
 
 class JobTable(anywidget.AnyWidget):

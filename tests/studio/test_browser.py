@@ -128,7 +128,7 @@ def test_recorded_videos_play_in_step_and_their_comparison_is_recorded(page, lab
     assert abs(times_s[0] - times_s[1]) < 0.15
     assert page.evaluate(f"{every}.map(v => v.muted)") == [False, True]
     page.locator(".hg-many .hg-play").click()
-    page.get_by_label("Hear B").click()
+    page.get_by_label("Listen to B").click()
     page.wait_for_function(f"{every}.map(v => v.muted).join() == 'true,false'")
     at = page.evaluate(f"{every}[0].currentTime")
     page.get_by_label("One frame on").click()
@@ -188,7 +188,7 @@ def test_the_studio_makes_a_batch_with_one_broken_item_and_packs_the_results(
     assert studio.status("/voila/render/notebooks/04_studio.ipynb") == 302
     assert studio.status("/voila/files/notebooks/04_studio.ipynb") == 403
     page.goto(f"{studio.base}/voila/render/notebooks/04_studio.ipynb?token={TOKEN}")
-    page.wait_for_selector("text=Add to the line")
+    page.wait_for_selector("text=Add to the queue")
     sound = page.get_by_label("Sound").first
     sound.fill(str(SAMPLES / "speech_en.wav"))
     sound.press("Enter")
@@ -197,7 +197,7 @@ def test_the_studio_makes_a_batch_with_one_broken_item_and_packs_the_results(
     place.press("Enter")
     page.wait_for_selector("option:has-text('broken.mp4')", state="attached")
     page.locator("select[multiple]").select_option(["broken.mp4", "hopper.mp4"])
-    page.get_by_role("button", name="Add to the line").click()
+    page.get_by_role("button", name="Add to the queue").click()
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_selector("text=1 of 2 finished, 1 failed")
     assert page.locator("[role=alert]").count() == 1

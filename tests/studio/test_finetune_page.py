@@ -129,8 +129,8 @@ def test_what_was_learnt_is_shown_with_before_and_after(page, teacher, clip, tmp
     assert "no closed mouth" in page.coverage.value and "data:image/png" in page.coverage.value
     assert page.player.source_url == "files/0.mp4" and page.player.result_url == "files/1.mp4"
     assert page.player.labels["source"] == "Base model" and "hg-real" in page.player.curves
-    assert page.player.labels["result"] == "Own model"
-    assert page.grid.value.count("data:image/jpeg") == 3 and "As filmed" in page.grid.value
+    assert page.player.labels["result"] == "Fine-tuned model"
+    assert page.grid.value.count("data:image/jpeg") == 3 and "Original" in page.grid.value
     assert page.shown.grid.shape == (180, 120, 3)
 
 
@@ -142,11 +142,11 @@ def test_it_stops_within_a_second_and_goes_on(page, teacher):
     page.status.stop.click()
     assert page.worker.wait(WAIT_S) and time.monotonic() - asked < 1
     assert page.result is None and page.status.error.value == ""
-    assert page.button.description == "Go on"
+    assert page.button.description == "Continue"
     teacher.slow = False
     page.button.click()
     assert page.worker.wait(WAIT_S) and page.result is not None
-    assert page.button.description == "Teach"
+    assert page.button.description == "Fine-tune"
 
 
 def test_the_consent_form_says_what_was_agreed():
@@ -171,8 +171,8 @@ def test_the_busiest_span_is_found():
 
 def test_the_page_speaks_chinese(tmp_path):
     page = Teaching(folder=tmp_path, out=tmp_path, lang="zh")
-    assert page.button.description == "开始学习"
-    assert page.player.labels["result"] == "专属模型"
+    assert page.button.description == "开始微调"
+    assert page.player.labels["result"] == "微调模型"
     assert page.results.layout.display == "none"
 
 

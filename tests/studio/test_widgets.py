@@ -194,22 +194,6 @@ def test_errors_are_one_box_with_what_seen_and_remedy_and_nothing_unescaped():
     assert "<script>" not in box and "<details>" in box
 
 
-# --- words -------------------------------------------------------------------------------
-
-
-def test_every_phrase_is_there_in_both_languages():
-    for key, phrases in i18n._WORDS.items():
-        assert len(phrases) == 2 and all(phrases), key
-        fields = [sorted(part for part in p.split("{")[1:]) for p in phrases]
-        names = [[f.partition("}")[0].partition(":")[0] for f in each] for each in fields]
-        assert sorted(names[0]) == sorted(names[1]), key
-
-
-def test_an_unknown_language_is_refused():
-    with pytest.raises(ParameterError, match="no such language.*fr"):
-        i18n.words("fr")
-
-
 # --- knobs and recipes -------------------------------------------------------------------
 
 
@@ -841,7 +825,7 @@ def test_the_models_in_memory_are_shown_and_can_be_let_go(studio):
         assert time.monotonic() < deadline
         time.sleep(0.05)
         studio.system.refresh()
-    assert "stands by with its models" in studio.system.text.value
+    assert "idle with its models loaded" in studio.system.text.value
     studio.system.dismiss_button.click()
     thread.join(10)
     assert not thread.is_alive()
@@ -855,7 +839,7 @@ def test_the_whole_video_goes_from_the_single_tab_into_the_line(studio, speech, 
     studio.single.preview.video.chosen = str(tmp_path / "people" / "anna.mp4")
     studio.single.preview.audio.chosen = str(speech)
     studio.single.button.click()
-    assert "In the line" in studio.single.said.value
+    assert "Added to the queue" in studio.single.said.value
     studio.batch.refresh()
     assert names(studio) == ["anna.mp4"]
 

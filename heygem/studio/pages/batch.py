@@ -40,7 +40,7 @@ class Line(w.VBox):
         self._folder = Path(folder).resolve()
         self._lock, self._started = threading.RLock(), 0.0
         self.mode = w.ToggleButtons(
-            options=[(say("many"), "many"), (say("pairs"), "pairs")], style={"button_width": "auto"}
+            options=[(say("one_audio_many_videos"), "many"), (say("pairs"), "pairs")], style={"button_width": "auto"}
         )
         self.audio = FilePicker(say("audio"), folder, kind="audio", say=say)
         self.chooser = FilesPicker(say("videos"), folder, kind="video", say=say)
@@ -51,7 +51,7 @@ class Line(w.VBox):
             description=say("add"), button_style="primary", icon="plus",
             layout=w.Layout(width="auto"),
         )  # fmt: skip
-        self.start_button = w.Button(description=say("start_line"), button_style="success")
+        self.start_button = w.Button(description=say("start_queue"), button_style="success")
         self.stop_button = w.Button(description=say("cancel_all"), icon="stop")
         self.retry_button = w.Button(description=say("retry_failed"), icon="refresh")
         self.clear_button = w.Button(description=say("clear_done"))
@@ -260,14 +260,14 @@ def summary(jobs, working, say):
     count = {s: sum(job.state == s for job in jobs) for s in ("done", "failed")}
     left_s = seconds_left(jobs)
     if not working:
-        left = say("line_idle")
+        left = say("queue_idle")
     elif left_s is None:
-        left = say("line_soon")
+        left = say("queue_running")
     elif left_s < 90:
         left = say("left", seconds=max(1.0, left_s))
     else:
-        left = say("line_left", minutes=left_s / 60)
-    return say("line_sum", done=count["done"], total=len(jobs), failed=count["failed"], left=left)
+        left = say("queue_left", minutes=left_s / 60)
+    return say("queue_summary", done=count["done"], total=len(jobs), failed=count["failed"], left=left)
 
 
 def _picture(path):

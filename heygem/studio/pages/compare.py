@@ -22,7 +22,7 @@ _TABLE_WORDS = (
     "column_seconds", "column_experiment", "column_video",
 )  # fmt: skip
 _PLAYER_WORDS = (
-    "side", "play", "pause", "back", "forward", "loop", "timeline", "rate", "zoom", "hear",
+    "side", "play", "pause", "back", "forward", "loop", "timeline", "rate", "zoom", "listen_to",
     "load_failed",
 )  # fmt: skip
 

@@ -85,12 +85,12 @@ class Teaching(w.VBox):
             layout=w.Layout(width="100%", max_width="520px"),
         )  # fmt: skip
         self.button = w.Button(
-            description=say("teach"), button_style="success", icon="graduation-cap"
+            description=say("finetune"), button_style="success", icon="graduation-cap"
         )
         self.learning = w.HTML()
         self.said = w.HTML()
         self.audio = FilePicker(say("compare_sound"), folder, kind="audio", say=say)
-        self.compare_button = w.Button(description=say("see_both"), icon="play", disabled=True)
+        self.compare_button = w.Button(description=say("compare_models"), icon="play", disabled=True)
         self.player = Player(self._side)
         self.player.layout.display = "none"
         self.grid = w.HTML()
@@ -212,7 +212,7 @@ class Teaching(w.VBox):
         with self._lock:
             self._draw_learning()
         begun = self.result is None and self.worker.stopped
-        self.button.description = self.say("teach_on" if begun else "teach")
+        self.button.description = self.say("finetune_continue" if begun else "finetune")
 
     def _learnt(self, taught):
         say = self.say
@@ -223,11 +223,11 @@ class Teaching(w.VBox):
             f"<td>{getattr(before, key):.2f}</td><td>{getattr(after, key):.2f}</td></tr>"
             for key in MEASURES
         )
-        heads = (say("measure"), say("untaught"), say("own_model"))
+        heads = (say("measure"), say("base_model"), say("finetuned_model"))
         head = "".join(f"<th style='padding-right:14px'>{html.escape(text)}</th>" for text in heads)
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in taught.notes)
         self.said.value = (
-            f"<div>✔ {html.escape(say('taught', folder=taught.path))}</div><ul>{notes}</ul>"
+            f"<div>✔ {html.escape(say('finetuned', folder=taught.path))}</div><ul>{notes}</ul>"
             f'<table style="text-align:left"><tr>{head}</tr>{rows}</table>'
         )
         self.curves.value = self._held_out(taught.adapted)
@@ -272,7 +272,7 @@ class Teaching(w.VBox):
             player.frame_s = drawn.frame_s
             player.curves = charts.curves_html(drawn.curves, self._side, real=drawn.filmed)
         player.layout.display = "block"
-        names = ("filmed", "untaught", "own_model")
+        names = ("filmed", "base_model", "finetuned_model")
         self.grid.value = "".join(
             _figure(images.encode_jpeg(row), self.say(name), wide=True)
             for name, row in zip(names, drawn.rows, strict=True)
@@ -281,8 +281,8 @@ class Teaching(w.VBox):
 
     def _side(self, key, **values):
         """Words of the player, whose two sides are two models here."""
-        names = {"source": "untaught", "result": "own_model", "before": "untaught"}
-        return self.say(names.get(key, "own_model" if key == "after" else key), **values)
+        names = {"source": "base_model", "result": "finetuned_model", "before": "base_model"}
+        return self.say(names.get(key, "finetuned_model" if key == "after" else key), **values)
 
 
 def _figure(data, caption, *, wide=False):

@@ -132,8 +132,8 @@ class Gallery(w.VBox):
         self.worker.submit(work, done)
 
     def _delete(self, button, result):
-        if button.description != self.say("really"):  # the first press only asks
-            button.description, button.button_style = self.say("really"), "danger"
+        if button.description != self.say("confirm_delete"):  # the first press only asks
+            button.description, button.button_style = self.say("confirm_delete"), "danger"
             return
         result["path"].unlink(missing_ok=True)
         shutil.rmtree(result["details"], ignore_errors=True)

@@ -247,7 +247,7 @@ class Preview(w.VBox):
     def _rendered(self, clip):
         self.show(clip)
         self.took.value = html.escape(
-            self.say("took", frames=clip.frames, seconds=clip.seconds, passed=clip.skipped_frames)
+            self.say("took", frames=clip.frames, seconds=clip.seconds, skipped=clip.skipped_frames)
         )
 
     def show(self, clip):

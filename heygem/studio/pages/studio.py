@@ -31,7 +31,7 @@ class Single(w.VBox):
         self.preview = Preview(params=params, folder=folder, lang=lang)
         self._queue, self._params, say = queue, params, self.preview.say
         self.button = w.Button(
-            description=say("make_whole"), button_style="success", icon="film",
+            description=say("make_full_video"), button_style="success", icon="film",
             layout=w.Layout(width="auto"),
         )  # fmt: skip
         self.said = w.HTML()
@@ -46,7 +46,7 @@ class Single(w.VBox):
                             for f in (page.video, page.audio))  # fmt: skip
             self._queue.add(video, sound, self._params)
             self._queue.start()
-            self.said.value = html.escape(say("in_line"))
+            self.said.value = html.escape(say("queued"))
         except HeygemError as error:
             self.said.value = error_html(error, say)
 

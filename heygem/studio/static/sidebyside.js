@@ -82,7 +82,7 @@ function render({ model, el }) {
       const mark = element("b", { text: each.letter }, line);
       mark.style.background = each.colour;
       element("span", { text: each.name, title: each.name }, line);
-      const ear = element("button", { text: "♪", title: say.hear, "aria-label": `${say.hear} ${each.letter}` }, line);
+      const ear = element("button", { text: "♪", title: say.listen_to, "aria-label": `${say.listen_to} ${each.letter}` }, line);
       ear.addEventListener("click", () => { model.set("heard", k); model.save_changes(); });
       return { video, ear, note, url: each.url, blob: null };
     });

@@ -17,7 +17,7 @@ function render({ model, el }) {
   const say = model.get("labels");
   // JupyterLab would take the arrow keys for itself.
   const root = element("div", { class: "hg-jobs", "data-lm-suppress-shortcuts": "true" }, el);
-  const empty = element("div", { class: "hg-none", text: say.line_empty }, root);
+  const empty = element("div", { class: "hg-none", text: say.queue_empty }, root);
   const list = element("ol", { "aria-label": say.queue }, root);
   const spoken = element("div", { class: "hg-spoken", "aria-live": "polite" }, root);
   const items = new Map();
@@ -79,7 +79,7 @@ function render({ model, el }) {
     const more = row.error + row.notes.map((note) => `<div>⚠ ${note}</div>`).join("");
     if (parts.content !== more) { parts.more.innerHTML = more; parts.content = more; }
     if (parts.at !== undefined && parts.at !== at && parts.li.contains(document.activeElement)) {
-      text(spoken, say.moved.replace("{at}", at + 1));
+      text(spoken, say.moved_to.replace("{at}", at + 1));
     }
     parts.at = at;
     const picture = model.get("pictures")[row.path] || "";
