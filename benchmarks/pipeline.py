@@ -125,8 +125,7 @@ def stages(arguments):
     listen = (time.process_time() - began) / speech.duration_s
     renderer = WarpRenderer(person, params.renderer)
     began = time.process_time()
-    motion = pipeline.Motion(trajectory, timeline.times_s)
-    renderer.plan(motion, timeline.order)
+    renderer.plan(trajectory, speech.samples, timeline)
     plan = (time.process_time() - began) / len(timeline)
     follow = Tracker(make_backend(params.face))
     size = person.track.width, person.track.height

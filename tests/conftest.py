@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 from helpers.media import RATE_HZ, gape, real_data, tone, write_raw_video, write_video, write_wav
+from helpers.rendering import plan
 
 from heygem.media import VideoWriter
 
@@ -133,7 +134,7 @@ def talking(hopper, hopper_avatar, tmp_path_factory):
 
     opening = (0.07 - 0.07 * np.cos(np.arange(40) / 40 * 4 * np.pi)).astype(np.float32)
     renderer = WarpRenderer(hopper_avatar, RendererSettings())
-    renderer.plan(gape(opening, hopper_avatar.rest.neutral), np.zeros(40, int))
+    plan(renderer, gape(opening, hopper_avatar.rest.neutral), np.zeros(40, int))
     path = tmp_path_factory.mktemp("people") / "talking.mp4"
     with VideoWriter(path, width=512, height=600, rate=25, crf=12) as writer:
         for k in range(40):

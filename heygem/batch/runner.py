@@ -227,13 +227,15 @@ class _Runner:
             self._own_models = True
         if self.params.inputs.pairs is None:
             tell("listen", 0, 1)
-            self._models.hear(self.sounds.of(item)[0], self.params.audio)
+            self._models.encode_audio(
+                self.sounds.of(item)[0], self.params.audio, predict=self.params.engine != "wav2lip"
+            )
 
     def _forget(self, item, rest):
         """A sound that no later item speaks leaves the memory."""
         path = self.sounds.known(item) if self._own_models else None
         if path is not None and all(self.sounds.known(other) != path for other in rest):
-            self._models.forget(path)
+            self._models.forget_audio(path)
 
     def _teller(self, name, number, count):
         def tell(stage, done, total):

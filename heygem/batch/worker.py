@@ -216,7 +216,7 @@ class ModelCache:
         inputs = params.inputs
         audio = _file_state(inputs.pairs[0].audio if inputs.pairs else inputs.audio)
         if audio is None or audio != self._audio:
-            self._models.forget()
+            self._models.forget_audio()
         self._audio = audio
         report = runner.run(params, progress=progress, cancel=cancel, models=self._models)
         (outcome,) = report.outcomes

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
 from heygem import media
+from heygem.avatar.timeline import Timeline
 from heygem.config.params import RendererSettings
+from heygem.lips.motion import RecordedMotion
 from heygem.core.types import FloatArray, Image, IntArray
 from heygem.evaluation import image_metrics, motion_metrics
 from heygem.evaluation.held_out import TestClip
@@ -71,7 +74,8 @@ def draw(
     """
     avatar, frames = clip.person.avatar, clip.frames
     renderer = WarpRenderer(avatar, settings)
-    renderer.plan(displacement, frames)
+    timeline = Timeline(frames, clip.times_s, Fraction(25), len(frames))
+    renderer.plan(RecordedMotion(displacement), np.zeros(0, np.float32), timeline)
     tracker = tracking.Tracker(backend, start=avatar.track.points[frames[0], :, :2].mean(0))
     index_of = {int(frame): i for i, frame in enumerate(frames)}
     chosen = set(np.linspace(0, len(frames) - 1, min(MAX_IMAGES, len(frames))).astype(int).tolist())

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from heygem.core.interpolation import interpolate_at_times
+from heygem.core.types import FloatArray
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER
+from heygem.lips.motion import SampledTrajectory
 
 RATE_HZ = 50.0
 
@@ -77,6 +79,10 @@ class Trajectory:
         """
         moved = np.einsum("tk,knd->tnd", self.coefficients_at(times_s), self.basis)
         return moved if rest is None else _meet(moved, np.asarray(rest, np.float32))
+
+    def for_frames(self, times_s: FloatArray) -> SampledTrajectory:
+        """The trajectory at the times of output frames, float64 [T]; see `heygem.lips.motion`."""
+        return SampledTrajectory(self.coefficients_at(times_s), self.basis)
 
     def aperture(self):
         """Change of the gap between the inner lips on the mid-line : float32 [N], eye distances."""

@@ -1,27 +1,34 @@
-"""One avatar, one sound, one labelled video."""
+"""One avatar, one sound, one labelled video.
 
-from heygem.pipeline.generate import (
-    Models,
-    Motion,
-    Result,
-    aperture_limit,
-    authorize,
-    generate,
-    load_models,
-    speaker_scale,
-)
-from heygem.pipeline.timeline import Timeline, build_timeline, frames_in_order
+`generate` is the whole path; its steps are usable one by one: `load_models` and `load_person`,
+`Models.encode_audio`, `articulate`, `build_timeline`, `make_renderer`, `finished_frames`.
+"""
+
+from heygem.avatar.timeline import Timeline, build_timeline, frames_in_order
+from heygem.pipeline.articulate import aperture_limit, articulate, speaker_scale
+from heygem.pipeline.frames import FinishedFrame, finished_frames
+from heygem.pipeline.generate import Result, authorize, face_boxes, generate
+from heygem.pipeline.models import EncodedAudio, Models, load_models
+from heygem.pipeline.people import load_avatar, load_person
+from heygem.pipeline.renderers import make_renderer
 
 __all__ = [
+    "EncodedAudio",
+    "FinishedFrame",
     "Models",
-    "Motion",
     "Result",
     "Timeline",
+    "aperture_limit",
+    "articulate",
+    "authorize",
+    "build_timeline",
+    "face_boxes",
+    "finished_frames",
     "frames_in_order",
     "generate",
-    "build_timeline",
+    "load_avatar",
     "load_models",
-    "authorize",
+    "load_person",
+    "make_renderer",
     "speaker_scale",
-    "aperture_limit",
 ]

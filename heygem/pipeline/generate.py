@@ -1,9 +1,9 @@
-"""One person, one sound, one labelled video.
+"""One avatar and one sound in, one labelled video out.
 
-Read top to bottom: `generate` loads what it needs, lets the model hear the sound, lays out which of
-the person's frames is shown when, and then streams
+`generate` reads from top to bottom: it loads the models, encodes the sound, loads the avatar, turns
+the predicted trajectory into this person's, decides which frame is shown when, and then streams
 
-    decode -> render the mouth -> paste -> label -> encode
+    decode -> render -> paste -> label -> encode
 
 with a few frames in flight between three threads, so that memory does not grow with length.
 """
@@ -14,296 +14,355 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from heygem import __version__, media, provenance
-from heygem import audio as sound
-from heygem import avatar as people
+from heygem.audio import RATE_HZ
+from heygem.avatar.avatar import Avatar
+from heygem.avatar.timeline import Timeline, build_timeline, frames_in_order
 from heygem.config.params import Params
 from heygem.core import assets
-from heygem.core.errors import Cancelled, OutputError
+from heygem.core.errors import Cancelled, OutputError, ParameterError
 from heygem.core.files import sha256
+from heygem.core.types import PathLike, Progress
 from heygem.core.version import code_version
 from heygem.lips.av_sync import av_agreement
-from heygem.lips.controls import apply_controls, limit_aperture
 from heygem.lips.trajectory import Trajectory
-from heygem.pipeline.models import Models
+from heygem.pipeline.articulate import articulate, speaker_scale
+from heygem.pipeline.frames import finished_frames
+from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
+from heygem.pipeline.renderers import make_renderer
 from heygem.pipeline.streaming import BackgroundConsumer, prefetch
-from heygem.pipeline.timeline import build_timeline, frames_in_order
-from heygem.provenance import consent, keys
+from heygem.provenance import consent
+from heygem.provenance import keys as key_store
+from heygem.provenance.keys import Keys
 from heygem.provenance.ledger import Ledger
-from heygem.rendering.compose import paste
-from heygem.rendering.warp.renderer import WarpRenderer
-from heygem.rendering.wav2lip import Wav2LipRenderer
-
-load_models = Models  # public as `heygem.load_models`
-
-PERSONAL_SCALE = (0.7, 1.5)  # how far a person's own articulation may scale the typical one
-USUAL_REACH = 0.16  # lip gap that speech seldom passes [eye distances]
+from heygem.rendering.base import Renderer
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came out.
+    """A finished video and the facts about it.
 
     Attributes
     ----------
     path : Path
-        The finished video.
     manifest : dict
-        Facts that are worth keeping beside it (label, avatar report, sound, notes).
+        Facts to be stored beside the video: labels, avatar report, measures, notes.
     duration_s : float
     frames : int
     skipped_frames : dict of str to int
-        Frames left as they were, by reason.
+        Frames left as they were, by reason code.
     timings : dict of str to float
         Seconds by stage.
     warnings : list of str
-    trajectory : heygem.lips.trajectory.Trajectory
-        The mouth movement that was drawn, knobs applied.
+    trajectory : Trajectory or None
+        The mouth movement as drawn; None where the engine draws none.
     """
 
     path: Path
-    manifest: dict
+    manifest: dict[str, Any]
     duration_s: float
     frames: int
-    skipped_frames: dict
-    timings: dict
-    warnings: list
-    trajectory: Trajectory
+    skipped_frames: dict[str, int]
+    timings: dict[str, float]
+    warnings: list[str]
+    trajectory: Trajectory | None
 
 
-def generate(video, audio, out, params=None, *, models=None, progress=None, cancel=None):
+def generate(
+    video: PathLike | Avatar,
+    audio: PathLike,
+    out: PathLike,
+    params: Params | None = None,
+    *,
+    models: Models | None = None,
+    trajectory: Trajectory | None = None,
+    ledger: Ledger | None = None,
+    keys: Keys | None = None,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> Result:
     """Make a person speak a sound.
 
     Parameters
     ----------
-    video : path or heygem.avatar.Avatar
-        The person: a video or a still portrait, the `.heygem` folder of one who was taught, or one
-        already loaded.
+    video : path or Avatar
+        The person: a video, a still portrait, an avatar bundle (`.heygem`), or a loaded avatar.
     audio : path
         Any file with sound.
     out : path
         The video to write (.mp4, .mov or .mkv).
-    params : heygem.config.params.Params, optional
+    params : Params, optional
     models : Models, optional
         Models already in memory; default: loaded here.
+    trajectory : Trajectory, optional
+        Drawn exactly as given, in place of what the lips model predicts.
+    ledger, keys : optional
+        Where the result is recorded, and what it is signed with; default: this installation's.
     progress : callable, optional
-        `progress(stage, done, total)`; stages are "track", "listen", "render".
+        `progress(stage, done, total)`; stages are "listen", "track", "render".
     cancel : threading.Event, optional
         Set it to stop; nothing is left behind.
 
-    Returns
-    -------
-    Result
-
     Raises
     ------
-    InputError, NoFaceError, OutputError, ParameterError, AssetError, Cancelled
+    InputError, NoFaceError, ConsentError, OutputError, ParameterError, AssetError, Cancelled
     """
     params = params if params is not None else Params()
-    progress = progress if progress is not None else (lambda stage, done, total: None)
-    cancel = cancel if cancel is not None else threading.Event()
-    clock = _Clock()
-
-    def tell(stage, done, total):
-        if cancel.is_set():
-            raise Cancelled("stopped on request", remedy="run it again to make it")
-        progress(stage, done, total)
-
+    report_progress = _reporter(progress, cancel)
+    clock = _StageClock()
     models = models if models is not None else Models(params)
+    keys = keys if keys is not None else key_store.ensure()
+    ledger = ledger if ledger is not None else Ledger(keys=keys)
     clock.lap("load")
 
-    tell("listen", 0, 1)
-    person = video if isinstance(video, people.Avatar) else None
-    if person is None and media.is_avatar_bundle(video):
-        person = load_person(video, params.face)
-    heard = models.hear(audio, params.audio, person)
-    tell("listen", 1, 1)
+    report_progress("listen", 0, 1)
+    avatar = _loaded(video, params)
+    predict = trajectory is None and params.engine != "wav2lip"
+    encoded = models.encode_audio(audio, params.audio, avatar, predict=predict)
+    report_progress("listen", 1, 1)
     clock.lap("listen")
 
-    signing = keys.ensure()
-    ledger = Ledger(keys=signing)
-    sources = {
-        "video": _hash(video) if person is None else person.sha256,
-        "sound": _hash(audio),
-    }
-    permission = authorize(ledger, person, *sources.values(), basis=params.label.consent)
-    if person is None:
-        person = load_person(video, params.face, backend=models.faces, progress=tell)
-    if person.bundle is not None:
-        sources |= person.bundle.sources
+    sources = {"video": _input_sha256(video, avatar), "sound": _input_sha256(audio)}
+    permission = authorize(ledger, avatar, *sources.values(), basis=params.label.consent)
+    if avatar is None:
+        avatar = load_person(video, params.face, backend=models.faces, progress=report_progress)
+    if avatar.bundle is not None:
+        sources |= avatar.bundle.sources
     clock.lap("track")
 
-    scale = speaker_scale(person, models.lips_of(person))
-    trajectory = limit_aperture(
-        apply_controls(heard.trajectory, params.lips, heard.voice, opening_scale=scale),
-        aperture_limit(person) * max(1.0, params.lips.openness_gain),
-    )
-    timeline = build_timeline(person, heard.speech.duration_s, params.media)
-    if params.engine == "wav2lip":
-        engine = models.wav2lip(params.checkpoint)
-        offset_ms = params.lips.offset_ms
-        renderer = Wav2LipRenderer(engine, person, heard.speech.samples, offset_ms=offset_ms)
-        renderer.plan(timeline.times_s, timeline.order)
-    else:
-        renderer = WarpRenderer(person, params.renderer, models.device)
-        renderer.plan(Motion(trajectory, timeline.times_s), timeline.order)
+    timeline = build_timeline(avatar, encoded.speech.duration_s, params.media)
+    renderer = make_renderer(avatar, params, models)
+    drawn = _drawn_trajectory(renderer, trajectory, encoded, avatar, models, params)
+    renderer.plan(drawn, encoded.speech.samples, timeline)
     clock.lap("plan")
 
     labeller = provenance.Labeller(
         params.label,
-        person.track.width,
-        person.track.height,
-        keys=signing,
-        keep_clear=_face_boxes(person),
+        avatar.track.width,
+        avatar.track.height,
+        keys=keys,
+        keep_clear=face_boxes(avatar),
         device=models.device,
     )
     out = Path(out)
-    passed = Counter()
-    with _finished(out) as unfinished:
-        writer = media.VideoWriter(
-            unfinished,
-            width=person.track.width,
-            height=person.track.height,
-            rate=timeline.rate,
-            audio=heard.speech.source,
-            crf=params.media.crf,
-            preset=params.media.preset,
-            metadata=labeller.tags,
-            # A still has no clock of its own; a video's is kept, so that its times are exact.
-            time_base=None if person.is_still else person.info.video.time_base,
-            pixel_aspect=person.info.video.pixel_aspect,
-        )
-        with writer, BackgroundConsumer(lambda item: writer.write(*item)) as sink:
-            for k, image in enumerate(prefetch(frames_in_order(person, timeline.order))):
-                tell("render", k, len(timeline))
-                patch = renderer.render(image, k) if k < timeline.spoken else None
-                if patch is None:
-                    passed[_reason(person, timeline, k)] += 1
-                moment = float(timeline.times_s[k])
-                sink.put((labeller.label_frame(paste(image, patch), moment), moment))
-        tell("render", len(timeline), len(timeline))
-        sealed = labeller.finalize(
-            unfinished,
+    with _whole_file(out) as part:
+        writer = _writer(part, avatar, timeline, encoded, params, labeller.tags)
+        skipped = _write_frames(writer, avatar, renderer, timeline, labeller, report_progress)
+        label = labeller.finalize(
+            part,
             ledger=ledger,
-            parent=person.path,
+            parent=avatar.path,
             title=out.name,
-            sound=(heard.speech.samples, sound.RATE_HZ),
-            facts={
-                "sources": sources,
-                **({"finetuned": person.bundle.summary()} if person.bundle is not None else {}),
-                "permission": permission,
-                "params": params.model_dump(mode="json"),
-                "models": {"lips": models.lips_sha256, **assets.pinned()},
-                "code": code_version(),
-            },
+            sound=(encoded.speech.samples, RATE_HZ),
+            facts=_facts(avatar, models, params, sources, permission),
             version=__version__,
         )
     clock.lap("render")
 
-    step = float(np.median(np.diff(timeline.times_s))) if len(timeline) > 1 else 0.0
-    duration_s = float(timeline.times_s[-1]) + step
-    timings = clock.seconds | {"seconds_per_second": clock.total / max(duration_s, 1e-6)}
+    notes = [*encoded.speech.notes, *avatar.track.notes, *label["notes"], *writer.notes]
     return Result(
         path=out,
         manifest={
-            "label": sealed,
-            "avatar": person.report,
-            **({"finetuned": person.bundle.summary()} if person.bundle is not None else {}),
-            "opening_scale": round(scale, 3),
-            "measures": av_agreement(trajectory, heard),
+            "label": label,
+            "avatar": avatar.report,
+            **_bundle_facts(avatar),
+            **_motion_facts(drawn, encoded, avatar, models, given=trajectory is not None),
+            "engine": params.engine,
             "device": models.device,
-            "notes": [*heard.speech.notes, *person.track.notes, *sealed["notes"], *writer.notes],
+            "notes": notes,
         },
-        duration_s=duration_s,
+        duration_s=timeline.duration_s,
         frames=len(timeline),
-        skipped_frames=dict(passed),
-        timings={name: round(value, 3) for name, value in timings.items()},
-        warnings=_warnings(heard, person, passed, len(timeline)),
-        trajectory=trajectory,
+        skipped_frames=dict(skipped),
+        timings=clock.timings(timeline.duration_s),
+        warnings=_warnings(encoded, avatar, skipped, len(timeline)),
+        trajectory=drawn,
     )
 
 
-def authorize(ledger, person, video_sha256, sound_sha256, *, basis):
-    """Go on only where this person and this sound may be used; see `consent.require`.
+def authorize(
+    ledger: Ledger, avatar: Avatar | None, video_sha256: str, audio_sha256: str, *, basis: str
+) -> dict[str, Any]:
+    """Refuse unless this person and this sound may be used; see `heygem.provenance.consent`.
 
-    A taught person brings along the consent that was stated when they were taught.
+    An avatar bundle carries the consent that was stated when it was fine-tuned.
+
+    Raises
+    ------
+    ConsentError
     """
-    if person is not None and person.bundle is not None:
-        basis = person.bundle.allow(ledger)
-    return consent.require(ledger, video_sha256, sound_sha256, basis=basis)
+    if avatar is not None and avatar.bundle is not None:
+        basis = avatar.bundle.allow(ledger)
+    return consent.require(ledger, video_sha256, audio_sha256, basis=basis)
 
 
-@dataclass(frozen=True)
-class Motion:
-    """A trajectory at the times of a video's frames, worked out when it is asked for."""
-
-    trajectory: Trajectory
-    times_s: np.ndarray
-
-    def __getitem__(self, rows):
-        """Displacement from rest : float32 [n, len(LOWER), 3]."""
-        return self.trajectory.at(self.times_s[rows])
-
-
-def speaker_scale(person, lips):
-    """How far this person opens the mouth in speech, over what the model's typical speaker does.
-
-    Peers open mouths to half of the real spread; a person's own video says how wide they open it.
-    """
-    if person.speech_scale is None or lips.about.get("finetuned"):
-        return 1.0  # a model of their own opens as they do already
-    return float(np.clip(person.speech_scale / lips.opening_std, *PERSONAL_SCALE))
-
-
-def aperture_limit(person):
-    """Widest opening the person may be drawn with, in eye distances: their own, or a usual one."""
-    return max(USUAL_REACH, 1.1 * person.report["widest_aperture"])
-
-
-def _face_boxes(person):
-    """Face boxes over the clip, for the label to keep clear of : list of (x0, y0, x1, y1)."""
-    found = np.flatnonzero(person.track.found)
-    some = found[np.linspace(0, len(found) - 1, min(len(found), 500)).astype(int)]
-    points = person.track.points[some][..., :2]
+def face_boxes(avatar: Avatar, *, at_most: int = 500) -> list[list[float]]:
+    """Face boxes over the clip, for the label to keep clear of : list of [x0, y0, x1, y1]."""
+    frames = np.flatnonzero(avatar.track.found)
+    frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), at_most)).astype(int)]
+    points = avatar.track.points[frames][..., :2]
     return np.concatenate([points.min(1), points.max(1)], 1).tolist()
 
 
-def _reason(person, timeline, k):
-    """Why output frame `k` passes through untouched."""
-    if k >= timeline.spoken:
+def _loaded(video: PathLike | Avatar, params: Params) -> Avatar | None:
+    """The avatar where nothing has to be tracked for it: given, or in an avatar bundle."""
+    if isinstance(video, Avatar):
+        return video
+    return load_person(video, params.face) if media.is_avatar_bundle(video) else None
+
+
+def _drawn_trajectory(
+    renderer: Renderer,
+    given: Trajectory | None,
+    encoded: EncodedAudio,
+    avatar: Avatar,
+    models: Models,
+    params: Params,
+) -> Trajectory | None:
+    """The trajectory to draw: the given one as it is, or the predicted one for this person."""
+    if not renderer.uses_motion:
+        if given is not None:
+            raise ParameterError(
+                f"a trajectory has no effect with engine: {params.engine}",
+                remedy="use engine: warp, or leave the trajectory out",
+            )
+        return None
+    if given is not None:
+        return given
+    if encoded.predicted is None:
+        raise ValueError("the sound was encoded without a prediction")
+    lips = models.lips_of(avatar)
+    return articulate(encoded.predicted, encoded.voice, avatar, lips, params.lips)
+
+
+def _writer(
+    path: Path,
+    avatar: Avatar,
+    timeline: Timeline,
+    encoded: EncodedAudio,
+    params: Params,
+    tags: dict[str, str],
+) -> media.VideoWriter:
+    assert avatar.info.video is not None
+    return media.VideoWriter(
+        path,
+        width=avatar.track.width,
+        height=avatar.track.height,
+        rate=timeline.rate,
+        audio=encoded.speech.source,
+        crf=params.media.crf,
+        preset=params.media.preset,
+        metadata=tags,
+        # A still has no time base of its own; a video's is kept, so that its times are exact.
+        time_base=None if avatar.is_still else avatar.info.video.time_base,
+        pixel_aspect=avatar.info.video.pixel_aspect,
+    )
+
+
+def _write_frames(
+    writer: media.VideoWriter,
+    avatar: Avatar,
+    renderer: Renderer,
+    timeline: Timeline,
+    labeller: provenance.Labeller,
+    report_progress: Progress,
+) -> Counter[str]:
+    """Render, label and encode all frames; returns the number of skipped ones by reason."""
+    skipped: Counter[str] = Counter()
+    images = prefetch(frames_in_order(avatar, timeline.order))
+    with writer, BackgroundConsumer(lambda item: writer.write(*item)) as encoder:
+        for frame in finished_frames(images, renderer, timeline):
+            report_progress("render", frame.index, len(timeline))
+            if frame.patch is None:
+                skipped[skip_reason(avatar, timeline, frame.index)] += 1
+            time_s = float(timeline.times_s[frame.index])
+            encoder.put((labeller.label_frame(frame.image, time_s), time_s))
+    report_progress("render", len(timeline), len(timeline))
+    return skipped
+
+
+def skip_reason(avatar: Avatar, timeline: Timeline, index: int) -> str:
+    """Why an output frame was left as it was."""
+    if index >= timeline.spoken:
         return "after the sound"
-    frame = timeline.order[k]
-    if not person.track.found[frame]:
+    frame = timeline.order[index]
+    if not avatar.track.found[frame]:
         return "no face"
     return (
         "turned away, too small, unclear or covered"
-        if not person.usable[frame]
+        if not avatar.usable[frame]
         else "beside such a frame"
     )
 
 
-def _warnings(heard, person, passed, frames):
-    warnings = [f.message for f in heard.findings if f.level != "info"]
-    warnings += person.report["advice"]
-    for reason, count in passed.items():
+def _facts(
+    avatar: Avatar,
+    models: Models,
+    params: Params,
+    sources: dict[str, str],
+    permission: dict[str, Any],
+) -> dict[str, Any]:
+    """What the ledger records of a result beside its labels."""
+    return {
+        "sources": sources,
+        **_bundle_facts(avatar),
+        "permission": permission,
+        "params": params.model_dump(mode="json"),
+        "models": {"lips": models.lips_sha256, **assets.pinned()},
+        "code": code_version(),
+    }
+
+
+def _bundle_facts(avatar: Avatar) -> dict[str, Any]:
+    return {} if avatar.bundle is None else {"finetuned": avatar.bundle.summary()}
+
+
+def _motion_facts(
+    drawn: Trajectory | None,
+    encoded: EncodedAudio,
+    avatar: Avatar,
+    models: Models,
+    *,
+    given: bool,
+) -> dict[str, Any]:
+    """Facts about the trajectory, where one was drawn."""
+    if drawn is None:
+        return {}
+    facts: dict[str, Any] = {"measures": av_agreement(drawn, encoded)}
+    if not given:
+        facts["opening_scale"] = round(speaker_scale(avatar, models.lips_of(avatar)), 3)
+    return facts
+
+
+def _warnings(
+    encoded: EncodedAudio, avatar: Avatar, skipped: Counter[str], frames: int
+) -> list[str]:
+    warnings = [f.message for f in encoded.findings if f.level != "info"]
+    warnings += avatar.report["advice"]
+    for reason, count in skipped.items():
         warnings.append(f"{count} of {frames} frames left as they were: {reason}")
     return warnings
 
 
-def _hash(path):
-    """Content hash of an input, or the reason why it cannot be read, in the reader's words."""
+def _input_sha256(path: PathLike | Avatar, avatar: Avatar | None = None) -> str:
+    """Content hash of an input; an unreadable file is an InputError with its reason."""
+    if avatar is not None:
+        return avatar.sha256
+    assert not isinstance(path, Avatar)
     media.probe(path)
     return sha256(path)
 
 
 @contextlib.contextmanager
-def _finished(out):
+def _whole_file(out: Path) -> Iterator[Path]:
     """A hidden path beside `out` that becomes `out` only when everything went well."""
     digest = hashlib.sha256(os.fsencode(out.name)).hexdigest()[:12]
     hidden = out.parent / f".{digest}-{os.getpid()}{out.suffix}"
@@ -318,18 +377,33 @@ def _finished(out):
         hidden.unlink(missing_ok=True)
 
 
+def _reporter(progress: Progress | None, cancel: threading.Event | None) -> Progress:
+    """Progress that also stops the work when it was cancelled."""
+
+    def report_progress(stage: str, done: int, total: int, /) -> None:
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("stopped on request", remedy="run it again to make it")
+        if progress is not None:
+            progress(stage, done, total)
+
+    return report_progress
+
+
 @dataclass
-class _Clock:
+class _StageClock:
     """Seconds by stage."""
 
-    seconds: dict = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
     _last: float = field(default_factory=time.perf_counter)
 
-    def lap(self, name):
+    def lap(self, stage: str) -> None:
+        """End a stage."""
         now = time.perf_counter()
-        self.seconds[f"{name}_s"] = now - self._last
+        self.seconds[f"{stage}_s"] = now - self._last
         self._last = now
 
-    @property
-    def total(self):
-        return sum(self.seconds.values())
+    def timings(self, duration_s: float) -> dict[str, float]:
+        """Seconds by stage, and all of them per second of video."""
+        total = sum(self.seconds.values())
+        named = self.seconds | {"seconds_per_second": total / max(duration_s, 1e-6)}
+        return {name: round(value, 3) for name, value in named.items()}

@@ -1,105 +1,159 @@
-"""What stays in memory from one item to the next: models, and what was heard with them."""
+"""Models that stay in memory from one item to the next, and the sounds encoded with them."""
 
 import os
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from heygem import audio
+from heygem.avatar.avatar import Avatar
+from heygem.config.params import AudioSettings, Params
 from heygem.core.errors import HeygemError
 from heygem.core.files import sha256
+from heygem.core.findings import Finding
+from heygem.core.types import FloatArray, PathLike
 from heygem.face.backends import make_backend
+from heygem.face.tracking import Backend
+from heygem.lips import predictor
 from heygem.lips.model import SHIPPED, LipsModel
+from heygem.lips.predictor import LipsPredictor
 from heygem.lips.trajectory import Trajectory
 from heygem.rendering.wav2lip import Wav2LipEngine, imported
 
 
 @dataclass(frozen=True)
 class EncodedAudio:
-    """A sound, and the mouth movement it asks for.
+    """A sound, and the mouth movement that a lips model predicts for it.
 
     Attributes
     ----------
-    speech : heygem.audio.speech.Speech
+    speech : heygem.audio.Speech
     voice : float32 [n]
         Voice activity, 0..1 at 100 Hz.
-    trajectory : heygem.lips.trajectory.Trajectory
-        What the model says, before any knob.
-    findings : list of heygem.core.findings.Finding
+    predicted : Trajectory or None
+        Before a person's amplitude and any control, see `heygem.pipeline.articulate`; None where
+        no prediction was asked for.
+    findings : list of Finding
     """
 
     speech: audio.Speech
-    voice: np.ndarray
-    trajectory: Trajectory
-    findings: list
+    voice: FloatArray
+    predicted: Trajectory | None
+    findings: list[Finding]
 
 
 class Models:
-    """What stays in memory over a batch: the lips model, the face models, the sounds heard.
+    """Lips model, face backend and engines, kept over a batch; public as `heygem.load_models`.
 
     Parameters
     ----------
     params : Params
+        `device`, `lips.model` and `face` say what is loaded.
+    lips : LipsPredictor, optional
+        A model of one's own in place of the one `params.lips.model` names.
+    faces : heygem.face.tracking.Backend, optional
+        A face backend in place of the one `params.face.backend` names.
     """
 
-    def __init__(self, params):
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lips: LipsPredictor | None = None,
+        faces: Backend | None = None,
+    ) -> None:
         self.device = resolve_device(params.device)
-        self.lips = LipsModel.load(params.lips.model, device=self.device)
-        self.lips_sha256 = sha256(params.lips.model or SHIPPED)
-        self.faces = make_backend(params.face)
-        self._heard = {}
-        self._own_lips = {}
-        self._wav2lip = {}
+        self.lips, self.lips_sha256 = _load_lips(params.lips.model, lips, self.device)
+        self.faces = faces if faces is not None else make_backend(params.face)
+        self._encoded: dict[tuple[str, AudioSettings, str | None], EncodedAudio] = {}
+        self._finetuned: dict[str, LipsPredictor] = {}
+        self._wav2lip: dict[str | None, Wav2LipEngine] = {}
 
-    def wav2lip(self, checkpoint):
-        """The second engine with a checkpoint (path, or None for the imported one), loaded once."""
+    def wav2lip(self, checkpoint: str | None) -> Wav2LipEngine:
+        """The Wav2Lip engine with a checkpoint (None: the imported one), loaded once."""
         if checkpoint not in self._wav2lip:
             path = imported() if checkpoint is None else checkpoint
             self._wav2lip[checkpoint] = Wav2LipEngine(path, self.device)
         return self._wav2lip[checkpoint]
 
-    def lips_of(self, person):
-        """A person's own lips model where they were taught one, else the one of all."""
-        if person is None or person.bundle is None:
+    def lips_of(self, avatar: Avatar | None) -> LipsPredictor:
+        """A fine-tuned avatar's own lips model, else the common one."""
+        if avatar is None or avatar.bundle is None or not isinstance(self.lips, LipsModel):
             return self.lips
-        key = person.bundle.sha256
-        if key not in self._own_lips:
-            self._own_lips[key] = person.bundle.lips(self.lips, base_sha256=self.lips_sha256)
-        return self._own_lips[key]
+        key = avatar.bundle.sha256
+        if key not in self._finetuned:
+            self._finetuned[key] = avatar.bundle.lips(self.lips, base_sha256=self.lips_sha256)
+        return self._finetuned[key]
 
-    def hear(self, path, settings, person=None):
-        """Load a sound and predict the mouth movement of a person, once; returns Heard."""
-        lips = self.lips_of(person)
-        key = (os.fspath(path), settings, None if lips is self.lips else person.bundle.sha256)
-        if key not in self._heard:
+    def encode_audio(
+        self,
+        path: PathLike,
+        settings: AudioSettings,
+        avatar: Avatar | None = None,
+        *,
+        predict: bool = True,
+    ) -> EncodedAudio:
+        """Load a sound and predict an avatar's mouth movement for it; computed once.
+
+        Engines that make the mouth from the sound itself need no prediction: `predict=False`.
+
+        Raises
+        ------
+        InputError
+            The file cannot be read as sound.
+        """
+        lips = self.lips_of(avatar)
+        own = None
+        if lips is not self.lips and avatar is not None and avatar.bundle is not None:
+            own = avatar.bundle.sha256
+        key = (os.fspath(path), settings, own)
+        encoded = self._encoded.get(key)
+        if encoded is None:
             speech = audio.load(
                 path, denoise=settings.denoise, loudness_lufs=settings.loudness_lufs
             )
-            self._heard[key] = EncodedAudio(
-                speech,
-                audio.voice_activity(speech.samples),
-                lips.predict(speech.samples),
-                audio.check(speech),
-            )
-        return self._heard[key]
+            voice = audio.voice_activity(speech.samples)
+            encoded = EncodedAudio(speech, voice, None, audio.check(speech))
+        if predict and encoded.predicted is None:
+            encoded = replace(encoded, predicted=lips.predict(encoded.speech.samples))
+        self._encoded[key] = encoded
+        return encoded
 
-    def forget(self, path=None):
-        """Let go of one sound that was heard, or of all: they take 64 kB a second."""
-        for key in list(self._heard):
+    def forget_audio(self, path: PathLike | None = None) -> None:
+        """Free one encoded sound, or all of them: they take 64 kB a second."""
+        for key in list(self._encoded):
             if path is None or key[0] == os.fspath(path):
-                del self._heard[key]
+                del self._encoded[key]
 
 
-def resolve_device(wish):
-    """ "auto", "cpu" or "cuda" to a torch device name."""
+load_models = Models
+
+
+def _load_lips(
+    name: str | None, given: LipsPredictor | None, device: str
+) -> tuple[LipsPredictor, str]:
+    """The lips model and what identifies it: the sha256 of its file, or the name of its class."""
+    if given is not None:
+        return given, f"{type(given).__module__}.{type(given).__qualname__}"
+    if name is not None and not os.path.exists(name) and name in predictor.installed():
+        return predictor.load_installed(name), f"{predictor.ENTRY_POINTS}:{name}"
+    return LipsModel.load(name, device=device), sha256(name or SHIPPED)
+
+
+def resolve_device(name: str) -> str:
+    """Torch device of "auto", "cpu" or "cuda".
+
+    Raises
+    ------
+    HeygemError
+        cuda was asked for, and PyTorch has none.
+    """
     import torch
 
-    if wish == "auto":
+    if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if wish == "cuda" and not torch.cuda.is_available():
+    if name == "cuda" and not torch.cuda.is_available():
         raise HeygemError(
             "device: cuda was asked for, and PyTorch sees no GPU",
             seen=f"torch {torch.__version__}",
             remedy="set device: auto, or install a PyTorch build for your GPU",
         )
-    return wish
+    return name

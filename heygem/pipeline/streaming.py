@@ -3,74 +3,95 @@
 import contextlib
 import queue
 import threading
+from collections.abc import Callable, Generator, Iterator
+from types import TracebackType
+from typing import Generic, TypeVar
 
-IN_FLIGHT = 6  # items waiting between two threads
+IN_FLIGHT = 6  # items between two threads
 _END = object()
 
+Item = TypeVar("Item")
 
-def prefetch(items):
-    """The same items, made a few ahead by another thread."""
-    waiting = queue.Queue(IN_FLIGHT)
+
+def prefetch(items: Generator[Item, None, None] | Iterator[Item]) -> Iterator[Item]:
+    """The same items, computed a few ahead by another thread.
+
+    An exception in that thread is raised here, in its place among the items. Closing the iterator
+    stops the thread and closes `items`.
+    """
+    ready: queue.Queue[object] = queue.Queue(IN_FLIGHT)
     stop = threading.Event()
-    failure = []
+    failures: list[BaseException] = []
 
-    def put(item):
+    def put(item: object) -> None:
         while not stop.is_set():
             with contextlib.suppress(queue.Full):
-                waiting.put(item, timeout=0.1)
+                ready.put(item, timeout=0.1)
                 return
 
-    def work():
+    def work() -> None:
         try:
-            with contextlib.closing(items):
+            with contextlib.closing(items):  # type: ignore[type-var]
                 for item in items:
                     put(item)
                     if stop.is_set():
                         return
         except BaseException as error:  # carried over to the thread that waits
-            failure.append(error)
+            failures.append(error)
         put(_END)
 
     worker = threading.Thread(target=work, name="decode", daemon=True)
     worker.start()
     try:
-        while (item := waiting.get()) is not _END:
-            yield item
-        if failure:
-            raise failure[0]
+        while (item := ready.get()) is not _END:
+            yield item  # type: ignore[misc]
+        if failures:
+            raise failures[0]
     finally:
         stop.set()
         worker.join()
 
 
-class BackgroundConsumer:
-    """Hands items to another thread that consumes them in order."""
+class BackgroundConsumer(Generic[Item]):
+    """A context manager that hands items to another thread, which consumes them in order.
 
-    def __init__(self, consume):
+    Parameters
+    ----------
+    consume : callable
+        Called with each item; an exception in it is raised by the next `put`, or at the end.
+    """
+
+    def __init__(self, consume: Callable[[Item], object]) -> None:
         self._consume = consume
-        self._waiting = queue.Queue(IN_FLIGHT)
-        self._failure = None
+        self._pending: queue.Queue[object] = queue.Queue(IN_FLIGHT)
+        self._failure: BaseException | None = None
         self._worker = threading.Thread(target=self._work, name="encode", daemon=True)
 
-    def _work(self):
-        while (item := self._waiting.get()) is not _END:
+    def _work(self) -> None:
+        while (item := self._pending.get()) is not _END:
             if self._failure is None:
                 try:
-                    self._consume(item)
+                    self._consume(item)  # type: ignore[arg-type]
                 except BaseException as error:
                     self._failure = error
 
-    def put(self, item):
+    def put(self, item: Item) -> None:
+        """Hand over an item; waits while `IN_FLIGHT` are pending."""
         if self._failure is not None:
             raise self._failure
-        self._waiting.put(item)
+        self._pending.put(item)
 
-    def __enter__(self):
+    def __enter__(self) -> "BackgroundConsumer[Item]":
         self._worker.start()
         return self
 
-    def __exit__(self, kind, error, trace):
-        self._waiting.put(_END)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pending.put(_END)
         self._worker.join()
         if kind is None and self._failure is not None:
             raise self._failure

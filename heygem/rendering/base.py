@@ -1,8 +1,11 @@
-"""What a renderer gives back: new pixels for a window of a frame."""
+"""The interface of all renderers: motion and sound in, new pixels for a window of a frame out."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
-import numpy as np
+from heygem.avatar.timeline import Timeline
+from heygem.core.types import FloatArray, Image
+from heygem.lips.motion import Motion
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,49 @@ class Patch:
         Position of the window's first pixel in the frame.
     """
 
-    image: np.ndarray
-    mask: np.ndarray
+    image: Image
+    mask: FloatArray
     x: int
     y: int
+
+
+class Renderer(Protocol):
+    """Draws the mouth of one avatar.
+
+    Attributes
+    ----------
+    uses_motion : bool
+        Whether it draws the given motion. One that does not makes its own mouth from the sound;
+        no trajectory is then recorded.
+    """
+
+    uses_motion: bool
+
+    def plan(self, motion: Motion | None, samples: FloatArray, timeline: Timeline) -> None:
+        """Prepare a whole sequence; afterwards frames may be rendered in any order and thread.
+
+        Parameters
+        ----------
+        motion : Motion or None
+            Lower-face movement relative to rest, for renderers with `uses_motion`.
+        samples : float32 [n]
+            The speech, mono, 16 kHz, -1..1; sample 0 sounds at 0 s of the timeline.
+        timeline : Timeline
+            Which frame of the avatar each output frame shows, and when.
+        """
+
+    def render(self, image: Image, index: int) -> Patch | None:
+        """Draw the mouth of output frame `index`.
+
+        Parameters
+        ----------
+        image : uint8 [H, W, 3], RGB
+            The avatar's frame that the output frame shows.
+        index : int
+            Position in the planned sequence.
+
+        Returns
+        -------
+        Patch or None
+            None where the frame has to stay as it is.
+        """

@@ -1,16 +1,19 @@
-"""Pasting the new mouth into the frame, and nothing else."""
+"""Pasting of a patch into a frame."""
 
 import numpy as np
 
+from heygem.core.types import Image
+from heygem.rendering.base import Patch
 
-def paste(image, patch):
+
+def paste(image: Image, patch: Patch | None) -> Image:
     """Put a patch into a copy of the frame.
 
     Parameters
     ----------
     image : uint8 [H, W, 3], RGB
-    patch : heygem.rendering.base.Patch or None
-        None passes the frame through.
+    patch : Patch or None
+        None returns the frame itself.
 
     Returns
     -------

@@ -9,10 +9,8 @@ import itertools
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +18,19 @@ import numpy as np
 
 from heygem import audio, media, pipeline, provenance
 from heygem.avatar import Avatar
-from heygem.config.params import LipsSettings, Params, RendererSettings
+from heygem.avatar.timeline import Timeline
+from heygem.config.params import LipsSettings, Params
 from heygem.core import findings, logs
 from heygem.core.errors import Cancelled, InputError
 from heygem.core.files import sha256
 from heygem.core.findings import Finding
 from heygem.core.types import FloatArray, Image, IntArray, PathLike, Progress
-from heygem.lips.controls import apply_controls, limit_aperture
 from heygem.lips.trajectory import Trajectory
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
 from heygem.provenance import keys
 from heygem.provenance.ledger import Ledger
-from heygem.rendering.compose import paste
-from heygem.rendering.warp.renderer import WarpRenderer
+from heygem.rendering.base import Renderer
 from heygem.server import policy
 from heygem.studio.downscale import downscale_avatar, downscale_image
 
@@ -122,7 +119,8 @@ class Session:
         self._models = models
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
-        self._renderer: tuple[RendererSettings, WarpRenderer] | None = None
+        self._audio_path = Path()
+        self._renderer: tuple[tuple, Renderer] | None = None
         self._span: _Span | None = None  # whatever does not depend on a control, for one span
         self._results: list[Path] = []
 
@@ -165,10 +163,13 @@ class Session:
                     self._models = pipeline.load_models(self.params)
             faces = self._models.faces
             avatar = load_person(video, self.params.face, backend=faces, progress=report_progress)
-            encoded_audio = self._models.hear(Path(audio_path), self.params.audio, avatar)
+            encoded_audio = self._models.encode_audio(
+                Path(audio_path), self.params.audio, avatar, predict=self.params.engine == "warp"
+            )
             report_progress("listen", 1, 1)
             self._require_consent(avatar, audio_path)
             self.avatar, self.encoded_audio = avatar, encoded_audio
+            self._audio_path = Path(audio_path)
             self._preview_avatar = downscale_avatar(avatar, preview_px(avatar))
             self._renderer = self._span = None
 
@@ -206,28 +207,32 @@ class Session:
     def aperture_curves(
         self, settings: LipsSettings, start_s: float, length_s: float
     ) -> ApertureCurves:
-        """Lip aperture of a span before and after the controls; takes milliseconds."""
+        """Lip aperture of a span before and after the controls; takes milliseconds.
+
+        It describes what an engine draws that draws a trajectory; see `draws_trajectory`.
+        """
         end_s = start_s + length_s
-        before, after = self._unmodified_trajectory(), self._controlled_trajectory(settings)
+        unmodified = LipsSettings(silence_gate=False)
+        before = self._trajectory(unmodified, None)
+        after = self._trajectory(settings, self.encoded_audio.voice)
         times_s = np.linspace(start_s, end_s, max(2, round(length_s * 100) + 1))
         rows = before.times_s
         curves = [np.interp(times_s, rows, t.aperture()) for t in (before, after)]
         return ApertureCurves(times_s, *(c.astype(np.float32) for c in curves), start_s, end_s)
 
-    def _unmodified_trajectory(self) -> Trajectory:
-        return self._articulate(type(self.params.lips)(silence_gate=False), None)
+    def _trajectory(self, controls: LipsSettings, voice: FloatArray | None) -> Trajectory:
+        """The trajectory that `heygem.pipeline.generate` draws with the same settings."""
+        encoded = self._encoded(predict=True)
+        lips = self._models.lips_of(self.avatar)
+        return pipeline.articulate(encoded.predicted, voice, self.avatar, lips, controls)
 
-    def _controlled_trajectory(self, settings: LipsSettings) -> Trajectory:
-        return self._articulate(settings, self.encoded_audio.voice)
-
-    def _articulate(self, settings: LipsSettings, voice: FloatArray | None) -> Trajectory:
-        """The trajectory that `heygem.pipeline.generate` computes with the same settings."""
-        scale = pipeline.speaker_scale(self.avatar, self._models.lips_of(self.avatar))
-        trajectory = apply_controls(
-            self.encoded_audio.trajectory, settings, voice, opening_scale=scale
-        )
-        limit = pipeline.aperture_limit(self.avatar) * max(1.0, settings.openness_gain)
-        return limit_aperture(trajectory, limit)
+    def _encoded(self, *, predict: bool) -> EncodedAudio:
+        """The audio; with a predicted trajectory where one is needed for the first time."""
+        if predict and self.encoded_audio.predicted is None:
+            self.encoded_audio = self._models.encode_audio(
+                self._audio_path, self.params.audio, self.avatar
+            )
+        return self.encoded_audio
 
     def render(
         self,
@@ -261,9 +266,11 @@ class Session:
                 raise InputError("no audio and no video are loaded", remedy="choose both first")
             self.folder.mkdir(parents=True, exist_ok=True)
             span = self._prepare_span(params, start_s, length_s, report_progress)
-            trajectory = self._controlled_trajectory(params.lips)
-            renderer = self._renderer_for(params.renderer)
-            renderer.plan(trajectory.at(span.audio_times_s), span.order)
+            renderer = self._renderer_for(params)
+            trajectory = None
+            if renderer.uses_motion:
+                trajectory = self._trajectory(params.lips, self.encoded_audio.voice)
+            renderer.plan(trajectory, self.encoded_audio.speech.samples, span.timeline)
             path = self.folder / f"{next(self._numbers):04d}-result.mp4"
             skipped = self._write_result(path, params, span, renderer, report_progress)
             self._delete_old_results(path)
@@ -273,15 +280,17 @@ class Session:
                 params=params,
                 start_s=start_s,
                 length_s=length_s,
-                frames=len(span.order),
+                frames=len(span.timeline),
                 skipped_frames=skipped,
                 seconds=round(time.perf_counter() - began_s, 3),
             )
 
-    def _renderer_for(self, settings: RendererSettings) -> WarpRenderer:
-        if self._renderer is None or self._renderer[0] != settings:
-            renderer = WarpRenderer(self._preview_avatar, settings, self._models.device)
-            self._renderer = (settings, renderer)
+    def _renderer_for(self, params: Params) -> Renderer:
+        """The renderer of these settings; kept while they stay the same."""
+        key = (params.engine, params.checkpoint, params.renderer, params.lips.offset_ms)
+        if self._renderer is None or self._renderer[0] != key:
+            renderer = pipeline.make_renderer(self._preview_avatar, params, self._models)
+            self._renderer = (key, renderer)
         return self._renderer[1]
 
     def _prepare_span(
@@ -301,23 +310,20 @@ class Session:
                 seen=f"{start_s:.2f} s",
                 remedy=f"choose a start below {timeline.times_s[-1]:.2f} s",
             )
-        audio_times_s = timeline.times_s[rows]
+        part = timeline.part(rows)
         source_track = self.encoded_audio.speech.source
         span = _Span(
             key=key,
-            audio_times_s=audio_times_s,
-            order=timeline.order[rows],
-            rate=timeline.rate,
-            spoken_frames=int(np.searchsorted(rows, timeline.spoken)),
-            audio=_audio_between(source_track, float(audio_times_s[0]), start_s + length_s),
+            timeline=part,
+            audio=_audio_between(source_track, float(part.times_s[0]), start_s + length_s),
             source=self.folder / f"{next(self._numbers):04d}-source.mp4",
         )
         width, height = self._size
         cacheable = len(rows) * width * height * 3 <= MAX_CACHED_FRAME_BYTES
         frames = []
         with self._writer(span.source, span) as writer:
-            for k, image in enumerate(self._read_frames(span.order)):
-                report_progress("decode", k, len(span.order))
+            for k, image in enumerate(self._read_frames(part.order)):
+                report_progress("decode", k, len(part))
                 writer.write(image, span.times_s[k])
                 if cacheable:
                     frames.append(image)
@@ -342,7 +348,7 @@ class Session:
             path,
             width=width,
             height=height,
-            rate=span.rate,
+            rate=span.timeline.rate,
             preset=ENCODER_PRESET,
             pixel_aspect=self.avatar.info.video.pixel_aspect,
             **options,
@@ -353,26 +359,24 @@ class Session:
         path: Path,
         params: Params,
         span: "_Span",
-        renderer: WarpRenderer,
+        renderer: Renderer,
         report_progress: Progress,
     ) -> int:
         """Render and write the span; returns the number of frames left as they were."""
-        boxes = _face_boxes(self._preview_avatar)
+        boxes = pipeline.face_boxes(self._preview_avatar)
         label = provenance.VisibleLabel(params.label, *self._size, keep_clear=boxes)
         tags = provenance.aigc_tags(params.label, uuid.uuid4().hex, keys=keys.ensure())
         skipped = 0
         writer = self._writer(path, span, audio=span.audio, crf=params.media.crf, metadata=tags)
-        with writer, ThreadPoolExecutor(RENDER_THREADS) as pool:
-            frames = span.frames
-            if frames is None:
-                frames = self._read_frames(span.order)
-            rendered = _render_in_order(pool, renderer.render, frames, RENDER_THREADS + 1)
-            for k, (image, patch) in enumerate(rendered):
-                report_progress("render", k, len(span.order))
-                if k >= span.spoken_frames:
-                    patch = None
-                skipped += patch is None
-                writer.write(label.draw(paste(image, patch)), span.times_s[k])
+        images: Iterable[Image] | None = span.frames
+        if images is None:
+            images = self._read_frames(span.timeline.order)
+        frames = pipeline.finished_frames(images, renderer, span.timeline, threads=RENDER_THREADS)
+        with writer:
+            for frame in frames:
+                report_progress("render", frame.index, len(span.timeline))
+                skipped += frame.patch is None
+                writer.write(label.draw(frame.image), span.times_s[frame.index])
         return skipped
 
     def _delete_old_results(self, newest: Path) -> None:
@@ -388,10 +392,7 @@ class _Span:
     """Frames and audio of a span, and the video of its source frames."""
 
     key: tuple
-    audio_times_s: FloatArray  # [N], on the clock of the audio
-    order: IntArray  # [N], source frame of each output frame
-    rate: Fraction
-    spoken_frames: int  # frames after these come after the end of the speech
+    timeline: Timeline  # on the clock of the audio
     audio: media.AudioTrack
     source: Path
     frames: list[Image] | None = None
@@ -399,7 +400,7 @@ class _Span:
     @property
     def times_s(self) -> FloatArray:
         """Times of the frames, the first at 0 : float64 [N]."""
-        return self.audio_times_s - self.audio_times_s[0]
+        return self.timeline.times_s - self.timeline.times_s[0]
 
 
 def preview_px(avatar: Avatar) -> int:
@@ -421,20 +422,6 @@ def _cancellable(progress: Progress | None, cancel: threading.Event | None) -> P
     return report_progress
 
 
-def _render_in_order(
-    pool: ThreadPoolExecutor, render: Callable, frames: Iterable[Image], ahead: int
-) -> Iterator[tuple]:
-    """Yield (image, patch) in order while up to `ahead` patches are rendered in the pool."""
-    pending = []
-    for k, image in enumerate(frames):
-        pending.append((image, pool.submit(render, image, k)))
-        if len(pending) > ahead:
-            image, patch = pending.pop(0)
-            yield image, patch.result()
-    for image, patch in pending:
-        yield image, patch.result()
-
-
 def _audio_between(source: Any, start_s: float, end_s: float) -> media.AudioTrack:
     """A span of an audio source; nothing after it is read."""
     first, last = round(start_s * source.rate_hz), round(end_s * source.rate_hz)
@@ -446,10 +433,3 @@ def _audio_between(source: Any, start_s: float, end_s: float) -> media.AudioTrac
             break
     samples = np.concatenate(parts) if parts else np.zeros((0, source.channels), np.float32)
     return media.AudioTrack(samples, source.rate_hz)
-
-
-def _face_boxes(avatar: Avatar) -> FloatArray:
-    """Bounding boxes of the face, of at most 200 frames : float32 [N, 4], x0 y0 x1 y1."""
-    rows = np.flatnonzero(avatar.track.found)[:: max(1, len(avatar.track) // 200)]
-    points = avatar.track.points[rows][..., :2]
-    return np.concatenate([points.min(1), points.max(1)], axis=1)

@@ -323,7 +323,7 @@ class Counting:
         self.made.append(self)
         self.forgot = 0
 
-    def forget(self):
+    def forget_audio(self):
         self.forgot += 1
 
 

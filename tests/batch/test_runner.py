@@ -29,7 +29,9 @@ class Maker:
 
     def load_models(self, params):
         self.loaded += 1
-        return SimpleNamespace(hear=lambda path, settings: None, forget=lambda path: None)
+        return SimpleNamespace(
+            encode_audio=lambda path, settings, predict: None, forget_audio=lambda path: None
+        )
 
     def generate(self, video, audio, out, params, *, models, progress, cancel):
         kind = Path(video).read_bytes().split(b" ")[0]
@@ -406,7 +408,7 @@ def test_each_sound_is_let_go_after_its_last_row(maker, place, monkeypatch):
         maker,
         "load_models",
         lambda params: SimpleNamespace(
-            forget=lambda path: gone.append((path.name, len(maker.made)))
+            forget_audio=lambda path: gone.append((path.name, len(maker.made)))
         ),
     )
     monkeypatch.setattr(pipeline, "load_models", maker.load_models)

@@ -37,11 +37,8 @@ class Chewing:
 
 @pytest.fixture(scope="module")
 def models(faces, hopper_avatar):
-    made = pipeline.Models.__new__(pipeline.Models)
-    made.device, made.faces, made._heard = "cpu", faces, {}
-    made.lips_sha256, made._wav2lip = "0" * 64, {}
-    made.lips = Chewing(hopper_avatar.rest.neutral)
-    return made
+    lips = Chewing(hopper_avatar.rest.neutral)
+    return pipeline.Models(params(device="cpu"), lips=lips, faces=faces)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers.media import gape
+from helpers.rendering import plan
 
 from heygem import avatar, media
 from heygem.avatar.library import Library
@@ -16,7 +17,7 @@ from heygem.rendering.base import Patch
 from heygem.rendering.compose import paste
 from heygem.rendering.warp import blend
 from heygem.rendering.warp.mouth_interior import MouthInterior
-from heygem.rendering.warp.renderer import Sampler, WarpRenderer, _hand_over
+from heygem.rendering.warp.renderer import Sampler, WarpRenderer, replacement_strength
 from heygem.rendering.warp.texture_selection import _parted
 
 
@@ -34,7 +35,7 @@ def images(talking):
 def draw(person, images, displacement):
     order = np.arange(len(displacement))
     renderer = WarpRenderer(person, RendererSettings())
-    renderer.plan(displacement, order)
+    plan(renderer, displacement, order)
     return [renderer.render(images[k], k) for k in order]
 
 
@@ -105,7 +106,7 @@ def test_in_silence_the_mouth_is_shut_and_still_whatever_the_source_says(person,
 
 def test_a_portrait_with_shut_lips_gets_an_inside(hopper, hopper_avatar, faces):
     renderer = WarpRenderer(hopper_avatar, RendererSettings())
-    renderer.plan(gape(np.array([0.0, 0.16]), hopper_avatar.rest.neutral), np.zeros(2, int))
+    plan(renderer, gape(np.array([0.0, 0.16]), hopper_avatar.rest.neutral), np.zeros(2, int))
     shut, wide = (paste(hopper, renderer.render(hopper, k)) for k in range(2))
     opening = [tracked_opening(hopper_avatar, [p], faces)[0] for p in (shut, wide)]
     assert opening[0] < 0.03 and opening[1] > 0.09
@@ -119,11 +120,11 @@ def test_frames_that_cannot_be_used_pass_and_the_change_is_gradual(person):
     usable = person.usable.copy()
     usable[20:25] = False
     broken = replace(person, usable=usable)
-    strength = _hand_over(broken)
+    strength = replacement_strength(broken)
     assert (strength[20:25] == 0).all() and strength[0] == 1 and strength[-1] == 1
     assert 0 < strength[19] < strength[18] <= 1 and 0 < strength[25] < strength[26] <= 1
     renderer = WarpRenderer(broken, RendererSettings())
-    renderer.plan(gape(np.zeros(40), person.rest.neutral), np.arange(40))
+    plan(renderer, gape(np.zeros(40), person.rest.neutral), np.arange(40))
     assert renderer.render(np.zeros((600, 512, 3), np.uint8), 22) is None
 
 
@@ -133,7 +134,7 @@ def test_a_mouth_being_handed_over_keeps_the_inside_of_its_own_frame(person, ima
     usable = person.usable.copy()
     usable[wide + 1] = False
     renderer = WarpRenderer(replace(person, usable=usable), RendererSettings())
-    renderer.plan(gape(np.zeros(40), person.rest.neutral), np.arange(40))
+    plan(renderer, gape(np.zeros(40), person.rest.neutral), np.arange(40))
     assert 0 < renderer._strength[wide] < 0.5
     white = images[wide].copy()
     lips = person.track.points[wide][topo.LIPS_INNER, :2]
@@ -165,22 +166,22 @@ def test_teeth_take_the_tint_of_the_lamp_and_not_of_the_skin():
     skin, teeth = np.float32((150, 120, 100)), np.float32((180, 175, 165))
     blue, orange = np.float32((0.8, 1.0, 1.3)), np.float32((1.2, 1.0, 0.5))
     there = np.broadcast_to(skin * blue, (20, 20, 3)).astype(np.float32)
-    moved = blend.inside_gain(skin * orange - there, ring, there) * teeth * blue
+    moved = blend.interior_gain(skin * orange - there, ring, there) * teeth * blue
     wanted = teeth * orange
     assert np.abs(moved - wanted).max() < 0.15 * wanted.max()
     assert np.abs(moved[..., 2] / moved[..., 0] - wanted[2] / wanted[0]).max() < 0.12
     flushed = np.broadcast_to(np.float32((6, -3, -3)), (20, 20, 3))
-    assert np.allclose(blend.inside_gain(flushed, ring, there), 1, atol=0.02)
+    assert np.allclose(blend.interior_gain(flushed, ring, there), 1, atol=0.02)
 
 
 def test_texture_changes_are_rare(person):
     renderer = WarpRenderer(person, RendererSettings())
     opening = 0.07 - 0.07 * np.cos(np.arange(120) / 40 * 2 * np.pi)
-    renderer.plan(gape(opening, person.rest.neutral), np.arange(120) % 40)
-    main = [w[0][0] for w in renderer._weights]
+    plan(renderer, gape(opening, person.rest.neutral), np.arange(120) % 40)
+    main = [w[0][0] for w in renderer._textures]
     changes = np.count_nonzero(np.diff(main))
     assert 2 <= changes < 90
-    assert all(abs(sum(x for _, x in w) - 1) < 1e-6 for w in renderer._weights)
+    assert all(abs(sum(x for _, x in w) - 1) < 1e-6 for w in renderer._textures)
 
 
 def test_teeth_that_glint_between_shut_lips_are_seen(hopper, hopper_avatar):
@@ -225,13 +226,11 @@ def test_teeth_a_person_shows_stay_when_the_rest_is_drawn(hopper, hopper_avatar)
 
 
 def test_the_gpu_way_of_sampling_equals_the_cpu_way():
-    import torch
-
     rng = np.random.default_rng(1)
     image = np.kron(rng.integers(0, 255, (12, 16, 3)), np.ones((5, 5, 1))).astype(np.uint8)
     y, x = np.mgrid[4:50, 4:70].astype(np.float32)
     x, y = x + 0.37 * np.sin(y / 5), y + 0.41
-    sampler = Sampler(torch.device("cpu:0"))  # not "cpu": takes the torch way
+    sampler = Sampler("cpu:0")  # not "cpu": samples with torch
     a, b = Sampler("cpu")(image, x, y), sampler(image, x, y)
     assert np.abs(a.astype(int) - b.astype(int)).mean() < 1.5
 

@@ -1,11 +1,15 @@
 """The second engine gives what the published network gives, from every form of checkpoint."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.rendering import timeline_of
 from safetensors.torch import load_file
 
+from heygem.avatar.timeline import Timeline
 from heygem.core.errors import AssetError
 from heygem.rendering import wav2lip
 
@@ -405,8 +409,8 @@ def test_the_mask_takes_the_hidden_half_and_fades_out():
 def test_render_gives_patches_where_there_is_a_face(checkpoint):
     track = FakeTrack([[100, 40, 220, 200]] * 3, found=[True, True, False])
     engine = wav2lip.Wav2LipEngine(checkpoint, "cpu", batch_size=2)
-    renderer = wav2lip.Wav2LipRenderer(engine, FakeAvatar(track), chirp(0.6))
-    renderer.plan(np.array([0.0, 0.1, 0.2, 0.3]), [0, 1, 2, 1])
+    renderer = wav2lip.Wav2LipRenderer(engine, FakeAvatar(track))
+    renderer.plan(None, chirp(0.6), timeline_of([0, 1, 2, 1], rate=10))
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (240, 320, 3), dtype=np.uint8) for _ in range(4)]
     patches = renderer.render_batch(images, [0, 1, 2, 3])
@@ -440,10 +444,9 @@ def test_offset_moves_the_sound_each_frame_hears(checkpoint):
     image = np.full((240, 320, 3), 90, np.uint8)
 
     def spoken(time_s, offset_ms):
-        renderer = wav2lip.Wav2LipRenderer(
-            engine, FakeAvatar(track), chirp(1.0), offset_ms=offset_ms
-        )
-        renderer.plan([time_s], [0])
+        renderer = wav2lip.Wav2LipRenderer(engine, FakeAvatar(track), offset_ms=offset_ms)
+        timeline = Timeline(np.zeros(1, int), np.array([time_s]), Fraction(25), 1)
+        renderer.plan(None, chirp(1.0), timeline)
         return renderer.render(image, 0).image
 
     assert np.array_equal(spoken(0.3, 0.0), spoken(0.4, 100.0))

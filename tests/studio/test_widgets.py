@@ -70,10 +70,8 @@ class LoudLips:
 
 @pytest.fixture
 def models(faces, hopper_avatar):
-    made = pipeline.Models.__new__(pipeline.Models)
-    made.device, made.faces, made._heard = "cpu", faces, {}
-    made.lips, made.lips_sha256 = LoudLips(hopper_avatar.rest.neutral), "0" * 64
-    return made
+    lips = LoudLips(hopper_avatar.rest.neutral)
+    return pipeline.Models(Params.from_dict({"device": "cpu"}), lips=lips, faces=faces)
 
 
 @pytest.fixture(scope="module")

@@ -1,43 +1,48 @@
-"""Where the layers of a mouth meet: masks and colour."""
+"""Masks and colour at the borders between the layers of a mouth."""
 
 import cv2
 import numpy as np
 
+from heygem.core.types import BoolArray, FloatArray, IntArray
 from heygem.face import topology as topo
 from heygem.rendering.warp.mesh_warp import bounds
 
 BLUR_BELOW = 0.6  # of the picture's own detail: frames blurrier than this blur the mouth too
-LIP_TONE = 18.0  # grey levels by which lipstick and light may differ between two moments; lips that
-# the frame sucks in or hides differ by more, and are no measure
-USUAL_TINT = 0.05  # by which skin differs in tint from moment to moment under one lamp
-MOST_TINT = 0.6
+# Grey levels by which lips may differ between two moments through lipstick and light; lips that are
+# hidden or pressed inwards in the frame differ by more, and must not set the colour.
+MAX_LIP_TONE = 18.0
+USUAL_TINT = 0.05  # by which skin differs in tint from moment to moment in one light
+MAX_TINT = 0.6
 
 
-def lip_distance(points, size):
-    """Distance from the lips' outer contour, 0 inside : float32 [h, w], pixels."""
+def lip_distance(points: FloatArray, size: tuple[int, ...]) -> FloatArray:
+    """Distance from the outer lip contour, 0 inside : float32 [h, w], pixels.
+
+    `points` float32 [n, 2] is the mesh, `size` the (height, width) of the window.
+    """
     away = np.full(size, 255, np.uint8)
     lips = points[topo.LIPS_OUTER]
     cv2.fillPoly(away, [np.rint(lips * 16).astype(np.int32)], 0, cv2.LINE_8, 4)
     return cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_5)
 
 
-def lip_mask(distance, margin_px):
+def lip_mask(distance: FloatArray, margin_px: float) -> FloatArray:
     """Where the library's lips replace the skin : float32 [h, w], 1 on the lips, soft around."""
     t = np.clip((1.4 * margin_px - distance) / max(margin_px, 1.0), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def skin_ring(distance, scale, margin_px, labels):
+def skin_ring(distance: FloatArray, scale: float, margin_px: float, labels: IntArray) -> BoolArray:
     """Skin around the lips on which pictures are compared : bool [h, w]."""
     return (distance > max(1.0, 0.02 * scale)) & (distance < 1.4 * margin_px) & (labels >= 0)
 
 
-def match_sharpness(picture, like, ring):
-    """Blur a picture that is sharper than the frame it goes into (a swish, a dissolve, defocus).
+def match_sharpness(picture: FloatArray, reference: FloatArray, ring: BoolArray) -> FloatArray:
+    """Blur a picture that is sharper than the frame it goes into (motion, a dissolve, defocus).
 
     Parameters
     ----------
-    picture, like : float32 [h, w, 3]
+    picture, reference : float32 [h, w, 3]
     ring : bool [h, w]
         Where both show the same skin.
 
@@ -48,29 +53,36 @@ def match_sharpness(picture, like, ring):
     """
     if ring.sum() < 50:
         return picture
-    wanted = _detail(like, ring)
-    if wanted > BLUR_BELOW * _detail(picture, ring):
+    target = _detail(reference, ring)
+    if target > BLUR_BELOW * _detail(picture, ring):
         return picture
     for sigma_px in (0.7, 1.0, 1.5, 2.2, 3.2, 4.5, 6.5):
         blurred = cv2.GaussianBlur(picture, (0, 0), sigma_px)
-        if _detail(blurred, ring) <= wanted:
+        if _detail(blurred, ring) <= target:
             break
     return blurred
 
 
-def _detail(picture, ring):
+def _detail(picture: FloatArray, ring: BoolArray) -> float:
+    """Mean absolute Laplacian of the green channel on the ring, grey levels, plus one."""
     grey = picture[..., 1]
-    # A threshold of one grey level: what is left below it is the codec's, not the lens's.
+    # The added grey level: detail below it comes from the codec, not from the lens.
     return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F))[ring].mean()) + 1.0
 
 
-def lip_tone(own, other, points, distance, margin_px):
-    """Offset that brings another moment's lips to the colour of the frame's own.
+def lip_tone(
+    own: FloatArray,
+    other: FloatArray,
+    points: FloatArray,
+    distance: FloatArray,
+    margin_px: float,
+) -> FloatArray:
+    """Offset that brings another moment's lips to the colour of the frame's own lips.
 
     Parameters
     ----------
     own, other : float32 [h, w, 3]
-        The frame, and the other picture, both bent to `points`.
+        The frame and the other picture, both warped to `points`.
     points : float32 [n, 2]
     distance : float32 [h, w]
         From `lip_distance`.
@@ -82,15 +94,15 @@ def lip_tone(own, other, points, distance, margin_px):
         Ends at the edge of the lips: on skin it would be a halo.
     """
     lips = distance == 0
-    lips &= hole_mask(points, distance.shape) == 0
+    lips &= interior_mask(points, distance.shape) == 0
     if lips.sum() < 12:
         return np.zeros((1, 1, 3), np.float32)
     offset = np.median(own[lips], 0) - np.median(other[lips], 0)
     soft = np.clip(1 - distance / max(0.15 * margin_px, 1.0), 0, 1)
-    return np.clip(offset, -LIP_TONE, LIP_TONE).astype(np.float32) * soft[..., None]
+    return np.clip(offset, -MAX_LIP_TONE, MAX_LIP_TONE).astype(np.float32) * soft[..., None]
 
 
-def hole_mask(points, size):
+def interior_mask(points: FloatArray, size: tuple[int, ...]) -> FloatArray:
     """The opening between the lips : float32 [h, w], with a soft edge of about a pixel."""
     lips = points[topo.LIPS_INNER]
     x0, y0, x1, y1 = bounds(lips, 3, size)
@@ -104,8 +116,11 @@ def hole_mask(points, size):
     return mask
 
 
-def colour_plane(difference, ring):
-    """Offset that varies linearly over the window, fitted on the ring : float32 [h, w, 3]."""
+def fit_color_plane(difference: FloatArray, ring: BoolArray) -> FloatArray:
+    """Least-squares plane per channel through `difference` on the ring : float32 [h, w, 3].
+
+    `difference` float32 [h, w, 3]; its slopes are damped, and with under 12 ring pixels it is 0.
+    """
     h, w = ring.shape
     y, x = np.nonzero(ring)
     if len(y) < 12:
@@ -121,17 +136,17 @@ def colour_plane(difference, ring):
     return coefficients[0] + gx * coefficients[1] + gy * coefficients[2]
 
 
-def inside_gain(correction, ring, picture):
-    """What a change of light does to the inside of the mouth.
+def interior_gain(correction: FloatArray, ring: BoolArray, picture: FloatArray) -> FloatArray:
+    """Factors that bring the mouth interior to another light.
 
-    The inside is far from the skin in colour, so the skin's offset does not hold for it. A lamp
-    acts in proportion, channel by channel (von Kries); small tints are the skin's own, and would
+    The interior differs from skin in colour, so the offset of the skin does not hold for it. Light
+    acts in proportion, channel by channel (von Kries); small tints are the skin's own and would
     make teeth flicker.
 
     Parameters
     ----------
     correction : float32 [h, w, 3]
-        From `colour_plane`: what brings `picture` to the light of the frame it goes into.
+        From `fit_color_plane`: what brings `picture` to the light of the frame it goes into.
     ring : bool [h, w]
         The skin it was measured on.
     picture : float32 [h, w, 3]
@@ -139,7 +154,7 @@ def inside_gain(correction, ring, picture):
     Returns
     -------
     float32 [h, w, 3]
-        Factors for the inside.
+        Factors for the interior.
     """
     light = correction.mean(-1, keepdims=True)
     gain = np.clip(1 + light / 140, 0.6, 1.5)
@@ -147,5 +162,5 @@ def inside_gain(correction, ring, picture):
         return gain
     level = np.maximum(picture[ring].mean(0), 20)
     tint = (correction - light) / level
-    tint = np.sign(tint) * np.clip(np.abs(tint) - USUAL_TINT, 0, MOST_TINT)
+    tint = np.sign(tint) * np.clip(np.abs(tint) - USUAL_TINT, 0, MAX_TINT)
     return gain * (1 + tint)

@@ -1,17 +1,18 @@
-"""Bending a picture by the face mesh: piecewise-affine, with a fixed rim."""
+"""Piecewise-affine warp of a picture by the face mesh, with a fixed rim."""
 
 import cv2
 import numpy as np
 
+from heygem.core.types import FloatArray, Image, IntArray
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER
 
 SLIVER_PX = 1.5  # triangles lower than this only shift
-RIM = 0.42  # how far beyond the jaw the warp fades out [eye distances]
+RIM = 0.42  # how far beyond the jaw the warp fades out [IOD]
 
 
-def mesh_topology():
-    """Triangles that can move, over the 468 points and a fixed rim around the jaw.
+def mesh_topology() -> IntArray:
+    """Triangles that can move, over the 468 points and a fixed rim around the jaw : int32 [K, 3].
 
     Rim point 468 + k stands outside jaw point k of `topo.JAW`.
     """
@@ -30,8 +31,11 @@ def mesh_topology():
 TRIANGLES = mesh_topology()
 
 
-def with_rim(points, scale):
-    """Add the rim to meshes: `float32 [468, 2]` pixels to `[468 + len(JAW), 2]`."""
+def with_rim(points: FloatArray, scale: float) -> FloatArray:
+    """Add the rim to a mesh : float32 [468, 2] to [468 + len(JAW), 2].
+
+    `scale` is the inter-ocular distance in pixels.
+    """
     centre = points[topo.LIPS_OUTER].mean(0)
     jaw = points[topo.JAW]
     away = jaw - centre
@@ -40,12 +44,12 @@ def with_rim(points, scale):
 
 
 class Sampler:
-    """Bicubic sampling of a picture at given places, on the GPU when there is one."""
+    """Bicubic sampling of a picture at given places, by OpenCV on the CPU and torch elsewhere."""
 
-    def __init__(self, device="cpu"):
-        self.device = str(device)
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
 
-    def __call__(self, image, map_x, map_y):
+    def __call__(self, image: Image, map_x: FloatArray, map_y: FloatArray) -> Image:
         """`image` uint8 [H, W, 3] at `map_x`, `map_y` float32 [h, w] -> uint8 [h, w, 3]."""
         if self.device == "cpu":
             return cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
@@ -66,15 +70,17 @@ class Sampler:
         return out.cpu().numpy()
 
 
-def bounds(points, margin_px, size):
-    """Whole-pixel box around points, inside a picture of `size`: x0, y0, x1, y1."""
+def bounds(
+    points: FloatArray, margin_px: float, size: tuple[int, ...]
+) -> tuple[int, int, int, int]:
+    """Whole-pixel box around points, inside a picture of (height, width): x0, y0, x1, y1."""
     low = np.floor(points.reshape(-1, 2).min(0) - margin_px).astype(int)
     high = np.ceil(points.reshape(-1, 2).max(0) + margin_px).astype(int) + 1
     x0, y0 = max(0, low[0]), max(0, low[1])
     return x0, y0, max(x0 + 1, min(size[1], high[0])), max(y0 + 1, min(size[0], high[1]))
 
 
-def rasterise(points, triangles, size):
+def rasterize(points: FloatArray, triangles: IntArray, size: tuple[int, int]) -> IntArray:
     """Index of the triangle that covers each pixel, -1 for none : int16 [h, w]."""
     labels = np.full(size, -1, np.int16)
     fixed = np.rint(points[triangles] * 16).astype(np.int32)  # 4 fractional bits
@@ -83,9 +89,20 @@ def rasterise(points, triangles, size):
     return labels
 
 
-def backward_map(wanted, own, triangles, labels):
-    """Piecewise-affine map from target pixels to source places : two float32 [h, w]."""
-    t, s = wanted[triangles].astype(np.float64), own[triangles].astype(np.float64)
+def backward_map(
+    target: FloatArray, source: FloatArray, triangles: IntArray, labels: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Piecewise-affine map from target pixels to source places : two float32 [h, w].
+
+    Parameters
+    ----------
+    target, source : float32 [n, 2]
+        Corresponding points, pixels.
+    triangles : int [K, 3]
+    labels : int [h, w]
+        Triangle of each target pixel, from `rasterize`; -1 maps to itself.
+    """
+    t, s = target[triangles].astype(np.float64), source[triangles].astype(np.float64)
     edges_t = t[:, 1:] - t[:, :1]  # [K, 2, 2]
     edges_s = s[:, 1:] - s[:, :1]
     det = edges_t[:, 0, 0] * edges_t[:, 1, 1] - edges_t[:, 0, 1] * edges_t[:, 1, 0]

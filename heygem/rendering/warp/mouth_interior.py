@@ -1,88 +1,118 @@
-"""The inside of the mouth: the person's own, or a drawn one, between two lips."""
+"""The mouth interior between two lips: the person's own, or a synthetic one."""
 
 import numpy as np
 
+from heygem.core.types import FloatArray, Image
 from heygem.face import topology as topo
 from heygem.rendering.warp import synthetic_interior
-from heygem.rendering.warp.mesh_warp import bounds
+from heygem.rendering.warp.mesh_warp import Sampler, bounds
 
-DRAWN_WIDTH_PX = 320  # resolution of a drawn inside
-TEETH_SHOW = 0.05  # of the mouth's width: a picture open by this shows what teeth there are to see
+SYNTHETIC_WIDTH_PX = 320  # resolution of a synthetic interior
+TEETH_SHOW = 0.05  # of the mouth's width: a picture open by this much shows the teeth there are
+
+_SKIN_POINTS = [205, 425, 50, 280, 199]  # cheeks and chin
+_LIP_POINTS = [17, 84, 314, 0]
+
+Axes = tuple[FloatArray, FloatArray, FloatArray, float]  # origin, along, across, length
 
 
 class MouthInterior:
     """Fills the opening between the lips.
 
+    `prepare` draws the synthetic interiors in advance; `fill` changes nothing, so that it may be
+    called in any order and from several threads.
+
     Parameters
     ----------
-    sample : heygem.rendering.warp.mesh_warp.Sampler
+    sample : Sampler
     """
 
-    def __init__(self, sample):
+    def __init__(self, sample: Sampler) -> None:
         self._sample = sample
-        self._drawn = {}
+        self._synthetic: dict[float, tuple[Image, FloatArray]] = {}
 
-    def fill(self, crop, mesh, wanted, zoom, canvas):
-        """Draw the inside of a mouth.
+    def clear(self) -> None:
+        """Forget the synthetic interiors of an earlier sequence."""
+        self._synthetic.clear()
+
+    def prepare(
+        self,
+        crop: Image,
+        mesh: FloatArray,
+        upper_middle: FloatArray,
+        lower_middle: FloatArray,
+        first_corner: FloatArray,
+        last_corner: FloatArray,
+        *,
+        zoom: float,
+    ) -> None:
+        """Draw the synthetic interior that a texture needs at a target opening, if it needs one.
+
+        The first texture that needs an interior with (or without) teeth gives it its colours.
 
         Parameters
         ----------
         crop : uint8 [h, w, 3], RGB
-            Picture of the person's mouth, and its `mesh`, float32 [n, 2].
-        wanted : float32 [n, 2]
-            Mesh on the canvas.
+        mesh : float32 [n, 2]
+            The face mesh in `crop`.
+        upper_middle, lower_middle, first_corner, last_corner : float32 [2]
+            Target lips, pixels.
+        zoom : float
+            Target scale over that of the crop.
+        """
+        gap = float(np.linalg.norm(lower_middle - upper_middle))
+        width = float(np.linalg.norm(last_corner - first_corner))
+        share, teeth = _synthetic_share(mesh, gap, width, zoom)
+        if share > 0 and teeth not in self._synthetic:
+            self._synthetic[teeth] = _synthesize(crop, mesh, teeth)
+
+    def fill(
+        self, crop: Image, mesh: FloatArray, target: FloatArray, zoom: float, canvas: FloatArray
+    ) -> FloatArray:
+        """Draw the interior of a mouth.
+
+        Parameters
+        ----------
+        crop : uint8 [h, w, 3], RGB
+            Picture of the person's mouth.
+        mesh : float32 [n, 2]
+            The face mesh in `crop`.
+        target : float32 [n, 2]
+            The mesh on the canvas.
         zoom : float
             Scale of the canvas over that of the crop.
         canvas : float32 [H, W, 3]
-            What is there already.
+            The layers below.
 
         Returns
         -------
         float32 [H, W, 3]
-            The canvas, with the inside wherever the opening may show it.
+            The canvas, with the interior wherever the opening may show it.
         """
         upper, lower = mesh[topo.INNER_UPPER], mesh[topo.INNER_LOWER]
-        out = self._hang(crop, upper, lower, wanted, zoom, canvas)
-        gap = np.linalg.norm(wanted[topo.LIP_MIDDLE[1]] - wanted[topo.LIP_MIDDLE[0]])
-        shown = np.linalg.norm(mesh[topo.LIP_MIDDLE[1]] - mesh[topo.LIP_MIDDLE[0]]) * zoom
-        # A seam cannot be stretched into an opening: from twice its height the drawing takes over.
-        need = float(np.clip((gap - 1.6 * shown) / max(1.2 * shown, 2.0), 0, 1))
-        if need > 0:
-            # What the person did show stays where it is, on its lip; only the rest is drawn.
-            width = np.linalg.norm(wanted[topo.MOUTH_CORNERS[1]] - wanted[topo.MOUTH_CORNERS[0]])
-            teeth = 0.0 if shown > TEETH_SHOW * width else 1.0
-            drawn = self._draw_inside(crop, mesh, wanted, canvas, teeth)
-            drawn = self._hang(crop, upper, lower, wanted, zoom, canvas, drawn)
-            out = out + need * (drawn - out)
+        out = self._anchor_to_lips(crop, upper, lower, target, zoom, canvas)
+        gap = float(np.linalg.norm(target[topo.LIP_MIDDLE[1]] - target[topo.LIP_MIDDLE[0]]))
+        corners = target[topo.MOUTH_CORNERS[1]] - target[topo.MOUTH_CORNERS[0]]
+        share, teeth = _synthetic_share(mesh, gap, float(np.linalg.norm(corners)), zoom)
+        if share > 0:
+            # What the person did show stays where it is, on its lip; the rest is synthetic.
+            synthetic = self._place_synthetic(crop, mesh, target, canvas, teeth)
+            synthetic = self._anchor_to_lips(crop, upper, lower, target, zoom, canvas, synthetic)
+            out = out + share * (synthetic - out)
         return out
 
-    def _draw_inside(self, crop, mesh, wanted, canvas, teeth):
-        """The drawn inside, tinted like this face, in the wanted opening; float32 picture."""
-        if teeth not in self._drawn:
-            h, w = crop.shape[:2]
-
-            def colour(indices):
-                at = np.rint(mesh[indices]).astype(int)
-                return np.median(crop[np.clip(at[:, 1], 0, h - 1), np.clip(at[:, 0], 0, w - 1)], 0)
-
-            lip_rgb = colour([17, 84, 314, 0])
-            texture = synthetic_interior.draw(
-                DRAWN_WIDTH_PX,
-                round(DRAWN_WIDTH_PX * synthetic_interior.HEIGHT_OVER_WIDTH),
-                skin_rgb=colour([205, 425, 50, 280, 199]),
-                lip_rgb=lip_rgb,
-                teeth=teeth,
-                lip_shadow=False,  # `fill` casts it, where the lip is
-            )
-            self._drawn[teeth] = texture, lip_rgb
-        texture, lip_rgb = self._drawn[teeth]
-        up, low = wanted[topo.INNER_UPPER], wanted[topo.INNER_LOWER]
+    def _place_synthetic(
+        self, crop: Image, mesh: FloatArray, target: FloatArray, canvas: FloatArray, teeth: float
+    ) -> FloatArray:
+        """The synthetic interior, tinted like this face, in the target opening; float32 picture."""
+        texture, lip_rgb = self._synthetic.get(teeth) or _synthesize(crop, mesh, teeth)
+        upper, lower = target[topo.INNER_UPPER], target[topo.INNER_LOWER]
         out = canvas.copy()
-        x0, y0, x1, y1 = bounds(np.concatenate([up, low]), 3, canvas.shape)
-        axes = _mouth_axes(up)
+        x0, y0, x1, y1 = bounds(np.concatenate([upper, lower]), 3, canvas.shape)
+        axes = _mouth_axes(upper)
         yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
-        u, v = _into(axes, np.stack([xx, yy], -1))
-        top, bottom = _contours(axes, up, low, u)
+        u, v = _to_mouth_axes(axes, np.stack([xx, yy], -1))
+        top, bottom = _contours(axes, upper, lower, u)
         height = axes[3] * synthetic_interior.HEIGHT_OVER_WIDTH
         below_upper = np.maximum(v - top, 0) / height
         out[y0:y1, x0:x1] = synthetic_interior.fill(
@@ -95,49 +125,70 @@ class MouthInterior:
         )
         return out
 
-    def _hang(self, picture, upper, lower, wanted, zoom, canvas, between=None):
-        """Sample a mouth's inside so that its upper part keeps to the upper lip, and so below.
+    def _anchor_to_lips(
+        self,
+        picture: Image,
+        upper: FloatArray,
+        lower: FloatArray,
+        target: FloatArray,
+        zoom: float,
+        canvas: FloatArray,
+        between: FloatArray | None = None,
+    ) -> FloatArray:
+        """Sample an interior so that its upper and lower part move with upper and lower lip.
 
-        `upper`, `lower` float32 [11, 2] are the inner contours in `picture`, corner to corner;
-        `zoom` is target over source scale. With `between`, float32 like the canvas, nothing is
-        stretched: it fills what the picture does not show.
+        Parameters
+        ----------
+        picture : uint8 [h, w, 3], RGB
+        upper, lower : float32 [11, 2]
+            Inner lip contours in `picture`, corner to corner.
+        target : float32 [n, 2]
+        zoom : float
+            Target scale over source scale.
+        canvas : float32 [H, W, 3]
+        between : float32 [H, W, 3], optional
+            Fills what the picture does not show; nothing is then stretched.
+
+        Returns
+        -------
+        float32 [H, W, 3]
         """
-        up_t, low_t = wanted[topo.INNER_UPPER], wanted[topo.INNER_LOWER]
-        x0, y0, x1, y1 = bounds(np.concatenate([up_t, low_t]), 3, canvas.shape)
+        target_upper, target_lower = target[topo.INNER_UPPER], target[topo.INNER_LOWER]
+        x0, y0, x1, y1 = bounds(np.concatenate([target_upper, target_lower]), 3, canvas.shape)
         out = canvas.copy()
         if x1 <= x0 or y1 <= y0:
             return out
         # Axes along the mouth, from corner to corner, in target and in source.
-        frame_t, frame_s = _mouth_axes(up_t), _mouth_axes(upper)
+        target_axes, source_axes = _mouth_axes(target_upper), _mouth_axes(upper)
         yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
-        u, v = _into(frame_t, np.stack([xx, yy], -1))
-        top_t, low_edge_t = _contours(frame_t, up_t, low_t, u)
-        top_s, low_edge_s = _contours(frame_s, upper, lower, u)
-        height_t = np.maximum(low_edge_t - top_t, 1e-3)
-        height_s = np.maximum(low_edge_s - top_s, 1e-3)
+        u, v = _to_mouth_axes(target_axes, np.stack([xx, yy], -1))
+        target_top, target_bottom = _contours(target_axes, target_upper, target_lower, u)
+        source_top, source_bottom = _contours(source_axes, upper, lower, u)
+        target_height = np.maximum(target_bottom - target_top, 1e-3)
+        source_height = np.maximum(source_bottom - source_top, 1e-3)
         rate = 1.0 / max(zoom, 1e-6)
         if between is None:
-            rate = np.minimum(rate, height_s / height_t)
-        depth = np.clip((v - top_t) / height_t, 0, 1)
-        from_top = top_s + (v - top_t) * rate
-        from_low = low_edge_s - (low_edge_t - v) * rate
-        a = self._at(picture, frame_s, u, from_top)
-        b = self._at(picture, frame_s, u, from_low)
+            rate = np.minimum(rate, source_height / target_height)
+        depth = np.clip((v - target_top) / target_height, 0, 1)
+        from_top = self._sample_at(picture, source_axes, u, source_top + (v - target_top) * rate)
+        from_bottom = self._sample_at(
+            picture, source_axes, u, source_bottom - (target_bottom - v) * rate
+        )
         if between is None:
-            out[y0:y1, x0:x1] = a + (b - a) * _soft(0.4, 0.75, depth)
+            out[y0:y1, x0:x1] = from_top + (from_bottom - from_top) * _soft(0.4, 0.75, depth)
             return out
         # In the corners a little lip shows too: a cavity that ends in points is a mask's.
-        room = np.maximum(height_s * zoom, 0.6 * float((lower - upper)[3:8, 1].max()) * zoom)
+        room = np.maximum(source_height * zoom, 0.6 * float((lower - upper)[3:8, 1].max()) * zoom)
         room = np.maximum(room, 1e-3)
         out[y0:y1, x0:x1] = between[y0:y1, x0:x1]
         for sample, share in (
-            (b, 1 - _soft(0.2, 0.5, (low_edge_t - v) / room)),
-            (a, 1 - _soft(0.55, 0.95, (v - top_t) / room)),
+            (from_bottom, 1 - _soft(0.2, 0.5, (target_bottom - v) / room)),
+            (from_top, 1 - _soft(0.55, 0.95, (v - target_top) / room)),
         ):
             out[y0:y1, x0:x1] += (sample - out[y0:y1, x0:x1]) * share
         return out
 
-    def _at(self, picture, axes, u, v):
+    def _sample_at(self, picture: Image, axes: Axes, u: FloatArray, v: FloatArray) -> FloatArray:
         origin, along, across, length = axes
         place = origin + (u * length)[..., None] * along + v[..., None] * across
         return self._sample(
@@ -147,13 +198,44 @@ class MouthInterior:
         ).astype(np.float32)
 
 
-def _soft(low, high, x):
+def _synthetic_share(
+    mesh: FloatArray, gap_px: float, width_px: float, zoom: float
+) -> tuple[float, float]:
+    """How much of the interior has to be synthetic, 0..1, and whether with teeth, 0 or 1.
+
+    A seam cannot be stretched into an opening: from twice its height the synthetic one takes over.
+    """
+    shown = np.linalg.norm(mesh[topo.LIP_MIDDLE[1]] - mesh[topo.LIP_MIDDLE[0]]) * zoom
+    share = float(np.clip((gap_px - 1.6 * shown) / max(1.2 * shown, 2.0), 0, 1))
+    return share, 0.0 if shown > TEETH_SHOW * width_px else 1.0
+
+
+def _synthesize(crop: Image, mesh: FloatArray, teeth: float) -> tuple[Image, FloatArray]:
+    """A synthetic interior in the light of a picture, and the colour of its lips."""
+    h, w = crop.shape[:2]
+
+    def color(points: list[int]) -> FloatArray:
+        at = np.rint(mesh[points]).astype(int)
+        return np.median(crop[np.clip(at[:, 1], 0, h - 1), np.clip(at[:, 0], 0, w - 1)], 0)
+
+    lip_rgb = color(_LIP_POINTS)
+    texture = synthetic_interior.draw(
+        SYNTHETIC_WIDTH_PX,
+        round(SYNTHETIC_WIDTH_PX * synthetic_interior.HEIGHT_OVER_WIDTH),
+        skin_rgb=color(_SKIN_POINTS),
+        lip_rgb=lip_rgb,
+        teeth=teeth,
+        lip_shadow=False,  # `fill` casts it, where the lip is
+    )
+    return texture, lip_rgb
+
+
+def _soft(low: float, high: float, x: FloatArray) -> FloatArray:
     """Smooth step from 0 at `low` to 1 at `high`, for mixing colours : float32 [..., 1]."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return (t * t * (3 - 2 * t))[..., None]
+    return synthetic_interior.smoothstep(low, high, x)[..., None]
 
 
-def _mouth_axes(upper):
+def _mouth_axes(upper: FloatArray) -> Axes:
     """Origin, unit vectors along and across, and length, from corner to corner."""
     origin, end = upper[0], upper[-1]
     along = end - origin
@@ -162,18 +244,20 @@ def _mouth_axes(upper):
     return origin, along, np.array([-along[1], along[0]], np.float32), length
 
 
-def _into(axes, points):
+def _to_mouth_axes(axes: Axes, points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Coordinates along (0..1) and across (pixels) the mouth."""
     origin, along, across, length = axes
     relative = points - origin
     return relative @ along / length, relative @ across
 
 
-def _contours(axes, upper, lower, u):
+def _contours(
+    axes: Axes, upper: FloatArray, lower: FloatArray, u: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """Upper and lower inner contour at each place along the mouth, pixels across."""
     edges = []
     for contour in (upper, lower):
-        cu, cv = _into(axes, contour)
+        cu, cv = _to_mouth_axes(axes, contour)
         order = np.argsort(cu)
         edges.append(np.interp(u, cu[order], cv[order]).astype(np.float32))
-    return edges
+    return edges[0], edges[1]

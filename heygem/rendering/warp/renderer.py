@@ -1,30 +1,35 @@
-"""Mouth trajectory + the person's own frames -> mouth pixels, at the camera's resolution.
+"""The warp renderer: mouth motion + the person's own frames -> mouth pixels at source resolution.
 
-Three layers, from the outside in, all bent to the same wanted geometry:
+It composes three layers, from the outside in, all warped to the same target mesh:
 
-1. *skin*: the frame itself, warped by the face mesh so that chin and cheeks go where the new mouth
-   wants them. Light, beard, pose and sharpness are the frame's own, and at the rim of the region
-   the warp is the identity, so there is no seam to hide.
-2. *lips*: the person's own picture (another frame of theirs) whose mouth comes nearest in shape and
-   pose. One shortest path over the whole sequence chooses the pictures (Viterbi), so the texture
+1. *skin*: the frame itself, warped by the face mesh so that chin and cheeks follow the new mouth.
+   Light, beard, pose and sharpness are the frame's own, and at the rim of the region the warp is
+   the identity, so there is no seam to hide.
+2. *lips*: a picture of the person (another of their frames) whose mouth is nearest in shape and
+   pose. One shortest path over the whole sequence selects the pictures (Viterbi), so the texture
    changes rarely, and then by a short cross-fade. Its colour is fitted to the skin around it.
-3. *inside*: teeth and tongue from the same picture. They are not stretched with the lips: the upper
-   part hangs on the upper lip, the lower part on the lower lip, and the lips close over them, as
-   they do in a head. Who never shows an inside gets a drawn one.
+3. *mouth interior*: teeth and tongue from the same picture. They are not stretched with the lips:
+   the upper part is anchored to the upper lip, the lower part to the lower lip, and the lips close
+   over them. A person who never shows an interior gets a synthetic one.
 """
 
 import cv2
 import numpy as np
 
+from heygem.avatar.avatar import Avatar
 from heygem.avatar.library import lip_features
+from heygem.avatar.timeline import Timeline
+from heygem.config.params import RendererSettings
+from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 from heygem.face import topology as topo
 from heygem.face.pose import from_canonical, to_canonical
 from heygem.face.topology import LOWER, LOWER_WEIGHT
+from heygem.lips.motion import FrameMotion, Motion
 from heygem.rendering.base import Patch
 from heygem.rendering.warp.blend import (
-    colour_plane,
-    hole_mask,
-    inside_gain,
+    fit_color_plane,
+    interior_gain,
+    interior_mask,
     lip_distance,
     lip_mask,
     lip_tone,
@@ -36,128 +41,149 @@ from heygem.rendering.warp.mesh_warp import (
     Sampler,
     backward_map,
     bounds,
-    rasterise,
+    rasterize,
     with_rim,
 )
 from heygem.rendering.warp.mouth_interior import MouthInterior
 from heygem.rendering.warp.texture_selection import TextureSelector
 
-DETAIL = 0.02  # what is finer than this is never averaged [eye distances]
-FADE_S = 0.12  # time over which the mouth is handed over at frames left untouched
+DETAIL_IOD = 0.02  # structure finer than this is never averaged over two pictures
+FADE_S = 0.12  # over which the mouth returns to the frame's own at frames left untouched
+PLAN_ROWS = 512  # frames planned at once: bounded memory, whatever the length
 
-_ROW = {i: k for k, i in enumerate(LOWER)}
-_UP = np.array([_ROW[i] for i in topo.INNER_UPPER])
-_LOW = np.array([_ROW[i] for i in topo.INNER_LOWER])
+_ROW = {point: row for row, point in enumerate(LOWER)}
+_UPPER_ROWS = np.array([_ROW[i] for i in topo.INNER_UPPER])
+_LOWER_ROWS = np.array([_ROW[i] for i in topo.INNER_LOWER])
 
 
 class WarpRenderer:
-    """Draws one avatar's mouth.
+    """Draws one avatar's mouth from the avatar's own frames; a `heygem.rendering.base.Renderer`.
 
     Parameters
     ----------
-    avatar : heygem.avatar.Avatar
-    settings : heygem.config.params.RendererSettings
+    avatar : Avatar
+    settings : RendererSettings
     device : str
         "cpu" or a torch device.
     """
 
-    def __init__(self, avatar, settings, device="cpu"):
+    uses_motion = True
+
+    def __init__(self, avatar: Avatar, settings: RendererSettings, device: str = "cpu") -> None:
         self._avatar = avatar
         self._settings = settings
         self._sample = Sampler(device)
-        self._textures = TextureSelector(avatar.library, settings)
-        self._inside = MouthInterior(self._sample)
-        self._strength = _hand_over(avatar)
+        self._selector = TextureSelector(avatar.library, settings)
+        self._interior = MouthInterior(self._sample)
+        self._strength = replacement_strength(avatar)
+        self._order: IntArray = np.zeros(0, int)
+        self._motion: FrameMotion = np.zeros((0, len(LOWER), 3), np.float32)
+        self._textures: list[list[tuple[int, float]] | None] = []
 
-    def plan(self, displacement, order):
-        """Fix the wanted geometry and choose the textures for a whole sequence.
+    def plan(self, motion: Motion | None, samples: FloatArray, timeline: Timeline) -> None:
+        """Select the textures of a whole sequence; see `heygem.rendering.base.Renderer.plan`.
 
-        Parameters
-        ----------
-        displacement : float32 [T, len(LOWER), 3], or anything indexable like it
-            Wanted lower face relative to rest, in eye distances.
-        order : int [T]
-            Frame of the avatar's video that each output frame stands on.
+        `samples` is not used: the motion says all there is to draw.
         """
+        if motion is None:
+            raise ValueError("the warp renderer needs a motion to draw")
         avatar = self._avatar
-        order = np.asarray(order)
-        usable = avatar.usable[order]
+        order = np.asarray(timeline.order)
         self._order = order
-        self._wanted = displacement
-        self._weights = [None] * len(order)
-        at = np.flatnonzero(usable)
-        if not len(at):
+        self._motion = motion.for_frames(timeline.times_s)
+        self._textures = [None] * len(order)
+        rows = np.flatnonzero(avatar.usable[order])
+        if not len(rows):
             return
-        angles = avatar.pose.angles_deg[order[at]]
-        features = []
-        for k in range(0, len(at), 512):  # bounded memory, whatever the length
-            rows = at[k : k + 512]
-            features.append(lip_features(self._shapes(rows)))
-        cut = avatar.track.cut[order]
+        features = [
+            lip_features(self._drawn_shapes(rows[k : k + PLAN_ROWS]))
+            for k in range(0, len(rows), PLAN_ROWS)
+        ]
         shots = np.cumsum(avatar.track.cut)
-        chosen = self._textures.choose(
-            np.concatenate(features), angles, at, cut, shots[order[at]], shots
+        selected = self._selector.choose(
+            np.concatenate(features),
+            avatar.pose.angles_deg[order[rows]],
+            rows,
+            avatar.track.cut[order],
+            shots[order[rows]],
+            shots,
         )
-        for k, weights in zip(at, chosen, strict=True):
-            self._weights[k] = weights
+        for row, weights in zip(rows, selected, strict=True):
+            self._textures[row] = weights
+        self._plan_interior(rows)
 
-    def render(self, image, index):
-        """Draw the mouth of one output frame.
+    def _plan_interior(self, rows: IntArray) -> None:
+        """Draw the synthetic interiors that the sequence needs, from its first textures that do.
 
-        Parameters
-        ----------
-        image : uint8 [H, W, 3], RGB
-            The avatar's frame that this output frame stands on.
-        index : int
-            Position in the planned sequence.
+        Done here, once, so that no frame depends on which other frames were rendered before it.
+        """
+        library = self._avatar.library
+        self._interior.clear()
+        for k in range(0, len(rows), PLAN_ROWS):
+            part = rows[k : k + PLAN_ROWS]
+            lips_px = self._target_lips(part)
+            for row, points in zip(part, lips_px, strict=True):
+                scale = float(self._avatar.pose.scale[self._order[row]])
+                for pick, _ in self._textures[row] or ():
+                    zoom = scale / float(library.pose.scale[pick])
+                    mesh = library.points[pick][:, :2]
+                    self._interior.prepare(library.crops[pick], mesh, *points, zoom=zoom)
+
+    def _target_lips(self, rows: IntArray) -> FloatArray:
+        """Middle of upper and lower lip and both corners, where they will be drawn.
 
         Returns
         -------
-        Patch or None
-            None where the frame has to pass through untouched.
+        float32 [n, 4, 2], pixels
         """
-        weights = self._weights[index]
-        strength = self._strength[self._order[index]]
-        if weights is None or strength <= 0:
+        frames = self._order[rows]
+        pose = self._avatar.pose[frames]
+        shape = resolve_lip_contact(self._avatar.rest.at(pose) + self._motion[rows])
+        points = [*topo.LIP_MIDDLE, *topo.MOUTH_CORNERS]
+        target = from_canonical(shape, pose)[:, [_ROW[i] for i in points], :2]
+        own = self._avatar.track.points[frames][:, points, :2]
+        return own + self._strength[frames, None, None] * (target - own)
+
+    def render(self, image: Image, index: int) -> Patch | None:
+        """Draw the mouth of one output frame; see `heygem.rendering.base.Renderer.render`."""
+        textures = self._textures[index]
+        frame = int(self._order[index])
+        strength = self._strength[frame]
+        if textures is None or strength <= 0:
             return None
-        frame = self._order[index]
         scale = float(self._avatar.pose.scale[frame])
         margin_px = self._settings.feather * scale
         own = with_rim(self._avatar.track.points[frame][:, :2], scale)
-        wanted = with_rim(self._avatar.track.points[frame][:, :2], scale)
-        wanted[LOWER] += (
-            LOWER_WEIGHT[:, None] * strength * (self._target(index, frame) - own[LOWER])
+        target = own.copy()
+        target[LOWER] += (
+            LOWER_WEIGHT[:, None] * strength * (self._target_lower(index, frame) - own[LOWER])
         )
-        x0, y0, x1, y1 = bounds(np.concatenate([own[TRIANGLES], wanted[TRIANGLES]]), 1, image.shape)
+        x0, y0, x1, y1 = bounds(np.concatenate([own[TRIANGLES], target[TRIANGLES]]), 1, image.shape)
         corner = np.array([x0, y0], np.float32)
-        labels = rasterise(wanted - corner, TRIANGLES, (y1 - y0, x1 - x0))
+        own, target = own - corner, target - corner
+        labels = rasterize(target, TRIANGLES, (y1 - y0, x1 - x0))
         covered = labels >= 0
-        # Lips that open leave a hole in the mesh, and a fold leaves gaps: what borders on them is
-        # drawn with the nearest triangle, since half a pixel of it shows.
-        b = bounds(wanted[topo.LIPS_OUTER] - corner, margin_px, labels.shape)
-        near = labels[b[1] : b[3], b[0] : b[2]]
-        grown = cv2.dilate(near, np.ones((3, 3), np.uint8), iterations=3)
-        np.copyto(near, grown, where=near < 0)
+        _grow_labels(labels, target, margin_px)
         view = image[y0:y1, x0:x1]
-        skin = self._warp(view, wanted - corner, own - corner, labels)
-        lips, inside = self._lips(weights, wanted - corner, labels, skin, frame, scale)
-        if strength < 0.5:  # both are the frame's own where it is handed over
-            own_inside = self._inside.fill(view, own - corner, wanted - corner, 1.0, skin)
+        skin = self._warp(view, target, own, labels)
+        lips, interior = self._lips_and_interior(textures, target, labels, skin, frame, scale)
+        if strength < 0.5:  # below half, lips and interior fade to the frame's own
+            own_interior = self._interior.fill(view, own, target, 1.0, skin)
             lips = skin + (lips - skin) * (2 * strength)
-            inside = own_inside + (inside - own_inside) * (2 * strength)
-        alpha = lip_mask(lip_distance(wanted - corner, labels.shape), margin_px)
+            interior = own_interior + (interior - own_interior) * (2 * strength)
+        alpha = lip_mask(lip_distance(target, labels.shape), margin_px)
         mixed = skin + (lips - skin) * alpha[..., None]
-        hole = hole_mask(wanted - corner, labels.shape)[..., None]
-        mixed += (inside - mixed) * hole
-        out = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
-        covered |= hole[..., 0] > 0
-        return Patch(out, covered.astype(np.float32), x0, y0)
+        opening = interior_mask(target, labels.shape)[..., None]
+        mixed += (interior - mixed) * opening
+        pixels = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+        covered |= opening[..., 0] > 0
+        return Patch(pixels, covered.astype(np.float32), x0, y0)
 
-    def _shapes(self, rows):
-        """Lower face that is really drawn, in the canonical frame : float32 [n, len(LOWER), 3]."""
+    def _drawn_shapes(self, rows: IntArray) -> FloatArray:
+        """Lower face as drawn, in the canonical frame : float32 [n, len(LOWER), 3]."""
         avatar, frames = self._avatar, self._order[rows]
         pose = avatar.pose[frames]
-        shape = resolve_lip_contact(avatar.rest.at(pose) + self._wanted[rows])
+        shape = resolve_lip_contact(avatar.rest.at(pose) + self._motion[rows])
         partly = np.flatnonzero(self._strength[frames] < 1)
         if len(partly):
             own = to_canonical(avatar.track.points[frames[partly]][:, LOWER], pose[partly])
@@ -165,85 +191,146 @@ class WarpRenderer:
             shape[partly] = own + share * (shape[partly] - own)
         return shape
 
-    def _target(self, index, frame):
-        """Wanted lower face in the picture : float32 [len(LOWER), 2], pixels."""
+    def _target_lower(self, index: int, frame: int) -> FloatArray:
+        """Target lower face in the picture : float32 [len(LOWER), 2], pixels."""
         pose = self._avatar.pose[frame : frame + 1]
-        shape = resolve_lip_contact(self._avatar.rest.at(pose) + self._wanted[index : index + 1])
+        motion = self._motion[index : index + 1]
+        shape = resolve_lip_contact(self._avatar.rest.at(pose) + motion)
         return from_canonical(shape, pose)[0, :, :2]
 
-    def _warp(self, image, wanted, own, labels):
-        """Bend `image` so that its mesh `own` lies on `wanted` (window coordinates)."""
-        map_x, map_y = backward_map(wanted, own, TRIANGLES, labels)
+    def _warp(
+        self, image: Image, target: FloatArray, own: FloatArray, labels: IntArray
+    ) -> FloatArray:
+        """Warp `image` so that its mesh `own` lies on `target` (window coordinates)."""
+        map_x, map_y = backward_map(target, own, TRIANGLES, labels)
         return self._sample(image, map_x, map_y).astype(np.float32)
 
-    def _lips(self, weights, wanted, labels, skin, frame, scale):
-        """Lips and inside of the mouth from the library, bent to `wanted`; float32 pictures."""
-        lib = self._avatar.library
+    def _lips_and_interior(
+        self,
+        textures: list[tuple[int, float]],
+        target: FloatArray,
+        labels: IntArray,
+        skin: FloatArray,
+        frame: int,
+        scale: float,
+    ) -> tuple[FloatArray, FloatArray]:
+        """Lips and mouth interior from the library, warped to `target`; float32 like `skin`."""
         margin_px = self._settings.feather * scale
-        x0, y0, x1, y1 = bounds(wanted[topo.LIPS_OUTER], 2.2 * margin_px, labels.shape)
-        wanted = wanted - np.array([x0, y0], np.float32)
+        x0, y0, x1, y1 = bounds(target[topo.LIPS_OUTER], 2.2 * margin_px, labels.shape)
+        target = target - np.array([x0, y0], np.float32)
         labels, around = labels[y0:y1, x0:x1], skin[y0:y1, x0:x1]
-        lips, inside = np.zeros_like(around), np.zeros_like(around)
-        distance = lip_distance(wanted, labels.shape)
+        distance = lip_distance(target, labels.shape)
         ring = skin_ring(distance, scale, margin_px, labels)
-        sharpest = None
-        for pick, weight in weights:
-            source_scale = float(lib.pose.scale[pick])
-            mesh = with_rim(lib.points[pick][:, :2], source_scale)
-            warped = self._warp(lib.crops[pick], wanted, mesh, labels)
-            filling = self._inside.fill(lib.crops[pick], mesh, wanted, scale / source_scale, warped)
-            if self._settings.color_match and lib.frames[pick] != frame:
-                correction = colour_plane(around - warped, ring)
-                gain = inside_gain(correction, ring, warped)
-                warped = match_sharpness(warped + correction, around, ring)
-                warped = warped + lip_tone(around, warped, wanted, distance, margin_px)
-                filling = filling * gain
-            sharpest = (warped, filling) if sharpest is None else sharpest
-            lips += weight * warped
-            inside += weight * filling
-        if len(weights) > 1:
+        layers = []
+        for pick, weight in textures:
+            zoom = scale / float(self._avatar.library.pose.scale[pick])
+            layer = self._texture(pick, target, labels, zoom)
+            if self._settings.color_match and self._avatar.library.frames[pick] != frame:
+                layer = _match_light(*layer, around, target, distance, ring, margin_px)
+            layers.append((weight, *layer))
+        lips, interior = np.zeros_like(around), np.zeros_like(around)
+        for weight, lip_layer, interior_layer in layers:
+            lips += weight * lip_layer
+            interior += weight * interior_layer
+        if len(layers) > 1:
             # Two pictures on top of each other blur: colours fade, detail is the heavier one's.
-            sigma_px = max(0.8, DETAIL * scale)
-            lips, inside = (
+            sigma_px = max(0.8, DETAIL_IOD * scale)
+            lips, interior = (
                 cv2.GaussianBlur(mixed, (0, 0), sigma_px)
-                + one
-                - cv2.GaussianBlur(one, (0, 0), sigma_px)
-                for mixed, one in zip((lips, inside), sharpest, strict=True)
+                + heaviest
+                - cv2.GaussianBlur(heaviest, (0, 0), sigma_px)
+                for mixed, heaviest in zip((lips, interior), layers[0][1:], strict=True)
             )
         whole = skin.copy(), skin.copy()
-        whole[0][y0:y1, x0:x1], whole[1][y0:y1, x0:x1] = lips, inside
+        whole[0][y0:y1, x0:x1], whole[1][y0:y1, x0:x1] = lips, interior
         return whole
 
+    def _texture(
+        self, pick: int, target: FloatArray, labels: IntArray, zoom: float
+    ) -> tuple[FloatArray, FloatArray]:
+        """Lips and interior of one library picture, warped to `target`, in their own light."""
+        library = self._avatar.library
+        mesh = with_rim(library.points[pick][:, :2], float(library.pose.scale[pick]))
+        crop = library.crops[pick]
+        lips = self._warp(crop, target, mesh, labels)
+        return lips, self._interior.fill(crop, mesh, target, zoom, lips)
 
-def resolve_lip_contact(shape):
-    """Lips touch, they do not pass through each other: part crossed inner contours evenly."""
+
+def _match_light(
+    lips: FloatArray,
+    interior: FloatArray,
+    around: FloatArray,
+    target: FloatArray,
+    distance: FloatArray,
+    ring: BoolArray,
+    margin_px: float,
+) -> tuple[FloatArray, FloatArray]:
+    """Bring lips and interior from another moment to the light and sharpness of the frame."""
+    correction = fit_color_plane(around - lips, ring)
+    gain = interior_gain(correction, ring, lips)
+    lips = match_sharpness(lips + correction, around, ring)
+    lips = lips + lip_tone(around, lips, target, distance, margin_px)
+    return lips, interior * gain
+
+
+def _grow_labels(labels: IntArray, target: FloatArray, margin_px: float) -> None:
+    """Extend triangle labels by three pixels around the lips, in place.
+
+    Lips that open leave a hole in the mesh, and a fold leaves gaps: half a pixel of their border
+    shows, so it is drawn with the nearest triangle.
+    """
+    x0, y0, x1, y1 = bounds(target[topo.LIPS_OUTER], margin_px, labels.shape)
+    near = labels[y0:y1, x0:x1]
+    grown = cv2.dilate(near, np.ones((3, 3), np.uint8), iterations=3)
+    np.copyto(near, grown, where=near < 0)
+
+
+def resolve_lip_contact(shape: FloatArray) -> FloatArray:
+    """Move inner contours that have crossed to the middle between them, in equal parts.
+
+    Parameters
+    ----------
+    shape : float32 [T, len(LOWER), 3], canonical
+
+    Returns
+    -------
+    float32 [T, len(LOWER), 3]
+    """
     shape = shape.copy()
-    overlap = np.maximum(shape[:, _UP, 1] - shape[:, _LOW, 1], 0) / 2
+    overlap = np.maximum(shape[:, _UPPER_ROWS, 1] - shape[:, _LOWER_ROWS, 1], 0) / 2
     inner = slice(1, 10)  # the corners are shared
-    shape[:, _UP[inner], 1] -= overlap[:, inner]
-    shape[:, _LOW[inner], 1] += overlap[:, inner]
+    shape[:, _UPPER_ROWS[inner], 1] -= overlap[:, inner]
+    shape[:, _LOWER_ROWS[inner], 1] += overlap[:, inner]
     return shape
 
 
-def _hand_over(avatar):
-    """How far each frame's mouth is replaced, 0..1: fades towards frames left untouched."""
+def replacement_strength(avatar: Avatar) -> FloatArray:
+    """How far each frame's mouth is replaced, 0..1 : float32 [T].
+
+    0 at frames that cannot be used; it fades towards them over `FADE_S`, except across a cut,
+    where a jump does not show.
+    """
     usable = avatar.usable
-    strength = usable.astype(np.float32)
     if usable.all() or len(usable) < 3:
-        return strength
-    rate = (len(usable) - 1) / max(avatar.track.times_s[-1] - avatar.track.times_s[0], 1e-6)
-    frames = max(1, round(FADE_S * rate))
-    distance = np.full(len(usable), frames + 1.0)
-    count = frames + 1.0
-    for forward in (True, False):
-        count = frames + 1.0
-        indices = range(len(usable)) if forward else range(len(usable) - 1, -1, -1)
-        for i in indices:
-            # Across a cut nobody sees a jump.
-            if avatar.track.cut[i] and forward:
-                count = frames + 1.0
-            count = 0.0 if not usable[i] else count + 1
-            distance[i] = min(distance[i], count)
-            if avatar.track.cut[i] and not forward:
-                count = frames + 1.0
-    return np.clip(distance / (frames + 1), 0, 1).astype(np.float32) * usable
+        return usable.astype(np.float32)
+    times_s = avatar.track.times_s
+    rate = (len(usable) - 1) / max(times_s[-1] - times_s[0], 1e-6)
+    fade = max(1, round(FADE_S * rate))  # frames
+    cut = avatar.track.cut
+    forward = _frames_since_unusable(usable, cut, fade)
+    # Backwards in time, a cut before frame i separates it from i - 1.
+    backward = _frames_since_unusable(usable[::-1], np.roll(cut, -1)[::-1], fade)[::-1]
+    distance = np.minimum(forward, backward)
+    return np.clip(distance / (fade + 1), 0, 1).astype(np.float32) * usable
+
+
+def _frames_since_unusable(usable: BoolArray, cut: BoolArray, fade: int) -> FloatArray:
+    """Frames since the last unusable one of the same shot, at most fade + 1 : float [T]."""
+    distance = np.full(len(usable), fade + 1.0)
+    count = fade + 1.0
+    for i in range(len(usable)):
+        if cut[i] and i > 0:
+            count = fade + 1.0
+        count = 0.0 if not usable[i] else count + 1
+        distance[i] = min(distance[i], count)
+    return distance

@@ -1,16 +1,19 @@
-"""A drawn inside of the mouth, for people whose video never shows one.
+"""A synthetic mouth interior, for people whose video never shows one.
 
-A portrait with closed lips has no teeth and no cavity to borrow. What a viewer expects there is
-little and dark: the shadow under the upper lip, the tips of the upper teeth, a warm cavity, some
-tongue, a hint of lower teeth. This module draws that once per person, lit by the person's own skin
-and lips; :func:`fill` then shows as much of it as fits between two lips, upper teeth hanging from
-the upper lip and tongue lying on the lower one, so that nothing is squeezed when lips close.
+A portrait with closed lips has no teeth and no cavity to copy. A viewer expects little there, and
+that dark: the shadow under the upper lip, the tips of the upper teeth, a warm cavity, some tongue,
+a hint of lower teeth. `draw` makes that once per person, in the light of the person's own skin and
+lips; `fill` then shows as much of it as fits between two lips, with the upper teeth anchored to the
+upper lip and the tongue to the lower one, so that nothing is squeezed when lips close.
 """
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
 from heygem.core.errors import ParameterError
+from heygem.core.types import FloatArray, Image
 
 HEIGHT_OVER_WIDTH = 0.52  # a full speech opening; draw at about this shape
 
@@ -26,27 +29,31 @@ _UPPER_TIPS = np.array([0.215, 0.198, 0.205, 0.185, 0.170, 0.155, 0.140])  # sha
 _LOWER_ENDS = np.array([0.0, 0.115, 0.235, 0.355, 0.46, 0.55, 0.63])
 
 
-def _smoothstep(low, high, x):
+def smoothstep(low: float | FloatArray, high: float | FloatArray, x: FloatArray) -> FloatArray:
+    """Smooth step from 0 at `low` to 1 at `high` (Hermite)."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _over(below, colour, opacity):
+def _over(below: FloatArray, colour: FloatArray, opacity: FloatArray) -> FloatArray:
+    """Blend `colour` over `below`, float [H, W, 3], with opacity float [H, W]."""
     return below + (colour - below) * opacity[..., None]
 
 
-def _under_lip(depth):
-    """Share of light that reaches a place so far below the upper lip (in heights)."""
-    return _smoothstep(0.04, 0.19, depth)
+def _under_lip(depth: FloatArray) -> FloatArray:
+    """Share of light that reaches a place this far below the upper lip (in heights)."""
+    return smoothstep(0.04, 0.19, depth)
 
 
-def _dark(lip):
-    """The darkest a mouth gets, from the colour of its lips."""
+def _dark(lip: FloatArray) -> FloatArray:
+    """The darkest colour in a mouth, from the colour of its lips."""
     return np.asarray(lip, float) * np.array([0.18, 0.08, 0.075])
 
 
-def _tooth_row(across, depth, ends, tips, softness):
-    """Opacity of a row of teeth hanging from depth 0, and its shading, both [H, W]."""
+def _tooth_row(
+    across: FloatArray, depth: FloatArray, ends: FloatArray, tips: FloatArray, softness: float
+) -> tuple[FloatArray, FloatArray]:
+    """Opacity and shading of a row of teeth that begins at depth 0, both float [H, W]."""
     side = np.abs(across)
     tooth = np.clip(np.searchsorted(ends, side, side="right") - 1, 0, len(ends) - 2)
     width = ends[tooth + 1] - ends[tooth]
@@ -54,19 +61,27 @@ def _tooth_row(across, depth, ends, tips, softness):
     centred = np.abs(2 * place - 1)
     # Rounded tips: a tooth is longest in its middle and its outer corner rounder than the inner.
     tip = tips[tooth] * (1 - 0.10 * centred**4 - 0.05 * place**3)
-    opacity = 1 - _smoothstep(tip - softness, tip + softness, depth)
-    opacity *= 1 - _smoothstep(ends[-1] - 0.10, ends[-1], side)
+    opacity = 1 - smoothstep(tip - softness, tip + softness, depth)
+    opacity *= 1 - smoothstep(ends[-1] - 0.10, ends[-1], side)
     # Separations are shadows, not lines, and open towards the tips.
-    gap = _smoothstep(0.80, 1.0, centred)
+    gap = smoothstep(0.80, 1.0, centred)
     shading = 1 - gap * (0.16 + 0.16 * np.clip(depth / tip, 0, 1))
     shading *= 1 - 0.06 * centred**2
     return opacity, shading
 
 
 def draw(
-    width_px, height_px, *, skin_rgb, lip_rgb, blur_px=0.0, teeth=1.0, tongue=1.0, lip_shadow=True
-):
-    """Draw the inside of an open mouth.
+    width_px: int,
+    height_px: int,
+    *,
+    skin_rgb: Sequence[float] | FloatArray,
+    lip_rgb: Sequence[float] | FloatArray,
+    blur_px: float = 0.0,
+    teeth: float = 1.0,
+    tongue: float = 1.0,
+    lip_shadow: bool = True,
+) -> Image:
+    """Draw the interior of an open mouth.
 
     Parameters
     ----------
@@ -83,7 +98,7 @@ def draw(
     tongue : float, 0..1
         How high the tongue lies: 0 hidden, 1 as in a relaxed open vowel.
     lip_shadow : bool
-        Whether the upper lip's shadow is part of the drawing. Without, :func:`fill` throws it from
+        Whether the upper lip's shadow is part of the drawing. Without, `fill` throws it from
         where the lip really is.
 
     Returns
@@ -126,16 +141,16 @@ def draw(
 
     # The cavity: nearly black at the back, warmer where cheeks and floor catch light.
     flesh = (0.5 * _MUCOSA * light + 0.5 * lip) * np.array([1.0, 0.80, 0.78])
-    wall = 0.20 + 0.12 * _smoothstep(0.40, 1.0, down) + 0.06 * _smoothstep(0.3, 0.8, across**2)
+    wall = 0.20 + 0.12 * smoothstep(0.40, 1.0, down) + 0.06 * smoothstep(0.3, 0.8, across**2)
     picture = flesh * wall[..., None]
 
     if tongue > 0:
         top = 0.98 - 0.42 * tongue
         profile = top + 0.16 * np.abs(across / 0.66) ** 3 + 0.015 * np.exp(-((across / 0.07) ** 2))
-        body = _smoothstep(profile - 0.08, profile + 0.10, down)
-        body *= 1 - _smoothstep(0.52, 0.82, np.abs(across))
+        body = smoothstep(profile - 0.08, profile + 0.10, down)
+        body *= 1 - smoothstep(0.52, 0.82, np.abs(across))
         height_on_tongue = np.clip((down - profile) / 0.45, 0, 1)
-        shade = 0.24 + 0.34 * _smoothstep(0.0, 0.55, height_on_tongue)
+        shade = 0.24 + 0.34 * smoothstep(0.0, 0.55, height_on_tongue)
         shade *= 1 - 0.10 * np.exp(-((across / 0.08) ** 2))  # the groove along its middle
         shade *= 0.65 + 0.35 * edge
         tongue_flesh = flesh * np.array([1.05, 1.08, 1.10])
@@ -155,15 +170,15 @@ def draw(
         fall = 0.20 + 0.80 * np.clip(1 - (np.abs(across) / 0.80) ** 1.9, 0, 1)
         bulge = 0.88 + 0.12 * np.sin(np.pi * np.clip(down / 0.22, 0, 1))
         colour = (_ENAMEL * light) * (shading * fall * bulge)[..., None]
-        # What hangs above the cavity casts its shade on it.
+        # The upper row casts a shadow on the cavity.
         cast = np.exp(-np.clip(down - 0.19 * teeth, 0, 1) / 0.10)
         picture = picture * (1 - 0.25 * cast)[..., None]
         picture = _over(picture, colour, opacity)
 
     # Darkness in the corners, some from the lower lip, most under the upper lip. It ends in the
     # colour of blood, not in black: that is what a photograph shows between lips.
-    lit = 0.25 + 0.75 * _smoothstep(0.0, 0.45, edge)
-    lit *= 1 - 0.45 * _smoothstep(0.95, 1.0, down)
+    lit = 0.25 + 0.75 * smoothstep(0.0, 0.45, edge)
+    lit *= 1 - 0.45 * smoothstep(0.95, 1.0, down)
     if lip_shadow:
         lit *= _under_lip(down)
     dark = _dark(lip)
@@ -177,8 +192,16 @@ def draw(
     return np.clip(np.round(picture), 0, 255).astype(np.uint8)
 
 
-def fill(texture, across, depth, above_lower, *, below_upper=None, lip_rgb=None):
-    """Look up what shows at places between two lips.
+def fill(
+    texture: Image,
+    across: FloatArray,
+    depth: FloatArray,
+    above_lower: FloatArray,
+    *,
+    below_upper: FloatArray | None = None,
+    lip_rgb: Sequence[float] | FloatArray | None = None,
+) -> FloatArray:
+    """Look up the interior's pixels at places between two lips.
 
     The upper part stays with the skull (or the upper lip) and the lower part lies on the lower
     lip, both at their own scale; lips that close cover the picture instead of squeezing it.
@@ -186,12 +209,12 @@ def fill(texture, across, depth, above_lower, *, below_upper=None, lip_rgb=None)
     Parameters
     ----------
     texture : uint8 [H, W, 3]
-        As :func:`draw` makes it.
+        As `draw` makes it.
     across : float [...]
         0 at the inner mouth corner on the picture's left, 1 at the other.
     depth : float [...]
         How far below the texture's top, in heights of the texture. Measured from the upper lip
-        it hangs the teeth on the lip; from where the lip is at rest, on the skull.
+        it anchors the teeth to the lip; from where the lip is at rest, to the skull.
     above_lower : float [...]
         Distance to the inner lower lip, in the same unit, >= 0.
     below_upper, lip_rgb : float [...] and 3 numbers, optional
@@ -217,21 +240,21 @@ def fill(texture, across, depth, above_lower, *, below_upper=None, lip_rgb=None)
     # cv2.remap wants two dimensions.
     x = np.atleast_2d(across * width - 0.5).astype(np.float32)
 
-    def at(below_top):
+    def look_up(below_top: FloatArray) -> FloatArray:
         y = np.atleast_2d(np.clip(below_top, 0, 1) * height - 0.5).astype(np.float32)
-        seen = cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return seen.reshape(*shape, 3)
+        pixels = cv2.remap(source, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return pixels.reshape(*shape, 3)
 
     # Upper teeth win the room there is; the rest belongs to the tongue and what is below it.
-    mix = _smoothstep(0.24, 0.36, depth)[..., None]
-    seen = at(depth) * (1 - mix) + at(np.maximum(1 - lower, depth)) * mix
+    mix = smoothstep(0.24, 0.36, depth)[..., None]
+    color = look_up(depth) * (1 - mix) + look_up(np.maximum(1 - lower, depth)) * mix
     # Close to the lower lip it is dim whatever part of the picture is there.
-    lit = 0.65 + 0.35 * _smoothstep(0.0, 0.05, lower)
+    lit = 0.65 + 0.35 * smoothstep(0.0, 0.05, lower)
     dark = 0.0
     if below_upper is not None:
         lit = lit * _under_lip(below_upper)
         dark = _dark(lip_rgb)
-    out = (dark + (seen - dark) * lit[..., None]).astype(np.float32)
+    out = (dark + (color - dark) * lit[..., None]).astype(np.float32)
     if out.ndim == 3:  # no lens and no codec draws as sharp a line as this did
         out = cv2.GaussianBlur(out, (0, 0), max(0.7, 0.008 * out.shape[1]))
     return out

@@ -1,16 +1,18 @@
-"""Which of the person's own mouth pictures serves each frame."""
+"""Selection of the avatar's own mouth picture that gives each frame its texture."""
 
 import cv2
 import numpy as np
 
-from heygem.avatar.library import lip_features
+from heygem.avatar.library import Library, lip_features
+from heygem.config.params import RendererSettings
+from heygem.core.types import BoolArray, FloatArray, IntArray
 from heygem.face import topology as topo
 from heygem.face.pose import to_canonical
 from heygem.face.topology import LOWER
 from heygem.rendering.warp.mesh_warp import bounds
 
-# Costs are in units in which a change of texture that anybody sees costs about one.
-SHAPE = 1500.0  # per squared eye distance: a lip that is 0.025 off
+# Costs are in units in which a visible change of texture costs about one.
+SHAPE = 1500.0  # per squared IOD: a lip that is 0.025 IOD off
 TURN_DEG = 12.0
 OTHER_SHOT = 1.5
 ONE_MOVEMENT = 3  # frames of the person's video that are near enough to need no fade
@@ -25,11 +27,11 @@ class TextureSelector:
 
     Parameters
     ----------
-    library : heygem.avatar.Library
-    settings : heygem.config.params.RendererSettings
+    library : Library
+    settings : RendererSettings
     """
 
-    def __init__(self, library, settings):
+    def __init__(self, library: Library, settings: RendererSettings) -> None:
         self._settings = settings
         self._frames = library.frames
         shape = to_canonical(library.points[:, LOWER], library.pose)
@@ -39,13 +41,21 @@ class TextureSelector:
         self._parted = _parted(library)  # [N]
         self._change = _appearance_change(library)  # [N, N]
 
-    def choose(self, features, angles, at, cut, shot, shots):
+    def choose(
+        self,
+        features: FloatArray,
+        angles: FloatArray,
+        at: IntArray,
+        cut: BoolArray,
+        shot: IntArray,
+        shots: IntArray,
+    ) -> list[list[tuple[int, float]]]:
         """Pick pictures for a whole sequence by one shortest path (Viterbi).
 
         Parameters
         ----------
         features : float32 [n, F]
-            Wanted lip shapes, from `lip_features`.
+            Target lip shapes, from `lip_features`.
         angles : float32 [n, 3]
             Head poses, degrees.
         at : int [n]
@@ -62,11 +72,18 @@ class TextureSelector:
         list of n lists of (int, float)
             Pictures of the library and their weights, heaviest first.
         """
-        own_shot = np.where(self._frames < 0, -1, shots[np.maximum(self._frames, 0)])
-        path = self._shortest_path(features, angles, at, shot, own_shot)
+        texture_shot = np.where(self._frames < 0, -1, shots[np.maximum(self._frames, 0)])
+        path = self._shortest_path(features, angles, at, shot, texture_shot)
         return self._crossfades(path, at, cut)
 
-    def _shortest_path(self, features, angles, at, shot, own_shot):
+    def _shortest_path(
+        self,
+        features: FloatArray,
+        angles: FloatArray,
+        at: IntArray,
+        shot: IntArray,
+        texture_shot: IntArray,
+    ) -> IntArray:
         """Viterbi: the library picture for each frame; int [len(at)]."""
         s = self._settings
         n = len(self._features)
@@ -79,12 +96,12 @@ class TextureSelector:
         for k in range(len(at)):
             shape = ((self._features - features[k]) ** 2).sum(1) * SHAPE
             turn = (((self._angles - angles[k]) / TURN_DEG) ** 2).sum(1) * s.pose_weight
-            # Too little inside has to be stretched, too much is only covered.
+            # Too small an interior has to be stretched; too large a one is only covered.
             lack = np.maximum(gap[k] - self._gap - 0.01, 0) * 12
-            # A shut mouth wants lips that really meet, whatever the mesh says of them.
+            # A shut mouth needs lips that really meet; the mesh alone does not show it.
             shut = np.clip(1 - gap[k] / 0.03, 0, 1)
             cost = shape + turn + lack + 10 * shut * self._parted
-            cost = cost + OTHER_SHOT * (own_shot != shot[k])
+            cost = cost + OTHER_SHOT * (texture_shot != shot[k])
             if best is None or at[k] != at[k - 1] + 1:
                 back[k] = np.arange(n) if best is None else int(np.argmin(best))
                 best = cost + (0 if best is None else best.min())
@@ -99,7 +116,9 @@ class TextureSelector:
             path[k - 1] = back[k, path[k]]
         return path
 
-    def _crossfades(self, path, at, cut):
+    def _crossfades(
+        self, path: IntArray, at: IntArray, cut: BoolArray
+    ) -> list[list[tuple[int, float]]]:
         """Library picks and their weights for each frame: [(pick, weight), ...].
 
         Only a jump is faded over: neighbouring pictures of one movement would blur each other.
@@ -119,10 +138,10 @@ class TextureSelector:
         return result
 
 
-def _parted(library):
+def _parted(library: Library) -> FloatArray:
     """How much the seam of each library mouth differs from lip colour : float32 [N], best is 0.
 
-    A mesh calls lips shut that are a few pixels apart; the dark slit or the teeth in it do not lie.
+    The mesh shows lips as shut that are a few pixels apart; a dark slit or teeth tell them apart.
     """
     values = []
     for crop, mesh, scale in zip(library.crops, library.points, library.pose.scale, strict=True):
@@ -146,7 +165,7 @@ def _parted(library):
     return np.maximum(values - np.quantile(values, 0.05), 0)
 
 
-def _appearance_change(library):
+def _appearance_change(library: Library) -> FloatArray:
     """Cost of going from one library picture to another : float32 [N, N], 0 on the diagonal."""
     thumbs = []
     for crop, mesh, scale in zip(library.crops, library.points, library.pose.scale, strict=True):

@@ -1,11 +1,16 @@
-"""From a tracked person and a sound to mouths for the compositor."""
+"""The Wav2Lip network as a renderer: crops of a tracked face and a sound in, mouths out."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
 import numpy as np
 import torch
 
+from heygem.avatar.avatar import Avatar
+from heygem.avatar.timeline import Timeline
+from heygem.core.types import BoolArray, FloatArray, Image, IntArray, PathLike
+from heygem.lips.motion import Motion
 from heygem.rendering.base import Patch
 from heygem.rendering.wav2lip.checkpoint import load
 from heygem.rendering.wav2lip.mel import mel_spectrogram, mel_windows
@@ -13,9 +18,12 @@ from heygem.rendering.wav2lip.network import CROP_PX
 
 CHIN_MARGIN_PX = 10  # the published padding of the face box, at its lower edge
 BOX_FRAMES = 5  # boxes are averaged over five frames
+MIN_BOX_PX = 16  # a smaller face has nothing to draw
 
 
-def face_boxes(points, usable, cut, size):
+def face_boxes(
+    points: FloatArray, usable: BoolArray, cut: BoolArray, size: tuple[int, int]
+) -> IntArray:
     """The published crop: the face box, 10 px lower at the chin, averaged over five frames.
 
     Parameters
@@ -45,12 +53,11 @@ def face_boxes(points, usable, cut, size):
 
 
 @lru_cache(maxsize=1)
-def mouth_mask():
+def mouth_mask() -> FloatArray:
     """Where the network's picture is used: the lower half of the crop, feathered.
 
-    The network paints the whole crop, its upper half merely as a blurred copy; so only what
-    was hidden from it is taken, inside an ellipse that leaves out the corners with neck and
-    background.
+    The network paints the whole crop, its upper half as a blurred copy; so only the half that was
+    hidden from it is used, inside an ellipse that leaves out the corners with neck and background.
 
     Returns
     -------
@@ -78,14 +85,16 @@ class Wav2LipEngine:
         caches (21 against 27 ms a crop on two cores), and 64 on a GPU.
     """
 
-    def __init__(self, path, device="cpu", *, batch_size=None):
+    def __init__(
+        self, path: PathLike, device: str = "cpu", *, batch_size: int | None = None
+    ) -> None:
         self.device = torch.device(device)
         self.batch_size = batch_size or (8 if self.device.type == "cpu" else 64)
         self.network = load(path).fuse().to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def mouths(self, crops, times_s, mel):
-        """Speaking crops for frames.
+    def mouths(self, crops: Image, times_s: FloatArray, mel: FloatArray) -> Image:
+        """Generate the speaking crops of frames.
 
         Parameters
         ----------
@@ -100,7 +109,7 @@ class Wav2LipEngine:
         uint8 [T, 96, 96, 3], RGB, 0..255
         """
         windows = mel_windows(mel, times_s)
-        spoken = np.empty_like(crops)
+        generated = np.empty_like(crops)
         half_precision = self.device.type == "cuda"
         for start in range(0, len(crops), self.batch_size):
             part = slice(start, start + self.batch_size)
@@ -114,51 +123,46 @@ class Wav2LipEngine:
             with torch.autocast(self.device.type, torch.float16, enabled=half_precision):
                 out = self.network(sound, faces)
             out = (out.float() * 255.0).round().clamp(0, 255).to(torch.uint8)
-            spoken[part] = out.flip(1).permute(0, 2, 3, 1).cpu().numpy()
-        return spoken
+            generated[part] = out.flip(1).permute(0, 2, 3, 1).cpu().numpy()
+        return generated
 
 
 class Wav2LipRenderer:
-    """Drives the engine over one avatar, with the interface of `heygem.rendering.warp.renderer.Renderer`.
+    """Draws one avatar's mouth with the network; a `heygem.rendering.base.Renderer`.
+
+    It makes the mouth from the sound alone: a trajectory has no effect.
 
     Parameters
     ----------
     engine : Wav2LipEngine
-    avatar : heygem.avatar.Avatar
-    samples : float32 [n], 16 kHz
-        The sound to speak.
+    avatar : Avatar
     offset_ms : float
         Positive values move the mouth later.
     """
 
-    def __init__(self, engine, avatar, samples, *, offset_ms=0.0):
+    uses_motion = False
+
+    def __init__(self, engine: Wav2LipEngine, avatar: Avatar, *, offset_ms: float = 0.0) -> None:
         self.engine = engine
-        self.mel = mel_spectrogram(samples)
-        self.offset_s = offset_ms / 1000.0
+        self._offset_s = offset_ms / 1000.0
         track = avatar.track
-        size = (track.width, track.height)
-        self.boxes = face_boxes(track.points, avatar.usable, track.cut, size)
-        self._times_s = self._order = None
+        self.boxes = face_boxes(track.points, avatar.usable, track.cut, (track.width, track.height))
+        self._mel: FloatArray = np.zeros((80, 0), np.float32)
+        self._times_s: FloatArray = np.zeros(0)
+        self._order: IntArray = np.zeros(0, int)
 
-    def plan(self, times_s, order):
-        """Say which tracked frame is shown when.
+    def plan(self, motion: Motion | None, samples: FloatArray, timeline: Timeline) -> None:
+        """Compute the spectrogram and each frame's time; see `heygem.rendering.base.Renderer`."""
+        self._mel = mel_spectrogram(samples)
+        self._times_s = np.asarray(timeline.times_s, dtype=np.float64) - self._offset_s
+        self._order = np.asarray(timeline.order, dtype=int)
 
-        Parameters
-        ----------
-        times_s : float64 [T]
-            Time of each output frame.
-        order : int [T]
-            Index in the avatar's track of the frame shown.
-        """
-        self._times_s = np.asarray(times_s, dtype=np.float64) - self.offset_s
-        self._order = np.asarray(order, dtype=int)
-
-    def render(self, image, index):
-        """The mouth for output frame `index`, or None where no face was found."""
+    def render(self, image: Image, index: int) -> Patch | None:
+        """The mouth of output frame `index`, or None where the frame has no usable face."""
         return self.render_batch([image], [index])[0]
 
-    def render_batch(self, images, indices):
-        """Mouths for several output frames at once, which is what makes a GPU worth it.
+    def render_batch(self, images: Sequence[Image], indices: Sequence[int]) -> list[Patch | None]:
+        """Mouths of several output frames at once, which is what makes a GPU worth it.
 
         Parameters
         ----------
@@ -172,17 +176,19 @@ class Wav2LipRenderer:
             None where the frame has no usable face.
         """
         boxes = [self.boxes[self._order[i]] for i in indices]
-        usable = [n for n, (x0, y0, x1, y1) in enumerate(boxes) if min(x1 - x0, y1 - y0) >= 16]
-        patches = [None] * len(images)
-        if not usable:
+        rows = [
+            n for n, (x0, y0, x1, y1) in enumerate(boxes) if min(x1 - x0, y1 - y0) >= MIN_BOX_PX
+        ]
+        patches: list[Patch | None] = [None] * len(images)
+        if not rows:
             return patches
         crops = []
-        for n in usable:
+        for n in rows:
             x0, y0, x1, y1 = boxes[n]
             crops.append(cv2.resize(images[n][y0:y1, x0:x1], (CROP_PX, CROP_PX)))
-        times_s = self._times_s[[indices[n] for n in usable]]
-        spoken = self.engine.mouths(np.stack(crops), times_s, self.mel)
-        for n, crop in zip(usable, spoken, strict=True):
+        times_s = self._times_s[[indices[n] for n in rows]]
+        generated = self.engine.mouths(np.stack(crops), times_s, self._mel)
+        for n, crop in zip(rows, generated, strict=True):
             x0, y0, x1, y1 = (int(v) for v in boxes[n])
             size = (x1 - x0, y1 - y0)
             picture = cv2.resize(crop, size, interpolation=cv2.INTER_CUBIC)

@@ -1,0 +1,160 @@
+"""Which of an avatar's frames an output frame shows and when, and those frames in that order."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from heygem import media
+from heygem.avatar.avatar import Avatar
+from heygem.config.params import MediaSettings
+from heygem.core.errors import OutputError
+from heygem.core.types import FloatArray, Image, IntArray
+
+STILL_RATE = Fraction(25)  # frames per second of a video made from a still portrait
+BACKWARD_BYTES = 96 << 20  # frames held in memory to play a stretch backwards
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Which of the avatar's frames is shown when.
+
+    Attributes
+    ----------
+    order : int [T]
+        Frame of the avatar's video.
+    times_s : float64 [T]
+        Time of each output frame.
+    rate : Fraction
+        Frames per second, nominal.
+    spoken : int
+        Number of output frames before the end of the sound; later ones stay as they are.
+    """
+
+    order: IntArray
+    times_s: FloatArray
+    rate: Fraction
+    spoken: int
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    @property
+    def duration_s(self) -> float:
+        """Time at which the last frame ends, seconds."""
+        step = float(np.median(np.diff(self.times_s))) if len(self) > 1 else 0.0
+        return float(self.times_s[-1]) + step
+
+    def part(self, rows: IntArray) -> "Timeline":
+        """The timeline of some output frames; times stay on the sound's clock.
+
+        Parameters
+        ----------
+        rows : int [n], ascending
+        """
+        spoken = int(np.searchsorted(rows, self.spoken))
+        return Timeline(self.order[rows], self.times_s[rows], self.rate, spoken)
+
+
+def build_timeline(avatar: Avatar, duration_s: float, settings: MediaSettings) -> Timeline:
+    """Fit an avatar's frames to the length of a sound.
+
+    Parameters
+    ----------
+    avatar : Avatar
+    duration_s : float
+        Length of the sound.
+    settings : MediaSettings
+        `extend` says how a video that is too short goes on, `tail` what becomes of the rest of
+        one that is too long.
+    """
+    own = avatar.track.times_s - avatar.track.times_s[0]
+    n = len(own)
+    if n == 1:
+        times_s = np.arange(max(1, int(np.ceil(duration_s * STILL_RATE)))) / float(STILL_RATE)
+        return Timeline(np.zeros(len(times_s), int), times_s, STILL_RATE, len(times_s))
+    rate = avatar.info.video.rate
+    step = float(np.median(np.diff(own)))
+    if own[-1] + step >= duration_s - 1e-6:
+        spoken = int(np.searchsorted(own, duration_s - 1e-6))
+        count = n if settings.tail == "keep" else max(1, spoken)
+        return Timeline(np.arange(count), own[:count], rate, spoken)
+    orders, stretches = [np.arange(n)], [own]
+    end, backward = own[-1], True
+    while end + step < duration_s - 1e-6:
+        if settings.extend == "pingpong":
+            frames = np.arange(n - 2, -1, -1) if backward else np.arange(1, n)
+            moments = end + np.abs(own[frames] - own[frames[0] + (1 if backward else -1)])
+        elif settings.extend == "loop":
+            frames = np.arange(n)
+            moments = end + step + own
+        else:
+            count = int(np.ceil((duration_s - end) / step))
+            frames = np.full(count, n - 1)
+            moments = end + step * np.arange(1, count + 1)
+        orders.append(frames)
+        stretches.append(moments)
+        end, backward = moments[-1], not backward
+    order, times_s = np.concatenate(orders), np.concatenate(stretches)
+    count = int(np.searchsorted(times_s, duration_s - 1e-6))
+    return Timeline(order[:count], times_s[:count], rate, count)
+
+
+def frames_in_order(avatar: Avatar, order: IntArray) -> Iterator[Image]:
+    """Decode an avatar's frames in any order of stretches, with bounded memory.
+
+    Parameters
+    ----------
+    avatar : Avatar
+    order : int [T]
+        Stretches that run forwards, backwards or stand still.
+
+    Yields
+    ------
+    uint8 [H, W, 3], RGB
+
+    Raises
+    ------
+    OutputError
+        The file has fewer frames than when it was tracked.
+    """
+    size = avatar.track.width * avatar.track.height * 3
+    chunk = max(8, BACKWARD_BYTES // size)
+    k = 0
+    while k < len(order):
+        step = order[k + 1] - order[k] if k + 1 < len(order) else 1
+        stop = k + 1
+        while stop < len(order) and order[stop] - order[stop - 1] == step and step in (-1, 0, 1):
+            stop += 1
+        if step == 0:
+            (image,) = _decode(avatar, order[k], order[k])
+            for _ in range(k, stop):
+                yield image
+        elif step == -1:
+            for high in range(order[k], order[stop - 1] - 1, -chunk):
+                low = max(order[stop - 1], high - chunk + 1)
+                yield from reversed(list(_decode(avatar, low, high)))
+        else:
+            yield from _decode(avatar, order[k], order[stop - 1])
+        k = stop
+
+
+def _decode(avatar: Avatar, first: int, last: int) -> Iterator[Image]:
+    """Frames `first` to `last`, both included, of the avatar's video."""
+    times_s = avatar.track.times_s
+    start_s = 0.0 if first == 0 else float(times_s[first - 1] + times_s[first]) / 2
+    missing = last - first + 1
+    with contextlib.closing(media.VideoReader(avatar.path, start_s=start_s)) as reader:
+        for frame in reader:
+            yield frame.image
+            missing -= 1
+            if missing == 0:
+                return
+    # A file that ends earlier than when it was tracked has been changed in between.
+    raise OutputError(
+        f"{avatar.path.name} changed while it was read",
+        seen=f"{missing} frames fewer than when it was tracked",
+        remedy="run it again",
+    )

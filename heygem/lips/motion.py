@@ -1,0 +1,71 @@
+"""Lower-face motion as a renderer takes it: displacements at the times of the output frames."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from heygem.core.types import FloatArray, IntArray
+
+
+class FrameMotion(Protocol):
+    """Displacement from rest of every output frame, computed for the rows that are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: IntArray | slice) -> FloatArray:
+        """Displacement of the lower face, float32 [n, len(LOWER), 3], IOD."""
+
+
+class Motion(Protocol):
+    """Any movement of the lower face over time: a trajectory, or recorded displacements."""
+
+    def for_frames(self, times_s: FloatArray) -> FrameMotion:
+        """Sample the motion at each output frame's own time, float64 [T]."""
+
+
+@dataclass(frozen=True)
+class SampledTrajectory:
+    """A trajectory at the frames of a video; K numbers a frame, whatever the length.
+
+    Attributes
+    ----------
+    coefficients : float32 [T, K]
+    basis : float32 [K, len(LOWER), 3]
+    """
+
+    coefficients: FloatArray
+    basis: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.coefficients)
+
+    def __getitem__(self, rows: IntArray | slice) -> FloatArray:
+        return np.einsum("tk,knd->tnd", self.coefficients[rows], self.basis)
+
+
+@dataclass(frozen=True)
+class RecordedMotion:
+    """Displacements measured or made frame by frame, such as a real mouth's.
+
+    Attributes
+    ----------
+    displacement : float32 [T, len(LOWER), 3]
+        One row per output frame, IOD.
+    """
+
+    displacement: FloatArray
+
+    def for_frames(self, times_s: FloatArray) -> FloatArray:
+        """The displacements themselves: they were recorded for these very frames.
+
+        Raises
+        ------
+        ValueError
+            Their number differs from that of the output frames.
+        """
+        if len(self.displacement) != len(times_s):
+            raise ValueError(
+                f"motion of {len(self.displacement)} frames for {len(times_s)} output frames"
+            )
+        return self.displacement
