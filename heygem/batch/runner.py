@@ -228,7 +228,9 @@ class _Runner:
         if self.params.inputs.pairs is None:
             tell("listen", 0, 1)
             self._models.encode_audio(
-                self.sounds.of(item)[0], self.params.audio, predict=self.params.engine != "wav2lip"
+                self.sounds.of(item)[0],
+                self.params.audio,
+                predict=pipeline.find_engine(self.params.engine).uses_motion,
             )
 
     def _forget(self, item, rest):

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import textwrap
+from importlib.metadata import entry_points
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -243,6 +244,24 @@ class MlflowSettings(Settings):
     folder: str = Field("mlruns", min_length=1, description="folder of mlflow.db and artifacts")
 
 
+ENGINES = ("warp", "wav2lip")  # built in; packages add more, see `heygem.pipeline.renderers`
+
+#: Settings that change nothing with an engine; it refuses them by name.
+UNUSED_BY_ENGINE: dict[str, tuple[str, ...]] = {
+    "warp": ("checkpoint",),
+    "wav2lip": (
+        *(f"lips.{name}" for name in LipsSettings.model_fields if name != "offset_ms"),
+        *(f"renderer.{name}" for name in RendererSettings.model_fields),
+    ),
+}
+
+
+def known_engines() -> list[str]:
+    """Names that `engine` may have: built-in engines, and those that installed packages offer."""
+    offered = entry_points(group="heygem.renderers")
+    return [*ENGINES, *sorted(point.name for point in offered)]
+
+
 class Params(Settings):
     """A whole recipe."""
 
@@ -260,10 +279,11 @@ class Params(Settings):
     mlflow: MlflowSettings = Field(
         default_factory=MlflowSettings, description="what MLflow records"
     )
-    engine: Literal["warp", "wav2lip"] = Field(
+    engine: str = Field(
         "warp",
-        description="what draws the mouth: warp (the person's own frames), or wav2lip (a "
-        "checkpoint you brought: heygem models import wav2lip FILE)",
+        min_length=1,
+        description="what draws the mouth: warp (the person's own frames), wav2lip (a checkpoint "
+        "of yours: heygem models import wav2lip FILE), or the name of an installed engine",
     )
     checkpoint: str | None = Field(
         None, description="file for engine: wav2lip; none: the one that was imported"
@@ -271,6 +291,20 @@ class Params(Settings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where to compute: auto (the GPU when there is one), cpu, cuda"
     )
+
+    @model_validator(mode="after")
+    def _engine_uses_every_setting(self) -> "Params":
+        names = known_engines()
+        if self.engine not in names:
+            nearest = difflib.get_close_matches(self.engine, names, 1)
+            hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(names)}"
+            raise ValueError(f"no engine is called {self.engine!r}; {hint}")
+        for key in UNUSED_BY_ENGINE.get(self.engine, ()):
+            section, _, name = key.rpartition(".")
+            settings = getattr(self, section) if section else self
+            if getattr(settings, name) != type(settings).model_fields[name].default:
+                raise ValueError(f"`{key}` has no effect with engine: {self.engine}; leave it out")
+        return self
 
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> "Params":

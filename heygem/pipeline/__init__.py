@@ -10,7 +10,7 @@ from heygem.pipeline.frames import FinishedFrame, finished_frames
 from heygem.pipeline.generate import Result, authorize, face_boxes, generate
 from heygem.pipeline.models import EncodedAudio, Models, load_models
 from heygem.pipeline.people import load_avatar, load_person
-from heygem.pipeline.renderers import make_renderer
+from heygem.pipeline.renderers import find_engine, make_renderer
 
 __all__ = [
     "EncodedAudio",
@@ -23,6 +23,7 @@ __all__ = [
     "authorize",
     "build_timeline",
     "face_boxes",
+    "find_engine",
     "finished_frames",
     "frames_in_order",
     "generate",

@@ -37,7 +37,7 @@ from heygem.pipeline.articulate import articulate, speaker_scale
 from heygem.pipeline.frames import finished_frames
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
-from heygem.pipeline.renderers import make_renderer
+from heygem.pipeline.renderers import find_engine, make_renderer
 from heygem.pipeline.streaming import BackgroundConsumer, prefetch
 from heygem.provenance import consent
 from heygem.provenance import keys as key_store
@@ -125,7 +125,7 @@ def generate(
 
     report_progress("listen", 0, 1)
     avatar = _loaded(video, params)
-    predict = trajectory is None and params.engine != "wav2lip"
+    predict = trajectory is None and find_engine(params.engine).uses_motion
     encoded = models.encode_audio(audio, params.audio, avatar, predict=predict)
     report_progress("listen", 1, 1)
     clock.lap("listen")

@@ -1,7 +1,7 @@
 """Engines by name: which renderer draws, and which settings have no effect with it."""
 
-from collections.abc import Callable
 from importlib.metadata import entry_points
+from typing import Protocol
 
 from heygem.avatar.avatar import Avatar
 from heygem.config.params import Params
@@ -13,26 +13,42 @@ from heygem.rendering.wav2lip import Wav2LipRenderer
 
 ENTRY_POINTS = "heygem.renderers"
 
-Factory = Callable[[Avatar, Params, Models], Renderer]
+
+class Engine(Protocol):
+    """Makes the renderers of one engine.
+
+    Attributes
+    ----------
+    uses_motion : bool
+        As of its renderers: whether they draw a trajectory.
+    """
+
+    uses_motion: bool
+
+    def __call__(self, avatar: Avatar, params: Params, models: Models) -> Renderer:
+        """The renderer of one avatar."""
 
 
-def _warp(avatar: Avatar, params: Params, models: Models) -> Renderer:
-    return WarpRenderer(avatar, params.renderer, models.device)
+class _Warp:
+    uses_motion = WarpRenderer.uses_motion
+
+    def __call__(self, avatar: Avatar, params: Params, models: Models) -> Renderer:
+        return WarpRenderer(avatar, params.renderer, models.device)
 
 
-def _wav2lip(avatar: Avatar, params: Params, models: Models) -> Renderer:
-    engine = models.wav2lip(params.checkpoint)
-    return Wav2LipRenderer(engine, avatar, offset_ms=params.lips.offset_ms)
+class _Wav2Lip:
+    uses_motion = Wav2LipRenderer.uses_motion
+
+    def __call__(self, avatar: Avatar, params: Params, models: Models) -> Renderer:
+        network = models.wav2lip(params.checkpoint)
+        return Wav2LipRenderer(network, avatar, offset_ms=params.lips.offset_ms)
 
 
-ENGINES: dict[str, Factory] = {"warp": _warp, "wav2lip": _wav2lip}
+ENGINES: dict[str, Engine] = {"warp": _Warp(), "wav2lip": _Wav2Lip()}
 
 
 def make_renderer(avatar: Avatar, params: Params, models: Models) -> Renderer:
     """The renderer that `params.engine` names, for one avatar.
-
-    Besides the built-in engines, a package can offer one as an entry point of the group
-    `heygem.renderers`: a callable `(avatar, params, models) -> Renderer`.
 
     Raises
     ------
@@ -41,12 +57,24 @@ def make_renderer(avatar: Avatar, params: Params, models: Models) -> Renderer:
     AssetError
         A package's engine cannot be loaded, or a checkpoint is missing.
     """
-    name = params.engine
-    factory = ENGINES.get(name) or _from_package(name)
-    return factory(avatar, params, models)
+    return find_engine(params.engine)(avatar, params, models)
 
 
-def _from_package(name: str) -> Factory:
+def find_engine(name: str) -> Engine:
+    """An engine by name: a built-in one, or one that an installed package offers.
+
+    A package offers an engine as an entry point of the group `heygem.renderers` that loads to an
+    `Engine`.
+
+    Raises
+    ------
+    ParameterError
+        No engine has this name.
+    AssetError
+        A package's engine cannot be loaded.
+    """
+    if name in ENGINES:
+        return ENGINES[name]
     offered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in offered:
         known = ", ".join([*ENGINES, *sorted(offered)])

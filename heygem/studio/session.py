@@ -164,7 +164,10 @@ class Session:
             faces = self._models.faces
             avatar = load_person(video, self.params.face, backend=faces, progress=report_progress)
             encoded_audio = self._models.encode_audio(
-                Path(audio_path), self.params.audio, avatar, predict=self.params.engine == "warp"
+                Path(audio_path),
+                self.params.audio,
+                avatar,
+                predict=self.draws_trajectory(self.params),
             )
             report_progress("listen", 1, 1)
             self._require_consent(avatar, audio_path)
@@ -209,7 +212,7 @@ class Session:
     ) -> ApertureCurves:
         """Lip aperture of a span before and after the controls; takes milliseconds.
 
-        It describes what an engine draws that draws a trajectory; see `draws_trajectory`.
+        Only for engines that draw it; see `draws_trajectory`.
         """
         end_s = start_s + length_s
         unmodified = LipsSettings(silence_gate=False)
@@ -233,6 +236,11 @@ class Session:
                 self._audio_path, self.params.audio, self.avatar
             )
         return self.encoded_audio
+
+    @staticmethod
+    def draws_trajectory(params: Params) -> bool:
+        """Whether the engine of these settings draws the trajectory that the curves show."""
+        return pipeline.find_engine(params.engine).uses_motion
 
     def render(
         self,

@@ -238,11 +238,13 @@ class Preview(w.VBox):
 
     def draw_curves(self):
         """Redraw the lip curves; a few milliseconds."""
-        if self.session.is_loaded:
-            curves = self.session.aperture_curves(
-                self.params.lips, self.start.value, self.length.value
-            )
-            self.player.curves = charts.curves_html(curves, self.say)
+        if not self.session.is_loaded:
+            return
+        if not self.session.draws_trajectory(self.params):
+            self.player.curves = ""
+            return
+        curves = self.session.aperture_curves(self.params.lips, self.start.value, self.length.value)
+        self.player.curves = charts.curves_html(curves, self.say)
 
     def _rendered(self, clip):
         self.show(clip)

@@ -207,9 +207,9 @@ class Tuning(w.VBox):
         clip = clip if clip is not None and clip.params == self.preview.params else None
         snapshot = Snapshot(self.params(), clip, self.snapshots.noted(self.preview.params))
         name = self.name.value.strip() or "snapshot"
-        curves = clip and self.preview.session.aperture_curves(
-            clip.params.lips, clip.start_s, clip.length_s
-        )
+        session, curves = self.preview.session, None
+        if clip is not None and session.draws_trajectory(clip.params):
+            curves = session.aperture_curves(clip.params.lips, clip.start_s, clip.length_s)
 
         def work(progress, cancel):
             progress("MLflow", 0, 0)
