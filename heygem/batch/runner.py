@@ -357,9 +357,10 @@ def _draw(result, item) -> list[str]:
     try:
         item.details.mkdir(parents=True, exist_ok=True)
         figures.save_image(figures.contact_sheet(item.output), item.details / "contact_sheet.png")
-        curve = figures.lip_curve(result.trajectory)
-        curve.savefig(item.details / "lip_curve.png", dpi=110)
-        figures.save_curve(result.trajectory, item.details / "lip_curve.csv")
+        if result.trajectory is not None:
+            curve = figures.lip_curve(result.trajectory)
+            curve.savefig(item.details / "lip_curve.png", dpi=110)
+            figures.save_curve(result.trajectory, item.details / "lip_curve.csv")
     except Exception as error:
         log.exception("no pictures of %r", item.name)
         return [f"contact sheet or lip curve could not be drawn: {type(error).__name__}"]

@@ -9,12 +9,12 @@ import numpy as np
 from heygem import media
 from heygem.avatar.timeline import Timeline
 from heygem.config.params import RendererSettings
-from heygem.lips.motion import RecordedMotion
 from heygem.core.types import FloatArray, Image, IntArray
 from heygem.evaluation import image_metrics, motion_metrics
 from heygem.evaluation.held_out import TestClip
 from heygem.evaluation.results import Measure, Measures
 from heygem.face import tracking
+from heygem.lips.motion import RecordedMotion
 from heygem.rendering import compose
 from heygem.rendering.base import Patch
 from heygem.rendering.warp.renderer import WarpRenderer
