@@ -272,12 +272,12 @@ def train_lips(
     """
     from heygem.config.params import checked
     from heygem.core import progress
-    from heygem.training import run as recipe
-    from heygem.training import trainer
+    from heygem.training import run
+    from heygem.training.settings import TrainSettings
 
-    settings = checked(trainer.TrainSettings, read_changes(changes))
+    settings = checked(TrainSettings, read_changes(changes))
     with logs.quiet_libraries(), progress.Bar() as bar:
-        trained = recipe.train_lips(
+        trained = run.train_lips(
             dataset,
             out,
             settings,
@@ -287,7 +287,7 @@ def train_lips(
             tracking_folder=tracking,
             progress=lambda stage, done, total: bar(out.name, 0, 1, stage, done, total),
         )
-    typer.echo(f"{_shown(out)}  ({len(trained.used)} clips, {trained.seconds:.0f} s)")
+    typer.echo(f"{_shown(out)}  ({len(trained.clips)} clips, {trained.seconds:.0f} s)")
 
 
 @app.command()

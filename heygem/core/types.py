@@ -1,4 +1,4 @@
-"""Types that all packages share: arrays, paths and progress callbacks."""
+"""Types that all packages share: arrays, paths and callbacks."""
 
 import os
 from typing import Any, Protocol, TypeAlias
@@ -18,3 +18,10 @@ class Progress(Protocol):
 
     def __call__(self, stage: str, done: int, total: int, /) -> None:
         """`done` of `total` steps of a stage are finished; `total` 0 means unknown."""
+
+
+class Watch(Protocol):
+    """Called with each value of a curve, such as a loss."""
+
+    def __call__(self, name: str, value: float, step: int, /) -> None:
+        """`value` of the curve `name` at `step`."""

@@ -32,7 +32,7 @@ class FileLag:
     reliable : bool
         Whether the correlation over lags has one clear peak.
     verdict : str
-        `heygem.training.metrics.Sync.verdict`: ok, shifted or off.
+        `heygem.training.metrics.SyncCheck.verdict`: ok, shifted or off.
     corr : float
         Correlation at the peak.
     """
@@ -52,10 +52,9 @@ def estimate_file_lag(clip: Clip, model: LipsModel) -> FileLag:
         Of the library part.
     model : heygem.lips.model.LipsModel
     """
-    predicted = model.predict_features(clip.heard).aperture()
+    predicted = model.predict_features(clip.features).aperture()
     (sync,) = metrics.check_sync([clip], [predicted])
-    reliable = sync.peak >= metrics.CLEAR_PEAK and sync.lead >= metrics.CLEAR_LEAD
-    if not reliable:
+    if not sync.is_measured:
         return FileLag(0.0, False, sync.verdict, sync.peak)
     lags, corrs = metrics.lag_curve(predicted, clip.aperture, clip.valid)
     best = int(np.argmax(corrs))

@@ -161,9 +161,9 @@ def truncate(clip: dataset.Clip, rows: int) -> dataset.Clip:
     """The first rows (1/50 s each) of a clip."""
     return replace(
         clip,
-        heard=clip.heard[: 2 * rows],
+        features=clip.features[: 2 * rows],
         voice=clip.voice[: 2 * rows],
-        moved=clip.moved[:rows],
+        displacement=clip.displacement[:rows],
         valid=clip.valid[:rows],
     )
 
@@ -178,7 +178,7 @@ def measure_prediction(
 ) -> Measures:
     """Compare the predicted with the tracked aperture where a clip is valid."""
     scale = pipeline.speaker_scale(person.avatar, model)
-    aperture = model.predict_features(clip.heard).aperture() * scale
+    aperture = model.predict_features(clip.features).aperture() * scale
     times_s = np.arange(len(aperture)) / RATE_HZ
     # A mouth that is late shows at t + lag what the audio says at t.
     corrected = np.interp(times_s + file_lag_s, times_s, clip.aperture)

@@ -70,7 +70,7 @@ class Adapted:
         Each `strength` tried, and the held-out `correlation` at it.
     change : Change or None
         What differs from the base.
-    sync : list of heygem.training.metrics.Sync
+    sync : list of heygem.training.metrics.SyncCheck
         How each clip's sound and picture belonged; None for those too short to be looked at.
     clips : list of heygem.training.dataset.Clip
         Those learnt from, put in sync.
@@ -167,7 +167,7 @@ class _Run:
         said = []
         for i, clip in enumerate(clips):
             self.tell("sync", i, len(clips))
-            said.append(self.model.predict_features(clip.heard).aperture())
+            said.append(self.model.predict_features(clip.features).aperture())
         sync = metrics.check_sync(clips, said) if clips else []
         paired = list(zip(clips, sync, strict=True))
         good = [c.shifted(s.correction_s) for c, s in paired if s.verdict != "off"]
@@ -194,7 +194,7 @@ class _Run:
             digest.update(network.say.weight.detach().cpu().numpy().tobytes())
         digest.update(self.model.gain.tobytes())
         for clip in clips:
-            digest.update(clip.heard.tobytes() + clip.moved.tobytes() + clip.valid.tobytes())
+            digest.update(clip.features.tobytes() + clip.displacement.tobytes() + clip.valid.tobytes())
         return digest.hexdigest()
 
     def learn(self, clips):
@@ -234,7 +234,7 @@ class _Run:
         curves = [
             {
                 "real": c.aperture,
-                "before": self.model.predict_features(c.heard).aperture(),
+                "before": self.model.predict_features(c.features).aperture(),
                 "after": s,
                 "valid": c.valid,
             }
@@ -269,10 +269,10 @@ class _Run:
         """The regression's rows, and what is wanted of them."""
         solver, want = Ridge(self.parts(clips), self.gap), []
         for i, clip in enumerate(clips):
-            wanted = clip.moved.reshape(len(clip.moved), -1) @ self.project
+            wanted = clip.displacement.reshape(len(clip.displacement), -1) @ self.project
             want.append(wanted)
             self.tell("hear", i, len(clips))
-            solver.add(*self._hidden(clip.heard), wanted)
+            solver.add(*self._hidden(clip.features), wanted)
         rows = sum(len(w) for w in want)
         for share, held in (
             (SILENT_SHARE, [preservation_set.silence(self.model.encoder)]),

@@ -231,8 +231,8 @@ def _clip(person, model, tell):
     source = dataset.Source(person.path, "person")
     clip = dataset.from_track(source, person.track, samples, sha256=person.sha256)
     if model.encoder is not None:
-        more = model.encoder.encode(samples, rows=len(clip.heard))
-        clip = replace(clip, heard=np.concatenate([clip.heard, more], 1).astype(np.float32))
+        more = model.encoder.encode(samples, rows=len(clip.features))
+        clip = replace(clip, features=np.concatenate([clip.features, more], 1).astype(np.float32))
     times_s = np.arange(len(clip.valid)) / lips.RATE_HZ
     frame = np.clip(np.searchsorted(person.track.times_s, times_s), 0, len(person.track) - 1)
     return replace(clip, valid=clip.valid & person.usable[frame])

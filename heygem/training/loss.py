@@ -1,61 +1,73 @@
-"""What a network is told off for.
+"""Loss of the lips model.
 
-Coefficients and their speed, each by its share in the picture (L1: mouths have outliers, and a
-squared error makes them mumble); and, because a mouth is judged by whether it opens when the real
-one does, how little the curves of the lips' gap and of the mouth's width go together within a
-window, whatever their size.
+The error of coefficients and of their velocity, each weighted by its share of the motion (L1:
+mouths have outliers, and a squared error reduces the amplitude); and one minus the correlation of
+the curves of lip aperture and mouth width within a window, whatever their amplitude, because
+viewers judge a mouth by whether it opens when the real one does.
 """
 
-WIDTH_SHARE = 0.5  # of the gap's
-LEAST_SPREAD = 0.22  # of a window's real curve over the typical one; flatter ones have no shape
+import torch
+from torch import Tensor
+
+WIDTH_WEIGHT = 0.5  # of the width's correlation, relative to the aperture's
+MIN_STD = 0.22  # of a window's real curve over the typical one; flatter ones have no correlation
 
 
-def motion_loss(said, wanted, valid, *, weights, measures, likeness):
+def motion_loss(
+    predicted: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    *,
+    weights: Tensor,
+    measures: Tensor,
+    correlation_weight: float,
+) -> Tensor:
     """Loss of a batch.
 
     Parameters
     ----------
-    said, wanted : float [B, N, K]
+    predicted, target : float [B, N, K]
     valid : bool [B, N]
     weights : float [K]
-        How much each coefficient matters.
+        Weight of each coefficient.
     measures : float [K, 2]
-        Coefficients to gap and width, each in its own typical spread.
-    likeness : float
-        Weight of the curves' correlation; 0: not asked for.
+        Coefficients to aperture and width, each in units of its typical standard deviation.
+    correlation_weight : float
+        0: the correlation is not part of the loss.
 
     Returns
     -------
     float []
     """
-    there = valid[..., None].float()
-    error = ((said - wanted).abs() * weights * there).mean()
-    speed = (said.diff(dim=1) - wanted.diff(dim=1)).abs() * weights
-    loss = error + (speed * there[:, 1:]).mean()
-    if likeness:
-        gap, width = correlation_loss(said @ measures, wanted @ measures, valid)
-        loss = loss + likeness * (gap + WIDTH_SHARE * width)
+    mask = valid[..., None].float()
+    error = ((predicted - target).abs() * weights * mask).mean()
+    velocity_error = (predicted.diff(dim=1) - target.diff(dim=1)).abs() * weights
+    loss = error + (velocity_error * mask[:, 1:]).mean()
+    if correlation_weight:
+        aperture, width = correlation_loss(predicted @ measures, target @ measures, valid)
+        loss = loss + correlation_weight * (aperture + WIDTH_WEIGHT * width)
     return loss
 
 
-def correlation_loss(said, real, valid):
-    """One minus Pearson's correlation within a window, mean over windows.
+def correlation_loss(predicted: Tensor, real: Tensor, valid: Tensor) -> Tensor:
+    """One minus Pearson's correlation within a window, averaged over windows.
 
     Parameters
     ----------
-    said, real : float [B, N, M]
+    predicted, real : float [B, N, M]
     valid : bool [B, N]
 
     Returns
     -------
     float [M]
-        0..2; windows whose real curve is flat do not count.
+        0..2; windows whose real curve is flat (`MIN_STD`) do not count.
     """
-    there = valid[..., None].float()
-    count = there.sum(1, keepdim=True).clamp(min=1)
-    said = (said - (said * there).sum(1, keepdim=True) / count) * there
-    real = (real - (real * there).sum(1, keepdim=True) / count) * there
+    mask = valid[..., None].float()
+    count = mask.sum(1, keepdim=True).clamp(min=1)
+    predicted = (predicted - (predicted * mask).sum(1, keepdim=True) / count) * mask
+    real = (real - (real * mask).sum(1, keepdim=True) / count) * mask
     power = real.square().sum(1)
-    together = (said * real).sum(1) / (said.square().sum(1) * power + 1e-6).sqrt()
-    shaped = (power > LEAST_SPREAD**2 * count[:, 0]).float()
-    return ((1 - together) * shaped).sum(0) / shaped.sum(0).clamp(min=1)
+    scale: Tensor = torch.sqrt(predicted.square().sum(1) * power + 1e-6)
+    correlation = (predicted * real).sum(1) / scale
+    counted = (power > MIN_STD**2 * count[:, 0]).float()
+    return ((1 - correlation) * counted).sum(0) / counted.sum(0).clamp(min=1)

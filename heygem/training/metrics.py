@@ -1,27 +1,38 @@
-"""How well a predicted mouth follows the real one, and whether sound and picture belong."""
+"""Correlation of predicted and tracked motion, and the check that sound and picture are in sync."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from heygem.core.types import BoolArray, FloatArray
 from heygem.lips.trajectory import RATE_HZ
+from heygem.training.clip import Clip
 
-LONGEST_LAG_S = 0.5  # looked at
-MOST_LAG_S = 0.3  # put right; a clip that is further off is left out
-CLEAR_PEAK = 0.2  # correlation from which a lag is believed
-CLEAR_LEAD = 0.6  # of the peak over everything else, times the root of the seconds it rests on
+MAX_LAG_S = 0.5  # lags searched
+MAX_CORRECTION_S = 0.3  # lags corrected; a clip with a larger one is left out
+MIN_PEAK = 0.2  # correlation at the peak for its lag to count as measured
+MIN_PROMINENCE = 0.6  # of the peak over other lags, times the root of the seconds it rests on
+SIDE_LOBE_S = 0.16  # around the peak, not counted as other lags
+MAX_POOLED_S = 60.0  # more footage adds nothing to the prominence
 POOL_BELOW_S = 8.0  # shorter clips of one speaker are judged together
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """A predicted curve against the real one.
+    """A predicted curve compared with the tracked one.
 
-    correlation : float, -1..1, as it is
-    aligned : float, -1..1, at the lag where it is highest
-    lag_ms : float, how much later the real mouth is than the predicted one
-    ratio : float, spread of the prediction over the real one
+    Attributes
+    ----------
+    correlation : float
+        -1..1, without a lag.
+    aligned : float
+        -1..1, at the lag where it is highest.
+    lag_ms : float
+        That lag: how much later the tracked mouth is than the predicted one.
+    ratio : float
+        Amplitude ratio: standard deviation of the prediction over that of the tracked curve.
     seconds : float
     """
 
@@ -32,21 +43,24 @@ class Agreement:
     seconds: float
 
 
-def lag_curve(said, real, valid, *, longest_s=LONGEST_LAG_S):
+def lag_curve(
+    predicted: FloatArray, real: FloatArray, valid: BoolArray, *, max_lag_s: float = MAX_LAG_S
+) -> tuple[FloatArray, FloatArray]:
     """Correlation of two curves at every lag.
 
     Parameters
     ----------
-    said, real : float [N], 50 Hz
+    predicted, real : float [N], 50 Hz
     valid : bool [N]
+    max_lag_s : float
 
     Returns
     -------
     (float [L], float [L])
         Lags in seconds (positive: `real` is later), and the correlations.
     """
-    most = int(longest_s * RATE_HZ)
-    a = np.where(valid, said - said[valid].mean(), 0.0)
+    most = int(max_lag_s * RATE_HZ)
+    a = np.where(valid, predicted - predicted[valid].mean(), 0.0)
     b = np.where(valid, real - real[valid].mean(), 0.0)
     curve = []
     for j in range(-most, most + 1):
@@ -56,12 +70,13 @@ def lag_curve(said, real, valid, *, longest_s=LONGEST_LAG_S):
     return np.arange(-most, most + 1) / RATE_HZ, np.array(curve)
 
 
-def agreement(pairs):
-    """Agreement over one or more clips of one speaker.
+def agreement(pairs: Sequence[tuple[FloatArray, FloatArray, BoolArray]]) -> Agreement:
+    """Compare predicted with tracked curves of one speaker, over one or more clips.
 
     Parameters
     ----------
-    pairs : list of (said float [N], real float [N], valid bool [N])
+    pairs : sequence of (predicted float [N], real float [N], valid bool [N])
+        Each clip's mean is taken out; clips with less than half a second are left out.
 
     Returns
     -------
@@ -70,92 +85,108 @@ def agreement(pairs):
     pairs = [p for p in pairs if p[2].sum() > RATE_HZ / 2]
     if not pairs:
         return Agreement(0.0, 0.0, 0.0, 0.0, 0.0)
-    said = np.concatenate([s[v] - s[v].mean() for s, _, v in pairs])
+    predicted = np.concatenate([p[v] - p[v].mean() for p, _, v in pairs])
     real = np.concatenate([r[v] - r[v].mean() for _, r, v in pairs])
     weights = np.array([v.sum() for _, _, v in pairs], float)
     curves = [lag_curve(*p) for p in pairs]
     mean = np.average([c for _, c in curves], axis=0, weights=weights)
     best = int(mean.argmax())
-    spread = max(float(real.std()), 1e-9)
-    scale = max(float(said.std()), 1e-9) * spread * len(said)
+    std = max(float(real.std()), 1e-9)
+    scale = max(float(predicted.std()), 1e-9) * std * len(predicted)
     return Agreement(
-        float((said * real).sum() / scale),
+        float((predicted * real).sum() / scale),
         float(mean[best]),
         float(curves[0][0][best] * 1000),
-        float(said.std() / spread),
+        float(predicted.std() / std),
         float(weights.sum() / RATE_HZ),
     )
 
 
 @dataclass(frozen=True)
-class Sync:
+class SyncCheck:
     """Whether a clip's sound belongs to its picture.
 
-    lag_s : float, how much later the picture is
-    peak : float, correlation at that lag
-    lead : float, how far the peak stands out, times the root of the seconds it rests on
-    at_zero : float, correlation as it is
+    Attributes
+    ----------
+    lag_s : float
+        How much later the picture is.
+    peak : float
+        Correlation at that lag.
+    prominence : float
+        Height of the peak over other lags, times the root of the seconds it rests on.
+    at_zero : float
+        Correlation without a lag.
     """
 
     lag_s: float
     peak: float
-    lead: float
+    prominence: float
     at_zero: float
 
     @property
-    def verdict(self):
-        """One of ok, shifted (by a lag that is known), off (not to be learnt from)."""
-        known = self.peak >= CLEAR_PEAK and self.lead >= CLEAR_LEAD
-        if known and abs(self.lag_s) <= MOST_LAG_S:
-            return "ok" if abs(self.lag_s) <= 0.02 else "shifted"
-        # Too short or too repetitive to tell the lag: taken as it is if that fits at all.
-        return "ok" if not known and self.at_zero >= CLEAR_PEAK else "off"
+    def is_measured(self) -> bool:
+        """Whether the correlation has one clear peak, so that the lag can be trusted."""
+        return self.peak >= MIN_PEAK and self.prominence >= MIN_PROMINENCE
 
     @property
-    def correction_s(self):
-        """Lag to be put right."""
+    def verdict(self) -> str:
+        """One of `ok`, `shifted` (by a measured lag), `off` (not to be used for training)."""
+        if self.is_measured and abs(self.lag_s) <= MAX_CORRECTION_S:
+            return "ok" if abs(self.lag_s) <= 0.02 else "shifted"
+        # Too short or too repetitive to measure a lag: used as it is if it correlates at all.
+        return "ok" if not self.is_measured and self.at_zero >= MIN_PEAK else "off"
+
+    @property
+    def correction_s(self) -> float:
+        """Lag to be corrected."""
         return self.lag_s if self.verdict == "shifted" else 0.0
 
 
-def check_sync(clips, said):
-    """Compare each clip with what a model that never saw its speaker says to its sound.
+def check_sync(clips: Sequence[Clip], predicted: Sequence[FloatArray]) -> list[SyncCheck]:
+    """Compare each clip with what a model that was not trained on its speaker predicts.
 
-    A mouth follows its own sound at one lag only, so the correlation has one peak; where it has
-    none, sound and picture are not of one piece (dubbed, or somebody else speaks).
+    A mouth correlates with its own sound at one lag only, so the correlation has one peak; without
+    one, the sound is not that of the picture (dubbed, or somebody else speaks).
 
     Parameters
     ----------
-    clips : list of heygem.training.dataset.Clip
-    said : list of float [N]
-        Predicted change of the lips' gap for each clip.
+    clips : sequence of Clip
+    predicted : sequence of float [N]
+        Predicted change of the lip aperture for each clip.
 
     Returns
     -------
-    list of Sync
+    list of SyncCheck
     """
-    groups = defaultdict(list)
+    groups: dict[object, list[int]] = defaultdict(list)
     for i, clip in enumerate(clips):
-        short = clip.duration_s < POOL_BELOW_S
-        key = (clip.source.speaker, clip.source.path.suffix) if short else i
-        groups[key].append(i)
-    result = [None] * len(clips)
+        is_short = clip.duration_s < POOL_BELOW_S
+        groups[(clip.source.speaker, clip.source.path.suffix) if is_short else i].append(i)
+    checks = [SyncCheck(0.0, 0.0, 0.0, 0.0)] * len(clips)
     for members in groups.values():
-        seconds = np.array([max(clips[i].duration_s, 1e-3) for i in members])
-        usable = [i for i in members if clips[i].valid.sum() > RATE_HZ / 2]
-        if not usable:
-            for i in members:
-                result[i] = Sync(0.0, 0.0, 0.0, 0.0)
-            continue
-        curves = [lag_curve(said[i], clips[i].aperture, clips[i].valid) for i in usable]
-        lags = curves[0][0]
-        mean = np.average(
-            [c for _, c in curves], axis=0, weights=[max(clips[i].duration_s, 1e-3) for i in usable]
-        )
-        best = int(mean.argmax())
-        elsewhere = mean[np.abs(lags - lags[best]) > 0.16]
-        lead = (mean[best] - np.quantile(elsewhere, 0.9)) * np.sqrt(min(seconds.sum(), 60))
-        at_zero = float(mean[len(mean) // 2])
-        found = Sync(float(lags[best]), float(mean[best]), float(lead), at_zero)
+        check = _check_group([clips[i] for i in members], [predicted[i] for i in members])
         for i in members:
-            result[i] = found
-    return result
+            checks[i] = check
+    return checks
+
+
+def _check_group(clips: Sequence[Clip], predicted: Sequence[FloatArray]) -> SyncCheck:
+    """One check of several clips together."""
+    seconds = np.array([max(c.duration_s, 1e-3) for c in clips])
+    usable = np.array([c.valid.sum() > RATE_HZ / 2 for c in clips])
+    if not usable.any():
+        return SyncCheck(0.0, 0.0, 0.0, 0.0)
+    curves = [
+        lag_curve(p, c.aperture, c.valid)
+        for c, p, use in zip(clips, predicted, usable, strict=True)
+        if use
+    ]
+    lags = curves[0][0]
+    mean = np.average([c for _, c in curves], axis=0, weights=seconds[usable])
+    best = int(mean.argmax())
+    elsewhere = mean[np.abs(lags - lags[best]) > SIDE_LOBE_S]
+    prominence = mean[best] - np.quantile(elsewhere, 0.9)
+    prominence *= np.sqrt(min(seconds.sum(), MAX_POOLED_S))
+    return SyncCheck(
+        float(lags[best]), float(mean[best]), float(prominence), float(mean[len(mean) // 2])
+    )

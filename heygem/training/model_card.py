@@ -1,17 +1,26 @@
-"""The model card: what a lips model learnt from, under which licences, and how good it is."""
+"""Model card of a lips model: training data and licences, settings, quality on unseen speakers."""
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from heygem.core.types import FloatArray, PathLike
 from heygem.core.version import commit
+from heygem.lips.model import LipsModel
 from heygem.training import metrics
+from heygem.training.clip import Clip
+from heygem.training.dataset import Dataset
+from heygem.training.trainer import TrainingResult
+
+# Method ("model", "synced", a baseline's name) to speaker to agreement.
+Evaluation = dict[str, dict[str, metrics.Agreement]]
 
 
-def table(rows, head):
-    """A Markdown table; numbers are written short."""
+def table(rows: Iterable[Sequence[object]], head: Sequence[str]) -> str:
+    """A Markdown table; floats are rounded to two decimals."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
         cells = [f"{v:.2f}" if isinstance(v, float) else str(v) for v in row]
@@ -19,160 +28,178 @@ def table(rows, head):
     return "\n".join(lines)
 
 
-def judge(model, clips):
-    """Zero-shot agreement with clips of speakers that were not learnt from, and with anchors.
-
-    Parameters
-    ----------
-    model : heygem.lips.model.LipsModel
-    clips : list of heygem.training.dataset.Clip
+def evaluate(model: LipsModel, clips: Sequence[Clip]) -> Evaluation:
+    """Zero-shot agreement on clips of speakers not trained on, beside two baselines.
 
     Returns
     -------
     dict
         Method ("model", "energy-driven jaw", "shuffled audio") to speaker to Agreement; and under
-        "synced" the model on clips whose lag was put right by the sync check.
+        "synced" the model on clips whose lag was corrected by the sync check.
     """
-    said = [model.predict_features(c.heard).aperture()[: len(c.valid)] for c in clips]
-    energy = [_energy(c) for c in clips]
-    sync = metrics.check_sync(clips, said)
+    predicted = [model.predict_features(c.features).aperture()[: len(c.valid)] for c in clips]
+    sync = metrics.check_sync(clips, predicted)
     shifted = [c.shifted(s.correction_s) for c, s in zip(clips, sync, strict=True)]
-    result = {
-        "model": _by_speaker(clips, said),
-        "synced": _by_speaker(shifted, said),
-        "energy-driven jaw": _by_speaker(clips, energy),
-        "shuffled audio": _by_speaker(clips, [np.roll(s, len(s) // 2) for s in said]),
+    return {
+        "model": _by_speaker(clips, predicted),
+        "synced": _by_speaker(shifted, predicted),
+        "energy-driven jaw": _by_speaker(clips, [_energy(c) for c in clips]),
+        "shuffled audio": _by_speaker(clips, [np.roll(p, len(p) // 2) for p in predicted]),
     }
-    return result
 
 
-def _energy(clip):
-    """What opens with loudness and nothing else, smoothed over 60 ms."""
-    loud = clip.heard[:, 5:60].mean(1)
-    loud = np.convolve(loud, np.ones(6) / 6, "same")
-    return loud[: 2 * len(clip.valid)].reshape(-1, 2).mean(1)
-
-
-def _by_speaker(clips, said):
-    pairs = defaultdict(list)
-    for clip, curve in zip(clips, said, strict=True):
-        pairs[clip.source.speaker].append((curve, clip.aperture, clip.valid))
-    return {who: metrics.agreement(p) for who, p in sorted(pairs.items())}
-
-
-def mean_correlation(agreements, name="correlation"):
-    """Mean over speakers."""
+def mean_correlation(
+    agreements: Mapping[str, metrics.Agreement], name: str = "correlation"
+) -> float:
+    """Mean over speakers of `correlation` or another field."""
     values = [getattr(a, name) for a in agreements.values() if a.seconds > 0]
     return float(np.mean(values)) if values else 0.0
 
 
-def write(path, trained, dataset, *, judged=None, notes=()):
+def write(
+    path: PathLike,
+    result: TrainingResult,
+    dataset: Dataset,
+    *,
+    evaluation: Evaluation | None = None,
+    notes: Sequence[str] = (),
+) -> None:
     """Write the card.
 
     Parameters
     ----------
     path : path
-    trained : heygem.training.trainer.Trained
-    dataset : heygem.training.dataset.Dataset
-    judged : dict, optional
-        From `judge`.
+    result : TrainingResult
+    dataset : Dataset
+    evaluation : dict, optional
+        From `evaluate`.
     notes : sequence of str
         Further sections, in Markdown.
     """
-    model, settings = trained.model, trained.settings
-    used = trained.used
-    minutes = sum(c.duration_s for c in used) / 60
-    speakers = {c.source.speaker for c in used}
     parts = [
+        *_introduction(result),
+        *_sync_section(result),
+        *(["## Quality", *_quality(evaluation)] if evaluation else []),
+        "## Held-out speakers of the training set",
+        "Each by the one network that was not trained on the speaker: mean correlation "
+        f"{mean_correlation(result.held_out):.2f} over {len(result.held_out)} speakers.",
+        *notes,
+        *_reproduction(result, dataset),
+    ]
+    Path(path).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _introduction(result: TrainingResult) -> list[str]:
+    model, clips = result.model, result.clips
+    minutes = sum(c.duration_s for c in clips) / 60
+    speakers = {c.source.speaker for c in clips}
+    excluded = ", ".join(result.settings.exclude_licences) or "none"
+    return [
         "# Model card: lips",
         "Speech (log-mel spectra and recognised phones) to the movement of the lower face at 50 "
-        "Hz, as "
-        f"{len(model.basis)} coefficients of mesh displacements in the canonical face frame. The "
-        f"mean of {len(model.networks)} temporal convolutional networks. It sees no pixels. Made "
-        "by `heygem train lips`; Apache-2.0.",
-        "## What it learnt from",
-        f"{len(speakers)} speakers, {minutes:.1f} minutes with a face, {len(used)} clips; "
-        f"licence classes left out: {', '.join(settings.exclude_licences) or 'none'}. "
-        "No video, picture or sound is in the file.",
-        table(_sources(used), ["source", "class", "licence", "speakers", "minutes"]),
+        f"Hz, as {len(model.basis)} coefficients of mesh displacements in the canonical face "
+        f"frame. The mean of {len(model.networks)} temporal convolutional networks. Its input "
+        "holds no pixels. Made by `heygem train lips`; Apache-2.0.",
+        "## Training data",
+        f"{len(speakers)} speakers, {minutes:.1f} minutes with a face, {len(clips)} clips; "
+        f"licence classes left out: {excluded}. No video, picture or sound is in the file.",
+        table(_sources(clips), ["source", "class", "licence", "speakers", "minutes"]),
     ]
-    shifted = [(c, s) for c, s in zip(used, trained.sync, strict=True) if s.verdict == "shifted"]
-    parts += [
+
+
+def _sync_section(result: TrainingResult) -> list[str]:
+    lags = [abs(s.lag_s) for s in result.sync if s.verdict == "shifted"]
+    dropped = ", ".join(c.source.path.name for c in result.dropped)
+    return [
         "## Sync check",
-        f"{len(used) - len(shifted)} clips taken as they are, {len(shifted)} shifted by their own "
-        f"lag (largest {1000 * max((abs(s.lag_s) for _, s in shifted), default=0):.0f} ms), "
-        f"{len(trained.dropped)} left out"
-        + (": " + ", ".join(c.source.path.name for c in trained.dropped) if trained.dropped else "")
-        + ".",
+        f"{len(result.clips) - len(lags)} clips used as they are, {len(lags)} shifted by their own "
+        f"lag (largest {1000 * max(lags, default=0):.0f} ms), {len(result.dropped)} left out"
+        + (f": {dropped}." if dropped else "."),
     ]
-    if judged:
-        parts += ["## How good it is", *_quality(judged)]
-    parts += [
-        "## Held-out speakers of the training set",
-        f"Each by the one network that never saw the speaker: mean correlation "
-        f"{mean_correlation(trained.held_out):.2f} over {len(trained.held_out)} speakers.",
-        *notes,
-        "## How to make it again",
-        "`heygem train lips DATASET` with the settings below; seeds are drawn from `seed`, the "
-        "network's number and the step, so the same data and code give the same file on the same "
-        "kind of machine.",
+
+
+def _reproduction(result: TrainingResult, dataset: Dataset) -> list[str]:
+    model = result.model
+    return [
+        "## How to reproduce it",
+        "`heygem train lips DATASET` with the settings below; all random numbers depend on `seed`, "
+        "the network's number and the step, so the same data and code give the same file on the "
+        "same kind of machine.",
         table(
             [
                 ("data sha256 (all clips)", f"`{dataset.sha256}`"),
                 ("code version", f"`{commit()}`"),
                 (
                     "processor time",
-                    f"{trained.seconds / 60:.0f} minutes with {model.device}, tracking not counted",
+                    f"{result.seconds / 60:.0f} minutes with {model.device}, without tracking",
                 ),
-                ("typical opening (std)", f"{model.opening_std:.4f} eye distances"),
+                ("typical lip aperture (std)", f"{model.opening_std:.4f} IOD"),
                 ("gain", f"{float(model.gain[0]):.2f}"),
-                *((k, f"`{v}`") for k, v in settings.model_dump().items()),
+                *((k, f"`{v}`") for k, v in result.settings.model_dump().items()),
             ],
             ["what", "value"],
         ),
     ]
-    Path(path).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _sources(clips):
-    groups = defaultdict(lambda: [set(), 0.0])
+def _energy(clip: Clip) -> FloatArray:
+    """Loudness smoothed over 60 ms: a mouth that opens with it and nothing else."""
+    loudness = clip.features[:, 5:60].mean(1)
+    loudness = np.convolve(loudness, np.ones(6) / 6, "same")
+    return loudness[: 2 * len(clip.valid)].reshape(-1, 2).mean(1)
+
+
+def _by_speaker(
+    clips: Sequence[Clip], predicted: Sequence[FloatArray]
+) -> dict[str, metrics.Agreement]:
+    pairs = defaultdict(list)
+    for clip, curve in zip(clips, predicted, strict=True):
+        pairs[clip.source.speaker].append((curve, clip.aperture, clip.valid))
+    return {who: metrics.agreement(p) for who, p in sorted(pairs.items())}
+
+
+def _sources(clips: Sequence[Clip]) -> list[tuple[object, ...]]:
+    """Rows (source, licence class, licence, speakers, minutes)."""
+    speakers: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    minutes: dict[tuple[str, str, str], float] = defaultdict(float)
     for clip in clips:
         s = clip.source
-        entry = groups[s.origin or "own footage", s.licence_class, s.licence]
-        entry[0].add(s.speaker)
-        entry[1] += clip.duration_s / 60
+        key = (s.origin or "own footage", s.licence_class, s.licence)
+        speakers[key].add(s.speaker)
+        minutes[key] += clip.duration_s / 60
     return [
-        (origin, kind, licence.replace("|", "/"), len(who), round(minutes, 1))
-        for (origin, kind, licence), (who, minutes) in sorted(groups.items())
+        (origin, kind, licence.replace("|", "/"), len(who), round(minutes[key], 1))
+        for key, who in sorted(speakers.items())
+        for origin, kind, licence in [key]
     ]
 
 
-def _quality(judged):
+def _quality(evaluation: Evaluation) -> list[str]:
     means = [
         (
             name,
-            mean_correlation(judged[key]),
-            mean_correlation(judged[key], "aligned"),
-            float(np.median([a.ratio for a in judged[key].values()])),
+            mean_correlation(evaluation[key]),
+            mean_correlation(evaluation[key], "aligned"),
+            float(np.median([a.ratio for a in evaluation[key].values()])),
         )
         for name, key in (
             ("model", "model"),
-            ("model, clips' own lag put right", "synced"),
+            ("model, clips' own lag corrected", "synced"),
             ("energy-driven jaw", "energy-driven jaw"),
             ("shuffled audio", "shuffled audio"),
         )
     ]
     rows = [
         (who, *(asdict(a)[k] for k in ("seconds", "correlation", "aligned", "ratio")), a.lag_ms)
-        for who, a in judged["model"].items()
+        for who, a in evaluation["model"].items()
     ]
     return [
-        "Change of the lips' gap, predicted against tracked, on speakers never learnt from. "
+        "Change of the lip aperture, predicted against tracked, on speakers not trained on. "
         '"Aligned" is at the lag where the correlation is highest; a lag of 20 ms is one step. '
-        "Open ratio is the spread of the prediction over the real one.",
-        table(means, ["mean over speakers", "correlation", "aligned", "open ratio (median)"]),
+        "Amplitude ratio is the standard deviation of the prediction over the tracked one.",
+        table(means, ["mean over speakers", "correlation", "aligned", "amplitude ratio (median)"]),
         table(
             [(*r[:-1], f"{r[-1]:+.0f}") for r in rows],
-            ["speaker", "seconds", "correlation", "aligned", "open ratio", "lag ms"],
+            ["speaker", "seconds", "correlation", "aligned", "amplitude ratio", "lag ms"],
         ),
     ]

@@ -1,122 +1,105 @@
-"""Training of the lips model: `heygem train lips DATASET`.
+"""Training of the lips model.
 
-Several networks are trained, each on all speakers but its own few, which decide when it is at its
-best; so every speaker is learnt from, and no network is stopped by what it has seen. A first quick
-pass finds clips whose sound is early or late, because a model taught with scattered lags learns to
-mumble. Everything random is drawn from the seed and the iteration, so a training that was
-interrupted goes on as if it had not been.
+Several networks are trained, each on all speakers but a few of its own, which decide at which step
+it is best; so every speaker is trained on, and no network is stopped by its own training data. A
+first quick pass finds clips whose sound is early or late, because scattered lags in the training
+data reduce the amplitude of the model. All random numbers depend on the seed and the step only, so
+an interrupted training gives the same result as an uninterrupted one.
 """
 
 import functools
 import json
 import logging
-import time
 from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from safetensors.torch import save_file
+from torch import Tensor
 
-from heygem.audio.encoder import encoder_metadata
-from heygem.config.params import Settings
+from heygem.audio.encoder import SpeechEncoder, encoder_metadata
 from heygem.core.errors import InputError
+from heygem.core.types import FloatArray, PathLike, Progress, Watch
 from heygem.lips.model import FORMAT, LipsModel
 from heygem.lips.network import LipsNetwork
 from heygem.lips.trajectory import RATE_HZ, width_direction
 from heygem.training import loss, metrics
+from heygem.training.checkpoint import Checkpoint
+from heygem.training.clip import Clip
+from heygem.training.dataset import Dataset
+from heygem.training.network_state import NetworkState
+from heygem.training.settings import TrainSettings
 from heygem.training.windows import Basis, TrainingWindows, fit_basis, speaker_scales
 
 log = logging.getLogger(__name__)
 
-
-class TrainSettings(Settings):
-    """How the lips model is trained."""
-
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of everything random")
-    networks: int = Field(4, ge=2, le=16, description="networks whose mean is the model")
-    iterations: int = Field(600, ge=1, description="steps of each network")
-    sync_iterations: int = Field(200, ge=0, description="steps of the sync check; 0: no check")
-    batch: int = Field(24, ge=1, le=4096, description="windows in a step")
-    window_s: float = Field(2.56, ge=0.64, le=30, description="length of a window [s]")
-    coefficients: int = Field(16, ge=2, le=64, description="mouth coefficients")
-    width: int = Field(192, ge=8, le=2048, description="channels of a network")
-    dilations: tuple[int, ...] = Field((1, 2, 4, 1, 2), description="one residual block each")
-    dropout: float = Field(0.15, ge=0, lt=1, description="share of channels left out [share]")
-    learning_rate: float = Field(1.2e-3, gt=0, le=1, description="at its highest")
-    level: bool = Field(
-        True, description="bring each sound's spectra to the same mean and spread, band by band"
-    )
-    likeness: float = Field(
-        1.0, ge=0, le=100, description="weight of the correlation of gap and width in a window"
-    )
-    average: float = Field(0.995, ge=0, lt=1, description="memory of the averaged weights [share]")
-    check_every: int = Field(150, ge=1, description="steps between looks at the held-out speakers")
-    exclude_licences: tuple[str, ...] = Field(
-        ("research-only",), description="licence classes not to be learnt from"
-    )
-    ears: str | None = Field(
-        None, description="folder, or name in the hub's cache, of a speech encoder to hear with"
-    )
-    ears_layer: int | None = Field(None, ge=0, description="its layer; none: three quarters up")
+GAIN_LIMITS = (0.5, 3.0)
 
 
 @dataclass
-class Trained:
-    """What a training gave.
+class TrainingResult:
+    """A trained model and how it was trained.
 
+    Attributes
+    ----------
     model : LipsModel
-    history : list of dict, one per look at the held-out speakers
-    sync : list of heygem.training.metrics.Sync, for the clips learnt from
-    held_out : dict of speaker to Agreement, each by a network that never saw the speaker
-    used, dropped : list of Clip
+    basis : Basis
+    settings : TrainSettings
+    history : list of dict
+        One per evaluation on the held-out speakers: network, step, loss, correlation.
+    sync : list of SyncCheck
+        One for each of `clips`.
+    held_out : dict of str to Agreement
+        Speaker to agreement of the network that was not trained on that speaker.
+    clips : list of Clip
+        The clips trained on, in sync.
+    dropped : list of Clip
+        Clips whose sound is not that of the picture.
     seconds : float
-        Processor time, that of earlier starts included.
+        Processor time, that of interrupted runs included.
     """
 
     model: LipsModel
     basis: Basis
     settings: TrainSettings
-    history: list = field(default_factory=list)
-    sync: list = field(default_factory=list)
-    held_out: dict = field(default_factory=dict)
-    used: list = field(default_factory=list)
-    dropped: list = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    sync: list[metrics.SyncCheck] = field(default_factory=list)
+    held_out: dict[str, metrics.Agreement] = field(default_factory=dict)
+    clips: list[Clip] = field(default_factory=list)
+    dropped: list[Clip] = field(default_factory=list)
     seconds: float = 0.0
 
 
 def train(
-    dataset,
-    settings=None,
+    dataset: Dataset,
+    settings: TrainSettings | None = None,
     *,
-    device="cpu",
-    encoder=None,
-    checkpoint=None,
-    progress=None,
-    watch=None,
-):
+    device: str = "cpu",
+    encoder: SpeechEncoder | None = None,
+    checkpoint: PathLike | None = None,
+    progress: Progress | None = None,
+    watch: Watch | None = None,
+) -> TrainingResult:
     """Train a lips model.
 
     Parameters
     ----------
-    dataset : heygem.training.dataset.Dataset
+    dataset : Dataset
     settings : TrainSettings, optional
     device : str
         "cpu" or "cuda"; mixed precision on the latter.
-    encoder : heygem.audio.encoder.SpeechEncoder, optional
-        Those that the clips were heard with, too.
+    encoder : SpeechEncoder, optional
+        The one whose features the clips have.
     checkpoint : path, optional
-        Where to keep what is done, and to go on from.
+        File of what is done; an interrupted training continues from it.
     progress : callable, optional
         `progress(stage, done, total)`.
     watch : callable, optional
         `watch(name, value, step)` for curves.
-
-    Returns
-    -------
-    Trained
 
     Raises
     ------
@@ -124,262 +107,29 @@ def train(
         Too few speakers to hold any out.
     """
     settings = settings or TrainSettings()
-    run = _Run(settings, device, encoder, checkpoint, progress, watch)
-    clips = [
-        c
-        for c in dataset.clips
-        if c.source.split == "train"
-        and c.source.licence_class not in settings.exclude_licences
-        and c.duration_s >= 1
-    ]
-    speakers = {c.source.speaker for c in clips}
-    if len(speakers) < settings.networks:
-        raise InputError(
-            "too few speakers to train on",
-            seen=f"{len(speakers)} with usable clips",
-            remedy=f"give videos of {settings.networks} people or more, one folder each",
-        )
-    clips, sync, dropped = run.sync_pass(clips)
+    trainer = _Trainer(settings, Checkpoint(settings, checkpoint), device, encoder, progress, watch)
+    clips, sync, dropped = trainer.check_sync(_usable_clips(dataset, settings))
     scales, opening_std = speaker_scales(clips)
     basis = fit_basis(clips, settings.coefficients)
-    networks, held_out = [], {}
-    said = {}  # clip index -> predicted gap, by the network that never saw the speaker
-    for fold in range(settings.networks):
-        outside = _fold(clips, fold, settings.networks)
-        network = run.network(f"network{fold}", clips, outside, basis, scales, fold)
-        networks.append(network)
-        for i in outside:
-            said[i] = run.say(network, clips[i]) @ basis.aperture
-    for who in sorted({c.source.speaker for c in clips}):
-        own = [i for i in said if clips[i].source.speaker == who]
-        if own:
-            held_out[who] = metrics.agreement(
-                [(said[i], clips[i].aperture, clips[i].valid) for i in own]
-            )
+    networks, predicted = trainer.train_folds(clips, basis, scales)
     unit = np.ones(len(basis.shapes))
     model = LipsModel(networks, basis.shapes, unit, {}, device=device, encoder=encoder)
-    model.gain = _calibrate(model, clips, said, basis, opening_std)
+    model.gain = _calibrate(model, clips, predicted, basis, opening_std)
     model.about = {"opening_std": opening_std, "coefficients_explain": basis.explained}
-    return Trained(
+    return TrainingResult(
         model,
         basis,
         settings,
-        run.history,
+        trainer.checkpoint.history,
         sync,
-        held_out,
+        dict(sorted(_held_out_agreement(clips, predicted).items())),
         clips,
         dropped,
-        run.spent_s(),
+        trainer.checkpoint.processor_s,
     )
 
 
-def _fold(clips, fold, count):
-    """Indices of the clips whose speakers network `fold` does not learn from.
-
-    Speakers with much footage and those with little are dealt out evenly.
-    """
-    seconds = defaultdict(float)
-    for clip in clips:
-        seconds[clip.source.speaker] += clip.duration_s
-    ranked = sorted(seconds, key=lambda who: (-seconds[who], who))
-    # Half of them in all: the rest are worth more as teachers than as judges.
-    chosen = {who for rank, who in enumerate(ranked) if rank % (2 * count) == fold}
-    return [i for i, clip in enumerate(clips) if clip.source.speaker in chosen]
-
-
-def _calibrate(model, clips, said, basis, opening_std):
-    """Gain that gives the answers the spread of real mouths.
-
-    A regression answers with the mean of what is possible, so its mouths open too little. The
-    spread of each network on speakers it never saw is brought to the real one, and what the mean
-    over networks takes away is given back.
-    """
-    ratios, shrink = [], []
-    for i, single in said.items():
-        clip = clips[i]
-        spoken = clip.speaking
-        if spoken.sum() < 2 * RATE_HZ:
-            continue
-        ratios.append(single[spoken].std() / opening_std)
-        each = [_say(n, clip, model.device) @ basis.aperture for n in model.networks]
-        shrink.append(
-            np.mean(each, 0)[spoken].std() / max(np.mean([e[spoken].std() for e in each]), 1e-9)
-        )
-    if not ratios:
-        return np.ones(len(basis.shapes), np.float32)
-    gain = 1 / max(np.median(ratios) * np.median(shrink), 1e-3)
-    return np.full(len(basis.shapes), np.clip(gain, 0.5, 3), np.float32)
-
-
-@torch.inference_mode()
-def _say(network, clip, device):
-    x = torch.from_numpy(clip.heard)[None].to(device)
-    return network.eval()(x)[0].float().cpu().numpy()
-
-
-class _Run:
-    """One training: its settings, its checkpoint and its curves."""
-
-    def __init__(self, settings, device, encoder, checkpoint, progress, watch):
-        self.settings, self.device, self.encoder = settings, device, encoder
-        self.history = []
-        self._began_s = time.process_time()
-        self._progress = progress or (lambda stage, done, total: None)
-        self._watch = watch or (lambda name, value, step: None)
-        self._checkpoint = Path(checkpoint) if checkpoint is not None else None
-        self._done = {"settings": settings.model_dump_json()}
-        if self._checkpoint is not None and self._checkpoint.exists():
-            kept = torch.load(self._checkpoint, weights_only=True, map_location="cpu")
-            if kept.get("settings") == self._done["settings"]:
-                self._done = kept
-                self.history = json.loads(kept.get("history", "[]"))
-            else:
-                log.warning("%s is of other settings: starting anew", self._checkpoint)
-
-    def _keep(self):
-        if self._checkpoint is not None:
-            self._done["history"] = json.dumps(self.history)
-            self._done["spent_s"], self._began_s = self.spent_s(), time.process_time()
-            part = self._checkpoint.with_suffix(".part")
-            torch.save(self._done, part)
-            part.replace(self._checkpoint)
-
-    def spent_s(self):
-        """Processor time of this training, over all its starts."""
-        return self._done.get("spent_s", 0.0) + time.process_time() - self._began_s
-
-    def say(self, network, clip):
-        return _say(network, clip, self.device)
-
-    def sync_pass(self, clips):
-        """Put right each clip's lag; returns (clips to learn from, Sync of each, clips dropped)."""
-        if not self.settings.sync_iterations:
-            return clips, [metrics.Sync(0.0, 1.0, 0.0, 1.0)] * len(clips), []
-        quick = self.settings.model_copy(update={"iterations": self.settings.sync_iterations})
-        basis = fit_basis(clips, quick.coefficients)
-        scales, _ = speaker_scales(clips)
-        said = [np.zeros(len(c.valid)) for c in clips]
-        who = sorted({c.source.speaker for c in clips})
-        for half in range(2):
-            judged = set(who[half::2])
-            outside = [i for i, c in enumerate(clips) if c.source.speaker in judged]
-            name = f"sync{half}"
-            network = self.network(name, clips, outside, basis, scales, half, quick, stop=False)
-            for i in outside:
-                said[i] = self.say(network, clips[i]) @ basis.aperture
-        sync = metrics.check_sync(clips, said)
-        used, kept, dropped = [], [], []
-        for clip, found in zip(clips, sync, strict=True):
-            if found.verdict == "off":
-                dropped.append(clip)
-            else:
-                used.append(clip.shifted(found.correction_s))
-                kept.append(found)
-        return used, kept, dropped
-
-    def network(self, name, clips, outside, basis, scales, number, settings=None, *, stop=True):
-        """Train one network on all clips but those of `outside`."""
-        settings = settings or self.settings
-        shape = dict(
-            outputs=settings.coefficients,
-            width=settings.width,
-            dilations=settings.dilations,
-            inputs=clips[0].heard.shape[1],
-            level=settings.level,
-        )
-        torch.manual_seed(settings.seed * 100 + number)
-        network = LipsNetwork(**shape, dropout=settings.dropout).to(self.device)
-        mean = LipsNetwork(**shape).to(self.device).eval()
-        mean.load_state_dict(network.state_dict())
-        state = self._done.get(name)
-        if state is not None and state["step"] > settings.iterations:
-            mean.load_state_dict(state["best"])
-            return mean
-        optimiser = torch.optim.AdamW(
-            network.parameters(), settings.learning_rate, weight_decay=0.02
-        )
-        best, best_score, first = mean.state_dict(), -np.inf, 1
-        if state is not None:
-            network.load_state_dict(state["network"])
-            mean.load_state_dict(state["mean"])
-            optimiser.load_state_dict(state["optimiser"])
-            best, best_score, first = state["best"], state["score"], state["step"]
-        skip = set(outside)
-        examples = TrainingWindows(
-            [c for i, c in enumerate(clips) if i not in skip],
-            basis,
-            scales,
-            rows=round(settings.window_s * RATE_HZ),
-            encoder=self.encoder,
-        )
-        weights = (basis.spread / basis.spread[0]) ** 0.7
-        measures = np.stack([basis.aperture, width_direction(basis.shapes)], 1)  # [K, 2]
-        measures = measures / np.linalg.norm(measures, axis=0)  # coefficients have a spread of 1
-        judge = functools.partial(
-            loss.motion_loss,
-            weights=torch.tensor(weights, dtype=torch.float32, device=self.device),
-            measures=torch.tensor(measures, dtype=torch.float32, device=self.device),
-            likeness=settings.likeness,
-        )
-        for step in range(first, settings.iterations + 1):
-            rate = settings.learning_rate * min(1, step / 50)
-            rate *= 1 - 0.97 * step / settings.iterations
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            seed = (settings.seed, number, step)
-            error = self._step(network.train(), optimiser, examples, judge, seed, settings)
-            memory = min(settings.average, step / (step + 10))
-            with torch.no_grad():
-                for slow, fast in zip(mean.parameters(), network.parameters(), strict=True):
-                    slow.lerp_(fast, 1 - memory)
-            self._progress(f"train {name}", step, settings.iterations)
-            if step % settings.check_every and step < settings.iterations:
-                continue
-            score = self._score(mean, clips, outside, basis) if stop else 0.0
-            entry = {"network": name, "step": step, "loss": error, "correlation": score}
-            self.history.append(entry)
-            self._watch(f"{name}/loss", error, step)
-            if stop:
-                self._watch(f"{name}/correlation", score, step)
-                log.info("%s step %d: loss %.3f, held out %.3f", name, step, error, score)
-            if score >= best_score or not stop:
-                best_score, best = score, {k: v.clone() for k, v in mean.state_dict().items()}
-            self._done[name] = {
-                "step": step + 1,
-                "score": float(best_score),
-                "best": best,
-                "network": network.state_dict(),
-                "mean": mean.state_dict(),
-                "optimiser": optimiser.state_dict(),
-            }
-            self._keep()
-        mean.load_state_dict(best)
-        for unneeded in ("network", "mean", "optimiser"):
-            self._done[name].pop(unneeded, None)
-        self._keep()
-        return mean
-
-    def _step(self, network, optimiser, examples, judge, seed, settings):
-        heard, wanted, valid = examples.batch(settings.batch, seed, self.device)
-        torch.manual_seed(hash(seed) % 2**31)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.device != "cpu"):
-            said = network(heard)
-        error = judge(said.float(), wanted, valid)
-        optimiser.zero_grad()
-        error.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        return float(error.detach())
-
-    def _score(self, network, clips, outside, basis):
-        by_speaker = defaultdict(list)
-        for i in outside:
-            said = self.say(network, clips[i]) @ basis.aperture
-            by_speaker[clips[i].source.speaker].append((said, clips[i].aperture, clips[i].valid))
-        return float(np.mean([metrics.agreement(p).correlation for p in by_speaker.values()]))
-
-
-def save(model, path):
+def save(model: LipsModel, path: PathLike) -> None:
     """Write a model file that `LipsModel.load` reads; weights in half precision."""
     tensors = {
         f"network{i}.{key}": value.detach().half().cpu().contiguous()
@@ -404,3 +154,224 @@ def save(model, path):
         },
     )
     part.replace(path)
+
+
+def _usable_clips(dataset: Dataset, settings: TrainSettings) -> list[Clip]:
+    """Clips of the train split under allowed licences, a second or more of each."""
+    clips = [
+        c
+        for c in dataset.clips
+        if c.source.split == "train"
+        and c.source.licence_class not in settings.exclude_licences
+        and c.duration_s >= 1
+    ]
+    speakers = {c.source.speaker for c in clips}
+    if len(speakers) < settings.networks:
+        raise InputError(
+            "too few speakers to train on",
+            seen=f"{len(speakers)} with usable clips",
+            remedy=f"give videos of {settings.networks} people or more, one folder each",
+        )
+    return clips
+
+
+def _fold(clips: Sequence[Clip], fold: int, count: int) -> list[int]:
+    """Indices of the clips whose speakers network `fold` is not trained on.
+
+    Speakers with much footage and those with little are distributed evenly.
+    """
+    seconds: dict[str, float] = defaultdict(float)
+    for clip in clips:
+        seconds[clip.source.speaker] += clip.duration_s
+    ranked = sorted(seconds, key=lambda speaker: (-seconds[speaker], speaker))
+    # Half of the speakers over all folds: the others are worth more for training.
+    held_out = {who for rank, who in enumerate(ranked) if rank % (2 * count) == fold}
+    return [i for i, clip in enumerate(clips) if clip.source.speaker in held_out]
+
+
+def _held_out_agreement(
+    clips: Sequence[Clip], predicted: Mapping[int, FloatArray]
+) -> dict[str, metrics.Agreement]:
+    """Agreement by speaker; `predicted` : clip index to predicted aperture."""
+    by_speaker = defaultdict(list)
+    for i, curve in predicted.items():
+        by_speaker[clips[i].source.speaker].append((curve, clips[i].aperture, clips[i].valid))
+    return {who: metrics.agreement(pairs) for who, pairs in by_speaker.items()}
+
+
+def _calibrate(
+    model: LipsModel,
+    clips: Sequence[Clip],
+    predicted: Mapping[int, FloatArray],
+    basis: Basis,
+    opening_std: float,
+) -> FloatArray:
+    """Gain that gives the predictions the amplitude of real mouths : float32 [K].
+
+    A regression predicts the mean of what is possible, so its amplitude is too small. The amplitude
+    of each network on its held-out speakers is brought to the real one, and what averaging over
+    networks takes away is added.
+    """
+    ratios, shrinkage = [], []
+    for i, single in predicted.items():
+        speaking = clips[i].speaking
+        if speaking.sum() < 2 * RATE_HZ:
+            continue
+        ratios.append(single[speaking].std() / opening_std)
+        each = [_predict(n, clips[i], model.device) @ basis.aperture for n in model.networks]
+        mean_std = np.mean([e[speaking].std() for e in each])
+        shrinkage.append(np.mean(each, 0)[speaking].std() / max(mean_std, 1e-9))
+    if not ratios:
+        return np.ones(len(basis.shapes), np.float32)
+    gain = 1 / max(np.median(ratios) * np.median(shrinkage), 1e-3)
+    return np.full(len(basis.shapes), np.clip(gain, *GAIN_LIMITS), np.float32)
+
+
+@torch.inference_mode()
+def _predict(network: LipsNetwork, clip: Clip, device: str) -> FloatArray:
+    """Coefficients for a clip : float32 [N, K].
+
+    The spectra are normalised over the whole clip, as in `LipsModel.predict_features`, so that
+    evaluation and gain hold for inference.
+    """
+    x = torch.from_numpy(clip.features)[None].to(device)
+    return network.eval()(x)[0].float().cpu().numpy()
+
+
+class _Trainer:
+    """One training: its settings, its checkpoint and its callbacks."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        checkpoint: Checkpoint,
+        device: str,
+        encoder: SpeechEncoder | None,
+        progress: Progress | None,
+        watch: Watch | None,
+    ) -> None:
+        self.settings, self.checkpoint = settings, checkpoint
+        self.device, self.encoder = device, encoder
+        self._progress: Progress = progress or (lambda stage, done, total: None)
+        self._watch: Watch = watch or (lambda name, value, step: None)
+
+    def check_sync(
+        self, clips: list[Clip]
+    ) -> tuple[list[Clip], list[metrics.SyncCheck], list[Clip]]:
+        """Correct each clip's lag: (clips in sync, SyncCheck of each, clips dropped)."""
+        if not self.settings.sync_iterations:
+            return clips, [metrics.SyncCheck(0.0, 1.0, 0.0, 1.0)] * len(clips), []
+        quick = self.settings.model_copy(update={"iterations": self.settings.sync_iterations})
+        basis = fit_basis(clips, quick.coefficients)
+        scales, _ = speaker_scales(clips)
+        predicted: list[FloatArray] = [np.zeros(len(c.valid)) for c in clips]
+        speakers = sorted({c.source.speaker for c in clips})
+        for half in range(2):
+            judged = set(speakers[half::2])
+            held_out = [i for i, c in enumerate(clips) if c.source.speaker in judged]
+            network = self._train_network(
+                f"sync{half}", clips, held_out, basis, scales, half, quick, evaluate=False
+            )
+            for i in held_out:
+                predicted[i] = _predict(network, clips[i], self.device) @ basis.aperture
+        checks = metrics.check_sync(clips, predicted)
+        pairs = [(c, s) for c, s in zip(clips, checks, strict=True) if s.verdict != "off"]
+        dropped = [c for c, s in zip(clips, checks, strict=True) if s.verdict == "off"]
+        return [c.shifted(s.correction_s) for c, s in pairs], [s for _, s in pairs], dropped
+
+    def train_folds(
+        self, clips: list[Clip], basis: Basis, scales: Mapping[str, float]
+    ) -> tuple[list[LipsNetwork], dict[int, FloatArray]]:
+        """All networks, and for each held-out clip (by index) the aperture its network predicts."""
+        networks: list[LipsNetwork] = []
+        predicted: dict[int, FloatArray] = {}
+        for fold in range(self.settings.networks):
+            held_out = _fold(clips, fold, self.settings.networks)
+            network = self._train_network(
+                f"network{fold}", clips, held_out, basis, scales, fold, self.settings
+            )
+            networks.append(network)
+            for i in held_out:
+                predicted[i] = _predict(network, clips[i], self.device) @ basis.aperture
+        return networks, predicted
+
+    def _train_network(
+        self,
+        name: str,
+        clips: Sequence[Clip],
+        held_out: Collection[int],
+        basis: Basis,
+        scales: Mapping[str, float],
+        number: int,
+        settings: TrainSettings,
+        *,
+        evaluate: bool = True,
+    ) -> LipsNetwork:
+        """Train one network on all clips but `held_out`, by which its best step is chosen."""
+        shape = dict(
+            outputs=settings.coefficients,
+            width=settings.width,
+            dilations=settings.dilations,
+            inputs=clips[0].features.shape[1],
+            level=settings.normalize_spectra,
+        )
+        state = NetworkState(shape, settings, number, self.device)
+        if name in self.checkpoint.networks:
+            state.restore(self.checkpoint.networks[name])
+        if state.next_step <= settings.iterations:
+            excluded = set(held_out)
+            windows = TrainingWindows(
+                [c for i, c in enumerate(clips) if i not in excluded],
+                basis,
+                scales,
+                rows=round(settings.window_s * RATE_HZ),
+                encoder=self.encoder,
+            )
+            loss_function = self._loss_function(basis, settings)
+        while state.next_step <= settings.iterations:
+            step = state.next_step
+            error = state.step(windows, loss_function, settings, number)
+            self._progress(f"train {name}", step, settings.iterations)
+            if step % settings.eval_every and step < settings.iterations:
+                continue
+            score = self._evaluate(state.average, clips, held_out, basis) if evaluate else 0.0
+            self._report(name, step, error, score if evaluate else None)
+            if score >= state.best_score or not evaluate:
+                state.best_score = score
+                state.best = {k: v.clone() for k, v in state.average.state_dict().items()}
+            finished = step == settings.iterations
+            self.checkpoint.networks[name] = state.stored(finished=finished)
+            self.checkpoint.save()
+        state.average.load_state_dict(state.best)
+        return state.average
+
+    def _report(self, name: str, step: int, error: float, score: float | None) -> None:
+        """Add an evaluation to history, curves and log."""
+        self.checkpoint.history.append(
+            {"network": name, "step": step, "loss": error, "correlation": score or 0.0}
+        )
+        self._watch(f"{name}/loss", error, step)
+        if score is not None:
+            self._watch(f"{name}/correlation", score, step)
+            log.info("%s step %d: loss %.3f, held out %.3f", name, step, error, score)
+
+    def _loss_function(
+        self, basis: Basis, settings: TrainSettings
+    ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        weights = (basis.spread / basis.spread[0]) ** 0.7
+        measures = np.stack([basis.aperture, width_direction(basis.shapes)], 1)  # [K, 2]
+        measures = measures / np.linalg.norm(measures, axis=0)  # coefficients have a std of 1
+        return functools.partial(
+            loss.motion_loss,
+            weights=torch.tensor(weights, dtype=torch.float32, device=self.device),
+            measures=torch.tensor(measures, dtype=torch.float32, device=self.device),
+            correlation_weight=settings.correlation_weight,
+        )
+
+    def _evaluate(
+        self, network: LipsNetwork, clips: Sequence[Clip], held_out: Collection[int], basis: Basis
+    ) -> float:
+        """Correlation with the tracked aperture, mean over held-out speakers."""
+        predicted = {i: _predict(network, clips[i], self.device) @ basis.aperture for i in held_out}
+        agreements = _held_out_agreement(clips, predicted).values()
+        return float(np.mean([a.correlation for a in agreements]))

@@ -1,28 +1,34 @@
-"""Windows of speech and movement, as the network learns from them."""
+"""Training windows: the basis of mouth shapes, speakers' amplitudes, augmented random batches."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from heygem.audio.encoder import SpeechEncoder
 from heygem.audio.features import BANDS
+from heygem.core.types import FloatArray
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER, LOWER_WEIGHT
 from heygem.lips.features import silent_features
 from heygem.lips.trajectory import RATE_HZ, aperture_direction
 from heygem.training import augment
+from heygem.training.clip import Clip
 
-STEPS = 2  # spectra per row of movement
+STEPS = 2  # spectra per row of motion
 STRETCH = 0.17  # speech rates between e^-0.17 and e^0.17 of the real one (16 % slower, 19 % faster)
-SILENT_SHARE = 0.05  # windows of silence or bare noise, mouth at rest
-NO_SPECTRA_SHARE = 0.3  # windows heard as phones alone, or the network would lean on voices
-NO_PHONES_SHARE = 0.15  # windows without phones, as a recogniser may fail
-SCALE_LIMITS = (0.4, 2.5)  # how differently wide people may open their mouths
+MARGIN_ROWS = 10  # a window may begin before the clip and end after it, to train its ends too
+SILENT_PROBABILITY = 0.05  # windows of silence or bare noise, mouth at rest
+NO_SPECTRA_PROBABILITY = 0.3  # phones only, or the network would rely on known voices
+NO_PHONES_PROBABILITY = 0.15  # spectra only, as a recogniser may fail
+SCALE_LIMITS = (0.4, 2.5)  # of a speaker's amplitude over the median speaker's
 
 
 @dataclass(frozen=True)
 class Basis:
-    """Principal components of the lower face's displacements.
+    """Principal components of the lower face's displacement.
 
     Attributes
     ----------
@@ -31,36 +37,37 @@ class Basis:
     project : float32 [len(LOWER) * 3, K]
         Displacements to coefficients.
     spread : float32 [K]
-        Standard deviations before scaling, largest first: how much each one matters.
+        Standard deviations before scaling, largest first.
     explained : float
-        Share of the weighted variance that the components hold.
+        Share of the weighted variance that the components explain.
     """
 
-    shapes: np.ndarray
-    project: np.ndarray
-    spread: np.ndarray
+    shapes: FloatArray
+    project: FloatArray
+    spread: FloatArray
     explained: float
 
     @property
-    def aperture(self):
+    def aperture(self) -> FloatArray:
+        """Coefficients to change of the lip aperture : float [K]."""
         return aperture_direction(self.shapes)
 
 
-def point_weights():
-    """How much each coordinate matters : float32 [len(LOWER) * 3].
+def point_weights() -> FloatArray:
+    """Weight of each coordinate in the basis : float32 [len(LOWER) * 3].
 
-    Depth is guessed by a mesh model rather than seen, so it weighs less; lips weigh more.
+    Depth is guessed by the mesh model, so it weighs less; lips weigh more.
     """
     weights = np.repeat(LOWER_WEIGHT[:, None], 3, 1) * np.array([1, 1, 0.4])
-    for ring, more in ((topo.LIPS_INNER, 1.7), (topo.LIPS_OUTER, 1.3)):
-        weights[np.isin(LOWER, ring)] *= more
+    for ring, factor in ((topo.LIPS_INNER, 1.7), (topo.LIPS_OUTER, 1.3)):
+        weights[np.isin(LOWER, ring)] *= factor
     return weights.reshape(-1).astype(np.float32)
 
 
-def fit_basis(clips, count):
-    """Principal components over all frames of `clips` : Basis."""
+def fit_basis(clips: Sequence[Clip], count: int) -> Basis:
+    """Fit `count` weighted principal components to all valid frames of `clips`."""
     weights = point_weights()
-    rows = [c.moved[c.valid][::2].reshape(-1, len(weights)) for c in clips]
+    rows = [c.displacement[c.valid][::2].reshape(-1, len(weights)) for c in clips]
     weighted = np.concatenate(rows).astype(np.float64) * weights
     values, vectors = np.linalg.eigh(weighted.T @ weighted)
     vectors = vectors[:, ::-1][:, :count]  # [points, K]
@@ -74,17 +81,33 @@ def fit_basis(clips, count):
     )
 
 
-def speaker_scales(clips):
-    """How far each speaker opens the mouth, over the median speaker : (dict, median std)."""
-    spread = {}
+def speaker_scales(clips: Sequence[Clip]) -> tuple[dict[str, float], float]:
+    """Each speaker's amplitude in speech over the median speaker's, and that median.
+
+    Returns
+    -------
+    (dict of str to float, float)
+        Scales within `SCALE_LIMITS`; the median standard deviation of the lip aperture, in IOD.
+        Speakers with less than a second of speech have no scale.
+    """
+    spread: dict[str, list[float]] = {}
     for clip in clips:
-        spoken = clip.speaking
-        if spoken.sum() >= RATE_HZ:
-            spread.setdefault(clip.source.speaker, []).append(clip.aperture[spoken].std())
+        if clip.speaking.sum() >= RATE_HZ:
+            spread.setdefault(clip.source.speaker, []).append(clip.aperture[clip.speaking].std())
     mean = {who: float(np.mean(values)) for who, values in spread.items()}
-    middle = float(np.median(list(mean.values()))) if mean else 1.0
-    scales = {who: float(np.clip(v / middle, *SCALE_LIMITS)) for who, v in mean.items()}
-    return scales, middle
+    median = float(np.median(list(mean.values()))) if mean else 1.0
+    scales = {who: float(np.clip(v / median, *SCALE_LIMITS)) for who, v in mean.items()}
+    return scales, median
+
+
+@dataclass(frozen=True)
+class _ClipTensors:
+    """A clip as the network reads it: power [2 N, 80], other features [2 N, ..], target [N, K]."""
+
+    power: Tensor
+    phones: Tensor
+    target: Tensor
+    valid: Tensor
 
 
 class TrainingWindows:
@@ -92,89 +115,106 @@ class TrainingWindows:
 
     Parameters
     ----------
-    clips : list of Clip
+    clips : sequence of Clip
     basis : Basis
-    scales : dict of str to float
-        From `personal_scales`; movements are divided by their speaker's.
+    scales : mapping of str to float
+        From `speaker_scales`; each speaker's motion is divided by theirs.
     rows : int
         Length of a window, at 50 Hz.
-    encoder : heygem.audio.encoder.SpeechEncoder, optional
-        Those that `heard` of the clips comes from, too.
+    encoder : SpeechEncoder, optional
+        The one whose features the clips have.
     """
 
-    def __init__(self, clips, basis, scales, *, rows, encoder=None):
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        basis: Basis,
+        scales: Mapping[str, float],
+        *,
+        rows: int,
+        encoder: SpeechEncoder | None = None,
+    ) -> None:
         self.rows = rows
-        self._quiet = torch.from_numpy(silent_features(encoder)[BANDS:])
-        self._items = []
-        seconds = {}
+        self._silent_phones = torch.from_numpy(silent_features(encoder)[BANDS:])
+        self.tensors = []
+        seconds: dict[str, float] = {}
         for clip in clips:
-            who = clip.source.speaker
-            flat = clip.moved.reshape(len(clip.moved), -1) / scales.get(who, 1.0)
-            self._items.append(
-                (
-                    augment.to_power(torch.from_numpy(clip.heard[:, :BANDS])),
-                    torch.from_numpy(clip.heard[:, BANDS:]),
+            speaker = clip.source.speaker
+            flat = clip.displacement.reshape(len(clip.displacement), -1)
+            flat = flat / scales.get(speaker, 1.0)
+            self.tensors.append(
+                _ClipTensors(
+                    augment.to_power(torch.from_numpy(clip.features[:, :BANDS])),
+                    torch.from_numpy(clip.features[:, BANDS:]),
                     torch.from_numpy(flat @ basis.project),
                     torch.from_numpy(clip.valid),
                 )
             )
-            seconds[who] = seconds.get(who, 0.0) + clip.duration_s
-        # Between clips and speakers: somebody with nine times the footage is heard thrice as often.
+            seconds[speaker] = seconds.get(speaker, 0.0) + clip.duration_s
+        # Between clips and speakers: one with nine times the footage is drawn three times as often.
         share = np.array(
             [c.duration_s / max(seconds[c.source.speaker], 1e-9) ** 0.5 for c in clips]
         )
         self._share = share / share.sum()
 
-    def batch(self, count, seed, device):
-        """`count` windows, the same ones for the same `seed`.
+    def batch(
+        self, count: int, seed: int | Sequence[int], device: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw `count` windows, the same ones for the same `seed`.
 
         Returns
         -------
-        heard : float [count, 2 rows, inputs]
-        wanted : float [count, rows, K]
+        features : float [count, 2 rows, inputs]
+        target : float [count, rows, K]
         valid : bool [count, rows]
         """
         rng = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        heard, named, wanted, valid, others = [], [], [], [], []
-        for i in rng.choice(len(self._items), count, p=self._share):
-            power, sounds, target, there = self._items[i]
-            rate = float(np.exp(rng.uniform(-STRETCH, STRETCH)))
-            # A window may begin before the clip and end after it, so that its ends are learnt too.
-            start = rng.uniform(-10, max(len(target) - self.rows * rate + 10, -9))
-            at = start + torch.arange(self.rows) * rate
-            fine = STEPS * start + torch.arange(STEPS * self.rows) * rate
-            heard.append(_sample(power, fine))
-            named.append(_sample(sounds, fine))
-            wanted.append(_sample(target, at))
-            inside = (at >= 0) & (at < len(target) - 1)
-            valid.append(there[at.long().clamp(0, len(there) - 1)] & inside)
-            other = self._items[rng.integers(len(self._items))][0]
-            skip = int(rng.integers(max(1, len(other) - STEPS * self.rows)))
-            piece = other[skip : skip + STEPS * self.rows]
-            missing = STEPS * self.rows - len(piece)
-            others.append(torch.nn.functional.pad(piece, (0, 0, 0, missing)))
-        power, named = torch.stack(heard).to(device), torch.stack(named).to(device)
-        wanted, valid = torch.stack(wanted).to(device), torch.stack(valid).to(device)
+        drawn = [self._draw(i, rng) for i in rng.choice(len(self.tensors), count, p=self._share)]
+        power, phones, target, valid, babble = (
+            torch.stack(column).to(device) for column in zip(*drawn, strict=True)
+        )
         change = augment.Augment(generator)
-        power = change(power, torch.stack(others).to(device))
+        power = change(power, babble)
 
-        def some(share):
-            return (torch.rand(count, 1, 1, generator=generator) < share).to(device)
+        def mask(probability: float) -> Tensor:
+            return (torch.rand(count, 1, 1, generator=generator) < probability).to(device)
 
-        silent = some(SILENT_SHARE)
-        power = torch.where(silent, change.noise(power) * some(0.8), power)
-        named = torch.where(silent, self._quiet.to(device), named)
-        wanted = torch.where(silent, torch.zeros_like(wanted), wanted)
-        unseen = some(NO_SPECTRA_SHARE) & ~silent
-        power = torch.where(unseen, torch.full_like(power, 1e-4), power)
-        named = torch.where(some(NO_PHONES_SHARE) & ~unseen, torch.zeros_like(named), named)
+        silent = mask(SILENT_PROBABILITY)
+        power = torch.where(silent, change.noise(power) * mask(0.8), power)
+        phones = torch.where(silent, self._silent_phones.to(device), phones)
+        target = torch.where(silent, torch.zeros_like(target), target)
+        no_spectra = mask(NO_SPECTRA_PROBABILITY) & ~silent
+        power = torch.where(no_spectra, torch.full_like(power, 1e-4), power)
+        no_phones = mask(NO_PHONES_PROBABILITY) & ~no_spectra
+        phones = torch.where(no_phones, torch.zeros_like(phones), phones)
         log_mel = augment.to_log(power)
-        return torch.cat([log_mel, named], -1), wanted, valid | silent[:, 0]
+        return torch.cat([log_mel, phones], -1), target, valid | silent[:, 0]
+
+    def _draw(self, index: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """One window of a clip at a random rate: power, phones, target, valid, and babble."""
+        clip = self.tensors[index]
+        rate = float(np.exp(rng.uniform(-STRETCH, STRETCH)))
+        latest = max(len(clip.target) - self.rows * rate + MARGIN_ROWS, 1 - MARGIN_ROWS)
+        start = rng.uniform(-MARGIN_ROWS, latest)
+        at = start + torch.arange(self.rows) * rate
+        fine = STEPS * start + torch.arange(STEPS * self.rows) * rate
+        inside = (at >= 0) & (at < len(clip.target) - 1)
+        other = self.tensors[rng.integers(len(self.tensors))].power
+        skip = int(rng.integers(max(1, len(other) - STEPS * self.rows)))
+        babble = other[skip : skip + STEPS * self.rows]
+        missing = STEPS * self.rows - len(babble)
+        return (
+            _sample(clip.power, fine),
+            _sample(clip.phones, fine),
+            _sample(clip.target, at),
+            clip.valid[at.long().clamp(0, len(clip.valid) - 1)] & inside,
+            torch.nn.functional.pad(babble, (0, 0, 0, missing)),
+        )
 
 
-def _sample(values, at):
-    """Rows of `values [T, ...]` at fractional positions, held at the ends."""
+def _sample(values: Tensor, at: Tensor) -> Tensor:
+    """Rows of `values [T, ...]` at fractional positions, constant beyond the ends."""
     at = at.clamp(0, len(values) - 1.001)
     low = at.long()
     part = (at - low)[:, None]

@@ -104,11 +104,16 @@ def trained_file(tmp_path, hubert):
     clips = []
     for number in range(4):
         clip = talking(f"p{number}", number, seconds=4.0)
-        noise = np.random.default_rng(number).normal(0, 0.1, len(clip.heard) * 160)
-        more = encoder.encode(noise.astype(np.float32), rows=len(clip.heard))
-        clips.append(dataset.replace(clip, heard=np.concatenate([clip.heard, more], 1)))
+        noise = np.random.default_rng(number).normal(0, 0.1, len(clip.features) * 160)
+        more = encoder.encode(noise.astype(np.float32), rows=len(clip.features))
+        clips.append(dataset.replace(clip, features=np.concatenate([clip.features, more], 1)))
     settings = SMALL.model_copy(
-        update={"iterations": 4, "check_every": 4, "sync_iterations": 0, "ears": str(hubert)}
+        update={
+            "iterations": 4,
+            "eval_every": 4,
+            "sync_iterations": 0,
+            "speech_encoder": str(hubert),
+        }
     )
     trained = train(dataset.Dataset(clips), settings, encoder=encoder)
     file = tmp_path / "model.safetensors"
@@ -183,10 +188,10 @@ def test_encoder_features_are_cached_with_the_clips(tmp_path, hubert, monkeypatc
             cache=tmp_path / "c",
             encoder=encoder,
         )
-        widths.append(loaded.clips[0].heard.shape[1])
+        widths.append(loaded.clips[0].features.shape[1])
     assert widths == [features.FEATURE_DIM + 12] * 2 and len(loaded_paths) == 1
 
 
 def test_no_encoder_is_used_by_default():
-    assert TrainSettings().ears is None
-    assert checked(TrainSettings, {"ears": "a/b"}).ears == "a/b"
+    assert TrainSettings().speech_encoder is None
+    assert checked(TrainSettings, {"speech_encoder": "a/b"}).speech_encoder == "a/b"

@@ -51,7 +51,7 @@ def test_the_files_own_lag_is_estimated_and_corrected(person, late_rows):
 
 def test_another_persons_audio_has_no_reliable_lag(person):
     clip, other = synthetic_clip(person, 20), synthetic_clip(person, 20, seed=1)
-    dubbed = Clip(clip.source, "", other.heard, other.voice, clip.moved, clip.valid)
+    dubbed = Clip(clip.source, "", other.features, other.voice, clip.displacement, clip.valid)
     lag = av_offset.estimate_file_lag(dubbed, FirstBand(person.avatar.rest.neutral))
     assert not lag.reliable and lag.lag_s == 0 and lag.verdict == "off"
 
@@ -74,7 +74,7 @@ def test_amounts_of_footage_are_nested(person, monkeypatch):
     assert [point.requested_s for point, _ in points] == [0, 10, 30, 42]
     assert [round(point.seconds) for point, _ in points] == [0, 10, 30, 42]
     assert [len(part) for part in used] == [1, 2, 2]
-    assert np.array_equal(used[1][0].heard, clips[0].heard)
+    assert np.array_equal(used[1][0].features, clips[0].features)
     assert points[0][0].kept_base and not points[1][0].kept_base
     assert points[0][0].measures["lag_corrected_corr"].windows == 4
 
@@ -92,4 +92,4 @@ def test_seconds_without_a_face_do_not_count(person):
     clip.valid[:100] = False  # two seconds
     (part,) = finetune_curve.take_seconds([clip], 3)
     assert len(part.valid) == pytest.approx(250, abs=1) and part.duration_s >= 3
-    assert len(part.heard) == len(part.voice) == 2 * len(part.moved)
+    assert len(part.features) == len(part.voice) == 2 * len(part.displacement)

@@ -115,7 +115,7 @@ def test_an_unlike_speaker_is_learnt(base, heard):
     assert np.corrcoef(rest, wanted)[0, 1] > np.corrcoef(plain, wanted)[0, 1] + 0.02
     # What was promised for held-out seconds is what the model does.
     for clip, curve in zip(speaker(base, heard, unlike(base), noise=0.1), got.curves, strict=True):
-        does = got.model.predict_features(clip.heard).aperture()
+        does = got.model.predict_features(clip.features).aperture()
         assert np.corrcoef(does, curve["after"])[0, 1] > 0.97
     # And digital silence is still a mouth at rest.
     quiet = np.tile(silent_features(), (200, 1)).astype(np.float32)
@@ -138,7 +138,7 @@ def test_where_nothing_is_to_be_learnt_the_base_stays(base, heard):
 
 def test_a_dubbed_face_is_refused(base, heard):
     dubbed = [
-        replace(clip, moved=np.roll(clip.moved[::-1], 77, axis=0))
+        replace(clip, displacement=np.roll(clip.displacement[::-1], 77, axis=0))
         for clip in speaker(base, heard, noise=0.3)
     ]
     with pytest.raises(InputError, match="do not belong together"):
@@ -148,7 +148,7 @@ def test_a_dubbed_face_is_refused(base, heard):
 def test_a_late_picture_is_put_right(base, heard):
     late = []
     for clip in speaker(base, heard, unlike(base), noise=0.1):
-        late.append(replace(clip, moved=np.roll(clip.moved, 5, axis=0)))
+        late.append(replace(clip, displacement=np.roll(clip.displacement, 5, axis=0)))
     got = adapt(base, late, QUICK)
     assert all(abs(s.lag_s - 0.1) < 0.03 for s in got.sync)
     assert got.after.correlation > 0.7 and abs(got.after.lag_ms) <= 20

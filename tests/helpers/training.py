@@ -1,12 +1,14 @@
-"""Clips whose mouth follows their sound by a known rule, and a training that takes seconds."""
+"""Clips whose mouth follows their sound by a known rule; settings that train within seconds."""
+
+from pathlib import Path
 
 import numpy as np
 
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER
 from heygem.lips.features import extract_features
-from heygem.training import dataset
-from heygem.training.trainer import TrainSettings
+from heygem.training.clip import Clip, Source
+from heygem.training.settings import TrainSettings
 
 SMALL = TrainSettings(
     networks=2,
@@ -17,7 +19,7 @@ SMALL = TrainSettings(
     coefficients=3,
     width=24,
     dilations=(1, 2),
-    check_every=30,
+    eval_every=30,
     learning_rate=5e-3,
 )
 
@@ -38,13 +40,17 @@ def talking(who, seed, *, late_s=0.0, seconds=8.0, licence="own", split="train",
     samples, swing = speech(seconds, rng)
     rows = len(swing)
     follow = np.interp(np.arange(rows) - late_s * 50, np.arange(rows), swing)
-    moved = np.zeros((rows, len(LOWER), 3), np.float32)
+    displacement = np.zeros((rows, len(LOWER), 3), np.float32)
     place = {int(p): i for i, p in enumerate(LOWER)}
     for point in topo.LIPS_INNER[11:]:
-        moved[:, place[int(point)], 1] = gap * follow
-    moved += rng.normal(0, 1e-4, moved.shape).astype(np.float32)
-    source = dataset.Source(dataset.Path(f"{who}-{seed}.mp4"), who, split, licence, "ours", "made")
-    heard = extract_features(samples, rows=rows)
-    return dataset.Clip(
-        source, f"{who}{seed}", heard, np.ones(2 * rows, np.float32), moved, np.ones(rows, bool)
+        displacement[:, place[int(point)], 1] = gap * follow
+    displacement += rng.normal(0, 1e-4, displacement.shape).astype(np.float32)
+    source = Source(Path(f"{who}-{seed}.mp4"), who, split, licence, "ours", "made")
+    return Clip(
+        source,
+        f"{who}{seed}",
+        features=extract_features(samples, rows=rows),
+        voice=np.ones(2 * rows, np.float32),
+        displacement=displacement,
+        valid=np.ones(rows, bool),
     )

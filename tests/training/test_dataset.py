@@ -1,0 +1,75 @@
+"""Folders of videos: what is listed, read and cached."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers.training import talking
+
+from heygem.core.errors import InputError
+from heygem.training import dataset
+
+
+def test_videos_are_listed_with_and_without_a_manifest(tmp_path):
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / "one.mp4").touch()
+    (tmp_path / "solo.MKV").touch()
+    (tmp_path / "notes.txt").touch()
+    sources = dataset.find(tmp_path)
+    assert [(s.path.name, s.speaker) for s in sources] == [
+        ("one.mp4", "anna"),
+        ("solo.MKV", "solo"),
+    ]
+    (tmp_path / "MANIFEST.csv").write_text(
+        "file,speaker,split,licence_class,sync\n"
+        "anna/one.mp4,anna,dev,cc-by,ok\nspeech.wav,,audio,,\n"
+    )
+    (only,) = dataset.find(tmp_path)
+    assert (only.split, only.licence_class, only.sync) == ("dev", "cc-by", "ok")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no videos"):
+        dataset.find(tmp_path / "empty")
+
+
+@pytest.fixture
+def video(tmp_path):
+    path = tmp_path / "anna" / "one.mp4"
+    path.parent.mkdir()
+    path.write_bytes(b"any content")
+    return path
+
+
+def load(folder):
+    return dataset.load(dataset.find(folder), backend=lambda: None, cache=folder / "cache")
+
+
+def test_a_video_is_read_once(tmp_path, video, monkeypatch):
+    reads, clip = [], talking("anna", 1)
+
+    def read(source, backend, *, sha256):
+        reads.append(source.path.name)
+        return replace(clip, source=source, sha256=sha256, iod_px=90.0)
+
+    monkeypatch.setattr(dataset, "read", read)
+    for _ in range(2):
+        loaded = load(tmp_path)
+        assert len(loaded.clips) == 1
+    assert reads == ["one.mp4"]
+    (cached,) = loaded.clips
+    assert cached.iod_px == 90.0 and cached.source.speaker == "anna"
+    np.testing.assert_array_equal(cached.valid, clip.valid)
+    for name in ("features", "voice", "displacement"):
+        values = getattr(cached, name)
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values, getattr(clip, name), rtol=1e-3, atol=1e-4)
+
+
+def test_a_video_that_cannot_be_used_is_skipped_with_its_reason(tmp_path, video):
+    loaded = load(tmp_path)
+    assert not loaded.clips and "one.mp4" in loaded.skipped
+
+
+def test_hash_does_not_depend_on_the_order_of_clips():
+    clips = [talking("a", 1, seconds=1.0), talking("b", 2, seconds=1.0)]
+    assert dataset.Dataset(clips).sha256 == dataset.Dataset(clips[::-1]).sha256
+    assert dataset.Dataset(clips).sha256 != dataset.Dataset(clips[:1]).sha256

@@ -1,0 +1,75 @@
+"""Agreement and sync check on curves whose answer is known."""
+
+import numpy as np
+import pytest
+from helpers.training import talking
+
+from heygem.training import metrics
+
+
+@pytest.fixture
+def curve():
+    noise = np.random.default_rng(0).normal(size=1000)
+    return np.convolve(noise, np.hanning(9), "same")
+
+
+ALL = np.ones(1000, bool)
+
+
+def test_lag_curve_peaks_where_the_second_curve_is_later(curve):
+    lags, correlations = metrics.lag_curve(curve, np.roll(curve, 6), ALL)
+    assert lags[0] == -0.5 and lags[-1] == 0.5
+    assert lags[correlations.argmax()] == pytest.approx(0.12)
+    assert correlations.max() > 0.97
+
+
+def test_agreement_of_a_scaled_and_delayed_curve(curve):
+    late = metrics.agreement([(0.5 * curve + 3, np.roll(curve, 2), ALL)])
+    assert late.lag_ms == pytest.approx(40)
+    assert late.ratio == pytest.approx(0.5, abs=0.01)
+    assert late.seconds == 20
+    assert late.aligned > 0.99 > late.correlation
+    assert late.correlation == pytest.approx(np.corrcoef(curve, np.roll(curve, 2))[0, 1])
+
+
+def test_agreement_pools_clips_about_their_own_means(curve):
+    first, second = curve[:400], curve[400:] + 100
+    pooled = metrics.agreement(
+        [(first, first, ALL[:400]), (second, second, ALL[400:]), (first, -first, ALL[:400] & False)]
+    )
+    assert pooled.correlation == pytest.approx(1)
+    assert pooled.seconds == 20
+    assert metrics.agreement([]).seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("check", "verdict", "correction_s"),
+    [
+        (metrics.SyncCheck(0.02, 0.6, 2.0, 0.6), "ok", 0.0),
+        (metrics.SyncCheck(0.16, 0.6, 2.0, 0.1), "shifted", 0.16),
+        (metrics.SyncCheck(0.40, 0.6, 2.0, 0.1), "off", 0.0),  # too far to be corrected
+        (metrics.SyncCheck(0.16, 0.6, 0.1, 0.3), "ok", 0.0),  # no clear peak, but it correlates
+        (metrics.SyncCheck(0.16, 0.1, 2.0, 0.1), "off", 0.0),
+    ],
+)
+def test_verdict(check, verdict, correction_s):
+    assert (check.verdict, check.correction_s) == (verdict, correction_s)
+
+
+def test_sync_check_measures_the_lag_of_a_late_picture():
+    clip = talking("a", 1, seconds=10.0)
+    (check,) = metrics.check_sync([clip], [np.roll(clip.aperture, -5)])
+    assert check.verdict == "shifted" and check.lag_s == pytest.approx(0.1)
+
+
+def test_sync_check_rejects_somebody_elses_sound():
+    clip, other = talking("a", 1), talking("b", 2)
+    (check,) = metrics.check_sync([clip], [other.aperture[: len(clip.valid)]])
+    assert check.verdict == "off"
+
+
+def test_short_clips_of_one_speaker_are_judged_together():
+    clips = [talking("a", seed, seconds=4.0) for seed in (1, 2)] + [talking("b", 3, seconds=4.0)]
+    predicted = [clips[0].aperture, np.zeros(200), clips[2].aperture]
+    checks = metrics.check_sync(clips, predicted)
+    assert checks[0] == checks[1] and checks[2] != checks[0]

@@ -1,0 +1,32 @@
+"""`train_lips` writes a model file and its card."""
+
+import pytest
+from helpers.training import SMALL
+
+from heygem import lips
+from heygem.core.errors import ParameterError
+from heygem.training import run
+
+QUICK = SMALL.model_copy(update={"iterations": 10, "eval_every": 10, "sync_iterations": 0})
+
+
+@pytest.mark.slow
+def test_a_model_and_its_card_are_written(generated_speakers, tmp_path, monkeypatch):
+    monkeypatch.setattr(run.dataset, "find", lambda folder: ["anything"])
+    monkeypatch.setattr(run.dataset, "load", lambda *a, **k: generated_speakers)
+    out = tmp_path / "new" / "mine.safetensors"
+    out.parent.mkdir()
+    out.with_suffix(".notes.md").write_text("## Limits\n\nNot trained on whispering.\n", "utf-8")
+    run.train_lips(tmp_path, out, QUICK, device="cpu")
+    model = lips.LipsModel.load(out)
+    assert model.about["speakers"] == 7 and model.opening_std > 0
+    text = out.with_suffix(".md").read_text(encoding="utf-8")
+    assert generated_speakers.sha256 in text and "energy-driven jaw" in text and "unseen" in text
+    assert "forbidden" not in text
+    assert "Not trained on whispering." in text
+    assert not list(out.parent.glob("*.checkpoint"))
+
+
+def test_another_suffix_is_refused(tmp_path):
+    with pytest.raises(ParameterError, match="safetensors"):
+        run.train_lips(tmp_path, tmp_path / "mine.pth", QUICK)

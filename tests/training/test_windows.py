@@ -1,0 +1,70 @@
+"""Basis, amplitudes of speakers and training windows of generated clips."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.training import talking
+
+from heygem.face.topology import LOWER
+from heygem.training.windows import TrainingWindows, fit_basis, speaker_scales
+
+
+def test_basis_reconstructs_the_displacements(generated_speakers):
+    clips = generated_speakers.clips[:4]
+    basis = fit_basis(clips, 3)
+    displacement = clips[0].displacement
+    flat = displacement.reshape(len(displacement), -1)
+    back = np.einsum("tk,knd->tnd", flat @ basis.project, basis.shapes)
+    assert np.abs(back - displacement).max() < 0.05 * np.abs(displacement).max()
+    assert basis.explained > 0.99
+    assert basis.shapes.shape == (3, len(LOWER), 3)
+
+
+def test_coefficients_have_a_standard_deviation_of_one(generated_speakers):
+    clips = generated_speakers.clips[:4]
+    basis = fit_basis(clips, 3)
+    rows = np.concatenate([c.displacement.reshape(len(c.valid), -1)[::2] for c in clips])
+    np.testing.assert_allclose((rows @ basis.project).std(0), 1, rtol=1e-3)
+    assert (np.diff(basis.spread) <= 0).all()
+
+
+def test_wide_and_narrow_mouths_have_the_same_target():
+    clips = [talking("small", 3, gap=0.04), talking("big", 3, gap=0.12)]
+    scales, median = speaker_scales(clips)
+    assert scales["big"] / scales["small"] == pytest.approx(3, rel=0.05)
+    assert median == pytest.approx(np.mean([c.aperture.std() for c in clips]), rel=0.05)
+    basis = fit_basis(clips, 2)
+    small, big = (t.target[:, 0] for t in TrainingWindows(clips, basis, scales, rows=64).tensors)
+    np.testing.assert_allclose(small, big, atol=0.1)
+    # Unscaled, the same motion differs by a factor of three: the comparison above can fail.
+    small, big = (t.target[:, 0] for t in TrainingWindows(clips, basis, {}, rows=64).tensors)
+    assert (small - big).abs().max() > 1
+
+
+def test_same_seed_same_batch(generated_speakers):
+    clips = generated_speakers.clips[:4]
+    windows = TrainingWindows(clips, fit_basis(clips, 3), {}, rows=64)
+    first, again = windows.batch(40, 7, "cpu"), windows.batch(40, 7, "cpu")
+    other = windows.batch(40, 8, "cpu")
+    for a, b in zip(first, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.allclose(first[0], other[0])
+    assert np.isfinite(first[0].numpy()).all()
+
+
+def test_some_windows_are_silent_with_the_mouth_at_rest(generated_speakers):
+    clips = generated_speakers.clips[:4]
+    windows = TrainingWindows(clips, fit_basis(clips, 3), {}, rows=64)
+    features, target, valid = windows.batch(400, 7, "cpu")
+    silent = (target == 0).all(2).all(1)
+    assert 4 < silent.sum() < 50  # of 400, at a probability of 5 %
+    assert valid[silent].all()
+    phones = features[silent][:, :, 80:]
+    has_phones = phones.any(2).any(1)
+    assert torch.equal(phones[has_phones][0, 0], windows._silent_phones)
+
+
+def test_speakers_with_much_footage_are_drawn_more_often_but_not_in_proportion():
+    clips = [talking("much", 1, seconds=18.0), talking("little", 2, seconds=2.0)]
+    windows = TrainingWindows(clips, fit_basis(clips, 2), {}, rows=32)
+    assert windows._share == pytest.approx([0.75, 0.25])  # nine times the footage, three times
