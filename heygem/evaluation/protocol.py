@@ -8,7 +8,8 @@ model is also fine-tuned on growing amounts of the person's footage.
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ import numpy as np
 from pydantic import Field
 
 from heygem import audio, lips, pipeline
-from heygem.avatar import Avatar
 from heygem.config import capabilities
-from heygem.config.params import LipsSettings, Params, Settings
-from heygem.core.errors import HeygemError, InputError
+from heygem.config.params import Params, Settings
+from heygem.core.errors import HeygemError, InputError, ParameterError
 from heygem.core.types import FloatArray, PathLike, Progress
 from heygem.evaluation import baselines, finetune_curve, rerender
 from heygem.evaluation.av_offset import estimate_file_lag
@@ -42,9 +42,10 @@ from heygem.evaluation.results import (
 )
 from heygem.evaluation.split import fit_person
 from heygem.evaluation.visuals import SILENCE, Visualizer
-from heygem.face import tracking
-from heygem.face.backends import make_backend
-from heygem.lips.trajectory import Trajectory
+from heygem.lips.motion import Motion, RecordedMotion
+from heygem.lips.predictor import LipsPredictor
+from heygem.pipeline.models import Models
+from heygem.rendering.warp.renderer import WarpRenderer
 from heygem.training import dataset
 
 log = logging.getLogger(__name__)
@@ -116,9 +117,13 @@ def evaluate(
     settings = settings or EvaluateSettings()
     if settings.finetune_seconds:
         capabilities.require("finetune", seen="finetune_seconds")
-    model = lips.LipsModel.load(params.lips.model)
-    backend = make_backend(params.face)
-    results = Results(name or Path(params.lips.model or lips.SHIPPED).stem)
+    if settings.finetune_seconds and not pipeline.find_engine(params.engine).uses_motion:
+        raise ParameterError(
+            f"finetune_seconds has no effect with engine: {params.engine}",
+            remedy="leave it out, or use engine: warp",
+        )
+    models = Models(params)
+    results = Results(name or _model_name(params))
     cache = ResultCache(cache_dir, params, settings, cross_audio) if cache_dir is not None else None
     with tempfile.TemporaryDirectory(prefix="heygem-evaluate-") as folder:
         clip_list = collect_clips(clips, folder)
@@ -131,10 +136,9 @@ def evaluate(
                     visuals = Visualizer(visuals_dir, clip) if visuals_dir is not None else None
                     result = evaluate_clip(
                         clip,
-                        model,
+                        models,
                         params,
                         settings,
-                        backend,
                         cross_audio=cross_audio,
                         visuals=visuals,
                     )
@@ -157,10 +161,9 @@ def evaluate(
 
 def evaluate_clip(
     clip: Clip,
-    model: lips.LipsModel,
+    models: Models,
     params: Params,
     settings: EvaluateSettings,
-    backend: tracking.Backend,
     *,
     cross_audio: Sequence[PathLike] = (),
     visuals: Visualizer | None = None,
@@ -179,7 +182,7 @@ def evaluate_clip(
         person.library_avatar.track,
         samples[: int(person.split.library_end_s * audio.RATE_HZ)],
     )
-    file_lag = estimate_file_lag(library_clip, model)
+    file_lag = estimate_file_lag(library_clip, models.lips)
     finetuned: list[tuple[FinetunePoint, lips.LipsModel]] = []
     if settings.finetune_seconds:
         finetuned = finetune_curve.measure_clip(
@@ -187,7 +190,7 @@ def evaluate_clip(
             person,
             library_clip,
             samples,
-            model,
+            models.lips,
             settings.finetune_seconds,
             file_lag_s=file_lag.lag_s,
             windows=settings.windows,
@@ -215,7 +218,7 @@ def evaluate_clip(
         if len(points) < 2:
             raise
         return ClipResult([], facts | {"not_rendered": str(error)}, points)
-    evaluation = _ClipEvaluation(clip, test, samples, model, params, backend, visuals)
+    evaluation = _ClipEvaluation(clip, test, samples, models, params, visuals)
     facts |= evaluation.facts()
     real, base = evaluation.real_row(), evaluation.model_row()
     rows = [real, base]
@@ -236,6 +239,21 @@ def evaluate_clip(
     return ClipResult(rows, facts, points)
 
 
+def _model_name(params: Params) -> str:
+    """What the results call the model: the file of the lips model, or the engine and its file."""
+    if pipeline.find_engine(params.engine).uses_motion:
+        return Path(params.lips.model or lips.SHIPPED).stem
+    return f"{params.engine} {Path(params.checkpoint).stem}" if params.checkpoint else params.engine
+
+
+@dataclass(frozen=True)
+class _Take:
+    """What a renderer is given: a motion (None where it makes its own), and the audio."""
+
+    motion: Motion | None
+    samples: FloatArray
+
+
 class _ClipEvaluation:
     """The rows of one clip.
 
@@ -252,14 +270,17 @@ class _ClipEvaluation:
         clip: Clip,
         test: TestClip,
         samples: FloatArray,
-        model: lips.LipsModel,
+        models: Models,
         params: Params,
-        backend: tracking.Backend,
         visuals: Visualizer | None,
     ) -> None:
         self._clip, self._test, self._samples = clip, test, samples
-        self._model, self._params, self._backend = model, params, backend
+        self._models, self._params = models, params
         self._visuals = visuals
+        avatar = test.person.avatar
+        self._engine = pipeline.make_renderer(avatar, params, models)
+        # Recorded motions, such as the real mouth's, can only be drawn by the warp renderer.
+        self._warp = WarpRenderer(avatar, params.renderer, models.device)
         split = test.person.split
         self._split = split
         self._end_s = float(test.times_s[-1])
@@ -301,8 +322,11 @@ class _ClipEvaluation:
 
     def baseline_rows(self) -> list[Row]:
         """The oracle motion and every baseline with the clip's own audio."""
-        motions = baseline_motions(self._test, self._samples, self._speech, self._predict)
-        return [self._row(method, self._measure(motion, method)) for method, motion in motions]
+        motions = baseline_motions(self._test, self._samples, self._speech)
+        takes = {name: _Take(RecordedMotion(motion), self._speech) for name, motion in motions}
+        if len(self._speech) >= 2 * audio.RATE_HZ:
+            takes["shifted audio"] = self._predict(baselines.shift_audio(self._speech))
+        return [self._row(method, self._measure(take, method)) for method, take in takes.items()]
 
     def cross_audio_row(self, path: PathLike) -> Row:
         """The model with another person's speech."""
@@ -313,24 +337,36 @@ class _ClipEvaluation:
         measures |= rerender.image_measures(self._test, rendered, same_words=False)
         return self._row(MODEL, measures, kind)
 
-    def _predict(self, samples: FloatArray, model: lips.LipsModel | None = None) -> FloatArray:
-        """A model's motion for audio that starts with the held-out part: float32 [T, L, 3]."""
-        trajectory = speak(
-            model or self._model, samples, self._params.lips, self._test.person.avatar
+    def _predict(self, samples: FloatArray, model: LipsPredictor | None = None) -> _Take:
+        """What the engine draws for audio that starts with the held-out part."""
+        if not self._engine.uses_motion:
+            return _Take(None, samples)
+        model = model or self._models.lips
+        trajectory = pipeline.articulate(
+            model.predict(samples),
+            audio.voice_activity(samples),
+            self._test.person.avatar,
+            model,
+            self._params.lips,
         )
-        return trajectory.at(self._test.times_s - self._split.start_s)
+        return _Take(trajectory, samples)
 
-    def _draw(self, motion: FloatArray, method: str, kind: str) -> rerender.RenderedClip:
+    def _draw(self, take: _Take, method: str, kind: str) -> rerender.RenderedClip:
         on_frame = None
         if self._visuals is not None:
             on_frame = self._visuals.observer(self._test.person, method, kind)
-        return rerender.draw(
-            self._test, motion, self._params.renderer, self._backend, on_frame=on_frame
+        return rerender.render_clip(
+            self._test,
+            take.motion,
+            take.samples,
+            self._warp if isinstance(take.motion, RecordedMotion) else self._engine,
+            self._models.faces,
+            on_frame=on_frame,
         )
 
-    def _measure(self, motion: FloatArray, method: str) -> Measures:
-        """All measures of a motion that speaks the clip's own words."""
-        rendered = self._draw(motion, method, OWN_AUDIO)
+    def _measure(self, take: _Take, method: str) -> Measures:
+        """All measures of a take that speaks the clip's own words."""
+        rendered = self._draw(take, method, OWN_AUDIO)
         measures = rerender.compare_with_real(
             self._test, rendered.mouth, from_audio=method not in FROM_VIDEO
         )
@@ -350,27 +386,14 @@ def audio_between(
     return samples[int(start_s * rate_hz) : int((end_s + 0.1) * rate_hz)]
 
 
-def speak(
-    model: lips.LipsModel, samples: FloatArray, controls: LipsSettings, avatar: Avatar
-) -> Trajectory:
-    """The trajectory of speech for one person, controls applied, as the pipeline does it."""
-    scale = pipeline.speaker_scale(avatar, model)
-    voice = audio.voice_activity(samples)
-    shaped = lips.apply_controls(model.predict(samples), controls, voice, opening_scale=scale)
-    return lips.limit_aperture(
-        shaped, pipeline.aperture_limit(avatar) * max(1.0, controls.openness_gain)
-    )
-
-
 def baseline_motions(
     test: TestClip,
     samples: FloatArray,
     speech: FloatArray,
-    predict: Callable[[FloatArray], FloatArray],
 ) -> Iterator[tuple[str, FloatArray]]:
-    """(method, displacement [T, L, 3]) of the oracle motion and of every baseline.
+    """(method, displacement [T, L, 3]) of the oracle motion and of the baselines with a motion.
 
-    samples : audio of the whole clip; speech : of the held-out part; predict : the model.
+    samples : audio of the whole clip; speech : of the held-out part.
     """
     avatar, split = test.person.avatar, test.person.split
     times_s = avatar.track.times_s
@@ -400,5 +423,3 @@ def baseline_motions(
             held_out_times_s,
         ),
     )
-    if len(speech) >= 2 * audio.RATE_HZ:
-        yield "shifted audio", predict(baselines.shift_audio(speech))

@@ -1,6 +1,6 @@
 """Render a motion into held-out frames, track the result like any video, and measure it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -8,16 +8,14 @@ import numpy as np
 
 from heygem import media
 from heygem.avatar.timeline import Timeline
-from heygem.config.params import RendererSettings
 from heygem.core.types import FloatArray, Image, IntArray
 from heygem.evaluation import image_metrics, motion_metrics
 from heygem.evaluation.held_out import TestClip
 from heygem.evaluation.results import Measure, Measures
 from heygem.face import tracking
-from heygem.lips.motion import RecordedMotion
-from heygem.rendering import compose
-from heygem.rendering.base import Patch
-from heygem.rendering.warp.renderer import WarpRenderer
+from heygem.lips.motion import Motion
+from heygem.pipeline.frames import finished_frames
+from heygem.rendering.base import Patch, Renderer
 
 MAX_IMAGES = 40  # frames whose pixels are measured, spread over the held-out part
 IMAGE_METRICS = (
@@ -52,32 +50,35 @@ class RenderedClip:
     flicker: float
 
 
-def draw(
+def render_clip(
     clip: TestClip,
-    displacement: FloatArray,
-    settings: RendererSettings,
+    motion: Motion | None,
+    samples: FloatArray,
+    renderer: Renderer,
     backend: tracking.Backend,
     *,
     on_frame: Callable[[int, Image, Image], None] | None = None,
 ) -> RenderedClip:
-    """Render a motion, paste it, and track the result; nothing is encoded in between.
+    """Render the held-out frames and track the result; nothing is encoded in between.
 
     Parameters
     ----------
     clip : TestClip
-    displacement : float32 [T, L, 3]
-        Displacement of `heygem.face.topology.LOWER` from rest at `clip.frames`, IOD.
-    settings : heygem.config.params.RendererSettings
+    motion : Motion or None
+        None for renderers that make the mouth from the audio.
+    samples : float32 [n]
+        Audio that starts with the held-out part, 16 kHz mono.
+    renderer : Renderer
+        Of the clip's avatar.
     backend : heygem.face.tracking.Backend
     on_frame : callable, optional
         Called with (frame number, source image, rendered image).
     """
     avatar, frames = clip.person.avatar, clip.frames
-    renderer = WarpRenderer(avatar, settings)
-    timeline = Timeline(frames, clip.times_s, Fraction(25), len(frames))
-    renderer.plan(RecordedMotion(displacement), np.zeros(0, np.float32), timeline)
+    start_s = clip.person.split.start_s
+    timeline = Timeline(frames, clip.times_s - start_s, Fraction(25), len(frames))
+    renderer.plan(motion, samples, timeline)
     tracker = tracking.Tracker(backend, start=avatar.track.points[frames[0], :, :2].mean(0))
-    index_of = {int(frame): i for i, frame in enumerate(frames)}
     chosen = set(np.linspace(0, len(frames) - 1, min(MAX_IMAGES, len(frames))).astype(int).tolist())
     points = np.zeros((len(frames), *avatar.track.points.shape[1:]), np.float32)
     images: dict[str, list[float]] = {key: [] for key in IMAGE_METRICS}
@@ -87,32 +88,36 @@ def draw(
     )
     flicker = image_metrics.Flicker(box)
     starts = {start for start, _ in clip.runs}
-    start_s, end_s = (float(avatar.track.times_s[f]) for f in (frames[0], frames[-1]))
-    with media.VideoReader(avatar.path, start_s=start_s, end_s=end_s + 1e-3) as reader:
-        for frame in reader:
-            i = index_of.get(frame.index)
-            if i is None:
-                continue
-            patch = renderer.render(frame.image, i)
-            rendered = frame.image if patch is None else compose.paste(frame.image, patch)
-            tracked = tracker(rendered)[0]
-            real = avatar.track.points[frame.index]
-            # A rendered frame in which no face is found counts as the source's own mouth: a
-            # viewer's tracker would fall back to that too, and it costs correlation.
-            points[i] = real if tracked is None else tracked
-            flicker.add(rendered, frame.image, restart=i in starts)
-            if i in chosen and patch is not None:
-                mask = full_frame_mask(patch, frame.image.shape)
-                scale_px = float(avatar.pose.scale[frame.index])
-                values = _measure_image(frame.image, rendered, mask, real, points[i], scale_px)
-                for key, value in values.items():
-                    images[key].append(value)
-                measured.append(i)
-            if on_frame is not None:
-                on_frame(frame.index, frame.image, rendered)
+    for frame in finished_frames(_held_out_images(clip), renderer, timeline):
+        i, number = frame.index, int(frames[frame.index])
+        tracked = tracker(frame.image)[0]
+        real = avatar.track.points[number]
+        # A rendered frame in which no face is found counts as the source's own mouth: a viewer's
+        # tracker would fall back to that too, and it costs correlation.
+        points[i] = real if tracked is None else tracked
+        flicker.add(frame.image, frame.source, restart=i in starts)
+        if i in chosen and frame.patch is not None:
+            mask = full_frame_mask(frame.patch, frame.source.shape)
+            scale_px = float(avatar.pose.scale[number])
+            values = _measure_image(frame.source, frame.image, mask, real, points[i], scale_px)
+            for key, value in values.items():
+                images[key].append(value)
+            measured.append(i)
+        if on_frame is not None:
+            on_frame(number, frame.source, frame.image)
     canonical = clip.person.canonical(points, clip.runs, clip.real.rate_hz)
     mouth = motion_metrics.mouth_curves(canonical, clip.times_s)
     return RenderedClip(mouth, images, np.array(measured, int), flicker.ratio)
+
+
+def _held_out_images(clip: TestClip) -> Iterator[Image]:
+    """Decode the clip's held-out frames, one pass, in order."""
+    avatar, frames = clip.person.avatar, set(clip.frames.tolist())
+    start_s, end_s = (float(avatar.track.times_s[f]) for f in (clip.frames[0], clip.frames[-1]))
+    with media.VideoReader(avatar.path, start_s=start_s, end_s=end_s + 1e-3) as reader:
+        for frame in reader:
+            if frame.index in frames:
+                yield frame.image
 
 
 def full_frame_mask(patch: Patch, shape: tuple[int, ...]) -> FloatArray:

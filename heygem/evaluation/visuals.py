@@ -55,7 +55,7 @@ class Visualizer:
     def observer(
         self, person: Person, method: str, kind: str
     ) -> Callable[[int, Image, Image], None] | None:
-        """The `on_frame` of `heygem.evaluation.rerender.draw`; None for a take not shown."""
+        """The `on_frame` of `heygem.evaluation.rerender.render_clip`; None for a take not shown."""
         if (method, kind) not in CAPTIONS:
             return None
         box = _lower_face_box(person.avatar)

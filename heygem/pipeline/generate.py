@@ -236,6 +236,16 @@ def _drawn_trajectory(
             )
         return None
     if given is not None:
+        changed = [
+            name
+            for name, control in type(params.lips).model_fields.items()
+            if getattr(params.lips, name) != control.default
+        ]
+        if changed:
+            raise ParameterError(
+                f"`lips.{changed[0]}` has no effect on a trajectory that is given",
+                remedy="apply it yourself with heygem.lips.apply_controls, and leave it out here",
+            )
         return given
     if encoded.predicted is None:
         raise ValueError("the sound was encoded without a prediction")

@@ -13,7 +13,9 @@ from heygem.config.params import Params
 from heygem.core.errors import InputError
 from heygem.evaluation import baselines, cache, protocol, record, rerender, table
 from heygem.evaluation.visuals import MIN_WIDTH_PX
+from heygem.lips.motion import RecordedMotion
 from heygem.lips.trajectory import Trajectory
+from heygem.rendering.warp.renderer import WarpRenderer
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SHORT = evaluation.EvaluateSettings(max_held_out_s=2, baselines=False)
@@ -24,9 +26,11 @@ pytestmark = pytest.mark.slow
 def test_the_oracle_motion_beats_a_static_mouth(person, hopper_test_clip, faces):
     clip = hopper_test_clip
     motion = person.avatar.displacement(clip.frames)
-    settings = Params().renderer
-    oracle = rerender.draw(clip, motion, settings, faces)
-    static = rerender.draw(clip, baselines.static_mouth(motion, len(motion)), settings, faces)
+    renderer, silence = WarpRenderer(person.avatar, Params().renderer), np.zeros(0, np.float32)
+    oracle, static = (
+        rerender.render_clip(clip, RecordedMotion(recorded), silence, renderer, faces)
+        for recorded in (motion, baselines.static_mouth(motion, len(motion)))
+    )
     good, bad = (rerender.compare_with_real(clip, d.mouth) for d in (oracle, static))
     assert good["aperture_corr"].value > 0.9
     assert 0.75 < good["amplitude_ratio"].value < 1.25
@@ -103,7 +107,7 @@ def test_a_mouth_that_only_chews_is_told_from_one_that_follows_the_audio(
     assert info.video.duration_s == pytest.approx(2, abs=0.2)
 
     # Started again, nothing is rendered twice.
-    monkeypatch.setattr(rerender, "draw", None)
+    monkeypatch.setattr(rerender, "render_clip", None)
     again = evaluation.evaluate(clips, params, SHORT, **options)
     assert table.to_markdown(again) == table.to_markdown(results)
 
