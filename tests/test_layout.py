@@ -124,6 +124,7 @@ PACKAGE_OF = {
     "av": "av",
     "c2pa": "c2pa-python",
     "cv2": "opencv-python",
+    "cyclonedx": "cyclonedx-python-lib",
     "espeakng_loader": "espeakng-loader",
     "face_alignment": "face-alignment",
     "fpdf": "fpdf2",
@@ -136,6 +137,7 @@ PACKAGE_OF = {
 PART_OF = {
     "IPython": "ipykernel",
     "huggingface_hub": "transformers",
+    "packageurl": "cyclonedx-python-lib",
     "jupyter_client": "ipykernel",
     "jupyter_core": "ipykernel",
     "jupyter_server": "jupyterlab",

@@ -1,4 +1,4 @@
-"""What compliance officers use: verify, keys, ledger, consent, policy and inventory."""
+"""What compliance officers use: verify, keys, ledger, consent, policy and sbom."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,8 @@ secret = _Lazy()
 def mount(app):
     """Hang these commands under the main one."""
     app.command()(verify)
-    app.command()(inventory)
+    app.command("sbom")(list_components)
+    app.command(hidden=True)(inventory)  # its earlier name, for one release
     app.add_typer(keys_app, name="keys")
     app.add_typer(ledger_app, name="ledger")
     app.add_typer(consent_app, name="consent")
@@ -47,7 +48,7 @@ def verify(
         typer.Option("--report", metavar="OUT.pdf", help="Write a trace report: .pdf or .md."),
     ] = None,
     search: Annotated[
-        bool, typer.Option(help="Also look for the mark in cropped copies; takes seconds.")
+        bool, typer.Option(help="Also look for the watermark in cropped copies; takes seconds.")
     ] = True,
 ):
     """Read the labels of files, and say which run made them.
@@ -127,7 +128,7 @@ def _print_reading(found, origin):
 def keys_init(
     organisation: Annotated[str, typer.Option(help="Name in the certificates.")] = "heygem local",
 ):
-    """Make the keys: for signing metadata, for Content Credentials, for the invisible mark."""
+    """Make the keys: for signing metadata, for Content Credentials, for the invisible watermark."""
     made = secret.init(organisation=organisation)
     typer.echo(
         f"keys in {made.folder}, named {made.name}. Back them up: they cannot be made again."
@@ -320,17 +321,25 @@ def policy_user(
     typer.echo(f"{name} may log in once the studio is started anew")
 
 
-def inventory(
+def list_components(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write it into this folder.")
     ] = None,
 ):
     """List every dependency, pretrained file and capability, for counsel; without a verdict."""
-    from heygem.provenance import sbom as listing
+    from heygem.provenance import sbom
 
-    items = listing.collect()
+    items = sbom.collect()
     if out is None:
-        typer.echo(listing.report(items))
+        typer.echo(sbom.report(items))
         return
-    for path in listing.write(items, out):
+    for path in sbom.write(items, out):
         typer.echo(path)
+
+
+def inventory(
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR")] = None,
+):
+    """The earlier name of `heygem sbom`."""
+    typer.echo("notice: `heygem inventory` is now called `heygem sbom`", err=True)
+    list_components(out)

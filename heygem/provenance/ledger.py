@@ -361,4 +361,6 @@ def _hash_fields(*fields: int | str) -> str:
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    return Entry(*row[:5], json.loads(row[5]), *row[6:])
+    number, time_utc, kind, subject, watermark_id, body, previous, digest, signature = row
+    body = json.loads(body)
+    return Entry(number, time_utc, kind, subject, watermark_id, body, previous, digest, signature)

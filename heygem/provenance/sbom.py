@@ -1,44 +1,51 @@
-"""What the kit is made of, for those who must answer for it: a listing, and no verdict.
+"""Software bill of materials: every component of heygem on this machine, without a verdict.
 
-Everything it needs to run: packages (with what they need in turn), pretrained files, the font, and
-what the kit can do. Export control, copyright and procurement ask the same questions of each: which
-version, from where, under which licence, is it the file it should be, is it published, what is it
-for, can it be taken out. The machine-readable form is a CycloneDX 1.6 bill of materials (ECMA-424).
+Packages with their dependencies, pretrained files, the font, training data and capabilities. Export
+control, copyright and procurement need the same facts of each: version, origin, licence, whether
+the file is intact, whether it is published, its function, and whether it can be removed. The
+machine-readable form is CycloneDX 1.6 (ECMA-424).
 """
 
 import datetime
 import hashlib
 import importlib.util
-import json
 import re
-import uuid
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, distribution
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from heygem.config import capabilities
-from heygem.core import assets, files
-from heygem.core.errors import OutputError
+from heygem.core import assets, files, templating
+from heygem.core.types import PathLike
+
+if TYPE_CHECKING:
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component
+    from cyclonedx.model.license import License
 
 PACKAGE = "heygem"
 
 
 @dataclass(frozen=True)
 class Item:
-    """One thing the kit is made of.
+    """One component.
 
     Attributes
     ----------
     kind : str
         `package`, `pretrained`, `font`, `data` or `capability`.
     sha256 : str
-        Of the file; of the record of installed files, for a package; empty where there is none.
+        Of the file; of the record of installed files, for a package; empty without either.
     published : bool or None
-        Whether anybody can get it; None where that is not known.
+        Whether it is publicly available; None if unknown.
     function : str
         What it is for.
     removable : bool
-        Whether the kit still makes videos without it.
+        Whether heygem still makes videos without it.
+    requires : tuple of str
+        For a package: names of the installed packages it depends on.
     """
 
     kind: str
@@ -50,9 +57,10 @@ class Item:
     published: bool | None
     function: str
     removable: bool
+    requires: tuple[str, ...] = ()
 
 
-# What can be switched off or left out, and what it is, in words for people outside the trade.
+# Name, module, function in words for readers outside the field, and whether it can be left out.
 _CAPABILITIES = (
     ("lips", "heygem.lips", "predicts mouth movement from speech", False),
     (
@@ -61,90 +69,115 @@ _CAPABILITIES = (
         "redraws a recorded mouth from the person's own frames",
         False,
     ),
-    (
-        "wav2lip",
-        "heygem.rendering.wav2lip",
-        "second engine; its weights are brought by the user",
-        True,
-    ),
+    ("wav2lip", "heygem.rendering.wav2lip", "second engine; users bring its weights", True),
     ("training", "heygem.training", "trains the mouth model on recordings", True),
     ("speech", "heygem.audio.tts", "synthetic voices from text, none of a real person", True),
-    ("finetune", "heygem.finetune", "few-shot: teaches the mouth model one person", True),
+    ("finetune", "heygem.finetune", "few-shot: fine-tunes the mouth model to one person", True),
     ("labels", "heygem.provenance", "labels every result as AI-made and traces copies", False),
 )
-_OPTIONAL = re.compile(r"extra\s*==")
+_EXTRA = re.compile(r"extra\s*==")
+# SPDX ids of the classifiers that name one licence; "BSD License", for example, names several.
+_SPDX_IDS = {
+    "Apache Software License": "Apache-2.0",
+    "GNU General Public License v3 or later (GPLv3+)": "GPL-3.0-or-later",
+    "ISC License (ISCL)": "ISC",
+    "MIT License": "MIT",
+    "MIT No Attribution License (MIT-0)": "MIT-0",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "Python Software Foundation License": "PSF-2.0",
+    "The Unlicense (Unlicense)": "Unlicense",
+}
 
 
-def collect():
-    """Everything, as found on this machine: list of Item."""
-    return [*_packages(), *_pretrained(), _font(), *_data(), *_capabilities()]
+def collect() -> list[Item]:
+    """All components on this machine."""
+    return [*_packages(), *_pretrained_files(), _font(), *_training_data(), *_capabilities()]
 
 
-def _packages():
-    todo, seen = [(PACKAGE, False)], {}
-    while todo:
-        # What is needed is gone through before what only an extra wants.
-        todo.sort(key=lambda entry: not entry[1])
-        name, removable = todo.pop()
-        key = re.sub(r"[-_.]+", "-", name).lower()
-        if key in seen:
+def _normalized(name: str) -> str:
+    """A package name as the index normalizes it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _packages() -> Iterator[Item]:
+    """heygem and all installed packages it depends on, directly or indirectly."""
+    pending = [(PACKAGE, False)]
+    installed: dict[str, tuple[Distribution, bool]] = {}
+    requires: dict[str, list[str]] = {}
+    while pending:
+        # Required packages first: a package that an extra also names is not removable.
+        pending.sort(key=lambda entry: not entry[1])
+        name, is_removable = pending.pop()
+        key = _normalized(name)
+        if key in installed:
             continue
         try:
-            found = distribution(name)
+            package = distribution(name)
         except PackageNotFoundError:
-            continue  # needed on another system only, or an extra that is not installed
-        seen[key] = (found, removable)
-        for need in found.requires or ():
-            extra = bool(_OPTIONAL.search(need))
-            # Only the kit's own extras are of interest: other packages' are not installed for us.
-            if not extra or key == PACKAGE:
-                todo.append((re.match(r"[A-Za-z0-9._-]+", need)[0], removable or extra))
-    for key in sorted(seen):
-        found, removable = seen[key]
+            continue  # for another system only, or of an extra that is not installed
+        installed[key] = (package, is_removable)
+        requires[key] = []
+        for requirement in package.requires or ():
+            is_extra = bool(_EXTRA.search(requirement))
+            match = re.match(r"[A-Za-z0-9._-]+", requirement)
+            # Only heygem's own extras count: those of other packages are not installed for it.
+            if match is not None and (not is_extra or key == PACKAGE):
+                pending.append((match[0], is_removable or is_extra))
+                requires[key].append(_normalized(match[0]))
+    for key in sorted(installed):
+        package, is_removable = installed[key]
         yield Item(
             "package",
-            found.metadata["Name"],
-            found.version,
-            _origin(found),
-            _licence(found),
-            _record_hash(found),
+            package.metadata["Name"],
+            package.version,
+            _origin(package),
+            _licence(package),
+            _record_hash(package),
             True if key != PACKAGE else None,
-            " ".join((found.metadata.get("Summary") or "").split())[:120],
-            removable,
+            " ".join(_field(package, "Summary").split())[:120],
+            is_removable,
+            tuple(sorted({name for name in requires[key] if name in installed})),
         )
 
 
-def _licence(found):
-    meta = found.metadata
-    stated = meta.get("License-Expression") or ""
-    if not stated:
-        classes = [c for c in meta.get_all("Classifier") or [] if c.startswith("License ::")]
-        stated = "; ".join(c.rsplit(":: ", 1)[-1] for c in classes)
-    if not stated:
-        lines = (meta.get("License") or "").strip().splitlines()
-        stated = lines[0][:80] if lines else ""
+def _field(package: Distribution, name: str) -> str:
+    """A metadata field, empty if missing."""
+    return (package.metadata.get_all(name) or [""])[0]
+
+
+def _licence(package: Distribution) -> str:
+    from cyclonedx.spdx import is_supported_id
+
+    expression = _field(package, "License-Expression")
+    if expression:
+        return expression
+    classifiers = package.metadata.get_all("Classifier") or []
+    names = "; ".join(c.rsplit(":: ", 1)[-1] for c in classifiers if c.startswith("License ::"))
+    text = (_field(package, "License").strip().splitlines() or [""])[0][:80]
+    # A classifier such as "BSD License" names several licences; an SPDX id names one.
+    stated = text if names not in _SPDX_IDS and is_supported_id(text) else names or text
     return stated or "not stated in its metadata"
 
 
-def _origin(found):
-    links = [link.split(",", 1) for link in found.metadata.get_all("Project-URL") or []]
-    for wanted in ("source", "repository", "code", "homepage"):
+def _origin(package: Distribution) -> str:
+    links = [link.split(",", 1) for link in package.metadata.get_all("Project-URL") or []]
+    for keyword in ("source", "repository", "code", "homepage"):
         for label, link in links:
-            if wanted in label.lower():
+            if keyword in label.lower():
                 return link.strip()
-    page = found.metadata.get("Home-page") or (links[0][1].strip() if links else "")
-    return page or f"Python package index: {found.metadata['Name']}"
+    page = _field(package, "Home-page") or (links[0][1].strip() if links else "")
+    return page or f"Python package index: {package.metadata['Name']}"
 
 
-def _record_hash(found):
-    record = found.read_text("RECORD")
+def _record_hash(package: Distribution) -> str:
+    record = package.read_text("RECORD")
     return hashlib.sha256(record.encode()).hexdigest() if record else ""
 
 
-def _pretrained():
+def _pretrained_files() -> Iterator[Item]:
     for entry in assets.inventory():
         asset = entry.asset
-        ours = asset.member is None
+        is_own = asset.member is None
         yield Item(
             "pretrained",
             asset.name,
@@ -152,13 +185,13 @@ def _pretrained():
             asset.source,
             asset.licence,
             asset.sha256 if entry.state == "ok" else f"{entry.state}; should be {asset.sha256}",
-            True if not ours else None,
+            None if is_own else True,
             asset.purpose,
             False,
         )
 
 
-def _font():
+def _font() -> Item:
     path = Path(__file__).parent / "fonts" / "NotoSansCJKsc-Bold-subset.otf"
     return Item(
         "font",
@@ -173,8 +206,8 @@ def _font():
     )
 
 
-def _data():
-    """What our own weights were trained on, as their model cards say it."""
+def _training_data() -> Iterator[Item]:
+    """Training data of heygem's own weights, as their model cards state it."""
     for asset in assets.shipped():
         card = (assets.WEIGHTS / asset.name).with_suffix(".md")
         if card.is_file():
@@ -186,120 +219,144 @@ def _data():
                 "see the model card",
                 files.sha256(card),
                 None,
-                "speech and mouth movement the weights were learnt from",
+                "speech and mouth movement that the weights were trained on",
                 True,
             )
 
 
-def _capabilities():
-    for name, module, function, removable in _CAPABILITIES:
+def _capabilities() -> Iterator[Item]:
+    for name, module, function, is_removable in _CAPABILITIES:
         try:
-            present = importlib.util.find_spec(module) is not None
+            is_present = importlib.util.find_spec(module) is not None
         except ModuleNotFoundError:
-            present = False
-        switchable = name in capabilities.PARTS
-        if switchable:
-            present = capabilities.enabled(name)
-            function += f" (capabilities.{name}: {'on' if present else 'off, left out'})"
-        if present or switchable:
-            yield Item("capability", name, "", module, "Apache-2.0", "", None, function, removable)
+            is_present = False
+        is_switchable = name in capabilities.PARTS
+        if is_switchable:
+            is_present = capabilities.enabled(name)
+            state = "on" if is_present else "off, left out"
+            function += f" (capabilities.{name}: {state})"
+        if is_present or is_switchable:
+            yield Item(
+                "capability", name, "", module, "Apache-2.0", "", None, function, is_removable
+            )
 
 
-def report(items):
-    """The listing as Markdown."""
-    now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    lines = [
-        "# Inventory",
-        "",
-        f"Written {now} on the machine it describes. For counsel: it lists facts as the components",
-        "state them, and draws no conclusion about export, licence or labelling duties.",
+_TITLES = {
+    "capability": "What it can do",
+    "pretrained": "Pretrained files",
+    "data": "Data behind our own weights",
+    "font": "Fonts",
+    "package": "Packages",
+}
+
+
+def report(items: list[Item]) -> str:
+    """The components as Markdown tables."""
+    sections = [
+        (title, [item for item in items if item.kind == kind]) for kind, title in _TITLES.items()
     ]
-    titles = {
-        "capability": "What it can do",
-        "pretrained": "Pretrained files",
-        "data": "Data behind our own weights",
-        "font": "Fonts",
-        "package": "Packages",
-    }
-    for kind, title in titles.items():
-        chosen = [item for item in items if item.kind == kind]
-        if not chosen:
-            continue
-        lines += ["", f"## {title} ({len(chosen)})", ""]
-        lines += [
-            "| Name | Version | Licence | Origin | Published | Removable | Function | sha256 |"
-        ]
-        lines += ["|---|---|---|---|---|---|---|---|"]
-        lines += ["| " + " | ".join(_row(item)) + " |" for item in chosen]
-    return "\n".join(lines) + "\n"
-
-
-_HEADS = ("Name", "Version", "Licence", "Origin", "Published", "Removable", "Function", "sha256")
-
-
-def _row(item):
-    said = {True: "yes", False: "no", None: "-"}
-    cells = (
-        item.name,
-        item.version or "-",
-        item.licence,
-        item.origin,
-        said[item.published],
-        said[item.removable],
-        item.function,
-        item.sha256 or "-",
+    return templating.render(
+        "heygem.provenance",
+        "sbom.md",
+        filters={"escape_pipes": lambda text: text.replace("|", "\\|")},
+        now=datetime.datetime.now(datetime.UTC),
+        sections=[(title, chosen) for title, chosen in sections if chosen],
+        yes_no={True: "yes", False: "no", None: "-"},
     )
-    return [cell.replace("|", "\\|") for cell in cells]
 
 
-def bill_of_materials(items):
-    """The listing as a CycloneDX 1.6 document: dict."""
-    kinds = {"package": "library", "pretrained": "machine-learning-model", "font": "file",
-             "data": "data", "capability": "application"}  # fmt: skip
-    components = []
+def cyclonedx_bom(items: list[Item]) -> "Bom":
+    """The components as a CycloneDX document with its dependency graph.
+
+    heygem itself is the document's subject; it depends on its direct requirements and on every
+    pretrained file, font, data set and capability.
+    """
+    from cyclonedx.contrib.this.builders import this_component
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+
+    components = {(item.kind, _normalized(item.name)): _component(item) for item in items}
+    subject = components.pop(
+        ("package", PACKAGE),
+        Component(name=PACKAGE, type=ComponentType.APPLICATION, bom_ref=f"package:{PACKAGE}"),
+    )
+    subject.type = ComponentType.APPLICATION
+    bom = Bom(components=components.values())
+    bom.metadata.component = subject
+    bom.metadata.tools.components.add(this_component())
+    parts = [component for (kind, _), component in components.items() if kind != "package"]
+    bom.register_dependency(subject, parts)
     for item in items:
-        component = {
-            "type": kinds[item.kind],
-            "bom-ref": f"{item.kind}:{item.name}",
-            "name": item.name,
-            "description": item.function,
-            "licenses": [{"license": {"name": item.licence}}],
-            "properties": [
-                {"name": f"heygem:{key}", "value": str(value)}
-                for key, value in asdict(item).items()
-                if key in ("origin", "published", "removable", "kind")
-            ],
-        }
-        if item.version:
-            component["version"] = item.version
         if item.kind == "package":
-            name = re.sub(r"[-_.]+", "-", item.name).lower()
-            component["purl"] = f"pkg:pypi/{name}@{item.version}"
-        if re.fullmatch(r"[0-9a-f]{64}", item.sha256) and item.kind != "package":
-            component["hashes"] = [{"alg": "SHA-256", "content": item.sha256}]
-        components.append(component)
-    return {
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid4()}",
-        "version": 1,
-        "metadata": {
-            "timestamp": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "component": {"type": "application", "name": PACKAGE},
-        },
-        "components": components,
+            name = _normalized(item.name)
+            dependent = subject if name == PACKAGE else components["package", name]
+            required = [("package", needed) for needed in item.requires if needed != PACKAGE]
+            bom.register_dependency(
+                dependent, [components[key] for key in required if key in components]
+            )
+    return bom
+
+
+def _component(item: Item) -> "Component":
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.component import Component, ComponentType
+    from packageurl import PackageURL
+
+    types = {
+        "package": ComponentType.LIBRARY,
+        "pretrained": ComponentType.MACHINE_LEARNING_MODEL,
+        "font": ComponentType.FILE,
+        "data": ComponentType.DATA,
+        "capability": ComponentType.APPLICATION,
     }
+    facts = {
+        "kind": item.kind,
+        "origin": item.origin,
+        "published": item.published,
+        "removable": item.removable,
+    }
+    is_file_hash = item.kind != "package" and re.fullmatch(r"[0-9a-f]{64}", item.sha256)
+    purl = None
+    if item.kind == "package":
+        purl = PackageURL("pypi", name=_normalized(item.name), version=item.version)
+    return Component(
+        type=types[item.kind],
+        name=item.name,
+        version=item.version or None,
+        bom_ref=f"{item.kind}:{item.name}",
+        description=item.function,
+        licenses=[_cyclonedx_licence(item.licence)],
+        purl=purl,
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=item.sha256)] if is_file_hash else [],
+        properties=[
+            Property(name=f"heygem:{name}", value=str(value)) for name, value in facts.items()
+        ],
+    )
 
 
-def write(items, folder):
-    """Write `inventory.md` and `sbom.cdx.json`; returns their paths."""
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        readable, machine = folder / "inventory.md", folder / "sbom.cdx.json"
-        readable.write_text(report(items), encoding="utf-8")
-        text = json.dumps(bill_of_materials(items), ensure_ascii=False, indent=1)
-        machine.write_text(text + "\n", encoding="utf-8")
-    except OSError as e:
-        raise OutputError("the inventory cannot be written", seen=f"{folder}: {e}") from e
+def _cyclonedx_licence(stated: str) -> "License":
+    """A licence by its SPDX id or expression if it has one, else by the name stated."""
+    from cyclonedx.contrib.license.factories import LicenseFactory
+
+    return LicenseFactory().make_from_string(_SPDX_IDS.get(stated, stated))
+
+
+def write(items: list[Item], folder: PathLike) -> list[Path]:
+    """Write `inventory.md` and `sbom.cdx.json`.
+
+    Returns
+    -------
+    list of Path
+        The two files.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    """
+    from cyclonedx.output.json import JsonV1Dot6
+
+    readable = files.write_text(Path(folder) / "inventory.md", report(items))
+    document = JsonV1Dot6(cyclonedx_bom(items)).output_as_string(indent=1)
+    machine = files.write_text(Path(folder) / "sbom.cdx.json", document + "\n")
     return [readable, machine]

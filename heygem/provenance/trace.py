@@ -8,7 +8,7 @@ are proof; the fingerprint is a similarity, and is reported as such.
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from heygem.core.types import PathLike
+from heygem.core.types import IntArray, PathLike
 from heygem.provenance import keys
 from heygem.provenance.fingerprint import (
     MAX_AUDIO_ERROR,
@@ -131,7 +131,7 @@ def _similarity(fingerprint: Fingerprint, entry: Entry) -> dict[str, float]:
     if data is None:
         return {}
     recorded = Fingerprint.from_dict(data)
-    pairs = {
+    pairs: dict[str, tuple[IntArray, IntArray]] = {
         "picture": (fingerprint.video, recorded.video),
         "sound": (fingerprint.audio, recorded.audio),
     }

@@ -206,7 +206,9 @@ def _shrink(image: Image) -> Image:
     h, w = image.shape[:2]
     scale = min(1.0, _SHORT_SIDE_PX / min(h, w))
     size = (max(round(w * scale), 1), max(round(h * scale), 1))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    if scale == 1:
+        return image
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _verify_visible(images: list[Image], texts: Sequence[str]) -> LayerResult:

@@ -167,7 +167,7 @@ def render_template(text: str, height_px: float) -> FloatArray | None:
         return None
     font = _load_font(None, size)
     stroke = max(round(size / 24), 1)
-    box = font.getbbox(text, stroke_width=stroke)
+    box = _text_box(font, text, stroke)
     image = PilImage.new("L", (box[2] - box[0], box[3] - box[1]), 60)
     ImageDraw.Draw(image).text(
         (-box[0], -box[1]), text, font=font, fill=255, stroke_width=stroke, stroke_fill=0
@@ -222,10 +222,17 @@ def _glyph(font: ImageFont.FreeTypeFont, character: str) -> tuple[tuple[int, int
     return mask.size, bytes(mask)
 
 
-def _words_height_px(font: ImageFont.FreeTypeFont, text: str) -> float:
+def _text_box(
+    font: ImageFont.FreeTypeFont, text: str, stroke_px: int = 0
+) -> tuple[int, int, int, int]:
+    x0, y0, x1, y1 = font.getbbox(text, stroke_width=stroke_px)
+    return int(x0), int(y0), int(x1), int(y1)
+
+
+def _words_height_px(font: ImageFont.FreeTypeFont, text: str) -> int:
     """Height of the lowest glyph among the required words, pixels."""
     characters = {c for word in (*AI_WORDS, *GENERATED_WORDS) if word in text for c in word}
-    boxes = [font.getbbox(c) for c in characters or "A"]
+    boxes = [_text_box(font, c) for c in characters or "A"]
     return min(box[3] - box[1] for box in boxes)
 
 
@@ -242,7 +249,7 @@ def _render(lines: list[str], settings: LabelSettings, width: int, height: int) 
         font = _load_font(settings.font, size)
     pad = max(round(size * 0.22), 2)
     stroke = max(round(size / 24), 1)
-    boxes = [font.getbbox(line, stroke_width=stroke) for line in lines]
+    boxes = [_text_box(font, line, stroke) for line in lines]
     gap = round(size * 0.25)
     logo = _load_logo(settings.logo, size * len(lines))
     left = pad + (logo.width + pad if logo is not None else 0)
@@ -269,7 +276,7 @@ def _render(lines: list[str], settings: LabelSettings, width: int, height: int) 
     plate.alpha_composite(ink)
     pixels = np.asarray(plate)
     alpha = pixels[..., 3].astype(np.float32) / 255 * settings.opacity
-    text_height_px = int(_words_height_px(font, "".join(lines)))
+    text_height_px = _words_height_px(font, "".join(lines))
     return RenderedLabel(pixels[..., :3].copy(), alpha, text_height_px)
 
 

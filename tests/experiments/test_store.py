@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from heygem.batch.runner import Outcome
 from heygem.config.params import Params
 from heygem.experiments import store
+from heygem.provenance.ledger import Ledger
 
 store.quiet()
 
@@ -80,7 +82,7 @@ def test_parent_per_batch_child_per_video(params, tmp_path):
     assert parent.info.status == "FAILED"
     anna, ben = sorted(children, key=lambda run: run.info.run_name)
     assert anna.data.tags["mlflow.parentRunId"] == parent.info.run_id
-    assert anna.data.tags["params_hash_fields"] == params.digest()
+    assert anna.data.tags["params_hash"] == params.digest()
     assert anna.data.params == parent.data.params
     assert set(anna.data.params) == set(params.dotted())
     assert anna.data.metrics["timings.render_s"] == 1.5
@@ -195,3 +197,29 @@ def test_off_means_off(tmp_path):
 
 def test_telemetry_is_off():
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_the_run_of_a_ledger_row_is_found(tmp_path, monkeypatch):
+    ledger = Ledger(tmp_path / "ledger.db")
+    asked = []
+
+    class Store:  # a real one takes many seconds to be created
+        def __init__(self, tracking_uri):
+            asked.append(tracking_uri)
+
+        def search_experiments(self):
+            return [SimpleNamespace(experiment_id="1")]
+
+        def search_runs(self, places, filter_string, max_results):
+            assert places == ["1"] and filter_string.startswith("tags.`heygem.output_sha256` = ")
+            info = SimpleNamespace(experiment_id="1", run_id="r" * 32)
+            return [SimpleNamespace(info=info)] if "ab" * 32 in filter_string else []
+
+    monkeypatch.setattr("mlflow.tracking.MlflowClient", Store)
+    about = {"params": {"mlflow": {"enabled": True, "folder": str(tmp_path)}}}
+    entry = ledger.append("made", "ab" * 32, about)
+    assert store.run_of(entry) is None and not asked  # no store in that folder
+    (tmp_path / "mlflow.db").touch()
+    assert store.run_of(entry)["run_id"] == "r" * 32
+    other = ledger.append("made", "cd" * 32, about)
+    assert store.run_of(other) is None

@@ -72,7 +72,7 @@ class WatermarkDetector:
 
     def add(self, image: Image, time_s: float) -> None:
         """Add one frame, uint8 [H, W, 3], RGB, and its time."""
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
         if self._seeks_bars:
             area = _area_between_bars(grey)
             if area is not None:
@@ -152,7 +152,7 @@ class WatermarkDetector:
             for layout in self._layouts:
                 yield _Hypothesis(transform, layout, (0.0, 0.0, 1.0, 1.0), is_mirrored)
         if search:
-            white = wave / np.sqrt(noise)
+            white = (wave / np.sqrt(noise)).astype(np.complex64, copy=False)
             for is_mirrored in (False, True):
                 picture = white[:, ::-1] if is_mirrored else white
                 transform = "mirrored and cropped" if is_mirrored else "cropped"
@@ -168,10 +168,10 @@ class WatermarkDetector:
         for layout in self._layouts:
             template = np.zeros(GRID * GRID, np.float32)
             template[layout.pilot] = layout.sign[layout.pilot]
-            template = cv2.resize(
+            enlarged = cv2.resize(
                 template.reshape(GRID, GRID), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST
             )
-            spectra.append(np.conj(np.fft.fft2(template, (padded, padded))))
+            spectra.append(np.conj(np.fft.fft2(enlarged, (padded, padded))))
         candidates: list[list[tuple[float, ...]]] = [[] for _ in spectra]
         shares = np.arange(0.80, 1.0001, 0.01)
         for sy in shares:

@@ -138,7 +138,7 @@ class WatermarkEmbedder:
         np.rint(level, out=level)
         np.copyto(self._step, level, casting="unsafe")
         cv2.merge([self._step] * 3, dst=self._steps)
-        return cv2.add(image, self._steps, dtype=cv2.CV_8U)
+        return cv2.add(image, self._steps, dtype=cv2.CV_8U).astype(np.uint8, copy=False)
 
     def _weight(self, image: Image) -> FloatArray:
         """Local strength in grey levels, at a quarter of the size: float32 [h, w]."""

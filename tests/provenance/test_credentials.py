@@ -1,0 +1,44 @@
+"""Content Credentials (C2PA)."""
+
+import shutil
+
+import pytest
+from helpers.certificates import write_certificate
+
+from heygem.core.errors import OutputError
+from heygem.provenance import credentials, keys
+
+
+def test_one_changed_byte_invalidates_the_credentials(installation, tmp_path):
+    data = bytearray(installation.result.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "changed.mp4").write_bytes(data)
+    content = credentials.read(tmp_path / "changed.mp4", installation.keys)
+    assert content.state == "Invalid"
+    assert credentials.read(installation.result, installation.keys).state == "Trusted"
+
+
+def test_failed_signing_leaves_the_file_unchanged_and_no_other(installation, tmp_path):
+    path = tmp_path / "bad.mp4"
+    path.write_bytes(b"not a video at all")
+    with pytest.raises(OutputError):
+        credentials.sign(path, installation.keys, parent=installation.source)
+    assert path.read_bytes() == b"not a video at all"
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.mp4"]
+
+
+def test_earlier_results_stay_trusted_after_renewal(installation, tmp_path):
+    shutil.copytree(installation.keys.folder, tmp_path / "keys")
+    renewed = keys.renew(tmp_path / "keys")
+    assert renewed.chain_pem != installation.keys.chain_pem
+    assert credentials.read(installation.result, renewed).state == "Trusted"
+
+
+def test_an_imported_certificate_signs_and_earlier_results_stay_trusted(installation, tmp_path):
+    shutil.copytree(installation.root / "keys", tmp_path / "keys")
+    own_keys = keys.import_certificate(*write_certificate(tmp_path / "own"), tmp_path / "keys")
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(installation.source.read_bytes())
+    signed = credentials.sign(copy, own_keys, parent=installation.source)
+    assert signed.state == "Trusted" and "Example Ltd" in signed.signer
+    assert credentials.read(installation.result, own_keys).state == "Trusted"

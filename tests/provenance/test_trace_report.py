@@ -1,0 +1,70 @@
+"""Trace reports: Markdown, PDF, the notebook and the page."""
+
+import nbformat
+from pypdf import PdfReader
+
+from heygem.batch import notebooks
+from heygem.provenance.ledger import file_hash
+from heygem.studio.pages.trace import Tracer
+
+
+def test_the_report_in_markdown_names_the_run_and_the_takedown_command(
+    installation, command, tmp_path
+):
+    out = tmp_path / "report.md"
+    assert command("verify", installation.result, "--report", out).exit_code == 0
+    text = out.read_text(encoding="utf-8")
+    assert "Made by this installation" in text and "r-17" in text
+    assert f"heygem consent block --sha256 {file_hash(installation.source)}" in text
+
+
+def test_the_report_as_pdf_has_the_same_content_and_drops_no_character(
+    installation, command, tmp_path
+):
+    copy = tmp_path / "生成 龘 <b>.mp4"
+    copy.write_bytes(installation.result.read_bytes())
+    out = tmp_path / "report.pdf"
+    assert command("verify", copy, "--report", out).exit_code == 0
+    pages = PdfReader(out).pages
+    text = "\n".join(page.extract_text() for page in pages).replace("\0", "")
+    text = " ".join(text.split())
+    assert "Trace report: 生成" in text
+    assert "\\u9f98 <b>.mp4" in text  # in neither font
+    assert "Made by this installation" in text and "r-17" in text
+    assert file_hash(installation.source)[:20] in text.replace(" ", "")
+    assert [len(page.images) for page in pages][0] == 1  # what it looks like
+
+
+def test_the_notebook_traces_files(installation, tmp_path, monkeypatch):
+    """Its cells, run in order as a kernel would, on a result and on a stranger's file."""
+    monkeypatch.setenv("HEYGEM_RECORDS", str(installation.root))
+    monkeypatch.chdir(tmp_path)
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda m: shown.append(m.data))
+    names = {}
+    for cell in nbformat.read(notebooks.root() / "notebooks" / "30_trace.ipynb", 4).cells:
+        if cell.cell_type == "code":
+            exec(cell.source, names)
+            if "parameters" in cell.metadata.get("tags", []):
+                names |= {
+                    "files": [str(installation.result), str(installation.source)],
+                    "search": False,
+                }
+    assert (
+        file_hash(installation.source) in shown[0] and "Not made by this installation" in shown[1]
+    )
+    assert len(list((tmp_path / "runs" / "trace").glob("*.md"))) == 2
+
+
+def test_a_file_uploaded_in_the_page_is_traced(installation, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEYGEM_RECORDS", str(installation.root))
+    page = Tracer(folder=tmp_path, out=tmp_path / "traced")
+    item = {"name": "../../<i>wild.mp4", "content": installation.result.read_bytes()}
+    page._handed_over({"new": (item,)})
+    assert page.worker.wait(120)
+    assert "Made here." in page.told.value and "compliant" in page.told.value
+    assert "<i>" not in page.told.value
+    made = {path.name for path in (tmp_path / "traced").iterdir()}
+    assert made == {"_i_wild.mp4", "_i_wild.pdf", "_i_wild.md"}
+    page.trace(tmp_path / "nowhere.mp4")
+    assert page.worker.wait(60) and "nowhere.mp4" in page.told.value

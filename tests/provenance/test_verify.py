@@ -1,0 +1,52 @@
+"""Verification of the labels of a file, layer by layer."""
+
+from helpers.labelled import HEIGHT, WIDTH, verify_in, write_clip
+
+from heygem.config.params import LabelSettings
+from heygem.provenance import VisibleLabel, keys, trace, verify
+
+
+def test_every_layer_of_a_result_is_compliant_and_leads_to_its_run(installation):
+    verification = verify_in(installation, installation.result)
+    assert {name: layer.verdict for name, layer in verification.layers.items()} == {
+        "visible": "compliant",
+        "metadata": "compliant",
+        "c2pa": "compliant",
+        "watermark": "compliant",
+    }  # fmt: skip
+    assert verification.verdict == "compliant"
+    assert verification.layers["metadata"].values["signed_by_us"] is True
+    origin = trace.find_origin(verification, installation.ledger)
+    assert origin.entry.body["run"] == "r-17"
+    assert origin.evidence == ["hash", "metadata", "watermark", "fingerprint"]
+
+
+def test_the_source_has_no_label(installation):
+    verification = verify_in(installation, installation.source)
+    assert verification.verdict == "not found"
+    assert verification.layers["metadata"].verdict == "not found"
+    assert verification.layers["watermark"].verdict == "not found"
+    assert verification.layers["visible"].verdict == "inconclusive"
+
+
+def test_another_installation_reads_the_public_layers_only(installation, tmp_path):
+    other = keys.init(tmp_path / "keys")
+    verification = verify.verify_file(installation.result, keys=other, search=False)
+    assert verification.layers["watermark"].verdict == "not found"
+    assert verification.layers["metadata"].values["signed_by_us"] is None
+    assert verification.layers["c2pa"].verdict == "compliant"
+    assert verify.verify_file(installation.result).layers["watermark"].verdict == "inconclusive"
+
+
+def test_a_forged_content_number_is_noncompliant(installation, tmp_path):
+    tag = installation.labeller.tags["AIGC"].replace(installation.labeller.produce_id, "f" * 32)
+    path = write_clip(tmp_path / "forged.mp4", installation.frames[:10], tags={"AIGC": tag})
+    layer = verify_in(installation, path, search=False).layers["metadata"]
+    assert layer.verdict == "noncompliant" and "forged" in layer.findings[0]
+
+
+def test_a_visible_label_of_half_a_second_is_noncompliant(installation, tmp_path):
+    label = VisibleLabel(LabelSettings(), WIDTH, HEIGHT)
+    images = [label.draw(i) if k < 12 else i for k, i in enumerate(installation.frames)]
+    path = write_clip(tmp_path / "short.mp4", images)
+    assert verify_in(installation, path, search=False).layers["visible"].verdict == "noncompliant"
