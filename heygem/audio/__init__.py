@@ -1,8 +1,13 @@
-"""Sound: loading, voice activity, spectra, quality, and speech from text."""
+"""Speech audio: loading, features, voice activity, quality checks and text to speech.
+
+Further modules, imported by name: `denoise` and `loudness` (used by `load`), `phones` (phone
+recogniser), `encoder` (pretrained speech encoders; needs the extra `speech-encoder`).
+"""
 
 from heygem.audio.features import BANDS, FRAME_HZ, RATE_HZ, log_mel, voiced_rms
 from heygem.audio.quality import check
 from heygem.audio.speech import Speech, load, to_mono_16k
+from heygem.audio.tts import Utterance, Voice, synthesize
 from heygem.audio.vad import voice_activity, voice_at
 
 __all__ = [
@@ -10,9 +15,12 @@ __all__ = [
     "FRAME_HZ",
     "RATE_HZ",
     "Speech",
+    "Utterance",
+    "Voice",
     "check",
     "load",
     "log_mel",
+    "synthesize",
     "to_mono_16k",
     "voice_activity",
     "voice_at",

@@ -1,61 +1,67 @@
-"""The voice: what the model hears, and what goes into the finished video.
-
-The model hears 16 kHz mono; the video keeps the file's own rate and channels. Both come from one
-pass over the file, streamed, so a long recording costs 64 kB a second and no more."""
+"""Log-mel spectrogram, and the level to which the voice is normalised before it is computed."""
 
 import functools
 
 import numpy as np
 import scipy.fft
 
-RATE_HZ = 16_000  # what speech models hear
+from heygem.core.types import FloatArray
+
+RATE_HZ = 16_000  # sampling rate of the models' input
 FRAME_HZ = 100  # log-mel and voice activity
 N_FFT = 512  # 32 ms
 HOP = RATE_HZ // FRAME_HZ  # 10 ms
 WINDOW = 400  # 25 ms
 BANDS = 80
 LOWEST_HZ, HIGHEST_HZ = 55.0, 7600.0
-MEL_RMS = 0.05  # level of the voice before the logarithm, -26 dBFS
-_GATE_RMS = 10 ** (-70 / 20)  # BS.1770-4's absolute gate: below it is silence, -70 dBFS
+MEL_RMS = 0.05  # RMS of the voice before the logarithm, -26 dBFS
+_SILENCE_RMS = 10 ** (-70 / 20)  # absolute gate of BS.1770-4, -70 dBFS
+_CHUNK_FRAMES = 2000  # 20 s at a time keep the spectra small
 
 
 @functools.cache
-def _mel_filters() -> np.ndarray:
+def _mel_filters() -> FloatArray:
+    """float32 [N_FFT // 2 + 1, BANDS]."""
     import librosa
 
     filters = librosa.filters.mel(
         sr=RATE_HZ, n_fft=N_FFT, n_mels=BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ
     )
-    return np.ascontiguousarray(filters.T)  # [N_FFT // 2 + 1, BANDS]
+    return np.ascontiguousarray(filters.T)
 
 
 @functools.cache
-def _window() -> np.ndarray:
-    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)  # periodic
+def _window() -> FloatArray:
+    """Periodic Hann window, zero-padded to the transform : float32 [N_FFT]."""
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
     side = (N_FFT - WINDOW) // 2
     return np.pad(hann, (side, side)).astype(np.float32)
 
 
-def voiced_rms(samples) -> float:
-    """RMS of the parts that sound, 0..1; 0 for silence.
+def voiced_rms(samples: FloatArray) -> float:
+    """RMS of the parts of a recording that are not silence, 0..1; 0 if all of it is.
 
-    Gated as BS.1770-4 gates loudness (an absolute gate at -70 dBFS, then everything more than
-    20 dB under the mean of the rest, repeated until it holds), so silence or room noise around
-    the words changes nothing.
+    Gated like the loudness of BS.1770-4: an absolute gate at -70 dBFS, then a gate 20 dB below the
+    mean of the rest, repeated until it removes nothing. Silence or room noise around the words
+    does not change the result.
+
+    Parameters
+    ----------
+    samples : float32 [n], 16 kHz mono, -1..1
     """
     size = RATE_HZ // 50  # 20 ms
-    whole = samples[: len(samples) // size * size].reshape(-1, size)
-    power = np.einsum("ij,ij->i", whole, whole) / size
-    power = power[power > _GATE_RMS**2]
+    blocks = samples[: len(samples) // size * size].reshape(-1, size)
+    power = np.einsum("ij,ij->i", blocks, blocks) / size
+    power = power[power > _SILENCE_RMS**2]
     while len(power):
-        kept = power[power > power.mean() / 100]
-        if len(kept) == len(power):
+        above_gate = power[power > power.mean() / 100]
+        if len(above_gate) == len(power):
             return float(np.sqrt(power.mean()))
-        power = kept
+        power = above_gate
     return 0.0
 
 
-def log_mel(samples) -> np.ndarray:
+def log_mel(samples: FloatArray) -> FloatArray:
     """Log-mel spectrogram, the lips model's input.
 
     Hann window of 25 ms in a 32 ms transform every 10 ms, power, 80 Slaney bands from 55 to
@@ -72,11 +78,11 @@ def log_mel(samples) -> np.ndarray:
     """
     samples = np.asarray(samples, np.float32)
     rms = voiced_rms(samples)
-    gain = MEL_RMS / rms if rms else 1.0  # silence stays silence instead of becoming loud noise
+    gain = MEL_RMS / rms if rms else 1.0  # silence must not be amplified to noise
     window = _window() * np.float32(gain)
     out = np.empty((1 + len(samples) // HOP, BANDS), np.float32)
-    for start in range(0, len(out), 2000):  # 20 s at a time keep the spectra small
-        stop = min(start + 2000, len(out))
+    for start in range(0, len(out), _CHUNK_FRAMES):
+        stop = min(start + _CHUNK_FRAMES, len(out))
         first, last = start * HOP - N_FFT // 2, (stop - 1) * HOP + N_FFT // 2
         piece = samples[max(0, first) : last]
         before = max(0, -first)

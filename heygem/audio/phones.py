@@ -1,49 +1,39 @@
-"""Which speech sounds are heard when, by an offline recogniser.
+"""Phones and their times, by an offline recogniser (PocketSphinx).
 
-PocketSphinx brings an acoustic model of thousands of hours of English and a phone loop over it;
-a network that learns lips from minutes hears better with its help. Other languages are heard with
-English ears: near enough for lips.
+PocketSphinx contains an acoustic model trained on thousands of hours of English and a phone-loop
+language model. A lips network trained on little data predicts better with phones as an additional
+input. Other languages are recognised with the English phone set, which is close enough for lips.
 """
 
 import functools
 import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import convolve1d
 
 from heygem.audio.features import HOP, RATE_HZ, WINDOW, voiced_rms
+from heygem.core.types import FloatArray
 
-# CMU phone set; the recogniser's fillers (silence, noise, speech it cannot name) come last.
+if TYPE_CHECKING:
+    import pocketsphinx
+
+# CMU phone set; fillers of the recogniser (silence, noise, unclassified speech) are SIL.
 PHONES = tuple(
     "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W "
     "Y Z ZH SIL".split()
 )
-SMOOTHING = 9  # frames of the Hann window over each phone's edges
-LONGEST_S = 30.0  # recognised at once: memory and search stay bounded
-CUT_WITHIN_S = 5.0  # a piece is cut at the quietest place in its last seconds
-LEVEL = 0.05  # RMS the recogniser hears
+SMOOTHING = 9  # frames of the Hann window over the edges of each phone
+MAX_PIECE_S = 30.0  # recognised at once, so that memory and search stay bounded
+CUT_SEARCH_S = 5.0  # a piece ends at the quietest moment of its last seconds
+INPUT_RMS = 0.05  # level of the recogniser's input
 
 _INDEX = {name: i for i, name in enumerate(PHONES)}
 _lock = threading.Lock()
 
 
-@functools.cache
-def _decoder():
-    import pocketsphinx
-
-    folder = pocketsphinx.get_model_path()
-    return pocketsphinx.Decoder(
-        hmm=f"{folder}/en-us/en-us",
-        allphone=f"{folder}/en-us/en-us-phone.lm.bin",
-        lm=None,
-        beam=1e-20,
-        pbeam=1e-20,
-        lw=2.0,
-        loglevel="FATAL",
-    )
-
-
-def segments(samples):
+def segments(samples: FloatArray) -> list[tuple[int, int, str]]:
     """Phones in time order.
 
     Parameters
@@ -59,24 +49,24 @@ def segments(samples):
     rms = voiced_rms(samples)
     if rms == 0:
         return [(0, 1 + len(samples) // HOP, "SIL")]
-    found = []
-    with _lock:  # the decoder is one object with a state
+    phones = []
+    with _lock:  # all calls share one decoder, which has state
         for start, stop in _pieces(samples):
-            piece = np.clip(samples[start:stop] * (LEVEL / rms), -1, 1)
+            piece = np.clip(samples[start:stop] * (INPUT_RMS / rms), -1, 1)
             decoder = _decoder()
-            decoder.reinit_feat()  # forget the last recording's noise floor
+            decoder.reinit_feat()  # forget the noise floor of the last recording
             decoder.start_utt()
             decoder.process_raw((piece * 32767).astype(np.int16).tobytes(), full_utt=True)
             decoder.end_utt()
             first = start // HOP
-            for s in decoder.seg() or ():
-                name = s.word if s.word in _INDEX else "SIL"
-                found.append((first + s.start_frame, first + s.end_frame + 1, name))
-    return found
+            for segment in decoder.seg() or ():
+                name = segment.word if segment.word in _INDEX else "SIL"
+                phones.append((first + segment.start_frame, first + segment.end_frame + 1, name))
+    return phones
 
 
-def activity(samples):
-    """Phones as soft flags.
+def activity(samples: FloatArray) -> FloatArray:
+    """Smoothed one-hot phones.
 
     Parameters
     ----------
@@ -87,25 +77,41 @@ def activity(samples):
     float32 [1 + n // 160, len(PHONES)]
         0..1 at 100 Hz.
     """
-    flags = np.zeros((1 + len(samples) // HOP, len(PHONES)), np.float32)
+    one_hot = np.zeros((1 + len(samples) // HOP, len(PHONES)), np.float32)
     for start, stop, name in segments(samples):
-        flags[start:stop, _INDEX[name]] = 1
+        one_hot[start:stop, _INDEX[name]] = 1
     window = np.hanning(SMOOTHING)
     window /= window.sum()
-    return convolve1d(flags, window.astype(np.float32), axis=0, mode="constant")
+    return convolve1d(one_hot, window.astype(np.float32), axis=0, mode="constant")
 
 
-def _pieces(samples):
-    """Cut long speech at quiet places, at whole frames."""
-    longest, search = int(LONGEST_S * RATE_HZ), int(CUT_WITHIN_S * RATE_HZ)
+@functools.cache
+def _decoder() -> "pocketsphinx.Decoder":
+    import pocketsphinx
+
+    folder = pocketsphinx.get_model_path()
+    return pocketsphinx.Decoder(
+        hmm=f"{folder}/en-us/en-us",
+        allphone=f"{folder}/en-us/en-us-phone.lm.bin",
+        lm=None,
+        beam=1e-20,
+        pbeam=1e-20,
+        lw=2.0,
+        loglevel="FATAL",
+    )
+
+
+def _pieces(samples: FloatArray) -> Iterator[tuple[int, int]]:
+    """Cut long speech at quiet moments and whole frames: yields (start, stop) in samples."""
+    longest, search = int(MAX_PIECE_S * RATE_HZ), int(CUT_SEARCH_S * RATE_HZ)
     start = 0
     while start < len(samples):
         stop = len(samples)
         if stop - start > longest:
             tail = samples[start + longest - search : start + longest]
-            blocks = np.square(tail[: len(tail) // HOP * HOP].reshape(-1, HOP))
-            quiet = np.convolve(blocks.mean(1), np.ones(10), "valid").argmin() + 5
-            stop = start + longest - search + int(quiet) * HOP
+            power = np.square(tail[: len(tail) // HOP * HOP].reshape(-1, HOP)).mean(1)
+            quietest = np.convolve(power, np.ones(10), "valid").argmin() + 5
+            stop = start + longest - search + int(quietest) * HOP
         if stop - start >= WINDOW * 2:
             yield start, stop
         start = stop

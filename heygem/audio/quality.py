@@ -1,7 +1,4 @@
-"""The voice: what the model hears, and what goes into the finished video.
-
-The model hears 16 kHz mono; the video keeps the file's own rate and channels. Both come from one
-pass over the file, streamed, so a long recording costs 64 kB a second and no more."""
+"""Problems of a recording, found before any work is done with it."""
 
 import numpy as np
 
@@ -9,43 +6,49 @@ from heygem.audio.features import HOP, voiced_rms
 from heygem.audio.speech import Speech
 from heygem.audio.vad import voice_activity
 from heygem.core.findings import Finding
+from heygem.core.types import FloatArray
+
+MIN_LEVEL_DB = -45.0  # dBFS of the voiced parts
+MAX_CLIPPED_SHARE = 1e-4
+MAX_NON_SPEECH_SHARE = 0.4  # of the audible frames
+MIN_SPEECH_TO_BACKGROUND_DB = 15.0
 
 
 def check(speech: Speech) -> list[Finding]:
-    """What is bad about a recording before any work is done with it.
+    """Warnings about level, clipping, background noise and missing speech.
 
-    Music and noise are guessed, not recognised: sound that Silero VAD does not take for speech
-    is suspected, and so are pauses that are nearly as loud as the words.
+    Music and noise are inferred, not recognised: from audible frames that Silero VAD does not take
+    for speech, and from pauses that are nearly as loud as the words.
     """
-    found = []
+    findings = []
     samples = speech.samples
-    if speech.replaced or not np.isfinite(samples).all():
-        count = speech.replaced or int((~np.isfinite(samples)).sum())
-        found.append(Finding("warning", "NOT_NUMBERS", {"count": count}))
+    if speech.non_finite_count or not np.isfinite(samples).all():
+        count = speech.non_finite_count or int((~np.isfinite(samples)).sum())
+        findings.append(Finding("warning", "NOT_NUMBERS", {"count": count}))
         samples = np.nan_to_num(samples, posinf=0, neginf=0)
     rms = voiced_rms(samples)
     if rms == 0:
-        return [*found, Finding("warning", "SILENT")]
+        return [*findings, Finding("warning", "SILENT")]
     level_db = 20 * np.log10(rms)
-    if level_db < -45:
-        found.append(Finding("warning", "LOW_LEVEL", {"level_db": float(level_db)}))
-    if speech.clipped_share > 1e-4:
-        found.append(Finding("warning", "CLIPPED", {"share": speech.clipped_share}))
-    return found + _check_voice(samples, rms)
+    if level_db < MIN_LEVEL_DB:
+        findings.append(Finding("warning", "LOW_LEVEL", {"level_db": float(level_db)}))
+    if speech.clipped_share > MAX_CLIPPED_SHARE:
+        findings.append(Finding("warning", "CLIPPED", {"share": speech.clipped_share}))
+    return findings + _check_speech_content(samples, rms)
 
 
-def _check_voice(samples, rms) -> list[Finding]:
+def _check_speech_content(samples: FloatArray, rms: float) -> list[Finding]:
     probability = voice_activity(samples)
-    count = len(samples) // HOP
-    power = (samples[: count * HOP].reshape(count, HOP) ** 2).mean(1)
-    speech, sounding = probability[:count] > 0.5, power > rms**2 / 100
+    frames = len(samples) // HOP
+    power = (samples[: frames * HOP].reshape(frames, HOP) ** 2).mean(1)
+    speech, audible = probability[:frames] > 0.5, power > rms**2 / 100
     if not speech.any():
         return [Finding("warning", "NO_SPEECH")]
-    other = float((sounding & ~speech).sum() / max(1, sounding.sum()))
-    if other > 0.4:
-        return [Finding("warning", "NOT_SPEECH", {"share": other})]
-    # The quietest twentieth of the recording is what lies under the words.
-    under_db = 10 * np.log10(power[speech].mean() / max(np.percentile(power, 5), 1e-12))
-    if under_db < 15:
+    non_speech_share = float((audible & ~speech).sum() / max(1, audible.sum()))
+    if non_speech_share > MAX_NON_SPEECH_SHARE:
+        return [Finding("warning", "NOT_SPEECH", {"share": non_speech_share})]
+    background = max(np.percentile(power, 5), 1e-12)
+    under_db = 10 * np.log10(power[speech].mean() / background)
+    if under_db < MIN_SPEECH_TO_BACKGROUND_DB:
         return [Finding("warning", "NOISY", {"under_db": float(under_db)})]
     return []

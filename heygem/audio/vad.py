@@ -1,47 +1,34 @@
-"""The voice: what the model hears, and what goes into the finished video.
-
-The model hears 16 kHz mono; the video keeps the file's own rate and channels. Both come from one
-pass over the file, streamed, so a long recording costs 64 kB a second and no more."""
+"""Voice activity: the probability that somebody speaks, from Silero VAD."""
 
 import contextlib
 import functools
 import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from heygem.audio.features import FRAME_HZ, HOP, RATE_HZ
-from heygem.core.types import FloatArray
+from heygem.core.types import BoolArray, FloatArray
 
-_VAD_CHUNK = 512  # samples the model takes at a time, 32 ms
-_vad_lock = threading.Lock()
-
-
-@functools.cache
-def _vad_model():
+if TYPE_CHECKING:
     import torch
 
-    threads = torch.get_num_threads()
-    from silero_vad import load_silero_vad  # importing it sets torch to one thread
-
-    torch.set_num_threads(threads)
-    return load_silero_vad()
+_CHUNK = 512  # samples the model takes at a time, 32 ms
+_SILENCE = 1e-5  # peak amplitude of digital silence, -100 dBFS
+_lock = threading.Lock()
 
 
-@contextlib.contextmanager
-def _one_thread():
-    """Hundreds of tiny steps: handing each to several threads costs more than the step."""
-    import torch
+class _VadModel(Protocol):
+    """Silero VAD: keeps state from chunk to chunk."""
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    def reset_states(self) -> None: ...
+
+    def __call__(self, chunk: "torch.Tensor", rate_hz: int) -> "torch.Tensor": ...
 
 
-def voice_activity(samples) -> np.ndarray:
-    """Probability that somebody speaks, by Silero VAD (its weights come inside its package).
+def voice_activity(samples: FloatArray) -> FloatArray:
+    """Probability that somebody speaks, by Silero VAD (its package contains the weights).
 
     Parameters
     ----------
@@ -55,22 +42,22 @@ def voice_activity(samples) -> np.ndarray:
     import torch
 
     samples = np.asarray(samples, np.float32)
-    count = 1 + len(samples) // HOP
-    loud = _sounding(samples, count)
-    if not loud.any():
-        return np.zeros(count, np.float32)
-    chunks = []
-    # The model carries state from chunk to chunk, so one recording at a time.
-    with _vad_lock, _one_thread(), torch.inference_mode():
+    frames = 1 + len(samples) // HOP
+    audible = _audible(samples, frames)
+    if not audible.any():
+        return np.zeros(frames, np.float32)
+    probabilities = []
+    # The model carries state from chunk to chunk, so it takes one recording at a time.
+    with _lock, _single_threaded_torch(), torch.inference_mode():
         model = _vad_model()
         model.reset_states()
-        for start in range(0, len(samples), _VAD_CHUNK):
-            piece = samples[start : start + _VAD_CHUNK]
-            piece = np.pad(piece, (0, _VAD_CHUNK - len(piece)))
-            chunks.append(model(torch.from_numpy(piece), RATE_HZ).item())
-    centres_s = (np.arange(len(chunks)) + 0.5) * _VAD_CHUNK / RATE_HZ
-    probability = np.interp(np.arange(count) / FRAME_HZ, centres_s, chunks)
-    return np.where(loud, probability, 0).astype(np.float32)
+        for start in range(0, len(samples), _CHUNK):
+            chunk = samples[start : start + _CHUNK]
+            chunk = np.pad(chunk, (0, _CHUNK - len(chunk)))
+            probabilities.append(model(torch.from_numpy(chunk), RATE_HZ).item())
+    centres_s = (np.arange(len(probabilities)) + 0.5) * _CHUNK / RATE_HZ
+    resampled = np.interp(np.arange(frames) / FRAME_HZ, centres_s, probabilities)
+    return np.where(audible, resampled, 0).astype(np.float32)
 
 
 def voice_at(voice: FloatArray, times_s: FloatArray, *, round_down: bool = False) -> FloatArray:
@@ -83,7 +70,7 @@ def voice_at(voice: FloatArray, times_s: FloatArray, *, round_down: bool = False
     times_s : float [T]
         Times outside the recording take its first or last value.
     round_down : bool
-        Take the last value at or before each time, not the nearest one.
+        Take the last frame at or before each time instead of the nearest one.
 
     Returns
     -------
@@ -94,13 +81,39 @@ def voice_at(voice: FloatArray, times_s: FloatArray, *, round_down: bool = False
     return np.asarray(voice)[np.clip(index, 0, len(voice) - 1)]
 
 
-def _sounding(samples, count) -> np.ndarray:
-    """bool [count]: whether anything above -100 dBFS lies within 15 ms of each frame."""
+@functools.cache
+def _vad_model() -> "_VadModel":
+    import torch
+
+    threads = torch.get_num_threads()
+    from silero_vad import load_silero_vad  # importing it sets torch to one thread
+
+    torch.set_num_threads(threads)
+    return load_silero_vad()
+
+
+@contextlib.contextmanager
+def _single_threaded_torch() -> Iterator[None]:
+    """One thread: the model takes hundreds of tiny steps, each cheaper than its distribution."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _audible(samples: FloatArray, frames: int) -> BoolArray:
+    """Whether a sample above -100 dBFS lies within 15 ms of each frame's centre : bool [frames]."""
     half = HOP // 2
-    whole = len(samples) // half * half
-    rest = np.pad(samples[whole:], (0, half - len(samples) + whole))
-    blocks = (samples[:whole].reshape(-1, half), rest[None])  # [n, half]
-    loud = np.concatenate([(b.max(1) > 1e-5) | (b.min(1) < -1e-5) for b in blocks])
-    loud = np.pad(loud, (3, 3))
-    at = np.arange(count) * 2 + 3  # the half hop that starts at the frame's centre
-    return np.any([loud[at + k] for k in range(-3, 3)], axis=0)
+    end = len(samples) // half * half
+    rest = np.pad(samples[end:], (0, half - len(samples) + end))
+    half_hops = (samples[:end].reshape(-1, half), rest[None])  # [n, half]
+    audible = np.concatenate(
+        [(block.max(1) > _SILENCE) | (block.min(1) < -_SILENCE) for block in half_hops]
+    )
+    audible = np.pad(audible, (3, 3))
+    centre = np.arange(frames) * 2 + 3  # the half hop that starts at the frame's centre
+    return np.any([audible[centre + k] for k in range(-3, 3)], axis=0)

@@ -1,18 +1,12 @@
-"""Media in and out, on PyAV: probe, exact-time video reader and writer, sound.
+"""Media input and output with PyAV: probe, exact-time video reader and writer, audio.
 
-Times are seconds after the first shown frame; images are ``uint8 [H, W, 3]`` RGB; sound is
+Times are seconds after the first shown frame; images are ``uint8 [H, W, 3]`` RGB; audio is
 ``float32 [n, channels]``.
 """
 
-from heygem.media.audio_io import AudioFile, AudioTrack, read_audio, write_wav
-from heygem.media.probe import (
-    BUNDLE_SUFFIX,
-    AudioInfo,
-    MediaInfo,
-    VideoInfo,
-    is_avatar_bundle,
-    probe,
-)
+from heygem.media.audio_io import AudioFile, AudioSource, AudioTrack, read_audio, write_wav
+from heygem.media.container import BUNDLE_SUFFIX, is_avatar_bundle
+from heygem.media.probe import AudioInfo, MediaInfo, VideoInfo, probe
 from heygem.media.reader import Frame, VideoReader
 from heygem.media.writer import VideoWriter
 
@@ -20,6 +14,7 @@ __all__ = [
     "BUNDLE_SUFFIX",
     "AudioFile",
     "AudioInfo",
+    "AudioSource",
     "AudioTrack",
     "Frame",
     "MediaInfo",

@@ -1,16 +1,17 @@
-"""Decoded frames to 8-bit RGB, with the colours the source means."""
+"""Conversion of decoded frames to 8-bit RGB and back, with the correct colour matrix and range."""
 
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
+from heygem.core.types import Image
 from heygem.media.hdr import ToneMap
 
-#: swscale's default reads chroma by nearest neighbour with rounding errors up to 3 levels; these
+#: swscale's default samples chroma by nearest neighbour with rounding errors up to 3 levels; these
 #: flags interpolate it and round correctly (3.7 ms for 720p on one core; bicubic takes 5.7).
 _QUALITY = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-HDR = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
-_NAMED = {
+HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
+_MATRICES = {  # AVCOL_SPC_*
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
     5: Colorspace.ITU601,
@@ -21,35 +22,35 @@ _NAMED = {
 }
 
 
-def matrix_of(frame) -> Colorspace:
+def ycbcr_matrix(frame: av.VideoFrame) -> Colorspace:
     """The YCbCr matrix of a frame: its tag, else BT.601 below HD and BT.709 from HD up.
 
-    That is what players assume (ITU-R BT.601, BT.709; mpv's rule), so an untagged video looks
-    here as it looked to the person who made it.
+    Players assume the same for an untagged video (ITU-R BT.601, BT.709; mpv's rule).
     """
-    named = _NAMED.get(int(frame.colorspace))
-    if named is not None:
-        return named
+    tagged = _MATRICES.get(int(frame.colorspace))
+    if tagged is not None:
+        return tagged
     hd = frame.width >= 1280 or frame.height > 576
     return Colorspace.ITU709 if hd else Colorspace.ITU601
 
 
-class ToRGB:
-    """Converter of decoded frames to ``uint8 [H, W, 3]`` RGB; ``notes`` says what was lost."""
+class RgbConverter:
+    """Converts decoded frames to ``uint8 [H, W, 3]`` RGB; ``notes`` lists what was lost."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.notes: list[str] = []
         self._reformatter = VideoReformatter()
-        self._tone_map = None
+        self._tone_map: ToneMap | None = None
 
-    def note(self, text):
+    def note(self, text: str) -> None:
+        """Add to ``notes``, once."""
         if text not in self.notes:
             self.notes.append(text)
 
-    def __call__(self, frame, size: tuple[int, int]) -> np.ndarray:
+    def __call__(self, frame: av.VideoFrame, size: tuple[int, int]) -> Image:
         """Convert a frame to uint8 [H, W, 3] of ``size`` (width, height)."""
         depth = max((c.bits for c in frame.format.components), default=8)
-        transfer = HDR.get(int(frame.color_trc))
+        transfer = HDR_TRANSFERS.get(int(frame.color_trc))
         if frame.format.has_palette or any(c.is_alpha for c in frame.format.components):
             return self._over_black(frame, size)
         if transfer is not None:
@@ -59,9 +60,11 @@ class ToRGB:
             return self._tone_map(self._reformat(frame, "rgb48le", size))
         if depth > 8:
             self.note(f"{depth}-bit colour reduced to 8-bit")
-        return self._reformat(frame, "rgb24", size).to_ndarray()
+        return np.asarray(self._reformat(frame, "rgb24", size).to_ndarray(), np.uint8)
 
-    def _reformat(self, frame, pixel_format, size):
+    def _reformat(
+        self, frame: av.VideoFrame, pixel_format: str, size: tuple[int, int]
+    ) -> av.VideoFrame:
         if frame.format.name == pixel_format and (frame.width, frame.height) == size:
             return frame
         full = frame.format.name.startswith("yuvj") or int(frame.color_range) == 2
@@ -71,16 +74,16 @@ class ToRGB:
             width=size[0],
             height=size[1],
             format=pixel_format,
-            src_colorspace=None if rgb else matrix_of(frame),
-            dst_colorspace=None if rgb else matrix_of(frame),
+            src_colorspace=None if rgb else ycbcr_matrix(frame),
+            dst_colorspace=None if rgb else ycbcr_matrix(frame),
             src_color_range=None if rgb else (ColorRange.JPEG if full else ColorRange.MPEG),
             dst_color_range=None if rgb else ColorRange.JPEG,
             interpolation=_QUALITY,
             threads=1,
         )
 
-    def _over_black(self, frame, size):
-        """Transparent parts over black, as players show them."""
+    def _over_black(self, frame: av.VideoFrame, size: tuple[int, int]) -> Image:
+        """Composite transparent parts over black, as players do."""
         rgba = self._reformat(frame, "rgba", size).to_ndarray()
         image, alpha = rgba[..., :3], rgba[..., 3:]
         if alpha.min() == 255:
@@ -89,8 +92,8 @@ class ToRGB:
         return ((image.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
 
 
-def from_rgb(image, pixel_format: str, reformatter: VideoReformatter):
-    """``uint8 [H, W, 3]`` RGB to a frame for the encoder, BT.709 limited range."""
+def rgb_to_frame(image: Image, pixel_format: str, reformatter: VideoReformatter) -> av.VideoFrame:
+    """Convert ``uint8 [H, W, 3]`` RGB to a frame for the encoder, BT.709 limited range."""
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
     return reformatter.reformat(
         frame,

@@ -1,9 +1,16 @@
-"""Which way is up: display matrices of videos, EXIF orientation of pictures."""
+"""Upright orientation: display matrices of videos, EXIF orientation of still images."""
 
+from collections.abc import Iterable
+from typing import cast
+
+import av
 import numpy as np
-from PIL import Image
+from av.sidedata.sidedata import SideData
+from PIL import Image as PillowImage
 
-# EXIF orientation -> clockwise turn in degrees, after mirroring left-right where True
+from heygem.core.types import Image, PathLike
+
+# EXIF orientation -> clockwise rotation in degrees, after mirroring left-right where True
 _ORIENTATIONS = {
     2: (0, True),
     3: (180, False),
@@ -15,38 +22,39 @@ _ORIENTATIONS = {
 }
 
 
-def display_turn(frame) -> tuple[int, bool]:
-    """Clockwise quarter turns in degrees, and mirroring, that make a decoded frame upright.
+def display_rotation(frame: av.VideoFrame) -> tuple[int, bool]:
+    """Clockwise rotation (0, 90, 180 or 270 degrees) and mirroring that make a frame upright.
 
-    From the display matrix (ISO/IEC 14496-12, 6.2.2): shown = mirror left-right, then turn.
+    From the display matrix (ISO/IEC 14496-12, 6.2.2): mirror left-right first, then rotate.
     """
     try:
-        data = next((d for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
+        entries = cast("Iterable[SideData]", frame.side_data)
+        data = next((d for d in entries if d.type.name == "DISPLAYMATRIX"), None)
     except ValueError:  # PyAV cannot list side data newer than itself
         return -int(round(frame.rotation / 90) * 90) % 360, False
     if data is None:
         return 0, False
     a, b, _, c, d = np.frombuffer(bytes(data), np.int32, 5) / 65536.0
     mirrored = a * d - b * c < 0
-    if mirrored:  # take the mirror off the right-hand side: first row changes sign
+    if mirrored:  # without the mirroring, the first row has the opposite sign
         a, b = -a, -b
     return int(round(np.degrees(np.arctan2(b, a)) / 90) * 90) % 360, bool(mirrored)
 
 
-def picture_turn(path) -> tuple[int, bool]:
-    """`display_turn` of a still picture, from its EXIF orientation (CIPA DC-008, tag 274)."""
+def exif_rotation(path: PathLike) -> tuple[int, bool]:
+    """`display_rotation` of a still image, from its EXIF orientation (CIPA DC-008, tag 274)."""
     try:
-        with Image.open(path) as picture:
+        with PillowImage.open(path) as picture:
             orientation = picture.getexif().get(274, 1)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
         return 0, False
     return _ORIENTATIONS.get(orientation, (0, False))
 
 
-def upright(image, turn_deg: int, mirrored: bool):
-    """Apply `display_turn` to ``uint8 [H, W, 3]``."""
+def make_upright(image: Image, rotation_deg: int, mirrored: bool) -> Image:
+    """Apply `display_rotation` to ``uint8 [H, W, 3]``."""
     if mirrored:
         image = image[:, ::-1]
-    if turn_deg:
-        image = np.rot90(image, -turn_deg // 90)
+    if rotation_deg:
+        image = np.rot90(image, -rotation_deg // 90)
     return np.ascontiguousarray(image)

@@ -1,55 +1,67 @@
-"""Frames of a video (or the one frame of a picture), upright, 8-bit RGB, at their exact times."""
+"""Read a video (or a still image) frame by frame: upright, 8-bit RGB, with exact times."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import TypeAlias
 
 import av
-import numpy as np
 
 from heygem.core.errors import InputError
-from heygem.media.colour import ToRGB
-from heygem.media.orientation import upright
-from heygem.media.probe import describe, first_frame, open_media, require_whole, shown, video_stream
+from heygem.core.types import Image, PathLike
+from heygem.media.colour import RgbConverter
+from heygem.media.container import (
+    MIN_COMPLETE_SHARE,
+    first_frame,
+    open_media,
+    printable,
+    require_complete,
+    video_stream,
+)
+from heygem.media.orientation import make_upright
+from heygem.media.probe import VideoInfo, describe
 
-_SEEK_BACK_S = (0.0, 2.0, 10.0)  # how much earlier to look when a seek lands too late
+_SEEK_BACK_S = (0.0, 2.0, 10.0)  # seek this much earlier when a seek lands too late
 _REMEDY = "Copy or download it again, or repair it by re-encoding."
+_TimedFrames: TypeAlias = Iterator[tuple[float, av.VideoFrame]]  # seconds, decoded frame
 
 
 @dataclass(frozen=True)
 class Frame:
     """One shown frame.
 
-    index : int, ordinal of the frame in its stream, 0 for the first shown one
+    index : int, number of the frame in its stream, 0 for the first shown one
     time_s : float, seconds after the first shown frame
     image : uint8 [H, W, 3], RGB, 0..255, upright
     """
 
     index: int
     time_s: float
-    image: np.ndarray
+    image: Image
 
 
 class VideoReader:
     """Read frames with ``with VideoReader(path) as reader: for frame in reader: ...``.
 
-    One frame is held at a time, so memory does not grow with length. Every iteration starts anew.
+    One frame is in memory at a time, so memory does not grow with length. Every iteration starts
+    from the beginning.
 
     Parameters
     ----------
     path : str or Path
-        A video, or a still picture (one frame at 0 s).
+        A video, or a still image (one frame at 0 s).
     start_s, end_s : float, optional
         Only frames with ``start_s <= time_s < end_s``. Exact: decoding starts at the key frame
         before. ``index`` still counts from the start of the stream.
     only : collection of int, optional
-        Only frames with these indices; the others are decoded, but not made into pictures.
+        Only frames with these indices; the others are decoded but not converted to RGB.
 
     Attributes
     ----------
     info : MediaInfo
     notes : list of str
-        Conversions done and damage met, in words; complete after the iteration.
+        Conversions done and damage met, as text; complete after the iteration.
 
     Raises
     ------
@@ -58,56 +70,66 @@ class VideoReader:
         end of a full iteration when less than 98 % of the declared frames were there.
     """
 
-    def __init__(self, path, start_s: float = 0.0, end_s: float | None = None, only=None):
+    def __init__(
+        self,
+        path: PathLike,
+        start_s: float = 0.0,
+        end_s: float | None = None,
+        only: Collection[int] | None = None,
+    ) -> None:
         self.path = Path(path)
         self._only = None if only is None else frozenset(only)
         self.start_s, self.end_s = start_s, end_s
         self._container = open_media(self.path)
         try:
-            require_whole(self._container, self.path)
+            require_complete(self._container, self.path)
             self.info = describe(self._container, self.path)
             if self.info.video is None:
                 raise InputError(
-                    f"{shown(path)} holds no picture",
+                    f"{printable(path)} holds no picture",
                     seen=f"sound only ({self.info.format})",
                     remedy="Give it as the audio, and a video or portrait as the video.",
                 )
         except BaseException:
             self._container.close()
             raise
-        self._to_rgb = ToRGB()
+        self._video: VideoInfo = self.info.video
+        self._to_rgb = RgbConverter()
         self._damage: list[str] = []
-        self._fresh = False
 
     @property
     def notes(self) -> list[str]:
-        v = self.info.video
-        own = []
+        """Conversions done and damage met."""
+        v = self._video
+        geometry = []
         if v.rotation_deg or v.mirrored:
-            own.append(
+            geometry.append(
                 f"turned upright ({v.rotation_deg} degrees clockwise"
                 + (", mirrored)" if v.mirrored else ")")
             )
         if v.pixel_aspect != 1:
-            own.append(f"pixels are not square ({v.pixel_aspect}); kept as they are")
-        return own + self._to_rgb.notes + self._damage
+            geometry.append(f"pixels are not square ({v.pixel_aspect}); kept as they are")
+        return geometry + self._to_rgb.notes + self._damage
 
-    def __enter__(self):
+    def __enter__(self) -> "VideoReader":
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
+        """Close the file."""
         self._container.close()
 
-    def _restart(self):
-        # A fresh container: decoders do not survive having been drained.
+    def _restart(self) -> av.VideoStream:
+        """Open the file anew: a decoder cannot be used again after it was drained."""
         self._container.close()
         self._container = open_media(self.path)
         stream = video_stream(self._container)
+        if stream is None:  # the file has changed since it was described
+            raise InputError(f"{printable(self.path)} holds no picture any more", remedy=_REMEDY)
         stream.thread_type = "AUTO"
-        if self.info.video.frames is not None:  # otherwise the sound tells where the file ends
+        if self._video.frames is not None:  # otherwise the audio shows where the file ends
             for other in self._container.streams:
                 if other is not stream:
                     other.discard = av.stream.Discard.all
@@ -116,10 +138,10 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         self._damage = []
         stream = self._restart()
-        origin = first_frame(self._container, stream, shown(self.path))
-        state = _Progress(stream, origin.pts if origin.pts is not None else 0)
+        origin = first_frame(self._container, stream, printable(self.path))
+        state = _DecodingState(stream, origin.pts if origin.pts is not None else 0)
         first_index = 0
-        frames = None
+        frames: _TimedFrames | None = None
         if self.start_s > 0 and not self.info.is_still:
             frames, first_index = self._seek(state)
         if frames is None:
@@ -128,30 +150,32 @@ class VideoReader:
         index = first_index
         for time_s, frame in frames:
             if self.end_s is not None and time_s >= self.end_s - state.tick_s / 2:
-                self._report(state)
+                self._note_damage(state)
                 return
-            asked = self._only is None or index in self._only
-            if asked and time_s >= self.start_s - state.tick_s / 2:
-                yield Frame(index, time_s, self._picture(frame))
+            selected = self._only is None or index in self._only
+            if selected and time_s >= self.start_s - state.tick_s / 2:
+                yield Frame(index, time_s, self._to_image(frame))
             index += 1
-        self._report(state)
+        self._note_damage(state)
         if self.start_s <= 0 and self.end_s is None:
-            self._require_enough(state, index)
+            self._require_complete(state, index)
 
-    def _picture(self, frame):
-        v = self.info.video
+    def _to_image(self, frame: av.VideoFrame) -> Image:
+        v = self._video
         size = (v.height, v.width) if v.rotation_deg in (90, 270) else (v.width, v.height)
         if (frame.width, frame.height) != size:
-            self._to_rgb.note(f"the picture size changes on the way; scaled to {size[0]}x{size[1]}")
+            self._to_rgb.note(
+                f"the picture size changes within the video; scaled to {size[0]}x{size[1]}"
+            )
         if frame.interlaced_frame:
             self._to_rgb.note("interlaced; combing is left as it is")
         image = self._to_rgb(frame, size)
         if v.rotation_deg or v.mirrored:
-            image = upright(image, v.rotation_deg, v.mirrored)
+            image = make_upright(image, v.rotation_deg, v.mirrored)
         return image
 
-    def _decode(self, state):
-        """Yield (time_s, decoded frame) in order from where the container stands."""
+    def _decode(self, state: "_DecodingState") -> _TimedFrames:
+        """Yield (time_s, decoded frame) in order from the container's position on."""
         last_s = None
         packets = self._container.demux()
         while True:
@@ -162,7 +186,7 @@ class VideoReader:
             except av.FFmpegError:
                 state.bad_packets += 1
                 return
-            state.saw(packet)
+            state.count_packet(packet)
             if packet.stream is not state.stream:
                 continue
             try:
@@ -171,13 +195,17 @@ class VideoReader:
                 state.bad_packets += 1
                 continue
             for frame in decoded:
-                time_s = state.time_of(frame, last_s, self.info.video.rate)
+                assert isinstance(frame, av.VideoFrame)
+                time_s = state.time_of(frame, last_s, self._video.rate)
                 last_s = time_s
-                state.patched += frame.is_corrupt
+                state.concealed += frame.is_corrupt
                 yield time_s, frame
 
-    def _seek(self, state):
-        """Decode from the key frame before ``start_s``; None when only the start will do."""
+    def _seek(self, state: "_DecodingState") -> tuple[_TimedFrames | None, int]:
+        """Frames from the key frame before ``start_s`` on, and the first one's index.
+
+        None and 0 where the file can only be decoded from its start.
+        """
         for back_s in _SEEK_BACK_S:
             target_s = self.start_s - back_s
             if target_s <= 0:
@@ -194,10 +222,11 @@ class VideoReader:
                 return _chain(first, frames), self._count_before(first[0], state)
         return None, 0
 
-    def _count_before(self, time_s, state) -> int:
+    def _count_before(self, time_s: float, state: "_DecodingState") -> int:
         """Number of frames shown before ``time_s``, from the packets alone."""
         with open_media(self.path) as container:
             stream = video_stream(container)
+            assert stream is not None
             limit = state.origin + time_s / state.tick_s - 0.5
             count = 0
             for packet in container.demux(stream):
@@ -208,55 +237,68 @@ class VideoReader:
                     break
             return count
 
-    def _report(self, state):
+    def _note_damage(self, state: "_DecodingState") -> None:
         if state.bad_packets:
             self._damage.append(f"{state.bad_packets} damaged packets skipped")
-        if state.patched and self.start_s <= 0:  # after a seek the decoder cannot tell
-            self._damage.append(f"{state.patched} damaged frames patched up by the decoder")
-        if state.mended:
-            self._damage.append(f"{state.mended} frames had no usable time; spaced evenly")
+        if state.concealed and self.start_s <= 0:  # after a seek the decoder cannot tell
+            self._damage.append(f"{state.concealed} damaged frames concealed by the decoder")
+        if state.estimated_times:
+            self._damage.append(f"{state.estimated_times} frames had no usable time; spaced evenly")
 
-    def _require_enough(self, state, decoded):
-        """Refuse a file that ended before what it declares; FFmpeg itself takes it for whole."""
-        v = self.info.video
+    def _require_complete(self, state: "_DecodingState", decoded: int) -> None:
+        """Refuse a file that ended before its declared end, which FFmpeg accepts silently."""
+        v, share = self._video, MIN_COMPLETE_SHARE
         seen = None
         if v.frames is not None:
-            if decoded < 0.98 * v.frames:
+            if decoded < share * v.frames:
                 seen = f"{decoded} of {v.frames} frames could be decoded"
-        elif state.end_s < min(0.98 * self.info.duration_s, self.info.duration_s - 0.5):
+        elif state.end_s < min(share * self.info.duration_s, self.info.duration_s - 0.5):
             seen = f"{state.end_s:.1f} of {self.info.duration_s:.1f} s could be read"
         if seen:
             raise InputError(
-                f"{shown(self.path)} is cut short or damaged", seen=seen, remedy=_REMEDY
+                f"{printable(self.path)} is cut short or damaged", seen=seen, remedy=_REMEDY
             )
 
 
-class _Progress:
-    def __init__(self, stream, origin):
-        self.stream = stream
-        self.origin = origin  # pts of the first shown frame, ticks
-        self.tick_s = float(stream.time_base)
-        self.bad_packets = 0
-        self.mended = 0
-        self.patched = 0
-        self.end_s = 0.0  # of the last packet of any stream
+class _DecodingState:
+    """Time zero of the stream, and counts of the damage met while decoding.
 
-    def saw(self, packet):
+    origin : int, pts of the first shown frame, ticks
+    tick_s : float, seconds a tick
+    bad_packets, concealed, estimated_times : int, damage
+    end_s : float, end of the last packet of any stream
+    """
+
+    def __init__(self, stream: av.VideoStream, origin: int) -> None:
+        self.stream = stream
+        self.origin = origin
+        self.time_base = stream.time_base or Fraction(1, 1000)
+        self.tick_s = float(self.time_base)
+        self.bad_packets = 0
+        self.concealed = 0
+        self.estimated_times = 0
+        self.end_s = 0.0
+
+    def count_packet(self, packet: av.Packet) -> None:
+        """Extend `end_s` to the end of a packet."""
         if packet.pts is not None:
             ticks = packet.pts + (packet.duration or 0)
             origin_s = self.origin * self.tick_s
             self.end_s = max(self.end_s, float(ticks * packet.time_base) - origin_s)
 
-    def time_of(self, frame, last_s, rate) -> float:
+    def time_of(self, frame: av.VideoFrame, last_s: float | None, rate: Fraction) -> float:
+        """Seconds after time zero; one frame after `last_s` where the stamp is unusable."""
         stamp = frame.pts if frame.pts is not None else frame.dts
         if stamp is not None:
-            time_s = float((stamp - self.origin) * self.stream.time_base)
+            time_s = float((stamp - self.origin) * self.time_base)
             if last_s is None or time_s > last_s:
                 return time_s
-        self.mended += last_s is not None
+        self.estimated_times += last_s is not None
         return 0.0 if last_s is None else last_s + float(1 / rate)
 
 
-def _chain(first, rest):
+def _chain(
+    first: tuple[float, av.VideoFrame], rest: Iterable[tuple[float, av.VideoFrame]]
+) -> _TimedFrames:
     yield first
     yield from rest

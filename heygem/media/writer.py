@@ -1,4 +1,4 @@
-"""Frames and sound to an MP4 that plays everywhere, whole or not at all."""
+"""Write frames and audio to an MP4 that all players support; atomically."""
 
 import contextlib
 import errno
@@ -6,28 +6,32 @@ import hashlib
 import os
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 
 import av
 import numpy as np
 import psutil
+from av.container import OutputContainer
 from av.video.reformatter import VideoReformatter
 
 from heygem.core.errors import OutputError, ParameterError
-from heygem.media.colour import from_rgb
-from heygem.media.probe import shown
+from heygem.core.types import Image, PathLike
+from heygem.media.audio_io import AudioSource, audio_frame
+from heygem.media.colour import rgb_to_frame
+from heygem.media.container import printable
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _AAC_RATES_HZ = (
     96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350,
 )  # fmt: skip  # ISO/IEC 14496-3, table 1.18
 _AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
-_AUDIO_AHEAD_S = 0.5  # how far the sound is encoded ahead of the pictures
+_AUDIO_AHEAD_S = 0.5  # audio is encoded this far ahead of the frames
 
 
 class VideoWriter:
-    """Write frames at their own times, with sound, to H.264 + AAC.
+    """Write frames at their own times, with audio, to H.264 + AAC.
 
-    Everything goes to a short hidden name beside the target, which takes the target's name only
+    The data goes to a hidden temporary file beside the target, which is renamed to the target only
     when `close` has finished and the data is on the disk. As a context manager it closes on a
     normal end and aborts on an exception.
 
@@ -49,9 +53,9 @@ class VideoWriter:
     metadata : dict of str to str
         Container tags, the only ones written.
     lossless : bool
-        RGB kept bit for bit (libx264rgb, crf 0), for measuring.
+        RGB bit for bit (libx264rgb, crf 0), for measurements.
     time_base : Fraction, optional
-        Unit of the written times, seconds. Give the source's to keep its times exactly. The
+        Unit of the written times, seconds. Give the source's to keep its times exact. The
         default is exact for a constant ``rate``.
     pixel_aspect : Fraction
         Width over height of one pixel, as in `VideoInfo`.
@@ -64,30 +68,30 @@ class VideoWriter:
 
     def __init__(
         self,
-        path,
+        path: PathLike,
         *,
         width: int,
         height: int,
-        rate,
-        audio=None,
+        rate: Fraction | float,
+        audio: AudioSource | None = None,
         crf: int = 18,
         preset: str = "medium",
         metadata: dict[str, str] | None = None,
         lossless: bool = False,
         time_base: Fraction | None = None,
         pixel_aspect: Fraction = Fraction(1),
-    ):
+    ) -> None:
         self.path = Path(path)
         self.width, self.height = width, height
         self.rate = Fraction(rate).limit_denominator(100_000)
         self.notes: list[str] = []
         self.frames = 0
-        self._container = None
+        self._container: OutputContainer | None = None
         self._done = False
         container_format = _FORMATS.get(self.path.suffix.lower())
         if container_format is None:
             raise OutputError(
-                f"cannot write {shown(self.path)}",
+                f"cannot write {printable(self.path)}",
                 seen=f"ending {self.path.suffix!r}",
                 remedy=f"Use one of {', '.join(_FORMATS)}.",
             )
@@ -97,38 +101,51 @@ class VideoWriter:
         self._reformatter = VideoReformatter()
         if self.path.is_dir():
             raise OutputError(
-                f"cannot write {shown(self.path)}",
+                f"cannot write {printable(self.path)}",
                 seen="a folder has this name",
                 remedy="Choose another name.",
             )
         self._temp = _temporary_name(self.path.absolute())
-        self._last_tick = None
+        self._last_tick: int | None = None
         self._last_s = 0.0
         try:
-            # Made first by us, so that the reason of a refusal is the system's own.
+            # Created here first, so that a refusal carries the operating system's reason.
             with open(self._temp, "wb"):
                 pass
-            self._open(container_format, crf, preset, metadata or {}, lossless, pixel_aspect)
-            self._open_audio(audio)
-            self._container.start_encoding()
+            container = self._open_container(container_format, metadata or {})
+            self._video = self._open_video(container, crf, preset, lossless, pixel_aspect)
+            self._audio = None if audio is None else self._open_audio(container, audio)
+            container.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as e:
             self.abort()
-            raise self._refused(e) from e
+            raise self._refusal(e) from e
         except BaseException:
             self.abort()
             raise
 
-    def _open(self, container_format, crf, preset, metadata, lossless, pixel_aspect):
+    def _open_container(self, container_format: str, metadata: dict[str, str]) -> OutputContainer:
         options = {}
         if container_format != "matroska":
-            # use_metadata_tags: keys outside the fixed iTunes set (AIGC) are kept too.
+            # use_metadata_tags: keys outside the fixed iTunes set (AIGC) are written too.
             options["movflags"] = "use_metadata_tags+faststart"
             options["video_track_timescale"] = str(self._time_base.denominator)
-        self._container = av.open(
+        container = av.open(
             "file:" + os.fspath(self._temp), "w", format=container_format, container_options=options
         )
-        self._container.metadata.update(metadata)
-        stream = self._container.add_stream("libx264rgb" if lossless else "libx264", rate=self.rate)
+        self._container = container
+        container.metadata.update(metadata)
+        return container
+
+    def _open_video(
+        self,
+        container: OutputContainer,
+        crf: int,
+        preset: str,
+        lossless: bool,
+        pixel_aspect: Fraction,
+    ) -> av.VideoStream:
+        stream = container.add_stream("libx264rgb" if lossless else "libx264", rate=self.rate)
+        assert isinstance(stream, av.VideoStream)
         stream.width = self.width + self._pad[1]
         stream.height = self.height + self._pad[0]
         stream.pix_fmt = self._pixel_format
@@ -143,12 +160,9 @@ class VideoWriter:
                 f"{self.width}x{self.height} is odd: written as {stream.width}x{stream.height}, "
                 "the last row or column repeated"
             )
-        self._video = stream
+        return stream
 
-    def _open_audio(self, audio):
-        self._audio = None
-        if audio is None:
-            return
+    def _open_audio(self, container: OutputContainer, audio: AudioSource) -> av.AudioStream:
         rate_hz = audio.rate_hz
         if rate_hz not in _AAC_RATES_HZ:
             higher = [r for r in _AAC_RATES_HZ if r > audio.rate_hz]
@@ -158,36 +172,37 @@ class VideoWriter:
         if channels not in _AAC_LAYOUTS:
             self.notes.append(f"sound mixed from {channels} channels to 2 for AAC")
             channels = 2
-        stream = self._container.add_stream("aac", rate=rate_hz)
+        stream = container.add_stream("aac", rate=rate_hz)
+        assert isinstance(stream, av.AudioStream)
         stream.layout = _AAC_LAYOUTS[channels]
         # 96 kbit/s for each channel at 48 kHz, where FFmpeg's AAC is clear for speech and music.
         stream.bit_rate = max(32_000, int(96_000 * channels * min(1.0, rate_hz / 48_000)))
-        self._audio = stream
         self._resampler = av.AudioResampler("fltp", stream.layout, rate_hz)
         self._blocks = audio.blocks()
         self._in_rate_hz = audio.rate_hz
         self._in_layout = av.AudioLayout(_AAC_LAYOUTS.get(audio.channels) or f"{audio.channels}c")
-        self._audio_in = 0  # samples taken
+        self._samples_read = 0
+        return stream
 
-    def write(self, image: np.ndarray, time_s: float):
+    def write(self, image: Image, time_s: float) -> None:
         """Append one frame.
 
         Parameters
         ----------
         image : uint8 [H, W, 3], RGB, 0..255
         time_s : float
-            When it is shown; must be later than the frame before.
+            When it is shown; must be later than the previous frame's.
         """
         if image.shape != (self.height, self.width, 3) or image.dtype != np.uint8:
             raise ParameterError(
-                f"a frame does not fit {shown(self.path)}",
+                f"a frame does not fit {printable(self.path)}",
                 seen=f"{image.dtype} {image.shape}",
                 remedy=f"Give uint8 ({self.height}, {self.width}, 3).",
             )
         tick = round(time_s / float(self._time_base))
         if self._last_tick is not None and tick <= self._last_tick:
             raise ParameterError(
-                f"frame times of {shown(self.path)} must increase",
+                f"frame times of {printable(self.path)} must increase",
                 seen=f"{time_s:.6f} s after {self._last_s:.6f} s",
             )
         if self._pad != (0, 0):
@@ -195,7 +210,7 @@ class VideoWriter:
         if self._pixel_format == "rgb24":
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         else:
-            frame = from_rgb(image, self._pixel_format, self._reformatter)
+            frame = rgb_to_frame(image, self._pixel_format, self._reformatter)
         frame.pts = tick
         frame.time_base = self._time_base
         try:
@@ -203,41 +218,42 @@ class VideoWriter:
             self._mux_video(frame)
         except (av.FFmpegError, OSError) as e:
             self.abort()
-            raise self._refused(e) from e
+            raise self._refusal(e) from e
         self._last_tick, self._last_s = tick, time_s
         self.frames += 1
 
-    def _mux_video(self, frame):
+    def _mux_video(self, frame: av.VideoFrame | None) -> None:
+        assert self._container is not None
         for packet in self._video.encode(frame):
-            if not packet.duration:  # the last one of these is how long the last frame is shown
+            if not packet.duration:  # of the last packet: how long the last frame is shown
                 packet.duration = round(1 / self.rate / self._time_base)
             self._container.mux(packet)
 
-    def _write_audio_until(self, end_s):
-        while self._audio is not None and self._audio_in < end_s * self._in_rate_hz:
+    def _write_audio_until(self, end_s: float) -> None:
+        assert self._container is not None
+        while self._audio is not None and self._samples_read < end_s * self._in_rate_hz:
             block = next(self._blocks, None)
             if block is None:
-                for frame in self._resampler.resample(None):
-                    self._container.mux(self._audio.encode(frame))
+                for resampled in self._resampler.resample(None):
+                    self._container.mux(self._audio.encode(resampled))
                 self._container.mux(self._audio.encode(None))
                 self._audio = None
                 return
-            packed = np.ascontiguousarray(np.clip(block, -1, 1), np.float32).reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=self._in_layout)
-            frame.sample_rate = self._in_rate_hz
+            frame = audio_frame(np.clip(block, -1, 1), self._in_rate_hz, self._in_layout)
             frame.time_base = Fraction(1, self._in_rate_hz)
-            frame.pts = self._audio_in
-            self._audio_in += len(block)
+            frame.pts = self._samples_read
+            self._samples_read += len(block)
             for resampled in self._resampler.resample(frame):
                 self._container.mux(self._audio.encode(resampled))
 
     def close(self) -> Path:
-        """Finish, flush to the disk and take the target's name; returns the path."""
+        """Finish, flush to the disk and rename to the target; returns the path."""
         if self._done:
             return self.path
         try:
             self._write_audio_until(float("inf"))
             self._mux_video(None)
+            assert self._container is not None
             self._container.close()
             self._container = None
             with open(self._temp, "rb") as file:
@@ -245,14 +261,14 @@ class VideoWriter:
             os.replace(self._temp, self.path)
         except (av.FFmpegError, OSError) as e:
             self.abort()
-            raise self._refused(e) from e
+            raise self._refusal(e) from e
         except BaseException:
             self.abort()
             raise
         self._done = True
         return self.path
 
-    def abort(self):
+    def abort(self) -> None:
         """Stop and leave nothing behind; the target, if it existed, is untouched."""
         if self._done:
             return
@@ -264,17 +280,22 @@ class VideoWriter:
         with contextlib.suppress(OSError):
             self._temp.unlink()
 
-    def __enter__(self):
+    def __enter__(self) -> "VideoWriter":
         return self
 
-    def __exit__(self, kind, *exc):
-        if kind is None:
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error_type is None:
             self.close()
         else:
             self.abort()
 
-    def _refused(self, error) -> OutputError:
-        code = getattr(error, "errno", None)
+    def _refusal(self, error: Exception) -> OutputError:
+        code = getattr(error, "errno", 0)
         remedy = {
             errno.ENOSPC: "Free some disk space or choose another folder.",
             errno.EDQUOT: "Your disk quota is used up; free some space or choose another folder.",
@@ -286,11 +307,11 @@ class VideoWriter:
             errno.ENAMETOOLONG: "Choose a shorter name.",
         }.get(code, "Check the folder and the encoder settings.")
         seen = getattr(error, "strerror", None) or str(error)
-        return OutputError(f"cannot write {shown(self.path)}", seen=seen, remedy=remedy)
+        return OutputError(f"cannot write {printable(self.path)}", seen=seen, remedy=remedy)
 
 
 def _exact_time_base(rate: Fraction) -> Fraction:
-    """A unit in which every ``n / rate`` is whole, finer than a tenth of a millisecond."""
+    """A time unit in which every ``n / rate`` is whole, below a tenth of a millisecond."""
     ticks = rate.numerator
     while ticks < 10_000:
         ticks *= 2
@@ -298,7 +319,7 @@ def _exact_time_base(rate: Fraction) -> Fraction:
 
 
 def _temporary_name(path: Path) -> Path:
-    """A short hidden name beside the target; what killed processes left under it is removed."""
+    """A hidden temporary name beside the target; files that killed processes left are removed."""
     digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]  # the name may be 255 bytes long
     for old in path.parent.glob(f".{digest}-*.part"):
         if not psutil.pid_exists(int(old.stem.rpartition("-")[2])):

@@ -78,7 +78,7 @@ def write_tag(path: PathLike, text: str) -> None:
 
 
 def _read_container(path: Path) -> list[str]:
-    from heygem.media.probe import open_media
+    from heygem.media.container import open_media
 
     with open_media(path) as container:
         labels = [v for k, v in container.metadata.items() if k.upper() == KEY]

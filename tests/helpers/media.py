@@ -6,8 +6,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 
-from heygem.media import AudioTrack, VideoWriter
+from heygem.core.errors import InputError
+from heygem.media import AudioTrack, VideoReader, VideoWriter
 
 RATE_HZ = 16_000
 
@@ -139,3 +141,42 @@ def gape(opening, neutral) -> np.ndarray:
     moved = np.zeros((len(opening), len(LOWER), 3), np.float32)
     moved[..., 1] = np.asarray(opening)[:, None] * down
     return moved
+
+
+def synthetic_voice(seconds=2.0, rate_hz=RATE_HZ, level=0.2, seed=0) -> np.ndarray:
+    """float32 [n]: a pulse train through three formants, in syllables; passes for a voice."""
+    from scipy.signal import lfilter
+
+    rng = np.random.default_rng(seed)
+    n = round(seconds * rate_hz)
+    t = np.arange(n) / rate_hz
+    pitch_hz = 120 + 20 * np.sin(2 * np.pi * 0.7 * t)
+    pulses = np.sign(np.diff(np.floor(np.cumsum(pitch_hz) / rate_hz), prepend=0))
+    wave = pulses + 0.01 * rng.normal(size=n)
+    for hz, width in ((600, 80), (1400, 120), (2600, 160)):
+        r = np.exp(-np.pi * width / rate_hz)
+        wave = lfilter([1], [1, -2 * r * np.cos(2 * np.pi * hz / rate_hz), r * r], wave)
+    syllables = np.clip(np.sin(2 * np.pi * 2 * t) + 0.3, 0, 1)
+    wave = wave * syllables
+    return (level * wave / np.abs(wave).max()).astype(np.float32)
+
+
+def read_frames(path, **span):
+    """All frames of a video, and the closed reader with its `info` and `notes`."""
+    with VideoReader(path, **span) as reader:
+        frames = list(reader)
+    return frames, reader
+
+
+def part_files(folder) -> list[str]:
+    """Names of unfinished output files in a folder."""
+    return [p.name for p in folder.iterdir() if p.name.endswith(".part")]
+
+
+def refusal(call, error_type=InputError) -> str:
+    """The message with which a call fails: one line of reasonable length."""
+    with pytest.raises(error_type) as error:
+        call()
+    text = str(error.value)
+    assert "\n" not in text and len(text) < 600
+    return text

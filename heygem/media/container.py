@@ -1,0 +1,210 @@
+"""Open a local media file as a PyAV container, and pick its streams.
+
+Only the named local file is ever opened: the demuxers are listed one by one, so that a playlist or
+a network stream under the name ``x.mp4`` is refused instead of followed.
+"""
+
+import os
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+
+from heygem.core.errors import InputError
+from heygem.core.types import PathLike
+
+#: Demuxers that may open a user's file. Playlists (hls, dash, concat, sdp, image2) are left out:
+#: they make a file name other files or hosts.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,wav,w64,mp3,aac,flac,ogg,"
+    "aiff,caf,au,amr,ac3,gif,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
+)
+#: First bytes of still images -> the demuxer that reads exactly one of them.
+_IMAGE_FORMATS = (
+    (b"\xff\xd8\xff", "jpeg_pipe"),
+    (b"\x89PNG\r\n\x1a\n", "png_pipe"),
+    (b"BM", "bmp_pipe"),
+    (b"II*\0", "tiff_pipe"),
+    (b"MM\0*", "tiff_pipe"),
+)
+BUNDLE_SUFFIX = ".heygem"  # of an avatar bundle's folder, see `heygem.finetune.bundle`
+MIN_COMPLETE_SHARE = 0.98  # with less of its declared frames a file counts as cut short
+SUPPORTED = "an MP4, MOV, MKV, WebM or AVI video, a WAV, MP3, M4A or FLAC sound, or a JPEG or PNG"
+
+
+def printable(path: PathLike) -> str:
+    """A file's name for a message: one line, whatever the name contains."""
+    text = os.fsdecode(path).encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def is_avatar_bundle(path: PathLike) -> bool:
+    """Whether this is the folder of a fine-tuned avatar, which is accepted in place of a video."""
+    path = Path(path)
+    return path.suffix == BUNDLE_SUFFIX and path.is_dir()
+
+
+def media_path(path: PathLike) -> Path:
+    """The file to read: of an avatar bundle the video in it, else `path` itself."""
+    path = Path(path)
+    if is_avatar_bundle(path):
+        return next(iter(sorted(path.glob("shown.*"))), path)
+    return path
+
+
+def open_media(path: PathLike) -> InputContainer:
+    """Open a local media file for reading; the caller closes it.
+
+    Raises
+    ------
+    InputError
+        Not there, a folder, empty, unreadable, not media, a playlist, or without an index; one
+        line each.
+    """
+    path = media_path(path)
+    name = printable(path)
+    size, head = _read_head(path)
+    if head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1"):
+        raise InputError(
+            f"{name} is an HEIC picture", remedy="Export it as JPEG or PNG and use that."
+        )
+    # `file:` stops names such as `http:x` or `a:b.mp4` from being read as a protocol.
+    stream = None
+    url = "file:" + os.fspath(path.absolute())
+    try:
+        url.encode()
+    except UnicodeEncodeError:  # a name that is not UTF-8
+        stream = open(path, "rb")  # noqa: SIM115 - PyAV reads from it until close
+    try:
+        return av.open(
+            url if stream is None else stream,
+            "r",
+            format=_image_format(head),
+            container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, OSError, ValueError) as e:
+        if stream is not None:
+            stream.close()
+        raise _refusal(name, size, head) from e
+
+
+def _read_head(path: Path) -> tuple[int, bytes]:
+    """A regular file's size and its first bytes."""
+    name = printable(path)
+    if path.is_dir():
+        raise InputError(f"{name} is a folder", remedy="Name one media file inside it.")
+    try:
+        size = path.stat().st_size
+        with open(path, "rb") as file:
+            head = file.read(4096)
+    except FileNotFoundError as e:
+        raise InputError(
+            f"no such file: {name}", remedy="Check the spelling and the folder."
+        ) from e
+    except OSError as e:
+        raise InputError(
+            f"cannot read {name}", seen=e.strerror, remedy="Check the file's permissions."
+        ) from e
+    if size == 0:
+        raise InputError(f"{name} is empty", seen="0 bytes", remedy="Copy or record it again.")
+    if not path.is_file():
+        raise InputError(f"{name} is not a regular file", remedy="Copy it to a plain file first.")
+    return size, head
+
+
+def _refusal(name: str, size: int, head: bytes) -> InputError:
+    """Why FFmpeg could not open a file, from its first bytes."""
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        return InputError(
+            f"{name} is cut short or damaged",
+            seen=f"{size} bytes without a readable index (moov)",
+            remedy="Copy or record it again; nothing can be decoded without it.",
+        )
+    if head.lstrip().startswith((b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")):
+        return InputError(f"{name} is a playlist, not media", remedy="Give the media file itself.")
+    return InputError(
+        f"{name} is not media that heygem can read",
+        seen=f"{size} bytes starting {head[:8]!r}",
+        remedy=f"Use {SUPPORTED}.",
+    )
+
+
+def _image_format(head: bytes) -> str | None:
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp_pipe"
+    return next((fmt for magic, fmt in _IMAGE_FORMATS if head.startswith(magic)), None)
+
+
+def video_stream(container: InputContainer) -> av.VideoStream | None:
+    """The container's largest video (or still image), or None; cover art does not count."""
+    streams = [
+        s
+        for s in container.streams.video
+        if not s.disposition & av.stream.Disposition.attached_pic and s.codec_context.width
+    ]
+    return max(streams, key=lambda s: s.codec_context.width * s.codec_context.height, default=None)
+
+
+def audio_stream(container: InputContainer) -> av.AudioStream | None:
+    """The container's default audio stream, else its first, or None."""
+    streams = [s for s in container.streams.audio if s.codec_context is not None]
+    return max(streams, key=lambda s: bool(s.disposition & 1), default=None)
+
+
+def is_still_image(container: InputContainer) -> bool:
+    """Whether the file is a picture, read as a video of one frame."""
+    return container.format.name.endswith("_pipe")
+
+
+def first_frame(container: InputContainer, stream: av.VideoStream, name: str) -> av.VideoFrame:
+    """The first frame that decodes, from a container at its start.
+
+    Raises
+    ------
+    InputError
+        No frame decodes; `name` is the file's name in the message.
+    """
+    try:
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.InvalidDataError:
+                continue
+            if frames:
+                return frames[0]
+    except av.FFmpegError:
+        pass
+    raise InputError(
+        f"{name}: no picture can be decoded",
+        seen=stream.codec_context.name if stream.codec_context else "unknown codec",
+        remedy="The file is damaged or its codec is unknown; convert it to H.264 MP4.",
+    )
+
+
+def rewind(container: InputContainer) -> None:
+    """Seek to the start (a still image has only one frame and cannot seek)."""
+    if not is_still_image(container):
+        container.seek(container.start_time or 0, backward=True)
+
+
+def require_complete(container: InputContainer, path: PathLike) -> None:
+    """Refuse an MP4/MOV whose index points beyond the end of the file, before any work is done.
+
+    FFmpeg decodes such a file up to the cut and reports success, so that half a video would pass
+    for a whole one.
+    """
+    if not container.format.name.startswith("mov"):
+        return
+    size = os.stat(media_path(path)).st_size
+    for stream in (video_stream(container), audio_stream(container)):
+        if stream is None:
+            continue
+        ends = [entry.pos + entry.size for entry in stream.index_entries]
+        inside = sum(end <= size for end in ends)
+        if ends and inside < MIN_COMPLETE_SHARE * len(ends):
+            raise InputError(
+                f"{printable(path)} is cut short",
+                seen=f"{inside} of {len(ends)} {stream.type} packets are inside the file",
+                remedy="Copy or download it again.",
+            )

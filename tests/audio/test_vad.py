@@ -1,0 +1,49 @@
+"""Voice activity: speech, silence, threads, and lookup by time."""
+
+import numpy as np
+import torch
+from helpers.media import RATE_HZ, synthetic_voice
+
+from heygem import audio
+from heygem.audio import vad
+
+
+def test_voice_activity_is_high_in_speech_and_zero_in_silence(data):
+    speech = audio.load(data / "audio" / "echomimic_jane.wav").samples[: 6 * RATE_HZ]
+    gap = np.zeros(2 * RATE_HZ, np.float32)
+    activity = audio.voice_activity(np.concatenate([gap, speech, gap]))
+    assert activity.dtype == np.float32 and len(activity) == 1 + 10 * audio.FRAME_HZ
+    assert (activity >= 0).all() and (activity <= 1).all()
+    assert activity[220:780].mean() > 0.6
+    assert (activity[:195] == 0).all() and (activity[815:] == 0).all()
+    again = audio.voice_activity(np.concatenate([gap, speech, gap]))
+    assert (activity == again).all()  # no state is carried from call to call
+
+
+def test_voice_activity_of_digital_silence_is_exactly_zero():
+    assert (audio.voice_activity(np.zeros(RATE_HZ, np.float32)) == 0).all()
+    assert len(audio.voice_activity(np.zeros(1234, np.float32))) == 1 + 1234 // 160
+    wave = np.concatenate([synthetic_voice(1), np.zeros(RATE_HZ, np.float32)])
+    assert (audio.voice_activity(wave)[104:] == 0).all()
+
+
+def test_voice_activity_leaves_torch_threads_alone():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        vad._vad_model.cache_clear()
+        audio.voice_activity(synthetic_voice(0.5))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_voice_at_takes_the_nearest_frame_or_the_one_before():
+    voice = np.arange(10, dtype=np.float32)
+    times_s = np.array([-1.0, 0.0, 0.014, 0.016, 0.0299, 5.0])
+    assert audio.voice_at(voice, times_s).tolist() == [0, 0, 1, 2, 3, 9]
+    assert audio.voice_at(voice, times_s, round_down=True).tolist() == [0, 0, 1, 1, 2, 9]
+    # 50 Hz rows fall on every second frame, although 100 i / 50 is not exact in floating point.
+    voice = np.arange(20_000)
+    rows = np.arange(10_000)
+    assert (audio.voice_at(voice, rows / 50) == 2 * rows).all()
