@@ -101,7 +101,7 @@ def track_strip(session):
 
 def _marked(image, track, row, usable):
     """The head, cut out, with lips and jaw drawn: green where it can be used, red where not."""
-    if not track.found[row]:
+    if not track.detected[row]:
         x0, y0, x1, y1 = 0, 0, image.shape[1], image.shape[0]
         points = None
     else:
