@@ -1,7 +1,7 @@
 """Translations of the studio's interface and of findings about inputs.
 
-The phrases are data: `locales/en.json` and `locales/zh.json`, each with the sections `interface` and
-`findings`. Both hold the same keys, and the same placeholders in each phrase.
+The phrases are data: `locales/en.json` and `locales/zh.json`, each with the sections `interface`
+and `findings`. Both hold the same keys, and the same placeholders in each phrase.
 """
 
 import functools

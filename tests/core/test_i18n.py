@@ -55,7 +55,7 @@ def test_a_phrase_is_written_in_its_language(section):
 
 
 def test_every_key_that_the_code_asks_for_is_there():
-    """`say("key")`, `self.say("key", ...)`, `Finding(level, "CODE", ...)`, and all stages of work."""
+    """`say("key")`, `self.say("key", ...)`, `Finding(level, "CODE", ...)`."""
     interface, findings = i18n.phrases("interface", "en"), i18n.phrases("findings", "en")
     asked = 0
     for path in PACKAGE.rglob("*.py"):

@@ -18,10 +18,11 @@ from heygem.batch import queue
 from heygem.batch.worker import Worker as BatchWorker
 from heygem.config.params import Params
 from heygem.core.errors import Cancelled, ConsentError, InputError, OutputError, ParameterError
+from heygem.core.files import hash_input
 from heygem.face import topology as topo
 from heygem.lips.trajectory import Trajectory
 from heygem.provenance import consent, keys
-from heygem.provenance.ledger import Ledger, file_hash
+from heygem.provenance.ledger import Ledger
 from heygem.server import jupyter
 
 pytest.importorskip("ipywidgets", reason="the notebooks extra is not installed")
@@ -436,7 +437,7 @@ def test_a_bad_file_leaves_what_was_open(session, wav, tmp_path):
 
 def test_who_is_blocked_is_not_previewed_either(models, talking, speech, tmp_path, monkeypatch):
     monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "other-home"))
-    consent.block(Ledger(keys=keys.ensure()), file_hash(talking[0]), reason="asked us to stop")
+    consent.block(Ledger(keys=keys.ensure()), hash_input(talking[0]), reason="asked us to stop")
     with pytest.raises(ConsentError):
         Session(folder=tmp_path / "p", models=models).load(talking[0], speech)
 

@@ -40,7 +40,8 @@ class Line(w.VBox):
         self._folder = Path(folder).resolve()
         self._lock, self._started = threading.RLock(), 0.0
         self.mode = w.ToggleButtons(
-            options=[(say("one_audio_many_videos"), "many"), (say("pairs"), "pairs")], style={"button_width": "auto"}
+            options=[(say("one_audio_many_videos"), "many"), (say("pairs"), "pairs")],
+            style={"button_width": "auto"},
         )
         self.audio = FilePicker(say("audio"), folder, kind="audio", say=say)
         self.chooser = FilesPicker(say("videos"), folder, kind="video", say=say)
@@ -267,7 +268,9 @@ def summary(jobs, working, say):
         left = say("left", seconds=max(1.0, left_s))
     else:
         left = say("queue_left", minutes=left_s / 60)
-    return say("queue_summary", done=count["done"], total=len(jobs), failed=count["failed"], left=left)
+    return say(
+        "queue_summary", done=count["done"], total=len(jobs), failed=count["failed"], left=left
+    )
 
 
 def _picture(path):

@@ -90,7 +90,9 @@ class Teaching(w.VBox):
         self.learning = w.HTML()
         self.said = w.HTML()
         self.audio = FilePicker(say("compare_sound"), folder, kind="audio", say=say)
-        self.compare_button = w.Button(description=say("compare_models"), icon="play", disabled=True)
+        self.compare_button = w.Button(
+            description=say("compare_models"), icon="play", disabled=True
+        )
         self.player = Player(self._side)
         self.player.layout.display = "none"
         self.grid = w.HTML()

@@ -11,6 +11,7 @@ import ipywidgets as w
 from heygem.batch import queue
 from heygem.config.params import Params
 from heygem.core.errors import OutputError, ParameterError
+from heygem.core.files import replacing
 from heygem.studio.background import LatestTask
 from heygem.studio.file_picker import thumbnail
 from heygem.studio.player import Player
@@ -189,10 +190,12 @@ def pack(results, target, progress, cancel):
         The file, and how many videos it holds.
     """
     target = Path(target)
-    part = target.with_name(f".{target.name}.part")
     names = set()
     try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        with (
+            replacing(target) as staged,
+            zipfile.ZipFile(staged, "w", zipfile.ZIP_STORED) as archive,
+        ):
             for k, result in enumerate(results):
                 progress("ZIP", k, len(results))
                 if cancel.is_set():
@@ -206,11 +209,8 @@ def pack(results, target, progress, cancel):
                 manifest = result["details"] / "manifest.json"
                 if manifest.is_file():
                     archive.write(manifest, f"{Path(name).stem}.json")
-        os.replace(part, target)
     except OSError as e:
         raise OutputError(
             f"cannot write the ZIP ({e.strerror})", seen=target, remedy="make room on the disk"
         ) from e
-    finally:
-        part.unlink(missing_ok=True)
     return target, len(names)
