@@ -1,4 +1,4 @@
-"""How long a moved knob takes until its three seconds are there: the median of ten moves.
+"""Latency from moving a control to the finished preview of three seconds: the median of ten moves.
 
     python benchmarks/preview.py [--video V ...] [--audio A] [--moves 10] [--cores 2]
 
@@ -16,7 +16,7 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = ((1280, 720), (1920, 1080))
-KNOB = "lips.openness_gain"
+CONTROL = "lips.openness_gain"
 
 
 def main():
@@ -69,23 +69,23 @@ def close_up(video, size, folder):
 def measure(video, sound, moves, scratch):
     """One row of the table."""
     os.environ["HEYGEM_SERVER_ROOT"] = str(scratch)
-    from heygem.studio.pages.tuning import Tuning
+    from heygem.studio.pages.tuning import TuningPage
 
     before = os.getloadavg()[0]
     began = time.perf_counter()
-    page = Tuning(video=video, audio=sound, out=scratch / "previews", recipes_folder=scratch)
-    worker = page.preview.worker
-    worker.wait()
-    if worker.error is not None:
-        raise SystemExit(str(worker.error))
+    page = TuningPage(video=video, audio=sound, out=scratch / "previews", recipes_folder=scratch)
+    task = page.preview.task
+    task.wait()
+    if task.error is not None:
+        raise SystemExit(str(task.error))
     first_s = time.perf_counter() - began
-    knob = page.knobs[KNOB]
+    control = page.controls[CONTROL]
     latency, spent, curve = [], [], []
     for k in range(moves):
         began, cpu = time.perf_counter(), time.process_time()
-        knob.value = 1.1 + 0.05 * k
+        control.value = 1.1 + 0.05 * k
         curve.append(time.perf_counter() - began)
-        worker.wait()
+        task.wait()
         latency.append(time.perf_counter() - began)
         spent.append(time.process_time() - cpu)
     track, frames = page.preview.session.avatar.track, page.preview.clip.frames

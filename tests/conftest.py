@@ -95,9 +95,9 @@ def hopper() -> np.ndarray:
 def faces():
     """The default face backend, loaded once."""
     from heygem.core import assets
-    from heygem.face.backends import MediaPipeBackend
+    from heygem.face.backends import MeshBackend
 
-    return MediaPipeBackend(assets.path)
+    return MeshBackend(assets.path)
 
 
 @pytest.fixture(scope="session")

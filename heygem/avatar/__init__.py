@@ -1,7 +1,5 @@
 """A person: a video or portrait, tracked once and cached."""
 
-from heygem.avatar.avatar import Avatar, load
-from heygem.avatar.neutral_mouth import close_rest
-from heygem.avatar.reasons import Reason, describe
+from heygem.avatar.avatar import PLAIN, Avatar, close_rest, load
 
-__all__ = ["Avatar", "Reason", "close_rest", "describe", "load"]
+__all__ = ["PLAIN", "Avatar", "close_rest", "load"]

@@ -16,7 +16,7 @@ LANGUAGES = ("en", "zh")
 LOCALES = Path(__file__).with_name("locales")
 
 
-class Say(Protocol):
+class Translate(Protocol):
     """Gives a phrase of the interface by its key, with values filled in."""
 
     def __call__(self, key: str, /, **values: object) -> str: ...
@@ -51,8 +51,8 @@ def language(wish: str = "") -> str:
     return lang
 
 
-def words(lang: str = "") -> Say:
-    """A function `say(key, **values)` that gives phrases of the interface in one language.
+def translator(lang: str = "") -> Translate:
+    """A function `translate(key, **values)` that gives phrases of the interface in one language.
 
     Parameters
     ----------
@@ -66,13 +66,13 @@ def words(lang: str = "") -> Say:
     """
     interface = phrases("interface", language(lang))
 
-    def say(key: str, /, **values: object) -> str:
+    def translate(key: str, /, **values: object) -> str:
         return interface[key].format(**values) if values else interface[key]
 
-    return say
+    return translate
 
 
-def stage_name(say: Say, stage: str) -> str:
+def stage_name(translate: Translate, stage: str) -> str:
     """The phrase for a stage of work; the stage's own name where there is none."""
     key = f"stage_{stage}"
-    return say(key) if key in phrases("interface", LANGUAGES[0]) else stage
+    return translate(key) if key in phrases("interface", LANGUAGES[0]) else stage

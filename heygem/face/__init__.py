@@ -1,1 +1,0 @@
-"""Faces: detection, the 468-point mesh, tracking, head pose, rest shape and occlusion."""

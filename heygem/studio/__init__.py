@@ -1,0 +1,1 @@
+"""The studio: pages and widgets for JupyterLab and Voilà."""

@@ -1,7 +1,7 @@
-"""Waveform, speech, spectrum and lip curve under one time axis, drawn as light SVG.
+"""Waveform, voice activity, spectrogram and lip aperture over one time axis, as SVG.
 
-A redraw is a few kilobytes of text, so a curve follows its slider at once. Colours come from
-the page's theme.
+A redraw is a few kilobytes of text, so a curve follows its slider at once. Colours come from the
+theme of the page.
 """
 
 import base64
@@ -10,30 +10,34 @@ import io
 
 import numpy as np
 
-WIDTH = 1000  # units of the drawing; the page stretches it
-COLUMNS = 500  # at most this many steps are drawn across the width
+from heygem.core.i18n import Translate
+from heygem.core.types import FloatArray
+from heygem.studio.session import ApertureCurves
+
+WIDTH = 1000  # units of the plot; the page stretches it
+COLUMNS = 500  # at most this many points across the width
 
 
-def _path(x, y):
+def _path(x: FloatArray, y: FloatArray) -> str:
     return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))
 
 
-def _svg(height, content):
+def _svg(height: int, content: str) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" preserveAspectRatio="none" '
         f'style="display:block;width:100%;height:{height}px">{content}</svg>'
     )
 
 
-def _row(label, height, content):
-    # A thin row has no room for its name; the pointer brings it up.
+def _row(label: str, height: int, content: str) -> str:
+    # A thin row has no room for its label; a tooltip shows it.
     name = f'<span class="hg-label">{html.escape(label)}</span>' if height >= 40 else ""
     title = html.escape(label, quote=True)
     return f'<div class="hg-row" title="{title}">{name}{_svg(height, content)}</div>'
 
 
-def _envelope(samples, columns=COLUMNS):
-    """Lowest and highest sample in each of at most `columns` steps : two float [C]."""
+def _envelope(samples: FloatArray, columns: int = COLUMNS) -> tuple[FloatArray, FloatArray]:
+    """Minimum and maximum in each of at most `columns` equal parts : two float [C]."""
     count = min(columns, max(1, len(samples)))
     edges = np.linspace(0, len(samples), count + 1).astype(int)[:-1]
     if not len(samples):
@@ -41,8 +45,8 @@ def _envelope(samples, columns=COLUMNS):
     return np.minimum.reduceat(samples, edges), np.maximum.reduceat(samples, edges)
 
 
-def wave_svg(samples, height, label):
-    """The waveform of samples, float32 [n] in -1..1, scaled to its own loudest."""
+def waveform_svg(samples: FloatArray, height: int, label: str) -> str:
+    """Waveform of samples, float32 [n] in -1..1, scaled to their peak."""
     low, high = _envelope(np.asarray(samples, dtype=np.float32))
     peak = max(float(np.abs([low, high]).max()), 0.02)
     x = np.linspace(0, WIDTH, len(low))
@@ -53,8 +57,10 @@ def wave_svg(samples, height, label):
     return _row(label, height, f'<path d="{outline}Z" class="hg-wave"/>')
 
 
-def speech_svg(voice, height, label, *, threshold=0.5):
-    """Where somebody speaks: bars over voice, float32 [n] in 0..1."""
+def voice_activity_svg(
+    voice: FloatArray, height: int, label: str, *, threshold: float = 0.5
+) -> str:
+    """Bars where voice activity, float32 [n] in 0..1, is above a threshold."""
     voice = np.asarray(voice, dtype=np.float32)
     speaking = np.concatenate([[0], (voice > threshold).astype(np.int8), [0]])
     edges = np.flatnonzero(np.diff(speaking))
@@ -67,8 +73,8 @@ def speech_svg(voice, height, label, *, threshold=0.5):
     return _row(label, height, bars)
 
 
-def mel_svg(log_mel, height, label):
-    """The spectrum as a small picture: log_mel float32 [frames, bands], low bands at the foot."""
+def log_mel_svg(log_mel: FloatArray, height: int, label: str) -> str:
+    """Spectrogram: log_mel float32 [frames, bands], low bands at the bottom."""
     from PIL import Image
 
     mel = np.asarray(log_mel, dtype=np.float32)
@@ -77,9 +83,9 @@ def mel_svg(log_mel, height, label):
     low, high = np.percentile(mel, [5, 99.5])
     grey = np.clip((mel - low) / max(high - low, 1e-6), 0, 1)
     step = max(1, -(-len(grey) // COLUMNS))
-    picture = Image.fromarray(np.uint8(255 * grey[::step].T[::-1]))
+    spectrogram = Image.fromarray(np.uint8(255 * grey[::step].T[::-1]))
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=False)
+    spectrogram.save(buffer, "PNG", optimize=False)
     data = base64.b64encode(buffer.getvalue()).decode()
     image = (
         f'<image href="data:image/png;base64,{data}" x="0" y="0" width="{WIDTH}" '
@@ -88,64 +94,72 @@ def mel_svg(log_mel, height, label):
     return _row(label, height, image)
 
 
-def sound_html(samples, voice, log_mel, say):
-    """Waveform, speech bar and spectrum of one span, one above the other."""
+def audio_html(
+    samples: FloatArray, voice: FloatArray, log_mel: FloatArray, translate: Translate
+) -> str:
+    """Waveform, voice activity and spectrogram of one span, below each other."""
     return (
-        wave_svg(samples, 44, say("wave"))
-        + speech_svg(voice, 8, say("speech"))
-        + mel_svg(log_mel, 64, say("mel"))
+        waveform_svg(samples, 44, translate("wave"))
+        + voice_activity_svg(voice, 8, translate("speech"))
+        + log_mel_svg(log_mel, 64, translate("mel"))
     )
 
 
-def overview_html(samples, voice, say):
-    """Waveform and speech bar of the whole sound."""
-    return wave_svg(samples, 30, say("wave")) + speech_svg(voice, 6, say("speech"))
+def overview_html(samples: FloatArray, voice: FloatArray, translate: Translate) -> str:
+    """Waveform and voice activity of the whole audio."""
+    return waveform_svg(samples, 30, translate("wave")) + voice_activity_svg(
+        voice, 6, translate("speech")
+    )
 
 
-def curves_html(curves, say, *, height=110, real=None):
-    """Lip opening before and after the knobs.
+def aperture_html(
+    curves: ApertureCurves,
+    translate: Translate,
+    *,
+    height: int = 110,
+    filmed: FloatArray | None = None,
+) -> str:
+    """Plot of the lip aperture before and after the controls.
 
     Parameters
     ----------
     curves : heygem.studio.session.ApertureCurves
-    say : callable
+    translate : callable
     height : int
         Pixels.
-    real : float [N], optional
-        What the person's own mouth did.
-
-    Returns
-    -------
-    str
+    filmed : float [N], optional
+        Aperture of the filmed mouth at the same times.
     """
-    # The scale stands still while a knob moves, as long as the curve stays inside.
-    usual = 1.5 * float(curves.before.max(initial=0))
-    own = np.zeros(1) if real is None else np.asarray(real)
-    highest = max(usual, float(curves.after.max(initial=0)), float(own.max(initial=0)), 0.05)
+    filmed_curve = np.zeros(1) if filmed is None else np.asarray(filmed)
+    # The scale stays fixed while a control moves, as long as the curve fits.
+    headroom = 1.5 * float(curves.before.max(initial=0))
+    peak = max(float(curves.after.max(initial=0)), float(filmed_curve.max(initial=0)))
+    highest = max(headroom, peak, 0.05)
     lowest = min(float(curves.before.min(initial=0)), float(curves.after.min(initial=0)), 0.0)
     span = max(curves.end_s - curves.start_s, 1e-6)
     x = (curves.times_s - curves.start_s) / span * WIDTH
 
-    def line(values, kind):
+    def line(values: FloatArray, css_class: str) -> str:
         y = height - 6 - (values - lowest) / (highest - lowest) * (height - 12)
-        return f'<path d="{_path(x, y)}" class="{kind}" vector-effect="non-scaling-stroke"/>'
+        return f'<path d="{_path(x, y)}" class="{css_class}" vector-effect="non-scaling-stroke"/>'
 
     zero = height - 6 + lowest / (highest - lowest) * (height - 12)
-    shut = f'<path d="M0 {zero:.1f}H{WIDTH}" class="hg-zero" vector-effect="non-scaling-stroke"/>'
-    legend = (
-        f'<div class="hg-legend"><span class="hg-key hg-key-before"></span>'
-        f"{html.escape(say('before'))} <span class='hg-key hg-key-after'></span>"
-        f"{html.escape(say('after'))}"
-        + ("" if real is None else f"<span class='hg-key hg-key-real'></span>{say('real')}")
-        + "</div>"
+    plot = f'<path d="M0 {zero:.1f}H{WIDTH}" class="hg-zero" vector-effect="non-scaling-stroke"/>'
+    plot += line(curves.before, "hg-before") + line(curves.after, "hg-after")
+    legend = [("before", "before"), ("after", "after")]  # CSS class, key of the text
+    if filmed is not None:
+        plot += line(filmed_curve, "hg-filmed")
+        legend.append(("filmed", "real"))
+    keys = " ".join(
+        f'<span class="hg-key hg-key-{css_class}"></span>{html.escape(translate(key))}'
+        for css_class, key in legend
     )
-    drawn = shut + line(curves.before, "hg-before") + line(curves.after, "hg-after")
-    drawn += "" if real is None else line(own, "hg-real")
-    return _row(say("opening"), height, drawn) + axis_html(curves.start_s, curves.end_s) + legend
+    axis = axis_html(curves.start_s, curves.end_s)
+    return _row(translate("opening"), height, plot) + axis + f'<div class="hg-legend">{keys}</div>'
 
 
-def axis_html(start_s, end_s):
-    """Tick labels at round seconds."""
+def axis_html(start_s: float, end_s: float) -> str:
+    """Time axis with labels at round numbers of seconds."""
     span = max(end_s - start_s, 1e-6)
     step = next((s for s in (0.25, 0.5, 1, 2, 5, 10, 30, 60, 300) if span / s <= 13), span)
     ticks = step * np.arange(int(np.ceil(start_s / step - 1e-6)), int(end_s / step + 1e-6) + 1)
@@ -155,19 +169,15 @@ def axis_html(start_s, end_s):
     return f'<div class="hg-axis">{labels}</div>'
 
 
-def learning_html(series, *, height=90):
-    """How measures went while something was learnt, one small drawing each.
+def metrics_html(series: dict[str, list[tuple[float, float]]], *, height: int = 90) -> str:
+    """Metrics during fine-tuning, one small plot each.
 
     Parameters
     ----------
     series : dict of str to list of (float, float)
-        Step and value of each measure.
+        Steps and values, by name of the metric.
     height : int
         Pixels.
-
-    Returns
-    -------
-    str
     """
     parts = []
     for name, points in series.items():

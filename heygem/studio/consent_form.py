@@ -1,60 +1,67 @@
-"""By what right somebody is taught: the form, and what it says as a statement."""
+"""The consent form of the fine-tuning page."""
 
 import datetime
 import html
+from typing import TYPE_CHECKING
 
 import ipywidgets as w
+
+from heygem.core.i18n import Translate
+
+if TYPE_CHECKING:
+    from heygem.finetune.consent import Statement
 
 BASES = ("own", "synthetic", "recorded")
 
 
 class ConsentForm(w.VBox):
-    """Whose likeness it is; for somebody else's, who agreed to what, until when, and where it lies.
+    """Whose likeness it is; for another person's, who agreed to what, until when, and the record.
 
     Parameters
     ----------
-    say : callable
-    given : dict, optional
-        basis, who, purpose, until (YYYY-MM-DD), reference: what is known already.
+    translate : callable
+    initial : dict, optional
+        Initial values: basis, who, purpose, until (YYYY-MM-DD), reference.
     """
 
-    def __init__(self, say, given=None):
-        given = dict(given or {})
+    def __init__(self, translate: Translate, initial: dict[str, str] | None = None) -> None:
+        initial = dict(initial or {})
         wide = w.Layout(width="100%", max_width="520px")
         style = {"description_width": "170px"}
         self.basis = w.RadioButtons(
-            options=[(say("basis_" + basis), basis) for basis in BASES],
-            value=given.pop("basis", None) or None,
-            description=say("basis"), layout=w.Layout(width="auto"), style=style,
+            options=[(translate("basis_" + basis), basis) for basis in BASES],
+            value=initial.get("basis") or None,
+            description=translate("basis"), layout=w.Layout(width="auto"), style=style,
         )  # fmt: skip
-        until = given.pop("until", "")
+        until = initial.get("until", "")
         self.until = w.DatePicker(
-            description=say("until"), layout=wide, style=style,
+            description=translate("until"), layout=wide, style=style,
             value=datetime.date.fromisoformat(until) if until else None,
         )  # fmt: skip
         self.texts = {
             key: w.Text(
-                value=given.get(key, ""), description=say("consent_" + key),
-                placeholder=say("consent_" + key + "_help"), layout=wide, style=style,
+                value=initial.get(key, ""), description=translate("consent_" + key),
+                placeholder=translate("consent_" + key + "_help"), layout=wide, style=style,
             )
             for key in ("who", "purpose", "reference")
         }  # fmt: skip
         who, purpose, reference = self.texts.values()
         self.details = w.VBox([who, purpose, self.until, reference])
-        super().__init__([w.HTML(html.escape(say("consent_why"))), self.basis, self.details])
-        self.basis.observe(lambda _: self._arrange(), "value")
-        self._arrange()
+        question = w.HTML(html.escape(translate("consent_why")))
+        super().__init__([question, self.basis, self.details])
+        self.basis.observe(lambda _: self._update_layout(), "value")
+        self._update_layout()
 
-    def _arrange(self):
+    def _update_layout(self) -> None:
         self.details.layout.display = "flex" if self.basis.value == "recorded" else "none"
 
-    def statement(self):
-        """What the form says as a heygem.finetune.consent.Statement.
+    def statement(self) -> "Statement":
+        """The answers as a consent statement.
 
         Raises
         ------
         ConsentError
-            Nobody has answered, or something is missing.
+            The basis or a detail is missing.
         """
         from heygem.finetune.consent import Statement
 

@@ -1,24 +1,33 @@
-"""A tried setting as a run in MLflow, beside the runs that batches record."""
+"""Record a snapshot of the tuning page as an MLflow run, beside the runs of batches."""
 
 from pathlib import Path
 
 from heygem.core.errors import OutputError
+from heygem.core.types import PathLike
 from heygem.experiments import store
-from heygem.studio.controls import values
+from heygem.studio.controls import control_values
+from heygem.studio.session import ApertureCurves
+from heygem.studio.snapshots import Snapshot
 
 
-def log_snapshot(snapshot, name, *, curves=None, root="."):
-    """Record knobs, note and clip of a snapshot.
+def log_snapshot(
+    snapshot: Snapshot,
+    name: str,
+    *,
+    curves: ApertureCurves | None = None,
+    root: PathLike = ".",
+) -> str:
+    """Record settings, note and clip of a snapshot.
 
     Parameters
     ----------
     snapshot : heygem.studio.snapshots.Snapshot
     name : str
-        Of the run.
+        Name of the run.
     curves : heygem.studio.session.ApertureCurves, optional
-        Of the clip: what `heygem.experiments.comparison` lays over the curves of other runs.
+        Of the clip; `heygem.experiments.comparison` plots them beside those of other runs.
     root : path
-        What `mlflow.folder` of the recipe is relative to.
+        Folder that `mlflow.folder` of the recipe is relative to.
 
     Returns
     -------
@@ -28,7 +37,7 @@ def log_snapshot(snapshot, name, *, curves=None, root="."):
     Raises
     ------
     OutputError
-        The store cannot be reached; nothing else is affected.
+        The store cannot be reached.
     """
     settings = snapshot.params.mlflow
     folder = (Path(root) / settings.folder).resolve()
@@ -46,7 +55,7 @@ def log_snapshot(snapshot, name, *, curves=None, root="."):
             "mlflow.note.content": snapshot.note,
         }
         run = client.create_run(experiment, run_name=name, tags=tags).info.run_id
-        for key, value in values(snapshot.params).items():
+        for key, value in control_values(snapshot.params).items():
             client.log_param(run, key, value)
         client.log_text(run, snapshot.params.to_yaml(), "params.yaml")
         clip = snapshot.clip
@@ -56,16 +65,19 @@ def log_snapshot(snapshot, name, *, curves=None, root="."):
             client.log_metric(run, "preview.skipped_frames", clip.skipped_frames)
             client.log_artifact(run, str(clip.result), "video")
             if curves is not None:
-                client.log_text(run, _csv(curves), "lip_curve.csv")
+                client.log_text(run, _curve_csv(curves), "lip_curve.csv")
         client.set_terminated(run)
     except (MlflowException, OSError) as e:
         raise OutputError(
-            "MLflow did not take the snapshot", seen=str(e)[:200], remedy="look at the store"
+            "MLflow could not record the snapshot",
+            seen=str(e)[:200],
+            remedy="check the folder of the store",
         ) from e
     return run
 
 
-def _csv(curves):
-    """As `heygem.experiments.figures.save_curve` writes it; time 0 is the clip's first frame."""
+def _curve_csv(curves: ApertureCurves) -> str:
+    """CSV as `heygem.experiments.figures.save_curve` writes it; time 0 is the first frame."""
     rows = zip(curves.times_s - curves.start_s, curves.after, strict=True)
-    return "time_s,opening\n" + "".join(f"{time_s:.2f},{gap:.4f}\n" for time_s, gap in rows)
+    lines = [f"{time_s:.2f},{aperture:.4f}\n" for time_s, aperture in rows]
+    return "time_s,opening\n" + "".join(lines)

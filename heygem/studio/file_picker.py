@@ -1,40 +1,42 @@
-"""Choosing a file on the server: nothing large passes through the page."""
+"""Choose files on the server: nothing large passes through the page."""
 
 import html
-import io
 from pathlib import Path
+from typing import Any, Literal
 
 import ipywidgets as w
 import traitlets
 
-from heygem import media
 from heygem.core.errors import HeygemError, InputError
+from heygem.core.types import PathLike
+from heygem.media import BUNDLE_SUFFIX
 from heygem.server import policy
-from heygem.studio.thumbnail_strip import Strip
+from heygem.studio.images import thumbnail
+from heygem.studio.thumbnail_strip import ThumbnailStrip
 
-AVATAR_ENDING = ".heygem"  # a folder that holds a taught person, chosen as a video is
-VIDEO_ENDINGS = frozenset(
+VIDEO_SUFFIXES = frozenset(
     ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .jpg .jpeg .png .webp .bmp .tif .tiff".split()
-) | {AVATAR_ENDING}
-AUDIO_ENDINGS = frozenset(".wav .mp3 .m4a .aac .flac .ogg .opus .wma .mp4 .mov .mkv .webm".split())
-THUMBNAIL_PX = 220
-UPLOAD_MB = 8  # the socket breaks near 10 MB
-_UP = ".."
+) | {BUNDLE_SUFFIX}  # an avatar bundle is a folder that is chosen as a video is
+AUDIO_SUFFIXES = frozenset(".wav .mp3 .m4a .aac .flac .ogg .opus .wma .mp4 .mov .mkv .webm".split())
+MAX_UPLOAD_MB = 8  # the web socket breaks near 10 MB
+
+Kind = Literal["audio", "video"]
+_SUFFIXES = {"audio": AUDIO_SUFFIXES, "video": VIDEO_SUFFIXES}
 
 
-def entries(folder, endings):
-    """Folders, then files of some kinds, in a folder, by name; hidden ones left out.
+def list_folder(folder: PathLike, suffixes: frozenset[str]) -> list[tuple[str, Path]]:
+    """Subfolders, then files with some suffixes, each by name; hidden ones are left out.
 
     Parameters
     ----------
     folder : path
-    endings : set of str
+    suffixes : set of str
         Lower-case, with the dot.
 
     Returns
     -------
     list of (label, Path)
-        The first leads to the folder above.
+        The first entry is the parent folder.
 
     Raises
     ------
@@ -45,222 +47,189 @@ def entries(folder, endings):
     if (rules := policy.current()) is not None:
         rules.check_place(folder)
     try:
-        found = [p for p in folder.iterdir() if not p.name.startswith(".")]
-        fits = {p for p in found if p.suffix.lower() in endings}
-        people = {p for p in fits if p.suffix == AVATAR_ENDING and p.is_dir()}
-        folders = sorted((p for p in found if p.is_dir()), key=lambda p: p.name.lower())
-        folders = [p for p in folders if p not in people]
-        files = [p for p in fits if p in people or p.is_file()]
+        paths = [p for p in folder.iterdir() if not p.name.startswith(".")]
+        matching = {p for p in paths if p.suffix.lower() in suffixes}
+        bundles = {p for p in matching if p.suffix == BUNDLE_SUFFIX and p.is_dir()}
+        folders = sorted((p for p in paths if p.is_dir()), key=lambda p: p.name.lower())
+        folders = [p for p in folders if p not in bundles]
+        files = [p for p in matching if p in bundles or p.is_file()]
     except OSError as e:
         raise InputError(
             "cannot read the folder", seen=folder, remedy="check its name and your permissions"
         ) from e
     files.sort(key=lambda p: p.name.lower())
-    above = [(_UP + "/", folder.parent)] if folder.parent != folder else []
-    return above + [(f"{p.name}/", p) for p in folders] + [(p.name, p) for p in files]
-
-
-def thumbnail(path, width_px=THUMBNAIL_PX):
-    """A small JPEG of the first shown frame, a few kilobytes, and a line on what the file is.
-
-    Returns
-    -------
-    (bytes, str)
-        No bytes for sound.
-
-    Raises
-    ------
-    InputError
-        The file is not media.
-    """
-    from PIL import Image
-
-    if (rules := policy.current()) is not None:
-        rules.check_place(path)
-    info = media.probe(path)
-    if info.video is None:
-        sound = info.audio
-        return b"", f"{info.duration_s:.1f} s, {sound.rate_hz / 1000:g} kHz, {sound.codec}"
-    v = info.video
-    with media.VideoReader(path) as reader:
-        image = next(iter(reader)).image
-    height_px = max(1, round(width_px * v.height / v.width))
-    buffer = io.BytesIO()
-    Image.fromarray(image).resize((width_px, height_px)).save(buffer, "JPEG", quality=80)
-    shape = f"{v.width}×{v.height}"
-    words = shape if info.is_still else f"{shape}, {float(v.rate):.4g} fps, {v.duration_s:.1f} s"
-    return buffer.getvalue(), words
+    parent = [("../", folder.parent)] if folder.parent != folder else []
+    return parent + [(f"{p.name}/", p) for p in folders] + [(p.name, p) for p in files]
 
 
 class FilePicker(w.VBox):
-    """A small file browser with a thumbnail of what is chosen.
+    """A small file browser that shows a thumbnail of the chosen file.
 
     Parameters
     ----------
     title : str
     folder : path
-        Where to start.
+        Initial folder.
     kind : {"audio", "video"}
-    say : callable
 
     Attributes
     ----------
     chosen : str
-        Path of the chosen file, empty for none. Setting it shows it.
+        Path of the chosen file, empty for none. Setting it shows the file.
     """
 
     chosen = traitlets.Unicode("")
 
-    def __init__(self, title, folder, *, kind, say):
-        self._endings = VIDEO_ENDINGS if kind == "video" else AUDIO_ENDINGS
+    def __init__(self, title: str, folder: PathLike, *, kind: Kind) -> None:
+        self._suffixes = _SUFFIXES[kind]
         self.path = w.Text(
             description=title, continuous_update=False, layout=w.Layout(width="100%")
         )
-        self.where = w.HTML()
+        self.folder_name = w.HTML()
         self.list = w.Select(rows=7, layout=w.Layout(width="100%"))
         small = w.Layout(display="none", max_width="220px", max_height="130px")
         small.object_fit, small.object_position = "contain", "left"
         self.picture = w.Image(format="jpeg", layout=small)
-        self.about = w.HTML()
-        self.strip = Strip(thumbnail)
-        self.strip.observe(lambda change: self._pressed(change["new"]), "pressed")
-        pictures = [self.strip] if kind == "video" else []
+        self.details = w.HTML()
+        self.strip = ThumbnailStrip(thumbnail)
+        self.strip.observe(self._thumbnail_clicked, "clicked")
+        strips = [self.strip] if kind == "video" else []
         super().__init__(
-            [self.path, self.where, self.list, *pictures, self.picture, self.about],
+            [self.path, self.folder_name, self.list, *strips, self.picture, self.details],
             layout=w.Layout(flex="1 1 320px", max_width="520px", padding="4px"),
         )
         self.folder = Path(folder).resolve()
-        self._listing = False
-        self.list.observe(self._picked, "value")
-        self.path.observe(self._typed, "value")
-        self.observe(lambda change: self._show(change["new"]), "chosen")
-        self.enter(self.folder)
+        self._updating = False
+        self.list.observe(self._entry_selected, "value")
+        self.path.observe(self._path_entered, "value")
+        self.observe(lambda change: self._show_file(change["new"]), "chosen")
+        self.show_folder(self.folder)
 
-    def enter(self, folder):
-        """Show a folder."""
+    def show_folder(self, folder: PathLike) -> None:
+        """List a folder; an error is shown below the list."""
         try:
-            options = entries(folder, self._endings)
+            options = list_folder(folder, self._suffixes)
         except HeygemError as error:
-            self.about.value = html.escape(str(error))
+            self.details.value = html.escape(str(error))
             return
         self.folder = Path(folder)
-        self.where.value = f"<code>{html.escape(str(folder))}</code>"
-        self._listing = True
+        self.folder_name.value = f"<code>{html.escape(str(folder))}</code>"
+        self._updating = True
         try:
             self.list.options = options
             self.list.value = None
         finally:
-            self._listing = False
-        if self._endings is VIDEO_ENDINGS:
-            self.strip.show([path for _, path in options if not _is_folder(path)])
+            self._updating = False
+        if self._suffixes is VIDEO_SUFFIXES:
+            self.strip.show([path for _, path in options if not _is_plain_folder(path)])
 
-    def _pressed(self, pressed):
-        self.chosen = pressed.get("path", "")
+    def _thumbnail_clicked(self, change: dict[str, Any]) -> None:
+        self.chosen = change["new"].get("path", "")
 
-    def _picked(self, change):
+    def _entry_selected(self, change: dict[str, Any]) -> None:
         path = change["new"]
-        if self._listing or path is None:
+        if self._updating or path is None:
             return
-        if path.is_dir() and path.suffix != AVATAR_ENDING:
-            self.enter(path.resolve())
+        if _is_plain_folder(path):
+            self.show_folder(path.resolve())
         else:
             self.chosen = str(path)
 
-    def _typed(self, change):
+    def _path_entered(self, change: dict[str, Any]) -> None:
         text = change["new"].strip()
-        if text and Path(text).is_dir() and Path(text).suffix != AVATAR_ENDING:
-            self.enter(Path(text).resolve())
+        if text and _is_plain_folder(text):
+            self.show_folder(Path(text).resolve())
         elif text != self.chosen:
             self.chosen = text
 
-    def _show(self, path):
-        self.path.value, self.strip.chosen = path, [path]
+    def _show_file(self, path: str) -> None:
+        self.path.value, self.strip.selected = path, [path]
         self.picture.layout.display = "none"
         if not path:
-            self.about.value = ""
+            self.details.value = ""
             return
         try:
-            data, words = thumbnail(path)
+            data, description = thumbnail(path)
         except HeygemError as error:
-            self.about.value = html.escape(str(error))
+            self.details.value = html.escape(str(error))
             return
         if Path(path).absolute().parent != self.folder:
-            self.enter(Path(path).absolute().parent)  # its neighbours are wanted next
-        self.about.value = html.escape(words)
+            self.show_folder(Path(path).absolute().parent)  # the next choice is often next to it
+        self.details.value = html.escape(description)
         if data:
             self.picture.value = data
             self.picture.layout.display = "block"
 
 
 class FilesPicker(w.VBox):
-    """A browser in which several files of one folder are chosen.
+    """A file browser in which several files of one folder are chosen.
 
     Parameters
     ----------
     title : str
     folder : path
-        Where to start.
+        Initial folder.
     kind : {"audio", "video"}
-    say : callable
 
     Attributes
     ----------
-    place : ipywidgets.Text
+    folder : ipywidgets.Text
         The folder; another may be typed.
     list : ipywidgets.SelectMultiple
-        Its values are paths as text. A folder chosen alone is entered.
+        Its values are paths as text. Selecting a folder alone opens it.
     """
 
-    def __init__(self, title, folder, *, kind, say):
-        self._endings = VIDEO_ENDINGS if kind == "video" else AUDIO_ENDINGS
-        self._listing = False
-        self.place = w.Text(
+    def __init__(self, title: str, folder: PathLike, *, kind: Kind) -> None:
+        self._suffixes = _SUFFIXES[kind]
+        self._updating = False
+        self.folder = w.Text(
             value=str(Path(folder).resolve()), continuous_update=False,
             layout=w.Layout(width="100%"),
         )  # fmt: skip
         self.list = w.SelectMultiple(rows=9, layout=w.Layout(width="100%"))
-        self.about = w.HTML()
-        self.strip = Strip(thumbnail)
-        self.strip.observe(lambda change: self._pressed(change["new"]), "pressed")
-        pictures = [self.strip] if kind == "video" else []
+        self.details = w.HTML()
+        self.strip = ThumbnailStrip(thumbnail)
+        self.strip.observe(self._thumbnail_clicked, "clicked")
+        strips = [self.strip] if kind == "video" else []
         super().__init__(
-            [w.HTML(html.escape(title)), self.place, self.list, *pictures, self.about],
+            [w.HTML(html.escape(title)), self.folder, self.list, *strips, self.details],
             layout=w.Layout(flex="1 1 320px", max_width="520px", padding="4px"),
         )
-        self.place.observe(lambda _: self.look(), "value")
-        self.list.observe(self._picked, "value")
-        self.look()
+        self.folder.observe(lambda _: self.refresh(), "value")
+        self.list.observe(self._entries_selected, "value")
+        self.refresh()
 
-    def look(self):
-        """Read the folder again."""
-        self._listing = True
+    def refresh(self) -> None:
+        """List the folder again."""
+        self._updating = True
         try:
-            self.list.options = [
-                (name, str(p)) for name, p in entries(self.place.value, self._endings)
-            ]
-            self.list.value, self.about.value = (), ""
+            entries = list_folder(self.folder.value, self._suffixes)
+            self.list.options = [(label, str(path)) for label, path in entries]
+            self.list.value, self.details.value = (), ""
         except HeygemError as error:
-            self.list.options, self.about.value = (), html.escape(str(error))
+            self.list.options, self.details.value = (), html.escape(str(error))
         finally:
-            self._listing = False
-        files = [path for _, path in self.list.options if not _is_folder(path)]
-        self.strip.show(files if self._endings is VIDEO_ENDINGS else [])
+            self._updating = False
+        files = [path for _, path in self.list.options if not _is_plain_folder(path)]
+        self.strip.show(files if self._suffixes is VIDEO_SUFFIXES else [])
 
-    def _pressed(self, pressed):
-        path, chosen = pressed.get("path", ""), self.list.value
-        kept = tuple(p for p in chosen if p != path)
-        self.list.value = kept if path in chosen else (*chosen, path)
+    def _thumbnail_clicked(self, change: dict[str, Any]) -> None:
+        """Add the clicked file to the selection, or remove it."""
+        path, selected = change["new"].get("path", ""), self.list.value
+        others = tuple(p for p in selected if p != path)
+        self.list.value = others if path in selected else (*selected, path)
 
-    def _picked(self, change):
-        self.strip.chosen = list(change["new"])
-        if self._listing:
+    def _entries_selected(self, change: dict[str, Any]) -> None:
+        self.strip.selected = list(change["new"])
+        if self._updating:
             return
-        folders = [path for path in change["new"] if _is_folder(path)]
+        folders = [path for path in change["new"] if _is_plain_folder(path)]
         if folders and len(change["new"]) == 1:
-            self.place.value = str(Path(folders[0]).resolve())
-        elif folders:  # among files a folder says nothing
+            self.folder.value = str(Path(folders[0]).resolve())
+        elif folders:  # a folder among files cannot be opened and is no choice
             self.list.value = tuple(path for path in change["new"] if path not in folders)
 
 
-def _is_folder(path):
-    return Path(path).is_dir() and Path(path).suffix != AVATAR_ENDING
+def _is_plain_folder(path: PathLike) -> bool:
+    """Whether a path is a folder to look into, not an avatar bundle."""
+    return Path(path).is_dir() and Path(path).suffix != BUNDLE_SUFFIX

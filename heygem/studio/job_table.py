@@ -1,38 +1,40 @@
-"""The line of jobs in the page: one light table, however long the line is."""
+"""The job queue as a table in the page."""
 
 from pathlib import Path
 
 import anywidget
 import traitlets
 
+from heygem.core.i18n import Translate
+
 _STATIC = Path(__file__).parent / "static"
 _LABELS = ("drag", "moved_to", "up", "down", "cancel", "retry", "remove", "queue_empty", "queue")
 
 
 class JobTable(anywidget.AnyWidget):
-    """Rows with a picture, progress, errors and buttons; waiting ones are dragged into order.
+    """Rows with thumbnail, progress, errors and buttons; waiting jobs are reordered by dragging.
 
-    Keyboard: on a row's grip, the arrow keys move it by one, Home and End to the ends.
+    Keyboard: on the grip of a row, the arrow keys move it by one, Home and End to the ends.
 
     Attributes
     ----------
     rows : list of dict
-        id, video, sound, state, share (0..1), words, error (HTML), notes (list of str), can (list
-        of what may be done: move, cancel, retry, remove).
-    pictures : dict
-        Video to the address of its small picture.
-    asked : dict
-        What the user wants, set by the page: `do`, `id`, a running number `n`; for `place` also
-        `before` (an id, or None for the end), for `move` also `places`.
+        id, path, video, audio, state, progress (0..1), status, error (HTML), warnings (list of
+        HTML), actions (those allowed: move, cancel, retry, remove).
+    thumbnails : dict
+        Data URL of the thumbnail, by path of the video.
+    request : dict
+        Action requested by the user, set by the page: `action`, `id`, a running number `n`; for
+        `place` also `before` (an id, or None for the end), for `move` also `places`.
     """
 
-    _esm = _STATIC / "table.js"
-    _css = _STATIC / "table.css"
+    _esm = _STATIC / "job_table.js"
+    _css = _STATIC / "job_table.css"
 
     labels = traitlets.Dict().tag(sync=True)
     rows = traitlets.List().tag(sync=True)
-    pictures = traitlets.Dict().tag(sync=True)
-    asked = traitlets.Dict().tag(sync=True)
+    thumbnails = traitlets.Dict().tag(sync=True)
+    request = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, say):
-        super().__init__(labels={key: say(key) for key in _LABELS})
+    def __init__(self, translate: Translate) -> None:
+        super().__init__(labels={key: translate(key) for key in _LABELS})

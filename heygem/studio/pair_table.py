@@ -1,95 +1,102 @@
-"""Rows of who says what, pasted from a spreadsheet or taken from a file."""
+"""Video-audio pairs, pasted from a spreadsheet or read from a CSV file."""
 
 import csv
 import io
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as w
 
 from heygem.config import pairs
+from heygem.config.pairs import Pair
+from heygem.config.params import Params
 from heygem.core.errors import InputError
+from heygem.core.i18n import Translate
+from heygem.core.types import PathLike
 
-UPLOAD_KB = 4096
+MAX_UPLOAD_KB = 4096
 EXAMPLE = "video,audio\nsamples/hopper.mp4,samples/speech_en.wav"
 
 
 class PairTable(w.VBox):
-    """A field for rows `video, audio`, and a way to bring a CSV file into it.
+    """A text field for rows `video, audio`, and an upload button for a CSV file.
 
     Parameters
     ----------
     params : heygem.config.params.Params
-        Pairs named in it stand in the field from the start.
-    say : callable
+        Its pairs are the initial content of the field.
+    translate : callable
     """
 
-    def __init__(self, params, *, say):
-        self._say = say
+    def __init__(self, params: Params, *, translate: Translate) -> None:
         self.rows = w.Textarea(
-            value=_named(params), placeholder=EXAMPLE, rows=6, layout=w.Layout(width="100%")
-        )
+            value=_recipe_pairs_csv(params), placeholder=EXAMPLE, rows=6,
+            layout=w.Layout(width="100%"),
+        )  # fmt: skip
         self.upload = w.FileUpload(
-            accept=".csv,.tsv,.txt", description=say("table_file"), layout=w.Layout(width="auto")
-        )
-        self.button = w.Button(
-            description=say("add_rows"), icon="plus", button_style="primary",
+            accept=".csv,.tsv,.txt", description=translate("table_file"),
             layout=w.Layout(width="auto"),
         )  # fmt: skip
-        self.said = w.HTML(say("table_help"))
+        self.button = w.Button(
+            description=translate("add_rows"), icon="plus", button_style="primary",
+            layout=w.Layout(width="auto"),
+        )  # fmt: skip
+        self.help = w.HTML(translate("table_help"))
         self.upload.observe(self._uploaded, "value")
         super().__init__(
-            [self.said, self.rows, w.HBox([self.upload, self.button])],
+            [self.help, self.rows, w.HBox([self.upload, self.button])],
             layout=w.Layout(width="100%", max_width="1060px", padding="4px"),
         )
 
-    def read(self):
-        """The rows as a list of heygem.config.pairs.Pair; raises what `heygem.config.pairs.read` raises."""
-        return parse(self.rows.value)
+    def read(self) -> list[Pair]:
+        """The rows; raises as `parse_pairs` does."""
+        return parse_pairs(self.rows.value)
 
-    def _uploaded(self, change):
+    def _uploaded(self, change: dict[str, Any]) -> None:
         if change["new"]:
-            content = bytes(change["new"][0]["content"])[: UPLOAD_KB << 10]
+            content = bytes(change["new"][0]["content"])[: MAX_UPLOAD_KB << 10]
             self.rows.value = content.decode("utf-8-sig", errors="replace")
             self.upload.value = ()
 
 
-def parse(text):
-    """Pairs out of pasted text; without a line of column names, they are video and audio.
+def parse_pairs(text: str) -> list[Pair]:
+    """Pairs from pasted text; without a row of column names, the columns are video and audio.
 
     Raises
     ------
     InputError, ParameterError
-        There are no rows, or one of them does not fit.
+        There are no rows, or a row is not valid.
     """
     text = text.strip("\r\n ")
     if not text:
         raise InputError("the table is empty", remedy=f"write rows such as {EXAMPLE!r}")
-    head = text.splitlines()[0]
-    mark = max(",;\t", key=head.count)
-    if "video" not in [cell.strip() for cell in head.split(mark)]:
-        text = f"video{mark}audio\n{text}"
+    header = text.splitlines()[0]
+    separator = max(",;\t", key=header.count)
+    if "video" not in [cell.strip() for cell in header.split(separator)]:
+        text = f"video{separator}audio\n{text}"
     with tempfile.TemporaryDirectory(prefix="heygem-") as folder:
         path = Path(folder) / "table.csv"
         path.write_text(text + "\n", "utf-8")
         return pairs.read(path)
 
 
-def existing(rows, folder):
-    """Pairs with whole paths, none of which leads nowhere.
+def resolve_paths(rows: Iterable[Pair], folder: PathLike) -> list[Pair]:
+    """Pairs with absolute paths, all of which exist.
 
     Parameters
     ----------
-    rows : list of heygem.config.pairs.Pair
+    rows : iterable of heygem.config.pairs.Pair
     folder : path
-        What they are relative to.
+        Folder that relative paths start from.
 
     Raises
     ------
     InputError
-        A file is not there; its row is named.
+        A file does not exist; the message names its row.
     """
-    found = []
+    resolved = []
     for number, pair in enumerate(rows, start=1):
         files = {}
         for column in ("video", "audio"):
@@ -102,18 +109,18 @@ def existing(rows, folder):
                     f"pair {number}: no such file", seen=name, remedy=f"check column {column!r}"
                 )
             files[column] = str(path)
-        found.append(pair.model_copy(update=files))
-    return found
+        resolved.append(pair.model_copy(update=files))
+    return resolved
 
 
-def _named(params):
-    """The pairs of a recipe as text; empty where it names none."""
-    named = params.inputs.pairs
-    if not named:
+def _recipe_pairs_csv(params: Params) -> str:
+    """The pairs of a recipe as CSV; empty without any."""
+    recipe_pairs = params.inputs.pairs
+    if not recipe_pairs:
         return ""
-    if isinstance(named, str):
-        named = pairs.read(named)
-    rows = [pair.row() for pair in named]
+    if isinstance(recipe_pairs, str):
+        recipe_pairs = pairs.read(recipe_pairs)
+    rows = [pair.row() for pair in recipe_pairs]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n")

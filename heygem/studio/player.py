@@ -1,9 +1,12 @@
-"""Source and result over one time axis, in the page."""
+"""Player for source and result over one time axis."""
 
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import traitlets
+
+from heygem.core.i18n import Translate
 
 _STATIC = Path(__file__).parent / "static"
 _LABELS = (
@@ -13,31 +16,31 @@ _LABELS = (
 
 
 class Player(anywidget.AnyWidget):
-    """Two videos in step, with wipe, loop and frame stepping, above curves and a playhead.
+    """Two synchronized videos with wipe, loop and frame stepping, above plots and a playhead.
 
-    Space plays and pauses, the arrow keys step by one frame. Only addresses and drawings pass
+    Space plays and pauses, the arrow keys step by one frame. Only addresses and plots (SVG) pass
     through the widget socket.
 
     Attributes
     ----------
     source_url, result_url : str
-        As `heygem.studio.urls.page_url` gives them; empty for none.
+        As returned by `heygem.studio.urls.page_url`; empty for none.
     source_shown, result_shown : str
-        The address whose first picture the page has decoded; set by the page.
+        Address whose first frame the page has decoded; set by the page.
     mode : {"side", "wipe", "result_only"}
     wipe : float
-        Share of the width that shows the source, percent.
+        Part of the width that shows the source, percent.
     loop : bool
     frame_s : float
         Duration of a frame, for stepping.
     start_s, length_s, total_s : float
-        The span on the sound's clock, and the length of the sound.
-    sound, curves, overview : str
-        Drawings from `heygem.studio.charts`.
-    picked_s : float
-        Start of a span that the user clicked; set by the page.
+        The span on the clock of the audio, and the length of the audio.
+    audio, curves, overview : str
+        Plots from `heygem.studio.charts`.
+    clicked_start_s : float
+        Start of the span that the user clicked in the overview; set by the page.
     stale : bool
-        The result no longer fits the knobs; it is dimmed.
+        The result is older than the controls; it is dimmed.
     """
 
     _esm = _STATIC / "player.js"
@@ -55,12 +58,12 @@ class Player(anywidget.AnyWidget):
     start_s = traitlets.Float(0.0).tag(sync=True)
     length_s = traitlets.Float(3.0).tag(sync=True)
     total_s = traitlets.Float(0.0).tag(sync=True)
-    sound = traitlets.Unicode("").tag(sync=True)
+    audio = traitlets.Unicode("").tag(sync=True)
     curves = traitlets.Unicode("").tag(sync=True)
     overview = traitlets.Unicode("").tag(sync=True)
-    picked_s = traitlets.Float(0.0).tag(sync=True)
+    clicked_start_s = traitlets.Float(0.0).tag(sync=True)
     stale = traitlets.Bool(False).tag(sync=True)
 
-    def __init__(self, say, **traits):
-        # Placeholders such as {url} are filled in by the page.
-        super().__init__(labels={key: say(key) for key in _LABELS}, **traits)
+    def __init__(self, translate: Translate, **traits: Any) -> None:
+        # The page fills in placeholders such as {url}.
+        super().__init__(labels={key: translate(key) for key in _LABELS}, **traits)

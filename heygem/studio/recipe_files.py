@@ -1,17 +1,19 @@
-"""Recipes as files: what the page saves is what Papermill and the command line run."""
+"""Recipe files: what the page saves is what Papermill and the command line run."""
 
+import os
 import re
+import tempfile
 from pathlib import Path
 
 from heygem.config.params import Params
 from heygem.core.errors import OutputError, ParameterError
-from heygem.core.files import replacing
+from heygem.core.types import PathLike
 
 _NAME = re.compile(r"\w[\w-]{0,63}")
 
 
-def recipe_path(name, folder="params"):
-    """`folder/NAME.yaml` for a safe name (letters, digits, _ and -, in any script)."""
+def recipe_path(name: str, folder: PathLike = "params") -> Path:
+    """`folder/NAME.yaml` for a safe name (letters of any script, digits, _ and -)."""
     name = str(name).strip().removesuffix(".yaml")
     if not _NAME.fullmatch(name):
         raise ParameterError(
@@ -22,8 +24,10 @@ def recipe_path(name, folder="params"):
     return Path(folder) / f"{name}.yaml"
 
 
-def save(params, name, *, folder="params", replace=False):
-    """Write a commented recipe and read it back before it gets its name.
+def save_recipe(
+    params: Params, name: str, *, folder: PathLike = "params", replace: bool = False
+) -> Path:
+    """Write a commented recipe; the file gets its name after it was read back without a change.
 
     Parameters
     ----------
@@ -33,14 +37,10 @@ def save(params, name, *, folder="params", replace=False):
     replace : bool
         Whether a recipe of that name may be overwritten.
 
-    Returns
-    -------
-    Path
-
     Raises
     ------
     ParameterError
-        The name cannot be used, or is taken.
+        The name cannot be used, or a recipe of that name exists.
     OutputError
         The folder cannot be written.
     """
@@ -51,10 +51,16 @@ def save(params, name, *, folder="params", replace=False):
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as staged:
-            staged.write_text(params.to_yaml(), encoding="utf-8")
-            if Params.from_yaml(staged) != params:
-                raise OutputError("the recipe does not read back as it was", seen=path)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as f:
+                f.write(params.to_yaml())
+            if Params.from_yaml(part) != params:
+                raise OutputError("the recipe changes when it is read back", seen=path)
+            os.chmod(part, 0o644)
+            os.replace(part, path)
+        finally:
+            Path(part).unlink(missing_ok=True)
     except OSError as e:
         raise OutputError(
             f"cannot write the recipe ({e.strerror})", seen=path, remedy="check the folder"
@@ -62,11 +68,11 @@ def save(params, name, *, folder="params", replace=False):
     return path
 
 
-def load(name, *, folder="params"):
-    """Read a recipe by name; the errors of `Params.from_yaml`."""
+def load_recipe(name: str, *, folder: PathLike = "params") -> Params:
+    """Read a recipe by name; raises as `Params.from_yaml` does."""
     return Params.from_yaml(recipe_path(name, folder))
 
 
-def names(folder="params"):
+def list_recipes(folder: PathLike = "params") -> list[str]:
     """Names of the recipes in a folder, sorted."""
     return sorted(p.stem for p in Path(folder).glob("*.yaml") if not p.name.startswith("."))

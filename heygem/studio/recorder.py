@@ -1,64 +1,60 @@
-"""A recording from the microphone, made by the browser and kept as a sound file."""
+"""Record from the microphone in the browser and keep the recording as an audio file."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import traitlets
 
 from heygem import media
+from heygem.core.i18n import Translate
+from heygem.core.types import PathLike
 
 _STATIC = Path(__file__).parent / "static"
-MOST_S = 120.0  # at the rate asked for, some 1 MB: small enough for the widget socket
+MAX_S = 120.0  # at the bit rate of recorder.js about 1 MB: small enough for the widget socket
 _LABELS = ("record", "record_stop", "record_insecure", "record_refused", "record_sending")
-_ENDINGS = {"audio/webm": ".webm", "audio/mp4": ".m4a", "audio/ogg": ".ogg"}
+_SUFFIXES = {"audio/webm": ".webm", "audio/mp4": ".m4a", "audio/ogg": ".ogg"}
 
 
 class Recorder(anywidget.AnyWidget):
-    """A button that records; what was recorded is handed to `on_recorded(name, content)`.
+    """A button that records and then calls `on_recorded(name, content)`.
 
-    Browsers give the microphone only to pages over HTTPS or on this very machine (127.0.0.1,
+    Browsers give the microphone only to pages over HTTPS or on this machine (127.0.0.1,
     localhost); elsewhere the button says so.
 
     Attributes
     ----------
-    most_s : float
-        A recording ends by itself after this long.
+    max_s : float
+        A recording stops by itself after this time.
     """
 
     _esm = _STATIC / "recorder.js"
     _css = _STATIC / "recorder.css"
 
     labels = traitlets.Dict().tag(sync=True)
-    most_s = traitlets.Float(MOST_S).tag(sync=True)
+    max_s = traitlets.Float(MAX_S).tag(sync=True)
 
-    def __init__(self, say, on_recorded):
-        super().__init__(labels={key: say(key) for key in _LABELS})
+    def __init__(self, translate: Translate, on_recorded: Callable[[str, bytes], None]) -> None:
+        super().__init__(labels={key: translate(key) for key in _LABELS})
         self._on_recorded = on_recorded
-        self.on_msg(self._arrived)
+        self.on_msg(self._receive)
 
-    def _arrived(self, _widget, content, buffers):
+    def _receive(self, _widget: Any, content: dict[str, Any], buffers: list) -> None:
         if content.get("kind") == "recorded" and buffers:
-            ending = _ENDINGS.get(str(content.get("type", "")).partition(";")[0], ".webm")
-            self._on_recorded(f"recorded{ending}", bytes(buffers[0]))
+            media_type = str(content.get("type", "")).partition(";")[0]
+            suffix = _SUFFIXES.get(media_type, ".webm")
+            self._on_recorded(f"recorded{suffix}", bytes(buffers[0]))
 
 
-def as_wave(path):
-    """A recording as a WAV file beside it; browsers do not say how long theirs are.
-
-    Parameters
-    ----------
-    path : path
-        Replaced by the WAV file.
-
-    Returns
-    -------
-    Path
+def convert_to_wav(path: PathLike) -> Path:
+    """Replace a recording with a WAV file beside it; browsers do not write its duration.
 
     Raises
     ------
     InputError
-        It holds no sound.
+        The file holds no audio.
     """
     path = Path(path)
     track = media.read_audio(path)

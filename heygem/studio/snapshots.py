@@ -1,59 +1,66 @@
-"""Three slots to keep a setting in, with its picture and a note."""
+"""Three slots that each hold a setting, the clip rendered with it, and a note."""
 
 from dataclasses import dataclass, replace
 
+from heygem.config.params import Params
 from heygem.core.errors import InputError, ParameterError
+from heygem.studio.session import Clip, Session
 
 SLOTS = ("A", "B", "C")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Knobs, the clip they gave (if one was rendered), and what somebody thought of it."""
+    """Settings, the clip rendered with them (None without one), and the user's note."""
 
-    params: object
-    clip: object
+    params: Params
+    clip: Clip | None
     note: str = ""
 
 
 class Snapshots:
-    """The slots.
+    """The slots; clips in them stay on disk.
 
     Parameters
     ----------
     session : heygem.studio.session.Session
-        Told which clips must stay on disk.
     """
 
-    def __init__(self, session):
-        self._bench = session
-        self._kept = {}
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._snapshots: dict[str, Snapshot] = {}
 
-    def __contains__(self, slot):
-        return slot in self._kept
+    def __contains__(self, slot: str) -> bool:
+        return slot in self._snapshots
 
-    def keep(self, slot, params, clip, note=""):
-        """Fill a slot; what was in it is forgotten."""
+    def save(self, slot: str, params: Params, clip: Clip | None, note: str = "") -> Snapshot:
+        """Fill a slot and replace what was in it; a clip of other settings is left out."""
         if slot not in SLOTS:
             raise ParameterError("no such slot", seen=slot, remedy=f"use one of {SLOTS}")
         if clip is not None and clip.params != params:
-            clip = None  # the picture of other knobs would mislead
-        self._kept[slot] = Snapshot(params, clip, note)
-        used = [s.clip for s in self._kept.values() if s.clip is not None]
-        self._bench.pinned = {path for c in used for path in (c.result, c.source)}
-        return self._kept[slot]
+            clip = None
+        self._snapshots[slot] = Snapshot(params, clip, note)
+        clips = [s.clip for s in self._snapshots.values() if s.clip is not None]
+        self._session.pinned = {path for c in clips for path in (c.result, c.source)}
+        return self._snapshots[slot]
 
-    def recall(self, slot):
-        """What is in a slot."""
-        if slot not in self._kept:
-            raise InputError(f"slot {slot} is empty", remedy="keep something in it first")
-        return self._kept[slot]
+    def get(self, slot: str) -> Snapshot:
+        """Content of a slot.
 
-    def noted(self, params):
-        """What somebody wrote of these knobs, in whatever slot they are kept; else nothing."""
-        return next((kept.note for kept in self._kept.values() if kept.params == params), "")
+        Raises
+        ------
+        InputError
+            The slot is empty.
+        """
+        if slot not in self._snapshots:
+            raise InputError(f"slot {slot} is empty", remedy="save a snapshot in it first")
+        return self._snapshots[slot]
 
-    def note(self, slot, text):
-        """Change the note of a filled slot."""
-        if slot in self._kept:
-            self._kept[slot] = replace(self._kept[slot], note=text)
+    def note_for(self, params: Params) -> str:
+        """Note of the first slot with these settings; empty without one."""
+        return next((s.note for s in self._snapshots.values() if s.params == params), "")
+
+    def set_note(self, slot: str, note: str) -> None:
+        """Change the note of a slot; nothing happens where it is empty."""
+        if slot in self._snapshots:
+            self._snapshots[slot] = replace(self._snapshots[slot], note=note)

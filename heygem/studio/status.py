@@ -1,34 +1,29 @@
-"""How the work goes, and what went wrong, in a form a person can act on."""
+"""Progress of background work, and errors in a form that the user can act on."""
 
 import html
 import logging
 import threading
 import traceback
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import ipywidgets as w
 
 from heygem.core.errors import Cancelled, HeygemError
-from heygem.core.i18n import stage_name
+from heygem.core.i18n import Translate, stage_name
+from heygem.studio.background import LatestTask
 
 log = logging.getLogger(__name__)
 
 
-def error_html(error, say, *, folded=True):
-    """One readable box: what, the value seen, what to do; the traceback folded below it.
-
-    Parameters
-    ----------
-    error : BaseException
-    say : callable
-        From `heygem.core.i18n.words`.
-    folded : bool
-        Whether there is a traceback worth folding.
+def error_html(error: BaseException, translate: Translate, *, with_traceback: bool = True) -> str:
+    """One box: what happened, the value, what to do, and the traceback folded below.
 
     Returns
     -------
     str
-        HTML; everything that came from outside is escaped.
+        HTML; all text of the error is escaped.
     """
     if isinstance(error, HeygemError):
         rows = [
@@ -39,18 +34,18 @@ def error_html(error, say, *, folded=True):
     else:
         rows = [
             ("error_what", f"{type(error).__name__}: {error}"),
-            ("error_remedy", say("error_unknown")),
+            ("error_remedy", translate("error_unknown")),
         ]
     lines = "".join(
-        f"<div><b>{html.escape(say(key))}:</b> {html.escape(str(text))}</div>"
+        f"<div><b>{html.escape(translate(key))}:</b> {html.escape(str(text))}</div>"
         for key, text in rows
         if text is not None
     )
     details = ""
-    if folded:
+    if with_traceback:
         trace = html.escape("".join(traceback.format_exception(error)))
         details = (
-            f"<details><summary>{html.escape(say('error_details'))}</summary>"
+            f"<details><summary>{html.escape(translate('error_details'))}</summary>"
             f'<pre style="white-space:pre-wrap;font-size:11px">{trace}</pre></details>'
         )
     return (
@@ -60,47 +55,50 @@ def error_html(error, say, *, folded=True):
     )
 
 
-def watch(page, seconds, look):
-    """Call `look(page)` again and again until the page is closed or nobody holds it any more.
+def poll(page: w.Widget, interval_s: float, update: Callable[[Any], object]) -> None:
+    """Call `update(page)` repeatedly on a thread, until the page is closed or garbage-collected.
 
     Parameters
     ----------
     page : ipywidgets.Widget
-    seconds : float
-    look : callable
-        May not hold the page itself.
+    interval_s : float
+    update : callable
+        Must not hold a reference to the page itself.
     """
-    threading.Thread(target=_watch, args=(weakref.ref(page), seconds, look), daemon=True).start()
+    arguments = (weakref.ref(page), interval_s, update)
+    threading.Thread(target=_poll, args=arguments, daemon=True).start()
 
 
-def _watch(page, seconds, look):
-    wait = threading.Event()
-    while not wait.wait(seconds):
-        shown = page()
-        if shown is None or shown.comm is None:  # closed
+def _poll(reference: weakref.ref, interval_s: float, update: Callable[[w.Widget], object]) -> None:
+    timer = threading.Event()
+    while not timer.wait(interval_s):
+        page = reference()
+        if page is None or page.comm is None:  # closed
             return
         try:
-            look(shown)
-        except Exception:  # the next look may fare better
-            log.exception("a page could not be brought up to date")
-        del shown
+            update(page)
+        except Exception:  # the next update may succeed
+            log.exception("a page could not be updated")
+        del page
 
 
 class StatusBar(w.VBox):
-    """Progress with time left, a stop button, and the error box of a `Worker`.
+    """Progress with the time left, a stop button, and the error box of a `LatestTask`.
 
     Parameters
     ----------
-    worker : heygem.studio.background.Worker
-    say : callable
+    task : heygem.studio.background.LatestTask
+    translate : callable
     """
 
-    def __init__(self, worker, say):
-        self.worker = worker
-        self._say = say
+    def __init__(self, task: LatestTask, translate: Translate) -> None:
+        self.task = task
+        self._translate = translate
         self.bar = w.FloatProgress(min=0, max=1, layout=w.Layout(width="260px", height="18px"))
         self.text = w.HTML()
-        self.stop = w.Button(description=say("cancel"), icon="stop", layout=w.Layout(width="110px"))
+        self.stop = w.Button(
+            description=translate("cancel"), icon="stop", layout=w.Layout(width="110px")
+        )
         self.stop.on_click(lambda _: self._stop())
         self.row = w.HBox(
             [self.stop, self.bar, self.text],
@@ -108,28 +106,28 @@ class StatusBar(w.VBox):
         )
         self.error = w.HTML()
         super().__init__([self.row, self.error])
-        worker.observe(self._busy, "busy")
-        worker.observe(self._progress, ["stage", "done", "total", "remaining_s"])
-        worker.observe(lambda change: self.show(change["new"]), "error")
+        task.observe(self._busy_changed, "busy")
+        task.observe(self._progress_changed, ["stage", "done", "total", "remaining_s"])
+        task.observe(lambda change: self.show_error(change["new"]), "error")
 
-    def show(self, error):
-        """Put an error into the box; None empties it."""
+    def show_error(self, error: BaseException | None) -> None:
+        """Show an error in the box; None and `Cancelled` empty it."""
         hide = error is None or isinstance(error, Cancelled)
-        self.error.value = "" if hide else error_html(error, self._say)
+        self.error.value = "" if hide else error_html(error, self._translate)
 
-    def _stop(self):
-        self.text.value = html.escape(self._say("stopping"))
-        self.worker.cancel()
+    def _stop(self) -> None:
+        self.text.value = html.escape(self._translate("stopping"))
+        self.task.cancel()
 
-    def _busy(self, change):
+    def _busy_changed(self, change: dict[str, Any]) -> None:
         self.row.layout.visibility = "visible" if change["new"] else "hidden"
 
-    def _progress(self, _):
-        worker = self.worker
-        self.bar.value = worker.done / worker.total if worker.total else 0.0
-        text = stage_name(self._say, worker.stage)
-        if worker.total:
-            text += f" {worker.done}/{worker.total}"
-        if worker.remaining_s >= 1:
-            text += " · " + self._say("left", seconds=worker.remaining_s)
+    def _progress_changed(self, _: dict[str, Any]) -> None:
+        task = self.task
+        self.bar.value = task.done / task.total if task.total else 0.0
+        text = stage_name(self._translate, task.stage)
+        if task.total:
+            text += f" {task.done}/{task.total}"
+        if task.remaining_s >= 1:
+            text += " · " + self._translate("left", seconds=task.remaining_s)
         self.text.value = html.escape(text)

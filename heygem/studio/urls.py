@@ -1,22 +1,23 @@
-"""Where the page finds a file: a video travels over HTTP, never through the widget socket."""
+"""Addresses of files for a page: a video travels over HTTP, never through the widget socket."""
 
 import os
 import urllib.parse
 from pathlib import Path
 
 from heygem.core.errors import OutputError
+from heygem.core.types import PathLike
 from heygem.server import ROOT_VARIABLE
 
 
-def server_root():
-    """Folder that the page's server serves, or None where nobody serves (as under Papermill).
+def server_root() -> Path | None:
+    """Folder served by the page's server; None without a server (as under Papermill).
 
-    `heygem lab` says so in the environment. A JupyterLab started by hand is found in the list
-    that Jupyter keeps of its running servers: it is the parent of this kernel.
+    `heygem lab` sets it in the environment. A JupyterLab started by hand is looked up in Jupyter's
+    list of running servers: it is the parent of this kernel.
     """
-    told = os.environ.get(ROOT_VARIABLE)
-    if told:
-        return Path(told).resolve()
+    root = os.environ.get(ROOT_VARIABLE)
+    if root:
+        return Path(root).resolve()
     if "JPY_PARENT_PID" not in os.environ:
         return None
     try:
@@ -31,27 +32,27 @@ def server_root():
     return None
 
 
-def page_url(path, root=None):
+def page_url(path: PathLike, root: PathLike | None = None) -> str:
     """Address of a file, relative to the server's base URL.
 
     Parameters
     ----------
     path : path
-        Inside the folder that the server serves, and not hidden.
+        Inside the served folder, and not hidden.
     root : path, optional
-        That folder; by default `server_root()`.
+        The served folder; by default `server_root()`.
 
     Returns
     -------
     str
-        `files/...`, which the Jupyter server answers to who holds its token, under Voilà too
-        (whose own file addresses ask nobody who they are); a `file:` address where there is no
-        server, so that the result can still be named.
+        `files/...`, which the Jupyter server answers only with its token, under Voilà too (Voilà's
+        own file addresses need no token); a `file:` address where there is no server, so that the
+        result can still be named.
 
     Raises
     ------
     OutputError
-        The file lies where the server does not reach.
+        The file lies outside the served folder, or is hidden.
     """
     path = Path(path).resolve()
     root = server_root() if root is None else Path(root).resolve()

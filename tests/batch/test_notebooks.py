@@ -200,7 +200,7 @@ def test_a_table_of_pairs_through_the_batch_notebook(heygem, recipe, place):
     assert (made / "contact_sheet.jpg").is_file() and (made / "compare.html").is_file()
     text = (place / "compared.ipynb").read_text()
     assert "lips.openness_gain" in text and "MLflow run:" in text and len(text) < 1_000_000
-    assert "Comparing" in text and "widget-view" not in text
+    assert "ComparePage" in text and "widget-view" not in text
 
 
 def test_papermill_itself_takes_the_same_file(home, recipe, place):

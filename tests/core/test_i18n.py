@@ -12,11 +12,13 @@ from heygem.core.errors import ParameterError
 
 PACKAGE = Path(i18n.__file__).parents[1]
 SECTIONS = ("interface", "findings")
-#: Beginnings of keys that the code completes at run time: `say("state_" + job.state)`.
+#: Beginnings of keys that the code completes at run time: `translate("state_" + job.state)`.
 FAMILIES = (
-    "basis_", "consent_", "group_", "measure_", "process_", "stage_", "state_",
+    "basis_", "consent_", "group_", "measure_", "process_", "report_title_", "report_", "stage_",
+    "state_",
 )  # fmt: skip
 ENDINGS = ("_help",)
+TRANSLATE = ("translate", "_translate", "_translate_models")  # names of the function
 
 
 def placeholders(text: str) -> list[tuple[str, str]]:
@@ -55,7 +57,7 @@ def test_a_phrase_is_written_in_its_language(section):
 
 
 def test_every_key_that_the_code_asks_for_is_there():
-    """`say("key")`, `self.say("key", ...)`, `Finding(level, "CODE", ...)`."""
+    """`translate("key")`, `self.translate("key", ...)`, `Finding(level, "CODE", ...)`."""
     interface, findings = i18n.phrases("interface", "en"), i18n.phrases("findings", "en")
     asked = 0
     for path in PACKAGE.rglob("*.py"):
@@ -64,7 +66,11 @@ def test_every_key_that_the_code_asks_for_is_there():
                 continue
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             texts = [a.value if isinstance(a, ast.Constant) else None for a in node.args]
-            if name in ("say", "_say") and "studio" in path.parts and texts:
+            if (
+                name in ("translate", "_translate", "_translate_models")
+                and "studio" in path.parts
+                and texts
+            ):
                 constants = [
                     part.value
                     for part in ast.walk(node.args[0])
@@ -109,20 +115,20 @@ def test_the_language_is_chosen_by_argument_then_by_environment(monkeypatch):
     assert i18n.language() == "en"
     monkeypatch.setenv("HEYGEM_LANG", "zh")
     assert i18n.language() == "zh" and i18n.language("en") == "en"
-    assert i18n.words()("queue") == "队列" and i18n.words("en")("queue") == "Queue"
+    assert i18n.translator()("queue") == "队列" and i18n.translator("en")("queue") == "Queue"
 
 
 def test_an_unknown_language_is_refused():
     with pytest.raises(ParameterError, match="no such language.*fr"):
-        i18n.words("fr")
+        i18n.translator("fr")
 
 
 def test_values_are_filled_in():
-    assert i18n.words("en")("queued") == "Added to the queue; see the tab Batch."
-    assert i18n.words("en")("left", seconds=41.6) == "42 s left"
+    assert i18n.translator("en")("queued") == "Added to the queue; see the tab Batch."
+    assert i18n.translator("en")("left", seconds=41.6) == "42 s left"
 
 
 def test_a_stage_without_a_phrase_is_called_by_its_own_name():
-    say = i18n.words("en")
-    assert i18n.stage_name(say, "track") == "tracking the face"
-    assert i18n.stage_name(say, "polishing") == "polishing"
+    translate = i18n.translator("en")
+    assert i18n.stage_name(translate, "track") == "tracking the face"
+    assert i18n.stage_name(translate, "polishing") == "polishing"

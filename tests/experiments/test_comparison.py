@@ -222,12 +222,12 @@ def test_without_a_visible_label_the_film_still_says_what_it_is(store, tmp_path)
 @pytest.fixture
 def page(told, store, tmp_path, faces, monkeypatch):
     pass
-    from heygem.studio.pages.compare import Comparing
+    from heygem.studio.pages.compare import ComparePage
 
     monkeypatch.delenv("HEYGEM_SERVER_ROOT", raising=False)
-    monkeypatch.setattr(backends, "MediaPipeBackend", lambda models: faces)
+    monkeypatch.setattr(backends, "MeshBackend", lambda models: faces)
     folder, _ = store
-    return Comparing(told, store=folder, output=tmp_path / "out", count=2, lang="en")
+    return ComparePage(told, store=folder, output=tmp_path / "out", count=2, lang="en")
 
 
 def test_the_page_shows_what_it_is_given_without_sending_videos(page, told):
@@ -235,7 +235,7 @@ def test_the_page_shows_what_it_is_given_without_sending_videos(page, told):
     assert [each["letter"] for each in page.player.videos] == ["A", "B"]
     assert page.player.videos[0]["url"].endswith("/a.mp4")  # an address, never the bytes
     assert page.player.frame_s == pytest.approx(1 / 25)
-    assert "skipped: no video was kept" in page.said.value
+    assert "skipped: no video was kept" in page.message.value
     assert "lips.openness_gain" in page.tables.value
     assert "data:image/jpeg" in page.sheet.value and "data:image/jpeg" in page.plots.value
     row = next(row for row in page.table.rows if row["name"] == "skipped")
@@ -246,25 +246,25 @@ def test_other_runs_are_compared_and_recorded_with_a_button_each(page, store):
     folder, ids = store
     page.table.chosen = [ids["a"]]
     page.compare_button.click()
-    assert "Tick two runs" in page.status.error.value
+    assert "Choose two runs" in page.status.error.value
     page.table.chosen = [ids["c"], ids["a"]]
     page.compare_button.click()
-    assert page.worker.wait(120) and page.worker.error is None
-    assert [run.id for run in page.told.runs] == [ids["c"], ids["a"]]
-    assert page.told.folder.parent == page.output and "film" not in page.told.files
-    page.player.heard = 1  # the one that has a sound
+    assert page.task.wait(120) and page.task.error is None
+    assert [run.id for run in page.comparison.runs] == [ids["c"], ids["a"]]
+    assert page.comparison.folder.parent == page.output and "film" not in page.comparison.files
+    page.player.audible = 1  # the one that has a sound
     page.log_button.click()
-    assert page.worker.wait(120) and page.worker.error is None
-    assert "Logged as run" in page.said.value
+    assert page.task.wait(120) and page.task.error is None
+    assert "Logged as run" in page.message.value
     newest = runs.listed(folder)[0]
     assert newest.kind == "compare" and newest.id in {row["id"] for row in page.table.rows}
     assert media.probe(newest.video).audio is not None
 
 
 def test_the_page_speaks_chinese_and_says_where_nothing_is_recorded(tmp_path, told):
-    from heygem.studio.pages.compare import Comparing
+    from heygem.studio.pages.compare import ComparePage
 
-    page = Comparing(store=tmp_path / "none", lang="zh")
+    page = ComparePage(store=tmp_path / "none", lang="zh")
     assert page.compare_button.description == "对比"
     assert "no recorded runs" in page.status.error.value
     page.show(told)

@@ -4,8 +4,8 @@ import nbformat
 from pypdf import PdfReader
 
 from heygem.batch import notebooks
-from heygem.core.files import hash_input
-from heygem.studio.pages.trace import Tracer
+from heygem.provenance.ledger import file_hash
+from heygem.studio.pages.trace import TracePage
 
 
 def test_the_report_in_markdown_names_the_run_and_the_takedown_command(
@@ -15,7 +15,7 @@ def test_the_report_in_markdown_names_the_run_and_the_takedown_command(
     assert command("verify", installation.result, "--report", out).exit_code == 0
     text = out.read_text(encoding="utf-8")
     assert "Made by this installation" in text and "r-17" in text
-    assert f"heygem consent block --sha256 {hash_input(installation.source)}" in text
+    assert f"heygem consent block --sha256 {file_hash(installation.source)}" in text
 
 
 def test_the_report_as_pdf_has_the_same_content_and_drops_no_character(
@@ -31,7 +31,7 @@ def test_the_report_as_pdf_has_the_same_content_and_drops_no_character(
     assert "Trace report: 生成" in text
     assert "\\u9f98 <b>.mp4" in text  # in neither font
     assert "Made by this installation" in text and "r-17" in text
-    assert hash_input(installation.source)[:20] in text.replace(" ", "")
+    assert file_hash(installation.source)[:20] in text.replace(" ", "")
     assert [len(page.images) for page in pages][0] == 1  # what it looks like
 
 
@@ -51,20 +51,20 @@ def test_the_notebook_traces_files(installation, tmp_path, monkeypatch):
                     "search": False,
                 }
     assert (
-        hash_input(installation.source) in shown[0] and "Not made by this installation" in shown[1]
+        file_hash(installation.source) in shown[0] and "Not made by this installation" in shown[1]
     )
     assert len(list((tmp_path / "runs" / "trace").glob("*.md"))) == 2
 
 
 def test_a_file_uploaded_in_the_page_is_traced(installation, tmp_path, monkeypatch):
     monkeypatch.setenv("HEYGEM_RECORDS", str(installation.root))
-    page = Tracer(folder=tmp_path, out=tmp_path / "traced")
+    page = TracePage(folder=tmp_path, out=tmp_path / "traced")
     item = {"name": "../../<i>wild.mp4", "content": installation.result.read_bytes()}
-    page._handed_over({"new": (item,)})
-    assert page.worker.wait(120)
-    assert "Made here." in page.told.value and "compliant" in page.told.value
-    assert "<i>" not in page.told.value
+    page._uploaded({"new": (item,)})
+    assert page.task.wait(120)
+    assert "Made here." in page.report.value and "compliant" in page.report.value
+    assert "<i>" not in page.report.value
     made = {path.name for path in (tmp_path / "traced").iterdir()}
     assert made == {"_i_wild.mp4", "_i_wild.pdf", "_i_wild.md"}
     page.trace(tmp_path / "nowhere.mp4")
-    assert page.worker.wait(60) and "nowhere.mp4" in page.told.value
+    assert page.task.wait(60) and "nowhere.mp4" in page.report.value

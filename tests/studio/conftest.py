@@ -1,13 +1,98 @@
-"""A browser, a page in it, and a studio that serves a folder of its own."""
+"""Sessions and pages on a synthetic talking portrait; a browser and a server to open them in."""
 
+import importlib.util
 import json
 import os
+import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.browser import PROJECT, SAMPLES, SLOW_MS, Server, chromium, missing
+from helpers.media import tone, write_wav
+from helpers.studio import GATE_OFF, WAIT_S, LoudnessLips
 
+from heygem import pipeline
 from heygem.batch.queue import JobQueue
-from heygem.server import jupyter
+from heygem.config.params import Params
+from heygem.server import ROOT_VARIABLE, jupyter
+
+if any(importlib.util.find_spec(name) is None for name in ("ipywidgets", "anywidget")):
+    collect_ignore_glob = ["test_*.py"]  # the notebooks extra is not installed
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    """A home for keys and avatars of these tests, so that a person is tracked once."""
+    user_home = Path(os.environ.get("HEYGEM_HOME") or "~/.cache/heygem").expanduser()
+    folder = tmp_path_factory.mktemp("home")
+    (folder / "models").symlink_to(user_home / "models")
+    return folder
+
+
+@pytest.fixture
+def isolated_home(home, tmp_path, monkeypatch):
+    """Nothing is written to the user's folders, and pages are served from `tmp_path`."""
+    monkeypatch.setenv("HEYGEM_HOME", str(home))
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+
+
+@pytest.fixture
+def models(faces, hopper_avatar):
+    """Models whose lips follow the loudness."""
+    return pipeline.Models(Params(), lips=LoudnessLips(hopper_avatar.rest.neutral), faces=faces)
+
+
+@pytest.fixture
+def speech(tmp_path):
+    """Two bursts of sound in silence: at 0.4 s and at 1.2 s, 0.4 s each."""
+    samples = tone(2.0, hz=220).samples[:, 0].copy()
+    t = np.arange(len(samples)) / 16000
+    samples[~(((t > 0.4) & (t < 0.8)) | ((t > 1.2) & (t < 1.6)))] = 0
+    return write_wav(tmp_path / "speech.wav", samples)
+
+
+@pytest.fixture
+def session(isolated_home, models, talking, speech, tmp_path):
+    """A session with the talking portrait and the bursts."""
+    from heygem.studio.session import Session
+
+    session = Session(GATE_OFF, folder=tmp_path / "previews", models=models)
+    session.load(talking[0], speech)
+    return session
+
+
+@pytest.fixture
+def tuning(isolated_home, models, talking, speech, tmp_path):
+    """The tuning page on the talking portrait and the bursts, with its first preview."""
+    from heygem.studio.pages.tuning import TuningPage
+    from heygem.studio.session import Session
+
+    session = Session(GATE_OFF, folder=tmp_path / "previews", models=models)
+    page = TuningPage(
+        video=talking[0], audio=speech, folder=tmp_path, session=session,
+        recipes_folder=tmp_path / "params",
+    )  # fmt: skip
+    assert page.preview.task.wait(WAIT_S)
+    assert page.preview.task.error is None
+    return page
+
+
+@pytest.fixture
+def studio(isolated_home, tmp_path, talking, speech, monkeypatch):
+    """The studio app on a folder with a good and a broken video; no worker process is started."""
+    from heygem.studio.pages.studio import StudioApp
+
+    people = tmp_path / "people"
+    people.mkdir()
+    shutil.copy(talking[0], people / "anna.mp4")
+    (people / "broken.mp4").write_bytes(talking[0].read_bytes()[:2000])
+    monkeypatch.setattr(JobQueue, "start", lambda queue: None)
+    recipe = {"inputs": {"output": str(tmp_path / "made")}, "mlflow": {"enabled": False}}
+    app = StudioApp(params=Params.from_dict(recipe), folder=people, queue_folder=tmp_path / "queue")
+    app.batch.audio.chosen = str(speech)
+    yield app
+    app.batch.close()
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +107,17 @@ def browser():
         # Chromium's own sandbox does not work for root, as in a container.
         options = ["--autoplay-policy=no-user-gesture-required"]
         options += ["--no-sandbox"] if os.geteuid() == 0 else []
-        made = play.chromium.launch(executable_path=chromium(), args=options)
-        yield made
-        made.close()
+        browser = play.chromium.launch(executable_path=chromium(), args=options)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
 def page(browser):
-    made = browser.new_page(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
-    made.set_default_timeout(SLOW_MS)
-    yield made
-    made.close()
+    page = browser.new_page(viewport={"width": 1400, "height": 1000}, accept_downloads=True)
+    page.set_default_timeout(SLOW_MS)
+    yield page
+    page.close()
 
 
 @pytest.fixture
@@ -49,28 +134,27 @@ def root(tmp_path):
     }
     for name in ("01_preview", "02_tuning", "04_studio", "20_compare"):
         notebook = json.loads((PROJECT / "notebooks" / f"{name}.ipynb").read_text())
-        given = dict(names)
+        values = dict(names)
         if name == "04_studio":
-            given["inputs"] = {"output": "runs/made"}
+            values["inputs"] = {"output": "runs/made"}
         if name == "02_tuning":
-            given["mlflow"] = {"folder": str(tmp_path / "mlruns")}
+            values["mlflow"] = {"folder": str(tmp_path / "mlruns")}
         if name == "20_compare":
-            given = {"runs": [], "last": 2, "experiment": None, "folder": str(tmp_path / "mlruns")}
-            given |= {"output": "runs/compare", "instants": 2, "film": False, "log": False}
+            values = {"runs": [], "last": 2, "experiment": None, "folder": str(tmp_path / "mlruns")}
+            values |= {"output": "runs/compare", "instants": 2, "film": False, "log": False}
         for cell in notebook["cells"]:
             if "parameters" in cell["metadata"].get("tags", ()):
                 cell["source"] = "\n".join(
-                    [*(f"{key} = {value!r}" for key, value in given.items()), 'lang = "en"']
+                    [*(f"{key} = {value!r}" for key, value in values.items()), 'lang = "en"']
                 )
         (tmp_path / "notebooks" / f"{name}.ipynb").write_text(json.dumps(notebook))
     return tmp_path
 
 
 @pytest.fixture
-def studio(root):
+def studio_server(root):
+    """A server as `heygem studio` starts it."""
     server = Server(jupyter.studio_command, root)
     yield server
     server.close()
-    JobQueue(
-        root / "notebooks" / "runs" / "studio" / "line"
-    ).release_worker()  # its models stay for minutes
+    JobQueue(root / "notebooks" / "runs" / "studio" / "line").release_worker()

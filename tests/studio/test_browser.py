@@ -24,9 +24,11 @@ from heygem.config.params import Params
 from heygem.experiments import runs
 from heygem.server import jupyter
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture
-def laboratory(root):
+def lab_server(root):
     server = Server(lambda **how: jupyter.lab_command(notebook="notebooks", **how), root)
     yield server
     server.close()
@@ -49,8 +51,8 @@ def shown(page):
     return page.evaluate("document.querySelector('.hg-result video').dataset.shown")
 
 
-def test_preview_plays_source_and_result_side_by_side(page, laboratory):
-    run_notebook(page, laboratory, "01_preview")
+def test_preview_plays_source_and_result_side_by_side(page, lab_server):
+    run_notebook(page, lab_server, "01_preview")
     page.locator(".hg-play").click()
     page.wait_for_function("document.querySelector('.hg-result video').currentTime > 0.5")
     apart = page.evaluate(
@@ -65,13 +67,13 @@ def test_preview_plays_source_and_result_side_by_side(page, laboratory):
     page.wait_for_function(
         "was => document.querySelector('.hg-result video').dataset.shown != was", arg=before
     )
-    assert laboratory.status("/" + shown(page)) in (302, 403), "not without the token"
-    assert laboratory.status("/" + shown(page), token=True) == HTTP_OK
+    assert lab_server.status("/" + shown(page)) in (302, 403), "not without the token"
+    assert lab_server.status("/" + shown(page), token=True) == HTTP_OK
 
 
-def test_from_a_slider_to_the_video_in_mlflow(page, laboratory, root):
+def test_from_a_slider_to_the_video_in_mlflow(page, lab_server, root):
     """Tune, keep the recipe, run it as a job, find it in MLflow and play it."""
-    run_notebook(page, laboratory, "02_tuning")
+    run_notebook(page, lab_server, "02_tuning")
     curve = "document.querySelector('.hg-curves').innerHTML"
     for _ in range(2):
         picture, drawn = shown(page), page.evaluate(curve)
@@ -98,7 +100,7 @@ def test_from_a_slider_to_the_video_in_mlflow(page, laboratory, root):
     assert kept.name == "from-the-browser" and kept.kind == "snapshot" and kept.video is not None
     assert kept.params["lips.openness_gain"] == "1.1" and kept.curve is not None
 
-    heygem(root, "run", recipe, "--set", "media.preset=ultrafast")
+    run_heygem(root, "run", recipe, "--set", "media.preset=ultrafast")
     item = runs.listed(root / "mlruns", kinds=("video",))[0]
     assert item.name == "hopper-speech_en" and item.params["lips.openness_gain"] == "1.1"
     with mlflow_ui(root) as address:
@@ -116,10 +118,10 @@ def test_from_a_slider_to_the_video_in_mlflow(page, laboratory, root):
         assert length_s == pytest.approx(item.metrics["output.duration_s"], abs=0.1)
 
 
-def test_recorded_videos_play_in_step_and_their_comparison_is_recorded(page, laboratory, root):
+def test_recorded_videos_play_in_step_and_their_comparison_is_recorded(page, lab_server, root):
     for name in ("hopper", "collins"):
         record(root / "mlruns", name, files=[SAMPLES / f"{name}.mp4"], params={"who": name})
-    run_cells(page, laboratory, "20_compare")
+    run_cells(page, lab_server, "20_compare")
     every = "[...document.querySelectorAll('.hg-panels video')]"
     page.wait_for_function(f"{every}.length == 2 && {every}.every(v => v.dataset.shown)")
     page.locator(".hg-many .hg-play").click()
@@ -141,7 +143,7 @@ def test_recorded_videos_play_in_step_and_their_comparison_is_recorded(page, lab
     assert compared.video is not None and media.probe(compared.video).tags.get("AIGC")
 
 
-def heygem(root, *words):
+def run_heygem(root, *words):
     """The command, in the folder that is served."""
     command = [sys.executable, "-c", "from heygem.cli.main import main; main()", *map(str, words)]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
@@ -179,15 +181,15 @@ def mlflow_ui(root):
 
 
 def test_the_studio_makes_a_batch_with_one_broken_item_and_packs_the_results(
-    page, studio, root, tmp_path
+    page, studio_server, root, tmp_path
 ):
     folder = tmp_path / "people"
     folder.mkdir()
     shutil.copy(SAMPLES / "hopper.mp4", folder / "hopper.mp4")
     (folder / "broken.mp4").write_bytes((SAMPLES / "hopper.mp4").read_bytes()[:40_000])
-    assert studio.status("/voila/render/notebooks/04_studio.ipynb") == 302
-    assert studio.status("/voila/files/notebooks/04_studio.ipynb") == 403
-    page.goto(f"{studio.base}/voila/render/notebooks/04_studio.ipynb?token={TOKEN}")
+    assert studio_server.status("/voila/render/notebooks/04_studio.ipynb") == 302
+    assert studio_server.status("/voila/files/notebooks/04_studio.ipynb") == 403
+    page.goto(f"{studio_server.base}/voila/render/notebooks/04_studio.ipynb?token={TOKEN}")
     page.wait_for_selector("text=Add to the queue")
     sound = page.get_by_label("Sound").first
     sound.fill(str(SAMPLES / "speech_en.wav"))
@@ -201,7 +203,7 @@ def test_the_studio_makes_a_batch_with_one_broken_item_and_packs_the_results(
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_selector("text=1 of 2 finished, 1 failed")
     assert page.locator("[role=alert]").count() == 1
-    page.reload()  # the line is found again
+    page.reload()  # the queue is found again
     page.wait_for_selector("text=1 of 2 finished, 1 failed")
     page.get_by_role("tab", name="History").click()
     page.get_by_role("button", name="Make a ZIP of all").click()

@@ -7,13 +7,16 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from helpers.browser import SAMPLES, TOKEN
 
 from heygem.batch.queue import JobQueue
 from heygem.server import jupyter
 
+pytestmark = pytest.mark.browser
 
-def wait_for_order(page, *names):  # noqa: F811
+
+def wait_for_order(page, *names):
     page.wait_for_function(
         "names => JSON.stringify([...document.querySelectorAll('.hg-jobs li b')]"
         ".map(b => b.textContent.split(' ')[1])) === JSON.stringify(names)",
@@ -21,10 +24,10 @@ def wait_for_order(page, *names):  # noqa: F811
     )
 
 
-def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio, root):  # noqa: F811
-    answered = []
-    page.on("response", lambda response: answered.append(response.url))
-    page.goto(f"{studio.base}/voila/render/notebooks/04_studio.ipynb?token={TOKEN}")
+def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server, root):
+    responses = []
+    page.on("response", lambda response: responses.append(response.url))
+    page.goto(f"{studio_server.base}/voila/render/notebooks/04_studio.ipynb?token={TOKEN}")
     page.get_by_role("button", name="Table of pairs").click()
     rows = [
         ("hopper.mp4", "speech_en.wav"),
@@ -45,10 +48,10 @@ def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio, root):
     page.mouse.move(last["x"] + 8, last["y"] - 20, steps=4)
     page.mouse.move(first["x"] + 8, first["y"] + 2, steps=4)
     page.mouse.up()
-    line = JobQueue(root / "notebooks" / "runs" / "studio" / "line")
+    queue = JobQueue(root / "notebooks" / "runs" / "studio" / "line")
     wait_for_order(page, "hopper.jpg", "hopper.mp4", "collins.mp4")
     deadline = time.monotonic() + 20
-    while [Path(job.video).name for job in line.jobs()][0] != "hopper.jpg":
+    while [Path(job.video).name for job in queue.jobs()][0] != "hopper.jpg":
         assert time.monotonic() < deadline, "the new order is on the page only"
         time.sleep(0.1)
 
@@ -64,6 +67,6 @@ def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio, root):
     page.wait_for_selector(".hg-jobs li.hg-cancelled >> text=collins.mp4")
     page.get_by_role("button", name="Stop all").click()
     page.wait_for_function("document.querySelectorAll('.hg-jobs li.hg-cancelled').length === 3")
-    assert {urlsplit(url).hostname for url in answered if url.startswith("http")} == {
+    assert {urlsplit(url).hostname for url in responses if url.startswith("http")} == {
         jupyter.LOOPBACK
     }

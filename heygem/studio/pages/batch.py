@@ -1,246 +1,271 @@
-"""The batch tab: who speaks what, how far it is, and what went wrong."""
+"""The batch page: choose inputs, order the queue, watch progress and errors."""
 
-import base64
 import html
 import threading
 import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as w
 
+from heygem.batch.queue import Job, JobQueue
 from heygem.config.pairs import Pair
+from heygem.config.params import Params
 from heygem.core.errors import HeygemError
-from heygem.core.i18n import stage_name
-from heygem.studio.file_picker import FilePicker, FilesPicker, thumbnail
+from heygem.core.i18n import Translate, stage_name
+from heygem.core.types import PathLike
+from heygem.studio.file_picker import FilePicker, FilesPicker
+from heygem.studio.images import data_url, thumbnail
 from heygem.studio.job_table import JobTable
-from heygem.studio.pair_table import PairTable, existing
-from heygem.studio.status import error_html, watch
+from heygem.studio.pair_table import PairTable, resolve_paths
+from heygem.studio.status import error_html, poll
 
 POLL_S = 0.5
-RESTART_S = 10.0  # a process that has died is started again at most so often
-PICTURE_PX = 96
-PICTURES_A_TURN = 6  # made between two looks at the line
+RESTART_S = 10.0  # a worker process that died is restarted at most this often
+THUMBNAIL_PX = 96
+THUMBNAILS_PER_POLL = 6
+
+ACTIONS = {  # allowed in each state of a job
+    "waiting": ["move", "cancel", "remove"],
+    "running": ["cancel"],
+    "done": ["remove"],
+    "failed": ["retry", "remove"],
+    "cancelled": ["retry", "remove"],
+}
 
 
-class Line(w.VBox):
-    """Adds videos to a `heygem.batch.queue.JobQueue` and shows it; the work itself is done elsewhere.
+class BatchPage(w.VBox):
+    """Adds jobs to a `heygem.batch.queue.JobQueue` and shows it; a worker process does the work.
 
     Parameters
     ----------
     queue : heygem.batch.queue.JobQueue
     params : heygem.config.params.Params
-        Recipe of the jobs that are added; pairs named in it are put into the table.
+        Recipe of the jobs that are added; its pairs are the initial content of the table.
     folder : path
-        Where the browsers start, and what paths in a table are relative to.
-    say : callable
+        Initial folder of the file browsers; relative paths in the table start from it.
+    translate : callable
     """
 
-    def __init__(self, queue, params, *, folder, say):
-        self.queue, self.params, self.say = queue, params, say
+    def __init__(
+        self, queue: JobQueue, params: Params, *, folder: PathLike, translate: Translate
+    ) -> None:
+        self.queue, self.params, self.translate = queue, params, translate
         self._folder = Path(folder).resolve()
-        self._lock, self._started = threading.RLock(), 0.0
+        self._lock, self._next_restart_s = threading.RLock(), 0.0
         self.mode = w.ToggleButtons(
-            options=[(say("one_audio_many_videos"), "many"), (say("pairs"), "pairs")],
+            options=[(translate("one_audio_many_videos"), "many"), (translate("pairs"), "pairs")],
             style={"button_width": "auto"},
         )
-        self.audio = FilePicker(say("audio"), folder, kind="audio", say=say)
-        self.chooser = FilesPicker(say("videos"), folder, kind="video", say=say)
-        self.place, self.videos = self.chooser.place, self.chooser.list
-        self.person = FilePicker(say("video"), folder, kind="video", say=say)
-        self.pairs = PairTable(params, say=say)
+        self.audio = FilePicker(translate("audio"), folder, kind="audio")
+        self.videos = FilesPicker(translate("videos"), folder, kind="video")
+        self.video = FilePicker(translate("video"), folder, kind="video")
+        self.pairs = PairTable(params, translate=translate)
         self.add_button = w.Button(
-            description=say("add"), button_style="primary", icon="plus",
+            description=translate("add"), button_style="primary", icon="plus",
             layout=w.Layout(width="auto"),
         )  # fmt: skip
-        self.start_button = w.Button(description=say("start_queue"), button_style="success")
-        self.stop_button = w.Button(description=say("cancel_all"), icon="stop")
-        self.retry_button = w.Button(description=say("retry_failed"), icon="refresh")
-        self.clear_button = w.Button(description=say("clear_done"))
+        self.start_button = w.Button(description=translate("start_queue"), button_style="success")
+        self.stop_button = w.Button(description=translate("cancel_all"), icon="stop")
+        self.retry_button = w.Button(description=translate("retry_failed"), icon="refresh")
+        self.clear_button = w.Button(description=translate("clear_done"))
         self.bar = w.FloatProgress(min=0, max=1, layout=w.Layout(width="260px", height="16px"))
-        self.sum = w.HTML()
-        self.box = w.HTML()
-        self.table = JobTable(say)
-        choosing = w.HBox(
-            [self.audio, self.chooser, self.person], layout=w.Layout(flex_flow="row wrap")
-        )
+        self.summary = w.HTML()
+        self.error_box = w.HTML()
+        self.table = JobTable(translate)
         buttons = [self.start_button, self.stop_button, self.retry_button, self.clear_button]
         super().__init__(
             [
                 self.mode,
-                choosing,
+                w.HBox([self.audio, self.videos, self.video], layout=_wrapping()),
                 w.HBox([self.add_button]),
                 self.pairs,
-                w.HBox(buttons, layout=w.Layout(flex_flow="row wrap")),
-                self.box,
-                w.HBox([self.bar, self.sum], layout=w.Layout(align_items="center")),
+                w.HBox(buttons, layout=_wrapping()),
+                self.error_box,
+                w.HBox([self.bar, self.summary], layout=w.Layout(align_items="center")),
                 self.table,
             ]
         )
-        self.mode.observe(lambda _: self._arrange(), "value")
+        self._connect()
         self.mode.value = "pairs" if self.pairs.rows.value else "many"
-        self._arrange()
-        self.add_button.on_click(lambda _: self.act(self.add))
-        self.pairs.button.on_click(lambda _: self.act(self.add_rows))
-        self.start_button.on_click(lambda _: self.act(self._start))
-        self.stop_button.on_click(lambda _: self.act(queue.cancel_all))
-        self.retry_button.on_click(lambda _: self.act(self.retry_failed))
-        self.clear_button.on_click(lambda _: self.act(self._clear))
-        self.table.observe(self._asked, "asked")
+        self._update_layout()
         self.refresh()
-        watch(self, POLL_S, Line.look)
+        poll(self, POLL_S, BatchPage.update)
 
-    def act(self, what):
-        """Do something and show the outcome; an error goes into the box."""
-        self.box.value = ""
+    def _connect(self) -> None:
+        self.mode.observe(lambda _: self._update_layout(), "value")
+        self.add_button.on_click(lambda _: self.run_action(self.add_chosen))
+        self.pairs.button.on_click(lambda _: self.run_action(self.add_rows))
+        self.start_button.on_click(lambda _: self.run_action(self._start))
+        self.stop_button.on_click(lambda _: self.run_action(self.queue.cancel_all))
+        self.retry_button.on_click(lambda _: self.run_action(self.retry_failed))
+        self.clear_button.on_click(lambda _: self.run_action(self._remove_done))
+        self.table.observe(self._requested, "request")
+
+    def run_action(self, action: Callable[[], object]) -> None:
+        """Call a function and refresh the table; an error is shown in the box."""
+        self.error_box.value = ""
         try:
-            what()
+            action()
         except HeygemError as error:
-            self.box.value = error_html(error, self.say)
+            self.error_box.value = error_html(error, self.translate)
         self.refresh()
 
-    def add(self):
-        """Put what is chosen into the line: each video with the sound, or the one pair."""
-        if self.mode.value == "pairs":
-            videos = [self.person.chosen] if self.person.chosen else []
-        else:
-            videos = self.videos.value
-        if not videos:
-            raise HeygemError("no video is chosen", remedy=self.say("videos"))
-        if not self.audio.chosen:
-            raise HeygemError("no sound is chosen", remedy="a job needs a video and a sound")
-        rows = [Pair(video=str(video), audio=self.audio.chosen) for video in videos]
-        self.queue.add_all(existing(rows, self._folder), self.params)
+    def add_chosen(self) -> None:
+        """Queue the chosen files: the audio with each video, or one pair.
 
-    def add_rows(self):
-        """Put the rows of the table into the line, all or none."""
-        sound = self.audio.chosen or self.params.inputs.audio
+        Raises
+        ------
+        HeygemError
+            No video or no audio is chosen.
+        """
+        if self.mode.value == "pairs":
+            videos = [self.video.chosen] if self.video.chosen else []
+        else:
+            videos = self.videos.list.value
+        if not videos:
+            raise HeygemError("no video is chosen", remedy=self.translate("videos"))
+        if not self.audio.chosen:
+            raise HeygemError("no audio is chosen", remedy="a job needs a video and a sound")
+        rows = [Pair(video=str(video), audio=self.audio.chosen) for video in videos]
+        self.queue.add_all(resolve_paths(rows, self._folder), self.params)
+
+    def add_rows(self) -> None:
+        """Queue the rows of the table, all or none."""
+        audio = self.audio.chosen or self.params.inputs.audio
         rows = [
-            pair if pair.audio or pair.text else pair.model_copy(update={"audio": sound})
+            pair if pair.audio or pair.text else pair.model_copy(update={"audio": audio})
             for pair in self.pairs.read()
         ]
-        rows = existing(rows, self._folder)
-        self.queue.add_all(rows, self.params)
+        self.queue.add_all(resolve_paths(rows, self._folder), self.params)
         self.pairs.rows.value = ""
 
-    def retry_failed(self):
-        """Put all failed jobs back into the line, and work on them."""
+    def retry_failed(self) -> None:
+        """Queue all failed jobs again and start the worker."""
         self.queue.retry_failed()
         self._start()
 
-    def refresh(self):
-        """Read the queue and bring the rows up to it."""
+    def refresh(self) -> None:
+        """Read the queue and update the table."""
         with self._lock:
-            jobs, called = self.queue.jobs(), self.queue.start_requested()
-            called = called and any(job.open for job in jobs)
-            # What ends without a word must not end the whole batch.
-            if called and not self.queue.worker_running() and time.monotonic() > self._started:
+            jobs = self.queue.jobs()
+            started = self.queue.start_requested() and any(job.open for job in jobs)
+            # A worker process that died must not end the whole batch.
+            if (
+                started
+                and not self.queue.worker_running()
+                and time.monotonic() > self._next_restart_s
+            ):
                 self._start()
-            rows = [row(job, self.say) for job in jobs]
+            rows = [table_row(job, self.translate) for job in jobs]
             if rows != self.table.rows:
                 self.table.rows = rows
-            self.bar.value = share(jobs)
-            self.sum.value = html.escape(summary(jobs, called, self.say))
+            self.bar.value = total_progress(jobs)
+            self.summary.value = html.escape(summary(jobs, started, self.translate))
 
-    def look(self):
-        """What is done again and again while the page is there."""
+    def update(self) -> None:
+        """Called at intervals while the page is open."""
         self.refresh()
-        self.illustrate()
+        self.add_thumbnails()
 
-    def illustrate(self):
-        """Make some of the small pictures that are still missing."""
-        missing = {r["path"] for r in self.table.rows} - set(self.table.pictures)
+    def add_thumbnails(self) -> None:
+        """Make some of the thumbnails that are still missing."""
+        missing = {row["path"] for row in self.table.rows} - set(self.table.thumbnails)
         if missing:
-            made = {path: _picture(path) for path in sorted(missing)[:PICTURES_A_TURN]}
-            self.table.pictures = {**self.table.pictures, **made}
+            paths = sorted(missing)[:THUMBNAILS_PER_POLL]
+            new = {path: _thumbnail_url(path) for path in paths}
+            self.table.thumbnails = {**self.table.thumbnails, **new}
 
-    def _start(self):
-        self._started = time.monotonic() + RESTART_S
+    def _start(self) -> None:
+        self._next_restart_s = time.monotonic() + RESTART_S
         self.queue.start()
 
-    def _arrange(self):
+    def _update_layout(self) -> None:
         many = self.mode.value == "many"
-        self.chooser.layout.display = "flex" if many else "none"
-        self.person.layout.display = self.pairs.layout.display = "none" if many else "flex"
-        self.add_button.description = self.say("add" if many else "add_pair")
+        self.videos.layout.display = "flex" if many else "none"
+        self.video.layout.display = self.pairs.layout.display = "none" if many else "flex"
+        self.add_button.description = self.translate("add" if many else "add_pair")
 
-    def _asked(self, change):
-        asked, queue = change["new"], self.queue
-        job = asked.get("id")
-        deeds = {
-            "place": lambda: queue.place(job, asked.get("before")),
-            "move": lambda: queue.move(job, int(asked.get("places", 0))),
-            "cancel": lambda: queue.cancel(job),
-            "retry": lambda: (queue.retry(job), self._start()),
-            "remove": lambda: queue.remove(job),
+    def _requested(self, change: dict[str, Any]) -> None:
+        request, queue = change["new"], self.queue
+        job_id = request.get("id")
+        actions = {
+            "place": lambda: queue.place(job_id, request.get("before")),
+            "move": lambda: queue.move(job_id, int(request.get("places", 0))),
+            "cancel": lambda: queue.cancel(job_id),
+            "retry": lambda: (queue.retry(job_id), self._start()),
+            "remove": lambda: queue.remove(job_id),
         }
-        if asked.get("do") in deeds:
-            self.act(deeds[asked["do"]])
+        if request.get("action") in actions:
+            self.run_action(actions[request["action"]])
 
-    def _clear(self):
+    def _remove_done(self) -> None:
         for job in self.queue.jobs():
             if job.state == "done":
                 self.queue.remove(job.id)
 
 
-def row(job, say):
-    """A job as `JobTable` shows it."""
-    p = job.progress
-    done = p["done"] / p["total"] if p.get("total") else 0.0
-    words = say("state_" + job.state)
+def _wrapping() -> w.Layout:
+    return w.Layout(flex_flow="row wrap")
+
+
+def table_row(job: Job, translate: Translate) -> dict[str, Any]:
+    """A job as a row of `JobTable`."""
+    progress = job.progress
+    fraction = progress["done"] / progress["total"] if progress.get("total") else 0.0
+    status = translate("state_" + job.state)
     if job.state == "done":
-        words += f" · {job.seconds:.0f} s"
-    elif p.get("stopping"):
-        words = say("stopping")
-    elif p.get("stage"):
-        words = f"{stage_name(say, p['stage'])} {p['done']}/{p['total']}"
-        if p.get("left_s", 0) >= 1:
-            words += " · " + say("left", seconds=p["left_s"])
-    can = {
-        "waiting": ["move", "cancel", "remove"],
-        "running": ["cancel"],
-        "done": ["remove"],
-        "failed": ["retry", "remove"],
-        "cancelled": ["retry", "remove"],
-    }
+        status += f" · {job.seconds:.0f} s"
+    elif progress.get("stopping"):
+        status = translate("stopping")
+    elif progress.get("stage"):
+        stage = stage_name(translate, progress["stage"])
+        status = f"{stage} {progress['done']}/{progress['total']}"
+        if progress.get("left_s", 0) >= 1:
+            status += " · " + translate("left", seconds=progress["left_s"])
     failed = job.state == "failed"
     return {
         "id": job.id,
         "path": job.video,
         "video": job.title or Path(job.video).name,
-        "sound": job.spoken,
+        "audio": job.spoken,
         "state": job.state,
-        "share": 1.0 if job.state == "done" else round(done, 3),
-        "words": words,
-        "error": error_html(_error(job), say, folded=False) if failed else "",
-        "notes": [html.escape(text) for text in job.warnings],
-        "can": can[job.state],
+        "progress": 1.0 if job.state == "done" else round(fraction, 3),
+        "status": status,
+        "error": error_html(_error(job), translate, with_traceback=False) if failed else "",
+        "warnings": [html.escape(text) for text in job.warnings],
+        "actions": ACTIONS[job.state],
     }
 
 
-def _error(job):
-    said = dict(job.reason)
-    return HeygemError(said.pop("what", job.error), **said)
+def _error(job: Job) -> HeygemError:
+    reason = dict(job.reason)
+    return HeygemError(reason.pop("what", job.error), **reason)
 
 
-def share(jobs):
-    """How much of the whole is done, 0..1, by the length of the speech."""
+def total_progress(jobs: Iterable[Job]) -> float:
+    """Finished part of the queue, 0..1, weighted by the length of the speech."""
     counted = [job for job in jobs if job.state in ("waiting", "running", "done")]
-    total = sum(job.length_s or 1.0 for job in counted)
-    done = sum((job.length_s or 1.0) * _done(job) for job in counted)
-    return done / total if total else 0.0
+    total_s = sum(job.length_s or 1.0 for job in counted)
+    done_s = sum((job.length_s or 1.0) * _job_progress(job) for job in counted)
+    return done_s / total_s if total_s else 0.0
 
 
-def _done(job):
-    p = job.progress
-    # What comes before the drawing is short, and counts as nothing.
-    drawn = p["done"] / p["total"] if p.get("total") and p.get("stage") == "render" else 0.0
-    return 1.0 if job.state == "done" else drawn
+def _job_progress(job: Job) -> float:
+    """Finished part of a job, 0..1; stages before rendering are short and count as nothing."""
+    progress = job.progress
+    if job.state == "done":
+        return 1.0
+    if progress.get("total") and progress.get("stage") == "render":
+        return progress["done"] / progress["total"]
+    return 0.0
 
 
-def seconds_left(jobs):
-    """Estimate of the time until all is made; None where nothing is known yet.
+def seconds_left(jobs: Sequence[Job]) -> float | None:
+    """Estimated time until all jobs are finished; None where nothing is measured yet.
 
-    What is done says how long a second of speech takes; before that, the running job does.
+    Finished jobs tell how long a second of speech takes; before that, the running one does.
     """
     done = [job for job in jobs if job.state == "done" and job.seconds > 0]
     running = [job for job in jobs if job.state == "running" and job.progress.get("left_s")]
@@ -254,29 +279,28 @@ def seconds_left(jobs):
     return left_s + spent_s / length_s * waiting_s
 
 
-def summary(jobs, working, say):
-    """One line on the whole: how many are finished, failed, and how long it still takes."""
+def summary(jobs: Sequence[Job], started: bool, translate: Translate) -> str:
+    """One line: how many jobs are finished and failed, and the time left."""
     if not jobs:
         return ""
-    count = {s: sum(job.state == s for job in jobs) for s in ("done", "failed")}
+    count = {state: sum(job.state == state for job in jobs) for state in ("done", "failed")}
     left_s = seconds_left(jobs)
-    if not working:
-        left = say("queue_idle")
+    if not started:
+        left = translate("queue_idle")
     elif left_s is None:
-        left = say("queue_running")
+        left = translate("queue_running")
     elif left_s < 90:
-        left = say("left", seconds=max(1.0, left_s))
+        left = translate("left", seconds=max(1.0, left_s))
     else:
-        left = say("queue_left", minutes=left_s / 60)
-    return say(
+        left = translate("queue_left", minutes=left_s / 60)
+    return translate(
         "queue_summary", done=count["done"], total=len(jobs), failed=count["failed"], left=left
     )
 
 
-def _picture(path):
-    """A small picture as a data address; empty where the file has none."""
+def _thumbnail_url(path: str) -> str:
+    """Thumbnail as a data URL; empty where the file has none."""
     try:
-        data, _ = thumbnail(path, PICTURE_PX)
-    except Exception:  # its job will say what is wrong with it
+        return data_url(thumbnail(path, THUMBNAIL_PX)[0])
+    except Exception:  # the job reports what is wrong with the file
         return ""
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode() if data else ""

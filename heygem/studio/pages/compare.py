@@ -1,131 +1,71 @@
-"""The comparing page: pick runs, see what differs, watch them in step."""
+"""The comparison page: choose recorded runs, see what differs, play them in step."""
 
 import html
+import threading
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-import anywidget
 import ipywidgets as w
 import traitlets
 
 from heygem.core.errors import HeygemError, InputError
-from heygem.core.i18n import words
+from heygem.core.i18n import translator
+from heygem.core.types import PathLike, Progress
 from heygem.experiments import runs
 from heygem.experiments.comparison import plots, report
+from heygem.experiments.comparison.report import Comparison
+from heygem.experiments.runs import Run
 from heygem.studio.background import LatestTask
+from heygem.studio.run_table import RunTable
 from heygem.studio.status import StatusBar
+from heygem.studio.synced_player import SyncedPlayer
 from heygem.studio.urls import page_url
 
-_STATIC = Path(__file__).parents[1] / "static"
-_TABLE_WORDS = (
-    "filter", "choose", "count", "column_started", "column_name", "column_kind", "column_status",
-    "column_seconds", "column_experiment", "column_video",
-)  # fmt: skip
-_PLAYER_WORDS = (
-    "side", "play", "pause", "back", "forward", "loop", "timeline", "rate", "zoom", "listen_to",
-    "load_failed",
-)  # fmt: skip
 
-
-class RunTable(anywidget.AnyWidget):
-    """Recorded runs as a table to sort, to filter and to tick.
-
-    Attributes
-    ----------
-    rows : list of dict
-        id, name, kind, status, started (milliseconds), seconds, experiment, video (bool).
-    chosen : list of str
-        Ids in the order in which they were ticked.
-    """
-
-    _esm = _STATIC / "runtable.js"
-    _css = _STATIC / "compare.css"
-
-    labels = traitlets.Dict().tag(sync=True)
-    rows = traitlets.List().tag(sync=True)
-    chosen = traitlets.List().tag(sync=True)
-
-    def __init__(self, say, **traits):
-        super().__init__(labels={key: say(key) for key in _TABLE_WORDS}, **traits)
-
-
-class SideBySide(anywidget.AnyWidget):
-    """Several videos in step. Only addresses pass through the widget socket.
-
-    Attributes
-    ----------
-    videos : list of dict
-        url, letter, name, colour, mouth (shares of width and height).
-    heard : int
-        Number of the one that is not muted.
-    frame_s : float
-        Duration of a frame, for stepping.
-    ready : bool
-        The page has decoded a picture of each; set by the page.
-    """
-
-    _esm = _STATIC / "sidebyside.js"
-    _css = _STATIC / "compare.css"
-
-    labels = traitlets.Dict().tag(sync=True)
-    videos = traitlets.List().tag(sync=True)
-    heard = traitlets.Int(0).tag(sync=True)
-    frame_s = traitlets.Float(0.04).tag(sync=True)
-    ready = traitlets.Bool(False).tag(sync=True)
-
-    def __init__(self, say, **traits):
-        super().__init__(labels={key: say(key) for key in _PLAYER_WORDS}, **traits)
-
-
-class Comparing(w.VBox):
-    """Table of runs, player, tables, contact sheet, figures; and the way back into MLflow.
+class ComparePage(w.VBox):
+    """Table of runs, player, tables, contact sheet and plots; results can be logged to MLflow.
 
     Parameters
     ----------
-    told : heygem.experiments.comparison.report.Comparison, optional
+    comparison : heygem.experiments.comparison.report.Comparison, optional
         Shown at once.
     store : path
         Folder of the MLflow store.
     output : path
-        Receives the files of each comparison, in a folder of its own.
+        Receives the files of each comparison, in a subfolder of its own.
     count : int
         Instants on the contact sheet.
     lang : {"en", "zh", ""}
+        Empty: as `HEYGEM_LANG` says, else English.
 
     Attributes
     ----------
-    told : heygem.experiments.comparison.report.Comparison or None
+    comparison : heygem.experiments.comparison.report.Comparison or None
     """
 
-    told = traitlets.Any(None, allow_none=True)
+    comparison = traitlets.Any(None, allow_none=True)
 
-    def __init__(self, told=None, *, store="mlruns", output="runs/compare", count=6, lang=""):
-        self.say = say = words(lang)
+    def __init__(
+        self,
+        comparison: Comparison | None = None,
+        *,
+        store: PathLike = "mlruns",
+        output: PathLike = "runs/compare",
+        count: int = 6,
+        lang: str = "",
+    ) -> None:
+        self.translate = translate = translator(lang)
         self.store, self.output, self.count = Path(store), Path(output), count
-        self.worker = LatestTask()
-        self.status = StatusBar(self.worker, say)
-        self.table = RunTable(say)
-        self.player = SideBySide(say)
-        auto = w.Layout(width="auto")
-        self.refresh_button = w.Button(description=say("refresh"), icon="refresh")
-        self.compare_button = w.Button(description=say("compare"), button_style="primary")
-        self.film_button = w.Button(description=say("compare_film"), icon="film", layout=auto)
-        self.log_button = w.Button(description=say("compare_log"), icon="save", layout=auto)
-        self.said = w.HTML()
-        self.tables, self.sheet, self.plots = w.HTML(), w.HTML(), w.HTML()
-        self.results = w.Accordion(
-            [self.tables, self.sheet, self.plots],
-            titles=[say("compare_tables"), say("compare_sheet"), say("compare_plots")],
-        )
+        self.task = LatestTask()
+        self.status = StatusBar(self.task, translate)
+        self.table = RunTable(translate)
+        self.player = SyncedPlayer(translate)
+        self.refresh_button = w.Button(description=translate("refresh"), icon="refresh")
+        self.compare_button = w.Button(description=translate("compare"), button_style="primary")
         row = w.Layout(flex_flow="row wrap", align_items="center")
-        self.results_box = w.VBox(
-            [
-                self.player,
-                self.results,
-                w.HBox([self.film_button, self.log_button, self.said], layout=row),
-            ],
-            layout=w.Layout(width="100%", display="none"),
-        )
+        self.results_box = self._build_results(row)
         super().__init__(
             [
                 self.table,
@@ -138,103 +78,137 @@ class Comparing(w.VBox):
         self.refresh_button.on_click(lambda _: self.refresh())
         self.compare_button.on_click(lambda _: self.compare())
         self.film_button.on_click(lambda _: self.make_film())
-        self.log_button.on_click(lambda _: self.log())
+        self.log_button.on_click(lambda _: self.log_comparison())
         self.refresh()
-        if told is not None:
-            self.table.chosen = [run.id for run in told.runs]
-            self.show(told)
+        if comparison is not None:
+            self.table.chosen = [run.id for run in comparison.runs]
+            self.show(comparison)
 
-    def refresh(self):
-        """Look into the store again; runs that are gone lose their tick."""
+    def _build_results(self, row: w.Layout) -> w.VBox:
+        translate = self.translate
+        auto = w.Layout(width="auto")
+        self.film_button = w.Button(description=translate("compare_film"), icon="film", layout=auto)
+        self.log_button = w.Button(description=translate("compare_log"), icon="save", layout=auto)
+        self.message = w.HTML()
+        self.tables, self.sheet, self.plots = w.HTML(), w.HTML(), w.HTML()
+        self.results = w.Accordion(
+            [self.tables, self.sheet, self.plots],
+            titles=[
+                translate("compare_tables"), translate("compare_sheet"), translate("compare_plots")
+            ],
+        )  # fmt: skip
+        return w.VBox(
+            [
+                self.player,
+                self.results,
+                w.HBox([self.film_button, self.log_button, self.message], layout=row),
+            ],
+            layout=w.Layout(width="100%", display="none"),
+        )
+
+    def refresh(self) -> None:
+        """Read the store again; runs that no longer exist are no longer chosen."""
         try:
-            found = runs.listed(self.store)
+            recorded = runs.listed(self.store)
         except HeygemError as error:
-            self.status.show(error)
+            self.status.show_error(error)
             return
-        self.table.rows = [_plain(run) for run in found]
-        known = {run.id for run in found}
-        self.table.chosen = [run for run in self.table.chosen if run in known]
+        self.table.rows = [_table_row(run) for run in recorded]
+        ids = {run.id for run in recorded}
+        self.table.chosen = [run_id for run_id in self.table.chosen if run_id in ids]
 
-    def compare(self):
-        """Compare the ticked runs."""
+    def compare(self) -> None:
+        """Compare the chosen runs."""
         ids = list(self.table.chosen)
         if len(ids) < 2:
-            self.status.show(InputError(self.say("compare_least")))
+            self.status.show_error(InputError(self.translate("compare_least")))
             return
-        # A folder of its own: what an earlier comparison wrote stays as it was.
+        # A folder of its own keeps the files of earlier comparisons.
         folder = self.output / f"{datetime.now():%Y%m%d-%H%M%S}"
 
-        def work(progress, cancel):
-            found = runs.chosen(self.store, ids=ids)
-            return report.make(found, folder, count=self.count, progress=progress, cancel=cancel)
+        def work(progress: Progress, cancel: threading.Event) -> Comparison:
+            chosen = runs.chosen(self.store, ids=ids)
+            return report.make(chosen, folder, count=self.count, progress=progress, cancel=cancel)
 
-        self.worker.submit(work, self.show)
+        self.task.submit(work, self.show)
 
-    def show(self, told):
-        """Show a comparison that was made."""
-        missing = [told.title(k) for k in range(len(told.runs)) if k not in told.shown]
-        words_ = self.say("compare_no_video", names=", ".join(missing)) if missing else ""
-        self.said.value = html.escape(words_)
-        self.tables.value = report.tables_html(told, self.say)
-        self.sheet.value = _pictures(told, "sheet")
-        self.plots.value = _pictures(told, "curves", "measures")
+    def show(self, comparison: Comparison) -> None:
+        """Show a comparison."""
+        missing = [
+            comparison.title(k) for k in range(len(comparison.runs)) if k not in comparison.shown
+        ]
+        message = ""
+        if missing:
+            message = self.translate("compare_no_video", names=", ".join(missing))
+        self.message.value = html.escape(message)
+        self.tables.value = report.tables_html(comparison, self.translate)
+        self.sheet.value = _images_html(comparison, "sheet")
+        self.plots.value = _images_html(comparison, "curves", "measures")
         videos = [
             {
-                "url": page_url(told.runs[k].video),
-                "letter": told.letters[k],
-                "name": told.runs[k].name,
+                "url": page_url(comparison.runs[k].video),
+                "letter": comparison.letters[k],
+                "name": comparison.runs[k].name,
                 "colour": plots.colour(k),
-                "mouth": list(told.mouths.get(k, (0.5, 0.5))),
+                "mouth": list(comparison.mouths.get(k, (0.5, 0.5))),
             }
-            for k in told.shown
+            for k in comparison.shown
         ]
         with self.player.hold_sync():
-            self.player.ready, self.player.heard = False, 0
-            self.player.frame_s = told.frame_s
+            self.player.ready, self.player.audible = False, 0
+            self.player.frame_s = comparison.frame_s
             self.player.videos = videos
         self.results_box.layout.display = ""
         self.results.selected_index = 0
-        self.told = told
+        self.comparison = comparison
 
-    def make_film(self):
-        """Put the videos beside each other in one."""
+    def make_film(self) -> None:
+        """Write one video with the compared videos side by side."""
 
-        def done(told):
-            self.told = told
-            path = told.files.get("film", told.folder)
-            self.said.value = html.escape(self.say("compare_written", folder=path))
+        def show(comparison: Comparison) -> None:
+            self.comparison = comparison
+            path = comparison.files.get("film", comparison.folder)
+            self.message.value = html.escape(self.translate("compare_written", folder=path))
 
-        self._work(lambda told, progress, cancel: self._filmed(told, progress, cancel), done)
+        self._submit(self._with_film, show)
 
-    def log(self):
-        """Record the comparison, film included, in MLflow."""
+    def log_comparison(self) -> None:
+        """Record the comparison and its video in MLflow."""
 
-        def work(told, progress, cancel):
-            told = self._filmed(told, progress, cancel)
+        def work(
+            comparison: Comparison, progress: Progress, cancel: threading.Event
+        ) -> tuple[Comparison, str]:
+            comparison = self._with_film(comparison, progress, cancel)
             progress("MLflow", 0, 0)
-            return told, report.record(told, self.store)
+            return comparison, report.record(comparison, self.store)
 
-        def done(result):
-            self.told, run = result
-            self.said.value = html.escape(self.say("logged", run=run))
+        def show(recorded: tuple[Comparison, str]) -> None:
+            self.comparison, run = recorded
+            self.message.value = html.escape(self.translate("logged", run=run))
             self.refresh()
 
-        self._work(work, done)
+        self._submit(work, show)
 
-    def _work(self, work, done):
-        told = self.told
-        self.said.value = ""
-        if told is not None:
-            self.worker.submit(lambda progress, cancel: work(told, progress, cancel), done)
+    def _submit(
+        self,
+        work: Callable[[Comparison, Progress, threading.Event], Any],
+        on_done: Callable[[Any], None],
+    ) -> None:
+        comparison = self.comparison
+        self.message.value = ""
+        if comparison is not None:
+            self.task.submit(lambda progress, cancel: work(comparison, progress, cancel), on_done)
 
-    def _filmed(self, told, progress, cancel):
-        if "film" in told.files:
-            return told
-        sound = told.shown[self.player.heard] if told.shown else 0
-        return report.add_film(told, sound=sound, progress=progress, cancel=cancel)
+    def _with_film(
+        self, comparison: Comparison, progress: Progress, cancel: threading.Event
+    ) -> Comparison:
+        if "film" in comparison.files:
+            return comparison
+        sound = comparison.shown[self.player.audible] if comparison.shown else 0
+        return report.add_film(comparison, sound=sound, progress=progress, cancel=cancel)
 
 
-def _plain(run):
+def _table_row(run: Run) -> dict[str, Any]:
     return {
         "id": run.id,
         "name": run.name,
@@ -247,11 +221,11 @@ def _plain(run):
     }
 
 
-def _pictures(told, *names):
-    """Pictures inside the page: they are small, and the server may not reach their folder."""
+def _images_html(comparison: Comparison, *names: str) -> str:
+    """Images embedded in the page: they are small, and the server may not reach their folder."""
     return "".join(
-        f'<img src="{report.inline(told.files[name])}" alt="{name}" '
+        f'<img src="{report.inline(comparison.files[name])}" alt="{name}" '
         'style="max-width:100%;background:#fff;display:block">'
         for name in names
-        if name in told.files
+        if name in comparison.files
     )

@@ -1,12 +1,13 @@
-"""The few-shot page: footage, consent, learning as it goes, and what it changed."""
+"""The fine-tuning page: footage, consent, progress, and a comparison with the base model."""
 
-import base64
 import html
 import io
 import re
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 import numpy as np
@@ -15,286 +16,325 @@ import traitlets
 from heygem import media
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError, ParameterError
-from heygem.core.i18n import words
-from heygem.studio import before_after, charts, images
+from heygem.core.i18n import translator
+from heygem.core.types import PathLike, Progress
+from heygem.studio import before_after, charts
 from heygem.studio.background import LatestTask
+from heygem.studio.before_after import BeforeAfter
 from heygem.studio.consent_form import ConsentForm
-from heygem.studio.file_picker import FilePicker, FilesPicker, thumbnail
+from heygem.studio.file_picker import FilePicker, FilesPicker
+from heygem.studio.images import data_url, encode_jpeg, thumbnail
 from heygem.studio.player import Player
 from heygem.studio.session import ApertureCurves
 from heygem.studio.status import StatusBar
 from heygem.studio.urls import page_url
 
-MOST_PICTURES = 12
-PICTURE_PX = 120
-DRAW_S = 0.2  # between two drawings of what is being learnt
-HELD_OUT_S = 8.0  # of lip curve shown from the held-out seconds
-MEASURES = ("correlation", "aligned", "lag_ms", "ratio")
+if TYPE_CHECKING:
+    from heygem.finetune.coverage import Coverage
+    from heygem.finetune.run import FinetuneResult
+
+MAX_THUMBNAILS = 12
+THUMBNAIL_PX = 120
+REDRAW_S = 0.2  # interval between two redraws of the fine-tuning curves
+HELD_OUT_S = 8.0  # seconds of held-out footage whose aperture is plotted
+CURVE_HZ = 50  # frame rate of the held-out curves
+METRICS = ("correlation", "aligned", "lag_ms", "ratio")
 _NAME = re.compile(r"\w[\w-]{0,63}")
 
 
-class Teaching(w.VBox):
-    """Teaches the kit one person and shows before and after.
+class FinetunePage(w.VBox):
+    """Fine-tunes an avatar of one person and compares it with the base model.
 
     Parameters
     ----------
     videos : list of str, optional
-        Footage that is chosen from the start.
+        Footage chosen initially.
     name : str
-        Of the person; the result is `out/NAME.heygem`.
+        Name of the person; the result is `out/NAME.heygem`.
     consent : dict, optional
-        What the form holds from the start; see `ConsentForm`.
+        Initial answers of the form; see `ConsentForm`.
     params : heygem.config.params.Params, optional
-        Which face, and how before and after are drawn.
+        Selects the face, the base model, and the rendering of the comparison.
     folder : path
-        Where the file browsers start.
+        Initial folder of the file browsers.
     out : path
-        Receives the taught people; inside what the page's server serves.
+        Receives the avatar bundles; inside the folder that the page's server serves.
     previews : path
-        Receives the clips of before and after.
+        Receives the clips of the comparison.
     lang : {"en", "zh", ""}
         Empty: as `HEYGEM_LANG` says, else English.
 
     Attributes
     ----------
     result : heygem.finetune.run.FinetuneResult or None
-        What was learnt last.
-    shown : heygem.studio.before_after.BeforeAfter or None
-        What was drawn of it last.
+        Outcome of the last fine-tuning.
+    before_after : heygem.studio.before_after.BeforeAfter or None
+        The last comparison with the base model.
     """
 
     result = traitlets.Any(None, allow_none=True)
-    shown = traitlets.Any(None, allow_none=True)
+    before_after = traitlets.Any(None, allow_none=True)
 
     def __init__(
-        self, *, videos=(), name="", consent=None, params=None, folder=".", out="runs/people",
-        previews="runs/preview", lang="",
-    ):  # fmt: skip
-        self.say = say = words(lang)
+        self,
+        *,
+        videos: Sequence[str] = (),
+        name: str = "",
+        consent: dict[str, str] | None = None,
+        params: Params | None = None,
+        folder: PathLike = ".",
+        out: PathLike = "runs/people",
+        previews: PathLike = "runs/preview",
+        lang: str = "",
+    ) -> None:
+        self.translate = translate = translator(lang)
         self.params = params if params is not None else Params()
         self.out, self._previews = Path(out), Path(previews)
-        self.worker, self.looker = LatestTask(), LatestTask()
-        self.status = StatusBar(self.worker, say)
-        self._series, self._drawn, self._lock = {}, 0.0, threading.Lock()
+        self.task, self.thumbnail_task = LatestTask(), LatestTask()
+        self.status = StatusBar(self.task, translate)
+        self._series: dict[str, list[tuple[float, float]]] = {}
+        self._redrawn_s, self._lock = 0.0, threading.Lock()
         start = Path(videos[0]).absolute().parent if videos else folder
-        self.footage = FilesPicker(say("footage"), start, kind="video", say=say)
-        self.pictures = w.HTML()
-        self.consent = ConsentForm(say, consent)
+        self.footage = FilesPicker(translate("footage"), start, kind="video")
+        self.thumbnails = w.HTML()
+        self.consent = ConsentForm(translate, consent)
         self.name = w.Text(
-            value=name, description=say("person_name"), style={"description_width": "170px"},
+            value=name, description=translate("person_name"),
+            style={"description_width": "170px"},
             layout=w.Layout(width="100%", max_width="520px"),
         )  # fmt: skip
         self.button = w.Button(
-            description=say("finetune"), button_style="success", icon="graduation-cap"
+            description=translate("finetune"), button_style="success", icon="graduation-cap"
         )
-        self.learning = w.HTML()
-        self.said = w.HTML()
-        self.audio = FilePicker(say("compare_sound"), folder, kind="audio", say=say)
+        self.metrics = w.HTML()
+        self.results = self._build_results(folder)
+        form = w.VBox(
+            [self.consent, self.name, w.HBox([self.button])], layout=w.Layout(flex="1 1 420px")
+        )
+        inputs = w.HBox([self.footage, form], layout=w.Layout(flex_flow="row wrap"))
+        super().__init__(
+            [inputs, self.thumbnails, self.status, self.metrics, self.results],
+            layout=w.Layout(width="100%"),
+        )
+        self.button.on_click(lambda _: self.finetune())
+        self.compare_button.on_click(lambda _: self.compare())
+        self.footage.list.observe(lambda _: self._show_footage(), "value")
+        self.task.observe(self._busy_changed, "busy")
+        listed = {path for _, path in self.footage.list.options}
+        chosen = [str(Path(video).absolute()) for video in videos]
+        self.footage.list.value = tuple(path for path in chosen if path in listed)
+
+    def _build_results(self, folder: PathLike) -> w.VBox:
+        translate = self.translate
+        self.message = w.HTML()
+        self.curves, self.crops, self.coverage = w.HTML(), w.HTML(), w.HTML()
+        self.audio = FilePicker(translate("compare_sound"), folder, kind="audio")
         self.compare_button = w.Button(
-            description=say("compare_models"), icon="play", disabled=True
-        )
-        self.player = Player(self._side)
+            description=translate("compare_models"), icon="play", disabled=True,
+            layout=w.Layout(width="auto"),
+        )  # fmt: skip
+        self.player = Player(self._translate_models)
         self.player.layout.display = "none"
-        self.grid = w.HTML()
-        self.curves = w.HTML()
-        self.coverage = w.HTML()
-        sound = w.Accordion([self.audio], titles=[say("compare_sound")], selected_index=None)
-        self.results = w.VBox(
+        audio = w.Accordion([self.audio], titles=[translate("compare_sound")], selected_index=None)
+        return w.VBox(
             [
-                self.said, self.curves, sound, w.HBox([self.compare_button]), self.player,
-                self.grid, self.coverage,
+                self.message, self.curves, audio, w.HBox([self.compare_button]), self.player,
+                self.crops, self.coverage,
             ],
             layout=w.Layout(display="none", width="100%"),
         )  # fmt: skip
-        asked = w.VBox(
-            [self.consent, self.name, w.HBox([self.button])], layout=w.Layout(flex="1 1 420px")
-        )
-        super().__init__(
-            [
-                w.HBox([self.footage, asked], layout=w.Layout(flex_flow="row wrap")),
-                self.pictures, self.status, self.learning, self.results,
-            ],
-            layout=w.Layout(width="100%"),
-        )  # fmt: skip
-        self.button.on_click(lambda _: self.teach())
-        self.compare_button.on_click(lambda _: self.compare())
-        self.footage.list.observe(lambda _: self._look(), "value")
-        self.worker.observe(self._ended, "busy")
-        known = {path for _, path in self.footage.list.options}
-        chosen = [str(Path(video).absolute()) for video in videos]
-        self.footage.list.value = tuple(path for path in chosen if path in known)
 
-    # --- what the user does ---
+    # --- actions of the user ---
 
-    def teach(self):
-        """Learn the person; what was begun before goes on."""
+    def finetune(self) -> None:
+        """Fine-tune on the chosen footage; an interrupted run is continued."""
         try:
-            footage, out = self._asked()
+            footage, out = self._inputs()
             statement = self.consent.statement()
         except HeygemError as error:
-            self.status.show(error)
+            self.status.show_error(error)
             return
-        self._series, self.learning.value = {}, ""
+        self._series, self.metrics.value = {}, ""
 
-        def work(progress, cancel):
+        def work(progress: Progress, cancel: threading.Event) -> "FinetuneResult":
             from heygem.finetune.run import finetune
 
             return finetune(
                 footage, out, consent=statement, face=self.params.face, base=self.params.lips.model,
-                progress=progress, cancel=cancel, watch=self._watched,
+                progress=progress, cancel=cancel, watch=self._metric_logged,
             )  # fmt: skip
 
-        self.worker.submit(work, self._learnt)
+        self.task.submit(work, self._finetuned)
 
-    def compare(self):
-        """Draw the same words with the base model and with the person's own."""
-        footage, _ = self._asked()
-        taught, sound = self.result.path, self.audio.chosen or footage[0]
+    def compare(self) -> None:
+        """Render the same speech with the base model and with the fine-tuned avatar."""
+        footage, _ = self._inputs()
+        bundle, audio = self.result.path, self.audio.chosen or footage[0]
         basis = self.consent.basis.value
         params = self.params.override({"label.consent": basis} if basis else {})
 
-        def work(progress, cancel):
+        def work(progress: Progress, cancel: threading.Event) -> BeforeAfter:
             return before_after.render_before_after(
-                footage[0], taught, sound, params, folder=self._previews, progress=progress,
+                footage[0], bundle, audio, params, folder=self._previews, progress=progress,
                 cancel=cancel,
             )  # fmt: skip
 
-        self.worker.submit(work, self._contrasted)
+        self.task.submit(work, self._compared)
 
-    # --- what follows from it ---
+    # --- updates of the page ---
 
-    def _asked(self):
-        """Footage and the folder to make, or what is missing."""
+    def _inputs(self) -> tuple[list[str], Path]:
+        """The chosen footage and the bundle to write.
+
+        Raises
+        ------
+        ParameterError
+            No footage is chosen, or the name cannot be that of a folder.
+        """
         footage = list(self.footage.list.value)
         if not footage:
-            raise ParameterError("no footage is chosen", remedy=self.say("footage"))
+            raise ParameterError("no footage is chosen", remedy=self.translate("footage"))
         name = self.name.value.strip()
         if not _NAME.fullmatch(name):
             raise ParameterError(
-                "the person has no name that can be a folder's",
+                "the name of the person cannot be the name of a folder",
                 seen=repr(name[:80]),
                 remedy="use up to 64 letters, digits, - and _",
             )
         return footage, self.out / f"{name}{media.BUNDLE_SUFFIX}"
 
-    def _look(self):
+    def _show_footage(self) -> None:
+        """Show thumbnails and the total duration of the chosen footage."""
         chosen = list(self.footage.list.value)
 
-        def work(progress, cancel):
-            cells, seconds = [], 0.0
-            for path in chosen[:MOST_PICTURES]:
-                data, said = thumbnail(path, PICTURE_PX)
+        def work(progress: Progress, cancel: threading.Event) -> str:
+            figures, seconds = [], 0.0
+            for path in chosen[:MAX_THUMBNAILS]:
+                data, description = thumbnail(path, THUMBNAIL_PX)
                 seconds += media.probe(path).duration_s or 0.0
-                cells.append(_figure(data, f"{Path(path).name}: {said}"))
-            total = self.say("footage_sum", count=len(chosen), seconds=seconds)
-            return f"<div>{html.escape(total)}</div>{''.join(cells)}" if chosen else ""
+                figures.append(_figure_html(data, f"{Path(path).name}: {description}"))
+            total = self.translate("footage_sum", count=len(chosen), seconds=seconds)
+            return f"<div>{html.escape(total)}</div>{''.join(figures)}" if chosen else ""
 
-        def show(content):
-            self.pictures.value = content
+        def show(content: str) -> None:
+            self.thumbnails.value = content
 
-        self.looker.submit(work, show)
+        self.thumbnail_task.submit(work, show)
 
-    def _watched(self, name, value, step):
+    def _metric_logged(self, name: str, value: float, step: int) -> None:
         with self._lock:
             self._series.setdefault(name, []).append((float(step), float(value)))
-            now = time.monotonic()
-            if now - self._drawn < DRAW_S:
+            now_s = time.monotonic()
+            if now_s - self._redrawn_s < REDRAW_S:
                 return
-            self._drawn = now
-            self._draw_learning()
+            self._redrawn_s = now_s
+            self._draw_metrics()
 
-    def _draw_learning(self):
-        title = html.escape(self.say("learning"))
-        drawn = charts.learning_html(self._series) if self._series else ""
-        self.learning.value = f"<b>{title}</b>{drawn}" if drawn else ""
+    def _draw_metrics(self) -> None:
+        title = html.escape(self.translate("learning"))
+        plots = charts.metrics_html(self._series) if self._series else ""
+        self.metrics.value = f"<b>{title}</b>{plots}" if plots else ""
 
-    def _ended(self, change):
+    def _busy_changed(self, change: dict[str, Any]) -> None:
         if change["new"]:
             return
         with self._lock:
-            self._draw_learning()
-        begun = self.result is None and self.worker.stopped
-        self.button.description = self.say("finetune_continue" if begun else "finetune")
+            self._draw_metrics()
+        interrupted = self.result is None and self.task.stopped
+        key = "finetune_continue" if interrupted else "finetune"
+        self.button.description = self.translate(key)
 
-    def _learnt(self, taught):
-        say = self.say
-        self.result = taught
-        before, after = taught.adapted.before, taught.adapted.after
+    def _finetuned(self, result: "FinetuneResult") -> None:
+        translate = self.translate
+        self.result = result
+        before, after = result.adapted.before, result.adapted.after
         rows = "".join(
-            f"<tr><td>{html.escape(say('measure_' + key))}</td>"
+            f"<tr><td>{html.escape(translate('measure_' + key))}</td>"
             f"<td>{getattr(before, key):.2f}</td><td>{getattr(after, key):.2f}</td></tr>"
-            for key in MEASURES
+            for key in METRICS
         )
-        heads = (say("measure"), say("base_model"), say("finetuned_model"))
-        head = "".join(f"<th style='padding-right:14px'>{html.escape(text)}</th>" for text in heads)
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in taught.notes)
-        self.said.value = (
-            f"<div>✔ {html.escape(say('finetuned', folder=taught.path))}</div><ul>{notes}</ul>"
-            f'<table style="text-align:left"><tr>{head}</tr>{rows}</table>'
+        headings = (translate("measure"), translate("base_model"), translate("finetuned_model"))
+        header = "".join(
+            f"<th style='padding-right:14px'>{html.escape(text)}</th>" for text in headings
         )
-        self.curves.value = self._held_out(taught.adapted)
-        self.coverage.value = self._covered(taught.coverage)
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in result.notes)
+        self.message.value = (
+            f"<div>✔ {html.escape(translate('finetuned', folder=result.path))}</div>"
+            f"<ul>{notes}</ul>"
+            f'<table style="text-align:left"><tr>{header}</tr>{rows}</table>'
+        )
+        self.curves.value = self._held_out_html(result.adapted.curves)
+        self.coverage.value = self._coverage_html(result.coverage)
         self.results.layout.display = "flex"
         self.compare_button.disabled = False
         self.compare()
 
-    def _held_out(self, adapted):
-        """The lip gap on held-out seconds: real, base, own."""
-        if not adapted.curves:
+    def _held_out_html(self, held_out: Sequence[dict[str, Any]]) -> str:
+        """Lip aperture on held-out seconds: filmed, base model, fine-tuned model."""
+        if not held_out:
             return ""
-        found = adapted.curves[0]
-        rows = min(len(found["real"]), round(HELD_OUT_S * 50))
+        clip = held_out[0]
+        rows = min(len(clip["real"]), round(HELD_OUT_S * CURVE_HZ))
+        times_s = np.arange(rows) / CURVE_HZ
         curves = ApertureCurves(
-            np.arange(rows) / 50, found["before"][:rows], found["after"][:rows], 0.0, rows / 50
+            times_s, clip["before"][:rows], clip["after"][:rows], 0.0, rows / CURVE_HZ
         )
-        drawn = charts.curves_html(curves, self._side, real=found["real"][:rows])
-        title = html.escape(self.say("measure"))
-        return f"<b>{title}</b><div class='hg-player hg-curves'>{drawn}</div>"
+        plot = charts.aperture_html(curves, self._translate_models, filmed=clip["real"][:rows])
+        title = html.escape(self.translate("measure"))
+        return f"<b>{title}</b><div class='hg-player hg-curves'>{plot}</div>"
 
-    def _covered(self, seen):
-        from heygem.finetune import coverage
+    def _coverage_html(self, coverage: "Coverage") -> str:
+        from heygem.finetune.coverage import plot
 
         buffer = io.BytesIO()
-        coverage.plot(seen).savefig(buffer, format="png", dpi=90)
-        missing = "".join(f"<li>{html.escape(text)}</li>" for text in seen.words)
-        missing = f"<ul>{missing}</ul>" if missing else html.escape(self.say("nothing_missing"))
-        picture = base64.b64encode(buffer.getvalue()).decode()
-        title = html.escape(self.say("coverage"))
+        plot(coverage).savefig(buffer, format="png", dpi=90)
+        missing = "".join(f"<li>{html.escape(text)}</li>" for text in coverage.words)
+        missing = (
+            f"<ul>{missing}</ul>" if missing else html.escape(self.translate("nothing_missing"))
+        )
+        title = html.escape(self.translate("coverage"))
+        address = data_url(buffer.getvalue(), "image/png")
         return (
             f"<b>{title}</b><div>{missing}</div>"
-            f'<img alt="{title}" style="max-width:100%" src="data:image/png;base64,{picture}">'
+            f'<img alt="{title}" style="max-width:100%" src="{address}">'
         )
 
-    def _contrasted(self, drawn):
-        player = self.player
+    def _compared(self, comparison: BeforeAfter) -> None:
+        player, curves = self.player, comparison.curves
         with player.hold_sync():
-            player.source_url = page_url(drawn.before.result)
-            player.result_url = page_url(drawn.after.result)
-            player.start_s, player.length_s = drawn.curves.start_s, drawn.after.length_s
-            player.frame_s = drawn.frame_s
-            player.curves = charts.curves_html(drawn.curves, self._side, real=drawn.filmed)
+            player.source_url = page_url(comparison.before.result)
+            player.result_url = page_url(comparison.after.result)
+            player.start_s, player.length_s = curves.start_s, comparison.after.length_s
+            player.frame_s = comparison.frame_s
+            player.curves = charts.aperture_html(
+                curves, self._translate_models, filmed=comparison.filmed
+            )
         player.layout.display = "block"
-        names = ("filmed", "base_model", "finetuned_model")
-        self.grid.value = "".join(
-            _figure(images.encode_jpeg(row), self.say(name), wide=True)
-            for name, row in zip(names, drawn.rows, strict=True)
+        keys = ("filmed", "base_model", "finetuned_model")
+        self.crops.value = "".join(
+            _figure_html(encode_jpeg(row), self.translate(key), wide=True)
+            for key, row in zip(keys, comparison.rows, strict=True)
         )
-        self.shown = drawn
+        self.before_after = comparison
 
-    def _side(self, key, **values):
-        """Words of the player, whose two sides are two models here."""
-        names = {"source": "base_model", "result": "finetuned_model", "before": "base_model"}
-        return self.say(names.get(key, "finetuned_model" if key == "after" else key), **values)
+    def _translate_models(self, key: str, **values: Any) -> str:
+        """Texts of player and plots, whose two sides are the two models here."""
+        models = {
+            "source": "base_model",
+            "before": "base_model",
+            "result": "finetuned_model",
+            "after": "finetuned_model",
+        }
+        return self.translate(models.get(key, key), **values)
 
 
-def _figure(data, caption, *, wide=False):
+def _figure_html(data: bytes, caption: str, *, wide: bool = False) -> str:
     text = html.escape(caption)
     if not data:
         return f"<div>{text}</div>"
-    address = base64.b64encode(data).decode()
-    width = "100%" if wide else f"{PICTURE_PX + 20}px"
+    width = "100%" if wide else f"{THUMBNAIL_PX + 20}px"
     return (
         f'<figure style="display:inline-block;margin:4px;max-width:{width}">'
-        f'<img alt="" style="max-width:100%" src="data:image/jpeg;base64,{address}">'
+        f'<img alt="" style="max-width:100%" src="{data_url(data)}">'
         f'<figcaption style="font-size:11px;line-height:1.3">{text}</figcaption></figure>'
     )

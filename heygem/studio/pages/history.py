@@ -1,174 +1,187 @@
-"""The history tab: what was made, to play, to look up, to take along."""
+"""The history page: finished videos to play, look up, delete and download."""
 
 import html
 import os
 import shutil
+import threading
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as w
 
 from heygem.batch import queue
 from heygem.config.params import Params
 from heygem.core.errors import OutputError, ParameterError
-from heygem.core.files import replacing
+from heygem.core.i18n import Translate
+from heygem.core.types import PathLike, Progress
 from heygem.studio.background import LatestTask
-from heygem.studio.file_picker import thumbnail
+from heygem.studio.images import thumbnail
 from heygem.studio.player import Player
 from heygem.studio.status import StatusBar
 from heygem.studio.urls import page_url
 
-MOST = 60  # newest results shown; all are packed
+MAX_RESULTS = 60  # newest results shown; the ZIP holds all
+THUMBNAIL_PX = 180
 
 
-class Gallery(w.VBox):
+class HistoryPage(w.VBox):
     """Finished videos of an output folder.
 
     Parameters
     ----------
     folder : path
-        Inside what the page's server serves.
-    say : callable
+        Inside the folder that the page's server serves.
+    translate : callable
     """
 
-    def __init__(self, folder, *, say):
-        self.folder, self.say = Path(folder), say
-        self.worker, self.looker = LatestTask(), LatestTask()
-        self._pictures, self._shown = {}, None
-        self.player = Player(say)
+    def __init__(self, folder: PathLike, *, translate: Translate) -> None:
+        self.folder, self.translate = Path(folder), translate
+        self.task, self.listing_task = LatestTask(), LatestTask()
+        self._thumbnails: dict[tuple[Path, int], tuple[bytes, str]] = {}
+        self._selected: dict[str, Any] | None = None
+        self.player = Player(translate)
         self.player.mode, self.player.loop = "result_only", False
         self.player.layout.display = "none"
-        self.refresh_button = w.Button(description=say("refresh"), icon="refresh")
-        self.zip_button = w.Button(description=say("zip"), icon="archive")
-        self.link = w.HTML()
-        self.about = w.HTML()
+        self.refresh_button = w.Button(description=translate("refresh"), icon="refresh")
+        self.zip_button = w.Button(description=translate("zip"), icon="archive")
+        self.download_link = w.HTML()
+        self.details = w.HTML()
         self.trace_button = w.Button(
-            description=say("trace"), icon="search", layout=w.Layout(display="none")
+            description=translate("trace"), icon="search", layout=w.Layout(display="none")
         )
-        self.traced = w.HTML()
+        self.trace_text = w.HTML()
         self.cards = w.Box(layout=w.Layout(flex_flow="row wrap"))
         self.empty = w.HTML()
         buttons = w.HBox(
-            [self.refresh_button, self.zip_button, self.link],
+            [self.refresh_button, self.zip_button, self.download_link],
             layout=w.Layout(align_items="center"),
         )
-        shown = [self.player, self.about, self.trace_button, self.traced]
-        super().__init__([buttons, StatusBar(self.worker, say), *shown, self.empty, self.cards])
+        selected = [self.player, self.details, self.trace_button, self.trace_text]
+        status = StatusBar(self.task, translate)
+        super().__init__([buttons, status, *selected, self.empty, self.cards])
         self.refresh_button.on_click(lambda _: self.refresh())
-        self.zip_button.on_click(lambda _: self.pack())
+        self.zip_button.on_click(lambda _: self.make_zip())
         self.trace_button.on_click(lambda _: self.trace())
         self.refresh()
 
-    def refresh(self):
-        """Look into the folder again, beside the main thread: many videos take their time."""
+    def refresh(self) -> None:
+        """List the folder again, in the background: thumbnails of many videos take time."""
 
-        def look(progress, cancel):
-            found = queue.results(self.folder)
-            return found, [self._picture(result["path"]) for result in found[:MOST]]
+        def work(progress: Progress, cancel: threading.Event) -> tuple[list, list]:
+            results = queue.results(self.folder)
+            newest = results[:MAX_RESULTS]
+            return results, [self._thumbnail(result["path"]) for result in newest]
 
-        self.looker.submit(look, self._show)
+        self.listing_task.submit(work, lambda listing: self._show_results(*listing))
 
-    def _show(self, looked):
-        found, pictures = looked
-        self.cards.children = tuple(map(self._card, found, pictures))
-        self.zip_button.disabled = not found
-        empty = html.escape(self.say("history_empty", folder=self.folder))
-        self.empty.value = "" if found else empty
+    def _show_results(self, results: list[dict], thumbnails: list[tuple[bytes, str]]) -> None:
+        # `thumbnails` may be the shorter one: it ends after MAX_RESULTS.
+        pairs = zip(results, thumbnails, strict=False)
+        self.cards.children = tuple(self._card(result, *picture) for result, picture in pairs)
+        self.zip_button.disabled = not results
+        empty = html.escape(self.translate("history_empty", folder=self.folder))
+        self.empty.value = "" if results else empty
 
-    def _picture(self, path):
-        """Small picture and a line on a video; made once for each version of the file."""
+    def _thumbnail(self, path: Path) -> tuple[bytes, str]:
+        """Thumbnail and description of a video; made once for each version of the file."""
         try:
             key = path, path.stat().st_mtime_ns
-            if key not in self._pictures:
-                self._pictures[key] = thumbnail(path, 180)
-            return self._pictures[key]
-        except Exception as error:  # a result that somebody has damaged is shown as it is
+            if key not in self._thumbnails:
+                self._thumbnails[key] = thumbnail(path, THUMBNAIL_PX)
+            return self._thumbnails[key]
+        except Exception as error:  # a damaged result is listed with its error
             return b"", str(error)
 
-    def _card(self, result, pictured):
-        data, words = pictured
+    def _card(self, result: dict[str, Any], data: bytes, description: str) -> w.VBox:
+        translate = self.translate
         picture = w.Image(value=data, format="jpeg", layout=w.Layout(max_width="180px"))
         name = html.escape(str(result.get("name", result["path"].stem)))
-        title = w.HTML(f"<b>{name}</b><br>{html.escape(words)}", layout=w.Layout(width="180px"))
-        play = w.Button(description=self.say("show"), icon="play", layout=w.Layout(width="86px"))
-        delete = w.Button(description=self.say("delete"), layout=w.Layout(width="86px"))
+        title = w.HTML(f"<b>{name}</b><br>{html.escape(description)}", layout=_wide("180px"))
+        play = w.Button(description=translate("show"), icon="play", layout=_wide("86px"))
+        delete = w.Button(description=translate("delete"), layout=_wide("86px"))
         play.on_click(lambda _: self.play(result))
-        delete.on_click(lambda button: self._delete(button, result))
+        delete.on_click(lambda button: self._delete_clicked(button, result))
         return w.VBox(
             [picture, title, w.HBox([play, delete])],
             layout=w.Layout(width="200px", margin="4px"),
         )
 
-    def play(self, result):
-        """Show a result and what it was made with."""
+    def play(self, result: dict[str, Any]) -> None:
+        """Show a result with its inputs and parameters."""
         self.player.layout.display = "block"
         self.player.result_url = page_url(result["path"])
         facts = [
-            (self.say("video"), result.get("video", {}).get("path")),
-            (self.say("audio"), result.get("audio", {}).get("path")),
+            (self.translate("video"), result.get("video", {}).get("path")),
+            (self.translate("audio"), result.get("audio", {}).get("path")),
             ("finished", result.get("finished")),
             ("id", result.get("id")),
             ("sha256", result.get("output", {}).get("sha256")),
         ]
         lines = "".join(f"<div>{k}: <code>{html.escape(str(v))}</code></div>" for k, v in facts)
-        title, recipe = html.escape(self.say("made_with")), html.escape(_recipe(result))
-        self.about.value = f"{lines}<details><summary>{title}</summary>{_pre(recipe)}</details>"
-        self._shown = result
-        self.trace_button.layout.display, self.traced.value = "", ""
+        title, recipe = html.escape(self.translate("made_with")), html.escape(_recipe(result))
+        self.details.value = f"{lines}<details><summary>{title}</summary>{_pre(recipe)}</details>"
+        self._selected = result
+        self.trace_button.layout.display, self.trace_text.value = "", ""
 
-    def trace(self):
-        """Say what the shown file tells of its making, and whether the record agrees."""
+    def trace(self) -> None:
+        """Read the provenance of the selected file and compare it with the ledger."""
         from heygem.provenance import trace, trace_report
 
-        path = self._shown["path"]
+        path = self._selected["path"]
 
-        def work(progress, cancel):
-            progress(self.say("trace"), 0, 0)
-            found, origin, _ = trace.trace_file(path, search=False)
-            return trace_report.summary(found, origin)
+        def work(progress: Progress, cancel: threading.Event) -> str:
+            progress(self.translate("trace"), 0, 0)
+            verification, origin, _ = trace.trace_file(path, search=False)
+            return trace_report.summary(verification, origin)
 
-        def done(text):
-            self.traced.value = _pre(html.escape(text))
+        def show(text: str) -> None:
+            self.trace_text.value = _pre(html.escape(text))
 
-        self.worker.submit(work, done)
+        self.task.submit(work, show)
 
-    def _delete(self, button, result):
-        if button.description != self.say("confirm_delete"):  # the first press only asks
-            button.description, button.button_style = self.say("confirm_delete"), "danger"
+    def _delete_clicked(self, button: w.Button, result: dict[str, Any]) -> None:
+        if button.description != self.translate("confirm_delete"):  # the first click only asks
+            button.description, button.button_style = self.translate("confirm_delete"), "danger"
             return
         result["path"].unlink(missing_ok=True)
         shutil.rmtree(result["details"], ignore_errors=True)
-        if self._shown is not None and self._shown["path"] == result["path"]:
+        if self._selected is not None and self._selected["path"] == result["path"]:
             self.player.result_url, self.player.layout.display = "", "none"
-            self.about.value = self.traced.value = ""
-            self.trace_button.layout.display, self._shown = "none", None
+            self.details.value = self.trace_text.value = ""
+            self.trace_button.layout.display, self._selected = "none", None
         self.refresh()
 
-    def pack(self):
-        """Put all results into one ZIP, and show the way to it."""
+    def make_zip(self) -> None:
+        """Write all results into one ZIP file and show a link to it."""
 
-        def work(progress, cancel):
-            return pack(queue.results(self.folder), self.folder / "results.zip", progress, cancel)
+        def work(progress: Progress, cancel: threading.Event) -> tuple[Path, int]:
+            results = queue.results(self.folder)
+            return write_zip(results, self.folder / "results.zip", progress, cancel)
 
-        def done(packed):
-            path, count = packed
-            text = self.say("zip_ready", count=count, mb=path.stat().st_size / 1e6)
-            # Below the server's base address, whatever page this is on.
-            self.link.value = (
-                f'<a class="hg-zip" href="{html.escape(_from_page(path), quote=True)}" '
+        def show(written: tuple[Path, int]) -> None:
+            path, count = written
+            text = self.translate("zip_ready", count=count, mb=path.stat().st_size / 1e6)
+            self.download_link.value = (
+                f'<a class="hg-zip" href="{html.escape(_absolute_url(path), quote=True)}" '
                 f'download="{path.name}">⬇ {html.escape(text)}</a>'
             )
 
-        self.link.value = ""
-        self.worker.submit(work, done)
+        self.download_link.value = ""
+        self.task.submit(work, show)
 
 
-def _pre(text):
+def _wide(width: str) -> w.Layout:
+    return w.Layout(width=width)
+
+
+def _pre(text: str) -> str:
     return f'<pre style="white-space:pre-wrap;font-size:12px;line-height:1.4">{text}</pre>'
 
 
-def _recipe(result):
-    """The parameters of a result as YAML; what an older version has written, as it is."""
+def _recipe(result: dict[str, Any]) -> str:
+    """The parameters of a result as YAML; those of an older version as they are."""
     tree = result.get("params") or {}
     try:
         return Params.from_dict(tree).to_yaml(commented=False)
@@ -176,26 +189,34 @@ def _recipe(result):
         return str(tree)
 
 
-def _from_page(path):
-    # JupyterHub puts each user's server below a prefix of its own.
+def _absolute_url(path: PathLike) -> str:
+    """Address below the server's base URL; JupyterHub adds a prefix for each user."""
     return os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/") + page_url(path)
 
 
-def pack(results, target, progress, cancel):
-    """Videos and their manifests in one ZIP, stored as they are (video does not shrink).
+def write_zip(
+    results: Sequence[dict[str, Any]],
+    target: PathLike,
+    progress: Progress,
+    cancel: threading.Event,
+) -> tuple[Path, int]:
+    """Write videos and their manifests into one ZIP, uncompressed (video does not shrink).
 
     Returns
     -------
     (Path, int)
-        The file, and how many videos it holds.
+        The file, and the number of videos in it.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
     """
     target = Path(target)
+    part = target.with_name(f".{target.name}.part")
     names = set()
     try:
-        with (
-            replacing(target) as staged,
-            zipfile.ZipFile(staged, "w", zipfile.ZIP_STORED) as archive,
-        ):
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
             for k, result in enumerate(results):
                 progress("ZIP", k, len(results))
                 if cancel.is_set():
@@ -209,8 +230,11 @@ def pack(results, target, progress, cancel):
                 manifest = result["details"] / "manifest.json"
                 if manifest.is_file():
                     archive.write(manifest, f"{Path(name).stem}.json")
+        os.replace(part, target)
     except OSError as e:
         raise OutputError(
-            f"cannot write the ZIP ({e.strerror})", seen=target, remedy="make room on the disk"
+            f"cannot write the ZIP ({e.strerror})", seen=target, remedy="free space on the disk"
         ) from e
+    finally:
+        part.unlink(missing_ok=True)
     return target, len(names)

@@ -1,313 +1,293 @@
-"""The preview page: choose a person and a sound, see three seconds of them."""
+"""The preview page: choose a video and an audio file, and render three seconds of the result."""
 
-import hashlib
 import html
 import threading
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as w
 import numpy as np
 import traitlets
 
-from heygem.audio import tts
-from heygem.core.errors import Cancelled, HeygemError, InputError
-from heygem.core.i18n import language, words
-from heygem.media import write_wav
-from heygem.server import policy
+from heygem.audio import RATE_HZ
+from heygem.config.params import Params
+from heygem.core.errors import Cancelled, HeygemError
+from heygem.core.i18n import language, translator
+from heygem.core.types import PathLike, Progress
 from heygem.studio import charts, input_report
+from heygem.studio.audio_inputs import save_upload, synthesize_to_file
 from heygem.studio.background import LatestTask
-from heygem.studio.file_picker import AUDIO_ENDINGS, UPLOAD_MB, FilePicker
+from heygem.studio.file_picker import FilePicker
 from heygem.studio.player import Player
-from heygem.studio.recorder import Recorder, as_wave
-from heygem.studio.session import Session
+from heygem.studio.recorder import Recorder, convert_to_wav
+from heygem.studio.session import Clip, Session
 from heygem.studio.status import StatusBar
 from heygem.studio.urls import page_url
 
-DEBOUNCE_S = 0.12  # a slider that still moves starts nothing
+DEBOUNCE_S = 0.12  # a slider has to rest this long before rendering starts
 SPAN_S = 3.0
 
 
-class Preview(w.VBox):
-    """Files, a report on them, and a player that shows a span of the result.
+class PreviewPage(w.VBox):
+    """File browsers, a report on the files, and a player that shows a span of the result.
 
     Parameters
     ----------
-    video, audio : str, optional
+    video, audio : path, optional
         Files on this machine; with both, they are opened at once.
     params : heygem.config.params.Params, optional
     folder : path
-        Where the file browsers start.
+        Initial folder of the file browsers.
     out : path
-        Receives the previews; inside what the page's server serves.
+        Receives the previews; inside the folder that the page's server serves.
     lang : {"en", "zh", ""}
         Empty: as `HEYGEM_LANG` says, else English.
-    session : Session, optional
+    session : heygem.studio.session.Session, optional
+        Used in place of a new one; `params` and `out` are then ignored.
 
     Attributes
     ----------
     clip : heygem.studio.session.Clip or None
-        What was rendered last.
+        The clip rendered last.
     opened : bool
-        Whether a person and a sound are open.
+        Whether a video and an audio file are loaded.
     """
 
-    report_index = 1  # what the accordion shows once files are open; None folds it
+    report_index: int | None = 1  # accordion section shown once files are open; None folds it
     clip = traitlets.Any(None, allow_none=True)
     opened = traitlets.Bool(False)
 
     def __init__(
-        self, *, video="", audio="", params=None, folder=".", out="runs/preview", lang="",
-        session=None,
-    ):  # fmt: skip
-        self.say = say = words(lang)
-        self.lang = lang = language(lang)
+        self,
+        *,
+        video: PathLike = "",
+        audio: PathLike = "",
+        params: Params | None = None,
+        folder: PathLike = ".",
+        out: PathLike = "runs/preview",
+        lang: str = "",
+        session: Session | None = None,
+    ) -> None:
+        self.translate = translator(lang)
+        self.lang = language(lang)
         self.session = session if session is not None else Session(params, folder=out)
         self.params = self.session.params
-        self.worker = LatestTask()
+        self.task = LatestTask()
         self._lock = threading.RLock()
-        self.status = StatusBar(self.worker, say)
-        self.player = Player(say)
-        self.video = FilePicker(say("video"), folder, kind="video", say=say)
-        self.audio = FilePicker(say("audio"), folder, kind="audio", say=say)
-        self.open_button = w.Button(description=say("open"), button_style="primary")
-        self.upload = w.FileUpload(
-            accept="audio/*", description=say("upload"), layout=w.Layout(width="auto")
-        )
-        self.text = w.Text(placeholder=say("text"), layout=w.Layout(width="340px"))
-        self.language = w.Dropdown(options=["en", "zh"], value=lang, layout=w.Layout(width="70px"))
-        self.speak_button = w.Button(description=say("speak"), layout=w.Layout(width="auto"))
-        self.recorder = Recorder(say, self.recorded)
-        self.hint = w.HTML(html.escape(say("choose_first")))
-        self.report = w.HTML()
-        self.strip = w.Image(format="jpeg", layout=w.Layout(display="none", max_width="100%"))
-        wide = w.Layout(width="420px")
-        self.start = w.FloatSlider(
-            description=say("start"), min=0, max=0, step=0.1, continuous_update=False, layout=wide
-        )
-        self.length = w.FloatSlider(
-            description=say("length"), min=1, max=10, step=0.5, value=SPAN_S,
-            continuous_update=False, layout=wide,
-        )  # fmt: skip
-        self.render_button = w.Button(description=say("render"), icon="play", disabled=True)
-        self.took = w.HTML()
-        files = w.VBox(
-            [
-                w.HBox([self.video, self.audio], layout=w.Layout(flex_flow="row wrap")),
-                w.HBox(
-                    [self.open_button, self.upload, self.recorder],
-                    layout=w.Layout(flex_flow="row wrap", align_items="center"),
-                ),
-                w.HBox(
-                    [self.text, self.language, self.speak_button],
-                    layout=w.Layout(flex_flow="row wrap", align_items="center"),
-                ),
-            ]
-        )
-        self.files = w.Accordion(
-            [files, w.VBox([self.report, self.strip])],
-            titles=[say("files"), say("report")],
-            selected_index=0,
-        )
-        span = w.HBox(
-            [self.start, self.length, self.render_button],
-            layout=w.Layout(flex_flow="row wrap", align_items="center"),
-        )
-        #: Span, player and what it took; the tuning page puts it beside its knobs.
-        self.main = w.VBox([span, self.player, self.took], layout=w.Layout(width="100%"))
-        self.head = w.VBox([self.files, self.hint, self.status], layout=w.Layout(width="100%"))
-        super().__init__([self.head, self.main], layout=w.Layout(width="100%"))
-        self.open_button.on_click(lambda _: self.open_files())
-        self.render_button.on_click(lambda _: self.render())
-        self.speak_button.on_click(lambda _: self.speak())
-        self.upload.observe(self._uploaded, "value")
-        self.start.observe(self._span_moved, "value")
-        self.length.observe(self._span_moved, "value")
-        self.player.observe(self._picked, "picked_s")
+        self.status = StatusBar(self.task, self.translate)
+        self.player = Player(self.translate)
+        self.hint = w.HTML(html.escape(self.translate("choose_first")))
+        self.timing = w.HTML()
+        self.files = self._build_files(folder)
+        span = self._build_span()
+        #: Span, player and timing; the tuning page puts them beside its controls.
+        self.main = w.VBox([span, self.player, self.timing], layout=w.Layout(width="100%"))
+        self.header = w.VBox([self.files, self.hint, self.status], layout=w.Layout(width="100%"))
+        super().__init__([self.header, self.main], layout=w.Layout(width="100%"))
+        self._connect()
         self.video.chosen, self.audio.chosen = str(video or ""), str(audio or "")
         if video and audio:
             self.open_files()
 
-    # --- what the user does ---
+    def _build_files(self, folder: PathLike) -> w.Accordion:
+        translate = self.translate
+        self.video = FilePicker(translate("video"), folder, kind="video")
+        self.audio = FilePicker(translate("audio"), folder, kind="audio")
+        self.open_button = w.Button(description=translate("open"), button_style="primary")
+        self.upload = w.FileUpload(
+            accept="audio/*", description=translate("upload"), layout=w.Layout(width="auto")
+        )
+        self.text = w.Text(placeholder=translate("text"), layout=w.Layout(width="340px"))
+        self.text_language = w.Dropdown(
+            options=["en", "zh"], value=self.lang, layout=w.Layout(width="70px")
+        )
+        self.speak_button = w.Button(description=translate("speak"), layout=w.Layout(width="auto"))
+        self.recorder = Recorder(translate, self.use_recording)
+        self.report = w.HTML()
+        self.landmarks = w.Image(format="jpeg", layout=w.Layout(display="none", max_width="100%"))
+        choosing = w.VBox(
+            [
+                w.HBox([self.video, self.audio], layout=w.Layout(flex_flow="row wrap")),
+                w.HBox([self.open_button, self.upload, self.recorder], layout=_centred_row()),
+                w.HBox([self.text, self.text_language, self.speak_button], layout=_centred_row()),
+            ]
+        )
+        return w.Accordion(
+            [choosing, w.VBox([self.report, self.landmarks])],
+            titles=[translate("files"), translate("report")],
+            selected_index=0,
+        )
 
-    def open_files(self):
-        """Open what the browsers show, and render the first span."""
-        video, sound = self.video.chosen, self.audio.chosen
+    def _build_span(self) -> w.HBox:
+        wide = w.Layout(width="420px")
+        self.start = w.FloatSlider(
+            description=self.translate("start"), min=0, max=0, step=0.1, continuous_update=False,
+            layout=wide,
+        )  # fmt: skip
+        self.length = w.FloatSlider(
+            description=self.translate("length"), min=1, max=10, step=0.5, value=SPAN_S,
+            continuous_update=False, layout=wide,
+        )  # fmt: skip
+        self.render_button = w.Button(
+            description=self.translate("render"), icon="play", disabled=True
+        )
+        return w.HBox([self.start, self.length, self.render_button], layout=_centred_row())
 
-        def work(progress, cancel):
-            self.session.load(video, sound, progress=progress, cancel=cancel)
-            words_html = input_report.report_html(self.session, self.lang)
-            return words_html, input_report.track_strip(self.session)
+    def _connect(self) -> None:
+        self.open_button.on_click(lambda _: self.open_files())
+        self.render_button.on_click(lambda _: self.render())
+        self.speak_button.on_click(lambda _: self.speak_text())
+        self.upload.observe(self._uploaded, "value")
+        self.start.observe(self._span_changed, "value")
+        self.length.observe(self._span_changed, "value")
+        self.player.observe(self._overview_clicked, "clicked_start_s")
 
-        self.worker.submit(work, self._opened)
+    # --- actions of the user ---
 
-    def render(self, *, wait_s=0.0):
-        """Render the span with the present knobs; `wait_s` lets a moving slider come to rest."""
+    def open_files(self) -> None:
+        """Load the chosen files and render the first span."""
+        video, audio_path = self.video.chosen, self.audio.chosen
+
+        def work(progress: Progress, cancel: threading.Event) -> tuple[str, bytes]:
+            self.session.load(video, audio_path, progress=progress, cancel=cancel)
+            report = input_report.report_html(self.session, self.translate, self.lang)
+            return report, input_report.landmark_strip(self.session)
+
+        self.task.submit(work, lambda loaded: self._files_loaded(*loaded))
+
+    def render(self, *, wait_s: float = 0.0) -> None:
+        """Render the span with the current settings, after `wait_s` seconds without a change."""
         if not self.session.is_loaded:
             return
         with self._lock:
             params, start_s, length_s = self.params, self.start.value, self.length.value
 
-        def work(progress, cancel):
+        def work(progress: Progress, cancel: threading.Event) -> Clip:
             if cancel.wait(wait_s):
-                raise Cancelled("a newer preview is wanted")
+                raise Cancelled("a newer preview was requested")
             return self.session.render(params, start_s, length_s, progress=progress, cancel=cancel)
 
-        self.worker.submit(work, self._rendered)
+        self.task.submit(work, self._rendered)
 
-    def apply(self, params, *, render=True):
-        """Take other knobs: the curve follows at once, the picture as soon as it can."""
+    def set_params(self, params: Params, *, render: bool = True) -> None:
+        """Change the settings: the curve follows at once, the video as soon as it is rendered."""
         with self._lock:
             self.params = params
         self.player.stale = self.clip is not None and self.clip.params != params
-        self.draw_curves()
+        self.update_curves()
         if render:
             self.render(wait_s=DEBOUNCE_S)
 
-    def speak(self):
-        """Speak the text, and take it as the sound."""
-        text, language, folder = self.text.value, self.language.value, self.session.folder
+    def speak_text(self) -> None:
+        """Synthesize the text and use it as the audio."""
+        text, text_language = self.text.value, self.text_language.value
 
-        def work(progress, cancel):
+        def work(progress: Progress, cancel: threading.Event) -> Path:
             progress("speak", 0, 0)
-            return spoken_file(text, language, folder)
+            return synthesize_to_file(text, text_language, self.session.folder)
 
-        self.worker.submit(work, self._sounded)
+        self.task.submit(work, self._use_audio)
 
-    def recorded(self, name, content):
-        """Take a recording as the sound."""
+    def use_recording(self, name: str, content: bytes) -> None:
+        """Use a recording from the browser as the audio."""
 
-        def work(progress, cancel):
+        def work(progress: Progress, cancel: threading.Event) -> Path:
             progress("speak", 0, 0)
             item = {"name": name, "content": content}
-            return as_wave(keep_upload(item, self.session.folder, self.say))
+            return convert_to_wav(save_upload(item, self.session.folder, self.translate))
 
-        self.worker.submit(work, self._sounded)
+        self.task.submit(work, self._use_audio)
 
-    def _sounded(self, path):
-        """A sound made just now is wanted at once, where there is somebody to speak it."""
+    def _use_audio(self, path: Path) -> None:
+        """Choose new audio; with a video chosen, open both."""
         self.audio.chosen = str(path)
         if self.video.chosen:
             self.open_files()
 
-    # --- what follows from it ---
+    def _uploaded(self, change: dict[str, Any]) -> None:
+        if not change["new"]:
+            return
+        item = change["new"][0]
+        try:
+            self.audio.chosen = str(save_upload(item, self.session.folder, self.translate))
+        except HeygemError as error:
+            self.status.show_error(error)
+        finally:
+            self.upload.value = ()
 
-    def _opened(self, result):
-        words_html, picture = result
-        self.report.value = words_html
-        self.strip.value, self.strip.layout.display = picture, "block"
+    # --- updates of the page ---
+
+    def _files_loaded(self, report: str, landmarks: bytes) -> None:
+        self.report.value = report
+        self.landmarks.value, self.landmarks.layout.display = landmarks, "block"
         self.hint.value = ""
         self.files.selected_index = self.report_index
         total_s = self.session.total_s
         with self._lock:
-            self.start.unobserve(self._span_moved, "value")
+            self.start.unobserve(self._span_changed, "value")
             self.start.value = 0.0
             self.start.max = max(0.0, round(total_s - 1.0, 1))
-            self.start.observe(self._span_moved, "value")
+            self.start.observe(self._span_changed, "value")
         rate = float(self.session.avatar.info.video.rate)
         self.player.frame_s = 1 / rate if rate > 0 else 0.04
         self.player.total_s = total_s
-        samples, voice = self.session.encoded_audio.speech.samples, self.session.encoded_audio.voice
-        self.player.overview = charts.overview_html(samples, voice, self.say)
+        encoded_audio = self.session.encoded_audio
+        self.player.overview = charts.overview_html(
+            encoded_audio.speech.samples, encoded_audio.voice, self.translate
+        )
         self.render_button.disabled = False
         self.opened = True
-        self.draw_span()
+        self.update_span()
         self.render()
 
-    def _span_moved(self, _):
+    def _span_changed(self, _: dict[str, Any]) -> None:
         if self.session.is_loaded:
-            self.draw_span()
+            self.update_span()
             self.render(wait_s=DEBOUNCE_S)
 
-    def _picked(self, change):
+    def _overview_clicked(self, change: dict[str, Any]) -> None:
         self.start.value = min(change["new"], self.start.max)
 
-    def draw_span(self):
-        """Redraw waveform, spectrum and curves of the span."""
+    def update_span(self) -> None:
+        """Redraw waveform, spectrogram and curves of the span."""
         start_s, length_s = self.start.value, self.length.value
-        sound = self.session.audio_features(start_s, length_s)
-        # The span may reach behind the end of the sound; the drawing keeps its time axis.
-        missing = round(length_s * 100) + 1 - len(sound[2])
-        samples = np.pad(sound[0], (0, max(0, round(length_s * 16000) - len(sound[0]))))
-        voice = np.pad(sound[1], (0, max(0, round(length_s * 100) - len(sound[1]))))
-        floor = float(sound[2].min(initial=0))
-        mel = np.pad(sound[2], ((0, max(0, missing)), (0, 0)), constant_values=floor)
+        samples, voice, log_mel = self.session.audio_features(start_s, length_s)
+        # The span may end after the audio; padding keeps the time axis.
+        samples = np.pad(samples, (0, max(0, round(length_s * RATE_HZ) - len(samples))))
+        voice = np.pad(voice, (0, max(0, round(length_s * 100) - len(voice))))
+        rows = max(0, round(length_s * 100) + 1 - len(log_mel))
+        floor = float(log_mel.min(initial=0))
+        log_mel = np.pad(log_mel, ((0, rows), (0, 0)), constant_values=floor)
         with self.player.hold_sync():
             self.player.start_s, self.player.length_s = start_s, length_s
-            self.player.sound = charts.sound_html(samples, voice, mel, self.say)
-            self.draw_curves()
+            self.player.audio = charts.audio_html(samples, voice, log_mel, self.translate)
+            self.update_curves()
 
-    def draw_curves(self):
-        """Redraw the lip curves; a few milliseconds."""
+    def update_curves(self) -> None:
+        """Redraw the aperture curves; takes a few milliseconds."""
         if not self.session.is_loaded:
             return
         if not self.session.draws_trajectory(self.params):
             self.player.curves = ""
             return
         curves = self.session.aperture_curves(self.params.lips, self.start.value, self.length.value)
-        self.player.curves = charts.curves_html(curves, self.say)
+        self.player.curves = charts.aperture_html(curves, self.translate)
 
-    def _rendered(self, clip):
-        self.show(clip)
-        self.took.value = html.escape(
-            self.say("took", frames=clip.frames, seconds=clip.seconds, skipped=clip.skipped_frames)
+    def _rendered(self, clip: Clip) -> None:
+        self.show_clip(clip)
+        text = self.translate(
+            "took", frames=clip.frames, seconds=clip.seconds, skipped=clip.skipped_frames
         )
+        self.timing.value = html.escape(text)
 
-    def show(self, clip):
-        """Play a clip that was made before."""
+    def show_clip(self, clip: Clip) -> None:
+        """Show a rendered clip in the player."""
         with self.player.hold_sync():
             self.player.source_url = page_url(clip.source)
             self.player.result_url = page_url(clip.result)
             self.player.stale = clip.params != self.params
         self.clip = clip
 
-    def _uploaded(self, change):
-        if not change["new"]:
-            return
-        item = change["new"][0]
-        try:
-            self.audio.chosen = str(keep_upload(item, self.session.folder, self.say))
-        except HeygemError as error:
-            self.status.show(error)
-        finally:
-            self.upload.value = ()
 
-
-def keep_upload(item, folder, say):
-    """Write an uploaded sound to a folder; a name from outside never leaves it.
-
-    Raises
-    ------
-    InputError
-        It is too large, or of another kind.
-    """
-    content = bytes(item["content"])
-    name = Path(str(item["name"])).name
-    rules = policy.current()
-    limit = UPLOAD_MB if rules is None else rules.policy.limits.upload_mb
-    if len(content) > limit * 2**20:
-        raise InputError(
-            f"{name} is too large to upload",
-            seen=f"{len(content) / 2**20:.1f} MB",
-            remedy=say("too_large", limit=limit),
-        )
-    suffix = Path(name).suffix.lower()
-    if suffix not in AUDIO_ENDINGS:
-        raise InputError(f"{name} is not a sound file", seen=suffix, remedy="upload WAV or MP3")
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(name).stem)[:60]
-    path = folder / f"upload-{stem or 'sound'}{suffix}"
-    path.write_bytes(content)
-    return path
-
-
-def spoken_file(text, language, folder):
-    """Speak a text into a WAV file; returns its path."""
-    said = tts.synthesize(text, language)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    # A job may wait for it while another text is spoken.
-    mark = hashlib.sha256(f"{language} {text}".encode()).hexdigest()[:8]
-    path = folder / f"spoken-{mark}.wav"
-    write_wav(path, said.samples, said.rate_hz)
-    return path
+def _centred_row() -> w.Layout:
+    return w.Layout(flex_flow="row wrap", align_items="center")

@@ -1,90 +1,101 @@
-"""The system tab: device, memory, disk and line, with what to do where one runs short."""
+"""The system page: device, memory, disk and queue, with advice where something runs short."""
 
 import html
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as w
 import psutil
 
-from heygem.studio.status import watch
+from heygem.batch.queue import JobQueue
+from heygem.core.i18n import Translate
+from heygem.core.types import PathLike
+from heygem.studio.status import poll
 
 LOW_DISK_GB = 5.0
 LOW_MEMORY_GB = 1.5
-LOOK_S = 3.0
+POLL_S = 3.0
 
 
-class System(w.VBox):
-    """How the machine is doing.
+class SystemPage(w.VBox):
+    """State of the machine and of the worker process.
 
     Parameters
     ----------
     queue : heygem.batch.queue.JobQueue
     folder : path
-        Whose disk is looked at.
-    say : callable
+        Folder whose disk is reported.
+    translate : callable
 
     Attributes
     ----------
-    shown : bool
-        While the tab is in front, the numbers are kept up to date.
+    visible : bool
+        Whether the page is in front; only then the numbers are updated.
     """
 
-    def __init__(self, queue, folder, *, say):
-        self._queue, self._folder, self._say = queue, Path(folder), say
-        self.shown = False
+    def __init__(self, queue: JobQueue, folder: PathLike, *, translate: Translate) -> None:
+        self._queue, self._folder, self._translate = queue, Path(folder), translate
+        self.visible = False
         self.text = w.HTML()
-        self.button = w.Button(description=say("refresh"), icon="refresh")
-        self.dismiss_button = w.Button(
-            description=say("dismiss"), tooltip=say("dismiss_help"), layout=w.Layout(width="auto")
-        )
-        self.button.on_click(lambda _: self.refresh())
-        self.dismiss_button.on_click(lambda _: self._dismiss())
-        super().__init__([w.HBox([self.button, self.dismiss_button]), self.text])
+        self.refresh_button = w.Button(description=translate("refresh"), icon="refresh")
+        self.release_button = w.Button(
+            description=translate("dismiss"), tooltip=translate("dismiss_help"),
+            layout=w.Layout(width="auto"),
+        )  # fmt: skip
+        self.refresh_button.on_click(lambda _: self.refresh())
+        self.release_button.on_click(lambda _: self._release_worker())
+        super().__init__([w.HBox([self.refresh_button, self.release_button]), self.text])
         self.refresh()
-        watch(self, LOOK_S, lambda page: page.refresh() if page.shown else None)
+        poll(self, POLL_S, lambda page: page.refresh() if page.visible else None)
 
-    def refresh(self):
+    def refresh(self) -> None:
         """Measure again."""
-        say = self._say
-        facts = measure(self._queue, self._folder)
-        count = facts["jobs"]
+        translate = self._translate
+        facts = measure_system(self._queue, self._folder)
+        worker = facts["worker"]
         rows = [
             ("device", facts["device"]),
-            ("memory", say("of", free=facts["memory_gb"], total=facts["memory_total_gb"])),
-            ("disk", say("of", free=facts["disk_gb"], total=facts["disk_total_gb"])),
-            ("queue", say("counts", **count)),
-            ("process", say("process_" + facts["process"], gb=facts["process_gb"])),
+            ("memory", translate("of", free=facts["memory_gb"], total=facts["memory_total_gb"])),
+            ("disk", translate("of", free=facts["disk_gb"], total=facts["disk_total_gb"])),
+            ("queue", translate("counts", **facts["jobs"])),
+            ("process", translate("process_" + worker, gb=facts["worker_gb"])),
         ]
         if "gpu_gb" in facts:
-            gpu = say("of", free=facts["gpu_gb"], total=facts["gpu_total_gb"])
+            gpu = translate("of", free=facts["gpu_gb"], total=facts["gpu_total_gb"])
             rows.insert(1, ("gpu_memory", gpu))
-        lines = [f"<div><b>{html.escape(say(k))}:</b> {html.escape(v)}</div>" for k, v in rows]
-        lines += [f'<div role="alert">⚠ {html.escape(say(key))}</div>' for key in alerts(facts)]
+        lines = [
+            f"<div><b>{html.escape(translate(key))}:</b> {html.escape(text)}</div>"
+            for key, text in rows
+        ]
+        for key in alerts(facts):
+            lines.append(f'<div role="alert">⚠ {html.escape(translate(key))}</div>')
         self.text.value = "".join(lines)
-        self.dismiss_button.disabled = facts["process"] != "idle"
+        self.release_button.disabled = worker != "idle"
 
-    def _dismiss(self):
+    def _release_worker(self) -> None:
         self._queue.release_worker()
         self.refresh()
 
 
-def measure(queue, folder):
-    """Numbers on the machine and the line: dict; gigabytes are 10**9 bytes."""
+def measure_system(queue: JobQueue, folder: PathLike) -> dict[str, Any]:
+    """Numbers about the machine, the queue and its worker; a gigabyte is 10**9 bytes.
+
+    `worker` is "busy", "idle" (models loaded, no jobs) or "none".
+    """
     memory = psutil.virtual_memory()
-    place = next(
-        p for p in (Path(folder).absolute(), *Path(folder).absolute().parents) if p.exists()
-    )
-    disk = shutil.disk_usage(place)
-    jobs, process, process_gb = queue.jobs(), "none", 0.0
-    number = queue.worker_pid()
-    if number is not None:
-        process = "busy" if queue.start_requested() else "idle"
+    absolute = Path(folder).absolute()
+    existing = next(path for path in (absolute, *absolute.parents) if path.exists())
+    disk = shutil.disk_usage(existing)
+    jobs, worker, worker_gb = queue.jobs(), "none", 0.0
+    pid = queue.worker_pid()
+    if pid is not None:
+        worker = "busy" if queue.start_requested() else "idle"
         try:
-            process_gb = psutil.Process(number).memory_info().rss / 1e9
-        except psutil.Error:  # it has just gone
-            process = "none"
+            worker_gb = psutil.Process(pid).memory_info().rss / 1e9
+        except psutil.Error:  # the process ended just now
+            worker = "none"
     states = ("waiting", "running", "done", "failed")
     return {
         "device": device_name(),
@@ -93,26 +104,24 @@ def measure(queue, folder):
         "disk_gb": disk.free / 1e9,
         "disk_total_gb": disk.total / 1e9,
         "jobs": {state: sum(job.state == state for job in jobs) for state in states},
-        "process": process,
-        "process_gb": process_gb,
+        "worker": worker,
+        "worker_gb": worker_gb,
         **_gpu_memory(),
     }
 
 
-def alerts(facts):
-    """Keys of what somebody should look after."""
-    found = []
-    if facts["disk_gb"] < LOW_DISK_GB:
-        found.append("alert_disk")
-    if facts["memory_gb"] < LOW_MEMORY_GB:
-        found.append("alert_memory")
-    if facts["jobs"]["failed"]:
-        found.append("alert_failed")
-    return found
+def alerts(facts: dict[str, Any]) -> list[str]:
+    """Keys of the warnings that follow from `measure_system`."""
+    conditions = {
+        "alert_disk": facts["disk_gb"] < LOW_DISK_GB,
+        "alert_memory": facts["memory_gb"] < LOW_MEMORY_GB,
+        "alert_failed": facts["jobs"]["failed"] > 0,
+    }
+    return [key for key, holds in conditions.items() if holds]
 
 
-def device_name():
-    """What computes: the GPU's name, or the CPU with its cores."""
+def device_name() -> str:
+    """Name of the GPU, or the CPU with its number of cores."""
     import torch
 
     if torch.cuda.is_available():
@@ -120,7 +129,7 @@ def device_name():
     return f"CPU, {os.cpu_count()} cores"
 
 
-def _gpu_memory():
+def _gpu_memory() -> dict[str, float]:
     import torch
 
     if not torch.cuda.is_available():

@@ -1,252 +1,241 @@
-"""The tuning page: every knob beside the picture it changes."""
+"""The tuning page: every control beside the video it changes."""
 
 import html
+import threading
+from collections.abc import Callable
+from typing import Any
 
 import ipywidgets as w
 
+from heygem.config.params import Params
 from heygem.core.errors import HeygemError
+from heygem.core.types import PathLike, Progress
 from heygem.studio import experiment_log, recipe_files
 from heygem.studio.background import LatestTask
-from heygem.studio.controls import KNOBS, values
-from heygem.studio.pages.preview import Preview
+from heygem.studio.controls import CONTROLS, Control, control_values
+from heygem.studio.pages.preview import PreviewPage
 from heygem.studio.snapshots import SLOTS, Snapshot, Snapshots
 from heygem.studio.status import StatusBar
 
 
-class _Preview(Preview):
-    report_index = None  # knobs and picture belong on one screen
+class _TuningPreview(PreviewPage):
+    report_index = None  # folded, so that controls and video fit on one screen
 
 
-class Tuning(w.VBox):
-    """Knobs, preview, three snapshots, and recipes to save and load.
+class TuningPage(w.VBox):
+    """Controls, preview, three snapshots, and recipes to save and load.
 
     Parameters
     ----------
-    video, audio, params, folder, out, lang, session
-        As for `Preview`.
     recipes_folder : path
         Where recipes are saved and loaded.
+    **preview_options
+        video, audio, params, folder, out, lang, session: as for `PreviewPage`.
 
     Attributes
     ----------
-    knobs : dict of str to widget
+    controls : dict of str to ipywidgets.Widget
         By the recipe's dotted keys.
-    preview : Preview
+    preview : PreviewPage
     """
 
-    def __init__(self, *, recipes_folder="params", **preview):
-        self.preview = _Preview(**preview)
-        self.say = say = self.preview.say
+    def __init__(self, *, recipes_folder: PathLike = "params", **preview_options: Any) -> None:
+        self.preview = _TuningPreview(**preview_options)
+        self.translate = translate = self.preview.translate
         self.recipes_folder = recipes_folder
         self.snapshots = Snapshots(self.preview.session)
-        self.clerk = LatestTask()  # keeps MLflow's seconds away from the renders
+        self.mlflow_task = LatestTask()  # apart from rendering: MLflow takes seconds
         self._setting = False
-        self._start = self.preview.params
-        at = 0 if self.preview.lang == "en" else 1
-        current = values(self._start)
-        self.knobs = {knob.key: _widget(knob, current[knob.key], at) for knob in KNOBS}
-        for widget in self.knobs.values():
-            widget.observe(self._moved, "value")
-        self.reset = w.Button(description=say("reset"), icon="undo")
-        self.reset.on_click(lambda _: self.set_params(self._start))
+        self._initial = self.preview.params
+        language = 0 if self.preview.lang == "en" else 1
+        values = control_values(self._initial)
+        self.controls = {c.key: _make_widget(c, values[c.key], language) for c in CONTROLS}
+        for widget in self.controls.values():
+            widget.observe(self._control_moved, "value")
+        self.reset_button = w.Button(description=translate("reset"), icon="undo")
+        self.reset_button.on_click(lambda _: self.set_params(self._initial))
+        main = w.Box([self.preview.main], layout=w.Layout(flex="1 1 420px", min_width="0"))
+        # Controls to the left of the video; below it where the page is narrow.
+        beside = w.Layout(width="100%", flex_flow="row-reverse wrap", justify_content="flex-end")
         super().__init__(
             [
-                self.preview.head,
-                w.HBox(
-                    [
-                        w.Box(
-                            [self.preview.main], layout=w.Layout(flex="1 1 420px", min_width="0")
-                        ),
-                        self._knob_panel(),
-                    ],
-                    # Knobs to the left of the picture; below it where the page is narrow.
-                    layout=w.Layout(
-                        width="100%", flex_flow="row-reverse wrap", justify_content="flex-end"
-                    ),
-                ),
-                self._slot_panel(),
-                self._recipe_panel(),
+                self.preview.header,
+                w.HBox([main, self._build_controls()], layout=beside),
+                self._build_snapshots(),
+                self._build_recipes(),
             ]
         )
 
     # --- panels ---
 
-    def _knob_panel(self):
-        parts = []
-        for group in dict.fromkeys(knob.group for knob in KNOBS):
-            parts.append(w.HTML(f"<b>{html.escape(self.say('group_' + group))}</b>"))
-            parts += [self.knobs[knob.key] for knob in KNOBS if knob.group == group]
-        return w.VBox([*parts, self.reset], layout=w.Layout(width="356px", padding="4px"))
+    def _build_controls(self) -> w.VBox:
+        rows: list[w.Widget] = []
+        for group in dict.fromkeys(control.group for control in CONTROLS):
+            rows.append(w.HTML(f"<b>{html.escape(self.translate('group_' + group))}</b>"))
+            rows += [self.controls[c.key] for c in CONTROLS if c.group == group]
+        return w.VBox([*rows, self.reset_button], layout=w.Layout(width="356px", padding="4px"))
 
-    def _slot_panel(self):
-        self.keep_buttons, self.show_buttons, self.notes = {}, {}, {}
+    def _build_snapshots(self) -> w.VBox:
+        self.save_buttons, self.show_buttons, self.notes = {}, {}, {}
         rows = []
         for slot in SLOTS:
-            keep = w.Button(description=self.say("snapshot", slot=slot), icon="camera")
-            show = w.Button(description=self.say("recall", slot=slot), disabled=True)
+            save = w.Button(description=self.translate("snapshot", slot=slot), icon="camera")
+            show = w.Button(description=self.translate("recall", slot=slot), disabled=True)
             note = w.Text(
-                placeholder=self.say("notes"), layout=w.Layout(width="360px"), disabled=True
+                placeholder=self.translate("notes"), layout=w.Layout(width="360px"), disabled=True
             )
-            keep.on_click(lambda _, slot=slot: self.keep(slot))
-            show.on_click(lambda _, slot=slot: self.recall(slot))
+            save.on_click(lambda _, slot=slot: self.save_snapshot(slot))
+            show.on_click(lambda _, slot=slot: self.show_snapshot(slot))
             note.observe(
-                lambda change, slot=slot: self.snapshots.note(slot, change["new"]), "value"
+                lambda change, slot=slot: self.snapshots.set_note(slot, change["new"]), "value"
             )
-            self.keep_buttons[slot], self.show_buttons[slot], self.notes[slot] = keep, show, note
-            rows.append(w.HBox([keep, show, note]))
+            self.save_buttons[slot], self.show_buttons[slot], self.notes[slot] = save, show, note
+            rows.append(w.HBox([save, show, note]))
         return w.VBox(rows)
 
-    def _recipe_panel(self):
-        say = self.say
-        self.name = w.Text(placeholder=say("recipe"), layout=w.Layout(width="220px"))
+    def _build_recipes(self) -> w.VBox:
+        translate = self.translate
+        self.name = w.Text(placeholder=translate("recipe"), layout=w.Layout(width="220px"))
         self.replace = w.Checkbox(
-            description=say("replace"), indent=False, layout=w.Layout(width="auto")
+            description=translate("replace"), indent=False, layout=w.Layout(width="auto")
         )
-        self.save_button = w.Button(description=say("save"), layout=w.Layout(width="auto"))
-        self.known = w.Dropdown(
-            options=recipe_files.names(self.recipes_folder), layout=w.Layout(width="180px")
+        self.save_button = w.Button(description=translate("save"), layout=w.Layout(width="auto"))
+        self.recipe_names = w.Dropdown(
+            options=recipe_files.list_recipes(self.recipes_folder), layout=w.Layout(width="180px")
         )
-        self.load_button = w.Button(description=say("load"))
-        self.log_button = w.Button(description=say("log"), layout=w.Layout(width="auto"))
-        self.said = w.HTML()
-        self.box = StatusBar(self.clerk, say)
-        self.save_button.on_click(lambda _: self.save())
-        self.load_button.on_click(lambda _: self.load())
-        self.log_button.on_click(lambda _: self.record())
-        row = [self.name, self.replace, self.save_button, self.known, self.load_button]
-        return w.VBox(
-            [
-                w.HBox(
-                    [*row, self.log_button],
-                    layout=w.Layout(flex_flow="row wrap", align_items="center"),
-                ),
-                self.said,
-                self.box,
-            ]
-        )
+        self.load_button = w.Button(description=translate("load"))
+        self.log_button = w.Button(description=translate("log"), layout=w.Layout(width="auto"))
+        self.message = w.HTML()
+        self.status = StatusBar(self.mlflow_task, translate)
+        self.save_button.on_click(lambda _: self.save_recipe())
+        self.load_button.on_click(lambda _: self.load_recipe())
+        self.log_button.on_click(lambda _: self.log_run())
+        row = [self.name, self.replace, self.save_button, self.recipe_names, self.load_button]
+        centred = w.Layout(flex_flow="row wrap", align_items="center")
+        return w.VBox([w.HBox([*row, self.log_button], layout=centred), self.message, self.status])
 
-    # --- what the user does ---
+    # --- actions of the user ---
 
-    def params(self):
-        """The recipe as the knobs stand, with the chosen files in it."""
-        settings = self.preview.params
-        changes = {}
+    def params(self) -> Params:
+        """The recipe with the current controls and the chosen files."""
+        params = self.preview.params
+        changes: dict[str, Any] = {}
         if self.preview.video.chosen:
             changes["inputs.videos"] = [self.preview.video.chosen]
         if self.preview.audio.chosen:
             changes |= {"inputs.audio": self.preview.audio.chosen, "inputs.text": None}
-        return settings.override(changes) if changes else settings
+        return params.override(changes) if changes else params
 
-    def set_params(self, params, *, render=True):
-        """Move all knobs to a recipe; one redraw, one render."""
+    def set_params(self, params: Params, *, render: bool = True) -> None:
+        """Move all controls to a recipe; one redraw, one rendering."""
         self._setting = True
         try:
-            for key, value in values(params).items():
-                widget = self.knobs[key]
+            for key, value in control_values(params).items():
+                widget = self.controls[key]
                 if isinstance(widget, w.FloatSlider):
-                    # A recipe may go further than the slider usually does.
+                    # A recipe may go beyond the usual range of the slider.
                     widget.min, widget.max = min(widget.min, value), max(widget.max, value)
                 widget.value = value
         finally:
             self._setting = False
-        self.preview.apply(params, render=render)
+        self.preview.set_params(params, render=render)
 
-    def _moved(self, _):
+    def _control_moved(self, _: dict[str, Any]) -> None:
         if self._setting:
             return
-        changed = {key: _plain(widget.value) for key, widget in self.knobs.items()}
-        self.preview.apply(self.preview.params.override(changed))
+        values = {key: _rounded(widget.value) for key, widget in self.controls.items()}
+        self.preview.set_params(self.preview.params.override(values))
 
-    def keep(self, slot):
-        """Put the knobs, and their picture if it is up to date, into a slot."""
-        self.snapshots.keep(slot, self.preview.params, self.preview.clip, self.notes[slot].value)
+    def save_snapshot(self, slot: str) -> None:
+        """Save the settings, and their clip if it is up to date, in a slot."""
+        note = self.notes[slot].value
+        self.snapshots.save(slot, self.preview.params, self.preview.clip, note)
         self.show_buttons[slot].disabled = self.notes[slot].disabled = False
 
-    def recall(self, slot):
-        """Set the knobs back to a slot; its picture is shown without rendering."""
-        kept = self.snapshots.recall(slot)
-        clip, preview = kept.clip, self.preview
-        same = clip is not None and (clip.start_s, clip.length_s) == (
-            preview.start.value,
-            preview.length.value,
-        )
-        self.set_params(kept.params, render=not same)
-        if same:
-            preview.worker.cancel()
-            preview.show(clip)
+    def show_snapshot(self, slot: str) -> None:
+        """Set the controls to a slot; a clip of the same span is shown without rendering."""
+        snapshot = self.snapshots.get(slot)
+        clip, preview = snapshot.clip, self.preview
+        span = (preview.start.value, preview.length.value)
+        same_span = clip is not None and (clip.start_s, clip.length_s) == span
+        self.set_params(snapshot.params, render=not same_span)
+        if same_span:
+            preview.task.cancel()
+            preview.show_clip(clip)
 
-    def save(self):
+    def save_recipe(self) -> None:
         """Write the recipe to params/NAME.yaml."""
 
-        def act():
-            path = recipe_files.save(
+        def action() -> str:
+            path = recipe_files.save_recipe(
                 self.params(),
                 self.name.value,
                 folder=self.recipes_folder,
                 replace=self.replace.value,
             )
-            self.known.options = recipe_files.names(self.recipes_folder)
-            self.known.value = path.stem
-            return self.say("saved", path=path)
+            self.recipe_names.options = recipe_files.list_recipes(self.recipes_folder)
+            self.recipe_names.value = path.stem
+            return self.translate("saved", path=path)
 
-        self._tell(act)
+        self._show_outcome(action)
 
-    def load(self):
-        """Move the knobs to a saved recipe."""
+    def load_recipe(self) -> None:
+        """Move the controls to a saved recipe."""
 
-        def act():
-            params = recipe_files.load(self.known.value or "", folder=self.recipes_folder)
-            self.set_params(params)
-            return self.say("loaded", path=recipe_files.recipe_path(self.known.value))
+        def action() -> str:
+            name = self.recipe_names.value or ""
+            self.set_params(recipe_files.load_recipe(name, folder=self.recipes_folder))
+            return self.translate("loaded", path=recipe_files.recipe_path(name))
 
-        self._tell(act)
+        self._show_outcome(action)
 
-    def record(self):
-        """Record the present knobs and clip in MLflow."""
+    def log_run(self) -> None:
+        """Record the current settings and clip in MLflow."""
         clip = self.preview.clip
         clip = clip if clip is not None and clip.params == self.preview.params else None
-        snapshot = Snapshot(self.params(), clip, self.snapshots.noted(self.preview.params))
+        snapshot = Snapshot(self.params(), clip, self.snapshots.note_for(self.preview.params))
         name = self.name.value.strip() or "snapshot"
         session, curves = self.preview.session, None
         if clip is not None and session.draws_trajectory(clip.params):
             curves = session.aperture_curves(clip.params.lips, clip.start_s, clip.length_s)
 
-        def work(progress, cancel):
+        def work(progress: Progress, cancel: threading.Event) -> str:
             progress("MLflow", 0, 0)
             return experiment_log.log_snapshot(snapshot, name, curves=curves)
 
-        def done(run):
-            self.said.value = html.escape(self.say("logged", run=run))
+        def show(run: str) -> None:
+            self.message.value = html.escape(self.translate("logged", run=run))
 
-        self.clerk.submit(work, done)
+        self.mlflow_task.submit(work, show)
 
-    def _tell(self, act):
-        self.box.show(None)
-        self.said.value = ""
+    def _show_outcome(self, action: Callable[[], str]) -> None:
+        """Show the message that a function returns, or its error."""
+        self.status.show_error(None)
+        self.message.value = ""
         try:
-            self.said.value = html.escape(act())
+            self.message.value = html.escape(action())
         except HeygemError as error:
-            self.box.show(error)
+            self.status.show_error(error)
 
 
-def _plain(value):
+def _rounded(value: float | bool) -> float | bool:
     return round(value, 6) if isinstance(value, float) else value
 
 
-def _widget(knob, value, at):
-    name = knob.names[at]
+def _make_widget(control: Control, value: Any, language: int) -> w.Widget:
+    """Slider or checkbox of a control; `language` is an index into its names."""
+    name = control.names[language]
     wide = w.Layout(width="345px")
-    style = {"description_width": "165px"}
-    if knob.is_switch:
-        return w.Checkbox(value=value, description=name, tooltip=knob.help, layout=wide)
+    if control.is_switch:
+        return w.Checkbox(value=value, description=name, tooltip=control.help, layout=wide)
     return w.FloatSlider(
         value=value,
-        min=min(knob.low, value),
-        max=max(knob.high, value),
-        step=knob.step,
-        description=f"{name} [{knob.unit}]",
-        tooltip=knob.help,
-        readout_format=".2f" if knob.step < 1 else ".0f",
+        min=min(control.low, value),
+        max=max(control.high, value),
+        step=control.step,
+        description=f"{name} [{control.unit}]",
+        tooltip=control.help,
+        readout_format=".2f" if control.step < 1 else ".0f",
         layout=wide,
-        style=style,
+        style={"description_width": "165px"},
     )

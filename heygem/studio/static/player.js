@@ -1,4 +1,4 @@
-// Source and result beside each other, over one time axis. Videos come by HTTP as blobs: the
+// Source and result side by side over one time axis. Videos come by HTTP as blobs: the
 // notebook server does not answer range requests, and without them a browser cannot seek.
 
 function address(url) {
@@ -19,37 +19,37 @@ function element(tag, attributes = {}, parent = null) {
 }
 
 function render({ model, el }) {
-  const say = model.get("labels");
-  const root = element("div", { class: "hg-player", tabindex: "0", role: "group", "aria-label": say.result }, el);
+  const labels = model.get("labels");
+  const root = element("div", { class: "hg-player", tabindex: "0", role: "group", "aria-label": labels.result }, el);
   const stage = element("div", { class: "hg-stage" }, root);
   const figures = {};
   for (const name of ["source", "result"]) {
     const figure = element("figure", { class: `hg-${name}` }, stage);
-    const video = element("video", { playsinline: "", preload: "auto", "aria-label": say[name] }, figure);
+    const video = element("video", { playsinline: "", preload: "auto", "aria-label": labels[name] }, figure);
     video.muted = name === "source";
-    element("figcaption", { text: say[name] }, figure);
+    element("figcaption", { text: labels[name] }, figure);
     figures[name] = video;
   }
   const { source, result } = figures;
-  const empty = element("div", { class: "hg-empty", text: say.no_video }, stage);
+  const empty = element("div", { class: "hg-empty", text: labels.no_video }, stage);
 
   const controls = element("div", { class: "hg-controls" }, root);
-  const back = element("button", { text: "◀", title: say.back, "aria-label": say.back }, controls);
-  const play = element("button", { text: "▶ " + say.play, class: "hg-play" }, controls);
-  const forward = element("button", { text: "▶|", title: say.forward, "aria-label": say.forward }, controls);
+  const back = element("button", { text: "◀", title: labels.back, "aria-label": labels.back }, controls);
+  const play = element("button", { text: "▶ " + labels.play, class: "hg-play" }, controls);
+  const forward = element("button", { text: "▶|", title: labels.forward, "aria-label": labels.forward }, controls);
   const loopLabel = element("label", {}, controls);
   const loop = element("input", { type: "checkbox" }, loopLabel);
-  loopLabel.append(" " + say.loop);
-  const mode = element("select", { "aria-label": say.side }, controls);
-  for (const name of ["side", "wipe", "result_only"]) element("option", { value: name, text: say[name] }, mode);
-  const wipe = element("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": say.position, title: say.position }, controls);
+  loopLabel.append(" " + labels.loop);
+  const mode = element("select", { "aria-label": labels.side }, controls);
+  for (const name of ["side", "wipe", "result_only"]) element("option", { value: name, text: labels[name] }, mode);
+  const wipe = element("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": labels.position, title: labels.position }, controls);
   const readout = element("output", {}, controls);
 
-  const timeline = element("div", { class: "hg-timeline", title: say.timeline }, root);
-  const sound = element("div", { class: "hg-sound" }, timeline);
+  const timeline = element("div", { class: "hg-timeline", title: labels.timeline }, root);
+  const audio = element("div", { class: "hg-audio" }, timeline);
   const curves = element("div", { class: "hg-curves" }, timeline);
   const playhead = element("div", { class: "hg-playhead" }, timeline);
-  const overview = element("div", { class: "hg-overview", title: say.overview }, root);
+  const overview = element("div", { class: "hg-overview", title: labels.overview }, root);
   const whole = element("div", {}, overview);
   const span = element("div", { class: "hg-span" }, overview);
 
@@ -65,14 +65,14 @@ function render({ model, el }) {
     loaded[name] = url;
     let blob;
     try {
-      const answer = await fetch(address(url), { credentials: "same-origin" });
-      if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
-      blob = await answer.blob();
+      const response = await fetch(address(url), { credentials: "same-origin" });
+      if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
+      blob = await response.blob();
     } catch (error) {
-      if (loaded[name] === url) empty.textContent = say.load_failed.replace("{url}", url) + ` (${error.message})`;
+      if (loaded[name] === url) empty.textContent = labels.load_failed.replace("{url}", url) + ` (${error.message})`;
       return;
     }
-    if (loaded[name] !== url || stopped) return;   // a newer one was asked for meanwhile
+    if (loaded[name] !== url || stopped) return;   // a newer one was requested meanwhile
     const time = video.currentTime || 0;
     const playing = !result.paused;
     if (blobs[name]) URL.revokeObjectURL(blobs[name]);
@@ -89,7 +89,7 @@ function render({ model, el }) {
   }
 
   function showEmpty() {
-    empty.textContent = say.no_video;
+    empty.textContent = labels.no_video;
     empty.style.display = result.src || source.src ? "none" : "flex";
   }
 
@@ -116,12 +116,12 @@ function render({ model, el }) {
     loop.checked = model.get("loop");
     result.loop = source.loop = loop.checked;
   }
-  function marks() {
+  function updateSpan() {
     const total = model.get("total_s") || 1;
     span.style.left = `${100 * model.get("start_s") / total}%`;
     span.style.width = `${100 * model.get("length_s") / total}%`;
     overview.style.display = model.get("overview") ? "" : "none";
-    timeline.style.display = model.get("sound") || model.get("curves") ? "" : "none";
+    timeline.style.display = model.get("audio") || model.get("curves") ? "" : "none";
   }
   function draw() {
     if (stopped) return;
@@ -129,7 +129,7 @@ function render({ model, el }) {
     playhead.style.left = `${Math.min(100, 100 * result.currentTime / length)}%`;
     const at = model.get("start_s") + result.currentTime;
     readout.textContent = `${at.toFixed(2)} s`;
-    play.textContent = result.paused ? "▶ " + say.play : "❚❚ " + say.pause;
+    play.textContent = result.paused ? "▶ " + labels.play : "❚❚ " + labels.pause;
     if (!result.paused && source.src && Math.abs(source.currentTime - result.currentTime) > 0.06) {
       source.currentTime = result.currentTime;
     }
@@ -151,7 +151,7 @@ function render({ model, el }) {
   overview.addEventListener("click", (event) => {
     const box = overview.getBoundingClientRect();
     const at = (event.clientX - box.left) / box.width * model.get("total_s") - model.get("length_s") / 2;
-    model.set("picked_s", Math.max(0, at));
+    model.set("clicked_start_s", Math.max(0, at));
     model.save_changes();
   });
   root.addEventListener("keydown", (event) => {
@@ -162,16 +162,16 @@ function render({ model, el }) {
 
   model.on("change:source_url", () => load("source"));
   model.on("change:result_url", () => load("result"));
-  model.on("change:sound", () => { sound.innerHTML = model.get("sound"); marks(); });
-  model.on("change:curves", () => { curves.innerHTML = model.get("curves"); marks(); });
-  model.on("change:overview", () => { whole.innerHTML = model.get("overview"); marks(); });
+  model.on("change:audio", () => { audio.innerHTML = model.get("audio"); updateSpan(); });
+  model.on("change:curves", () => { curves.innerHTML = model.get("curves"); updateSpan(); });
+  model.on("change:overview", () => { whole.innerHTML = model.get("overview"); updateSpan(); });
   for (const name of ["mode", "loop", "wipe", "stale"]) model.on(`change:${name}`, layout);
-  for (const name of ["start_s", "length_s", "total_s"]) model.on(`change:${name}`, marks);
+  for (const name of ["start_s", "length_s", "total_s"]) model.on(`change:${name}`, updateSpan);
 
-  sound.innerHTML = model.get("sound");
+  audio.innerHTML = model.get("audio");
   curves.innerHTML = model.get("curves");
   whole.innerHTML = model.get("overview");
-  layout(); marks(); showEmpty(); load("source"); load("result");
+  layout(); updateSpan(); showEmpty(); load("source"); load("result");
   requestAnimationFrame(draw);
   return () => { stopped = true; for (const url of Object.values(blobs)) URL.revokeObjectURL(url); };
 }

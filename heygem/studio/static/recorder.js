@@ -1,32 +1,32 @@
-// Records from the microphone and hands the compressed sound to the kernel as one small message.
+// Records from the microphone and sends the compressed audio to the kernel as one small message.
 
 const TYPES = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus"];
 const BITS = 64000;
 
 function render({ model, el }) {
-  const say = model.get("labels");
+  const labels = model.get("labels");
   const root = document.createElement("div");
   root.className = "hg-recorder";
   const button = document.createElement("button");
   button.type = "button";
-  const words = document.createElement("span");
-  words.setAttribute("aria-live", "polite");
-  root.append(button, words);
+  const status = document.createElement("span");
+  status.setAttribute("aria-live", "polite");
+  root.append(button, status);
   el.append(root);
   let recorder = null;
-  let began = 0;
+  let beganMs = 0;
   let clock = 0;
 
   function show() {
     const on = recorder !== null;
-    button.textContent = on ? `■ ${say.record_stop}` : `● ${say.record}`;
+    button.textContent = on ? `■ ${labels.record_stop}` : `● ${labels.record}`;
     root.classList.toggle("hg-on", on);
   }
 
   function tick() {
-    const spent = (Date.now() - began) / 1000;
-    words.textContent = `${spent.toFixed(0)} / ${model.get("most_s")} s`;
-    if (spent >= model.get("most_s")) stop();
+    const elapsedS = (Date.now() - beganMs) / 1000;
+    status.textContent = `${elapsedS.toFixed(0)} / ${model.get("max_s")} s`;
+    if (elapsedS >= model.get("max_s")) stop();
   }
 
   function stop() {
@@ -35,9 +35,9 @@ function render({ model, el }) {
   }
 
   async function start() {
-    words.textContent = "";
+    status.textContent = "";
     if (!window.isSecureContext || !navigator.mediaDevices || !window.MediaRecorder) {
-      words.textContent = say.record_insecure;
+      status.textContent = labels.record_insecure;
       return;
     }
     button.disabled = true;
@@ -45,7 +45,7 @@ function render({ model, el }) {
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     } catch (error) {
-      words.textContent = `${say.record_refused} (${error.message})`;
+      status.textContent = `${labels.record_refused} (${error.message})`;
       return;
     } finally {
       button.disabled = false;
@@ -59,12 +59,12 @@ function render({ model, el }) {
       const blob = new Blob(parts, { type: recorder.mimeType });
       recorder = null;
       show();
-      words.textContent = say.record_sending;
+      status.textContent = labels.record_sending;
       model.send({ kind: "recorded", type: blob.type }, undefined, [await blob.arrayBuffer()]);
-      words.textContent = "";
+      status.textContent = "";
     });
     recorder.start();
-    began = Date.now();
+    beganMs = Date.now();
     clock = setInterval(tick, 250);
     show();
   }

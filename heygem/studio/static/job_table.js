@@ -14,17 +14,17 @@ function element(tag, attributes = {}, parent = null) {
 }
 
 function render({ model, el }) {
-  const say = model.get("labels");
+  const labels = model.get("labels");
   // JupyterLab would take the arrow keys for itself.
   const root = element("div", { class: "hg-jobs", "data-lm-suppress-shortcuts": "true" }, el);
-  const empty = element("div", { class: "hg-none", text: say.queue_empty }, root);
-  const list = element("ol", { "aria-label": say.queue }, root);
-  const spoken = element("div", { class: "hg-spoken", "aria-live": "polite" }, root);
+  const empty = element("div", { class: "hg-empty-queue", text: labels.queue_empty }, root);
+  const list = element("ol", { "aria-label": labels.queue }, root);
+  const announcement = element("div", { class: "hg-announcement", "aria-live": "polite" }, root);
   const items = new Map();
   let drag = null;
   let count = 0;
 
-  function ask(what) { model.set("asked", { ...what, n: ++count }); model.save_changes(); }
+  function send(request) { model.set("request", { ...request, n: ++count }); model.save_changes(); }
 
   function make(id) {
     const li = element("li");
@@ -32,28 +32,28 @@ function render({ model, el }) {
     const parts = { li };
     parts.grip = element("button", { class: "hg-grip", type: "button", text: "⠿" }, li);
     parts.picture = element("img", { alt: "" }, li);
-    const who = element("div", { class: "hg-who" }, li);
-    parts.video = element("b", {}, who);
-    parts.sound = element("span", {}, who);
-    const how = element("div", { class: "hg-how" }, li);
-    parts.bar = element("progress", { max: 1, value: 0 }, how);
-    parts.words = element("span", {}, how);
-    const act = element("div", { class: "hg-act" }, li);
+    const inputs = element("div", { class: "hg-inputs" }, li);
+    parts.video = element("b", {}, inputs);
+    parts.audio = element("span", {}, inputs);
+    const state = element("div", { class: "hg-state" }, li);
+    parts.bar = element("progress", { max: 1, value: 0 }, state);
+    parts.status = element("span", {}, state);
+    const buttons = element("div", { class: "hg-buttons" }, li);
     parts.buttons = {};
-    for (const [name, sign, right] of BUTTONS) {
-      const button = element("button", { type: "button", text: sign, title: say[name] }, act);
+    for (const [name, sign, action] of BUTTONS) {
+      const button = element("button", { type: "button", text: sign, title: labels[name] }, buttons);
       button.addEventListener("click", () => {
-        if (right === "move") ask({ do: "move", id, places: name === "up" ? -1 : 1 });
-        else ask({ do: name, id });
+        if (action === "move") send({ action: "move", id, places: name === "up" ? -1 : 1 });
+        else send({ action: name, id });
       });
-      parts.buttons[name] = [button, right];
+      parts.buttons[name] = [button, action];
     }
     parts.more = element("div", { class: "hg-more" }, li);
     parts.grip.addEventListener("keydown", (event) => {
       const places = { ArrowUp: -1, ArrowDown: 1, Home: -1e6, End: 1e6 }[event.key];
       if (places === undefined) return;
       event.preventDefault();
-      ask({ do: "move", id, places });
+      send({ action: "move", id, places });
     });
     parts.grip.addEventListener("pointerdown", (event) => begin(event, parts));
     return parts;
@@ -62,27 +62,27 @@ function render({ model, el }) {
   function text(node, value) { if (node.textContent !== value) node.textContent = value; }
 
   function fill(parts, row, at) {
-    const name = `${row.video} ← ${row.sound}`;
+    const name = `${row.video} ← ${row.audio}`;
     parts.li.className = `hg-${row.state}`;
     text(parts.video, `${SYMBOLS[row.state]} ${row.video}`);
-    text(parts.sound, row.sound);
-    text(parts.words, row.words);
-    parts.bar.value = row.share;
-    parts.bar.setAttribute("aria-label", `${name}: ${row.words}`);
-    parts.grip.disabled = !row.can.includes("move");
-    parts.grip.title = say.drag;
-    parts.grip.setAttribute("aria-label", `${name}: ${say.drag}`);
-    for (const [key, [button, right]] of Object.entries(parts.buttons)) {
-      button.disabled = !row.can.includes(right);
-      button.setAttribute("aria-label", `${say[key]}: ${name}`);
+    text(parts.audio, row.audio);
+    text(parts.status, row.status);
+    parts.bar.value = row.progress;
+    parts.bar.setAttribute("aria-label", `${name}: ${row.status}`);
+    parts.grip.disabled = !row.actions.includes("move");
+    parts.grip.title = labels.drag;
+    parts.grip.setAttribute("aria-label", `${name}: ${labels.drag}`);
+    for (const [key, [button, action]] of Object.entries(parts.buttons)) {
+      button.disabled = !row.actions.includes(action);
+      button.setAttribute("aria-label", `${labels[key]}: ${name}`);
     }
-    const more = row.error + row.notes.map((note) => `<div>⚠ ${note}</div>`).join("");
+    const more = row.error + row.warnings.map((warning) => `<div>⚠ ${warning}</div>`).join("");
     if (parts.content !== more) { parts.more.innerHTML = more; parts.content = more; }
     if (parts.at !== undefined && parts.at !== at && parts.li.contains(document.activeElement)) {
-      text(spoken, say.moved_to.replace("{at}", at + 1));
+      text(announcement, labels.moved_to.replace("{at}", at + 1));
     }
     parts.at = at;
-    const picture = model.get("pictures")[row.path] || "";
+    const picture = model.get("thumbnails")[row.path] || "";
     if (parts.picture.getAttribute("src") !== picture) {
       picture ? parts.picture.setAttribute("src", picture) : parts.picture.removeAttribute("src");
     }
@@ -130,7 +130,7 @@ function render({ model, el }) {
       drag = null;
       parts.grip.focus();
       const next = parts.li.nextElementSibling;
-      if (moved) ask({ do: "place", id: parts.li.dataset.id, before: next ? next.dataset.id : null });
+      if (moved) send({ action: "place", id: parts.li.dataset.id, before: next ? next.dataset.id : null });
       else draw();
     };
     // On the window: an element that moves through the document loses the pointer.
@@ -144,7 +144,7 @@ function render({ model, el }) {
   }
 
   model.on("change:rows", draw);
-  model.on("change:pictures", draw);
+  model.on("change:thumbnails", draw);
   draw();
 }
 

@@ -1,8 +1,8 @@
-// Pictures of a folder's videos; pressing one chooses it.
+// Pictures of a folder's videos; a click chooses one.
 
 function render({ model, el }) {
   const root = document.createElement("div");
-  root.className = "hg-strip";
+  root.className = "hg-thumbnails";
   root.setAttribute("role", "group");
   el.append(root);
   const buttons = new Map();
@@ -10,7 +10,7 @@ function render({ model, el }) {
 
   function draw() {
     const items = model.get("items").filter((item) => item.source);
-    const chosen = new Set(model.get("chosen"));
+    const selected = new Set(model.get("selected"));
     for (const [path, button] of buttons) {
       if (!items.some((item) => item.path === path)) { button.remove(); buttons.delete(path); }
     }
@@ -26,20 +26,20 @@ function render({ model, el }) {
         name.textContent = item.name;
         button.append(picture, name);
         button.addEventListener("click", () => {
-          model.set("pressed", { path: item.path, n: ++count });
+          model.set("clicked", { path: item.path, n: ++count });
           model.save_changes();
         });
         buttons.set(item.path, button);
       }
       if (button.firstChild.src !== item.source) button.firstChild.src = item.source;
-      button.setAttribute("aria-pressed", chosen.has(item.path));
+      button.setAttribute("aria-pressed", selected.has(item.path));
       if (root.children[at] !== button) root.insertBefore(button, root.children[at] || null);
     });
     root.style.display = items.length ? "" : "none";
   }
 
   model.on("change:items", draw);
-  model.on("change:chosen", draw);
+  model.on("change:selected", draw);
   draw();
 }
 

@@ -1,4 +1,4 @@
-// Recorded runs to pick from: a click on a head sorts, the field above filters, ticks choose.
+// Recorded runs to choose from: a click on a heading sorts, the field above filters.
 
 function element(tag, attributes = {}, parent = null) {
   const node = document.createElement(tag);
@@ -24,33 +24,33 @@ function shown(row, key) {
 }
 
 function render({ model, el }) {
-  const say = model.get("labels");
+  const labels = model.get("labels");
   const root = element("div", { class: "hg-runs" }, el);
   const bar = element("div", { class: "hg-controls" }, root);
-  const filter = element("input", { type: "search", placeholder: say.filter, "aria-label": say.filter }, bar);
+  const filter = element("input", { type: "search", placeholder: labels.filter, "aria-label": labels.filter }, bar);
   const count = element("output", {}, bar);
   const box = element("div", { class: "hg-runs-box", tabindex: "0" }, root);
   const table = element("table", {}, box);
   const head = element("tr", {}, element("thead", {}, table));
-  element("th", { "aria-label": say.choose }, head);
+  element("th", { "aria-label": labels.choose }, head);
   const heads = {};
   for (const key of COLUMNS) {
     const cell = element("th", { scope: "col" }, head);
-    const button = element("button", { text: say["column_" + key] }, cell);
+    const button = element("button", { text: labels["column_" + key] }, cell);
     button.addEventListener("click", () => {
-      down = by === key ? !down : key === "started" || key === "seconds";
-      by = key;
+      descending = sortKey === key ? !descending : key === "started" || key === "seconds";
+      sortKey = key;
       draw();
     });
     heads[key] = cell;
   }
   const body = element("tbody", {}, table);
-  let by = "started", down = true;
+  let sortKey = "started", descending = true;
 
   function order(a, b) {
-    const [x, y] = [a[by], b[by]];
+    const [x, y] = [a[sortKey], b[sortKey]];
     const less = typeof x === "string" ? x.localeCompare(String(y)) : (x ?? -1) - (y ?? -1);
-    return down ? -less : less;
+    return descending ? -less : less;
   }
 
   function draw() {
@@ -61,18 +61,18 @@ function render({ model, el }) {
     }).sort(order);
     const chosen = model.get("chosen");
     for (const key of COLUMNS) {
-      heads[key].setAttribute("aria-sort", key === by ? (down ? "descending" : "ascending") : "none");
+      heads[key].setAttribute("aria-sort", key === sortKey ? (descending ? "descending" : "ascending") : "none");
     }
     body.replaceChildren();
     for (const row of rows) {
       const line = element("tr", { "data-run": row.id, title: row.id }, body);
-      const tick = element("input", { type: "checkbox", "aria-label": `${say.choose} ${row.name}` }, element("td", {}, line));
-      tick.checked = chosen.includes(row.id);
-      line.classList.toggle("hg-chosen", tick.checked);
-      tick.addEventListener("change", () => {
-        // Chosen ones keep the order in which they were ticked: that gives the letters A, B, C.
+      const checkbox = element("input", { type: "checkbox", "aria-label": `${labels.choose} ${row.name}` }, element("td", {}, line));
+      checkbox.checked = chosen.includes(row.id);
+      line.classList.toggle("hg-chosen", checkbox.checked);
+      checkbox.addEventListener("change", () => {
+        // Runs keep the order in which they were checked: it gives them their letters A, B, C.
         const others = model.get("chosen").filter((id) => id !== row.id);
-        model.set("chosen", tick.checked ? [...others, row.id] : others);
+        model.set("chosen", checkbox.checked ? [...others, row.id] : others);
         model.save_changes();
         draw();
         body.querySelector(`tr[data-run="${row.id}"] input`)?.focus();
@@ -82,7 +82,7 @@ function render({ model, el }) {
         if (key === "status") cell.dataset.status = row.status;
       }
     }
-    count.textContent = say.count.replace("{shown}", rows.length).replace("{total}", model.get("rows").length)
+    count.textContent = labels.count.replace("{shown}", rows.length).replace("{total}", model.get("rows").length)
       .replace("{chosen}", chosen.length);
   }
 

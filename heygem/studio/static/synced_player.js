@@ -1,4 +1,4 @@
-// Several videos in step: one play, one time, one speed for all; one of them is heard. They come by
+// Several videos in step: one play, one time, one speed for all; one of them is audible. They come by
 // HTTP as blobs: the notebook server does not answer range requests, and without them a browser
 // cannot seek.
 
@@ -19,33 +19,33 @@ function element(tag, attributes = {}, parent = null) {
   return node;
 }
 
-const APART_S = 0.06;   // beyond this a follower is put back in step
+const MAX_DRIFT_S = 0.06;   // a video that drifts further apart is set to the position of the leading one
 
 function render({ model, el }) {
-  const say = model.get("labels");
-  const root = element("div", { class: "hg-many", tabindex: "0", role: "group", "aria-label": say.side }, el);
+  const labels = model.get("labels");
+  const root = element("div", { class: "hg-many", tabindex: "0", role: "group", "aria-label": labels.side }, el);
   const stage = element("div", { class: "hg-panels" }, root);
   const controls = element("div", { class: "hg-controls" }, root);
-  const back = element("button", { text: "◀", title: say.back, "aria-label": say.back }, controls);
-  const play = element("button", { text: "▶ " + say.play, class: "hg-play" }, controls);
-  const forward = element("button", { text: "▶|", title: say.forward, "aria-label": say.forward }, controls);
-  const seeker = element("input", { type: "range", min: 0, max: 1000, value: 0, class: "hg-seek", "aria-label": say.timeline }, controls);
+  const back = element("button", { text: "◀", title: labels.back, "aria-label": labels.back }, controls);
+  const play = element("button", { text: "▶ " + labels.play, class: "hg-play" }, controls);
+  const forward = element("button", { text: "▶|", title: labels.forward, "aria-label": labels.forward }, controls);
+  const seeker = element("input", { type: "range", min: 0, max: 1000, value: 0, class: "hg-seek", "aria-label": labels.timeline }, controls);
   const readout = element("output", {}, controls);
-  const rate = element("select", { "aria-label": say.rate, title: say.rate }, controls);
+  const rate = element("select", { "aria-label": labels.rate, title: labels.rate }, controls);
   for (const each of [0.25, 0.5, 1, 1.5, 2]) element("option", { value: each, text: `${each}×` }, rate);
   rate.value = "1";
   const loopLabel = element("label", {}, controls);
   const loop = element("input", { type: "checkbox" }, loopLabel);
-  loopLabel.append(" " + say.loop);
+  loopLabel.append(" " + labels.loop);
   const zoomLabel = element("label", {}, controls);
   const zoom = element("input", { type: "checkbox", class: "hg-zoom" }, zoomLabel);
-  zoomLabel.append(" " + say.zoom);
+  zoomLabel.append(" " + labels.zoom);
 
-  let panels = [];        // { video, ear, url, blob }
+  let panels = [];        // { video, soundButton, url, blob }
   let stopped = false;
 
-  const lead = () => panels[Math.min(model.get("heard"), panels.length - 1)]?.video;
-  // The longest one leads where the heard one has ended.
+  const lead = () => panels[Math.min(model.get("audible"), panels.length - 1)]?.video;
+  // The longest video leads where the audible one has ended.
   const length = () => Math.max(0, ...panels.map((p) => p.video.duration || 0));
   const playing = () => panels.some((p) => !p.video.paused && !p.video.ended);
   const now = () => Math.max(0, ...panels.map((p) => p.video.currentTime || 0));
@@ -53,9 +53,9 @@ function render({ model, el }) {
   async function load(panel) {
     const url = panel.url;
     try {
-      const answer = await fetch(address(url), { credentials: "same-origin" });
-      if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`);
-      const blob = await answer.blob();
+      const response = await fetch(address(url), { credentials: "same-origin" });
+      if (!response.ok) throw new Error(`${response.status} ${response.statusText}`);
+      const blob = await response.blob();
       if (stopped || !panels.includes(panel)) return;
       panel.blob = URL.createObjectURL(blob);
       panel.video.src = panel.blob;
@@ -64,7 +64,7 @@ function render({ model, el }) {
         if (panels.every((p) => p.video.dataset.shown)) { model.set("ready", true); model.save_changes(); }
       }, { once: true });
     } catch (error) {
-      panel.note.textContent = say.load_failed.replace("{url}", url) + ` (${error.message})`;
+      panel.note.textContent = labels.load_failed.replace("{url}", url) + ` (${error.message})`;
     }
   }
 
@@ -79,24 +79,24 @@ function render({ model, el }) {
       video.style.transformOrigin = `${100 * x}% ${100 * y}%`;
       const note = element("div", { class: "hg-note" }, view);
       const line = element("figcaption", {}, figure);
-      const mark = element("b", { text: each.letter }, line);
-      mark.style.background = each.colour;
+      const badge = element("b", { text: each.letter }, line);
+      badge.style.background = each.colour;
       element("span", { text: each.name, title: each.name }, line);
-      const ear = element("button", { text: "♪", title: say.listen_to, "aria-label": `${say.listen_to} ${each.letter}` }, line);
-      ear.addEventListener("click", () => { model.set("heard", k); model.save_changes(); });
-      return { video, ear, note, url: each.url, blob: null };
+      const soundButton = element("button", { text: "♪", title: labels.listen_to, "aria-label": `${labels.listen_to} ${each.letter}` }, line);
+      soundButton.addEventListener("click", () => { model.set("audible", k); model.save_changes(); });
+      return { video, soundButton, note, url: each.url, blob: null };
     });
     stage.style.setProperty("--hg-columns", Math.min(panels.length, panels.length === 4 ? 4 : 3));
     root.style.display = panels.length ? "" : "none";
     panels.forEach(load);
-    hear();
+    updateMuted();
   }
 
-  function hear() {
+  function updateMuted() {
     panels.forEach((panel, k) => {
-      const on = k === model.get("heard");
+      const on = k === model.get("audible");
       panel.video.muted = !on;
-      panel.ear.setAttribute("aria-pressed", on);
+      panel.soundButton.setAttribute("aria-pressed", on);
     });
   }
 
@@ -131,12 +131,12 @@ function render({ model, el }) {
       seeker.value = total ? 1000 * at / total : 0;
     }
     readout.textContent = `${at.toFixed(2)} / ${total.toFixed(2)} s`;
-    play.textContent = playing() ? "❚❚ " + say.pause : "▶ " + say.play;
+    play.textContent = playing() ? "❚❚ " + labels.pause : "▶ " + labels.play;
     const first = lead();
     if (first && !first.paused && !first.ended) {
       for (const { video } of panels) {
         const due = first.currentTime < (video.duration || 0);
-        if (video !== first && due && Math.abs(video.currentTime - first.currentTime) > APART_S) {
+        if (video !== first && due && Math.abs(video.currentTime - first.currentTime) > MAX_DRIFT_S) {
           video.currentTime = first.currentTime;
         }
       }
@@ -157,7 +157,7 @@ function render({ model, el }) {
     if (action) { event.preventDefault(); event.stopPropagation(); action(); }
   });
   model.on("change:videos", build);
-  model.on("change:heard", hear);
+  model.on("change:audible", updateMuted);
   build();
   requestAnimationFrame(draw);
   return () => {

@@ -1,0 +1,67 @@
+"""Choosing files on the server."""
+
+from helpers.studio import WAIT_S
+
+from heygem.studio import file_picker
+
+
+def test_a_folder_is_listed_without_hidden_and_other_files(clip, wav, tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".secret.mp4").write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("x")
+    labels = [label for label, _ in file_picker.list_folder(tmp_path, file_picker.VIDEO_SUFFIXES)]
+    assert labels[0] == "../" and "sub/" in labels and "clip.mp4" in labels
+    assert not {"tone.wav", ".secret.mp4", "notes.txt"} & set(labels)
+
+
+def test_choosing_a_file_shows_its_thumbnail_size_and_duration(clip, tmp_path):
+    browser = file_picker.FilePicker("Video", tmp_path, kind="video")
+    browser.list.value = clip
+    assert browser.chosen == str(clip)
+    assert "64×48, 25 fps, 1.0 s" in browser.details.value
+    assert 0 < len(browser.picture.value) < 20_000
+
+
+def test_opening_a_folder_chooses_nothing(tmp_path):
+    (tmp_path / "sub").mkdir()
+    browser = file_picker.FilePicker("Video", tmp_path, kind="video")
+    browser.list.value = tmp_path / "sub"
+    assert browser.folder == tmp_path / "sub" and browser.chosen == ""
+
+
+def test_videos_are_chosen_by_their_thumbnails(clip, silent_clip, tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    one = file_picker.FilePicker("Video", tmp_path, kind="video")
+    several = file_picker.FilesPicker("Videos", tmp_path, kind="video")
+    for browser in (one, several):
+        assert browser.strip.task.wait(WAIT_S)
+        shown = {item["name"]: item["source"][:22] for item in browser.strip.items}
+        picture = "data:image/jpeg;base64"
+        assert shown == {"clip.mp4": picture, "silent.mp4": picture, "empty.mp4": ""}
+    one.strip.clicked = {"path": str(clip), "n": 1}
+    assert one.chosen == str(clip) and one.strip.selected == [str(clip)]
+    for n, path in enumerate((silent_clip, clip, silent_clip)):
+        several.strip.clicked = {"path": str(path), "n": n}
+    assert several.list.value == (str(clip),) and several.strip.selected == [str(clip)]
+
+
+def test_several_videos_are_chosen_and_folders_are_opened(clip, tmp_path):
+    (tmp_path / "sub" / "anna.heygem").mkdir(parents=True)
+    browser = file_picker.FilesPicker("Videos", tmp_path, kind="video")
+    browser.list.value = (str(clip), str(tmp_path / "sub"))
+    assert browser.list.value == (str(clip),), "a folder among files is not chosen"
+    browser.list.value = (str(tmp_path / "sub"),)
+    assert browser.folder.value == str(tmp_path / "sub")
+    bundle = str(tmp_path / "sub" / "anna.heygem")
+    assert [path for _, path in browser.list.options] == [str(tmp_path), bundle]
+    browser.list.value = (bundle,)
+    assert browser.list.value == (bundle,), "an avatar bundle is chosen as a video is"
+    browser.folder.value = str(tmp_path / "nowhere")
+    assert "cannot read" in browser.details.value
+
+
+def test_the_error_of_a_broken_file_is_shown(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    browser = file_picker.FilePicker("Video", tmp_path, kind="video")
+    browser.path.value = str(tmp_path / "empty.mp4")
+    assert "empty" in browser.details.value

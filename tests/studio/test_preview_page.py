@@ -1,0 +1,64 @@
+"""The preview page without a browser."""
+
+from pathlib import Path
+
+import pytest
+from helpers.media import tone, write_wav
+from helpers.studio import WAIT_S
+
+from heygem.studio.pages.preview import PreviewPage
+
+pytestmark = pytest.mark.usefixtures("isolated_home")
+
+
+def test_an_empty_page_gives_a_hint_and_opening_nothing_names_the_missing_file(tmp_path):
+    page = PreviewPage(folder=tmp_path, out=tmp_path / "p")
+    assert "Choose a sound and a video" in page.hint.value
+    page.open_button.click()
+    assert page.task.wait(WAIT_S)
+    assert "no video is chosen" in page.status.error.value
+
+
+def test_opening_files_shows_report_and_preview(tuning):
+    page = tuning.preview
+    assert page.opened and page.clip is not None
+    assert page.player.result_url.endswith("-result.mp4")
+    assert page.player.result_url.startswith("files/previews/")
+    assert "frames/s" in page.report.value and page.player.overview
+    assert "frames in" in page.timing.value
+    assert len(page.player.curves) > 500
+
+
+def test_no_video_passes_through_the_widget_socket(tuning):
+    for name, value in tuning.preview.player.get_state().items():
+        assert not isinstance(value, bytes | memoryview), name
+    state = tuning.preview.player.get_state()
+    assert sum(len(str(v)) for k, v in state.items() if not k.startswith("_")) < 200_000
+
+
+def test_the_span_follows_a_click_in_the_overview(tuning):
+    page = tuning.preview
+    page.player.clicked_start_s = 0.5
+    assert page.start.value == pytest.approx(0.5)
+    assert page.task.wait(WAIT_S)
+    assert page.clip.start_s == pytest.approx(0.5) and page.player.start_s == page.clip.start_s
+
+
+@pytest.mark.slow
+def test_a_recording_is_used_as_the_audio(tuning, tmp_path):
+    page = tuning.preview
+    ogg = write_wav(
+        tmp_path / "recording.webm", tone(1.5).samples, 48000, codec="libopus"
+    ).read_bytes()
+    message = {"kind": "recorded", "type": "audio/webm;codecs=opus"}
+    page.recorder._handle_custom_msg(message, [memoryview(ogg)])
+    assert page.task.wait(WAIT_S) and page.task.error is None
+    recording = Path(page.audio.chosen)
+    assert recording.suffix == ".wav" and recording.parent == page.session.folder
+    assert page.session.total_s == pytest.approx(0.5, abs=0.05), "24000 samples of 48 kHz"
+    assert page.clip is not None and not list(page.session.folder.glob("*.webm"))
+    page.recorder._handle_custom_msg(message, [b"no sound at all"])
+    assert page.task.wait(WAIT_S)
+    assert "What happened" in page.status.error.value
+    page.recorder._handle_custom_msg(message, [bytes(9 << 20)])
+    assert page.task.wait(WAIT_S) and "too large" in page.status.error.value

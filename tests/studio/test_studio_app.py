@@ -1,0 +1,65 @@
+"""The studio app: a batch from choosing files to the ZIP of results."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from helpers.studio import WAIT_S, choose_videos, video_names
+
+from heygem import pipeline
+from heygem.batch.worker import Worker as BatchWorker
+
+pytestmark = pytest.mark.usefixtures("isolated_home")
+
+
+@pytest.mark.slow
+def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio, models, monkeypatch):
+    monkeypatch.setattr(pipeline, "load_models", lambda params: models)
+    choose_videos(studio, "anna.mp4", "broken.mp4")
+    studio.batch.add_button.click()
+    assert len(studio.batch.table.rows) == 2 and "0 of 2" in studio.batch.summary.value
+    BatchWorker(studio.queue, idle_s=0).run()
+    studio.batch.refresh()
+    first, second = studio.batch.table.rows
+    assert first["state"] == "done" and first["progress"] == 1, first["error"]
+    assert second["state"] == "failed" and "broken.mp4" in second["error"]
+    assert "What happened" in second["error"] and "What to do" in second["error"]
+    assert second["actions"] == ["retry", "remove"] and first["actions"] == ["remove"]
+    assert "1 of 2 finished, 1 failed" in studio.batch.summary.value and studio.batch.bar.value == 1
+    studio.batch.add_thumbnails()
+    assert studio.batch.table.thumbnails[first["path"]].startswith("data:image/jpeg;base64,")
+
+    studio.selected_index = 2
+    assert studio.history.listing_task.wait(WAIT_S)
+    (card,) = studio.history.cards.children
+    assert len(card.children[0].value) < 20_000, "a thumbnail, not the video"
+    studio.history.zip_button.click()
+    assert studio.history.task.wait(WAIT_S) and "1 videos" in studio.history.download_link.value
+    with zipfile.ZipFile(studio.history.folder / "results.zip") as archive:
+        names = sorted(archive.namelist())
+    assert [Path(name).suffix for name in names] == [".json", ".mp4"]
+
+    play, delete = card.children[2].children
+    play.click()
+    assert studio.history.player.result_url.endswith("anna-speech.mp4")
+    assert "openness_gain: 1.0" in studio.history.details.value
+    studio.history.trace_button.click()
+    assert studio.history.task.wait(WAIT_S)
+    assert "Made here on" in studio.history.trace_text.value, studio.history.trace_text.value
+    delete.click()
+    assert (studio.history.folder / "anna-speech.mp4").exists(), "the first press only asks"
+    delete.click()
+    assert not (studio.history.folder / "anna-speech.mp4").exists()
+    assert studio.history.listing_task.wait(WAIT_S) and studio.history.cards.children == ()
+    assert studio.history.player.result_url == ""
+
+
+def test_the_single_tab_queues_the_whole_video(studio, speech, tmp_path):
+    studio.single.button.click()
+    assert "needs a video and a sound" in studio.single.message.value
+    studio.single.preview.video.chosen = str(tmp_path / "people" / "anna.mp4")
+    studio.single.preview.audio.chosen = str(speech)
+    studio.single.button.click()
+    assert "Added to the queue" in studio.single.message.value
+    studio.batch.refresh()
+    assert video_names(studio) == ["anna.mp4"]

@@ -1,0 +1,89 @@
+"""The tuning page without a browser."""
+
+import pytest
+from helpers.studio import GATE_OFF, WAIT_S
+
+from heygem.config.params import Params
+from heygem.studio.controls import control_differences
+from heygem.studio.pages.tuning import TuningPage
+
+pytestmark = pytest.mark.usefixtures("isolated_home")
+
+
+def test_a_moving_control_redraws_the_curve_and_renders_once(tuning):
+    page = tuning.preview
+    first, curves = page.clip, page.player.curves
+    for value in (1.1, 1.2, 1.5):  # a slider on its way
+        tuning.controls["lips.openness_gain"].value = value
+    assert page.player.curves != curves and page.player.stale
+    assert page.task.wait(WAIT_S)
+    assert page.clip is not first and not page.player.stale
+    assert page.clip.params.lips.openness_gain == 1.5
+    made = sorted(p.name for p in page.session.folder.glob("*-result.mp4"))
+    assert len(made) == 2, "positions in between are not rendered"
+
+
+def test_a_snapshot_restores_controls_and_clip_without_rendering(tuning):
+    page = tuning.preview
+    tuning.save_buttons["A"].click()
+    first = page.clip
+    tuning.notes["A"].value = "as it comes"
+    tuning.controls["lips.openness_gain"].value = 2.0
+    assert page.task.wait(WAIT_S) and page.clip is not first
+    tuning.show_buttons["A"].click()
+    assert tuning.controls["lips.openness_gain"].value == 1.0
+    assert page.clip is first and not page.player.stale
+    assert tuning.snapshots.get("A").note == "as it comes"
+    assert tuning.snapshots.note_for(page.params) == "as it comes", "logged with the run"
+    assert tuning.snapshots.note_for(page.params.override({"media.crf": 20})) == ""
+    assert tuning.show_buttons["B"].disabled
+
+
+def test_a_snapshot_leaves_out_a_clip_of_other_settings(tuning):
+    snapshots = tuning.snapshots
+    other = tuning.preview.params.override({"lips.openness_gain": 2.0})
+    assert snapshots.save("B", other, tuning.preview.clip).clip is None
+
+
+def test_reset_restores_all_controls(tuning):
+    tuning.controls["lips.smoothing_ms"].value = 100.0
+    tuning.controls["renderer.color_match"].value = False
+    tuning.reset_button.click()
+    assert control_differences(tuning.preview.params, GATE_OFF) == {}
+    assert tuning.preview.task.wait(WAIT_S)
+
+
+def test_a_recipe_saved_from_the_page_can_be_run_and_loaded(tuning, tmp_path, talking, speech):
+    tuning.controls["lips.openness_gain"].value = 1.4
+    tuning.name.value = "mine"
+    tuning.save_button.click()
+    assert "mine.yaml" in tuning.message.value
+    saved = Params.from_yaml(tmp_path / "params" / "mine.yaml")
+    assert saved.lips.openness_gain == 1.4
+    assert saved.inputs.videos == (str(talking[0]),) and saved.inputs.audio == str(speech)
+    tuning.reset_button.click()
+    tuning.recipe_names.value = "mine"
+    tuning.load_button.click()
+    assert tuning.controls["lips.openness_gain"].value == 1.4
+    assert tuning.preview.task.wait(WAIT_S)
+
+
+def test_a_bad_recipe_name_is_an_error_box_and_nothing_is_written(tuning, tmp_path):
+    tuning.name.value = "../x"
+    tuning.save_button.click()
+    assert "not a name for a recipe" in tuning.status.error.value
+    assert not (tmp_path / "x.yaml").exists()
+
+
+def test_a_recipe_value_beyond_the_range_of_the_slider_is_kept(tuning):
+    tuning.set_params(tuning.preview.params.override({"lips.smoothing_ms": 400.0}))
+    assert tuning.controls["lips.smoothing_ms"].value == 400.0
+    assert tuning.preview.params.lips.smoothing_ms == 400.0
+    assert tuning.preview.task.wait(WAIT_S)
+
+
+def test_the_page_is_shown_in_chinese(tmp_path):
+    page = TuningPage(folder=tmp_path, out=tmp_path / "p", lang="zh", recipes_folder=tmp_path)
+    assert page.preview.open_button.description == "打开"
+    assert page.controls["lips.openness_gain"].description.startswith("张口幅度")
+    assert page.preview.player.labels["play"] == "播放"
