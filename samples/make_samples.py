@@ -23,7 +23,7 @@ from heygem import media
 from heygem.audio import tts
 from heygem.config.params import LabelSettings
 from heygem.core import assets
-from heygem.face.backends import MeshBackend
+from heygem.face.backends import MediaPipeBackend
 from heygem.face.detector import region_of
 from heygem.provenance import VisibleLabel, aigc_tags
 
@@ -120,7 +120,7 @@ def photograph(person):
 def portrait(person):
     """The portrait with its mesh, framed for video."""
     image = photograph(person)
-    backend = MeshBackend(assets.path)
+    backend = MediaPipeBackend(assets.path)
     region = backend.detect(image)[0]
     for _ in range(4):  # the first region comes from the detector and is rough
         points, _ = backend.mesh(image, region)

@@ -95,9 +95,9 @@ def hopper() -> np.ndarray:
 def faces():
     """The default face backend, loaded once."""
     from heygem.core import assets
-    from heygem.face.backends import MeshBackend
+    from heygem.face.backends import MediaPipeBackend
 
-    return MeshBackend(assets.path)
+    return MediaPipeBackend(assets.path)
 
 
 @pytest.fixture(scope="session")

@@ -76,10 +76,10 @@ def test_truth_opens_on_vowels_and_shuts_on_closures(name):
 def test_picture_follows_the_truth(name):
     """Tracked by the kit's own face mesh, which knows nothing of the table."""
     try:
-        from heygem.face.backends import MeshBackend
+        from heygem.face.backends import MediaPipeBackend
         from heygem.face.detector import region_of
 
-        backend = MeshBackend(assets.path)
+        backend = MediaPipeBackend(assets.path)
     except AssetError as e:
         pytest.skip(str(e))
     seen, region = [], None

@@ -1,5 +1,7 @@
 """A person: a video or portrait, tracked once and cached."""
 
-from heygem.avatar.avatar import PLAIN, Avatar, close_rest, load
+from heygem.avatar.avatar import Avatar, load
+from heygem.avatar.neutral_mouth import close_rest
+from heygem.avatar.reasons import Reason, describe
 
-__all__ = ["PLAIN", "Avatar", "close_rest", "load"]
+__all__ = ["Avatar", "Reason", "close_rest", "describe", "load"]

@@ -1,36 +1,46 @@
 """A person's video, tracked once.
 
-Everything that does not depend on the audio is found here and cached on disk by the content of the
-file: the face in every frame, the head's pose, the mouth at rest, a library of mouth pictures that
-covers the shapes and poses seen, and a report on how good the material is.
+Everything that does not depend on the new audio is computed here and cached on disk by the content
+of the file: the face in every frame, the head pose, the rest shape of the mouth, a library of mouth
+images that covers the person's lip shapes and poses, and a report on the quality of the material.
 """
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from heygem import audio, media
-from heygem.avatar import cache as store
-from heygem.avatar.library import Library, collect
+from heygem import media
+from heygem.avatar import cache as disk_cache
+from heygem.avatar.bundle_protocol import Bundle
+from heygem.avatar.library import MouthLibrary, build_library
+from heygem.avatar.neutral_mouth import close_rest
+from heygem.avatar.reasons import UNUSABLE, Reason, describe
+from heygem.avatar.report import quality_report
+from heygem.config.params import FaceSettings
 from heygem.core import assets, files
 from heygem.core.errors import InputError, NoFaceError
-from heygem.core.findings import Finding
+from heygem.core.types import BoolArray, FloatArray, Image, IntArray, PathLike, Progress
 from heygem.face import topology as topo
 from heygem.face import tracking
 from heygem.face.backends import make_backend
-from heygem.face.pose import Pose, aperture, fit_pose, fit_to, to_canonical
+from heygem.face.pose import Pose, fit_pose, fit_to, to_canonical
 from heygem.face.rest import RestShape, fit_rest
 from heygem.face.topology import LOWER
 
 CACHE_VERSION = 12
-REST_GAP = 0.004  # a mouth that is open by more than this even at rest is shut by geometry
-SURVEY_S = 4.0  # of the video's beginning, to decide whom to follow
-SMALL = 0.8  # of the smallest face: a frame below it is left alone
-HAZY, PLAIN = 0.35, 0.6  # of the clip's usual clarity: below is left alone; above serves as texture
-MAX_TEMPLATE_FRAMES = 1500  # frames that teach the person's template; more teach nothing new
+SURVEY_S = 4.0  # of the video's beginning, to decide which face to follow
+SMALL_FRAME_RATIO = 0.8  # of the smallest face allowed: a frame below is unusable
+# Relative to the clip's median clarity: below the first a frame is unusable, above the second it
+# may serve as texture.
+USABLE_CLARITY, TEXTURE_CLARITY = 0.35, 0.6
+MIN_TEXTURE_FRAMES = 24
+MAX_TEMPLATE_FRAMES = 1500  # the person's canonical mesh does not improve with more
+POSE_SMOOTHING_S = 0.04  # above the mesh's jitter, below the fastest nod
 
 
 @dataclass(frozen=True)
@@ -49,14 +59,14 @@ class Avatar:
         For every frame; rows of frames without a face are zero.
     usable : bool [T]
         Frames whose mouth can be replaced.
-    unusable : dict of str to int
-        Why the others cannot, with counts.
+    reasons : str [T]
+        `Reason` for which a frame is unusable; empty where it is usable.
     rest : RestShape
-    library : Library
+    library : MouthLibrary
     report : dict
-        What is good and bad about the material, in plain numbers and words.
-    bundle : heygem.finetune.bundle.AvatarBundle or None
-        What was learnt of this person from further footage, if anything was.
+        Quality of the material, see `heygem.avatar.report`.
+    bundle : Bundle or None
+        Results of fine-tuning for this person.
     """
 
     path: Path
@@ -64,56 +74,69 @@ class Avatar:
     info: media.MediaInfo
     track: tracking.Track
     pose: Pose
-    usable: np.ndarray
-    unusable: dict
+    usable: BoolArray
+    reasons: np.ndarray
     rest: RestShape
-    library: Library
-    report: dict
-    bundle: object | None = None
+    library: MouthLibrary
+    report: dict[str, Any]
+    bundle: Bundle | None = None
 
     @property
-    def is_still(self):
+    def is_still(self) -> bool:
         """Whether the avatar is a single picture."""
         return len(self.track) == 1
 
     @property
-    def speech_scale(self):
-        """How far this person opens the mouth in speech, in eye distances (std); None: unknown."""
+    def speech_scale(self) -> float | None:
+        """Spread (std) of the lip aperture in the person's own speech, IOD; None: unknown."""
         return self.report["speech_aperture_std"]
 
-    def displacement(self, frames=slice(None)):
-        """Lower face relative to rest, `float32 [T, len(LOWER), 3]` in eye distances."""
+    @property
+    def unusable_frames(self) -> dict[Reason, int]:
+        """Number of frames of the video that cannot be used, by cause."""
+        return {reason: int((self.reasons == reason).sum()) for reason in UNUSABLE}
+
+    def skip_reason(self, frame: int) -> Reason:
+        """Why the mouth of a frame of the video is not replaced (for a frame that is not)."""
+        return Reason(str(self.reasons[frame]) or Reason.NEAR_UNUSABLE)
+
+    def displacement(self, frames: IntArray | slice = slice(None)) -> FloatArray:
+        """Lower face relative to rest, `float32 [T, len(LOWER), 3]` in IOD."""
         pose = self.pose[frames]
         canonical = to_canonical(self.track.points[frames][:, LOWER], pose)
         return canonical - self.rest.at(pose)
 
 
-def load(path, settings, *, backend=None, progress=None, cache=True):
-    """Track a video or picture, or take it from the cache.
+def load(
+    path: PathLike,
+    settings: FaceSettings,
+    *,
+    backend: tracking.Backend | None = None,
+    progress: Progress | None = None,
+    cache: bool = True,
+) -> Avatar:
+    """Track a video or picture, or take the result from the cache.
 
     Parameters
     ----------
     path : path
         For avatar bundles as well, see `heygem.pipeline.people.load_person`.
-    settings : heygem.config.params.FaceSettings
-    backend : heygem.face.tracking.Backend, optional
+    settings : FaceSettings
+    backend : Backend, optional
         Default: the one `settings` names.
     progress : callable, optional
         `progress("track", frames_done, frames_total)`.
     cache : bool
-        Whether to look into, and write, the cache on disk.
-
-    Returns
-    -------
-    Avatar
+        Whether to read and write the cache on disk.
 
     Raises
     ------
     InputError
         The file cannot be read as video.
     NoFaceError
-        No frame holds a face, or every face is too small.
+        No frame has a face, or every face is too small.
     """
+    path = Path(path)
     info = media.probe(path)
     if info.video is None:
         raise InputError(
@@ -123,24 +146,31 @@ def load(path, settings, *, backend=None, progress=None, cache=True):
         )
     sha256 = files.sha256(path)
     backend = backend if backend is not None else make_backend(settings)
-    # The tracker that is really used counts: another one may stand in for it.
+    # The backend in use is part of the key: it may stand in for the one that the settings name.
     facts = [CACHE_VERSION, backend.name, sha256, settings.model_dump()]
     key = hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()[:32]
     stored = assets.avatar_folder() / f"{key}.npz"
     if cache and stored.exists():
-        avatar = store.read(stored, Path(path), sha256, info, Avatar)
+        avatar = disk_cache.read(stored, path, sha256, info, Avatar)
         if avatar is not None:
             return avatar
     track = _track(path, info, settings, backend, progress)
-    avatar = _describe(Path(path), sha256, info, track, settings)
+    avatar = _analyse(path, sha256, info, track, settings)
     if cache:
-        store.write(stored, avatar)
+        disk_cache.write(stored, avatar)
     return avatar
 
 
-def _track(path, info, settings, backend, progress):
-    choose = {"largest": "largest", "index": settings.index, "box": settings.box}[settings.select]
-    start, faces = tracking.survey(_samples(path, info), backend, choose)
+def _track(
+    path: Path,
+    info: media.MediaInfo,
+    settings: FaceSettings,
+    backend: tracking.Backend,
+    progress: Progress | None,
+) -> tracking.Track:
+    assert info.video is not None
+    select = {"largest": "largest", "index": settings.index, "box": settings.box}[settings.select]
+    start, faces = tracking.survey(_survey_images(path, info.video), backend, select)
     total = info.video.frame_estimate
     tick = None if progress is None else lambda done: progress("track", done, max(total, done))
     with media.VideoReader(path) as reader:
@@ -158,166 +188,129 @@ def _track(path, info, settings, backend, progress):
     return track
 
 
-def _samples(path, info):
-    """A few frames of the first seconds, to see who is in the picture."""
-    gap = max(1, round(float(info.video.rate) * SURVEY_S / tracking.SURVEY_FRAMES))
+def _survey_images(path: Path, video: media.VideoInfo) -> Iterator[Image]:
+    """A few frames of the first seconds."""
+    step = max(1, round(float(video.rate) * SURVEY_S / tracking.SURVEY_FRAMES))
     with media.VideoReader(path) as reader:
         for frame in reader:
-            if frame.index % gap == 0:
+            if frame.index % step == 0:
                 yield frame.image
-            if frame.index >= gap * (tracking.SURVEY_FRAMES - 1):
+            if frame.index >= step * (tracking.SURVEY_FRAMES - 1):
                 return
 
 
-def _describe(path, sha256, info, track, settings):
-    found = track.found
-    if not found.any():
+def _analyse(
+    path: Path,
+    sha256: str,
+    info: media.MediaInfo,
+    track: tracking.Track,
+    settings: FaceSettings,
+) -> Avatar:
+    """Everything about a person that follows from the tracked face."""
+    detected = track.detected
+    if not detected.any():
         raise NoFaceError(
             f"no face found in {path.name}",
             seen=f"{len(track)} frames without one",
             remedy="use a video in which the person looks roughly into the camera",
         )
-    size = float(np.median(track.face_px[found]))
-    if size < settings.min_face_px:
+    face_px = float(np.median(track.face_px[detected]))
+    if face_px < settings.min_face_px:
         raise NoFaceError(
             f"the face in {path.name} is too small",
-            seen=f"{size:.0f} px wide",
+            seen=f"{face_px:.0f} px wide",
             remedy=f"use a picture where it is at least {settings.min_face_px:.0f} px wide",
         )
-    pose, template = _fit(track)
-    which = np.flatnonzero(found & ~track.covered)
-    if len(which) > MAX_TEMPLATE_FRAMES:
-        which = which[np.linspace(0, len(which) - 1, MAX_TEMPLATE_FRAMES).astype(int)]
-    canonical = to_canonical(track.points[which], pose[which])
-    rest = close_rest(fit_rest(canonical, pose[which]))
-    yaw, pitch, _ = pose.angles_deg.T
-    level = np.array([np.median(yaw[found]), np.median(pitch[found])])
-    # A pitch of the mesh is relative to the person's own face; a yaw is symmetric.
-    turned = found & (np.hypot(yaw, pitch - level[1]) > settings.max_turn_deg)
-    # The clip's size has passed; one about the limit must not be drawn and left alone by turns.
-    small = found & ~turned & (track.face_px < SMALL * settings.min_face_px)
-    clear = track.clarity / max(float(np.median(track.clarity[found])), 1e-6)
-    hazy = found & ~turned & ~small & (clear < HAZY)
-    covered = found & ~turned & ~small & ~hazy & track.covered
-    usable = found & ~turned & ~small & ~hazy & ~covered
-    unusable = {
-        "no face": int((~found).sum()),
-        "turned away": int(turned.sum()),
-        "too small": int(small.sum()),
-        "blurred or faded": int(hazy.sum()),
-        "with something before the mouth": int(covered.sum()),
-    }
+    pose = _fit_poses(track)
+    rest = close_rest(_fit_rest(track, pose))
+    clarity = track.clarity / max(float(np.median(track.clarity[detected])), 1e-6)
+    reasons = _unusable_reasons(track, pose, clarity, settings)
+    usable = reasons == ""
     if not usable.any():
+        counts = {reason: int((reasons == reason).sum()) for reason in UNUSABLE}
         raise NoFaceError(
             f"no usable face in {path.name}",
-            seen=", ".join(f"{n} frames {why}" for why, n in unusable.items() if n),
+            seen=", ".join(f"{n} frames: {describe(why)}" for why, n in counts.items() if n),
             remedy="use a video in which the person looks roughly into the camera",
         )
-    plain = usable & (clear > PLAIN)
-    if plain.sum() < min(24, usable.sum()):
-        plain = usable
-    library, sharpness = collect(path, track, pose, plain)
-    opening = np.zeros(len(track), np.float32)
-    lips = to_canonical(track.points[:, list(topo.LIP_MIDDLE)][found], pose[found])
-    opening[found] = lips[:, 1, 1] - lips[:, 0, 1]
-    report = _report(path, info, track, pose, usable, unusable, opening, sharpness, size)
-    return Avatar(path, sha256, info, track, pose, usable, unusable, rest, library, report)
+    texture = usable & (clarity > TEXTURE_CLARITY)
+    if texture.sum() < min(MIN_TEXTURE_FRAMES, usable.sum()):
+        texture = usable
+    library, sharpness = build_library(path, track, pose, texture)
+    report = quality_report(
+        path,
+        info,
+        track,
+        pose,
+        usable,
+        reasons,
+        apertures=_apertures(track, pose),
+        sharpness=sharpness,
+        face_px=face_px,
+    )
+    return Avatar(path, sha256, info, track, pose, usable, reasons, rest, library, report)
 
 
-def _fit(track):
-    """Poses of all frames, and the person's template."""
-    found = np.flatnonzero(track.found)
-    runs, at = [], 0
+def _unusable_reasons(
+    track: tracking.Track, pose: Pose, clarity: FloatArray, settings: FaceSettings
+) -> np.ndarray:
+    """`Reason` of each unusable frame, the first that applies; empty for the others : str [T]."""
+    yaw, pitch, _ = pose.angles_deg.T
+    # The mesh's pitch is relative to the person's own face; yaw is symmetric.
+    pitch_offset = pitch - np.median(pitch[track.detected])
+    # The clip's median has passed `min_face_px`; the tolerance keeps a face about that size from
+    # switching between usable and unusable.
+    min_px = SMALL_FRAME_RATIO * settings.min_face_px
+    causes = {
+        Reason.NO_FACE: ~track.detected,
+        Reason.TURNED: np.hypot(yaw, pitch_offset) > settings.max_turn_deg,
+        Reason.SMALL: track.face_px < min_px,
+        Reason.BLURRED: clarity < USABLE_CLARITY,
+        Reason.OCCLUDED: track.occluded,
+    }
+    return np.select(list(causes.values()), [str(reason) for reason in causes], default="")
+
+
+def _fit_poses(track: tracking.Track) -> Pose:
+    """Poses of all frames; zero for frames without a face."""
+    detected = np.flatnonzero(track.detected)
+    # The same runs, counted in frames with a face.
+    runs, position = [], 0
     for start, stop in track.runs:
-        runs.append((at, at + stop - start))
-        at += stop - start
-    rate = (len(track) - 1) / max(track.times_s[-1] - track.times_s[0], 1e-6)
-    few = found[np.linspace(0, len(found) - 1, min(len(found), MAX_TEMPLATE_FRAMES)).astype(int)]
-    _, template = fit_pose(track.points[few], sigma_frames=0)
-    # 40 ms: above the mesh's jitter, below the fastest nod.
-    stable = track.points[:, topo.STABLE][found]
-    fitted = fit_to(stable, template, runs=runs, sigma_frames=0.04 * rate)
+        runs.append((position, position + stop - start))
+        position += stop - start
+    rate_hz = (len(track) - 1) / max(track.times_s[-1] - track.times_s[0], 1e-6)
+    _, template = fit_pose(track.points[_subset(detected)], sigma_frames=0)
+    stable = track.points[:, topo.STABLE][detected]
+    fitted = fit_to(stable, template, runs=runs, sigma_frames=POSE_SMOOTHING_S * rate_hz)
     pose = Pose(
         np.zeros((len(track), 3, 3), np.float32),
         np.zeros(len(track), np.float32),
         np.zeros((len(track), 3), np.float32),
     )
-    pose.rotation[found], pose.scale[found], pose.offset[found] = (
-        fitted.rotation,
-        fitted.scale,
-        fitted.offset,
-    )
-    return pose, template
+    pose.rotation[detected] = fitted.rotation
+    pose.scale[detected] = fitted.scale
+    pose.offset[detected] = fitted.offset
+    return pose
 
 
-def close_rest(rest):
-    """Shut a mouth that is never closed in the material (a smile with teeth), by geometry.
-
-    The lower lip takes two thirds of the way, as a jaw would; the skin follows half as far.
-    """
-    gap = float(aperture(rest.neutral))
-    if gap <= REST_GAP:
-        return rest
-    neutral = rest.neutral.copy()
-    inner = neutral[topo.INNER_LOWER, 1] - neutral[topo.INNER_UPPER, 1]
-    closing = np.maximum(inner, 0)
-    line = np.interp
-    x_inner = neutral[topo.INNER_UPPER, 0]
-    order = np.argsort(x_inner)
-    middle_y = float(neutral[list(topo.LIP_MIDDLE), 1].mean())
-    ring = set(topo.LIPS_INNER[1:10]) | set(topo.LIPS_INNER[11:])
-    for i in LOWER:
-        gap_here = line(neutral[i, 0], x_inner[order], closing[order], left=0, right=0)
-        away = abs(neutral[i, 1] - middle_y) / 0.5
-        follow = 1.0 if i in ring else float(np.clip(0.85 - away, 0, 1))
-        if neutral[i, 1] < middle_y:
-            neutral[i, 1] += 0.33 * gap_here * follow
-        else:
-            neutral[i, 1] -= 0.65 * gap_here * follow
-    return replace(rest, neutral=neutral)
+def _fit_rest(track: tracking.Track, pose: Pose) -> RestShape:
+    frames = np.flatnonzero(track.detected & ~track.occluded)
+    if len(frames) > MAX_TEMPLATE_FRAMES:
+        frames = _subset(frames)
+    return fit_rest(to_canonical(track.points[frames], pose[frames]), pose[frames])
 
 
-def _report(path, info, track, pose, usable, unusable, opening, sharpness, size):
-    angles = pose.angles_deg[usable]
-    speech_std, talking, quiet = None, None, None
-    if info.audio is not None and len(track) > 25:
-        try:
-            voice = audio.voice_activity(audio.load(path).samples)
-        except InputError:  # a sound track that cannot be decoded does not spoil the picture
-            voice = np.zeros(1, np.float32)
-        speaking = (audio.voice_at(voice, track.times_s, round_down=True) > 0.5) & usable
-        talking = float(speaking[usable].mean())
-        quiet = 1 - talking
-        if speaking.sum() > 25:
-            speech_std = float(opening[speaking].std())
-    widest = float(np.quantile(opening[usable], 0.99))
-    found = []
-    if size < 100:
-        found.append(Finding("warning", "FACE_SMALL", {"face_px": float(size)}))
-    if widest < 0.05:
-        found.append(Finding("warning", "MOUTH_SHUT"))
-    if track.faces > 1:
-        found.append(Finding("warning", "SEVERAL_FACES", {"faces": int(track.faces)}))
-    if unusable["turned away"] > 0.2 * len(track):
-        found.append(Finding("warning", "TURNED_AWAY"))
-    unsure = float((track.score[usable] < 0.9).mean())
-    if unsure > 0.05:
-        found.append(Finding("warning", "COVERED"))
-    return {
-        "frames": len(track),
-        "usable_frames": int(usable.sum()),
-        "cuts": int(track.cut.sum()),
-        "faces": track.faces,
-        "face_px": round(size, 1),
-        "yaw_deg": [round(float(v), 1) for v in np.quantile(angles[:, 0], [0.05, 0.95])],
-        "pitch_deg": [round(float(v), 1) for v in np.quantile(angles[:, 1], [0.05, 0.95])],
-        "sharpness": round(sharpness, 1),
-        "occluded_share": round(unsure, 3),
-        "speech_share": talking,
-        "silence_share": quiet,
-        "widest_aperture": round(widest, 4),
-        "speech_aperture_std": speech_std,
-        "notes": list(track.notes),
-        "findings": [one.plain() for one in found],
-        "advice": [one.message for one in found],
-    }
+def _subset(frames: IntArray) -> IntArray:
+    """At most `MAX_TEMPLATE_FRAMES` of them, evenly spread."""
+    count = min(len(frames), MAX_TEMPLATE_FRAMES)
+    return frames[np.linspace(0, len(frames) - 1, count).astype(int)]
+
+
+def _apertures(track: tracking.Track, pose: Pose) -> FloatArray:
+    """Lip aperture of every frame, IOD; 0 without a face : float32 [T]."""
+    detected = track.detected
+    apertures = np.zeros(len(track), np.float32)
+    lips = to_canonical(track.points[:, list(topo.LIP_MIDDLE)][detected], pose[detected])
+    apertures[detected] = lips[:, 1, 1] - lips[:, 0, 1]
+    return apertures

@@ -1,106 +1,160 @@
-"""Avatars on disk: tracked once, found again by the content of the file."""
+"""Avatars on disk, as arrays in one `.npz` file; in the cache and in avatar bundles.
+
+Array names are part of the format: files of earlier versions, in users' avatar bundles, have to
+stay readable. Where an attribute was renamed since, its array keeps the first name.
+"""
 
 import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from heygem.avatar.library import Library
-from heygem.face import tracking
+from heygem.avatar.library import MouthLibrary
+from heygem.avatar.reasons import UNUSABLE, Reason, from_stored
+from heygem.core.types import PathLike
 from heygem.face.pose import Pose
 from heygem.face.rest import RestShape
+from heygem.face.tracking import Track
+from heygem.media import MediaInfo
 
-_TRACK = ("points", "found", "cut", "score", "times_s", "clarity", "covered")
+if TYPE_CHECKING:
+    from heygem.avatar.avatar import Avatar
+
+#: Attribute of `Track` to the name of its array.
+_TRACK = {
+    "points": "points",
+    "detected": "found",
+    "cut": "cut",
+    "score": "score",
+    "times_s": "times_s",
+    "clarity": "clarity",
+    "occluded": "covered",
+}
+_POSE = ("rotation", "scale", "offset")
+_REST = ("neutral", "pose_mean", "pose_reach", "bend")
 
 
-def write(stored, avatar):
-    """Put an avatar into the cache; a cache that cannot be written is not an error."""
-    t, p, lib = avatar.track, avatar.pose, avatar.library
-    flat = np.concatenate([c.reshape(-1) for c in lib.crops])
+def write(stored: Path, avatar: "Avatar") -> None:
+    """Write an avatar; an unwritable folder is no error, the avatar is tracked again next time."""
+    track, library = avatar.track, avatar.library
+    facts = {
+        "width": track.width,
+        "height": track.height,
+        "faces": track.faces,
+        "notes": track.notes,
+        "unusable": avatar.unusable_frames,
+        "report": avatar.report,
+    }
+    arrays: dict[str, Any] = {
+        **{stored_name: getattr(track, name) for name, stored_name in _TRACK.items()},
+        **{name: getattr(avatar.pose, name) for name in _POSE},
+        "usable": avatar.usable,
+        "reasons": avatar.reasons,
+        **{name: getattr(avatar.rest, name) for name in _REST},
+        "frames": library.frames,
+        "corners": library.corners,
+        "lib_points": library.points,
+        **{f"lib_{name}": getattr(library.pose, name) for name in _POSE},
+        "sizes": np.array([crop.shape[:2] for crop in library.crops]),
+        "pixels": np.concatenate([crop.reshape(-1) for crop in library.crops]),
+        "words": np.array(json.dumps(facts)),
+    }
+    name = None
     try:
         stored.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=stored.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as f:
-            np.savez(
-                f,
-                points=t.points,
-                found=t.found,
-                cut=t.cut,
-                score=t.score,
-                times_s=t.times_s,
-                clarity=t.clarity,
-                covered=t.covered,
-                rotation=p.rotation,
-                scale=p.scale,
-                offset=p.offset,
-                usable=avatar.usable,
-                neutral=avatar.rest.neutral,
-                pose_mean=avatar.rest.pose_mean,
-                pose_reach=avatar.rest.pose_reach,
-                bend=avatar.rest.bend,
-                frames=lib.frames,
-                corners=lib.corners,
-                lib_points=lib.points,
-                lib_rotation=lib.pose.rotation,
-                lib_scale=lib.pose.scale,
-                lib_offset=lib.pose.offset,
-                sizes=np.array([c.shape[:2] for c in lib.crops]),
-                pixels=flat,
-                words=np.array(
-                    json.dumps(
-                        {
-                            "width": t.width,
-                            "height": t.height,
-                            "faces": t.faces,
-                            "notes": t.notes,
-                            "unusable": avatar.unusable,
-                            "report": avatar.report,
-                        }
-                    )
-                ),
-            )
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)
         os.replace(name, stored)
     except OSError:
-        if "name" in locals() and os.path.exists(name):
-            os.unlink(name)
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
 
 
-def read(stored, path, sha256, info, make):
-    """An avatar from the cache, or None if the file is damaged."""
+def read(
+    stored: PathLike,
+    path: Path,
+    sha256: str,
+    info: MediaInfo,
+    make: "Callable[..., Avatar]",
+) -> "Avatar | None":
+    """Read an avatar; None if the file is damaged.
+
+    Parameters
+    ----------
+    stored : path of the `.npz` file
+    path, sha256, info
+        Of the video, for the avatar.
+    make : callable
+        `heygem.avatar.Avatar`.
+    """
     try:
-        with np.load(stored, allow_pickle=False) as z:
-            words = json.loads(str(z["words"]))
-            track = tracking.Track(
-                *(z[k] for k in _TRACK),
-                width=words["width"],
-                height=words["height"],
-                faces=words["faces"],
-                notes=words["notes"],
+        with np.load(stored, allow_pickle=False) as arrays:
+            facts = json.loads(str(arrays["words"]))
+            track = Track(
+                **{name: arrays[stored_name] for name, stored_name in _TRACK.items()},
+                width=facts["width"],
+                height=facts["height"],
+                faces=facts["faces"],
+                notes=facts["notes"],
             )
-            pose = Pose(z["rotation"], z["scale"], z["offset"])
-            crops, at, pixels = [], 0, z["pixels"]
-            for h, w in z["sizes"]:
-                crops.append(pixels[at : at + h * w * 3].reshape(h, w, 3))
-                at += h * w * 3
+            pose = Pose(*(arrays[name] for name in _POSE))
+            crops, position, pixels = [], 0, arrays["pixels"]
+            for height, width in arrays["sizes"]:
+                size = height * width * 3
+                crops.append(pixels[position : position + size].reshape(height, width, 3))
+                position += size
+            if "reasons" in arrays:
+                reasons = arrays["reasons"]
+            else:
+                counts = {from_stored(name): count for name, count in facts["unusable"].items()}
+                reasons = reasons_from_counts(counts, track, pose)
             return make(
                 path,
                 sha256,
                 info,
                 track,
                 pose,
-                z["usable"],
-                words["unusable"],
-                RestShape(*(z[k] for k in ("neutral", "pose_mean", "pose_reach", "bend"))),
-                Library(
-                    z["frames"],
+                arrays["usable"],
+                reasons,
+                RestShape(*(arrays[name] for name in _REST)),
+                MouthLibrary(
+                    arrays["frames"],
                     crops,
-                    z["corners"],
-                    z["lib_points"],
-                    Pose(*(z[f"lib_{k}"] for k in ("rotation", "scale", "offset"))),
+                    arrays["corners"],
+                    arrays["lib_points"],
+                    Pose(*(arrays[f"lib_{name}"] for name in _POSE)),
                 ),
-                words["report"],
+                facts["report"],
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
+
+
+def reasons_from_counts(counts: dict[Reason, int], track: Track, pose: Pose) -> np.ndarray:
+    """`Avatar.reasons` of a file that holds their counts only, as earlier versions wrote them.
+
+    Every cause is a threshold on one measure, so its frames are those with the highest values
+    among the frames that no earlier cause applies to.
+    """
+    yaw, pitch, _ = pose.angles_deg.T
+    detected = track.detected
+    pitch_offset = pitch - np.median(pitch[detected]) if detected.any() else pitch
+    measures = {
+        Reason.NO_FACE: ~detected,
+        Reason.TURNED: np.hypot(yaw, pitch_offset),
+        Reason.SMALL: -track.face_px,
+        Reason.BLURRED: -track.clarity,
+        Reason.OCCLUDED: track.occluded,
+    }
+    reasons = np.full(len(track), "", f"<U{max(len(reason) for reason in UNUSABLE)}")
+    for reason in UNUSABLE:
+        remaining = np.flatnonzero(reasons == "")
+        order = np.argsort(-measures[reason][remaining].astype(np.float64), kind="stable")
+        reasons[remaining[order[: counts.get(reason, 0)]]] = reason
+    return reasons

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from heygem.avatar.reasons import describe
 from heygem.cli import provenance as label_commands
 from heygem.cli.evaluate import evaluate
 from heygem.cli.options import Change, Language, Recipe, read_changes
@@ -185,14 +186,14 @@ def _about_person(person):
     length = "still portrait" if info.is_still else f"{info.duration_s:.1f} s"
     yield f"{size}, {length}, face {report['face_px']:.0f} px wide"
     yield f"{report['usable_frames']} of {report['frames']} frames usable"
-    for reason, count in person.unusable.items():
+    for reason, count in person.unusable_frames.items():
         if count:
-            yield f"warning: {count} frames {reason} will pass through untouched"
+            yield f"warning: {count} frames stay unchanged: {describe(reason)}"
     for advice in report["advice"]:
         yield f"warning: {advice}"
     for note in report["notes"]:
         yield f"note: {note}"
-    if not report["advice"] and not any(person.unusable.values()):
+    if not report["advice"] and not any(person.unusable_frames.values()):
         yield "good"
 
 

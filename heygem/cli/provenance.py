@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from heygem.core.errors import AssetError, HeygemError, InputError
+from heygem.core.files import hash_input
 from heygem.provenance import ledger as record
 
 COMPLIANT, NONCOMPLIANT, UNREADABLE, NOT_FOUND, INCONCLUSIVE = 0, 1, 2, 3, 4  # exit codes
@@ -226,7 +227,7 @@ def _subject(path, sha256):
         raise InputError("name one recording", remedy="give a file or --sha256")
     if sha256 is not None and len(sha256) != 64:
         raise InputError("this is not a sha256", seen=sha256, remedy="64 hexadecimal digits")
-    return sha256.lower() if sha256 is not None else record.file_hash(path)
+    return sha256.lower() if sha256 is not None else hash_input(path)
 
 
 @consent_app.command("add")

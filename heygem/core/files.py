@@ -1,21 +1,24 @@
 """Files: content hashes, safe names, and writes that are whole or not there at all."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import tempfile
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from heygem.core.errors import OutputError
+from heygem.core.errors import InputError, OutputError
+from heygem.core.types import PathLike
 
 BUNDLE_FACTS = "avatar.json"  # in an avatar bundle, see `heygem.finetune.bundle`
 MAX_NAME_BYTES = 120  # file systems take 255; suffixes and hidden temporary names need room
 
 
-def sha256(path: str | os.PathLike[str]) -> str:
+def sha256(path: PathLike) -> str:
     """sha256 [hex] of a file's content; of an avatar bundle (a folder), that of its facts file.
 
     Raises
@@ -28,6 +31,62 @@ def sha256(path: str | os.PathLike[str]) -> str:
         path = path / BUNDLE_FACTS  # holds the hashes of all other files of the bundle
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_input(path: PathLike) -> str:
+    """sha256 [hex] of a file that the user named.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise InputError("a file cannot be read", seen=f"{path}: {error}") from error
+
+
+@contextlib.contextmanager
+def replacing(target: PathLike, *, mode: int = 0o644, durable: bool = True) -> Iterator[Path]:
+    """A temporary path beside `target` that takes its name when the block ends without an error.
+
+    For writers that need a path or a stream of their own. After an error the temporary file is
+    removed and a former `target` stays as it was.
+
+    Parameters
+    ----------
+    target : path
+        Its folder must be there.
+    mode : int
+        Permissions of the file.
+    durable : bool
+        Wait until the content is on the disk. A cache that can be made again need not.
+
+    Yields
+    ------
+    Path
+        An empty file that only this user can read, hidden, with the suffix ".part".
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written, or the disk is full.
+    """
+    target = Path(target)
+    handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)
+    os.close(handle)
+    staged = Path(name)
+    try:
+        yield staged
+        if durable:
+            _sync(staged)
+        os.chmod(staged, mode)
+        os.replace(staged, target)
+    finally:
+        staged.unlink(missing_ok=True)
+    if durable:
+        _sync(target.parent)
 
 
 def write_bytes(target: Path, content: bytes, *, mode: int = 0o644) -> Path:
@@ -54,18 +113,8 @@ def write_bytes(target: Path, content: bytes, *, mode: int = 0o644) -> Path:
     folder = target.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, staged = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(staged, mode)
-            os.replace(staged, target)
-        except BaseException:
-            Path(staged).unlink(missing_ok=True)
-            raise
-        _sync_folder(folder)
+        with replacing(target, mode=mode) as staged:
+            staged.write_bytes(content)
     except OSError as error:
         raise OutputError(
             f"cannot write {target.name} ({error.strerror})",
@@ -109,15 +158,14 @@ def safe_name(text: str) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "item"):  # numpy scalars
-        return value.item()
-    if hasattr(value, "tolist"):
+    if hasattr(value, "tolist"):  # NumPy arrays and scalars
         return value.tolist()
     return str(value)
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Wait until a file, or the list of names in a folder, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

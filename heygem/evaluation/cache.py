@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 from heygem import lips
 from heygem.config.params import Params, Settings
-from heygem.core.files import sha256
+from heygem.core.files import sha256, write_text
 from heygem.core.types import PathLike
 from heygem.core.version import commit
 from heygem.evaluation.clips import Clip
@@ -61,11 +60,7 @@ class ResultCache:
 
     def put(self, clip: Clip, result: ClipResult) -> None:
         """Store the result of a clip; the file appears whole or not at all."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(clip)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(asdict(result)), encoding="utf-8")
-        os.replace(part, path)
+        write_text(self._path(clip), json.dumps(asdict(result)))
 
 
 def _from_json(kind: type[R], content: dict[str, Any]) -> R:

@@ -109,7 +109,7 @@ def build_test_clip(
             remedy="use a clip in which the person looks roughly into the camera",
         )
     rate_hz = float(1 / np.median(np.diff(times_s)))
-    tracked = avatar.track.found
+    tracked = avatar.track.detected
     canonical = person.canonical(
         avatar.track.points[tracked], compact_runs(avatar.track, tracked), rate_hz
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from heygem import avatar as avatars
 from heygem import media
-from heygem.avatar.library import Library
+from heygem.avatar.library import MouthLibrary
 from heygem.config.params import FaceSettings
 from heygem.core.errors import InputError
 from heygem.core.types import BoolArray, FloatArray, PathLike
@@ -147,7 +147,7 @@ def fit_person(
     with tempfile.TemporaryDirectory(prefix="heygem-evaluate-") as folder:
         library_path = _write_library_part(path, split, Path(folder))
         library_avatar = avatars.load(library_path, settings, cache=False)
-    in_library = split.library(times_s) & whole.track.found
+    in_library = split.library(times_s) & whole.track.detected
     _, template = fit_pose(whole.track.points[in_library], sigma_frames=0)
     avatar = replace(
         whole,
@@ -175,7 +175,7 @@ def _write_library_part(path: PathLike, split: Split, folder: Path) -> Path:
     return out
 
 
-def _recrop(path: PathLike, library: Library) -> Library:
+def _recrop(path: PathLike, library: MouthLibrary) -> MouthLibrary:
     """Cut the library's crops from the source again, which was not re-encoded."""
     index_of = {int(frame): i for i, frame in enumerate(library.frames)}
     crops = list(library.crops)
@@ -193,10 +193,10 @@ def _recrop(path: PathLike, library: Library) -> Library:
 
 def _fit_poses(track: tracking.Track, template: FloatArray, rate_hz: float) -> Pose:
     """Poses of every frame against one template; zero where there is no face."""
-    frames = np.flatnonzero(track.found)
+    frames = np.flatnonzero(track.detected)
     fitted, _ = fit_pose(
         track.points[frames],
-        runs=compact_runs(track, track.found),
+        runs=compact_runs(track, track.detected),
         sigma_frames=POSE_SIGMA_S * rate_hz,
         template=template,
     )

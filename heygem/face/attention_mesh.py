@@ -1,32 +1,34 @@
-"""The 468-point mesh with lips refined by attention: what closes when the mouth closes.
+"""The 468-point mesh with lips refined by attention, so that a closed mouth has closed lips.
 
-The plain mesh leaves a gap between shut lips and blurs /b/, /p/, /m/ into their neighbours. The
+The plain mesh leaves a gap between closed lips and blurs /b/, /p/, /m/ into their neighbours. The
 attention mesh [Grishchenko et al., "Attention Mesh", CVPR workshops 2020; MediaPipe, Apache-2.0]
-looks at the mouth again: it cuts the lips out of an early feature map with the first fit's own
-box, and a second head places 80 lip points in that cut. Only x and y are refined; depth stays the
-mesh's. The eye heads are left out: under mirroring, eye corners are steadier without them.
+fits the mouth a second time: it samples the lips out of an early feature map, in the box that the
+first fit gives, and a second head predicts 80 lip points there. Only x and y are refined; depth
+stays the mesh's. The eye heads are left out: with mirroring, eye corners jitter less without them.
 
-The published file joins both parts with operations that exist in MediaPipe's runtime alone, so it
-is cut there into two ordinary models at load (a tenth of a second, nothing is written), and the
-cutting-out is done here. One fit is the same as in MediaPipe itself to 0.0001 px of its 192.
+The published file joins both parts with operations that exist in MediaPipe's runtime alone. It is
+split there into two ordinary models at load (0.1 s, nothing is written), and the sampling is done
+here. A single fit equals MediaPipe's own to 0.0001 px of its 192.
 """
+
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from heygem.core.errors import AssetError
+from heygem.core.types import FloatArray, Image, PathLike
 from heygem.face import topology as topo
-from heygem.face.detector import crop_region, place
+from heygem.face.detector import Region, crop_region, crop_to_image
+from heygem.face.litert import LiteRTModel
 from heygem.face.mesh import MESH_INPUT_PX
 from heygem.face.topology import MIRROR
-
-# The model numbers the picture's left half and the middle first; the other half follows in the
-# same order.
 
 _REMEDY = "run: heygem models pull"
 
 
 class AttentionMesh:
-    """The 468-point face mesh of one region, with refined lips.
+    """The 468-point face mesh of one region, with refined lips; used like `mesh.Mesh`.
 
     Every region is fitted twice, as it is and mirrored, and the two are averaged: an eighth less
     jitter of the lips and a fifth less of the jaw, for the time of a second pass.
@@ -41,82 +43,82 @@ class AttentionMesh:
         The file is not that model.
     """
 
-    def __init__(self, path):
-        parts = _Graph(path)
-        self._mesh = _Net(parts.cut([], ["feature", "mesh", "flag"]))
-        self._lips = _Net(parts.cut(["window"], ["lips"]))
-        self._window = parts.window
+    def __init__(self, path: PathLike) -> None:
+        model = _PublishedModel(path)
+        self._mesh = LiteRTModel(model.subgraph([], ["feature", "mesh", "flag"]))
+        self._lips = LiteRTModel(model.subgraph(["window"], ["lips"]))
+        self._window = model.window
 
-    def __call__(self, image, region):
-        """Fit the mesh.
-
-        Parameters
-        ----------
-        image : uint8 [H, W, 3], RGB
-        region : Region
-
-        Returns
-        -------
-        (float32 [468, 3], float)
-            Points in pixels of `image`, and the score that a face is there (0..1).
-        """
-        crop, back = crop_region(image, region, MESH_INPUT_PX)
-        crop = crop / np.float32(255)
-        points, logit = self._fit(crop)
-        mirrored, other = self._fit(np.ascontiguousarray(crop[:, ::-1]))
+    def __call__(self, image: Image, region: Region) -> tuple[FloatArray, float]:
+        """Fit the mesh: points `float32 [468, 3]` in pixels of `image`, and the score, 0..1."""
+        crop, to_image = crop_region(image, region, MESH_INPUT_PX)
+        scaled = crop / np.float32(255)
+        points, logit = self._fit(scaled)
+        mirrored, mirrored_logit = self._fit(np.ascontiguousarray(scaled[:, ::-1]))
         mirrored = mirrored[MIRROR]
         mirrored[:, 0] = MESH_INPUT_PX - mirrored[:, 0]  # 0 and 192 are the crop's very edges
-        score = 1 / (1 + np.exp(-np.clip((logit + other) / 2, -80, 80)))
-        return place((points + mirrored) / 2, back), float(score)
+        score = 1 / (1 + np.exp(-np.clip((logit + mirrored_logit) / 2, -80, 80)))
+        return crop_to_image((points + mirrored) / 2, to_image), float(score)
 
-    def _fit(self, crop):
+    def _fit(self, crop: FloatArray) -> tuple[FloatArray, float]:
         """Points [468, 3] in pixels of `crop` [192, 192, 3], 0..1, and the face logit."""
-        feature, mesh, flag = self._mesh(crop[None])
-        feature, points = feature[0], mesh.reshape(topo.POINTS, 3).copy()
+        features, mesh, flag = self._mesh(crop[None])
+        feature, points = features[0], mesh.reshape(topo.POINTS, 3).copy()
         stride = MESH_INPUT_PX / feature.shape[0]
-        linear, shift = self._window.place(points[:, :2] / stride)
+        linear, shift = self._window.locate(points[:, :2] / stride)
         window = self._window.sample(feature, linear, shift)
         lips = self._lips(window[None])[0].reshape(-1, 2)
-        # The head answers in crop pixels per window cell: only the shift still wants the stride.
+        # The head predicts crop pixels per window cell: only the shift is scaled by the stride.
         points[self._window.points, :2] = lips @ linear.T + shift * stride
         return points, float(flag.item())
 
 
-class _Window:
-    """The box of a part of the face, turned with it, and the sampling of features under it.
+class AttentionWindow:
+    """The rotated box of a part of the face, and the sampling of a feature map in it.
 
     After MediaPipe's `landmarks_to_transform_matrix` and `transform_tensor_bilinear`, version 2,
     whose options come with the model.
+
+    Parameters
+    ----------
+    options : mapping
+        `subset_idxs`, `left_rotation_idx`, `right_rotation_idx`, `target_rotation_radians`,
+        `scale_x`, `scale_y`, `output_width`, `output_height`.
+
+    Attributes
+    ----------
+    points : int [n]
+        Mesh points of that part.
     """
 
-    def __init__(self, options):
+    def __init__(self, options: Any) -> None:
         self.points = np.array(options["subset_idxs"])
         self._ends = options["left_rotation_idx"], options["right_rotation_idx"]
-        self._turn = options["target_rotation_radians"]
+        self._target_angle = options["target_rotation_radians"]
         self._scale = np.array([options["scale_x"], options["scale_y"]])
         self._cells = np.array([options["output_width"], options["output_height"]])
         x, y = np.meshgrid(np.arange(self._cells[0]), np.arange(self._cells[1]))
         self._grid = np.stack([x.ravel(), y.ravel()], 1) + 0.5  # cell centres
 
-    def place(self, points):
+    def locate(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Affine map from window cells to feature cells: (linear [2, 2], shift [2])."""
         left, right = points[self._ends[0]], points[self._ends[1]]
-        angle = self._turn - np.arctan2(*(right - left)[::-1])
+        angle = self._target_angle - np.arctan2(*(right - left)[::-1])
         cos, sin = np.cos(angle), np.sin(angle)
         upright = np.array([[cos, -sin], [sin, cos]])
-        turned = points[self.points] @ upright.T
-        low, high = turned.min(0), turned.max(0)
+        rotated = points[self.points] @ upright.T
+        low, high = rotated.min(0), rotated.max(0)
         linear = upright.T * (self._scale * (high - low) / self._cells)
         centre = upright.T @ ((low + high) / 2)
         return linear, centre - linear @ (self._cells / 2)
 
-    def sample(self, feature, linear, shift):
-        """Bilinear cut of `feature` [h, w, c] -> float32 [rows, columns, c]; zero outside."""
-        at = self._grid @ linear.T + shift - 0.5
+    def sample(self, feature: FloatArray, linear: FloatArray, shift: FloatArray) -> FloatArray:
+        """Bilinear samples of `feature` [h, w, c] : float32 [rows, columns, c]; zero outside."""
+        positions = self._grid @ linear.T + shift - 0.5
         limit = np.array(feature.shape[1::-1]) - 1
-        outside = ((at < 0) | (at > limit)).any(1)
-        x, y = np.clip(np.floor(at), 0, limit - 1).astype(int).T
-        fx, fy = (at - np.stack([x, y], 1)).astype(np.float32).T[..., None]
+        outside = ((positions < 0) | (positions > limit)).any(1)
+        x, y = np.clip(np.floor(positions), 0, limit - 1).astype(int).T
+        fx, fy = (positions - np.stack([x, y], 1)).astype(np.float32).T[..., None]
         upper = feature[y, x] * (1 - fx) + feature[y, x + 1] * fx
         lower = feature[y + 1, x] * (1 - fx) + feature[y + 1, x + 1] * fx
         values = upper * (1 - fy) + lower * fy
@@ -124,15 +126,14 @@ class _Window:
         return values.reshape(self._cells[1], self._cells[0], -1)
 
 
-class _Graph:
-    """The published model, taken apart at the operations that only MediaPipe knows."""
+class _PublishedModel:
+    """The published model, split at the operations that only MediaPipe's runtime has."""
 
-    def __init__(self, path):
+    def __init__(self, path: PathLike) -> None:
         from ai_edge_litert import schema_py_generated as schema
         from flatbuffers import flexbuffers
 
-        with open(path, "rb") as file:
-            self._data = file.read()
+        self._data = Path(path).read_bytes()
         self._schema = schema
         try:
             model = self._load()
@@ -140,57 +141,40 @@ class _Graph:
             kinds = [
                 (model.operatorCodes[o.opcodeIndex].customCode or b"") for o in graph.operators
             ]
-            # Windows come as lips, left eye, right eye.
+            # The first operation of each kind belongs to the lips, the others to the eyes.
             box = graph.operators[kinds.index(b"Landmarks2TransformMatrix")]
-            cut = graph.operators[kinds.index(b"TransformTensorBilinear")]
+            sampling = graph.operators[kinds.index(b"TransformTensorBilinear")]
             back = graph.operators[kinds.index(b"TransformLandmarks")]
-            named = {t.name: i for i, t in enumerate(graph.tensors)}
+            tensor_of = {t.name: i for i, t in enumerate(graph.tensors)}
             self._inputs = list(graph.inputs)
             self._tensors = {
-                "feature": cut.inputs[0],
-                "window": cut.outputs[0],
+                "feature": sampling.inputs[0],
+                "window": sampling.outputs[0],
                 "lips": back.inputs[0],
-                "mesh": named[b"output_mesh"],
-                "flag": named[b"conv_faceflag"],
+                "mesh": tensor_of[b"output_mesh"],
+                "flag": tensor_of[b"conv_faceflag"],
             }
-            self.window = _Window(flexbuffers.Loads(bytes(bytearray(box.customOptions))))
-        except Exception as error:  # the flatbuffer reader raises whatever it stumbles over
+            options = flexbuffers.Loads(bytes(bytearray(box.customOptions)))
+            self.window = AttentionWindow(options)
+        except Exception as error:  # the flatbuffer reader raises errors of any class
             raise AssetError(
                 f"{path} is not the attention mesh model", seen=repr(error), remedy=_REMEDY
             ) from error
 
-    def _load(self):
+    def _load(self) -> Any:
         schema = self._schema
         return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(self._data, 0))
 
-    def cut(self, inputs, outputs):
-        """The part between named tensors as a model of its own, bytes; no inputs: the picture."""
+    def subgraph(self, inputs: list[str], outputs: list[str]) -> bytes:
+        """The part between named tensors as a model file; no inputs: from the model's own input."""
         import flatbuffers
 
         model = self._load()
         graph = model.subgraphs[0]
-        inputs = [self._tensors[name] for name in inputs] or self._inputs
-        outputs = [self._tensors[name] for name in outputs]
-        maker = {t: i for i, o in enumerate(graph.operators) for t in o.outputs}
-        needed, wanted = set(), list(outputs)
-        while wanted:
-            tensor = wanted.pop()
-            if tensor in inputs or tensor not in maker or maker[tensor] in needed:
-                continue
-            needed.add(maker[tensor])
-            wanted += [t for t in graph.operators[maker[tensor]].inputs if t >= 0]
-        graph.operators = [graph.operators[i] for i in sorted(needed)]
-
-        used = {t for o in graph.operators for t in [*o.inputs, *o.outputs] if t >= 0}
-        used = sorted(used | set(inputs) | set(outputs))
-        number = {t: i for i, t in enumerate(used)} | {-1: -1}  # -1: an optional input left out
-        graph.tensors = [graph.tensors[t] for t in used]
-        for operator in graph.operators:
-            operator.inputs = [number[t] for t in operator.inputs]
-            operator.outputs = [number[t] for t in operator.outputs]
-        graph.inputs = [number[t] for t in inputs]
-        graph.outputs = [number[t] for t in outputs]
-
+        input_ids = [self._tensors[name] for name in inputs] or self._inputs
+        output_ids = [self._tensors[name] for name in outputs]
+        graph.operators = _operators_between(graph, input_ids, output_ids)
+        _keep_used_tensors(graph, input_ids, output_ids)
         buffers = [model.buffers[0]]  # the first one is empty, by convention
         for tensor in graph.tensors:
             weights = model.buffers[tensor.buffer]
@@ -208,18 +192,28 @@ class _Graph:
         return bytes(builder.Output())
 
 
-class _Net:
-    """One LiteRT model from memory, on one thread."""
+def _operators_between(graph: Any, inputs: list[int], outputs: list[int]) -> list[Any]:
+    """Operators that compute `outputs` from `inputs`, in the order of the graph."""
+    producer = {t: i for i, o in enumerate(graph.operators) for t in o.outputs}
+    needed: set[int] = set()
+    pending = list(outputs)
+    while pending:
+        tensor = pending.pop()
+        if tensor in inputs or tensor not in producer or producer[tensor] in needed:
+            continue
+        needed.add(producer[tensor])
+        pending += [t for t in graph.operators[producer[tensor]].inputs if t >= 0]
+    return [graph.operators[i] for i in sorted(needed)]
 
-    def __init__(self, data):
-        from ai_edge_litert.interpreter import Interpreter
 
-        self._net = Interpreter(model_content=data, num_threads=1)
-        self._net.allocate_tensors()
-        self._input = self._net.get_input_details()[0]["index"]
-        self._outputs = [o["index"] for o in self._net.get_output_details()]
-
-    def __call__(self, values):
-        self._net.set_tensor(self._input, np.asarray(values, np.float32))
-        self._net.invoke()
-        return [self._net.get_tensor(i) for i in self._outputs]
+def _keep_used_tensors(graph: Any, inputs: list[int], outputs: list[int]) -> None:
+    """Drop tensors that no operator of `graph` uses, and renumber the others."""
+    in_use = {t for o in graph.operators for t in [*o.inputs, *o.outputs] if t >= 0}
+    order = sorted(in_use | set(inputs) | set(outputs))
+    number = {t: i for i, t in enumerate(order)} | {-1: -1}  # -1: an optional input left out
+    graph.tensors = [graph.tensors[t] for t in order]
+    for operator in graph.operators:
+        operator.inputs = [number[t] for t in operator.inputs]
+        operator.outputs = [number[t] for t in operator.outputs]
+    graph.inputs = [number[t] for t in inputs]
+    graph.outputs = [number[t] for t in outputs]

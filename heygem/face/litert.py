@@ -1,22 +1,32 @@
-"""Face detection and the 468-point mesh with MediaPipe's models on LiteRT.
-
-Models: BlazeFace full range (192 px) and short range (128 px) [Bazarevsky et al., 2019], and the
-face mesh (192 px) [Kartynnik et al., 2019], Apache-2.0, fetched at set-up (see `heygem.core.assets`).
-About one millisecond a mesh on one CPU core."""
+"""Running a LiteRT (TensorFlow Lite) model on one CPU thread."""
 
 import numpy as np
 
+from heygem.core.types import FloatArray, PathLike
 
-class Model:
-    def __init__(self, path):
+
+class LiteRTModel:
+    """A model with one input.
+
+    Parameters
+    ----------
+    model : path or bytes
+        A `.tflite` file, or its content.
+    """
+
+    def __init__(self, model: PathLike | bytes) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self._net = Interpreter(str(path), num_threads=1)
-        self._net.allocate_tensors()
-        self._input = self._net.get_input_details()[0]["index"]
-        self._outputs = [o["index"] for o in self._net.get_output_details()]
+        source = (
+            {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
+        )
+        self._interpreter = Interpreter(**source, num_threads=1)
+        self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._outputs = [o["index"] for o in self._interpreter.get_output_details()]
 
-    def __call__(self, image):
-        self._net.set_tensor(self._input, image[None].astype(np.float32))
-        self._net.invoke()
-        return [self._net.get_tensor(i) for i in self._outputs]
+    def __call__(self, batch: FloatArray) -> list[FloatArray]:
+        """All outputs for one input of the model's own shape, batch axis included."""
+        self._interpreter.set_tensor(self._input, np.asarray(batch, np.float32))
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(i) for i in self._outputs]

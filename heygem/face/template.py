@@ -1,16 +1,15 @@
-"""A face at rest, as a 468-point mesh: what is bent to fit when only a few points are known.
+"""An average face at rest, as a 468-point mesh: deformed to fit where only 68 points are known.
 
-The shape is the face mesh model's answer to a symmetric drawing, so it is nobody's face; it lies
-within 0.03 of the mean shape of real people.
+The shape is the output of the face mesh model for a symmetric drawing, so it is nobody's face; it
+lies within 0.03 IOD of the mean shape of real people.
 """
 
 import numpy as np
 
-from heygem.face import topology as topo
-from heygem.face.topology import MIDLINE, MIRROR
+from heygem.core.types import FloatArray
+from heygem.face.topology import MIDLINE, MIRROR, POINTS, SIDE
 
-# Thousandths of the distance of the outer eye corners, origin between them. The middle as (y, z)
-# and the half at the picture's left as (x, y, z), both in the order of their point numbers.
+# Thousandths of an IOD, origin between the eyes. `MIDLINE` as (y, z), `SIDE` as (x, y, z).
 _MIDDLE = """
 616 -420 373 -555 461 -399 298 -567 211 -525 7 -295 -174 -215 -271 -207 -578 -69 642 -418 670 -401
 687 -378 850 -319 876 -335 910 -350 942 -334 1090 -274 417 -526 439 -443 -426 -140 1367 -217 516
@@ -50,13 +49,12 @@ _SIDE = """
 """
 
 
-def _unfold():
-    points = np.zeros((topo.POINTS, 3), np.float32)
+def _template() -> FloatArray:
+    points = np.zeros((POINTS, 3), np.float32)
     points[MIDLINE, 1:] = np.array(_MIDDLE.split(), np.float32).reshape(-1, 2) / 1000
-    side = np.setdiff1d(np.arange(248), MIDLINE)  # the other half is numbered from 248
-    points[side] = np.array(_SIDE.split(), np.float32).reshape(-1, 3) / 1000
-    points[MIRROR[side]] = points[side] * (-1, 1, 1)
+    points[SIDE] = np.array(_SIDE.split(), np.float32).reshape(-1, 3) / 1000
+    points[MIRROR[SIDE]] = points[SIDE] * (-1, 1, 1)
     return points
 
 
-TEMPLATE = _unfold()  # float32 [468, 3]: x right, y down, z away from the camera
+TEMPLATE = _template()  # float32 [468, 3], IOD: x right, y down, z away from the camera

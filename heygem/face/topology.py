@@ -7,7 +7,7 @@ mouth open.
 
 import numpy as np
 
-from heygem.face import topology as topo
+from heygem.core.types import FloatArray, IntArray
 
 POINTS = 468
 
@@ -35,6 +35,10 @@ JAW = np.array(
     [234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288]
     + [361, 323, 454]
 )
+
+TEMPLES = (234, 454)  # edges of the face in front of the ears, the person's right and left
+NOSE_TIP = (1, 2, 19, 94)  # on the mid-line, from the tip to below the septum
+NOSE_WINGS = (44, 45, 97, 98, 274, 275, 326, 327)
 
 # Points that follow the skull and not speech: brows' ends, eye corners, nose bridge, temples.
 STABLE = np.array(
@@ -161,33 +165,39 @@ _TRIANGLES = """
 TRIANGLES = np.array([t.split(",") for t in _TRIANGLES.split()], dtype=np.int32)  # [852, 3]
 
 
-def _lower_face():
-    """Indices of the points that speech moves, and how fully each of them follows it (0..1)."""
-    # Distance, in edges, from the lips and from the jaw's front; everything within reach belongs.
-    neighbours = [set() for _ in range(topo.POINTS)]
-    for a, b, c in topo.TRIANGLES:
+# How fully a point follows speech, by its distance in mesh edges from the lips or the chin.
+_WEIGHT_BY_DISTANCE = (1.0, 1.0, 0.85, 0.5, 0.2)
+
+
+def _lower_face() -> tuple[IntArray, FloatArray]:
+    """Indices of the points that speech moves, and how fully each follows it (0..1)."""
+    neighbours: list[set[int]] = [set() for _ in range(POINTS)]
+    for a, b, c in TRIANGLES:
         neighbours[a] |= {b, c}
         neighbours[b] |= {a, c}
         neighbours[c] |= {a, b}
-    core = set(topo.LIPS_OUTER) | set(topo.LIPS_INNER)
-    chin = set(topo.JAW[5:-5])
-    fixed = set(topo.STABLE) | {1, 2, 19, 44, 45, 94, 97, 98, 274, 275, 326, 327}  # and the nose
-    distance = {i: 0 for i in core | chin}
+    lips = set(LIPS_OUTER) | set(LIPS_INNER)
+    chin = set(JAW[5:-5])
+    fixed = set(STABLE) | set(NOSE_TIP) | set(NOSE_WINGS)
+    distance = {i: 0 for i in lips | chin}
     ring = set(distance)
-    for step in range(1, 5):
+    for step in range(1, len(_WEIGHT_BY_DISTANCE)):
         ring = {n for i in ring for n in neighbours[i]} - set(distance) - fixed
         distance |= {i: step for i in ring}
-    weight_of = {0: 1.0, 1: 1.0, 2: 0.85, 3: 0.5, 4: 0.2}
     indices = np.array(sorted(distance))
-    return indices, np.array([weight_of[distance[i]] for i in indices], np.float32)
+    weights = [_WEIGHT_BY_DISTANCE[distance[i]] for i in indices]
+    return indices, np.array(weights, np.float32)
 
 
-LOWER, LOWER_WEIGHT = _lower_face()
+LOWER, LOWER_WEIGHT = _lower_face()  # the lower face: int [n], increasing, and float32 [n]
 
+# The model numbers the mid-line and the picture's left half first (below 248); the other half
+# follows in the same order.
+_SECOND_HALF = 248
 MIDLINE = np.array(
     [0, 1, 2, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 94, 151, 152, 164, 168, 175]
     + [195, 197, 199, 200]
 )
-_RIGHT = np.setdiff1d(np.arange(248), MIDLINE)
+SIDE = np.setdiff1d(np.arange(_SECOND_HALF), MIDLINE)  # the half at the picture's left
 MIRROR = np.arange(POINTS)  # index of each point's counterpart in a mirrored picture
-MIRROR[_RIGHT], MIRROR[248:] = np.arange(248, POINTS), _RIGHT
+MIRROR[SIDE], MIRROR[_SECOND_HALF:] = np.arange(_SECOND_HALF, POINTS), SIDE

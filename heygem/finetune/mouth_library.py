@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from heygem import media
-from heygem.avatar.avatar import PLAIN
-from heygem.avatar.library import LIBRARY_BYTES, Library, lip_features, mouth_box
+from heygem.avatar.avatar import TEXTURE_CLARITY
+from heygem.avatar.library import LIBRARY_BYTES, MouthLibrary, lip_features, mouth_box
 from heygem.face import topology as topo
 from heygem.face.pose import Pose, fit_pose, fit_to, to_canonical
 from heygem.face.topology import LOWER
@@ -32,13 +32,13 @@ BEYOND = 1000  # frame numbers of other footage begin below this
 class Added:
     """How a library grew.
 
-    library : Library
+    library : MouthLibrary
     own, added : int
         Pictures of the shown video, and of other footage.
     by_file : dict of str to int
     """
 
-    library: Library
+    library: MouthLibrary
     own: int
     added: int
     by_file: dict
@@ -94,7 +94,7 @@ def grow(shown, others, *, tell=None):
 
 
 def _some(library, which):
-    return Library(
+    return MouthLibrary(
         library.frames[which],
         [library.crops[i] for i in which],
         library.corners[which],
@@ -108,7 +108,7 @@ def _joined(parts):
         np.concatenate([getattr(p.pose, key) for p in parts])
         for key in ("rotation", "scale", "offset")
     )
-    return Library(
+    return MouthLibrary(
         np.concatenate([p.frames for p in parts]),
         [crop for p in parts for crop in p.crops],
         np.concatenate([p.corners for p in parts]),
@@ -119,7 +119,7 @@ def _joined(parts):
 
 def _template(avatar):
     """The person's canonical mesh, as seen in the shown video."""
-    found = np.flatnonzero(avatar.track.found)
+    found = np.flatnonzero(avatar.track.detected)
     some = found[np.linspace(0, len(found) - 1, min(len(found), 400)).astype(int)]
     return fit_pose(avatar.track.points[some], sigma_frames=0)[1]
 
@@ -127,9 +127,9 @@ def _template(avatar):
 def _candidates(shown, other, template):
     """Frames of other footage that may serve, and their poses in the shown person's frame."""
     track = other.track
-    clear = track.clarity / max(float(np.median(track.clarity[track.found])), 1e-6)
-    large = track.face_px >= COARSEST * np.median(shown.track.face_px[shown.track.found])
-    frames = np.flatnonzero(other.usable & (clear > PLAIN) & large)
+    clear = track.clarity / max(float(np.median(track.clarity[track.detected])), 1e-6)
+    large = track.face_px >= COARSEST * np.median(shown.track.face_px[shown.track.detected])
+    frames = np.flatnonzero(other.usable & (clear > TEXTURE_CLARITY) & large)
     if len(frames) > POOL:
         frames = frames[np.linspace(0, len(frames) - 1, POOL).astype(int)]
     if not len(frames):
@@ -175,7 +175,7 @@ def _cut(other, frames, pose, mine, shown, sharp):
 
     Returns
     -------
-    Library or None
+    MouthLibrary or None
         None where every one is unsharp.
     """
     size = float(np.median(shown.pose.scale[shown.usable]))
@@ -206,7 +206,7 @@ def _cut(other, frames, pose, mine, shown, sharp):
                 break
     if not kept:
         return None
-    return Library(
+    return MouthLibrary(
         frames[kept],
         crops,
         np.zeros((len(kept), 2), int),

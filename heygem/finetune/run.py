@@ -22,7 +22,7 @@ from heygem.config.params import FaceSettings
 from heygem.core import assets
 from heygem.core import files as core_files
 from heygem.core.errors import Cancelled, InputError, OutputError, ParameterError
-from heygem.core.files import write_json
+from heygem.core.files import hash_input, write_json
 from heygem.core.version import code_version
 from heygem.face.backends import make_backend
 from heygem.finetune import adapter, bundle, coverage, mouth_library, report
@@ -30,7 +30,7 @@ from heygem.finetune.adapt import Adapted, FinetuneSettings, adapt
 from heygem.finetune.consent import Statement, require_consent
 from heygem.finetune.identity_check import same_person
 from heygem.provenance import keys
-from heygem.provenance.ledger import Ledger, file_hash
+from heygem.provenance.ledger import Ledger
 from heygem.training import dataset
 
 SMALLEST_PX = 32.0  # a face that teaches movement; the shown one must be as large as ever
@@ -174,7 +174,7 @@ def consent_of(params):
         return Statement(basis)
     if not params.inputs.videos:
         raise ParameterError("no footage is named", remedy="list it under inputs.videos")
-    shown = file_hash(params.inputs.videos[0])
+    shown = hash_input(params.inputs.videos[0])
     return Statement.on_record(Ledger(keys=keys.ensure()), shown)
 
 

@@ -206,7 +206,7 @@ def authorize(
 
 def face_boxes(avatar: Avatar, *, at_most: int = 500) -> list[list[float]]:
     """Face boxes over the clip, for the label to keep clear of : list of [x0, y0, x1, y1]."""
-    frames = np.flatnonzero(avatar.track.found)
+    frames = np.flatnonzero(avatar.track.detected)
     frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), at_most)).astype(int)]
     points = avatar.track.points[frames][..., :2]
     return np.concatenate([points.min(1), points.max(1)], 1).tolist()
@@ -304,7 +304,7 @@ def skip_reason(avatar: Avatar, timeline: Timeline, index: int) -> str:
     if index >= timeline.spoken:
         return "after the sound"
     frame = timeline.order[index]
-    if not avatar.track.found[frame]:
+    if not avatar.track.detected[frame]:
         return "no face"
     return (
         "turned away, too small, unclear or covered"

@@ -23,7 +23,7 @@ def record(
     ----------
     ledger
     sha256
-        Of the recording, see `heygem.provenance.ledger.file_hash`.
+        Of the recording, see `heygem.core.files.hash_input`.
     who, purpose, reference
         Who agreed (a code is better than a name), to what, and where the agreement is filed.
     until

@@ -14,12 +14,13 @@ import numpy as np
 
 from heygem.config.params import LabelSettings
 from heygem.core.errors import HeygemError, OutputError
+from heygem.core.files import hash_input
 from heygem.core.types import FloatArray, Image, PathLike
 from heygem.provenance import containers, credentials
 from heygem.provenance.aigc import KEY, aigc_tags, parse_label
 from heygem.provenance.fingerprint import Fingerprint, FrameHasher, hash_audio
 from heygem.provenance.keys import Keys
-from heygem.provenance.ledger import Ledger, current_user, file_hash
+from heygem.provenance.ledger import Ledger, current_user
 from heygem.provenance.visible import MIN_DURATION_S, Box, VisibleLabel
 from heygem.provenance.watermark.detect import MIN_S
 from heygem.provenance.watermark.embed import WatermarkEmbedder, new_id
@@ -132,7 +133,7 @@ class Labeller:
         audio_hashes = hash_audio(*sound) if sound is not None else np.zeros(0, np.uint32)
         entry = ledger.append(
             "made",
-            file_hash(path),
+            hash_input(path),
             {
                 "produce_id": self.produce_id,
                 "title": title,

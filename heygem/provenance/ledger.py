@@ -21,8 +21,8 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from heygem.core.errors import InputError, OutputError
-from heygem.core.files import sha256
+from heygem.core.errors import OutputError
+from heygem.core.files import replacing
 from heygem.core.types import PathLike
 
 GENESIS_HASH = "0" * 64  # the `previous` of the first row
@@ -273,13 +273,8 @@ class Ledger:
         return self.path.with_name(self.path.name + ".head")
 
     def _write_head(self, number: int, digest: str) -> None:
-        staged = self._head.with_name(f"{self._head.name}.part")
-        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as f:
-            f.write(f"{number} {digest}\n")
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(staged, self._head)
+        with replacing(self._head, mode=0o600) as staged:
+            staged.write_text(f"{number} {digest}\n", encoding="ascii")
 
     def _verify_head(self, last: int, hashes: dict[int, str]) -> list[Fault]:
         """Compare the head file with the newest row, number `last`."""
@@ -330,20 +325,6 @@ def home() -> Path:
 def default_path() -> Path:
     """The ledger of this installation, in `home`."""
     return home() / FILE_NAME
-
-
-def file_hash(path: PathLike) -> str:
-    """sha256 of a file's content, 64 hexadecimal digits.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read.
-    """
-    try:
-        return sha256(path)
-    except OSError as error:
-        raise InputError("a file cannot be read", seen=f"{path}: {error}") from error
 
 
 def _hex_id(watermark_id: int | None) -> str:

@@ -8,6 +8,7 @@ are proof; the fingerprint is a similarity, and is reported as such.
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from heygem.core.files import hash_input
 from heygem.core.types import IntArray, PathLike
 from heygem.provenance import keys
 from heygem.provenance.fingerprint import (
@@ -16,7 +17,7 @@ from heygem.provenance.fingerprint import (
     Fingerprint,
     bit_error_rate,
 )
-from heygem.provenance.ledger import Entry, Ledger, file_hash
+from heygem.provenance.ledger import Entry, Ledger
 from heygem.provenance.verify import Verification, verify_file
 
 #: Kinds of evidence, strongest first, and what each one states.
@@ -89,7 +90,7 @@ def trace_file(
 def find_origin(verification: Verification, ledger: Ledger) -> Origin | None:
     """The run a file comes from, or None without evidence."""
     candidates = []
-    sha256 = file_hash(verification.path)
+    sha256 = hash_input(verification.path)
     for entry in ledger.entries(kind="made"):
         similarity = _similarity(verification.fingerprint, entry)
         evidence = _evidence(verification, entry, sha256, similarity)

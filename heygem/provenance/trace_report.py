@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from heygem import media
 from heygem.core import templating
 from heygem.core.errors import HeygemError, OutputError
+from heygem.core.files import hash_input
 from heygem.core.types import PathLike
-from heygem.provenance.ledger import Ledger, file_hash
+from heygem.provenance.ledger import Ledger
 from heygem.provenance.trace import EVIDENCE, Origin, input_summary
 from heygem.provenance.verify import Verification
 
@@ -55,7 +56,7 @@ def report_parts(
     ]
     facts = [
         f"Written: {now}",
-        f"File examined, sha256: {file_hash(path)}",
+        f"File examined, sha256: {hash_input(path)}",
         f"Labels as a whole: {verification.verdict}",
         f"Ledger: {ledger_state}",
     ]

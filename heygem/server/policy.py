@@ -19,6 +19,7 @@ from heygem import media
 from heygem.config import recipes
 from heygem.config.params import Settings, checked
 from heygem.core.errors import InputError, OutputError, ParameterError, PolicyError
+from heygem.core.files import replacing
 from heygem.provenance import ledger as record
 from heygem.server import quota
 from heygem.server.quota import QuotaSettings
@@ -253,12 +254,9 @@ def set_password(path, name, password):
     target = path.parent / checked(Policy, recipes.read(path)).users
     users = recipes.read(target) if target.exists() else {}
     users[name] = passwd(password)
-    part = target.with_name(f".{target.name}.part")
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(yaml.safe_dump(users, allow_unicode=True))
-        os.replace(part, target)
+        with replacing(target, mode=0o600) as staged:
+            staged.write_text(yaml.safe_dump(users, allow_unicode=True), encoding="utf-8")
     except OSError as e:
         raise OutputError("the users' file cannot be written", seen=f"{target}: {e}") from e
 

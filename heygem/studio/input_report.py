@@ -73,7 +73,7 @@ def landmark_strip(session: Session) -> bytes:
 
 def _draw_landmarks(image: Image, track: Track, row: int, usable: bool) -> Image:
     """Crop of the head with lips and jaw: green in a usable frame, red in another."""
-    if not track.found[row]:
+    if not track.detected[row]:
         x0, y0, x1, y1 = 0, 0, image.shape[1], image.shape[0]
         points = None
     else:

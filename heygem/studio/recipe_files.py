@@ -1,12 +1,11 @@
 """Recipe files: what the page saves is what Papermill and the command line run."""
 
-import os
 import re
-import tempfile
 from pathlib import Path
 
 from heygem.config.params import Params
 from heygem.core.errors import OutputError, ParameterError
+from heygem.core.files import replacing
 from heygem.core.types import PathLike
 
 _NAME = re.compile(r"\w[\w-]{0,63}")
@@ -51,16 +50,10 @@ def save_recipe(
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as f:
-                f.write(params.to_yaml())
-            if Params.from_yaml(part) != params:
+        with replacing(path) as staged:
+            staged.write_text(params.to_yaml(), encoding="utf-8")
+            if Params.from_yaml(staged) != params:
                 raise OutputError("the recipe changes when it is read back", seen=path)
-            os.chmod(part, 0o644)
-            os.replace(part, path)
-        finally:
-            Path(part).unlink(missing_ok=True)
     except OSError as e:
         raise OutputError(
             f"cannot write the recipe ({e.strerror})", seen=path, remedy="check the folder"

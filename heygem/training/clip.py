@@ -128,7 +128,7 @@ def from_track(source: Source, track: Track, samples: FloatArray, *, sha256: str
     InputError
         Less than a second with a face.
     """
-    tracked = np.flatnonzero(track.found)
+    tracked = np.flatnonzero(track.detected)
     if len(tracked) < 2 or track.times_s[tracked[-1]] - track.times_s[tracked[0]] < MIN_DURATION_S:
         raise InputError(
             f"{source.path.name} shows too little of a face",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from heygem import avatar, media
+from heygem.avatar.reasons import Reason
 from heygem.config.params import FaceSettings
 from heygem.core import assets
 from heygem.core.errors import InputError, NoFaceError
@@ -126,9 +127,9 @@ def test_a_hand_before_the_mouth_is_seen_and_left_alone(hopper, hopper_avatar, f
                 image[y - 40 : y + 50, : x + 60] = (205, 150, 120)
             writer.write(image, k / 25)
     person = avatar.load(path, FaceSettings(), backend=faces, cache=False)
-    assert person.track.found.all()
+    assert person.track.detected.all()
     assert np.flatnonzero(~person.usable).tolist() == list(range(20, 28))
-    assert person.unusable["with something before the mouth"] == 8
+    assert person.unusable_frames[Reason.OCCLUDED] == 8
     assert not set(range(20, 28)) & set(person.library.frames.tolist())
 
 
@@ -141,7 +142,7 @@ def test_frames_of_a_dissolve_are_left_alone_and_lend_no_texture(hopper, faces, 
             image = hopper if k < 14 else cv2.GaussianBlur(hopper // 3 + 150, (0, 0), 6)
             writer.write(image, k / 25)
     person = avatar.load(path, FaceSettings(), backend=faces, cache=False)
-    assert person.track.found.all()
+    assert person.track.detected.all()
     assert person.usable.tolist() == [True] * 14 + [False] * 6
-    assert person.unusable["blurred or faded"] == 6
+    assert person.unusable_frames[Reason.BLURRED] == 6
     assert person.library.frames.max() < 14

@@ -225,7 +225,7 @@ def page(told, store, tmp_path, faces, monkeypatch):
     from heygem.studio.pages.compare import ComparePage
 
     monkeypatch.delenv("HEYGEM_SERVER_ROOT", raising=False)
-    monkeypatch.setattr(backends, "MeshBackend", lambda models: faces)
+    monkeypatch.setattr(backends, "MediaPipeBackend", lambda models: faces)
     folder, _ = store
     return ComparePage(told, store=folder, output=tmp_path / "out", count=2, lang="en")
 

@@ -7,7 +7,7 @@ import pytest
 from heygem.core import assets
 from heygem.core.errors import AssetError
 from heygem.face import topology as topo
-from heygem.face.attention_mesh import AttentionMesh, _Window
+from heygem.face.attention_mesh import AttentionMesh, AttentionWindow
 from heygem.face.detector import Region, region_of
 from heygem.face.topology import MIRROR
 
@@ -115,14 +115,14 @@ def window(**changes):
         "output_width": 8,
         "output_height": 8,
     }
-    return _Window(options | changes)
+    return AttentionWindow(options | changes)
 
 
 def test_window_over_its_own_size_is_the_feature_map_itself():
     feature = np.random.default_rng(0).normal(size=(12, 12, 3)).astype(np.float32)
     corners = np.float32([[2, 3], [10, 3], [10, 11], [2, 11]])
     part = window()
-    linear, shift = part.place(corners)
+    linear, shift = part.locate(corners)
     np.testing.assert_allclose(part.sample(feature, linear, shift), feature[3:11, 2:10], atol=1e-5)
 
 
@@ -130,9 +130,9 @@ def test_window_turns_with_the_part_and_is_zero_outside():
     ramp = np.arange(16, dtype=np.float32)[None, :, None].repeat(16, 0)  # value = column
     upside_down = np.float32([[12, 8], [4, 8], [4, 4], [12, 12]])
     part = window()
-    cut = part.sample(ramp, *part.place(upside_down))
+    cut = part.sample(ramp, *part.locate(upside_down))
     np.testing.assert_allclose(cut[0, :, 0], np.arange(11, 3, -1), atol=1e-5)
-    beyond = part.sample(ramp, *part.place(upside_down + 100))
+    beyond = part.sample(ramp, *part.locate(upside_down + 100))
     assert not beyond.any()
 
 

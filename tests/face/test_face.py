@@ -70,7 +70,7 @@ def test_scale_of_the_picture_is_scale_of_the_mesh(hopper, faces):
 def test_a_lost_face_is_found_again_and_the_gap_is_known(hopper, faces):
     nothing = np.full_like(hopper, 90)
     track = follow([hopper] * 4 + [nothing] * 3 + [hopper] * 5, faces)
-    assert track.found.tolist() == [True] * 4 + [False] * 3 + [True] * 5
+    assert track.detected.tolist() == [True] * 4 + [False] * 3 + [True] * 5
     assert track.runs == [(0, 4), (7, 12)]
 
 

@@ -14,7 +14,7 @@ from heygem.core.errors import AssetError
 from heygem.face import backends, fan68, tracking
 from heygem.face import topology as topo
 from heygem.face.detector import Region, region_of
-from heygem.face.fan68 import POINTS_68, AlignmentBackend, FanNetwork, fit_template, peaks_of
+from heygem.face.fan68 import POINTS_68, AlignmentBackend, FanNetwork, find_peaks, fit_template
 from heygem.face.template import TEMPLATE
 from heygem.face.topology import MIRROR
 
@@ -98,7 +98,7 @@ def test_lips_open_as_far_as_the_points_say():
 
 
 def test_weak_peaks_are_no_face():
-    assert settle(head(), peak=0.2)[1] < tracking.PRESENT
+    assert settle(head(), peak=0.2)[1] < tracking.MIN_SCORE
 
 
 def test_it_can_be_followed_through_a_video():
@@ -132,7 +132,7 @@ def test_peaks_are_finer_than_cells():
     at = np.array([[10.3, 20.8], [40.0, 5.45], [0.5, 63.5]])
     y, x = np.mgrid[:64, :64] + 0.5
     heat = np.exp(-((x - at[:, :1, None]) ** 2 + (y - at[:, 1:, None]) ** 2) / 2)
-    found, height = peaks_of(heat.astype(np.float32))
+    found, height = find_peaks(heat.astype(np.float32))
     np.testing.assert_allclose(found[:2], at[:2], atol=0.1)
     assert np.abs(found[2] - at[2]).max() < 1  # half of the blob lies outside the map
     assert (height > 0.8).all()
@@ -149,7 +149,7 @@ def test_template_is_symmetric_and_in_its_frame():
 
 
 def test_points_that_are_the_template_give_the_template():
-    bend = AlignmentBackend(Reader(head()))._bend
+    bend = AlignmentBackend(Reader(head()))._spline
     mesh = fit_template(TEMPLATE[POINTS_68, :2] * 100.0 + 300, bend)
     np.testing.assert_allclose(mesh[:, :2], TEMPLATE[:, :2] * 100 + 300, atol=0.01)
     np.testing.assert_allclose(mesh[:, 2], TEMPLATE[:, 2] * 100, atol=0.01)
@@ -208,10 +208,10 @@ def test_without_weights_the_mesh_takes_over_and_it_is_recorded(package, monkeyp
         name = "mediapipe"
 
         def __init__(self, models):
-            self.models = models
+            self.models, self.notes = models, []
 
     monkeypatch.setattr(package, "FaceAlignment", unreachable)
-    monkeypatch.setattr(backends, "MeshBackend", Mesh)
+    monkeypatch.setattr(backends, "MediaPipeBackend", Mesh)
     with pytest.warns(UserWarning, match="mediapipe is used"):
         backend = backends.make_backend(FaceSettings(backend="face-alignment"))
     assert backend.name == "mediapipe" and backend.models is assets.path

@@ -17,7 +17,7 @@ from helpers.media import write_video
 
 from heygem import audio, lips, media, pipeline
 from heygem import avatar as avatars
-from heygem.avatar.library import Library
+from heygem.avatar.library import MouthLibrary
 from heygem.batch import notebooks, runner
 from heygem.batch.notebooks import root
 from heygem.cli import finetune as command
@@ -395,7 +395,7 @@ def test_other_footage_adds_what_is_missing_and_nothing_twice(own_place, footage
     # Somebody whose shown video never opens the mouth gets the open ones from the other.
     gap = lips.aperture_of(shown.displacement(shown.library.frames))
     few = np.flatnonzero(gap < 0.02)
-    poor = Library(
+    poor = MouthLibrary(
         shown.library.frames[few],
         [shown.library.crops[i] for i in few],
         shown.library.corners[few],

@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from heygem.cli import provenance
 from heygem.config.params import LabelSettings
+from heygem.core.files import hash_input
 from heygem.provenance import keys
 from heygem.provenance.labeller import Labeller
-from heygem.provenance.ledger import Ledger, file_hash
+from heygem.provenance.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def installation(tmp_path_factory):
         ledger=ledger,
         parent=source,
         sound=(audio[:, 0], 16000),
-        facts={"sources": {"video": file_hash(source), "sound": "5" * 64}, "run": "r-17"},
+        facts={"sources": {"video": hash_input(source), "sound": "5" * 64}, "run": "r-17"},
     )
     return Installation(root, own_keys, ledger, source, result, frames, labelled, labeller, audio)
 

@@ -6,8 +6,8 @@ import pytest
 from helpers.labelled import write_clip
 
 from heygem.core.errors import ConsentError
+from heygem.core.files import hash_input
 from heygem.provenance import consent
-from heygem.provenance.ledger import file_hash
 
 
 def test_verify_prints_verdicts_and_exits_with_codes(installation, command, tmp_path):
@@ -35,7 +35,7 @@ def test_consent_and_takedown_from_the_command_line(command, installation, tmp_p
     video.write_bytes(b"somebody")
     about = ("--who", "P-1", "--purpose", "films", "--reference", "folder 3")
     assert command("consent", "add", video, *about, "--until", "2999-01-01").exit_code == 0
-    sha256 = file_hash(video)
+    sha256 = hash_input(video)
     assert (
         consent.require(installation.ledger, sha256, "a", basis="recorded")["reference"]
         == "folder 3"

@@ -5,13 +5,13 @@ from helpers.labelled import HEIGHT, RATE, WIDTH, write_clip
 
 from heygem.config.params import LabelSettings
 from heygem.core.errors import OutputError
+from heygem.core.files import hash_input
 from heygem.provenance import containers, credentials
 from heygem.provenance.labeller import Labeller
-from heygem.provenance.ledger import file_hash
 
 
 def test_the_ledger_holds_the_finished_file(installation):
-    (entry,) = installation.ledger.entries(subject=file_hash(installation.result))
+    (entry,) = installation.ledger.entries(subject=hash_input(installation.result))
     assert entry.kind == "made"
     assert entry.body["layers"] == {
         "visible": "written", "metadata": "written", "watermark": "written", "c2pa": "written",

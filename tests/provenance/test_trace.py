@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from heygem import audio, media
 from heygem.batch import notebooks
 from heygem.cli.main import app
-from heygem.provenance.ledger import Ledger, file_hash
+from heygem.core.files import hash_input
+from heygem.provenance.ledger import Ledger
 
 SAMPLES = notebooks.root() / "samples"
 SECONDS = 3.0
@@ -75,10 +76,10 @@ def test_the_result_is_compliant_in_every_layer(made, records):
 def test_the_record_answers_for_it(made, records):
     (row,) = records.entries(kind="made")
     body = row.body
-    assert row.subject == file_hash(made.result)
+    assert row.subject == hash_input(made.result)
     assert body["sources"] == {
-        "video": file_hash(SAMPLES / "hopper.mp4"),
-        "sound": file_hash(made.sound),
+        "video": hash_input(SAMPLES / "hopper.mp4"),
+        "sound": hash_input(made.sound),
     }
     assert body["permission"]["basis"] == "own" and body["user"] and len(row.watermark_id) == 16
     assert len(body["models"]["lips"]) == 64 and len(body["models"]) > 2

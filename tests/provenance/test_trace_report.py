@@ -4,7 +4,7 @@ import nbformat
 from pypdf import PdfReader
 
 from heygem.batch import notebooks
-from heygem.provenance.ledger import file_hash
+from heygem.core.files import hash_input
 from heygem.studio.pages.trace import TracePage
 
 
@@ -15,7 +15,7 @@ def test_the_report_in_markdown_names_the_run_and_the_takedown_command(
     assert command("verify", installation.result, "--report", out).exit_code == 0
     text = out.read_text(encoding="utf-8")
     assert "Made by this installation" in text and "r-17" in text
-    assert f"heygem consent block --sha256 {file_hash(installation.source)}" in text
+    assert f"heygem consent block --sha256 {hash_input(installation.source)}" in text
 
 
 def test_the_report_as_pdf_has_the_same_content_and_drops_no_character(
@@ -31,7 +31,7 @@ def test_the_report_as_pdf_has_the_same_content_and_drops_no_character(
     assert "Trace report: 生成" in text
     assert "\\u9f98 <b>.mp4" in text  # in neither font
     assert "Made by this installation" in text and "r-17" in text
-    assert file_hash(installation.source)[:20] in text.replace(" ", "")
+    assert hash_input(installation.source)[:20] in text.replace(" ", "")
     assert [len(page.images) for page in pages][0] == 1  # what it looks like
 
 
@@ -51,7 +51,7 @@ def test_the_notebook_traces_files(installation, tmp_path, monkeypatch):
                     "search": False,
                 }
     assert (
-        file_hash(installation.source) in shown[0] and "Not made by this installation" in shown[1]
+        hash_input(installation.source) in shown[0] and "Not made by this installation" in shown[1]
     )
     assert len(list((tmp_path / "runs" / "trace").glob("*.md"))) == 2
 

@@ -9,7 +9,7 @@ from helpers.media import gape
 from helpers.rendering import plan
 
 from heygem import avatar, media
-from heygem.avatar.library import Library
+from heygem.avatar.library import MouthLibrary
 from heygem.config.params import FaceSettings, RendererSettings
 from heygem.face import topology as topo
 from heygem.face.pose import aperture, to_canonical
@@ -191,7 +191,7 @@ def test_teeth_that_glint_between_shut_lips_are_seen(hopper, hopper_avatar):
     for x, y in np.rint(seam[1:6:2]).astype(int):
         glint[y : y + 1, x - 1 : x + 2] = 230
     cv2.polylines(parted, [np.rint(seam).astype(np.int32)], False, (15, 5, 5), 3)
-    library = Library(
+    library = MouthLibrary(
         np.arange(3),
         [shut, glint, parted],
         np.zeros((3, 2), int),

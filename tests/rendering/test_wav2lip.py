@@ -361,14 +361,14 @@ def test_windows_follow_each_frames_own_time_and_stop_at_the_end():
 
 
 class FakeTrack:
-    def __init__(self, boxes, found=None, cut=None, size=(320, 240)):
+    def __init__(self, boxes, detected=None, cut=None, size=(320, 240)):
         boxes = np.asarray(boxes, np.float32)
         low, high = boxes[:, None, :2], boxes[:, None, 2:]
         share = np.random.default_rng(1).random((1, 468, 2)).astype(np.float32)
         share[:, 0], share[:, 1] = 0, 1
         flat = low + share * (high - low)
         self.points = np.concatenate([flat, np.zeros_like(flat[..., :1])], axis=-1)
-        self.found = np.ones(len(boxes), bool) if found is None else np.asarray(found)
+        self.detected = np.ones(len(boxes), bool) if detected is None else np.asarray(detected)
         self.cut = np.zeros(len(boxes), bool) if cut is None else np.asarray(cut)
         self.width, self.height = size
 
@@ -376,12 +376,12 @@ class FakeTrack:
 class FakeAvatar:
     def __init__(self, track):
         self.track = track
-        self.usable = track.found
+        self.usable = track.detected
 
 
 def boxes_of(track):
     size = (track.width, track.height)
-    return wav2lip.face_boxes(track.points, track.found, track.cut, size)
+    return wav2lip.face_boxes(track.points, track.detected, track.cut, size)
 
 
 def test_the_box_reaches_ten_pixels_below_the_chin_and_stays_in_the_picture():
@@ -407,7 +407,7 @@ def test_the_mask_takes_the_hidden_half_and_fades_out():
 
 
 def test_render_gives_patches_where_there_is_a_face(checkpoint):
-    track = FakeTrack([[100, 40, 220, 200]] * 3, found=[True, True, False])
+    track = FakeTrack([[100, 40, 220, 200]] * 3, detected=[True, True, False])
     engine = wav2lip.Wav2LipEngine(checkpoint, "cpu", batch_size=2)
     renderer = wav2lip.Wav2LipRenderer(engine, FakeAvatar(track))
     renderer.plan(None, chirp(0.6), timeline_of([0, 1, 2, 1], rate=10))

@@ -10,9 +10,10 @@ from helpers.studio import GATE_OFF
 from heygem import media
 from heygem.config.params import Params
 from heygem.core.errors import Cancelled, ConsentError, InputError
+from heygem.core.files import hash_input
 from heygem.face import topology as topo
 from heygem.provenance import consent, keys
-from heygem.provenance.ledger import Ledger, file_hash
+from heygem.provenance.ledger import Ledger
 from heygem.studio.downscale import downscale_image
 from heygem.studio.session import Session, preview_px
 from heygem.studio.snapshots import Snapshots
@@ -108,7 +109,7 @@ def test_a_bad_file_leaves_the_loaded_ones(session, wav, tmp_path):
 
 def test_blocked_footage_is_not_previewed(models, talking, speech, tmp_path, monkeypatch):
     monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "other-home"))
-    consent.block(Ledger(keys=keys.ensure()), file_hash(talking[0]), reason="asked us to stop")
+    consent.block(Ledger(keys=keys.ensure()), hash_input(talking[0]), reason="asked us to stop")
     with pytest.raises(ConsentError):
         Session(folder=tmp_path / "p", models=models).load(talking[0], speech)
 

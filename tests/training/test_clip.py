@@ -31,12 +31,12 @@ def face_track(seconds, rate, opening):
     count = len(times)
     return Track(
         points=points.astype(np.float32),
-        found=np.ones(count, bool),
+        detected=np.ones(count, bool),
         cut=np.zeros(count, bool),
         score=np.ones(count, np.float32),
         times_s=times,
         clarity=np.ones(count, np.float32),
-        covered=np.zeros(count, bool),
+        occluded=np.zeros(count, bool),
         width=640,
         height=480,
     )
@@ -45,7 +45,7 @@ def face_track(seconds, rate, opening):
 def test_track_and_sound_become_a_clip_on_one_clock():
     """29.97 fps in, 50 Hz out: an opening at 3 s is at row 150, a tenth of the IOD high."""
     track = face_track(4.0, 30000 / 1001, lambda t: 12 * np.exp(-(((t - 3) / 0.1) ** 2)))
-    track.found[30:45] = False
+    track.detected[30:45] = False
     samples, _ = speech(4.0, np.random.default_rng(0))
     clip = from_track(SOURCE, track, samples)
     assert len(clip.displacement) == 200 and clip.features.shape == (400, FEATURE_DIM)
@@ -57,7 +57,7 @@ def test_track_and_sound_become_a_clip_on_one_clock():
 
 def test_too_little_of_a_face_is_refused():
     track = face_track(2.0, 25, np.zeros_like)
-    track.found[10:] = False
+    track.detected[10:] = False
     with pytest.raises(InputError, match="too little of a face"):
         from_track(SOURCE, track, np.zeros(32000, np.float32))
 

@@ -98,9 +98,9 @@ def make(found, folder, *, count=6, faces=None, progress=None, cancel=None) -> C
         lengths_s = [info.duration_s for info in infos]
         times_s = contact_sheet.instants(lengths_s, [found[k].curve for k in shown], count=count)
         if faces is None:
-            from heygem.face.backends import MeshBackend
+            from heygem.face.backends import MediaPipeBackend
 
-            faces = MeshBackend(assets.path)
+            faces = MediaPipeBackend(assets.path)
         rows = []
         for number, k in enumerate(shown):
             if cancel is not None and cancel.is_set():

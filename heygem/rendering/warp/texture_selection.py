@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from heygem.avatar.library import Library, lip_features
+from heygem.avatar.library import MouthLibrary, lip_features
 from heygem.config.params import RendererSettings
 from heygem.core.types import BoolArray, FloatArray, IntArray
 from heygem.face import topology as topo
@@ -27,11 +27,11 @@ class TextureSelector:
 
     Parameters
     ----------
-    library : Library
+    library : MouthLibrary
     settings : RendererSettings
     """
 
-    def __init__(self, library: Library, settings: RendererSettings) -> None:
+    def __init__(self, library: MouthLibrary, settings: RendererSettings) -> None:
         self._settings = settings
         self._frames = library.frames
         shape = to_canonical(library.points[:, LOWER], library.pose)
@@ -119,7 +119,7 @@ class TextureSelector:
     def _crossfades(
         self, path: IntArray, at: IntArray, cut: BoolArray
     ) -> list[list[tuple[int, float]]]:
-        """Library picks and their weights for each frame: [(pick, weight), ...].
+        """Library images and their weights for each frame: [(pick, weight), ...].
 
         Only a jump is faded over: neighbouring pictures of one movement would blur each other.
         """
@@ -138,7 +138,7 @@ class TextureSelector:
         return result
 
 
-def _parted(library: Library) -> FloatArray:
+def _parted(library: MouthLibrary) -> FloatArray:
     """How much the seam of each library mouth differs from lip colour : float32 [N], best is 0.
 
     The mesh shows lips as shut that are a few pixels apart; a dark slit or teeth tell them apart.
@@ -165,7 +165,7 @@ def _parted(library: Library) -> FloatArray:
     return np.maximum(values - np.quantile(values, 0.05), 0)
 
 
-def _appearance_change(library: Library) -> FloatArray:
+def _appearance_change(library: MouthLibrary) -> FloatArray:
     """Cost of going from one library picture to another : float32 [N, N], 0 on the diagonal."""
     thumbs = []
     for crop, mesh, scale in zip(library.crops, library.points, library.pose.scale, strict=True):

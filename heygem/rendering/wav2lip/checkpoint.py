@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from heygem.core import assets
 from heygem.core.errors import AssetError
+from heygem.core.files import replacing
 from heygem.rendering.wav2lip.network import Wav2Lip
 
 
@@ -123,9 +124,8 @@ def import_checkpoint(path):
     state = _check(_read(path), Path(path).name)
     target = assets.model_folder() / f"{Path(path).stem}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(".part")
-    save_file(state, part, metadata={"network": "wav2lip", "source": Path(path).name})
-    part.replace(target)
+    with replacing(target) as staged:
+        save_file(state, staged, metadata={"network": "wav2lip", "source": Path(path).name})
     return target
 
 

@@ -14,6 +14,7 @@ import ipywidgets as w
 from heygem.batch import queue
 from heygem.config.params import Params
 from heygem.core.errors import OutputError, ParameterError
+from heygem.core.files import replacing
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike, Progress
 from heygem.studio.background import LatestTask
@@ -213,10 +214,12 @@ def write_zip(
         The file cannot be written.
     """
     target = Path(target)
-    part = target.with_name(f".{target.name}.part")
     names = set()
     try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        with (
+            replacing(target) as staged,
+            zipfile.ZipFile(staged, "w", zipfile.ZIP_STORED) as archive,
+        ):
             for k, result in enumerate(results):
                 progress("ZIP", k, len(results))
                 if cancel.is_set():
@@ -230,11 +233,8 @@ def write_zip(
                 manifest = result["details"] / "manifest.json"
                 if manifest.is_file():
                     archive.write(manifest, f"{Path(name).stem}.json")
-        os.replace(part, target)
     except OSError as e:
         raise OutputError(
             f"cannot write the ZIP ({e.strerror})", seen=target, remedy="free space on the disk"
         ) from e
-    finally:
-        part.unlink(missing_ok=True)
     return target, len(names)

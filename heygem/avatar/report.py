@@ -1,0 +1,113 @@
+"""Quality report of a person's video: numbers, and findings that a user can act on."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from heygem import audio, media
+from heygem.avatar.reasons import Reason
+from heygem.core.errors import InputError
+from heygem.core.findings import Finding
+from heygem.core.types import BoolArray, FloatArray, PathLike
+from heygem.face.pose import Pose
+from heygem.face.tracking import Track
+
+MIN_FACE_PX = 100.0  # a narrower face gives coarse detail
+MIN_WIDEST_APERTURE = 0.05  # IOD; below, the mouth never opens
+MAX_TURNED_SHARE = 0.2
+MIN_SCORE = 0.9  # of the mesh; a lower one is a sign of occlusion
+MAX_UNCERTAIN_SHARE = 0.05
+MIN_SPEECH_FRAMES = 25
+
+
+def quality_report(
+    path: Path,
+    info: media.MediaInfo,
+    track: Track,
+    pose: Pose,
+    usable: BoolArray,
+    reasons: np.ndarray,
+    *,
+    apertures: FloatArray,
+    sharpness: float,
+    face_px: float,
+) -> dict[str, Any]:
+    """Describe how well a video serves as an avatar.
+
+    Parameters
+    ----------
+    path, info
+        The video.
+    track, pose
+        Of every frame.
+    usable : bool [T]
+    reasons : str [T]
+        `Avatar.reasons`.
+    apertures : float32 [T]
+        Lip aperture of every frame, IOD.
+    sharpness : float
+        Median variance of the Laplacian over the mouth library.
+    face_px : float
+        Median face width, pixels.
+
+    Returns
+    -------
+    dict
+        Plain numbers, lists and strings; `speech_aperture_std` is None where the video has too
+        little speech to tell.
+    """
+    speech_share, speech_std = _speech(path, info, track, usable, apertures)
+    widest = float(np.quantile(apertures[usable], 0.99))
+    uncertain = float((track.score[usable] < MIN_SCORE).mean())
+    findings = []
+    if face_px < MIN_FACE_PX:
+        findings.append(Finding("warning", "FACE_SMALL", {"face_px": float(face_px)}))
+    if widest < MIN_WIDEST_APERTURE:
+        findings.append(Finding("warning", "MOUTH_SHUT"))
+    if track.faces > 1:
+        findings.append(Finding("warning", "SEVERAL_FACES", {"faces": int(track.faces)}))
+    if (reasons == Reason.TURNED).sum() > MAX_TURNED_SHARE * len(track):
+        findings.append(Finding("warning", "TURNED_AWAY"))
+    if uncertain > MAX_UNCERTAIN_SHARE:
+        findings.append(Finding("warning", "COVERED"))
+    angles = pose.angles_deg[usable]
+    return {
+        "frames": len(track),
+        "usable_frames": int(usable.sum()),
+        "cuts": int(track.cut.sum()),
+        "faces": track.faces,
+        "face_px": round(face_px, 1),
+        "yaw_deg": [round(float(v), 1) for v in np.quantile(angles[:, 0], [0.05, 0.95])],
+        "pitch_deg": [round(float(v), 1) for v in np.quantile(angles[:, 1], [0.05, 0.95])],
+        "sharpness": round(sharpness, 1),
+        "occluded_share": round(uncertain, 3),
+        "speech_share": speech_share,
+        "silence_share": None if speech_share is None else 1 - speech_share,
+        "widest_aperture": round(widest, 4),
+        "speech_aperture_std": speech_std,
+        "notes": list(track.notes),
+        "findings": [finding.plain() for finding in findings],
+        "advice": [finding.message for finding in findings],
+    }
+
+
+def _speech(
+    path: PathLike,
+    info: media.MediaInfo,
+    track: Track,
+    usable: BoolArray,
+    apertures: FloatArray,
+) -> tuple[float | None, float | None]:
+    """Share of usable frames with speech, and the spread of the aperture in them [IOD]."""
+    if info.audio is None or len(track) <= MIN_SPEECH_FRAMES:
+        return None, None
+    try:
+        voice = audio.voice_activity(audio.load(path).samples)
+    except InputError:  # an audio track that cannot be decoded does not make the video unusable
+        voice = np.zeros(1, np.float32)
+    speaking = (audio.voice_at(voice, track.times_s, round_down=True) > 0.5) & usable
+    share = float(speaking[usable].mean())
+    if speaking.sum() <= MIN_SPEECH_FRAMES:
+        return share, None
+    return share, float(apertures[speaking].std())
