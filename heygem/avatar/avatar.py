@@ -169,8 +169,13 @@ def _track(
     progress: Progress | None,
 ) -> tracking.Track:
     assert info.video is not None
-    select = {"largest": "largest", "index": settings.index, "box": settings.box}[settings.select]
-    start, faces = tracking.survey(_survey_images(path, info.video), backend, select)
+    selections: dict[str, tracking.Selection] = {
+        "largest": "largest",
+        "index": settings.index,
+        "box": settings.box,
+    }
+    images = _survey_images(path, info.video)
+    start, faces = tracking.survey(images, backend, selections[settings.select])
     total = info.video.frame_estimate
     tick = None if progress is None else lambda done: progress("track", done, max(total, done))
     with media.VideoReader(path) as reader:
@@ -295,7 +300,7 @@ def _fit_poses(track: tracking.Track) -> Pose:
 
 
 def _fit_rest(track: tracking.Track, pose: Pose) -> RestShape:
-    frames = np.flatnonzero(track.detected & ~track.occluded)
+    frames: IntArray = np.flatnonzero(track.detected & ~track.occluded)
     if len(frames) > MAX_TEMPLATE_FRAMES:
         frames = _subset(frames)
     return fit_rest(to_canonical(track.points[frames], pose[frames]), pose[frames])

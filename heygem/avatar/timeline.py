@@ -75,6 +75,7 @@ def build_timeline(avatar: Avatar, duration_s: float, settings: MediaSettings) -
     if n == 1:
         times_s = np.arange(max(1, int(np.ceil(duration_s * STILL_RATE)))) / float(STILL_RATE)
         return Timeline(np.zeros(len(times_s), int), times_s, STILL_RATE, len(times_s))
+    assert avatar.info.video is not None  # an avatar is made from a video
     rate = avatar.info.video.rate
     step = float(np.median(np.diff(own)))
     if own[-1] + step >= duration_s - 1e-6:

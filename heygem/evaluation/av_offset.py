@@ -12,9 +12,7 @@ has to be read too; it is in the table.
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from heygem.evaluation.motion_metrics import parabola_vertex
+from heygem.lips.av_sync import estimate_lag
 from heygem.lips.model import LipsModel
 from heygem.lips.trajectory import RATE_HZ
 from heygem.training import metrics
@@ -56,7 +54,8 @@ def estimate_file_lag(clip: Clip, model: LipsModel) -> FileLag:
     (sync,) = metrics.check_sync([clip], [predicted])
     if not sync.is_measured:
         return FileLag(0.0, False, sync.verdict, sync.peak)
-    lags, corrs = metrics.lag_curve(predicted, clip.aperture, clip.valid)
-    best = int(np.argmax(corrs))
-    offset = parabola_vertex(*corrs[best - 1 : best + 2]) if 0 < best < len(corrs) - 1 else 0.0
-    return FileLag(float(lags[best] + offset / RATE_HZ), True, sync.verdict, sync.peak)
+    lag = estimate_lag(
+        clip.aperture, predicted, RATE_HZ, metrics.MAX_LAG_S, valid=clip.valid, refine=True
+    )
+    assert lag is not None  # the curves vary, or no lag would have been measured
+    return FileLag(lag.lag_s, True, sync.verdict, sync.peak)

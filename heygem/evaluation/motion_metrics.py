@@ -16,6 +16,7 @@ from heygem.core.interpolation import interpolate_at_times
 from heygem.core.types import BoolArray, FloatArray, IntArray
 from heygem.face import pose
 from heygem.face import topology as topo
+from heygem.lips.av_sync import Lag, correlation, lag_correlations, parabola_vertex
 
 LIPS = np.array(sorted(set(topo.LIPS_OUTER) | set(topo.LIPS_INNER)))
 
@@ -96,39 +97,9 @@ def mouth_curves(canonical: FloatArray, times_s: FloatArray) -> MouthCurves:
     )
 
 
-def correlation(rendered: FloatArray, real: FloatArray) -> float:
-    """Pearson correlation of two curves [T]; NaN where either is constant."""
-    a = np.asarray(rendered, np.float64) - np.mean(rendered)
-    b = np.asarray(real, np.float64) - np.mean(real)
-    power = np.sqrt((a**2).sum() * (b**2).sum())
-    return float((a * b).sum() / power) if power > 1e-12 else float("nan")
-
-
 def _resample(times_s: FloatArray, curve: FloatArray, rate_hz: float) -> FloatArray:
     grid = np.arange(times_s[0], times_s[-1] + 1e-9, 1.0 / rate_hz)
     return np.interp(grid, times_s, curve)
-
-
-def parabola_vertex(left: float, mid: float, right: float) -> float:
-    """Where a parabola through three samples has its maximum: -0.5..0.5 steps from the middle."""
-    bend = left - 2 * mid + right
-    return float(np.clip(0.5 * (left - right) / bend, -0.5, 0.5)) if bend < -1e-12 else 0.0
-
-
-@dataclass(frozen=True)
-class Lag:
-    """Where two curves correlate best.
-
-    Attributes
-    ----------
-    lag_ms : float
-        Positive: the rendered mouth is late.
-    corr : float
-        Correlation at that lag.
-    """
-
-    lag_ms: float
-    corr: float
 
 
 def best_lag(
@@ -161,12 +132,7 @@ def best_lag(
     if reach < 1 or np.std(a) < 1e-9 or np.std(b) < 1e-9:
         return undefined
     shifts = np.arange(-reach, reach + 1)
-    corrs = np.array(
-        [
-            correlation(a[max(s, 0) : len(a) + min(s, 0)], b[max(-s, 0) : len(b) - max(s, 0)])
-            for s in range(-reach, reach + 1)
-        ]
-    )
+    corrs = lag_correlations(a, b, reach)
     if not np.isfinite(corrs).any():
         return undefined
     best = int(np.nanargmax(corrs))
@@ -178,7 +144,7 @@ def best_lag(
     peaks = peaks[corrs[peaks] >= EQUAL_PEAK * corrs[best]]
     best = int(peaks[np.abs(shifts[peaks]).argmin()])
     offset = parabola_vertex(*corrs[best - 1 : best + 2])
-    return Lag(float((shifts[best] + offset) / rate_hz * 1e3), float(corrs[best]))
+    return Lag(float((shifts[best] + offset) / rate_hz), float(corrs[best]))
 
 
 def lag_ms(

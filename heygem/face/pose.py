@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from heygem.core.types import FloatArray, IntArray
+from heygem.core.types import BoolArray, FloatArray, IntArray
 from heygem.face import topology as topo
 
 MAX_TEMPLATE_FRAMES = 400  # in the generalised Procrustes fit of a person's canonical mesh
@@ -43,7 +43,7 @@ class Pose:
     def __len__(self) -> int:
         return len(self.scale)
 
-    def __getitem__(self, frames: IntArray | slice) -> "Pose":
+    def __getitem__(self, frames: IntArray | BoolArray | slice) -> "Pose":
         return Pose(self.rotation[frames], self.scale[frames], self.offset[frames])
 
     @property

@@ -272,7 +272,12 @@ def track(
     """
     tracker = Tracker(backend, start=start)
     points = np.zeros((max(16, expected), topo.POINTS, 3), np.float32)
-    detected, cuts, scores, times, clarity, colours = [], [], [], [], [], []
+    detected: list[bool] = []
+    cuts: list[bool] = []
+    scores: list[float] = []
+    times: list[float] = []
+    clarity: list[float] = []
+    colours: list[Image] = []
     for frame in frames:
         mesh, score, cut = tracker(frame.image)
         n = len(times)

@@ -191,7 +191,7 @@ class _Run:
         """What makes two adaptations the same : str."""
         digest = hashlib.sha256(self.settings.model_dump_json().encode())
         for network in self.model.networks:
-            digest.update(network.say.weight.detach().cpu().numpy().tobytes())
+            digest.update(network.head.weight.detach().cpu().numpy().tobytes())
         digest.update(self.model.gain.tobytes())
         for clip in clips:
             digest.update(clip.features.tobytes() + clip.displacement.tobytes() + clip.valid.tobytes())
@@ -294,7 +294,7 @@ class _Run:
         """
         caught = []
         hooks = [
-            network.say.register_forward_pre_hook(lambda _, given: caught.append(given[0][0]))
+            network.head.register_forward_pre_hook(lambda _, given: caught.append(given[0][0]))
             for network in self.model.networks
         ]
         try:

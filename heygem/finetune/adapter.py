@@ -43,15 +43,15 @@ class Change:
         networks = []
         for network, added in zip(base.networks, self.weights, strict=True):
             network = copy.deepcopy(network)
-            say = network.say
+            head = network.head
             with torch.no_grad():
-                say.weight *= self.scale
-                say.bias *= self.scale
-                middle = say.weight.shape[-1] // 2
+                head.weight *= self.scale
+                head.bias *= self.scale
+                middle = head.weight.shape[-1] // 2
                 # The model's answer is the networks' mean times the gain.
                 own = torch.from_numpy(added) / gain * len(base.networks)
-                say.weight[..., middle] += own.to(say.weight)
-                say.bias += torch.from_numpy(self.bias / base.gain).to(say.bias)
+                head.weight[..., middle] += own.to(head.weight)
+                head.bias += torch.from_numpy(self.bias / base.gain).to(head.bias)
             networks.append(network)
         about = base.about | {"opening_std": self.opening_std, "finetuned": True}
         spread = base.gain * np.float32(self.spread)

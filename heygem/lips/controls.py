@@ -1,12 +1,4 @@
-"""Speech to mouth movement, and the knobs on it.
-
-A temporal network reads log-mel spectra and recognised phones, and says how the lower face is
-displaced from the person's neutral mouth, 50 times a second, as coefficients of a basis of mesh
-displacements in the canonical face frame. It never sees pixels, so nothing of the source video's
-own speech can leak in, and what comes out can be plotted, edited and compared.
-
-The answer is the mean of a few networks trained on different speakers: their errors differ more
-than their answers do."""
+"""Controls on a trajectory: gains, closure, smoothing, silence gate, offset, widest aperture."""
 
 from dataclasses import replace
 
@@ -14,98 +6,109 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from heygem import audio
+from heygem.config.params import LipsSettings
+from heygem.core.types import FloatArray
 from heygem.lips.speech_gate import speech_gate
-from heygem.lips.trajectory import aperture_direction, width_direction
+from heygem.lips.trajectory import Trajectory, aperture_direction, width_direction
 
-CLOSED_SHARE = 0.1  # of speech at least has its lips shut
-DEEPEST_PRESS = 0.05  # what never comes nearer to shut is not made to [eye distances]
+CLOSED_QUANTILE = 0.1  # share of speech that has the lips closed, at least
+MAX_CLOSURE_OFFSET = 0.05  # IOD; a mouth that never comes nearer to closed is not closed by more
+KNEE = 0.75  # of the widest aperture, from which `limit_aperture` bends
+FWHM_OVER_SIGMA = 2.3548  # of a Gaussian
 
 
-def apply_controls(trajectory, knobs, voice=None, *, opening_scale=1.0):
-    """Apply the knobs; every one is exact and takes no time.
+def apply_controls(
+    trajectory: Trajectory,
+    controls: LipsSettings,
+    voice: FloatArray | None = None,
+    *,
+    opening_scale: float = 1.0,
+) -> Trajectory:
+    """Apply the controls of `lips` in the parameters; in closed form, in milliseconds.
 
     Parameters
     ----------
     trajectory : Trajectory
-    knobs : heygem.config.params.LipsSettings
-        `openness_gain` and `width_gain` scale the lips' gap and the mouth's width, each leaving
-        the other as it is; `closure` shuts the narrowest tenth of speech; `smoothing_ms` is the
-        full width at half height of a zero-phase Gaussian; `silence_gate` rests the mouth where
-        nobody speaks, over `fade_ms`; `offset_ms` is how much later the mouth comes than the sound.
+    controls : LipsSettings
+        `openness_gain` and `width_gain` scale aperture and mouth width, each leaving the other as
+        it is; `closure` closes the narrowest tenth of speech; `smoothing_ms` is the full width at
+        half maximum of a zero-phase Gaussian; `silence_gate` brings the mouth to rest in silence,
+        over `fade_ms`; `offset_ms` delays the mouth against the sound.
     voice : float32 [M], optional
         Voice activity, 0..1 at 100 Hz. Without it the gate is not applied.
     opening_scale : float
-        How far this person opens the mouth, over what the model's typical speaker does.
+        The person's spread of the aperture over that of the model's typical speaker.
 
     Returns
     -------
     Trajectory
     """
     c = np.array(trajectory.coefficients, np.float32) * np.float32(opening_scale)
-    rate = trajectory.rate_hz
+    rate_hz = trajectory.rate_hz
     measures = np.stack([aperture_direction(trajectory.basis), width_direction(trajectory.basis)])
     # The smallest change of all coefficients that changes one measure and not the other.
-    moves = np.linalg.pinv(measures)  # [K, 2]
-    more = np.array([knobs.openness_gain - 1, knobs.width_gain - 1], np.float32)
-    c += (((c @ measures.T) * more) @ moves.T).astype(np.float32)
-    if knobs.closure > 0 and len(c):
-        press = knobs.closure * _press(c @ measures[0], rate, voice)
-        c -= (press[:, None] * moves[:, 0]).astype(np.float32)
-    if knobs.smoothing_ms > 0 and len(c):
-        sigma = knobs.smoothing_ms / 1000 * rate / 2.3548  # full width at half height
+    changes = np.linalg.pinv(measures)  # [K, 2]
+    excess = np.array([controls.openness_gain - 1, controls.width_gain - 1], np.float32)
+    c += (((c @ measures.T) * excess) @ changes.T).astype(np.float32)
+    if controls.closure > 0 and len(c):
+        offset = controls.closure * _closure_offset(c @ measures[0], rate_hz, voice)
+        c -= (offset[:, None] * changes[:, 0]).astype(np.float32)
+    if controls.smoothing_ms > 0 and len(c):
+        sigma = controls.smoothing_ms / 1000 * rate_hz / FWHM_OVER_SIGMA
         c = gaussian_filter1d(c, sigma, axis=0, mode="nearest")
-    if knobs.silence_gate and voice is not None and len(c):
-        open_share = speech_gate(
-            voice, rows=len(c), rate_hz=rate, threshold=knobs.silence_threshold,
-            fade_ms=knobs.fade_ms,
-        )  # fmt: skip
-        c = c * open_share[:, None]
-    shaped = replace(trajectory, coefficients=c)
-    if knobs.offset_ms:
-        shaped = replace(
-            shaped,
-            coefficients=shaped.coefficients_at(trajectory.times_s - knobs.offset_ms / 1000),
+    if controls.silence_gate and voice is not None and len(c):
+        gate = speech_gate(
+            voice,
+            rows=len(c),
+            rate_hz=rate_hz,
+            threshold=controls.silence_threshold,
+            fade_ms=controls.fade_ms,
         )
-    return shaped
+        c = c * gate[:, None]
+    controlled = replace(trajectory, coefficients=c)
+    if controls.offset_ms:
+        source_s = trajectory.times_s - controls.offset_ms / 1000
+        controlled = replace(controlled, coefficients=controlled.coefficients_at(source_s))
+    return controlled
 
 
-def _press(gap, rate_hz, voice):
-    """How far each gap has to go for the narrowest tenth of speech to be shut : float [N].
+def _closure_offset(aperture: FloatArray, rate_hz: float, voice: FloatArray | None) -> FloatArray:
+    """Reduction of each aperture that closes the narrowest tenth of speech : float [N], IOD.
 
-    Real lips are shut in a sixth of the frames of speech. A network's answer is a mean over what
-    the sound leaves open, which is never quite shut, and its gain lifts it further. Fades out
-    upwards: open mouths stay as open.
+    Real lips are closed in a sixth of the frames of speech. A network predicts the mean over what
+    the audio leaves open, which is never quite closed, and its gain lifts it further. The offset
+    fades out with the aperture: wide mouths stay as wide.
     """
-    speech = np.ones(len(gap), bool)
+    speech = np.ones(len(aperture), bool)
     if voice is not None and len(voice):
-        speech = audio.voice_at(voice, np.arange(len(gap)) / rate_hz) > 0.5
+        speech = audio.voice_at(voice, np.arange(len(aperture)) / rate_hz) > 0.5
     if not speech.any():
-        return np.zeros(len(gap))
-    # A held vowel has no closures: what does not vary is not pressed.
-    most = min(DEEPEST_PRESS, float(gap[speech].std()))
-    depth = max(min(float(np.quantile(gap[speech], CLOSED_SHARE)), most), 1e-6)
-    fade = np.exp(-np.square(np.maximum(gap - depth, 0) / (2 * depth)) / 2)
-    return np.minimum(np.maximum(gap, 0), depth * fade)
+        return np.zeros(len(aperture))
+    # A sustained vowel has no closures: an aperture that does not vary is not reduced.
+    limit = min(MAX_CLOSURE_OFFSET, float(aperture[speech].std()))
+    depth = max(min(float(np.quantile(aperture[speech], CLOSED_QUANTILE)), limit), 1e-6)
+    fade = np.exp(-np.square(np.maximum(aperture - depth, 0) / (2 * depth)) / 2)
+    return np.minimum(np.maximum(aperture, 0), depth * fade)
 
 
-def limit_aperture(trajectory, widest):
-    """Keep a mouth from opening further than this person does.
+def limit_aperture(trajectory: Trajectory, widest: float) -> Trajectory:
+    """Keep a mouth from opening further than the person does.
 
     Parameters
     ----------
     trajectory : Trajectory
     widest : float
-        Widest change of the lip gap the person was seen with, in eye distances.
+        Widest lip aperture, IOD.
 
     Returns
     -------
     Trajectory
-        Openings up to three quarters of `widest` are untouched; what lies beyond is bent towards
-        it (tanh), the whole mouth shape in proportion.
+        Apertures up to three quarters of `widest` are unchanged; beyond, they approach it (tanh),
+        and the whole mouth shape is scaled in proportion.
     """
-    gap = trajectory.aperture()
-    knee = 0.75 * widest
-    over = np.maximum(gap - knee, 0)
-    bent = knee + (widest - knee) * np.tanh(over / (widest - knee))
-    factor = np.where(over > 0, bent / np.maximum(gap, 1e-6), 1).astype(np.float32)
+    aperture = trajectory.aperture()
+    knee = KNEE * widest
+    excess = np.maximum(aperture - knee, 0)
+    limited = knee + (widest - knee) * np.tanh(excess / (widest - knee))
+    factor = np.where(excess > 0, limited / np.maximum(aperture, 1e-6), 1).astype(np.float32)
     return replace(trajectory, coefficients=trajectory.coefficients * factor[:, None])

@@ -1,62 +1,79 @@
-"""What the lips model hears: spectra, phones, and optionally those of a speech encoder."""
+"""Input features of the lips model: log-mel spectra, phones, and optionally a speech encoder's."""
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from heygem import audio
 from heygem.audio import phones
+from heygem.audio.encoder import SpeechEncoder
+from heygem.core.types import FloatArray
 
-FEATURE_DIM = audio.BANDS + len(phones.PHONES)  # numbers every 10 ms, without a speech encoder
-
-
-def extract_features(samples, *, rows, encoder=None):
-    """What the network reads, two for each row of movement : float32 [2 rows, HEARD].
-
-    Log-mel spectra carry everything, voice and microphone included; the phones of a recogniser
-    that has heard thousands of speakers carry little else than what matters for lips. The
-    features of `encoder` (`heygem.audio.encoder.SpeechEncoder`) follow where there is one.
-    """
-    samples = np.asarray(samples, np.float32)
-    heard = np.concatenate([audio.log_mel(samples), phones.activity(samples)], 1)[: 2 * rows]
-    missing = np.tile(silent_features(), (2 * rows - len(heard), 1))
-    heard = np.concatenate([heard, missing]).astype(np.float32)
-    if encoder is None:
-        return heard
-    return np.concatenate([heard, encoder.encode(samples, rows=2 * rows)], 1)
+FEATURE_DIM = audio.BANDS + len(phones.PHONES)  # per 10 ms, without a speech encoder
+LOUDNESS_SLOPE = 8.0  # of the sigmoid that separates loud frames from quiet ones
+MIN_SPREAD = 0.1  # added to a band's spread: steady noise has hardly any and must stay small
 
 
-def normalize_spectra(heard, *, like=None):
-    """Take the voice's and the microphone's own colour out of the spectra.
+def extract_features(
+    samples: FloatArray, *, rows: int, encoder: SpeechEncoder | None = None
+) -> FloatArray:
+    """Features of speech at 100 Hz, two for each row of mouth movement.
 
-    Each band is brought to mean 0 and a spread near 1 over the loud instants, as cepstral mean and
-    variance normalisation does (Viikki and Laurila 1998): a mouth does not depend on who speaks
-    into what.
+    Log-mel spectra carry everything, voice and microphone included; phones, from a recogniser
+    trained on thousands of speakers, carry little else than what matters for lips.
 
     Parameters
     ----------
-    heard : float [..., T, inputs]
-        `features`.
+    samples : float32 [n]
+        Mono, 16 kHz, -1..1.
+    rows : int
+        Rows of mouth movement; audio that is too short is followed by silence.
+    encoder : SpeechEncoder, optional
+        Its features follow the others.
+
+    Returns
+    -------
+    float32 [2 rows, FEATURE_DIM], wider with an encoder
+    """
+    samples = np.asarray(samples, np.float32)
+    features = np.concatenate([audio.log_mel(samples), phones.activity(samples)], 1)[: 2 * rows]
+    padding = np.tile(silent_features(), (2 * rows - len(features), 1))
+    features = np.concatenate([features, padding]).astype(np.float32)
+    if encoder is None:
+        return features
+    return np.concatenate([features, encoder.encode(samples, rows=2 * rows)], 1)
+
+
+def normalize_spectra(features: Tensor, *, like: Tensor | None = None) -> Tensor:
+    """Remove the mean and the spread of each spectral band: they tell voice and microphone apart.
+
+    Each band is brought to mean 0 and a spread near 1 over the loud frames, as cepstral mean and
+    variance normalisation does (Viikki and Laurila 1998).
+
+    Parameters
+    ----------
+    features : float [..., T, inputs]
+        Of `extract_features`.
     like : float [..., T', inputs], optional
-        What to take the bands' means and spreads from; default: `heard`.
+        Features from which means and spreads are taken; default: `features`.
 
     Returns
     -------
     float [..., T, inputs]
     """
-    known = (heard if like is None else like)[..., : audio.BANDS]
-    loud = known.mean(-1, keepdim=True)
-    loud = torch.sigmoid(8 * (loud - loud.mean(-2, keepdim=True)))
-    total = loud.sum(-2, keepdim=True).clamp(min=1e-6)
-    mean = (known * loud).sum(-2, keepdim=True) / total
-    spread = ((known - mean).square() * loud).sum(-2, keepdim=True).div(total).sqrt()
-    # The added part keeps steady noise, which has hardly any spread, from looking like speech.
-    spectra = (heard[..., : audio.BANDS] - mean) / (spread + 0.1)
-    return torch.cat([spectra, heard[..., audio.BANDS :]], -1)
+    source = (features if like is None else like)[..., : audio.BANDS]
+    loudness = source.mean(-1, keepdim=True)
+    weight = torch.sigmoid(LOUDNESS_SLOPE * (loudness - loudness.mean(-2, keepdim=True)))
+    total = weight.sum(-2, keepdim=True).clamp(min=1e-6)
+    mean = (source * weight).sum(-2, keepdim=True) / total
+    spread = ((source - mean).square() * weight).sum(-2, keepdim=True).div(total).sqrt()
+    spectra = (features[..., : audio.BANDS] - mean) / (spread + MIN_SPREAD)
+    return torch.cat([spectra, features[..., audio.BANDS :]], -1)
 
 
-def silent_features(encoder=None):
-    """What the network reads in digital silence : float32 [HEARD], and the encoder's width."""
-    quiet = np.zeros(FEATURE_DIM, np.float32)
-    quiet[: audio.BANDS] = (np.log(1e-5) + 6) / 3  # `heygem.audio.features.log_mel` of no power
-    quiet[audio.BANDS + phones.PHONES.index("SIL")] = 1
-    return quiet if encoder is None else np.concatenate([quiet, encoder.silence])
+def silent_features(encoder: SpeechEncoder | None = None) -> FloatArray:
+    """Features of digital silence : float32 [FEATURE_DIM], wider with an encoder."""
+    features = np.zeros(FEATURE_DIM, np.float32)
+    features[: audio.BANDS] = (np.log(1e-5) + 6) / 3  # `audio.log_mel` of no power
+    features[audio.BANDS + phones.PHONES.index("SIL")] = 1
+    return features if encoder is None else np.concatenate([features, encoder.silence])

@@ -1,49 +1,69 @@
-"""Speech to mouth movement, and the knobs on it.
+"""The lips model: speech to mouth movement.
 
-A temporal network reads log-mel spectra and recognised phones, and says how the lower face is
-displaced from the person's neutral mouth, 50 times a second, as coefficients of a basis of mesh
-displacements in the canonical face frame. It never sees pixels, so nothing of the source video's
-own speech can leak in, and what comes out can be plotted, edited and compared.
+Temporal networks map log-mel spectra and recognised phones to the displacement of the lower face
+from the person's neutral mouth, 50 times a second, as coefficients of a basis of mesh displacements
+in the canonical face frame. The model never sees pixels, so nothing of the source video's own
+speech can reach the result, and its output can be plotted, edited and compared.
 
-The answer is the mean of a few networks trained on different speakers: their errors differ more
-than their answers do."""
+The output is the mean of a few networks trained on different speakers: their errors differ more
+than their predictions do.
+"""
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from heygem import audio
+from heygem.audio.encoder import SpeechEncoder, encoder_from_metadata
 from heygem.core.errors import AssetError
+from heygem.core.types import FloatArray, PathLike
 from heygem.face.topology import LOWER
 from heygem.lips.features import extract_features, normalize_spectra, silent_features
 from heygem.lips.network import LipsNetwork
 from heygem.lips.trajectory import RATE_HZ, Trajectory
 
 CHUNK_S = 20.0  # predicted at once; longer audio is cut, so memory does not grow with length
-CONTEXT_S = 1.0  # on both sides of a chunk; more than the network's reach, so cuts do not show
+CONTEXT_S = 1.0  # on both sides of a chunk; more than the receptive field, so cuts do not show
 SHIPPED = Path(__file__).parent / "weights" / "lips.safetensors"
-FORMAT = "heygem-lips-3"  # 2: spectra as they are
+FORMAT = "heygem-lips-3"
+READABLE_FORMATS = (FORMAT, "heygem-lips-2")  # 2: spectra are not normalised
+DEFAULT_OPENING_STD = 0.03  # IOD
 
 
 class LipsModel:
     """A trained audio-to-mouth model.
 
-    Attributes
+    Parameters
     ----------
-    networks : list of LipsNetwork
+    networks : sequence of LipsNetwork
     basis : float32 [K, len(LOWER), 3]
+        Displacements, IOD.
     gain : float32 [K]
-        Makes the spread of the answers that of real mouths (a network alone under-opens).
+        Scales the predictions to the spread of real mouths (networks alone under-open).
     about : dict
-        What the file says of itself: sources, speakers, hours, licence, metrics.
-    encoder : heygem.audio.encoder.SpeechEncoder or None
+        Facts stored in the file: sources, speakers, hours, licence, metrics.
+    device : str
+        "cpu" or a torch device.
+    encoder : SpeechEncoder, optional
         Its features follow those of `extract_features`.
     """
 
-    def __init__(self, networks, basis, gain, about, *, device="cpu", encoder=None):
+    def __init__(
+        self,
+        networks: Sequence[LipsNetwork],
+        basis: FloatArray,
+        gain: FloatArray,
+        about: dict[str, Any],
+        *,
+        device: str = "cpu",
+        encoder: SpeechEncoder | None = None,
+    ) -> None:
         self.networks = [n.to(device).eval() for n in networks]
         self.basis = np.asarray(basis, np.float32)
         self.gain = np.asarray(gain, np.float32)
@@ -52,37 +72,20 @@ class LipsModel:
         self.encoder = encoder
 
     @classmethod
-    def load(cls, path=None, *, device="cpu"):
-        """Read a model file; default: the one that comes with the kit.
+    def load(cls, path: PathLike | None = None, *, device: str = "cpu") -> "LipsModel":
+        """Read a model file; default: the one that comes with heygem.
 
         Raises
         ------
         AssetError
             The file, or the speech encoder it was trained with, is missing or another one.
         """
-        from safetensors import SafetensorError, safe_open
-
         path = Path(path) if path is not None else SHIPPED
-        try:
-            with safe_open(path, framework="pt") as f:
-                meta = f.metadata() or {}
-                tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
-            raise AssetError(
-                f"cannot read the lips model {path}",
-                seen=str(error),
-                remedy="give a .safetensors file made by `heygem train lips`",
-            ) from error
-        if meta.get("format") not in (FORMAT, "heygem-lips-2"):
-            raise AssetError(
-                f"{path} is not a lips model",
-                seen=f"format {meta.get('format')!r}",
-                remedy=f"give a file of format {FORMAT!r}, made by `heygem train lips`",
-            )
-        shape = {"level": False} | json.loads(meta["network"])
+        meta, tensors = _read_file(path)
+        shape = json.loads(meta["network"])
         networks = []
         for i in range(int(meta["networks"])):
-            network = LipsNetwork(**shape)
+            network = LipsNetwork.from_shape(shape)
             prefix = f"network{i}."
             network.load_state_dict(
                 {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
@@ -92,24 +95,22 @@ class LipsModel:
         if basis.shape[1:] != (len(LOWER), 3):
             raise AssetError(
                 f"{path} moves other points than this version does",
-                seen=f"{basis.shape[1]} points, {len(LOWER)} wanted",
+                seen=f"{basis.shape[1]} points, not {len(LOWER)}",
                 remedy="train it again with `heygem train lips`",
             )
         about = json.loads(meta.get("about", "{}"))
         encoder = None
         encoder_meta = meta.get("speech_encoder") or meta.get("ears")  # the latter in older files
         if encoder_meta:
-            from heygem.audio.encoder import encoder_from_metadata
-
             encoder = encoder_from_metadata(json.loads(encoder_meta), path, device=device)
         return cls(networks, basis, tensors["gain"].numpy(), about, device=device, encoder=encoder)
 
     @cached_property
-    def opening_std(self):
-        """Spread of a typical speaker's lip gap in speech, in eye distances."""
-        return float(self.about.get("opening_std", 0.03))
+    def opening_std(self) -> float:
+        """Spread (std) of a typical speaker's lip aperture in speech, IOD."""
+        return float(self.about.get("opening_std", DEFAULT_OPENING_STD))
 
-    def predict(self, samples_16k):
+    def predict(self, samples_16k: FloatArray) -> Trajectory:
         """Mouth movement for speech of any length.
 
         Parameters
@@ -126,40 +127,58 @@ class LipsModel:
         rows = -(-len(samples) // int(audio.RATE_HZ / RATE_HZ))
         return self.predict_features(extract_features(samples, rows=rows, encoder=self.encoder))
 
-    def predict_features(self, heard):
-        """Mouth movement for `features`, float32 [2 N, inputs] : Trajectory of N rows."""
-        rows = len(heard) // 2
-        out = np.zeros((rows, len(self.basis)), np.float32)
+    def predict_features(self, features: FloatArray) -> Trajectory:
+        """Mouth movement for `extract_features`, float32 [2 N, inputs] : Trajectory of N rows."""
+        rows = len(features) // 2
+        coefficients = np.zeros((rows, len(self.basis)), np.float32)
         step, context = int(CHUNK_S * RATE_HZ), int(CONTEXT_S * RATE_HZ)
-        heard = self.framed(heard, context)
+        padded = self._padded(features, context)
         for start in range(0, rows, step):
             stop = min(start + step, rows)
-            said = self._network_mean(heard[2 * start : 2 * (stop + 2 * context)])
-            out[start:stop] = said[context : context + stop - start]
-        return Trajectory(out, RATE_HZ, self.basis)
+            predicted = self._network_mean(padded[2 * start : 2 * (stop + 2 * context)])
+            coefficients[start:stop] = predicted[context : context + stop - start]
+        return Trajectory(coefficients, RATE_HZ, self.basis)
 
-    def framed(self, heard, rows):
-        """What `LipsNetwork.answer` is given: silence before and after, and spectra levelled.
+    def _padded(self, features: FloatArray, rows: int) -> Tensor:
+        """Features with `rows` of silence at each end, normalised : float32 [2 (N + 2 rows), F].
 
-        Parameters
-        ----------
-        heard : float32 [2 N, inputs]
-            `features`.
-        rows : int
-            Silence at each end: before the first and after the last sound there is silence, not
-            the edge of a tensor.
-
-        Returns
-        -------
-        float32 [2 (N + 2 rows), inputs], tensor
+        Before the first and after the last sound there is silence, not the edge of a tensor.
         """
-        edge = torch.from_numpy(silent_features(self.encoder)).repeat(2 * rows, 1)
-        heard = torch.from_numpy(np.ascontiguousarray(heard, np.float32))
-        whole = torch.cat([edge, heard, edge])
-        return normalize_spectra(whole, like=heard) if self.networks[0].level else whole
+        silence = torch.from_numpy(silent_features(self.encoder)).repeat(2 * rows, 1)
+        inner = torch.from_numpy(np.ascontiguousarray(features, np.float32))
+        padded = torch.cat([silence, inner, silence])
+        return normalize_spectra(padded, like=inner) if self.networks[0].normalize else padded
 
     @torch.inference_mode()
-    def _network_mean(self, heard):
-        x = heard[None].to(self.device)
-        mean = torch.stack([n.answer(x) for n in self.networks]).mean(0)[0]
-        return mean.float().cpu().numpy() * self.gain
+    def _network_mean(self, features: Tensor) -> FloatArray:
+        batch = features[None].to(self.device)
+        outputs = torch.stack([network.forward_normalized(batch) for network in self.networks])
+        return outputs.mean(0)[0].float().cpu().numpy() * self.gain
+
+
+def _read_file(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a lips model file.
+
+    Raises
+    ------
+    AssetError
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            meta = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise AssetError(
+            f"cannot read the lips model {path}",
+            seen=str(error),
+            remedy="give a .safetensors file made by `heygem train lips`",
+        ) from error
+    if meta.get("format") not in READABLE_FORMATS:
+        raise AssetError(
+            f"{path} is not a lips model",
+            seen=f"format {meta.get('format')!r}",
+            remedy=f"give a file of format {FORMAT!r}, made by `heygem train lips`",
+        )
+    return meta, tensors

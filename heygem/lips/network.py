@@ -1,73 +1,108 @@
-"""The network that turns what is heard into mouth coefficients.
+"""The network from speech features to mouth coefficients.
 
-A dilated convolutional one (temporal convolutional network, Bai et al. 2018): whatever the length,
-every instant is answered from the same half second around it.
+A temporal convolutional network with dilated residual blocks (Bai et al. 2018): the output at every
+instant depends on the same half second around it, whatever the length of the input.
 """
 
-from torch import nn
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
 
 from heygem.lips.features import FEATURE_DIM, normalize_spectra
 
+#: Module names in files of earlier versions, the shipped weights among them.
+_EARLIER_NAMES = {"read": "stem", "say": "head", "spread": "dilated", "mix": "pointwise"}
+
 
 class _Block(nn.Module):
-    def __init__(self, width, dilation, dropout):
+    """Residual block: layer norm, dilated convolution, GELU, pointwise convolution."""
+
+    def __init__(self, width: int, dilation: int, dropout: float) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.spread = nn.Conv1d(width, width, 5, padding=2 * dilation, dilation=dilation)
-        self.mix = nn.Conv1d(width, width, 1)
+        self.dilated = nn.Conv1d(width, width, 5, padding=2 * dilation, dilation=dilation)
+        self.pointwise = nn.Conv1d(width, width, 1)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, x):  # [B, width, T]
-        # Normalised within each instant, so that a chunk gives what the whole would.
+    def forward(self, x: Tensor) -> Tensor:  # [B, width, T]
+        # Normalised over channels within each instant, so that a chunk gives what the whole would.
         y = self.norm(x.transpose(1, 2)).transpose(1, 2)
-        return x + self.drop(self.mix(nn.functional.gelu(self.spread(y))))
+        return x + self.drop(self.pointwise(nn.functional.gelu(self.dilated(y))))
 
 
 class LipsNetwork(nn.Module):
-    """`features` at 100 Hz to mouth coefficients at 50 Hz.
+    """Features at 100 Hz to mouth coefficients at 50 Hz.
 
     Parameters
     ----------
     outputs : int
-        Coefficients, K.
-    inputs : int
-        Numbers heard every 10 ms.
+        Number of coefficients, K.
     width : int
         Channels.
     dilations : sequence of int
-        One residual block each; reach is 40 ms times their sum, plus 50 ms, to both sides.
-    level : bool
-        Whether spectra go through `level` first.
+        One residual block each. The receptive field reaches 40 ms times their sum, plus 60 ms, to
+        both sides.
+    inputs : int
+        Features every 10 ms.
+    normalize : bool
+        Whether the input goes through `normalize_spectra` first.
     dropout : float
     """
 
-    def __init__(self, *, outputs, width, dilations, inputs=FEATURE_DIM, level=True, dropout=0.0):
+    def __init__(
+        self,
+        *,
+        outputs: int,
+        width: int,
+        dilations: Sequence[int],
+        inputs: int = FEATURE_DIM,
+        normalize: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.level = level
-        self.read = nn.Sequential(
+        self.normalize = normalize
+        self._inputs, self._dilations = inputs, list(dilations)
+        self.stem = nn.Sequential(
             nn.Conv1d(inputs, width, 5, padding=2),
             nn.GELU(),
             nn.Conv1d(width, width, 5, stride=2, padding=2),
         )
         self.blocks = nn.Sequential(*[_Block(width, d, dropout) for d in dilations])
-        self.say = nn.Conv1d(width, outputs, 3, padding=1)
+        self.head = nn.Conv1d(width, outputs, 3, padding=1)
+
+    @classmethod
+    def from_shape(cls, shape: Mapping[str, Any]) -> "LipsNetwork":
+        """A network of `shape`, as stored in a model file; files of earlier versions included."""
+        normalize = shape.get("normalize", shape.get("level", False))
+        rest = {key: value for key, value in shape.items() if key not in ("normalize", "level")}
+        return cls(**rest, normalize=normalize)
 
     @property
-    def shape(self):
-        """What another one like it is made with : dict."""
+    def shape(self) -> dict[str, Any]:
+        """Arguments that make a network of the same shape."""
         return {
-            "outputs": self.say.out_channels,
-            "width": self.say.in_channels,
-            "dilations": [block.spread.dilation[0] for block in self.blocks],
-            "inputs": self.read[0].in_channels,
-            "level": self.level,
+            "outputs": self.head.out_channels,
+            "width": self.head.in_channels,
+            "dilations": self._dilations,
+            "inputs": self._inputs,
+            "normalize": self.normalize,
         }
 
-    def forward(self, heard):
-        """`float [B, 2 N, inputs]` to `float [B, N, K]`."""
-        return self.answer(normalize_spectra(heard) if self.level else heard)
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As in `torch.nn.Module`; names of earlier versions are accepted."""
+        renamed = {_current_name(name): value for name, value in state_dict.items()}
+        return super().load_state_dict(renamed, *args, **kwargs)
 
-    def answer(self, heard):
-        """The same for what `level` made of it; a piece may be given with the whole's level."""
-        x = self.read(heard.transpose(1, 2))  # [B, width, N]
-        return self.say(self.blocks(x)).transpose(1, 2)
+    def forward(self, features: Tensor) -> Tensor:
+        """`float [B, 2 N, inputs]` to `float [B, N, K]`."""
+        return self.forward_normalized(normalize_spectra(features) if self.normalize else features)
+
+    def forward_normalized(self, features: Tensor) -> Tensor:
+        """The same for normalised features, so that a chunk can use the whole file's statistics."""
+        x = self.stem(features.transpose(1, 2))  # [B, width, N]
+        return self.head(self.blocks(x)).transpose(1, 2)
+
+
+def _current_name(name: str) -> str:
+    return ".".join(_EARLIER_NAMES.get(part, part) for part in name.split("."))

@@ -1,12 +1,4 @@
-"""Speech to mouth movement, and the knobs on it.
-
-A temporal network reads log-mel spectra and recognised phones, and says how the lower face is
-displaced from the person's neutral mouth, 50 times a second, as coefficients of a basis of mesh
-displacements in the canonical face frame. It never sees pixels, so nothing of the source video's
-own speech can leak in, and what comes out can be plotted, edited and compared.
-
-The answer is the mean of a few networks trained on different speakers: their errors differ more
-than their answers do."""
+"""The movement of a mouth over time, as coefficients of a basis of mesh displacements."""
 
 from dataclasses import dataclass
 
@@ -20,11 +12,9 @@ from heygem.lips.motion import SampledTrajectory
 
 RATE_HZ = 50.0
 
-_PLACE = {int(point): i for i, point in enumerate(LOWER)}
-_MIDDLE_UPPER, _MIDDLE_LOWER = (_PLACE[i] for i in topo.LIP_MIDDLE)
-_CORNERS = tuple(_PLACE[i] for i in topo.MOUTH_CORNERS)
-_INNER_UPPER = np.array([_PLACE[i] for i in topo.INNER_UPPER])
-_INNER_LOWER = np.array([_PLACE[i] for i in topo.INNER_LOWER])
+_ROW = {int(point): i for i, point in enumerate(LOWER)}
+_MIDDLE_UPPER, _MIDDLE_LOWER = (_ROW[i] for i in topo.LIP_MIDDLE)
+_CORNERS = tuple(_ROW[i] for i in topo.MOUTH_CORNERS)
 
 
 @dataclass(frozen=True)
@@ -38,90 +28,83 @@ class Trajectory:
     rate_hz : float
         Rows per second; row 0 is at 0 s of the audio.
     basis : float32 [K, len(LOWER), 3]
-        Displacement of each point of the lower face, in eye distances.
+        Displacement of each point of the lower face, IOD.
     """
 
-    coefficients: np.ndarray
+    coefficients: FloatArray
     rate_hz: float
-    basis: np.ndarray
+    basis: FloatArray
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.coefficients)
 
     @property
-    def duration_s(self):
+    def duration_s(self) -> float:
+        """Length in seconds."""
         return len(self) / self.rate_hz
 
     @property
-    def times_s(self):
+    def times_s(self) -> FloatArray:
         """Time of each row : float64 [N]."""
         return np.arange(len(self)) / self.rate_hz
 
-    def coefficients_at(self, times_s):
-        """Coefficients at any times, held at the ends : float32 [T, K]."""
+    def coefficients_at(self, times_s: FloatArray) -> FloatArray:
+        """Coefficients at any times, constant beyond the ends : float32 [T, K]."""
         at_s = np.asarray(times_s, np.float64)
         return interpolate_at_times(self.coefficients, self.times_s, at_s).astype(np.float32)
 
-    def at(self, times_s, rest=None):
+    def at(self, times_s: FloatArray) -> FloatArray:
         """Displacement from the neutral mouth at any times.
 
         Parameters
         ----------
         times_s : float [T]
             A frame's own time, never its index over a rate.
-        rest : float32 [len(LOWER), 3] or [T, len(LOWER), 3], optional
-            The neutral mouth. With it, lips that would pass through each other meet instead.
 
         Returns
         -------
         float32 [T, len(LOWER), 3]
-            In eye distances.
+            IOD. Lips may pass through each other; rendering stops them at contact.
         """
-        moved = np.einsum("tk,knd->tnd", self.coefficients_at(times_s), self.basis)
-        return moved if rest is None else _meet(moved, np.asarray(rest, np.float32))
+        return np.einsum("tk,knd->tnd", self.coefficients_at(times_s), self.basis)
 
     def for_frames(self, times_s: FloatArray) -> SampledTrajectory:
         """The trajectory at the times of output frames, float64 [T]; see `heygem.lips.motion`."""
         return SampledTrajectory(self.coefficients_at(times_s), self.basis)
 
-    def aperture(self):
-        """Change of the gap between the inner lips on the mid-line : float32 [N], eye distances."""
+    def aperture(self) -> FloatArray:
+        """Change of the lip aperture : float32 [N], IOD."""
         return self.coefficients @ aperture_direction(self.basis)
 
-    def width(self):
-        """Change of the distance of the mouth corners : float32 [N], eye distances."""
+    def width(self) -> FloatArray:
+        """Change of the mouth width : float32 [N], IOD."""
         return self.coefficients @ width_direction(self.basis)
 
 
-def aperture_direction(basis):
-    """What one unit of each coefficient adds to the lips' gap : float32 [K]."""
-    return basis[:, _MIDDLE_LOWER, 1] - basis[:, _MIDDLE_UPPER, 1]
+def aperture_of(displacement: FloatArray) -> FloatArray:
+    """Change of the gap between the inner lips on the mid-line.
 
+    Parameters
+    ----------
+    displacement : float [..., len(LOWER), 3], IOD
 
-def width_direction(basis):
-    """What one unit of each coefficient adds to the mouth's width : float32 [K]."""
-    return basis[:, _CORNERS[1], 0] - basis[:, _CORNERS[0], 0]
-
-
-def aperture_of(displacement):
-    """Change of the lips' gap, `[..., len(LOWER), 3]` to `[...]`, in eye distances."""
+    Returns
+    -------
+    float [...], IOD
+    """
     return displacement[..., _MIDDLE_LOWER, 1] - displacement[..., _MIDDLE_UPPER, 1]
 
 
-def width_of(displacement):
-    """Change of the mouth's width, `[..., len(LOWER), 3]` to `[...]`, in eye distances."""
+def width_of(displacement: FloatArray) -> FloatArray:
+    """Change of the distance of the mouth corners, `[..., len(LOWER), 3]` to `[...]`, IOD."""
     return displacement[..., _CORNERS[1], 0] - displacement[..., _CORNERS[0], 0]
 
 
-def _meet(displacement, rest):
-    """Stop lips at contact: where the gap would be negative, both meet in the middle of it."""
-    shape = rest + displacement
-    gap = shape[:, _INNER_LOWER, 1] - shape[:, _INNER_UPPER, 1]
-    # A mesh may show a rest mouth slightly crossed already; it is not opened by this.
-    floor = np.minimum(rest[..., _INNER_LOWER, 1] - rest[..., _INNER_UPPER, 1], 0)
-    short = np.maximum(floor - gap, 0) / 2
-    inside = slice(1, -1)  # the corners are one point of both lips
-    out = displacement.copy()
-    out[:, _INNER_UPPER[inside], 1] -= short[:, inside]
-    out[:, _INNER_LOWER[inside], 1] += short[:, inside]
-    return out
+def aperture_direction(basis: FloatArray) -> FloatArray:
+    """Change of the lip aperture by one unit of each coefficient : float32 [K]."""
+    return aperture_of(basis)
+
+
+def width_direction(basis: FloatArray) -> FloatArray:
+    """Change of the mouth width by one unit of each coefficient : float32 [K]."""
+    return width_of(basis)

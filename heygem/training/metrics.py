@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from heygem.core.types import BoolArray, FloatArray
+from heygem.lips.av_sync import lag_correlations
 from heygem.lips.trajectory import RATE_HZ
 from heygem.training.clip import Clip
 
@@ -59,15 +60,9 @@ def lag_curve(
     (float [L], float [L])
         Lags in seconds (positive: `real` is later), and the correlations.
     """
-    most = int(max_lag_s * RATE_HZ)
-    a = np.where(valid, predicted - predicted[valid].mean(), 0.0)
-    b = np.where(valid, real - real[valid].mean(), 0.0)
-    curve = []
-    for j in range(-most, most + 1):
-        x, y = a[max(0, -j) : len(a) - max(0, j)], b[max(0, j) : len(b) - max(0, -j)]
-        scale = np.sqrt((x**2).sum() * (y**2).sum())
-        curve.append(float((x * y).sum() / scale) if scale > 0 else 0.0)
-    return np.arange(-most, most + 1) / RATE_HZ, np.array(curve)
+    max_lag = int(max_lag_s * RATE_HZ)
+    correlations = lag_correlations(real, predicted, max_lag, valid=valid)
+    return np.arange(-max_lag, max_lag + 1) / RATE_HZ, correlations
 
 
 def agreement(pairs: Sequence[tuple[FloatArray, FloatArray, BoolArray]]) -> Agreement:

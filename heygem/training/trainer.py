@@ -313,7 +313,7 @@ class _Trainer:
             width=settings.width,
             dilations=settings.dilations,
             inputs=clips[0].features.shape[1],
-            level=settings.normalize_spectra,
+            normalize=settings.normalize_spectra,
         )
         state = NetworkState(shape, settings, number, self.device)
         if name in self.checkpoint.networks:

@@ -38,15 +38,6 @@ def test_correlation_of_known_curves():
     assert motion_metrics.correlation(sine + cosine, sine) == pytest.approx(np.sqrt(0.5))
 
 
-def test_parabola_vertex_of_a_known_parabola():
-    def parabola(x):
-        return 1 - (x - 0.3) ** 2
-
-    assert motion_metrics.parabola_vertex(*map(parabola, (-1, 0, 1))) == pytest.approx(0.3)
-    assert motion_metrics.parabola_vertex(0, 1, 1) == pytest.approx(0.5)
-    assert motion_metrics.parabola_vertex(1, 1, 1) == 0  # flat: no vertex
-
-
 @pytest.mark.parametrize("late_ms", [-120, -30, 0, 13, 90, 240])
 def test_lag_is_found_to_a_quarter_frame_and_positive_when_late(late_ms):
     times = np.arange(300) / RATE_HZ

@@ -1,0 +1,161 @@
+"""The lips model: its file, its features and its predictions."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from heygem import audio, lips
+from heygem.config.params import LipsSettings
+from heygem.core.errors import AssetError
+from heygem.lips.features import (
+    FEATURE_DIM,
+    extract_features,
+    normalize_spectra,
+    silent_features,
+)
+from heygem.lips.network import LipsNetwork
+from heygem.training.trainer import save
+
+
+@pytest.fixture
+def model(basis):
+    torch.manual_seed(0)
+    networks = [LipsNetwork(outputs=6, width=16, dilations=(1, 2, 4)) for _ in range(2)]
+    return lips.LipsModel(networks, basis, np.full(6, 1.5), {"opening_std": 0.04})
+
+
+def babble(seconds, seed=0):
+    """Noise with the rhythm of syllables."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * 16000)) / 16000
+    return (0.1 * rng.normal(size=len(t)) * (1 + np.sin(2 * np.pi * 4 * t))).astype(np.float32)
+
+
+def test_one_row_per_20_ms(model):
+    for n in (0, 1, 319, 320, 321, 16000, 16001):
+        assert len(model.predict(np.zeros(n, np.float32))) == -(-n // 320)
+
+
+def test_chunks_give_the_same_as_the_whole(model, monkeypatch):
+    samples = babble(7.3)
+    whole = model.predict(samples).coefficients
+    monkeypatch.setattr("heygem.lips.model.CHUNK_S", 2.0)
+    np.testing.assert_allclose(model.predict(samples).coefficients, whole, atol=1e-4)
+
+
+def test_a_saved_model_predicts_the_same(model, tmp_path):
+    path = tmp_path / "m.safetensors"
+    save(model, path)
+    again = lips.LipsModel.load(path)
+    assert again.opening_std == 0.04
+    samples = babble(1.0)
+    np.testing.assert_allclose(
+        again.predict(samples).coefficients, model.predict(samples).coefficients, atol=5e-3
+    )
+
+
+def test_a_file_with_module_names_of_earlier_versions_loads(model, tmp_path):
+    from safetensors.torch import safe_open, save_file
+
+    path = tmp_path / "m.safetensors"
+    save(model, path)
+    with safe_open(path, framework="pt") as file:
+        meta, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+    assert any(".stem." in key for key in tensors) and any(".head." in key for key in tensors)
+    names = {".stem.": ".read.", ".head.": ".say.", ".dilated.": ".spread.", ".pointwise.": ".mix."}
+    for now, before in names.items():
+        tensors = {key.replace(now, before): value for key, value in tensors.items()}
+    shape = json.loads(meta["network"])
+    shape["level"] = shape.pop("normalize")
+    save_file(tensors, path, metadata=meta | {"network": json.dumps(shape)})
+    samples = babble(1.0)
+    again = lips.LipsModel.load(path)
+    assert again.networks[0].normalize
+    np.testing.assert_allclose(
+        again.predict(samples).coefficients, model.predict(samples).coefficients, atol=5e-3
+    )
+
+
+def test_microphones_and_voices_do_not_move_the_mouth(model):
+    """A gain over frequency is a constant in the logarithm, and what is constant is taken out."""
+    features = extract_features(babble(4.0), rows=200)
+    filtered = features.copy()
+    filtered[:, : audio.BANDS] = features[:, : audio.BANDS] * 1.02 + np.linspace(-0.3, 0.3, 80)
+    predicted, again = model.predict_features(features), model.predict_features(filtered)
+    inner = slice(20, -20)  # digital silence before and after has no spectrum of its own
+    assert (
+        np.abs(again.coefficients - predicted.coefficients)[inner].max()
+        < 0.05 * np.abs(predicted.coefficients).max()
+    )
+
+
+def test_networks_of_format_2_take_spectra_as_they_are(model, tmp_path, monkeypatch):
+    for network in model.networks:
+        network.normalize = False
+    monkeypatch.setattr("heygem.training.trainer.FORMAT", "heygem-lips-2")
+    path = tmp_path / "m.safetensors"
+    save(model, path)
+    again = lips.LipsModel.load(path)
+    assert not again.networks[0].normalize
+    np.testing.assert_allclose(
+        again.predict(babble(1.0)).coefficients, model.predict(babble(1.0)).coefficients, atol=5e-3
+    )
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path):
+    with pytest.raises(AssetError, match="lips model"):
+        lips.LipsModel.load(tmp_path / "nothing.safetensors")
+    wrong = tmp_path / "wrong.safetensors"
+    wrong.write_bytes(b"not a model at all, but long enough to be read as one")
+    with pytest.raises(AssetError, match="heygem train lips"):
+        lips.LipsModel.load(wrong)
+
+
+def test_shipped_model_keeps_still_in_digital_silence():
+    model = lips.LipsModel.load()
+    predicted = model.predict(np.zeros(32000, np.float32))
+    voice = audio.voice_activity(np.zeros(32000, np.float32))
+    assert np.abs(lips.apply_controls(predicted, LipsSettings(), voice).aperture()).max() == 0
+    # Even without the gate the network itself hardly moves.
+    assert predicted.aperture().std() < 0.1 * model.opening_std
+
+
+def test_silent_features_are_those_of_digital_silence():
+    features = extract_features(np.zeros(16000, np.float32), rows=50)
+    silence = np.tile(silent_features(), (100, 1))
+    bands, phones = slice(audio.BANDS), slice(audio.BANDS, None)
+    np.testing.assert_allclose(features[:, bands], silence[:, bands], atol=1e-4)
+    np.testing.assert_array_equal(features[:, phones].argmax(1), silence[:, phones].argmax(1))
+
+
+def test_features_of_short_audio_end_in_silence():
+    features = extract_features(babble(0.2), rows=50)
+    assert features.shape == (100, FEATURE_DIM)
+    np.testing.assert_array_equal(features[-1], silent_features())
+
+
+def test_normalized_bands_have_no_mean_and_no_gain():
+    features = torch.randn(200, FEATURE_DIM, generator=torch.Generator().manual_seed(0))
+    normal = normalize_spectra(features)
+    loudness = features[:, : audio.BANDS].mean(1)
+    weight = torch.sigmoid(8 * (loudness - loudness.mean()))
+    mean = (normal[:, : audio.BANDS] * weight[:, None]).sum(0) / weight.sum()
+    assert mean.abs().max() < 1e-5
+    torch.testing.assert_close(normal[:, audio.BANDS :], features[:, audio.BANDS :])
+    # Statistics of the whole applied to a part give that part of the whole.
+    torch.testing.assert_close(normalize_spectra(features[50:80], like=features), normal[50:80])
+
+
+def test_the_network_reaches_as_far_as_its_dilations_say():
+    torch.manual_seed(0)
+    network = LipsNetwork(outputs=3, width=8, dilations=(1, 2), normalize=False).eval()
+    features = torch.zeros(1, 400, FEATURE_DIM)
+    changed = features.clone()
+    changed[0, 200] = 1
+    moved = (network(changed) - network(features)).abs().sum((0, 2)).detach().numpy()
+    rows = np.flatnonzero(moved > 0)
+    reach_rows = (0.04 * (1 + 2) + 0.06) * 50
+    assert network(features).shape == (1, 200, 3)
+    assert rows.min() == 100 - reach_rows and rows.max() == pytest.approx(100 + reach_rows, abs=1)
