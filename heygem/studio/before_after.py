@@ -14,7 +14,8 @@ from heygem.core import logs
 from heygem.core.types import FloatArray, Image, PathLike, Progress
 from heygem.face import topology as topo
 from heygem.lips.trajectory import aperture_of
-from heygem.studio.session import ApertureCurves, Clip, Session
+from heygem.studio.clip import ApertureCurves, Clip
+from heygem.studio.session import Session
 
 SPAN_S = 3.0
 STRIP_FRAMES = 6
@@ -28,9 +29,9 @@ class BeforeAfter:
 
     Attributes
     ----------
-    before, after : heygem.studio.session.Clip
+    before, after : heygem.studio.clip.Clip
         With the base model, and with the fine-tuned avatar.
-    curves : heygem.studio.session.ApertureCurves
+    curves : heygem.studio.clip.ApertureCurves
         Lip aperture of the base model and of the fine-tuned one.
     filmed : float32 [N] or None
         Lip aperture in the footage at the same times, where the speech is its own.
@@ -100,8 +101,7 @@ def render_before_after(
     filmed = _filmed_aperture(base.avatar, curves.times_s) if own_speech else None
     box = mouth_box(base.avatar)
     rows = tuple(mouth_strip(path, box) for path in (before.source, before.result, after.result))
-    rate = float(base.avatar.info.video.rate)
-    return BeforeAfter(before, after, curves, filmed, rows, 1 / rate if rate > 0 else 0.04)
+    return BeforeAfter(before, after, curves, filmed, rows, base.frame_s)
 
 
 def densest_speech_start(voice: FloatArray, span_s: float) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 
 from heygem.core.i18n import Translate
 from heygem.core.types import FloatArray
-from heygem.studio.session import ApertureCurves
+from heygem.studio.clip import ApertureCurves
 
 WIDTH = 1000  # units of the plot; the page stretches it
 COLUMNS = 500  # at most this many points across the width
@@ -123,7 +123,7 @@ def aperture_html(
 
     Parameters
     ----------
-    curves : heygem.studio.session.ApertureCurves
+    curves : heygem.studio.clip.ApertureCurves
     translate : callable
     height : int
         Pixels.

@@ -42,7 +42,8 @@ class Control:
     def help(self) -> str:
         """Description of the key in the recipe's schema."""
         section, _, name = self.key.partition(".")
-        return Params.model_fields[section].annotation.model_fields[name].description
+        settings = type(getattr(Params(), section))
+        return settings.model_fields[name].description or ""
 
 
 CONTROLS = (

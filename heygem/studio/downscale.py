@@ -9,12 +9,23 @@ from heygem.avatar import Avatar
 from heygem.core.types import FloatArray, Image
 from heygem.face.pose import Pose
 
+MAX_PREVIEW_PX = 1280  # longer side of a preview; two side by side exceed the width of a page
+MAX_FACE_PX = 320  # rendering costs by the pixels of the face; a wider one looks no better
+MIN_PREVIEW_PX = 720  # no preview gets smaller than a page displays it
+
 
 def downscale_image(image: Image, size: tuple[int, int]) -> Image:
     """Resize uint8 [H, W, 3] to `size` (width, height); each pixel is the mean of its area."""
     if (image.shape[1], image.shape[0]) == tuple(size):
         return image
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def preview_px(avatar: Avatar) -> int:
+    """Longer side of an avatar's previews in pixels; smaller where the face fills the frame."""
+    longest = max(avatar.track.width, avatar.track.height)
+    by_face = longest * MAX_FACE_PX / max(avatar.report["face_px"], 1)
+    return round(min(MAX_PREVIEW_PX, max(by_face, MIN_PREVIEW_PX)))
 
 
 def downscale_avatar(avatar: Avatar, longest_px: int) -> Avatar:

@@ -5,8 +5,8 @@ from pathlib import Path
 from heygem.core.errors import OutputError
 from heygem.core.types import PathLike
 from heygem.experiments import store
+from heygem.studio.clip import ApertureCurves
 from heygem.studio.controls import control_values
-from heygem.studio.session import ApertureCurves
 from heygem.studio.snapshots import Snapshot
 
 
@@ -24,7 +24,7 @@ def log_snapshot(
     snapshot : heygem.studio.snapshots.Snapshot
     name : str
         Name of the run.
-    curves : heygem.studio.session.ApertureCurves, optional
+    curves : heygem.studio.clip.ApertureCurves, optional
         Of the clip; `heygem.experiments.comparison` plots them beside those of other runs.
     root : path
         Folder that `mlflow.folder` of the recipe is relative to.

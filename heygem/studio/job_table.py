@@ -1,6 +1,7 @@
 """The job queue as a table in the page."""
 
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import traitlets
@@ -32,7 +33,7 @@ class JobTable(anywidget.AnyWidget):
     _css = _STATIC / "job_table.css"
 
     labels = traitlets.Dict().tag(sync=True)
-    rows = traitlets.List().tag(sync=True)
+    rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     thumbnails = traitlets.Dict().tag(sync=True)
     request = traitlets.Dict().tag(sync=True)
 

@@ -79,7 +79,7 @@ def parse_pairs(text: str) -> list[Pair]:
     with tempfile.TemporaryDirectory(prefix="heygem-") as folder:
         path = Path(folder) / "table.csv"
         path.write_text(text + "\n", "utf-8")
-        return pairs.read(path)
+        return list(pairs.read(path))
 
 
 def resolve_paths(rows: Iterable[Pair], folder: PathLike) -> list[Pair]:

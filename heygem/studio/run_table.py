@@ -30,8 +30,8 @@ class RunTable(anywidget.AnyWidget):
     _css = _STATIC / "comparison.css"
 
     labels = traitlets.Dict().tag(sync=True)
-    rows = traitlets.List().tag(sync=True)
-    chosen = traitlets.List().tag(sync=True)
+    rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+    chosen: traitlets.List[str] = traitlets.List().tag(sync=True)
 
     def __init__(self, translate: Translate, **traits: Any) -> None:
         super().__init__(labels={key: translate(key) for key in _LABELS}, **traits)

@@ -10,18 +10,16 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from heygem import audio, media, pipeline, provenance
 from heygem.avatar import Avatar
-from heygem.avatar.timeline import Timeline
 from heygem.config.params import LipsSettings, Params
 from heygem.core import findings, logs
-from heygem.core.errors import Cancelled, InputError
+from heygem.core.errors import InputError
 from heygem.core.files import sha256
 from heygem.core.findings import Finding
 from heygem.core.types import FloatArray, Image, IntArray, PathLike, Progress
@@ -32,60 +30,16 @@ from heygem.provenance import keys
 from heygem.provenance.ledger import Ledger
 from heygem.rendering.base import Renderer
 from heygem.server import policy
-from heygem.studio.downscale import downscale_avatar, downscale_image
+from heygem.studio.background import cancellable
+from heygem.studio.clip import ApertureCurves, Clip, Span
+from heygem.studio.downscale import downscale_avatar, downscale_image, preview_px
+
+Part = TypeVar("Part")
 
 MAX_CACHED_FRAME_BYTES = 768 << 20  # 3 s of 1280x720 at 30 fps take 250 MB
 MAX_CLIPS = 12  # results kept on disk for one session; those in snapshots are never deleted
 ENCODER_PRESET = "ultrafast"  # a preview is watched once: encoding time counts, file size does not
 RENDER_THREADS = 2
-MAX_PREVIEW_PX = 1280  # longer side of a preview; two side by side exceed the width of a page
-MAX_FACE_PX = 320  # rendering costs by the pixels of the face; a wider one looks no better
-MIN_PREVIEW_PX = 720  # no preview gets smaller than a page displays it
-
-
-@dataclass(frozen=True)
-class ApertureCurves:
-    """Lip aperture over a span, relative to the rest shape, in inter-ocular distances.
-
-    Attributes
-    ----------
-    times_s : float64 [N]
-    before, after : float32 [N]
-        As predicted (scaled to the speaker), and with the controls applied.
-    start_s, end_s : float
-    """
-
-    times_s: FloatArray
-    before: FloatArray
-    after: FloatArray
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A rendered span.
-
-    Attributes
-    ----------
-    result, source : Path
-        Videos of the same length: with the new mouth, and as filmed.
-    params : Params
-    start_s, length_s : float
-        On the clock of the audio.
-    frames, skipped_frames : int
-    seconds : float
-        Time taken to render.
-    """
-
-    result: Path
-    source: Path
-    params: Params
-    start_s: float
-    length_s: float
-    frames: int
-    skipped_frames: int
-    seconds: float
 
 
 class Session:
@@ -112,27 +66,42 @@ class Session:
     ) -> None:
         self.params = params if params is not None else Params()
         self.folder = Path(folder) / uuid.uuid4().hex[:8]
-        self.avatar: Avatar | None = None
-        self.encoded_audio: EncodedAudio | None = None
         self.pinned: set[Path] = set()  # results that must stay on disk
+        self._avatar: Avatar | None = None
         self._preview_avatar: Avatar | None = None  # the avatar at the size of the preview
+        self._encoded_audio: EncodedAudio | None = None
         self._models = models
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._audio_path = Path()
         self._renderer: tuple[tuple, Renderer] | None = None
-        self._span: _Span | None = None  # whatever does not depend on a control, for one span
+        self._span: Span | None = None  # whatever does not depend on a control, for one span
         self._results: list[Path] = []
 
     @property
     def is_loaded(self) -> bool:
         """Whether an avatar and an audio file are in memory."""
-        return self.avatar is not None and self.encoded_audio is not None
+        return self._avatar is not None and self._encoded_audio is not None
+
+    @property
+    def avatar(self) -> Avatar:
+        """The tracked avatar; raises InputError before `load`."""
+        return _loaded(self._avatar)
+
+    @property
+    def preview_avatar(self) -> Avatar:
+        """The avatar at the size of the preview; raises InputError before `load`."""
+        return _loaded(self._preview_avatar)
+
+    @property
+    def encoded_audio(self) -> EncodedAudio:
+        """The audio and what is computed from it; raises InputError before `load`."""
+        return _loaded(self._encoded_audio)
 
     @property
     def total_s(self) -> float:
         """Length of the audio, seconds; 0 before `load`."""
-        return self.encoded_audio.speech.duration_s if self.encoded_audio else 0.0
+        return self.encoded_audio.speech.duration_s if self.is_loaded else 0.0
 
     def load(
         self,
@@ -155,7 +124,7 @@ class Session:
         if (rules := policy.current()) is not None:
             for path in (video, audio_path):
                 rules.check_media(path)
-        report_progress = _cancellable(progress, cancel)
+        report_progress = cancellable(progress, cancel)
         with self._lock:
             report_progress("listen", 0, 1)
             if self._models is None:
@@ -171,7 +140,7 @@ class Session:
             )
             report_progress("listen", 1, 1)
             self._require_consent(avatar, audio_path)
-            self.avatar, self.encoded_audio = avatar, encoded_audio
+            self._avatar, self._encoded_audio = avatar, encoded_audio
             self._audio_path = Path(audio_path)
             self._preview_avatar = downscale_avatar(avatar, preview_px(avatar))
             self._renderer = self._span = None
@@ -181,6 +150,12 @@ class Session:
         basis = self.params.label.consent
         ledger = Ledger(keys=keys.ensure())
         pipeline.authorize(ledger, avatar, avatar.sha256, sha256(audio_path), basis=basis)
+
+    @property
+    def frame_s(self) -> float:
+        """Duration of a frame of the video; 0.04 where its rate is unknown."""
+        rate = float(_loaded(self.avatar.info.video).rate)
+        return 1 / rate if rate > 0 else 0.04
 
     def findings(self) -> list[Finding]:
         """Problems and remarks on the quality of the inputs; empty before `load`."""
@@ -219,20 +194,22 @@ class Session:
         before = self._trajectory(unmodified, None)
         after = self._trajectory(settings, self.encoded_audio.voice)
         times_s = np.linspace(start_s, end_s, max(2, round(length_s * 100) + 1))
-        rows = before.times_s
-        curves = [np.interp(times_s, rows, t.aperture()) for t in (before, after)]
-        return ApertureCurves(times_s, *(c.astype(np.float32) for c in curves), start_s, end_s)
+        before_curve, after_curve = (
+            np.interp(times_s, before.times_s, trajectory.aperture()).astype(np.float32)
+            for trajectory in (before, after)
+        )
+        return ApertureCurves(times_s, before_curve, after_curve, start_s, end_s)
 
     def _trajectory(self, controls: LipsSettings, voice: FloatArray | None) -> Trajectory:
         """The trajectory that `heygem.pipeline.generate` draws with the same settings."""
         encoded = self._encoded(predict=True)
-        lips = self._models.lips_of(self.avatar)
-        return pipeline.articulate(encoded.predicted, voice, self.avatar, lips, controls)
+        lips = _loaded(self._models).lips_of(self.avatar)
+        return pipeline.articulate(_loaded(encoded.predicted), voice, self.avatar, lips, controls)
 
     def _encoded(self, *, predict: bool) -> EncodedAudio:
         """The audio; with a predicted trajectory where one is needed for the first time."""
         if predict and self.encoded_audio.predicted is None:
-            self.encoded_audio = self._models.encode_audio(
+            self._encoded_audio = _loaded(self._models).encode_audio(
                 self._audio_path, self.params.audio, self.avatar
             )
         return self.encoded_audio
@@ -268,10 +245,9 @@ class Session:
         Cancelled, OutputError
         """
         began_s = time.perf_counter()
-        report_progress = _cancellable(progress, cancel)
+        report_progress = cancellable(progress, cancel)
         with self._lock:
-            if not self.is_loaded:
-                raise InputError("no audio and no video are loaded", remedy="choose both first")
+            _loaded(self._avatar)
             self.folder.mkdir(parents=True, exist_ok=True)
             span = self._prepare_span(params, start_s, length_s, report_progress)
             renderer = self._renderer_for(params)
@@ -297,13 +273,14 @@ class Session:
         """The renderer of these settings; kept while they stay the same."""
         key = (params.engine, params.checkpoint, params.renderer, params.lips.offset_ms)
         if self._renderer is None or self._renderer[0] != key:
-            renderer = pipeline.make_renderer(self._preview_avatar, params, self._models)
+            models = _loaded(self._models)
+            renderer = pipeline.make_renderer(self.preview_avatar, params, models)
             self._renderer = (key, renderer)
         return self._renderer[1]
 
     def _prepare_span(
         self, params: Params, start_s: float, length_s: float, report_progress: Progress
-    ) -> "_Span":
+    ) -> Span:
         """Decode the frames of a span and write them as the source video, once for each span."""
         key = (start_s, length_s, params.media.extend, params.media.tail)
         if self._span is not None and self._span.key == key:
@@ -320,7 +297,7 @@ class Session:
             )
         part = timeline.part(rows)
         source_track = self.encoded_audio.speech.source
-        span = _Span(
+        span = Span(
             key=key,
             timeline=part,
             audio=_audio_between(source_track, float(part.times_s[0]), start_s + length_s),
@@ -344,13 +321,13 @@ class Session:
     @property
     def _size(self) -> tuple[int, int]:
         """Width and height of the preview, pixels."""
-        return self._preview_avatar.track.width, self._preview_avatar.track.height
+        return self.preview_avatar.track.width, self.preview_avatar.track.height
 
     def _read_frames(self, order: IntArray) -> Iterator[Image]:
         for image in pipeline.frames_in_order(self.avatar, order):
             yield downscale_image(image, self._size)
 
-    def _writer(self, path: Path, span: "_Span", **options: Any) -> media.VideoWriter:
+    def _writer(self, path: Path, span: Span, **options: Any) -> media.VideoWriter:
         width, height = self._size
         return media.VideoWriter(
             path,
@@ -358,7 +335,7 @@ class Session:
             height=height,
             rate=span.timeline.rate,
             preset=ENCODER_PRESET,
-            pixel_aspect=self.avatar.info.video.pixel_aspect,
+            pixel_aspect=_loaded(self.avatar.info.video).pixel_aspect,
             **options,
         )
 
@@ -366,12 +343,12 @@ class Session:
         self,
         path: Path,
         params: Params,
-        span: "_Span",
+        span: Span,
         renderer: Renderer,
         report_progress: Progress,
     ) -> int:
         """Render and write the span; returns the number of frames left as they were."""
-        boxes = pipeline.face_boxes(self._preview_avatar)
+        boxes = pipeline.face_boxes(self.preview_avatar)
         label = provenance.VisibleLabel(params.label, *self._size, keep_clear=boxes)
         tags = provenance.aigc_tags(params.label, uuid.uuid4().hex, keys=keys.ensure())
         skipped = 0
@@ -395,39 +372,17 @@ class Session:
             self._results.remove(path)
 
 
-@dataclass
-class _Span:
-    """Frames and audio of a span, and the video of its source frames."""
+def _loaded(part: Part | None) -> Part:
+    """A part of the session that `load` sets.
 
-    key: tuple
-    timeline: Timeline  # on the clock of the audio
-    audio: media.AudioTrack
-    source: Path
-    frames: list[Image] | None = None
-
-    @property
-    def times_s(self) -> FloatArray:
-        """Times of the frames, the first at 0 : float64 [N]."""
-        return self.timeline.times_s - self.timeline.times_s[0]
-
-
-def preview_px(avatar: Avatar) -> int:
-    """Longer side of an avatar's previews in pixels; smaller where the face fills the frame."""
-    longest = max(avatar.track.width, avatar.track.height)
-    by_face = longest * MAX_FACE_PX / max(avatar.report["face_px"], 1)
-    return round(min(MAX_PREVIEW_PX, max(by_face, MIN_PREVIEW_PX)))
-
-
-def _cancellable(progress: Progress | None, cancel: threading.Event | None) -> Progress:
-    """A progress callback that raises `Cancelled` once `cancel` is set."""
-
-    def report_progress(stage: str, done: int, total: int) -> None:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("stopped on request")
-        if progress is not None:
-            progress(stage, done, total)
-
-    return report_progress
+    Raises
+    ------
+    InputError
+        Nothing is loaded yet.
+    """
+    if part is None:
+        raise InputError("no audio and no video are loaded", remedy="choose both first")
+    return part
 
 
 def _audio_between(source: Any, start_s: float, end_s: float) -> media.AudioTrack:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 
 from heygem.config.params import Params
 from heygem.core.errors import InputError, ParameterError
-from heygem.studio.session import Clip, Session
+from heygem.studio.clip import Clip
+from heygem.studio.session import Session
 
 SLOTS = ("A", "B", "C")
 

@@ -112,8 +112,10 @@ class StatusBar(w.VBox):
 
     def show_error(self, error: BaseException | None) -> None:
         """Show an error in the box; None and `Cancelled` empty it."""
-        hide = error is None or isinstance(error, Cancelled)
-        self.error.value = "" if hide else error_html(error, self._translate)
+        if error is None or isinstance(error, Cancelled):
+            self.error.value = ""
+        else:
+            self.error.value = error_html(error, self._translate)
 
     def _stop(self) -> None:
         self.text.value = html.escape(self._translate("stopping"))

@@ -36,7 +36,7 @@ class SyncedPlayer(anywidget.AnyWidget):
     _css = _STATIC / "comparison.css"
 
     labels = traitlets.Dict().tag(sync=True)
-    videos = traitlets.List().tag(sync=True)
+    videos: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     audible = traitlets.Int(0).tag(sync=True)
     frame_s = traitlets.Float(0.04).tag(sync=True)
     ready = traitlets.Bool(False).tag(sync=True)

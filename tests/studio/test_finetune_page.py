@@ -19,12 +19,9 @@ from heygem.studio.before_after import (
     BeforeAfter,
     densest_speech_start,
 )
+from heygem.studio.clip import ApertureCurves, Clip
 from heygem.studio.consent_form import ConsentForm
 from heygem.studio.pages.finetune import FinetunePage
-from heygem.studio.session import (
-    ApertureCurves,
-    Clip,
-)
 from heygem.training.metrics import Agreement
 
 WAIT_S = 60

@@ -14,8 +14,8 @@ from heygem.core.files import hash_input
 from heygem.face import topology as topo
 from heygem.provenance import consent, keys
 from heygem.provenance.ledger import Ledger
-from heygem.studio.downscale import downscale_image
-from heygem.studio.session import Session, preview_px
+from heygem.studio.downscale import downscale_image, preview_px
+from heygem.studio.session import Session
 from heygem.studio.snapshots import Snapshots
 
 pytestmark = pytest.mark.usefixtures("isolated_home")
@@ -64,14 +64,14 @@ def test_a_large_video_is_previewed_smaller_and_looks_the_same(
 ):
     clips = []
     for longest in (600, 300):
-        monkeypatch.setattr("heygem.studio.session.MAX_PREVIEW_PX", longest)
+        monkeypatch.setattr("heygem.studio.downscale.MAX_PREVIEW_PX", longest)
         session = Session(GATE_OFF, folder=tmp_path / "p", models=models)
         session.load(talking[0], speech)
         clips.append(session.render(GATE_OFF, 0.5, 0.4))
     for path in (clips[1].result, clips[1].source):
         video = media.probe(path).video
         assert (video.width, video.height) == (256, 300)
-    lips = session._preview_avatar.track.points[15][list(topo.LIPS_OUTER), :2]
+    lips = session.preview_avatar.track.points[15][list(topo.LIPS_OUTER), :2]
     (x0, y0), (x1, y1) = lips.min(0).astype(int) - 3, lips.max(0).astype(int) + 4
     apart = []
     with media.VideoReader(clips[0].result) as whole, media.VideoReader(clips[1].result) as small:

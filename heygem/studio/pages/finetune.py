@@ -21,11 +21,11 @@ from heygem.core.types import PathLike, Progress
 from heygem.studio import before_after, charts
 from heygem.studio.background import LatestTask
 from heygem.studio.before_after import BeforeAfter
+from heygem.studio.clip import ApertureCurves
 from heygem.studio.consent_form import ConsentForm
 from heygem.studio.file_picker import FilePicker, FilesPicker
 from heygem.studio.images import data_url, encode_jpeg, thumbnail
 from heygem.studio.player import Player
-from heygem.studio.session import ApertureCurves
 from heygem.studio.status import StatusBar
 from heygem.studio.urls import page_url
 

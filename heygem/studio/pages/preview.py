@@ -17,10 +17,11 @@ from heygem.core.types import PathLike, Progress
 from heygem.studio import charts, input_report
 from heygem.studio.audio_inputs import save_upload, synthesize_to_file
 from heygem.studio.background import LatestTask
+from heygem.studio.clip import Clip
 from heygem.studio.file_picker import FilePicker
 from heygem.studio.player import Player
 from heygem.studio.recorder import Recorder, convert_to_wav
-from heygem.studio.session import Clip, Session
+from heygem.studio.session import Session
 from heygem.studio.status import StatusBar
 from heygem.studio.urls import page_url
 
@@ -47,7 +48,7 @@ class PreviewPage(w.VBox):
 
     Attributes
     ----------
-    clip : heygem.studio.session.Clip or None
+    clip : heygem.studio.clip.Clip or None
         The clip rendered last.
     opened : bool
         Whether a video and an audio file are loaded.
@@ -228,8 +229,7 @@ class PreviewPage(w.VBox):
             self.start.value = 0.0
             self.start.max = max(0.0, round(total_s - 1.0, 1))
             self.start.observe(self._span_changed, "value")
-        rate = float(self.session.avatar.info.video.rate)
-        self.player.frame_s = 1 / rate if rate > 0 else 0.04
+        self.player.frame_s = self.session.frame_s
         self.player.total_s = total_s
         encoded_audio = self.session.encoded_audio
         self.player.overview = charts.overview_html(

@@ -1,0 +1,70 @@
+"""Spans of a session, the clips rendered from them, and lip aperture curves."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from heygem import media
+from heygem.avatar.timeline import Timeline
+from heygem.config.params import Params
+from heygem.core.types import FloatArray, Image
+
+
+@dataclass(frozen=True)
+class ApertureCurves:
+    """Lip aperture over a span, relative to the rest shape, in inter-ocular distances.
+
+    Attributes
+    ----------
+    times_s : float64 [N]
+    before, after : float32 [N]
+        As predicted (scaled to the speaker), and with the controls applied.
+    start_s, end_s : float
+    """
+
+    times_s: FloatArray
+    before: FloatArray
+    after: FloatArray
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A rendered span.
+
+    Attributes
+    ----------
+    result, source : Path
+        Videos of the same length: with the new mouth, and as filmed.
+    params : Params
+    start_s, length_s : float
+        On the clock of the audio.
+    frames, skipped_frames : int
+    seconds : float
+        Time taken to render.
+    """
+
+    result: Path
+    source: Path
+    params: Params
+    start_s: float
+    length_s: float
+    frames: int
+    skipped_frames: int
+    seconds: float
+
+
+@dataclass
+class Span:
+    """Frames and audio of a span, and the video of its source frames."""
+
+    key: tuple
+    timeline: Timeline  # on the clock of the audio
+    audio: media.AudioTrack
+    source: Path
+    frames: list[Image] | None = None
+
+    @property
+    def times_s(self) -> FloatArray:
+        """Times of the frames, the first at 0 : float64 [N]."""
+        return self.timeline.times_s - self.timeline.times_s[0]

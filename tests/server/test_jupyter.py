@@ -1,0 +1,21 @@
+"""Command lines and environment of the servers."""
+
+import pytest
+
+from heygem.core.errors import ParameterError
+from heygem.server import jupyter
+
+
+def test_the_studio_refuses_an_open_address_without_tls_and_hides_its_token():
+    with pytest.raises(ParameterError, match="without TLS"):
+        jupyter.studio_command(port=7860, browser=False, host="0.0.0.0")
+    for argv in (
+        jupyter.studio_command(port=7860, browser=False),
+        jupyter.lab_command(port=8888, notebook="notebooks/01_preview.ipynb", browser=False),
+    ):
+        assert "--ServerApp.ip=127.0.0.1" in argv
+        assert any(jupyter.CONTENT_SECURITY_POLICY in word for word in argv), (
+            "pages load nothing from elsewhere"
+        )
+        assert not any("secret" in word for word in argv)
+    assert jupyter.environment("secret")["JUPYTER_TOKEN"] == "secret"
