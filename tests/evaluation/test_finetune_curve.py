@@ -1,14 +1,24 @@
 """The file's own lag and the fine-tuning curve, on clips whose lag and motion are known."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from helpers.media import gape
+from helpers.mouth import lip_mesh
 
 from heygem.evaluation import av_offset, finetune_curve
 from heygem.lips.trajectory import Trajectory
 from heygem.training.dataset import Clip, Source
+
+
+@pytest.fixture(scope="module")
+def person():
+    """A person without an own scale: all that the curve needs of one."""
+    neutral = lip_mesh(np.array([0.02]))[0]
+    avatar = SimpleNamespace(speech_scale=None, rest=SimpleNamespace(neutral=neutral))
+    return SimpleNamespace(avatar=avatar)
 
 
 class FirstBand:
@@ -19,8 +29,8 @@ class FirstBand:
     def __init__(self, neutral):
         self.basis = gape(np.ones(1), neutral)
 
-    def predict_features(self, heard):
-        return Trajectory(heard[::2, :1].copy(), 50, self.basis)
+    def predict_features(self, features):
+        return Trajectory(features[::2, :1].copy(), 50, self.basis)
 
 
 def synthetic_clip(person, seconds, *, late_rows=0, seed=0):
@@ -29,11 +39,11 @@ def synthetic_clip(person, seconds, *, late_rows=0, seed=0):
     gap = np.convolve(rng.normal(size=int(seconds * 50) + 40), np.hanning(9), "same") * 0.02
     gap = gap.astype(np.float32)
     rows = int(seconds * 50)
-    heard = np.zeros((2 * rows, 3), np.float32)
-    heard[:, 0] = np.repeat(gap[20 : 20 + rows], 2)
-    moved = gape(gap[20 - late_rows : 20 - late_rows + rows], person.avatar.rest.neutral)
+    features = np.zeros((2 * rows, 3), np.float32)
+    features[:, 0] = np.repeat(gap[20 : 20 + rows], 2)
+    displacement = gape(gap[20 - late_rows : 20 - late_rows + rows], person.avatar.rest.neutral)
     valid = np.ones(rows, bool)
-    return Clip(Source(Path("x.mp4"), "x"), "", heard, valid.repeat(2), moved, valid)
+    return Clip(Source(Path("x.mp4"), "x"), "", features, valid.repeat(2), displacement, valid)
 
 
 @pytest.mark.parametrize("late_rows", [-3, 0, 5])
@@ -93,3 +103,12 @@ def test_seconds_without_a_face_do_not_count(person):
     (part,) = finetune_curve.take_seconds([clip], 3)
     assert len(part.valid) == pytest.approx(250, abs=1) and part.duration_s >= 3
     assert len(part.features) == len(part.voice) == 2 * len(part.displacement)
+
+
+def test_the_prediction_is_scaled_to_the_amplitude_of_the_person(person):
+    clip, model = synthetic_clip(person, 20), FirstBand(person.avatar.rest.neutral)
+    own = SimpleNamespace(avatar=SimpleNamespace(speech_scale=1.2 * model.opening_std))
+    plain = finetune_curve.measure_prediction(model, clip, person)["amplitude_ratio"]
+    scaled = finetune_curve.measure_prediction(model, clip, own)["amplitude_ratio"]
+    assert plain.value == pytest.approx(1, abs=0.01)
+    assert scaled.value == pytest.approx(1.2 * plain.value)

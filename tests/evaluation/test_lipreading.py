@@ -27,6 +27,7 @@ def sentence(count, seed, *, follows_audio=True):
     return mouth(np.abs(gap), times), tuple(words)
 
 
+@pytest.mark.slow
 def test_words_are_recognised_on_the_mouth_that_forms_them_only():
     real, words = sentence(90, seed=0)
     reader = LipReader(real, words, (0, 60))
@@ -39,6 +40,7 @@ def test_words_are_recognised_on_the_mouth_that_forms_them_only():
     assert reader.accuracy(unrelated.part(unrelated.times_s >= 61), words) < chance + 0.15
 
 
+@pytest.mark.slow
 def test_the_reader_is_not_trained_on_the_held_out_words():
     real, words = sentence(40, seed=1)
     mislabelled = tuple(w if w.end_s < 20 else Word(w.start_s, w.end_s, "lay") for w in words)
@@ -47,6 +49,7 @@ def test_the_reader_is_not_trained_on_the_held_out_words():
     assert first.accuracy(later, words) == second.accuracy(later, words)
 
 
+@pytest.mark.slow
 def test_the_amplitude_of_the_mouth_does_not_matter():
     real, words = sentence(60, seed=2)
     reader = LipReader(real, words, (0, 40))

@@ -11,14 +11,22 @@ from helpers.media import gape, write_video
 from heygem import evaluation, media
 from heygem.config.params import Params
 from heygem.core.errors import InputError
-from heygem.evaluation import baselines, cache, protocol, record, rerender, table
+from heygem.evaluation import (
+    EvaluateSettings,
+    baselines,
+    cache,
+    protocol,
+    record,
+    rerender,
+    table,
+)
 from heygem.evaluation.visuals import MIN_WIDTH_PX
 from heygem.lips.motion import RecordedMotion
 from heygem.lips.trajectory import Trajectory
 from heygem.rendering.warp.renderer import WarpRenderer
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-SHORT = evaluation.EvaluateSettings(max_held_out_s=2, baselines=False)
+SHORT = EvaluateSettings(max_held_out_s=2, baselines=False)
 
 pytestmark = pytest.mark.slow
 
@@ -110,6 +118,31 @@ def test_a_mouth_that_only_chews_is_told_from_one_that_follows_the_audio(
     monkeypatch.setattr(rerender, "render_clip", None)
     again = evaluation.evaluate(clips, params, SHORT, **options)
     assert table.to_markdown(again) == table.to_markdown(results)
+
+
+@pytest.mark.usefixtures("chewing")
+@pytest.mark.parametrize("kept_base", [False, True])
+def test_the_fine_tuned_model_has_a_row_of_its_own(person, monkeypatch, kept_base):
+    adapt = pytest.importorskip("heygem.finetune.adapt")
+    static = Chewing(person.avatar.rest.neutral)
+    static.chew = lambda rows, level: Trajectory(np.zeros((rows, 1)), 50, static.basis)
+
+    def fake_adapt(model, clips, *_, **__):
+        return adapt.Adapted(model if kept_base else static, kept_base, None, None)
+
+    monkeypatch.setattr(adapt, "adapt", fake_adapt)
+    settings = EvaluateSettings(max_held_out_s=2, baselines=False, finetune_seconds=(2,))
+    params = Params.from_dict({"mlflow": {"enabled": False}})
+    results = evaluation.evaluate([SAMPLES / "hopper.mp4"], params, settings)
+    means, points = results.means(), results.points
+    assert [point.requested_s for point in points] == [0, 2]
+    assert results.facts["hopper.mp4"]["finetune_rendered_s"] == pytest.approx(2, abs=0.05)
+    base, tuned = means["model"], means["model, fine-tuned"]
+    if kept_base:
+        values = {key: measure.value for key, measure in base.items() if key != "silence_leakage"}
+        assert {key: measure.value for key, measure in tuned.items()} == values
+    else:
+        assert tuned["amplitude_ratio"].value < 0.3 < base["amplitude_ratio"].value
 
 
 @pytest.mark.usefixtures("chewing")
