@@ -1,12 +1,21 @@
 """`heygem evaluate`: the command around `heygem.evaluation.evaluate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from heygem.config.params import Params
 from heygem.core.errors import ParameterError
+
+T = TypeVar("T")
+
+# Options by their names before they were renamed; to be removed after one release.
+OldCrossAudio = Annotated[list[Path] | None, typer.Option("--other", hidden=True)]
+OldTestFraction = Annotated[float | None, typer.Option("--share", min=0.1, max=0.9, hidden=True)]
+OldBaselines = Annotated[bool | None, typer.Option("--anchors/--no-anchors", hidden=True)]
+OldFinetuneSeconds = Annotated[str | None, typer.Option("--few-shot", hidden=True)]
+OldSaveVisuals = Annotated[bool | None, typer.Option("--look/--no-look", hidden=True)]
 
 
 def evaluate(
@@ -50,15 +59,11 @@ def evaluate(
             "--save-visuals", help="Write a contact sheet and a comparison video of each clip."
         ),
     ] = False,
-    old_cross_audio: Annotated[list[Path] | None, typer.Option("--other", hidden=True)] = None,
-    old_test_fraction: Annotated[
-        float | None, typer.Option("--share", min=0.1, max=0.9, hidden=True)
-    ] = None,
-    old_baselines: Annotated[
-        bool | None, typer.Option("--anchors/--no-anchors", hidden=True)
-    ] = None,
-    old_finetune_seconds: Annotated[str | None, typer.Option("--few-shot", hidden=True)] = None,
-    old_save_visuals: Annotated[bool | None, typer.Option("--look/--no-look", hidden=True)] = None,
+    old_cross_audio: OldCrossAudio = None,
+    old_test_fraction: OldTestFraction = None,
+    old_baselines: OldBaselines = None,
+    old_finetune_seconds: OldFinetuneSeconds = None,
+    old_save_visuals: OldSaveVisuals = None,
 ) -> None:
     """Measure the mouths: one table and one figure, with baselines to compare with.
 
@@ -70,22 +75,13 @@ def evaluate(
     from heygem.evaluation.protocol import EvaluateSettings
     from heygem.evaluation.protocol import evaluate as run_evaluation
 
-    # The names of options before they were renamed; to be removed after one release.
-    if old_cross_audio:
-        cross_audio = [*(cross_audio or ()), *old_cross_audio]
-        _warn_renamed("--other", "--cross-audio")
-    if old_test_fraction is not None:
-        test_fraction = old_test_fraction
-        _warn_renamed("--share", "--test-fraction")
-    if old_baselines is not None:
-        baselines = old_baselines
-        _warn_renamed("--anchors/--no-anchors", "--baselines/--no-baselines")
-    if old_finetune_seconds is not None:
-        finetune_seconds = old_finetune_seconds
-        _warn_renamed("--few-shot", "--finetune-seconds")
-    if old_save_visuals is not None:
-        save_visuals = old_save_visuals
-        _warn_renamed("--look", "--save-visuals")
+    test_fraction = _renamed("--share", "--test-fraction", old_test_fraction, test_fraction)
+    baselines = _renamed("--[no-]anchors", "--[no-]baselines", old_baselines, baselines)
+    finetune_seconds = _renamed(
+        "--few-shot", "--finetune-seconds", old_finetune_seconds, finetune_seconds
+    )
+    save_visuals = _renamed("--look", "--save-visuals", old_save_visuals, save_visuals)
+    cross_audio = _renamed("--other", "--cross-audio", old_cross_audio or None, cross_audio)
 
     recipe = Params.from_yaml(params) if params is not None else Params()
     if model is not None:
@@ -116,8 +112,12 @@ def evaluate(
         typer.echo(path)
 
 
-def _warn_renamed(old: str, new: str) -> None:
+def _renamed(old: str, new: str, old_value: T | None, value: T) -> T:
+    """The value of an option that may have been given by its old name."""
+    if old_value is None:
+        return value
     typer.echo(f"{old} is now called {new}; the old name works for one more release", err=True)
+    return old_value
 
 
 def parse_seconds(text: str) -> tuple[float, ...]:

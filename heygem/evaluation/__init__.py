@@ -1,11 +1,12 @@
 """Evaluation of a lips model on held-out parts of real videos.
 
-`clips` collects the videos, `split` divides each into a library part and a held-out part,
-`av_offset` estimates the file's own lag, `protocol` runs the whole, `rerender` renders and tracks
-a mouth, `baselines` has the motions to compare with, `finetune_curve` fine-tunes on growing amounts
-of footage. `motion_metrics`, `image_metrics` and `lipreading` are the metrics, `results` holds
-their values, `table`, `figures`, `visuals` and `record` present and store them, `cache` keeps
-finished clips. `docs/protocol.md` defines protocol and metrics.
+`protocol` runs the whole. `clips` collects the videos, `split` divides each into a library part
+and a held-out part, `held_out` describes the latter, `av_offset` estimates the file's own lag.
+`methods` computes the rows of one clip, `rerender` renders and tracks a mouth, `baselines` has
+the motions to compare with, `finetune_curve` fine-tunes on growing amounts of footage.
+`motion_metrics`, `image_metrics` and `lipreading` are the metrics, `results` holds their values,
+`table`, `figures`, `visuals` and `record` present and store them, `cache` keeps finished clips.
+`docs/protocol.md` defines protocol and metrics.
 """
 
 from typing import Any

@@ -7,7 +7,7 @@ apertures; one amount is also rendered and tracked again, as every other method 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 MIN_COVERAGE = 0.9  # of an amount: with less footage than this the amount is left out
 
 Points = list[tuple[FinetunePoint, LipsModel]]
+# The amount that was asked for, the footage, the model, and whether it is still the base model.
+_Tuned = tuple[float, list[dataset.Clip], LipsModel, bool]
 
 
 def measure_clip(
@@ -105,18 +107,8 @@ def measure_curve(
     list of (FinetunePoint, LipsModel)
         The base model first.
     """
-    capabilities.require("finetune", seen="a fine-tuning curve")
-    from heygem.finetune.adapt import adapt
-
-    curve: list[tuple[float, list[dataset.Clip], LipsModel, bool]] = [(0.0, [], model, True)]
-    for amount_s in available_amounts(amounts_s, sum(clip.duration_s for clip in footage)):
-        part = take_seconds(footage, amount_s)
-        try:
-            adapted = adapt(model, part)
-        except InputError as error:  # too little speech in it
-            log.info("not fine-tuned on %.0f s: %s", amount_s, error)
-            continue
-        curve.append((amount_s, part, adapted.model, adapted.kept_base))
+    curve: list[_Tuned] = [(0.0, [], model, True)]
+    curve.extend(_finetune(model, footage, amounts_s))
     evaluated = np.flatnonzero(held_out.valid)
     held_out_s = (evaluated[0] / RATE_HZ, (evaluated[-1] + 1) / RATE_HZ)
     points = []
@@ -135,6 +127,22 @@ def measure_curve(
         )
         points.append((point, tuned))
     return points
+
+
+def _finetune(
+    model: LipsModel, footage: Sequence[dataset.Clip], amounts_s: Sequence[float]
+) -> Iterator[_Tuned]:
+    capabilities.require("finetune", seen="a fine-tuning curve")
+    from heygem.finetune.adapt import adapt
+
+    for amount_s in available_amounts(amounts_s, sum(clip.duration_s for clip in footage)):
+        part = take_seconds(footage, amount_s)
+        try:
+            adapted = adapt(model, part)
+        except InputError as error:  # too little speech in it
+            log.info("not fine-tuned on %.0f s: %s", amount_s, error)
+            continue
+        yield amount_s, part, adapted.model, adapted.kept_base
 
 
 def available_amounts(amounts_s: Sequence[float], available_s: float) -> list[float]:

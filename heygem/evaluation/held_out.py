@@ -102,12 +102,7 @@ def build_test_clip(
     split = select_speech_span(split, times_s, speech, max_s)
     person = replace(person, split=split)
     keep = split.held_out(times_s) & avatar.usable
-    if keep.sum() < 2 * windows:
-        raise InputError(
-            f"{avatar.path.name} has no usable face in its held-out part",
-            seen=f"{int(keep.sum())} frames",
-            remedy="use a clip in which the person looks roughly into the camera",
-        )
+    _check_usable(avatar.path.name, keep, speech, windows)
     rate_hz = float(1 / np.median(np.diff(times_s)))
     tracked = avatar.track.detected
     canonical = person.canonical(
@@ -115,18 +110,6 @@ def build_test_clip(
     )
     whole = motion_metrics.mouth_curves(canonical, times_s[tracked])
     real = whole.part(keep[tracked])
-    if speech[keep].mean() < MIN_SPEECH:
-        raise InputError(
-            f"there is hardly any speech in the held-out part of {avatar.path.name}",
-            seen=f"{speech[keep].mean():.0%} of it",
-            remedy="use another clip, or another test_fraction",
-        )
-    reader = None
-    if words:
-        try:
-            reader = lipreading.LipReader(whole, words, (0.0, split.library_end_s))
-        except InputError as error:
-            log.warning("word accuracy is not measured: %s", error)
     return TestClip(
         person=person,
         frames=np.flatnonzero(keep),
@@ -137,9 +120,37 @@ def build_test_clip(
         windows=windows,
         # A mouth that is late shows at t + lag what the audio says at t.
         real_lag_corrected=whole.at(real.times_s + file_lag_s),
-        reader=reader,
+        reader=_train_reader(whole, words, split),
         words=tuple(words),
     )
+
+
+def _check_usable(name: str, keep: BoolArray, speech: BoolArray, windows: int) -> None:
+    if keep.sum() < 2 * windows:
+        raise InputError(
+            f"{name} has no usable face in its held-out part",
+            seen=f"{int(keep.sum())} frames",
+            remedy="use a clip in which the person looks roughly into the camera",
+        )
+    if speech[keep].mean() < MIN_SPEECH:
+        raise InputError(
+            f"there is hardly any speech in the held-out part of {name}",
+            seen=f"{speech[keep].mean():.0%} of it",
+            remedy="use another clip, or another test_fraction",
+        )
+
+
+def _train_reader(
+    mouth: motion_metrics.MouthCurves, words: Sequence[lipreading.Word], split: Split
+) -> lipreading.LipReader | None:
+    """A lip reader trained on the library part; None without a transcript of enough words."""
+    if not words:
+        return None
+    try:
+        return lipreading.LipReader(mouth, words, (0.0, split.library_end_s))
+    except InputError as error:
+        log.warning("word accuracy is not measured: %s", error)
+        return None
 
 
 def select_speech_span(split: Split, times_s: FloatArray, speech: BoolArray, max_s: float) -> Split:

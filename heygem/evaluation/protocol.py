@@ -8,44 +8,27 @@ model is also fine-tuned on growing amounts of the person's footage.
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from heygem import audio, lips, pipeline
 from heygem.config import capabilities
 from heygem.config.params import Params, Settings
 from heygem.core.errors import HeygemError, InputError, ParameterError
-from heygem.core.types import FloatArray, PathLike, Progress
-from heygem.evaluation import baselines, finetune_curve, rerender
-from heygem.evaluation.av_offset import estimate_file_lag
+from heygem.core.types import PathLike, Progress
+from heygem.evaluation import finetune_curve
+from heygem.evaluation.av_offset import FileLag, estimate_file_lag
 from heygem.evaluation.cache import ResultCache
 from heygem.evaluation.clips import Clip, collect_clips
-from heygem.evaluation.held_out import TestClip, build_test_clip
-from heygem.evaluation.results import (
-    CROSS_AUDIO,
-    FINETUNED,
-    FROM_VIDEO,
-    MODEL,
-    ORACLE,
-    OWN_AUDIO,
-    REAL,
-    ClipResult,
-    FinetunePoint,
-    Measures,
-    Results,
-    Row,
-)
-from heygem.evaluation.split import fit_person
-from heygem.evaluation.visuals import SILENCE, Visualizer
-from heygem.lips.motion import Motion, RecordedMotion
-from heygem.lips.predictor import LipsPredictor
+from heygem.evaluation.held_out import build_test_clip
+from heygem.evaluation.methods import ClipEvaluation
+from heygem.evaluation.results import ClipResult, Results, Row
+from heygem.evaluation.split import Person, fit_person
+from heygem.evaluation.visuals import Visualizer
 from heygem.pipeline.models import Models
-from heygem.rendering.warp.renderer import WarpRenderer
 from heygem.training import dataset
 
 log = logging.getLogger(__name__)
@@ -112,51 +95,66 @@ def evaluate(
     ------
     InputError
         No clip at all could be evaluated.
+    ParameterError
+        Fine-tuning is asked for where it is switched off or has no effect.
     """
     params = params or Params()
     settings = settings or EvaluateSettings()
-    if settings.finetune_seconds:
-        capabilities.require("finetune", seen="finetune_seconds")
-    if settings.finetune_seconds and not pipeline.find_engine(params.engine).uses_motion:
-        raise ParameterError(
-            f"finetune_seconds has no effect with engine: {params.engine}",
-            remedy="leave it out, or use engine: warp",
-        )
+    _check_finetuning(params, settings)
     models = Models(params)
     results = Results(name or _model_name(params))
     cache = ResultCache(cache_dir, params, settings, cross_audio) if cache_dir is not None else None
     with tempfile.TemporaryDirectory(prefix="heygem-evaluate-") as folder:
-        clip_list = collect_clips(clips, folder)
-        for done, clip in enumerate(clip_list):
-            if progress is not None:
-                progress(clip.name, done, len(clip_list))
-            try:
-                result = cache.get(clip) if cache is not None else None
-                if result is None:
-                    visuals = Visualizer(visuals_dir, clip) if visuals_dir is not None else None
-                    result = evaluate_clip(
-                        clip,
-                        models,
-                        params,
-                        settings,
-                        cross_audio=cross_audio,
-                        visuals=visuals,
-                    )
-                    if cache is not None:
-                        cache.put(clip, result)
-                results.add(clip.name, result)
-            except HeygemError as error:
-                log.warning("skipped: %s: %s", clip.name, error)
-                results.skipped[clip.name] = str(error)
+        collected = collect_clips(clips, folder)
+
+        def evaluate_one(clip: Clip) -> ClipResult:
+            visuals = Visualizer(visuals_dir, clip) if visuals_dir is not None else None
+            return evaluate_clip(clip, models, params, settings, cross_audio, visuals)
+
+        _evaluate_all(collected, evaluate_one, results, cache, progress)
+    return results
+
+
+def _evaluate_all(
+    clips: Sequence[Clip],
+    evaluate_one: Callable[[Clip], ClipResult],
+    results: Results,
+    cache: ResultCache | None,
+    progress: Progress | None,
+) -> None:
+    """Add the result of every clip, cached or new; one that fails does not stop the others."""
+    for done, clip in enumerate(clips):
+        if progress is not None:
+            progress(clip.name, done, len(clips))
+        try:
+            result = cache.get(clip) if cache is not None else None
+            if result is None:
+                result = evaluate_one(clip)
+                if cache is not None:
+                    cache.put(clip, result)
+            results.add(clip.name, result)
+        except HeygemError as error:
+            log.warning("skipped: %s: %s", clip.name, error)
+            results.skipped[clip.name] = str(error)
     if progress is not None:
-        progress("done", len(clip_list), len(clip_list))
+        progress("done", len(clips), len(clips))
     if not results.rows:
         raise InputError(
             "no clip could be evaluated",
             seen="; ".join(f"{k}: {v}" for k, v in results.skipped.items()) or "no clips",
             remedy="give talking-head videos with audio, six seconds or longer",
         )
-    return results
+
+
+def _check_finetuning(params: Params, settings: EvaluateSettings) -> None:
+    if not settings.finetune_seconds:
+        return
+    capabilities.require("finetune", seen="finetune_seconds")
+    if not pipeline.find_engine(params.engine).uses_motion:
+        raise ParameterError(
+            f"finetune_seconds has no effect with engine: {params.engine}",
+            remedy="leave it out, or use engine: warp",
+        )
 
 
 def evaluate_clip(
@@ -164,11 +162,13 @@ def evaluate_clip(
     models: Models,
     params: Params,
     settings: EvaluateSettings,
-    *,
     cross_audio: Sequence[PathLike] = (),
     visuals: Visualizer | None = None,
 ) -> ClipResult:
-    """Fit the person on the library part of a clip, and measure every method on the rest."""
+    """Fit the person on the library part of a clip, and measure every method on the rest.
+
+    Raises InputError where the held-out part can neither be rendered nor used for a curve.
+    """
     person = fit_person(
         clip.path,
         params.face,
@@ -183,9 +183,9 @@ def evaluate_clip(
         samples[: int(person.split.library_end_s * audio.RATE_HZ)],
     )
     file_lag = estimate_file_lag(library_clip, models.lips)
-    finetuned: list[tuple[FinetunePoint, lips.LipsModel]] = []
+    curve: finetune_curve.Points = []
     if settings.finetune_seconds:
-        finetuned = finetune_curve.measure_clip(
+        curve = finetune_curve.measure_clip(
             clip,
             person,
             library_clip,
@@ -195,16 +195,8 @@ def evaluate_clip(
             file_lag_s=file_lag.lag_s,
             windows=settings.windows,
         )
-    points = [point for point, _ in finetuned]
-    facts = {
-        "sha256": clip.sha256,
-        "speaker": clip.speaker,
-        "parts": [part.name for part in clip.parts],
-        "library_s": [0.0, person.split.library_end_s],
-        "sync": clip.sync,
-        "sync_check": file_lag.verdict,
-        "file_lag_ms": round(1000 * file_lag.lag_s, 1) if file_lag.reliable else None,
-    }
+    points = [point for point, _ in curve]
+    facts = _clip_facts(clip, person, file_lag)
     try:
         test = build_test_clip(
             person,
@@ -218,13 +210,39 @@ def evaluate_clip(
         if len(points) < 2:
             raise
         return ClipResult([], facts | {"not_rendered": str(error)}, points)
-    evaluation = _ClipEvaluation(clip, test, samples, models, params, visuals)
-    facts |= evaluation.facts()
+    evaluation = ClipEvaluation(clip, test, samples, models, params, visuals)
+    rows, rendered_facts = _render_methods(evaluation, settings, curve, cross_audio)
+    if visuals is not None:
+        visuals.write(test, samples)
+    return ClipResult(rows, facts | rendered_facts, points)
+
+
+def _clip_facts(clip: Clip, person: Person, file_lag: FileLag) -> dict[str, Any]:
+    """What is known of a clip before anything is rendered, for `evaluation.json`."""
+    return {
+        "sha256": clip.sha256,
+        "speaker": clip.speaker,
+        "parts": [part.name for part in clip.parts],
+        "library_s": [0.0, person.split.library_end_s],
+        "sync": clip.sync,
+        "sync_check": file_lag.verdict,
+        "file_lag_ms": round(1000 * file_lag.lag_s, 1) if file_lag.reliable else None,
+    }
+
+
+def _render_methods(
+    evaluation: ClipEvaluation,
+    settings: EvaluateSettings,
+    curve: finetune_curve.Points,
+    cross_audio: Sequence[PathLike],
+) -> tuple[list[Row], dict[str, Any]]:
+    """The rows of every method that is asked for, and the facts about them."""
+    facts = evaluation.facts()
     real, base = evaluation.real_row(), evaluation.model_row()
     rows = [real, base]
     rendered = [
         (point, tuned)
-        for point, tuned in finetuned
+        for point, tuned in curve
         if 0 < point.requested_s <= settings.max_rendered_finetune_s + 5
     ]
     if rendered:
@@ -234,9 +252,7 @@ def evaluate_clip(
     if settings.baselines:
         rows += evaluation.baseline_rows()
     rows += [evaluation.cross_audio_row(path) for path in cross_audio]
-    if visuals is not None:
-        visuals.write(test, samples)
-    return ClipResult(rows, facts, points)
+    return rows, facts
 
 
 def _model_name(params: Params) -> str:
@@ -244,182 +260,3 @@ def _model_name(params: Params) -> str:
     if pipeline.find_engine(params.engine).uses_motion:
         return Path(params.lips.model or lips.SHIPPED).stem
     return f"{params.engine} {Path(params.checkpoint).stem}" if params.checkpoint else params.engine
-
-
-@dataclass(frozen=True)
-class _Take:
-    """What a renderer is given: a motion (None where it makes its own), and the audio."""
-
-    motion: Motion | None
-    samples: FloatArray
-
-
-class _ClipEvaluation:
-    """The rows of one clip.
-
-    Parameters
-    ----------
-    clip : Clip
-    test : heygem.evaluation.held_out.TestClip
-    samples : float32 [n]
-        Audio of the whole clip, 16 kHz mono.
-    """
-
-    def __init__(
-        self,
-        clip: Clip,
-        test: TestClip,
-        samples: FloatArray,
-        models: Models,
-        params: Params,
-        visuals: Visualizer | None,
-    ) -> None:
-        self._clip, self._test, self._samples = clip, test, samples
-        self._models, self._params = models, params
-        self._visuals = visuals
-        avatar = test.person.avatar
-        self._engine = pipeline.make_renderer(avatar, params, models)
-        # Recorded motions, such as the real mouth's, can only be drawn by the warp renderer.
-        self._warp = WarpRenderer(avatar, params.renderer, models.device)
-        split = test.person.split
-        self._split = split
-        self._end_s = float(test.times_s[-1])
-        self._speech = audio_between(samples, split.start_s, self._end_s)
-
-    def facts(self) -> dict[str, Any]:
-        """Ranges and words that were evaluated, for `evaluation.json`."""
-        test, split = self._test, self._split
-        library = np.flatnonzero(split.library(test.person.avatar.track.times_s))
-        facts: dict[str, Any] = {
-            "held_out_s": [split.start_s, self._end_s],
-            "library_frames": [int(library[0]), int(library[-1])],
-            "held_out_frames": [int(test.frames[0]), int(test.frames[-1])],
-        }
-        if test.reader is not None:
-            facts["words"] = len(test.reader.words_within(test.real, test.words))
-            facts["word_chance"] = test.reader.chance(test.real, test.words)
-        return facts
-
-    def real_row(self) -> Row:
-        """The real video, compared with itself."""
-        real = rerender.compare_with_real(self._test, self._test.real, from_audio=False)
-        return self._row(REAL, real)
-
-    def model_row(self) -> Row:
-        """The model with the clip's own audio, and with silence for the silence leakage."""
-        silence = np.zeros_like(self._speech)
-        silent = self._draw(self._predict(silence), MODEL, SILENCE)
-        measures = self._measure(self._predict(self._speech), MODEL)
-        measures["silence_leakage"] = rerender.silence_leakage(self._test, silent.mouth)
-        return self._row(MODEL, measures)
-
-    def finetuned_row(self, base: Row, point: FinetunePoint, model: lips.LipsModel) -> Row:
-        """The fine-tuned model with the clip's own audio; `base` is the base model's row."""
-        if point.kept_base:  # rendering the base model again would give the same pixels
-            same = {k: measure for k, measure in base.measures.items() if k != "silence_leakage"}
-            return self._row(FINETUNED, same)
-        return self._row(FINETUNED, self._measure(self._predict(self._speech, model), FINETUNED))
-
-    def baseline_rows(self) -> list[Row]:
-        """The oracle motion and every baseline with the clip's own audio."""
-        motions = baseline_motions(self._test, self._samples, self._speech)
-        takes = {name: _Take(RecordedMotion(motion), self._speech) for name, motion in motions}
-        if len(self._speech) >= 2 * audio.RATE_HZ:
-            takes["shifted audio"] = self._predict(baselines.shift_audio(self._speech))
-        return [self._row(method, self._measure(take, method)) for method, take in takes.items()]
-
-    def cross_audio_row(self, path: PathLike) -> Row:
-        """The model with another person's speech."""
-        kind = f"{CROSS_AUDIO}{Path(path).name}"
-        samples = np.resize(audio.load(path).samples, len(self._speech))
-        rendered = self._draw(self._predict(samples), MODEL, kind)
-        measures = rerender.motion_measures(self._test, rendered.mouth)
-        measures |= rerender.image_measures(self._test, rendered, same_words=False)
-        return self._row(MODEL, measures, kind)
-
-    def _predict(self, samples: FloatArray, model: LipsPredictor | None = None) -> _Take:
-        """What the engine draws for audio that starts with the held-out part."""
-        if not self._engine.uses_motion:
-            return _Take(None, samples)
-        model = model or self._models.lips
-        trajectory = pipeline.articulate(
-            model.predict(samples),
-            audio.voice_activity(samples),
-            self._test.person.avatar,
-            model,
-            self._params.lips,
-        )
-        return _Take(trajectory, samples)
-
-    def _draw(self, take: _Take, method: str, kind: str) -> rerender.RenderedClip:
-        on_frame = None
-        if self._visuals is not None:
-            on_frame = self._visuals.observer(self._test.person, method, kind)
-        return rerender.render_clip(
-            self._test,
-            take.motion,
-            take.samples,
-            self._warp if isinstance(take.motion, RecordedMotion) else self._engine,
-            self._models.faces,
-            on_frame=on_frame,
-        )
-
-    def _measure(self, take: _Take, method: str) -> Measures:
-        """All measures of a take that speaks the clip's own words."""
-        rendered = self._draw(take, method, OWN_AUDIO)
-        measures = rerender.compare_with_real(
-            self._test, rendered.mouth, from_audio=method not in FROM_VIDEO
-        )
-        return measures | rerender.image_measures(self._test, rendered, same_words=True)
-
-    def _row(self, method: str, measures: Measures, kind: str = OWN_AUDIO) -> Row:
-        library_s = (0.0, self._split.library_end_s)
-        held_out_s = (self._split.start_s, self._end_s)
-        clip = self._clip
-        return Row(clip.name, clip.speaker, method, kind, measures, library_s, held_out_s)
-
-
-def audio_between(
-    samples: FloatArray, start_s: float, end_s: float, rate_hz: int = audio.RATE_HZ
-) -> FloatArray:
-    """Samples of a time range, with 0.1 s more at its end for the last frame."""
-    return samples[int(start_s * rate_hz) : int((end_s + 0.1) * rate_hz)]
-
-
-def baseline_motions(
-    test: TestClip,
-    samples: FloatArray,
-    speech: FloatArray,
-) -> Iterator[tuple[str, FloatArray]]:
-    """(method, displacement [T, L, 3]) of the oracle motion and of the baselines with a motion.
-
-    samples : audio of the whole clip; speech : of the held-out part.
-    """
-    avatar, split = test.person.avatar, test.person.split
-    times_s = avatar.track.times_s
-    library_frames = np.flatnonzero(split.library(times_s) & avatar.usable)
-    library, count = avatar.displacement(library_frames), len(test.frames)
-    yield ORACLE, avatar.displacement(test.frames)
-    yield "static mouth", baselines.static_mouth(library, count)
-    yield "source-frame copy", baselines.source_copy(library, count)
-    yield "mean mouth", baselines.mean_mouth(library, count)
-    library_speech = audio_between(samples, 0, split.library_end_s)
-    library_times_s, held_out_times_s = times_s[library_frames], test.times_s - split.start_s
-    yield (
-        "energy-driven jaw",
-        baselines.energy_jaw(
-            library,
-            baselines.loudness_db(library_speech, library_times_s),
-            baselines.loudness_db(speech, held_out_times_s),
-        ),
-    )
-    yield (
-        "nearest-audio retrieval",
-        baselines.nearest_audio(
-            library,
-            audio.log_mel(library_speech),
-            library_times_s,
-            audio.log_mel(speech),
-            held_out_times_s,
-        ),
-    )

@@ -69,8 +69,8 @@ def test_old_options_do_the_same_with_a_notice_each(run):
     assert settings.finetune_seconds == (15, 30)
     assert [path.name for path in options["cross_audio"]] == ["b.wav", "c.wav"]
     assert options["visuals_dir"] is not None
-    for name in ("--other", "--share", "--anchors", "--few-shot", "--look"):
-        assert f"{name}" in stderr
+    for name in ("--other", "--share", "--[no-]anchors", "--few-shot", "--look"):
+        assert f"{name} is now called" in stderr
     assert len(stderr.strip().splitlines()) == 5
 
 
