@@ -32,7 +32,7 @@ class Bundle(Protocol):
             The bundle was made for another base model.
         """
 
-    def allow(self, ledger: Any) -> str:
+    def authorize(self, ledger: Any) -> str:
         """Check that the consent stated in the bundle still holds; returns its basis.
 
         Raises

@@ -33,23 +33,23 @@ def finetune(
     until: Annotated[str, typer.Option(help="Last day, YYYY-MM-DD.")] = "",
     reference: Annotated[str, typer.Option(help="Where the agreement lies.")] = "",
     model: Annotated[
-        Path | None, typer.Option(help="Lips model to begin with; none: the kit's own.")
+        Path | None, typer.Option(help="Base lips model; none: the bundled one.")
     ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="As in --set face.select=index."),
     ] = None,
 ):
-    """Teach the kit one person from some minutes of footage: articulation and mouth pictures.
+    """Fine-tune an avatar to one person's footage: articulation and mouth pictures.
 
     Afterwards give the folder wherever a video is taken: heygem generate --video NAME.heygem ...
     Stopped or interrupted, it goes on where it was when started again.
     """
     from heygem.config.params import FaceSettings, checked
     from heygem.core import progress
-    from heygem.finetune.adapt import FinetuneSettings
     from heygem.finetune.consent import Statement
     from heygem.finetune.run import finetune
+    from heygem.finetune.settings import FinetuneSettings
 
     given = read_changes(changes)
     face = {k.removeprefix("face."): v for k, v in given.items() if k.startswith("face.")}
@@ -58,7 +58,7 @@ def finetune(
     answers = {"who": who, "purpose": purpose, "until": until, "reference": reference}
     statement = Statement(**(_ask(answers) if consent is None else {"basis": consent} | answers))
     with logs.quiet_libraries(), logs.stoppable() as cancel, progress.Bar() as bar:
-        taught = finetune(
+        result = finetune(
             footage,
             out,
             settings,
@@ -68,8 +68,8 @@ def finetune(
             progress=lambda stage, done, total: bar(out.name, 0, 1, stage, done, total),
             cancel=cancel,
         )
-    typer.echo(f"{out}  ({sum(taught.seconds.values()):.1f} s)")
-    for note in taught.notes:
+    typer.echo(f"{out}  ({sum(result.seconds.values()):.1f} s)")
+    for note in result.notes:
         typer.echo(f"  {note}")
     typer.echo(f"  look at: {out / 'report.html'}")
 
@@ -78,7 +78,7 @@ def _ask(answers):
     """The consent, from whoever sits there; nobody is there in a script."""
     if not sys.stdin.isatty():
         raise ConsentError(
-            "nobody has said by what right this person is taught",
+            "no basis for using this likeness is stated",
             remedy="give --consent own, synthetic or recorded (with --who, --purpose, --until "
             "and --reference)",
         )

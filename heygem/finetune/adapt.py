@@ -1,113 +1,127 @@
-"""Articulation: what a person's own minutes add to the lips model.
+"""Speaker adaptation of the lips model: a person's own articulation.
 
-The networks stay as they are; only how their last layer reads what they have understood is learnt
-anew, for all of them at once, as a ridge regression held to the base model (Tikhonov; the base is
-the answer for infinite strength). It is convex and closed, so it takes seconds, gives the same
-result every time, and with a strength chosen on held-out seconds it cannot forget how to speak.
+The networks stay as they are; only their last layer is fitted, for all networks at once, as a ridge
+regression with the base model as prior (Tikhonov; with an infinite penalty the base remains). It is
+convex and in closed form, so it takes seconds and gives the same result every time, and with a
+penalty chosen on held-out seconds it does not overfit.
 
-Measured against it on people never learnt from, at equal footage: a linear map of the coefficients,
-wider contexts, and gradient descent on some or all layers; see docs/finetune.md.
+Compared with it on people not trained on, at equal footage: a linear map of the coefficients, wider
+contexts, and gradient descent on some or all layers; see docs/finetune.md.
 """
 
 import hashlib
+import itertools
 import json
 import logging
 import os
+import threading
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field
 from threadpoolctl import threadpool_limits
 
-from heygem.config.params import Settings
 from heygem.core.errors import Cancelled, InputError
+from heygem.core.types import BoolArray, FloatArray, PathLike, Progress, Watch
 from heygem.finetune import preservation_set
-from heygem.finetune.adapter import Change
-from heygem.finetune.ridge import Parts, Ridge, modest
+from heygem.finetune.adapter import Adapter
+from heygem.finetune.ridge import Folds, Ridge, choose_penalty
+from heygem.finetune.settings import FinetuneSettings
 from heygem.lips.model import CONTEXT_S, LipsModel
 from heygem.lips.trajectory import RATE_HZ, aperture_direction
 from heygem.training import metrics
+from heygem.training.clip import Clip
 from heygem.training.windows import point_weights
 
 log = logging.getLogger(__name__)
 
-STRENGTHS = tuple(float(s) for s in np.geomspace(0.1, 1000, 13))  # of the pull towards the base
-LEAST_S = 6.0  # of speech with a face; less says nothing about a person
-SPREADS = (0.5, 6.0)  # by which answers may be stretched to the wanted spread
-PERSONAL = (0.7, 1.5)  # how far a person's opening may be from the typical one
-SILENT_SHARE, VOICES_SHARE = 0.05, 0.3  # of the rows; see `heygem.finetune.preservation_set`
-
-
-class FinetuneSettings(Settings):
-    """How a person's footage is learnt from."""
-
-    blocks: int = Field(6, ge=3, le=12, description="parts of the footage, each held out once")
-    guard_s: float = Field(1.0, ge=1, le=5, description="seconds beside a held-out part unused [s]")
-    least_gain: float = Field(
-        0.01,
-        ge=0,
-        le=0.5,
-        description="correlation by which the person's own model must be better",
-    )
+PENALTIES = tuple(float(p) for p in np.geomspace(0.1, 1000, 13))
+MIN_SPEECH_S = 6.0  # with a face; less is no sample of a person's articulation
+GAIN_LIMITS = (0.5, 6.0)  # of the predictions' amplitude
+# A person's amplitude over the typical one. Atypical footage, such as syllables read one by one,
+# must not set how far the mouth opens in everything else.
+AMPLITUDE_LIMITS = (0.7, 1.5)
+# Share of the rows; see `heygem.finetune.preservation_set`.
+SILENCE_SHARE, SPEECH_SHARE = 0.05, 0.3
 
 
 @dataclass
-class Adapted:
-    """What was learnt.
+class Adaptation:
+    """Result of fine-tuning the lips model.
 
     Attributes
     ----------
     model : LipsModel
-        The base itself where nothing better was found.
+        The base itself where the fine-tuned model is no better.
     kept_base : bool
+        Whether that is so.
     before, after : heygem.training.metrics.Agreement
-        Base and adapted model on held-out seconds: every second is judged once, by a fit that saw
-        neither it nor the second beside it, its strength chosen without it too.
+        Base and fine-tuned model on held-out seconds: every second is predicted once, by a fit that
+        used neither it nor the second beside it, nor chose its penalty by it.
     history : list of dict
-        Each `strength` tried, and the held-out `correlation` at it.
-    change : Change or None
-        What differs from the base.
+        Each `penalty`, and the held-out `correlation` with it.
+    adapter : Adapter or None
+        Difference from the base.
     sync : list of heygem.training.metrics.SyncCheck
-        How each clip's sound and picture belonged; None for those too short to be looked at.
-    clips : list of heygem.training.dataset.Clip
-        Those learnt from, put in sync.
-    dropped : list of heygem.training.dataset.Clip
-        Clips whose sound is not theirs.
+        Of each clip of a second or more.
+    clips : list of heygem.training.clip.Clip
+        Those used, in sync.
+    dropped : list of heygem.training.clip.Clip
+        Clips whose sound is not that of the picture.
     held_out : list of dict
-        `clip`, `start_s`, `end_s`, `block` of every part.
+        `part`, `clip`, `start_s`, `end_s` of every stretch of a fold.
     curves : list of dict
-        Of each clip used: `real`, `before`, `after` (float32 [N], lip gap), `valid` (bool [N]).
+        Lip aperture in each clip used: `real`, `before`, `after` (float32 [N]), `valid` (bool [N]).
     seconds : float
-        Learnt from.
+        Of footage used.
     """
 
     model: LipsModel
     kept_base: bool
     before: metrics.Agreement
     after: metrics.Agreement
-    history: list = field(default_factory=list)
-    change: Change | None = None
-    sync: list = field(default_factory=list)
-    clips: list = field(default_factory=list)
-    dropped: list = field(default_factory=list)
-    held_out: list = field(default_factory=list)
-    curves: list = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
+    adapter: Adapter | None = None
+    sync: list[metrics.SyncCheck] = field(default_factory=list)
+    clips: list[Clip] = field(default_factory=list)
+    dropped: list[Clip] = field(default_factory=list)
+    held_out: list[dict[str, Any]] = field(default_factory=list)
+    curves: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
 
-def adapt(model, clips, settings=None, *, progress=None, cancel=None, watch=None, checkpoint=None):
-    """Teach a lips model one person's articulation.
+@dataclass(frozen=True)
+class _Fit:
+    """What a checkpoint keeps: an adapter, predictions of held-out seconds, `history`."""
+
+    adapter: Adapter
+    predicted: list[FloatArray]
+    history: list[dict[str, float]]
+
+
+def adapt(
+    model: LipsModel,
+    clips: Sequence[Clip],
+    settings: FinetuneSettings | None = None,
+    *,
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+    watch: Watch | None = None,
+    checkpoint: PathLike | None = None,
+) -> Adaptation:
+    """Fine-tune a lips model to one person's articulation.
 
     Parameters
     ----------
     model : LipsModel
         The base; it is not changed.
-    clips : list of heygem.training.dataset.Clip
-        Of one person. Each is first put in sync by what the base hears, so that the person's model
-        follows the sound whatever the camera did.
+    clips : sequence of heygem.training.clip.Clip
+        Of one person. Each is first brought in sync with the base model's prediction, so that the
+        fine-tuned model follows the sound, whatever the lag of the camera.
     settings : FinetuneSettings, optional
     progress : callable, optional
         `progress(stage, done, total)`; stages are "sync", "hear", "learn".
@@ -115,11 +129,7 @@ def adapt(model, clips, settings=None, *, progress=None, cancel=None, watch=None
     watch : callable, optional
         `watch(name, value, step)` for curves.
     checkpoint : path, optional
-        Keeps what was learnt; called again with the same footage, it is taken from there.
-
-    Returns
-    -------
-    Adapted
+        File of the fit; called again with the same footage and settings, it is read from there.
 
     Raises
     ------
@@ -127,254 +137,265 @@ def adapt(model, clips, settings=None, *, progress=None, cancel=None, watch=None
         Too little speech, or none whose sound belongs to the picture.
     Cancelled
     """
-    settings = settings or FinetuneSettings()
-    run = _Run(model, settings, progress, cancel, watch)
-    # Matrices this small gain nothing from a third core, and on a busy machine the threads of the
-    # others wait for each other (ten times the time, measured).
+    run = _Run(model, settings or FinetuneSettings(), progress, cancel, watch)
+    # Matrices this small gain nothing from a third core, and on a busy machine the threads wait for
+    # each other (ten times the time, measured).
     with threadpool_limits(2, user_api="blas"):
-        clips, sync, dropped = run.in_sync(clips)
-        seconds = sum(c.duration_s for c in clips)
-        identity = run.identity(clips)
-        kept = _kept(checkpoint, identity, clips) if checkpoint is not None else None
-        adapted = run.learn(clips) if kept is None else run.judged(clips, *kept)
-    _keep(checkpoint, identity, adapted)
-    adapted.sync, adapted.clips, adapted.dropped = sync, clips, dropped
-    adapted.seconds = seconds
-    return adapted
+        used, sync, dropped = run.check_sync(clips)
+        identity = run.identity(used)
+        fit = None if checkpoint is None else _read_checkpoint(checkpoint, identity, used)
+        if fit is None:
+            fit = run.fit(used)
+            if checkpoint is not None:
+                _write_checkpoint(checkpoint, identity, fit)
+        adaptation = run.evaluate(used, fit)
+    adaptation.sync, adaptation.clips, adaptation.dropped = sync, used, dropped
+    adaptation.seconds = sum(c.duration_s for c in used)
+    return adaptation
 
 
 class _Run:
-    """One adaptation."""
+    """One adaptation: the model, its settings and its callbacks."""
 
-    def __init__(self, model, settings, progress, cancel, watch):
+    def __init__(
+        self,
+        model: LipsModel,
+        settings: FinetuneSettings,
+        progress: Progress | None,
+        cancel: threading.Event | None,
+        watch: Watch | None,
+    ) -> None:
         self.model, self.settings = model, settings
-        self._progress = progress or (lambda stage, done, total: None)
+        self._progress: Progress = progress or (lambda stage, done, total: None)
         self._cancel = cancel
-        self._watch = watch or (lambda name, value, step: None)
+        self._watch: Watch = watch or (lambda name, value, step: None)
         weighted = model.basis.reshape(len(model.basis), -1) * point_weights()
-        # Displacements to coefficients: least squares with the training's own weights.
+        # Displacements to coefficients: least squares with the weights of the training.
         self.project = (point_weights()[:, None] * np.linalg.pinv(weighted)).astype(np.float32)
-        self.gap = aperture_direction(model.basis)
+        self.aperture = aperture_direction(model.basis)
 
-    def tell(self, stage, done, total):
-        if self._cancel is not None and self._cancel.is_set():
-            raise Cancelled("stopped on request", remedy="run it again to go on")
-        self._progress(stage, done, total)
-
-    def in_sync(self, clips):
-        """Clips with their own lag put right: (clips, Sync of each, clips left out)."""
+    def check_sync(
+        self, clips: Sequence[Clip]
+    ) -> tuple[list[Clip], list[metrics.SyncCheck], list[Clip]]:
+        """Correct each clip's lag: (clips in sync, check of each given, clips dropped)."""
         clips = [c for c in clips if c.duration_s >= 1]
-        said = []
+        predicted = []
         for i, clip in enumerate(clips):
-            self.tell("sync", i, len(clips))
-            said.append(self.model.predict_features(clip.features).aperture())
-        sync = metrics.check_sync(clips, said) if clips else []
-        paired = list(zip(clips, sync, strict=True))
-        good = [c.shifted(s.correction_s) for c, s in paired if s.verdict != "off"]
-        dropped = [c for c, s in paired if s.verdict == "off"]
-        seconds = sum(c.duration_s for c in good)
-        if dropped and seconds < LEAST_S:
+            self._report_progress("sync", i, len(clips))
+            predicted.append(self.model.predict_features(clip.features).aperture())
+        sync = metrics.check_sync(clips, predicted) if clips else []
+        pairs = list(zip(clips, sync, strict=True))
+        used = [c.shifted(s.correction_s) for c, s in pairs if s.verdict != "off"]
+        dropped = [c for c, s in pairs if s.verdict == "off"]
+        seconds = sum(c.duration_s for c in used)
+        if dropped and seconds < MIN_SPEECH_S:
             raise InputError(
                 f"sound and picture do not belong together in {dropped[0].source.path.name}",
                 seen=f"best correlation of mouth and sound {max(s.peak for s in sync):.2f}",
-                remedy="use footage in which this person is heard, not dubbed or talked over",
+                remedy="use footage with this person's own voice, not dubbed or talked over",
             )
-        if seconds < LEAST_S:
+        if seconds < MIN_SPEECH_S:
             raise InputError(
-                "too little speech to learn a person from",
+                "too little speech to fine-tune on",
                 seen=f"{seconds:.1f} s with a face",
-                remedy=f"give {LEAST_S:.0f} s or more; a minute is better",
+                remedy=f"give {MIN_SPEECH_S:.0f} s or more; a minute is better",
             )
-        return good, sync, dropped
+        return used, sync, dropped
 
-    def identity(self, clips):
-        """What makes two adaptations the same : str."""
+    def identity(self, clips: Sequence[Clip]) -> str:
+        """Hash of model, settings and footage: a fit of the same identity is the same."""
         digest = hashlib.sha256(self.settings.model_dump_json().encode())
         for network in self.model.networks:
             digest.update(network.head.weight.detach().cpu().numpy().tobytes())
         digest.update(self.model.gain.tobytes())
         for clip in clips:
-            digest.update(clip.features.tobytes() + clip.displacement.tobytes() + clip.valid.tobytes())
+            for values in (clip.features, clip.displacement, clip.valid):
+                digest.update(values.tobytes())
         return digest.hexdigest()
 
-    def learn(self, clips):
-        """Fit, judge on what was held out, and keep the base where it is as good."""
-        solver, want = self._gather(clips)
-        steps = iter(range(1, 1000))
-        pairs = self.settings.blocks * (self.settings.blocks + 1) // 2
-        tried, outside = solver.search(
-            np.array(STRENGTHS), lambda: self.tell("learn", next(steps), pairs + 1)
+    def fit(self, clips: Sequence[Clip]) -> _Fit:
+        """Fit the last layer, its penalty chosen by cross-validation."""
+        ridge = self._ridge(clips)
+        steps = itertools.count(1)
+        total = self.settings.cv_folds * (self.settings.cv_folds + 1) // 2 + 1
+        correlations, held_out = ridge.cross_validate(
+            PENALTIES, lambda: self._report_progress("learn", next(steps), total)
         )
-        for step, (strength, r) in enumerate(zip(STRENGTHS, tried, strict=True)):
+        for step, (penalty, r) in enumerate(zip(PENALTIES, correlations, strict=True)):
             self._watch("held_out/correlation", float(r), step)
-            log.info("strength %.2f: held-out correlation %.3f", strength, r)
-        strength = STRENGTHS[modest(tried)]
-        scale, readout, bias = solver.fit([strength])[0]
-        spoken = np.concatenate([_spoken(c) for c in clips])
-        # Who was recorded reading syllables, or shouting, is not to mumble or shout ever after.
-        least, most = (self.model.opening_std * share for share in PERSONAL)
-        real = float(np.concatenate([c.aperture for c in clips])[spoken].std())
-        opening_std = float(np.clip(real, least, most))
-        answers = float((np.concatenate(outside)[spoken] @ self.gap).std())
-        change = Change(
+            log.info("penalty %.2f: held-out correlation %.3f", penalty, r)
+        scale, weights, bias = ridge.fit([PENALTIES[choose_penalty(correlations)]])[0]
+        speaking = np.concatenate([_speaking(c) for c in clips])
+        limits = [self.model.opening_std * limit for limit in AMPLITUDE_LIMITS]
+        real_std = float(np.concatenate([c.aperture for c in clips])[speaking].std())
+        opening_std = float(np.clip(real_std, *limits))
+        predicted_std = float((np.concatenate(held_out)[speaking] @ self.aperture).std())
+        adapter = Adapter(
             scale,
-            np.stack(np.split(readout, len(self.model.networks))).transpose(0, 2, 1),
+            np.stack(np.split(weights, len(self.model.networks))).transpose(0, 2, 1),
             bias,
-            float(np.clip(opening_std / max(answers, 1e-6), *SPREADS)),
+            float(np.clip(opening_std / max(predicted_std, 1e-6), *GAIN_LIMITS)),
             opening_std,
         )
-        said = [(o @ self.gap * change.spread).astype(np.float32) for o in outside]
-        history = [
-            {"strength": s, "correlation": float(r)} for s, r in zip(STRENGTHS, tried, strict=True)
-        ]
-        return self.judged(clips, change, said, history)
+        return _Fit(
+            adapter,
+            [(p @ self.aperture * adapter.spread).astype(np.float32) for p in held_out],
+            [
+                {"penalty": p, "correlation": float(r)}
+                for p, r in zip(PENALTIES, correlations, strict=True)
+            ],
+        )
 
-    def judged(self, clips, change, said, history):
-        """Compare what was said of held-out seconds with what the base says of them."""
+    def evaluate(self, clips: Sequence[Clip], fit: _Fit) -> Adaptation:
+        """Compare fit and base on held-out seconds; keep the base where the fit is no better."""
         curves = [
             {
                 "real": c.aperture,
                 "before": self.model.predict_features(c.features).aperture(),
-                "after": s,
+                "after": predicted,
                 "valid": c.valid,
             }
-            for c, s in zip(clips, said, strict=True)
+            for c, predicted in zip(clips, fit.predicted, strict=True)
         ]
-        parts = self.parts(clips)
+        folds = self._folds(clips)
         before, after = (
             metrics.agreement(
                 [
-                    # Each part has a fit, and so a mean, of its own.
-                    (c[key], c["real"], block == part)
-                    for c, block in zip(curves, parts.block, strict=True)
-                    for part in range(parts.count)
+                    # Each fold has a fit, and so a mean, of its own.
+                    (c[key], c["real"], index == fold)
+                    for c, index in zip(curves, folds.index, strict=True)
+                    for fold in range(folds.count)
                 ]
             )
             for key in ("before", "after")
         )
-        gain = after.correlation - before.correlation
-        better = gain >= self.settings.least_gain and _steady(curves, parts)
-        model = change.applied(self.model) if better else self.model
-        return Adapted(
-            model, not better, before, after, history, change,
-            held_out=_ranges(parts), curves=curves,
-        )  # fmt: skip
+        improvement = after.correlation - before.correlation
+        is_better = improvement >= self.settings.min_improvement and _is_significant(curves, folds)
+        return Adaptation(
+            fit.adapter.apply(self.model) if is_better else self.model,
+            not is_better,
+            before,
+            after,
+            fit.history,
+            fit.adapter,
+            held_out=_held_out_ranges(folds),
+            curves=curves,
+        )
 
-    def parts(self, clips):
-        """The footage cut into parts that are held out in turn."""
-        guard = round(self.settings.guard_s * RATE_HZ)
-        return Parts.of([c.valid for c in clips], self.settings.blocks, guard)
+    def _report_progress(self, stage: str, done: int, total: int) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise Cancelled("stopped on request", remedy="run it again to continue")
+        self._progress(stage, done, total)
 
-    def _gather(self, clips):
-        """The regression's rows, and what is wanted of them."""
-        solver, want = Ridge(self.parts(clips), self.gap), []
+    def _folds(self, clips: Sequence[Clip]) -> Folds:
+        gap = round(self.settings.cv_gap_s * RATE_HZ)
+        return Folds.split([c.valid for c in clips], self.settings.cv_folds, gap)
+
+    def _ridge(self, clips: Sequence[Clip]) -> Ridge:
+        """The regression with all rows of the footage and of the preservation set."""
+        ridge = Ridge(self._folds(clips), self.aperture)
         for i, clip in enumerate(clips):
-            wanted = clip.displacement.reshape(len(clip.displacement), -1) @ self.project
-            want.append(wanted)
-            self.tell("hear", i, len(clips))
-            solver.add(*self._hidden(clip.features), wanted)
-        rows = sum(len(w) for w in want)
-        for share, held in (
-            (SILENT_SHARE, [preservation_set.silence(self.model.encoder)]),
-            (VOICES_SHARE, preservation_set.voices(self.model.encoder)),
+            self._report_progress("hear", i, len(clips))
+            target = clip.displacement.reshape(len(clip.displacement), -1) @ self.project
+            ridge.add(*self._hidden_activations(clip.features), target)
+        rows = sum(len(clip.displacement) for clip in clips)
+        encoder = self.model.encoder
+        for share, preserved in (
+            (SILENCE_SHARE, [preservation_set.silence(encoder)]),
+            (SPEECH_SHARE, preservation_set.speech(encoder)),
         ):
-            count = sum(len(heard) // 2 for heard in held)
-            for heard in held:
-                self.tell("hear", len(clips), len(clips))
-                solver.hold(self._hidden(heard)[0], weight=share * rows / count)
-        solver.prepare(lambda: self.tell("hear", len(clips), len(clips)))
-        return solver, want
+            count = sum(len(features) // 2 for features in preserved)
+            for features in preserved:
+                self._report_progress("hear", len(clips), len(clips))
+                hidden, _ = self._hidden_activations(features)
+                ridge.preserve(hidden, weight=share * rows / count)
+        ridge.prepare(lambda: self._report_progress("hear", len(clips), len(clips)))
+        return ridge
 
-    def _hidden(self, heard):
-        """What the networks have understood, and what the base makes of it.
+    def _hidden_activations(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Input of the networks' last layers, and the base model's prediction.
 
         Returns
         -------
         (float32 [N, networks * width], float32 [N, K])
         """
-        caught = []
+        captured: list[torch.Tensor] = []
         hooks = [
-            network.head.register_forward_pre_hook(lambda _, given: caught.append(given[0][0]))
+            network.head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0][0]))
             for network in self.model.networks
         ]
         try:
-            said = self.model.predict_features(heard).coefficients
+            coefficients = self.model.predict_features(features).coefficients
         finally:
             for hook in hooks:
                 hook.remove()
         # Predicted in chunks, each with context on both sides, network after network.
-        around, count = round(CONTEXT_S * RATE_HZ), len(self.model.networks)
-        pieces = [torch.cat(caught[i : i + count]) for i in range(0, len(caught), count)]
-        hidden = torch.cat([p[:, around : p.shape[1] - around] for p in pieces], 1).T
-        return hidden.float().cpu().numpy(), said
+        context, count = round(CONTEXT_S * RATE_HZ), len(self.model.networks)
+        chunks = [torch.cat(captured[i : i + count]) for i in range(0, len(captured), count)]
+        hidden = torch.cat([c[:, context : c.shape[1] - context] for c in chunks], 1).T
+        return hidden.float().cpu().numpy(), coefficients
 
 
-def _spoken(clip):
-    """Rows with a face and a voice; all with a face where there is no voice to speak of."""
-    spoken = clip.speaking
-    return spoken if spoken.sum() > 2 * RATE_HZ else clip.valid
+def _speaking(clip: Clip) -> BoolArray:
+    """Rows with a face and a voice; all with a face where hardly any voice is detected."""
+    speaking = clip.speaking
+    return speaking if speaking.sum() > 2 * RATE_HZ else clip.valid
 
 
-def _steady(curves, parts):
-    """Whether the gain in correlation, from part to part, is more than chance would give."""
-    gains = []
-    for number in range(parts.count):
-        r = []
-        for key in ("before", "after"):
-            said, real = (
-                np.concatenate(
-                    [c[k][b == number] for c, b in zip(curves, parts.block, strict=True)]
-                )
-                for k in (key, "real")
+def _is_significant(curves: Sequence[dict[str, Any]], folds: Folds) -> bool:
+    """Whether the mean improvement of the correlation over folds exceeds its standard error."""
+    improvements = []
+    for fold in range(folds.count):
+        real, before, after = (
+            np.concatenate(
+                [c[key][index == fold] for c, index in zip(curves, folds.index, strict=True)]
             )
-            if len(said) < RATE_HZ or min(said.std(), real.std()) < 1e-9:
-                break
-            r.append(np.corrcoef(said, real)[0, 1])
-        if len(r) == 2:
-            gains.append(r[1] - r[0])
-    if len(gains) < 2:
+            for key in ("real", "before", "after")
+        )
+        if len(real) < RATE_HZ or min(c.std() for c in (real, before, after)) < 1e-9:
+            continue
+        improvements.append(np.corrcoef(after, real)[0, 1] - np.corrcoef(before, real)[0, 1])
+    if len(improvements) < 2:
         return False
-    return bool(np.mean(gains) > np.std(gains, ddof=1) / np.sqrt(len(gains)))
+    error = np.std(improvements, ddof=1) / np.sqrt(len(improvements))
+    return bool(np.mean(improvements) > error)
 
 
-def _ranges(parts):
-    """Where each part lies."""
-    found = []
-    for clip, block in enumerate(parts.block):
-        for part in range(parts.count):
-            own = np.flatnonzero(block == part)
-            if len(own):
-                start_s, end_s = own[0] / RATE_HZ, (own[-1] + 1) / RATE_HZ
-                found.append({"part": part, "clip": clip, "start_s": start_s, "end_s": end_s})
-    return found
+def _held_out_ranges(folds: Folds) -> list[dict[str, Any]]:
+    """Where each fold lies."""
+    ranges = []
+    for clip, index in enumerate(folds.index):
+        for fold in range(folds.count):
+            rows = np.flatnonzero(index == fold)
+            if len(rows):
+                start_s, end_s = rows[0] / RATE_HZ, (rows[-1] + 1) / RATE_HZ
+                ranges.append({"part": fold, "clip": clip, "start_s": start_s, "end_s": end_s})
+    return ranges
 
 
-def _keep(checkpoint, identity, adapted):
-    """Put what was learnt on disk, whole or not at all."""
-    if checkpoint is None:
-        return
-    change = adapted.change
-    part = Path(checkpoint).with_suffix(".part")
+def _write_checkpoint(path: PathLike, identity: str, fit: _Fit) -> None:
+    """Write a fit to disk, atomically."""
+    part = Path(path).with_suffix(".part")
     with open(part, "wb") as f:
         np.savez(
             f,
             identity=np.array(identity),
-            history=np.array(json.dumps(adapted.history)),
-            said=np.concatenate([c["after"] for c in adapted.curves]),
-            **vars(change),
+            history=np.array(json.dumps(fit.history)),
+            predicted=np.concatenate(fit.predicted),
+            **vars(fit.adapter),
         )
-    os.replace(part, checkpoint)
+    os.replace(part, path)
 
 
-def _kept(checkpoint, identity, clips):
-    """(Change, what was said of held-out seconds, history) from an earlier call, or None."""
+def _read_checkpoint(path: PathLike, identity: str, clips: Sequence[Clip]) -> _Fit | None:
+    """The fit of an earlier call with the same identity, if there is one."""
     try:
-        with np.load(checkpoint, allow_pickle=False) as z:
+        with np.load(path, allow_pickle=False) as z:
             if str(z["identity"]) != identity:
                 return None
             numbers = {key: float(z[key]) for key in ("scale", "spread", "opening_std")}
-            change = Change(weights=z["weights"], bias=z["bias"], **numbers)
+            adapter = Adapter(weights=z["weights"], bias=z["bias"], **numbers)
             ends = np.cumsum([len(c.valid) for c in clips])[:-1]
-            return change, np.split(z["said"], ends), json.loads(str(z["history"]))
+            return _Fit(adapter, np.split(z["predicted"], ends), json.loads(str(z["history"])))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None

@@ -1,4 +1,4 @@
-"""What turns the lips model into a person's own: a few thousand numbers, and the file of them."""
+"""Adapter: the difference between the base lips model and a person's own, and its file."""
 
 import copy
 import json
@@ -9,48 +9,50 @@ import numpy as np
 import torch
 
 from heygem.core.errors import AssetError
+from heygem.core.types import FloatArray, PathLike
 from heygem.lips.model import LipsModel
 
 FORMAT = "heygem-adapter-1"
 
 
 @dataclass(frozen=True)
-class Change:
-    """What differs between the base and the person's own model.
+class Adapter:
+    """Difference between the base and the fine-tuned model: some ten thousand numbers.
 
     Attributes
     ----------
     scale : float
-        Of the base's own answer.
+        Of the base model's own prediction.
     weights : float32 [networks, K, width]
         Added to the middle tap of each network's last layer.
     bias : float32 [K]
     spread : float
-        Brings the answers' spread to the person's own.
+        Gain that brings the amplitude of the predictions to the person's.
     opening_std : float
-        The person's spread of the lip gap in speech, in eye distances.
+        Standard deviation of the person's lip aperture in speech, in IOD.
     """
 
     scale: float
-    weights: np.ndarray
-    bias: np.ndarray
+    weights: FloatArray
+    bias: FloatArray
     spread: float
     opening_std: float
 
-    def applied(self, base):
-        """The person's model : LipsModel; the base is not changed."""
+    def apply(self, base: LipsModel) -> LipsModel:
+        """The fine-tuned model; the base is not changed."""
         gain = torch.from_numpy(base.gain)[:, None]
         networks = []
-        for network, added in zip(base.networks, self.weights, strict=True):
+        for network, weights in zip(base.networks, self.weights, strict=True):
             network = copy.deepcopy(network)
             head = network.head
             with torch.no_grad():
                 head.weight *= self.scale
+                assert head.bias is not None
                 head.bias *= self.scale
                 middle = head.weight.shape[-1] // 2
-                # The model's answer is the networks' mean times the gain.
-                own = torch.from_numpy(added) / gain * len(base.networks)
-                head.weight[..., middle] += own.to(head.weight)
+                # The model's prediction is the networks' mean times the gain.
+                added = torch.from_numpy(weights) / gain * len(base.networks)
+                head.weight[..., middle] += added.to(head.weight)
                 head.bias += torch.from_numpy(self.bias / base.gain).to(head.bias)
             networks.append(network)
         about = base.about | {"opening_std": self.opening_std, "finetuned": True}
@@ -60,20 +62,24 @@ class Change:
         )
 
 
-def save(change, path, *, base_sha256):
-    """Write an adapter, whole or not at all.
+def save(adapter: Adapter, path: PathLike, *, base_sha256: str) -> None:
+    """Write an adapter file, atomically.
 
     Parameters
     ----------
-    change : Change
+    adapter : Adapter
     path : path
     base_sha256 : str
         Of the lips model file it belongs to.
     """
     from safetensors.numpy import save_file
 
-    tensors = {"weights": change.weights, "bias": change.bias}
-    numbers = {"scale": change.scale, "spread": change.spread, "opening_std": change.opening_std}
+    tensors = {"weights": adapter.weights, "bias": adapter.bias}
+    numbers = {
+        "scale": adapter.scale,
+        "spread": adapter.spread,
+        "opening_std": adapter.opening_std,
+    }
     part = Path(path).with_suffix(".part")
     save_file(
         {key: np.ascontiguousarray(value, np.float32) for key, value in tensors.items()},
@@ -83,8 +89,8 @@ def save(change, path, *, base_sha256):
     part.replace(path)
 
 
-def load(path, base, *, base_sha256):
-    """The person's own model out of an adapter file : LipsModel.
+def load(path: PathLike, base: LipsModel, *, base_sha256: str) -> LipsModel:
+    """Read an adapter file and apply it to its base.
 
     Raises
     ------
@@ -95,22 +101,22 @@ def load(path, base, *, base_sha256):
 
     try:
         with safe_open(path, framework="np") as f:
-            meta = f.metadata() or {}
+            metadata = f.metadata() or {}
             weights, bias = f.get_tensor("weights"), f.get_tensor("bias")
-        numbers = json.loads(meta.get("numbers", "null"))
-        if meta.get("format") != FORMAT or not isinstance(numbers, dict):
-            raise ValueError(f"format {meta.get('format')!r}")
+        numbers = json.loads(metadata.get("numbers", "null"))
+        if metadata.get("format") != FORMAT or not isinstance(numbers, dict):
+            raise ValueError(f"format {metadata.get('format')!r}")
     except (OSError, SafetensorError, ValueError) as error:
         raise AssetError(
             f"cannot read the adapter {path}",
             seen=error,
             remedy="make the avatar again with `heygem finetune`",
         ) from error
-    if meta["base_sha256"] != base_sha256:
+    if metadata["base_sha256"] != base_sha256:
         raise AssetError(
             f"{Path(path).parent.name} was made for another lips model",
-            seen=f"{meta['base_sha256'][:12]}, this is {base_sha256[:12]}",
+            seen=f"{metadata['base_sha256'][:12]}, this is {base_sha256[:12]}",
             remedy="make it again with `heygem finetune`, or set lips.model to the one it was "
             "made with",
         )
-    return Change(weights=weights, bias=bias, **numbers).applied(base)
+    return Adapter(weights=weights, bias=bias, **numbers).apply(base)

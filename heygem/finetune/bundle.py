@@ -1,17 +1,18 @@
-"""A taught person as a folder that can be carried anywhere: `NAME.heygem`.
+"""A fine-tuned avatar as a folder that can be copied to other machines: `NAME.heygem`.
 
-    avatar.json          what it is, from what, by what right, how good; hashes of the rest
-    shown.mp4            the footage that results show, under its own ending
+    avatar.json          format, sources, consent, held-out numbers; hashes of the other files
+    shown.mp4            the footage that results show, with the suffix of its file
     person.npz           tracks, poses, rest and mouth pictures of all footage
-    adapter.safetensors  the person's own articulation, where it was better than the base's
-    report.html, *.png   to be looked at
+    adapter.safetensors  the fine-tuned lips model, if it was better than the base
+    report.html, *.png   a report for people
 
-Tracking is in it, so nothing is worked out again on another machine.
+It holds the tracks, so nothing is computed again on another machine.
 """
 
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from heygem import media
 from heygem.avatar import cache
@@ -19,10 +20,12 @@ from heygem.avatar.avatar import Avatar
 from heygem.core import files
 from heygem.core.errors import InputError
 from heygem.core.files import BUNDLE_FACTS
+from heygem.core.types import PathLike
 from heygem.finetune import adapter
 from heygem.finetune.consent import Statement, require_consent
 from heygem.lips.model import SHIPPED, LipsModel
 from heygem.provenance import consent
+from heygem.provenance.ledger import Ledger
 
 FORMAT = "heygem-avatar-1"
 FACTS, PERSON, ADAPTER = BUNDLE_FACTS, "person.npz", "adapter.safetensors"
@@ -31,7 +34,7 @@ REMEDY = "copy the whole folder again, or make it again with `heygem finetune`"
 
 @dataclass(frozen=True)
 class AvatarBundle:
-    """What a folder adds to an avatar.
+    """What a `.heygem` folder adds to an avatar.
 
     Attributes
     ----------
@@ -41,27 +44,27 @@ class AvatarBundle:
     """
 
     path: Path
-    facts: dict
+    facts: dict[str, Any]
 
     @property
-    def sha256(self):
-        """Of everything in the folder."""
+    def sha256(self) -> str:
+        """Hash of everything in the folder."""
         return files.sha256(self.path)
 
     @property
-    def footage(self):
-        """sha256 of all footage it was learnt from, the shown one first : list of str."""
+    def footage(self) -> list[str]:
+        """sha256 of all footage, the shown one first."""
         return [source["sha256"] for source in self.facts["sources"]]
 
     @property
-    def sources(self):
-        """What a result is made from beside the shown footage: dict of name to sha256."""
+    def sources(self) -> dict[str, str]:
+        """What a result is made from beside the shown footage: name to sha256."""
         more = {f"footage {k}": sha256 for k, sha256 in enumerate(self.footage[1:], 2)}
-        learnt = self.facts["files"].get(ADAPTER)
-        return more | ({"adapter": learnt} if learnt else {})
+        adapter_sha256 = self.facts["files"].get(ADAPTER)
+        return more | ({"adapter": adapter_sha256} if adapter_sha256 else {})
 
-    def lips(self, base, *, base_sha256):
-        """The person's own lips model; the base where nothing better was learnt.
+    def lips(self, base: LipsModel, *, base_sha256: str) -> LipsModel:
+        """The fine-tuned lips model; the base where that was no better.
 
         Raises
         ------
@@ -72,22 +75,27 @@ class AvatarBundle:
             return base
         return adapter.load(self.path / ADAPTER, base, base_sha256=base_sha256)
 
-    def allow(self, ledger):
-        """Go on only where the consent that the folder states still holds; see `allow`.
+    def authorize(self, ledger: Ledger) -> str:
+        """Check that the consent stated in the folder still holds; see `require_consent`.
 
         Returns
         -------
         str
-            What the permission rests on.
+            Basis of the permission: `own`, `synthetic` or `recorded`.
+
+        Raises
+        ------
+        ConsentError
+            Blocked, withdrawn or expired.
         """
         statement = Statement(**self.facts["consent"])
         require_consent(ledger, statement, self.footage, avatar=self.path.name)
-        for sha256 in self.sources.values():  # an adapter can be taken down like a recording
+        for sha256 in self.sources.values():  # an adapter can be blocked like a recording
             consent.require(ledger, sha256, "", basis="own")
         return statement.basis
 
-    def summary(self):
-        """What a result's manifest says of it."""
+    def summary(self) -> dict[str, Any]:
+        """Its record in the manifest of a result."""
         keys = ("base_sha256", "kept_base", "seconds", "code", "made")
         return {
             "folder": self.path.name,
@@ -98,47 +106,51 @@ class AvatarBundle:
         }
 
 
-def load(path, base=None, *, base_sha256=None):
-    """Read a taught person.
+def load(
+    path: PathLike, base: LipsModel | None = None, *, base_sha256: str = ""
+) -> tuple[Avatar, LipsModel, dict[str, Any]]:
+    """Read a fine-tuned avatar and its lips model.
 
     Parameters
     ----------
     path : path
         The `.heygem` folder.
     base : LipsModel, optional
-        The lips model it was made for, and its file's sha256; default: the kit's own.
+        The lips model it was made for, and its file's sha256; default: the bundled one.
 
     Returns
     -------
     (Avatar, LipsModel, dict)
-        The person with the pictures of all footage, the person's own lips model (the base itself
-        where nothing better was learnt), and the facts of `avatar.json`.
+        The avatar with the pictures of all footage, the fine-tuned lips model (the base itself
+        where that was no better), and the facts of `avatar.json`.
 
     Raises
     ------
     InputError
-        Not such a folder, or not whole.
+        Not such a folder, or incomplete.
     AssetError
         It was made for another lips model.
     """
     avatar = person(path)
+    bundle = avatar.bundle
+    assert isinstance(bundle, AvatarBundle)
     if base is None:
         base, base_sha256 = LipsModel.load(), files.sha256(SHIPPED)
-    return avatar, avatar.bundle.lips(base, base_sha256=base_sha256), avatar.bundle.facts
+    return avatar, bundle.lips(base, base_sha256=base_sha256), bundle.facts
 
 
-def person(path):
-    """The avatar of a folder, its `taught` set; the files are checked against their hashes."""
+def person(path: PathLike) -> Avatar:
+    """Read the avatar, its `bundle` set; all files are checked against their hashes."""
     path = Path(path)
     facts = read(path)
     for name, sha256 in facts["files"].items():
         try:
-            same = files.sha256(path / name) == sha256
+            is_unchanged = files.sha256(path / name) == sha256
         except OSError as error:
             raise InputError(
-                f"{path.name} is not whole", seen=f"no {name}", remedy=REMEDY
+                f"{path.name} is not complete", seen=f"no {name}", remedy=REMEDY
             ) from error
-        if not same:
+        if not is_unchanged:
             raise InputError(f"{path.name} was changed", seen=name, remedy=REMEDY)
     shown = path / facts["shown"]
     avatar = cache.read(
@@ -149,8 +161,8 @@ def person(path):
     return replace(avatar, bundle=AvatarBundle(path, facts))
 
 
-def read(path):
-    """`avatar.json` of a folder.
+def read(path: PathLike) -> dict[str, Any]:
+    """Read the `avatar.json` of a folder.
 
     Raises
     ------
@@ -162,12 +174,12 @@ def read(path):
         facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path.name} is not a taught avatar", seen=f"no readable {FACTS}", remedy=REMEDY
+            f"{path.name} is not a fine-tuned avatar", seen=f"no readable {FACTS}", remedy=REMEDY
         ) from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         seen = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
         raise InputError(
-            f"{path.name} is of another version of the kit",
+            f"{path.name} was made by another version of heygem",
             seen=f"format {seen!r}, {FORMAT!r} wanted",
             remedy="make it again with `heygem finetune`",
         )

@@ -1,38 +1,39 @@
-"""Who agreed to the use of a likeness, as it is kept with the avatar.
+"""Consent to the use of a likeness, as it is stored in an avatar bundle.
 
-The ledger of an installation stays where it is; a taught avatar travels. So the folder says itself
-what the agreement was, and wherever it is used the statement is taken into the ledger there, unless
-that ledger knows better: a withdrawal, a block or a newer consent on record comes first.
+The ledger belongs to an installation, but a bundle is copied between them. So the bundle states the
+consent itself, and where it is used, the statement is recorded in the ledger there, unless that
+ledger has a withdrawal, a block or another consent, which take precedence.
 """
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from heygem.core.errors import ConsentError, ParameterError
 from heygem.provenance import consent
+from heygem.provenance.ledger import Ledger
 
 BASES = ("own", "synthetic", "recorded")
 
 
 @dataclass(frozen=True)
 class Statement:
-    """By what right somebody is taught to the model.
+    """On what basis a model is fine-tuned to a person.
 
     Attributes
     ----------
     basis : str
-        `own` (whoever runs this shows themselves), `synthetic` (no real person), `recorded`
-        (somebody else, who agreed).
+        `own` (the user), `synthetic` (no real person), `recorded` (somebody else, who agreed).
     who, purpose, reference : str
-        Who agreed (a code is better than a name), to what, and where the agreement lies: needed
-        for `recorded`. A reference, never a scan.
+        Who agreed (a code is better than a name), to what, and where the agreement is filed:
+        required for `recorded`. A reference, never a scan.
     until : str
-        Last day, as YYYY-MM-DD; needed for `recorded`.
+        Last valid day, as YYYY-MM-DD; required for `recorded`.
 
     Raises
     ------
     ConsentError
-        Nobody answered, or something is missing.
+        No basis is given, or a field is missing.
     ParameterError
         The last day is no date.
     """
@@ -43,10 +44,10 @@ class Statement:
     until: str = ""
     reference: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.basis not in BASES:
             raise ConsentError(
-                "nobody has said by what right this person is taught",
+                "no basis for using this likeness is stated",
                 seen=self.basis or None,
                 remedy="give --consent own, synthetic or recorded (with --who, --purpose, --until "
                 "and --reference)",
@@ -70,8 +71,8 @@ class Statement:
             ) from error
 
     @classmethod
-    def on_record(cls, ledger, sha256):
-        """The newest consent that the ledger holds for a recording.
+    def on_record(cls, ledger: Ledger, sha256: str) -> "Statement":
+        """The newest consent in the ledger for a recording.
 
         Raises
         ------
@@ -88,24 +89,26 @@ class Statement:
         keys = ("who", "purpose", "until", "reference")
         return cls("recorded", **{key: rows[-1].body[key] for key in keys})
 
-    def stated(self, key):
-        """Whether there is something in a field."""
+    def stated(self, key: str) -> bool:
+        """Whether a field is not empty."""
         return bool(getattr(self, key).strip())
 
     @property
-    def fields(self):
+    def fields(self) -> dict[str, str]:
         """As plain values."""
         return asdict(self)
 
 
-def require_consent(ledger, statement, sha256s, *, avatar):
-    """Take a statement into the ledger, where nothing newer stands, and go on only if it holds.
+def require_consent(
+    ledger: Ledger, statement: Statement, sha256s: Sequence[str], *, avatar: str
+) -> None:
+    """Record a statement in the ledger, unless it has one, and check that it holds.
 
     Parameters
     ----------
     ledger : heygem.provenance.ledger.Ledger
     statement : Statement
-    sha256s : list of str
+    sha256s : sequence of str
         Of all footage.
     avatar : str
         Name of the avatar, for the record.

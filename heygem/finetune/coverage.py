@@ -1,21 +1,29 @@
-"""Which mouths the footage shows in which poses, and in words what is missing.
+"""Coverage: which mouth shapes the footage shows in which poses, and what is missing.
 
-Only poses matter that the shown video takes: new speech is drawn on its frames and no others. Where
-a mouth was never seen in a pose, its picture comes from another pose and is bent further.
+Only poses of the shown video count: new speech is rendered on its frames and no others. Where a
+mouth shape was never recorded in a pose, its picture comes from another pose and is warped further.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from heygem.avatar.avatar import Avatar
+from heygem.core.types import FloatArray, IntArray
 from heygem.lips.trajectory import aperture_of, width_of
 
-# In eye distances from rest, about the thirds that speech spends its time in.
-SHUT, WIDE = 0.015, 0.08
-ROUND, SPREAD = -0.03, 0.015
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# In inter-ocular distances (IOD) from rest, about the thirds that speech spends its time in.
+CLOSED, WIDE_OPEN = 0.015, 0.08  # lip aperture
+ROUNDED, SPREAD = -0.03, 0.015  # mouth width
 TURNED_DEG, NODDED_DEG = 8.0, 6.0  # from the person's usual pose in the shown video
-SHARE = 0.04  # of the shown frames; rarer poses are not asked for
-ENOUGH = 3  # pictures of a mouth in a pose
+MIN_POSE_SHARE = 0.04  # of the shown frames; rarer poses do not count
+MIN_PICTURES = 3  # of a mouth shape in a pose
 
 MOUTHS = {
     "closed": "m, b, p",
@@ -25,16 +33,23 @@ MOUTHS = {
 }
 _YAW = ("to the left of the picture", "", "to the right of the picture")
 _PITCH = ("up", "", "down")
+_PLOT_LIMITS = ((-0.12, 0.1), (-0.03, 0.25))  # of width and aperture
+_LABEL_AT = {
+    "closed": (-0.01, -0.015),
+    "spread": (0.055, 0.045),
+    "rounded": (-0.075, 0.045),
+    "wide open": (-0.01, 0.2),
+}
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """What was seen.
+    """Mouth shapes and poses of the footage.
 
     Attributes
     ----------
-    gap, width : float32 [N]
-        Mouths of all footage, from rest, in eye distances.
+    aperture, width : float32 [N]
+        Of every usable frame of all footage, from rest, in IOD.
     turn : int [N, 2]
         Pose of each: 0, 1, 2 for left, straight, right and for up, level, down.
     shown : int [3, 3]
@@ -43,149 +58,141 @@ class Coverage:
         Frames of each of `MOUTHS` in each pose.
     """
 
-    gap: np.ndarray
-    width: np.ndarray
-    turn: np.ndarray
-    shown: np.ndarray
-    counts: dict
+    aperture: FloatArray
+    width: FloatArray
+    turn: IntArray
+    shown: IntArray
+    counts: dict[str, IntArray]
 
     @property
-    def missing(self):
-        """(mouth, yaw, pitch) that were not seen often enough, the commonest poses first."""
-        wanted = np.argsort(-self.shown, axis=None, kind="stable")
-        found = []
-        for place in wanted:
-            yaw, pitch = np.unravel_index(place, self.shown.shape)
-            if self.shown[yaw, pitch] < max(1, SHARE * self.shown.sum()):
+    def missing(self) -> list[tuple[str, int, int]]:
+        """(mouth shape, yaw, pitch) with too few frames, the commonest poses first."""
+        poses = np.argsort(-self.shown, axis=None, kind="stable")
+        missing = []
+        for pose in poses:
+            yaw, pitch = (int(i) for i in np.unravel_index(pose, self.shown.shape))
+            if self.shown[yaw, pitch] < max(1, MIN_POSE_SHARE * self.shown.sum()):
                 break
-            found += [
-                (name, int(yaw), int(pitch))
+            missing += [
+                (name, yaw, pitch)
                 for name, count in self.counts.items()
-                if count[yaw, pitch] < ENOUGH
+                if count[yaw, pitch] < MIN_PICTURES
             ]
-        return found
+        return missing
 
     @property
-    def words(self):
-        """One sentence for each mouth that is missing somewhere : list of str."""
-        places = {}
+    def words(self) -> list[str]:
+        """What to record: one sentence for each mouth shape that is missing in some pose."""
+        poses: dict[str, list[str]] = {}
         for name, yaw, pitch in self.missing:
-            places.setdefault(name, []).append(pose_words(yaw, pitch))
+            poses.setdefault(name, []).append(pose_words(yaw, pitch))
         return [
-            f"no {name} mouth (as in '{MOUTHS[name]}') was seen when looking "
-            f"{_either(where)}: record a few words with it there"
-            for name, where in places.items()
+            f"no {name} mouth (as in '{MOUTHS[name]}') in the footage when looking "
+            f"{_either(directions)}: record a few words with it there"
+            for name, directions in poses.items()
         ]
 
 
-def measure(shown, others=()):
-    """Count mouths and poses over all footage.
+def measure(shown: Avatar, others: Sequence[Avatar] = ()) -> Coverage:
+    """Count mouth shapes and poses over all footage.
 
     Parameters
     ----------
     shown : Avatar
     others : sequence of Avatar
-
-    Returns
-    -------
-    Coverage
+        The same person in other videos.
     """
-    middle = np.median(shown.pose.angles_deg[shown.usable][:, :2], 0)
-    gaps, widths, turns = [], [], []
+    usual_deg = np.median(shown.pose.angles_deg[shown.usable][:, :2], 0)
+    apertures, widths, turns = [], [], []
     for avatar in (shown, *others):
         frames = np.flatnonzero(avatar.usable)
-        moved = avatar.displacement(frames)
-        away = avatar.pose.angles_deg[frames][:, :2] - middle
-        gaps.append(aperture_of(moved))
-        widths.append(width_of(moved))
+        displacement = avatar.displacement(frames)
+        turned_deg = avatar.pose.angles_deg[frames][:, :2] - usual_deg
+        apertures.append(aperture_of(displacement))
+        widths.append(width_of(displacement))
         turns.append(
             np.stack(
                 [
-                    np.digitize(away[:, 0], (-TURNED_DEG, TURNED_DEG)),
-                    np.digitize(away[:, 1], (-NODDED_DEG, NODDED_DEG)),
+                    np.digitize(turned_deg[:, 0], (-TURNED_DEG, TURNED_DEG)),
+                    np.digitize(turned_deg[:, 1], (-NODDED_DEG, NODDED_DEG)),
                 ],
                 1,
             )
         )
-    gap, width, turn = (np.concatenate(v) for v in (gaps, widths, turns))
-    kinds = {
-        "closed": gap < SHUT,
-        "spread": (gap >= SHUT) & (width > SPREAD),
-        "rounded": (gap >= SHUT) & (width < ROUND),
-        "wide open": gap > WIDE,
+    aperture, width, turn = (np.concatenate(v) for v in (apertures, widths, turns))
+    counts = {name: _count(turn[rows]) for name, rows in classify(aperture, width).items()}
+    return Coverage(aperture, width, turn, _count(turns[0]), counts)
+
+
+def classify(aperture: FloatArray, width: FloatArray) -> dict[str, np.ndarray]:
+    """Rows of each of `MOUTHS` : bool [N]; a row may belong to several or none."""
+    is_open = aperture >= CLOSED
+    return {
+        "closed": ~is_open,
+        "spread": is_open & (width > SPREAD),
+        "rounded": is_open & (width < ROUNDED),
+        "wide open": aperture > WIDE_OPEN,
     }
-    counts = {name: _table(turn[which]) for name, which in kinds.items()}
-    return Coverage(gap, width, turn, _table(turns[0]), counts)
 
 
-def plot(coverage):
-    """Mouth shapes in each pose, one small map for each pose of the shown video.
-
-    Parameters
-    ----------
-    coverage : Coverage
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
+def plot(coverage: Coverage) -> "Figure":
+    """Plot mouth shapes in each pose, one small map for each pose of the shown video."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.5, 7.6), layout="constrained")
     axes = figure.subplots(3, 3, sharex=True, sharey=True)
-    limits = [[-0.12, 0.1], [-0.03, 0.25]]
-    missing = set(coverage.missing)
     for pitch in range(3):
         for yaw in range(3):
-            ax = axes[pitch, yaw]
-            here = (coverage.turn == (yaw, pitch)).all(1)
-            seen, *_ = np.histogram2d(
-                coverage.width[here], coverage.gap[here], bins=(22, 28), range=limits
-            )
-            ax.imshow(
-                np.log1p(seen.T), origin="lower", aspect="auto", cmap="Greys",
-                extent=[*limits[0], *limits[1]], vmin=0, vmax=4,
-            )  # fmt: skip
-            ax.axhline(SHUT, color="0.6", lw=0.5)
-            ax.axhline(WIDE, color="0.6", lw=0.5)
-            for edge in (ROUND, SPREAD):
-                ax.plot([edge, edge], [SHUT, limits[1][1]], color="0.6", lw=0.5)
-            share = coverage.shown[yaw, pitch] / max(coverage.shown.sum(), 1)
-            ax.set_title(f"{pose_words(yaw, pitch)} ({share:.0%})", fontsize=8)
-            if share < SHARE:
-                ax.set_facecolor("0.92")
-            for (x, y), name in zip(
-                ((-0.01, -0.015), (0.055, 0.045), (-0.075, 0.045), (-0.01, 0.2)),
-                MOUTHS,
-                strict=True,
-            ):
-                lacks = (name, yaw, pitch) in missing
-                count = int(coverage.counts[name][yaw, pitch])
-                ax.text(
-                    x, y, f"{name}\n{count}", ha="center", va="center", fontsize=7,
-                    color="crimson" if lacks else "seagreen" if count else "0.6",
-                    weight="bold" if lacks else "normal",
-                    bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5},
-                )  # fmt: skip
+            _plot_pose(axes[pitch, yaw], coverage, yaw, pitch)
     for ax in axes[-1]:
-        ax.set_xlabel("mouth width from rest [eye distances]", fontsize=7)
+        ax.set_xlabel("mouth width from rest [IOD]", fontsize=7)
     for ax in axes[:, 0]:
-        ax.set_ylabel("gap of the lips", fontsize=7)
-    title = "Mouths seen in each pose: frames of all footage (share of the shown video)"
+        ax.set_ylabel("lip aperture [IOD]", fontsize=7)
+    title = "Mouth shapes in each pose: frames of all footage (share of the shown video)"
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-def pose_words(yaw, pitch):
-    """A pose as one says it; `yaw` and `pitch` are 0, 1 or 2."""
+def _plot_pose(ax: "Axes", coverage: Coverage, yaw: int, pitch: int) -> None:
+    """Draw a histogram of width and aperture in one pose, with the count of each mouth shape."""
+    rows = (coverage.turn == (yaw, pitch)).all(1)
+    histogram, *_ = np.histogram2d(
+        coverage.width[rows], coverage.aperture[rows], bins=(22, 28), range=_PLOT_LIMITS
+    )
+    ax.imshow(
+        np.log1p(histogram.T), origin="lower", aspect="auto", cmap="Greys",
+        extent=(*_PLOT_LIMITS[0], *_PLOT_LIMITS[1]), vmin=0, vmax=4,
+    )  # fmt: skip
+    ax.axhline(CLOSED, color="0.6", lw=0.5)
+    ax.axhline(WIDE_OPEN, color="0.6", lw=0.5)
+    for edge in (ROUNDED, SPREAD):
+        ax.plot([edge, edge], [CLOSED, _PLOT_LIMITS[1][1]], color="0.6", lw=0.5)
+    share = coverage.shown[yaw, pitch] / max(coverage.shown.sum(), 1)
+    ax.set_title(f"{pose_words(yaw, pitch)} ({share:.0%})", fontsize=8)
+    if share < MIN_POSE_SHARE:
+        ax.set_facecolor("0.92")
+    missing = set(coverage.missing)
+    for name, (x, y) in _LABEL_AT.items():
+        is_missing = (name, yaw, pitch) in missing
+        count = int(coverage.counts[name][yaw, pitch])
+        ax.text(
+            x, y, f"{name}\n{count}", ha="center", va="center", fontsize=7,
+            color="crimson" if is_missing else "seagreen" if count else "0.6",
+            weight="bold" if is_missing else "normal",
+            bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5},
+        )  # fmt: skip
+
+
+def pose_words(yaw: int, pitch: int) -> str:
+    """A pose in words; `yaw` and `pitch` are 0, 1 or 2."""
     return " and ".join(word for word in (_YAW[yaw], _PITCH[pitch]) if word) or "straight ahead"
 
 
-def _table(turn):
+def _count(turn: IntArray) -> IntArray:
     table = np.zeros((3, 3), int)
     np.add.at(table, (turn[:, 0], turn[:, 1]), 1)
     return table
 
 
-def _either(places):
+def _either(places: Sequence[str]) -> str:
     return places[0] if len(places) == 1 else ", ".join(places[:-1]) + " or " + places[-1]

@@ -1,37 +1,41 @@
 """Appearance: mouth pictures from all of a person's footage.
 
-Pictures are taken one by one, each the one farthest from those there are, in the renderer's own
-costs (farthest-point sampling). One of other footage counts for less by what a change of shot
-costs: it comes in where the shown video, whose light, lens and make-up fit, has nothing near, and
-near-identical mouths never come in twice.
+Pictures are selected by farthest-point sampling in the renderer's own costs. Those of other footage
+count for less, by the renderer's cost of a change of shot: they are used where the shown video,
+whose light, lens and make-up match, has nothing similar. Near duplicates are never selected.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from heygem import media
-from heygem.avatar.avatar import TEXTURE_CLARITY
+from heygem.avatar.avatar import TEXTURE_CLARITY, Avatar
 from heygem.avatar.library import LIBRARY_BYTES, MouthLibrary, lip_features, mouth_box
+from heygem.core.types import FloatArray, Image, IntArray
 from heygem.face import topology as topo
 from heygem.face.pose import Pose, fit_pose, fit_to, to_canonical
 from heygem.face.topology import LOWER
 from heygem.rendering.warp.texture_selection import OTHER_SHOT, SHAPE, TURN_DEG
 
-MOST_PICTURES = 400  # the search for a path through them grows with the square
-POOL = 3000  # frames looked at in each further video
-COARSEST = 0.75  # of the shown face's size; coarser pictures would look blurred
-DULLEST = 0.5  # of the shown pictures' sharpness
+MAX_PICTURES = 400  # the search for a path through them grows with the square
+MAX_CANDIDATES = 3000  # frames of each further video
+MIN_FACE_SIZE = 0.75  # of the shown face's; pictures of smaller faces would look blurred
+MIN_SHARPNESS = 0.5  # of the shown pictures'
+TEMPLATE_FRAMES = 400
 SKIN = (205, 425, 50, 280, 199, 200, 421)  # of the mesh: cheeks and chin, where no lip is
-GAMMA, MOST_GAIN = 2.2, 2.5
-BEYOND = 1000  # frame numbers of other footage begin below this
+GAMMA, MAX_GAIN = 2.2, 2.5
+FRAME_OFFSET = 1000  # frame numbers of other footage are negative, each video below the last
 
 
 @dataclass(frozen=True)
-class Added:
-    """How a library grew.
+class ExtendedLibrary:
+    """A library with pictures of other footage.
 
+    Attributes
+    ----------
     library : MouthLibrary
     own, added : int
         Pictures of the shown video, and of other footage.
@@ -41,69 +45,115 @@ class Added:
     library: MouthLibrary
     own: int
     added: int
-    by_file: dict
+    by_file: dict[str, int]
 
 
-def grow(shown, others, *, tell=None):
-    """Add to the library of the shown avatar what other footage has and it lacks.
+@dataclass(frozen=True)
+class _Candidates:
+    """Frames of another video that may be used, and their poses in the shown person's frame."""
+
+    frames: IntArray
+    pose: Pose | None
+
+
+def extend(
+    shown: Avatar,
+    others: Sequence[Avatar],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> ExtendedLibrary:
+    """Add pictures of other footage to the library of the shown avatar.
 
     Parameters
     ----------
     shown : Avatar
-    others : list of Avatar
+    others : sequence of Avatar
         The same person in other videos.
-    tell : callable, optional
-        `tell(done, total)`, by video.
-
-    Returns
-    -------
-    Added
+    progress : callable, optional
+        `progress(done, total)`, by video.
     """
     library = shown.library
     template = _template(shown)
-    sharp = np.median([_sharpness(c) for c in library.crops])
-    have = _features(library.points, library.pose)
-    pool, owner, rows = [have], [np.full(len(have), -1)], [np.arange(len(have))]
-    found = []
-    for k, other in enumerate(others):
-        frames, pose = _candidates(shown, other, template)
-        found.append((frames, pose))
-        if len(frames):
-            pool.append(_features(other.track.points[frames], pose))
-            owner.append(np.full(len(frames), k))
-            rows.append(np.arange(len(frames)))
-    owner, rows = np.concatenate(owner), np.concatenate(rows)
-    each = max(1, int(np.mean([c.nbytes for c in library.crops])))
-    room = min(MOST_PICTURES, max(len(have), LIBRARY_BYTES // each))
-    chosen = _farthest(np.concatenate(pool), np.where(owner < 0, 0.0, OTHER_SHOT), room)
-    kept = np.sort(rows[chosen[owner[chosen] < 0]])
-    parts = [_some(library, kept)]
+    sharpness = float(np.median([_sharpness(c) for c in library.crops]))
+    candidates = [_candidates(shown, other, template) for other in others]
+    own_rows, rows_by_video = _select(library, others, candidates)
+    parts = [_subset(library, own_rows)]
     by_file = {}
-    for k, other in enumerate(others):
-        if tell is not None:
-            tell(k, len(others))
-        frames, pose = found[k]
-        mine = np.sort(rows[chosen[owner[chosen] == k]])
-        cut = _cut(other, frames, pose, mine, shown, sharp) if len(mine) else None
-        by_file[other.path.name] = 0 if cut is None else len(cut.crops)
-        if cut is not None:
-            start = min(int(parts[-1].frames.min()), 0) - BEYOND
-            parts.append(replace(cut, frames=start - cut.frames))
-    library = _joined(parts)
-    return Added(library, len(kept), len(library.crops) - len(kept), by_file)
+    for k, (other, candidate, rows) in enumerate(
+        zip(others, candidates, rows_by_video, strict=True)
+    ):
+        if progress is not None:
+            progress(k, len(others))
+        crops = _crop_pictures(other, candidate, rows, shown, sharpness) if len(rows) else None
+        by_file[other.path.name] = 0 if crops is None else len(crops.crops)
+        if crops is not None:
+            start = min(int(parts[-1].frames.min()), 0) - FRAME_OFFSET
+            parts.append(replace(crops, frames=start - crops.frames))
+    library = _concatenate(parts)
+    return ExtendedLibrary(library, len(own_rows), len(library.crops) - len(own_rows), by_file)
 
 
-def _some(library, which):
+def _select(
+    library: MouthLibrary, others: Sequence[Avatar], candidates: Sequence[_Candidates]
+) -> tuple[IntArray, list[IntArray]]:
+    """Rows to be used: of the library, and of each further video's candidates."""
+    own = _features(library.points, library.pose)
+    pool, owner, rows = [own], [np.full(len(own), -1)], [np.arange(len(own))]
+    for k, (other, candidate) in enumerate(zip(others, candidates, strict=True)):
+        if candidate.pose is not None:
+            pool.append(_features(other.track.points[candidate.frames], candidate.pose))
+            owner.append(np.full(len(candidate.frames), k))
+            rows.append(np.arange(len(candidate.frames)))
+    all_owners, all_rows = np.concatenate(owner), np.concatenate(rows)
+    picture_bytes = max(1, int(np.mean([c.nbytes for c in library.crops])))
+    count = min(MAX_PICTURES, max(len(own), LIBRARY_BYTES // picture_bytes))
+    penalty = np.where(all_owners < 0, 0.0, OTHER_SHOT)
+    chosen = farthest_points(np.concatenate(pool), penalty, count)
+    by_owner = [np.sort(all_rows[chosen[all_owners[chosen] == k]]) for k in range(-1, len(others))]
+    return by_owner[0], by_owner[1:]
+
+
+def farthest_points(features: FloatArray, penalty: FloatArray, count: int) -> IntArray:
+    """Select rows far from each other.
+
+    Parameters
+    ----------
+    features : float [N, F]
+    penalty : float [N]
+        Subtracted from each row's squared distance to the selected ones; rows that are not farther
+        than it are not selected. The first row selected is one of the smallest penalty.
+    count : int
+        At most.
+
+    Returns
+    -------
+    int [n]
+        In the order of selection.
+    """
+    chosen = [int(np.argmin(penalty))]
+    distance = ((features - features[chosen[0]]) ** 2).sum(1)
+    while len(chosen) < count:
+        gain = distance - penalty
+        gain[chosen] = -np.inf
+        best = int(gain.argmax())
+        if gain[best] <= 0:
+            break
+        chosen.append(best)
+        distance = np.minimum(distance, ((features - features[best]) ** 2).sum(1))
+    return np.array(chosen)
+
+
+def _subset(library: MouthLibrary, rows: IntArray) -> MouthLibrary:
     return MouthLibrary(
-        library.frames[which],
-        [library.crops[i] for i in which],
-        library.corners[which],
-        library.points[which],
-        library.pose[which],
+        library.frames[rows],
+        [library.crops[i] for i in rows],
+        library.corners[rows],
+        library.points[rows],
+        library.pose[rows],
     )
 
 
-def _joined(parts):
+def _concatenate(parts: Sequence[MouthLibrary]) -> MouthLibrary:
     pose = (
         np.concatenate([getattr(p.pose, key) for p in parts])
         for key in ("rotation", "scale", "offset")
@@ -117,121 +167,112 @@ def _joined(parts):
     )
 
 
-def _template(avatar):
-    """The person's canonical mesh, as seen in the shown video."""
-    found = np.flatnonzero(avatar.track.detected)
-    some = found[np.linspace(0, len(found) - 1, min(len(found), 400)).astype(int)]
-    return fit_pose(avatar.track.points[some], sigma_frames=0)[1]
+def _template(avatar: Avatar) -> FloatArray:
+    """The person's canonical mesh in the shown video."""
+    tracked = np.flatnonzero(avatar.track.detected)
+    count = min(len(tracked), TEMPLATE_FRAMES)
+    sample = tracked[np.linspace(0, len(tracked) - 1, count).astype(int)]
+    return fit_pose(avatar.track.points[sample], sigma_frames=0)[1]
 
 
-def _candidates(shown, other, template):
-    """Frames of other footage that may serve, and their poses in the shown person's frame."""
+def _candidates(shown: Avatar, other: Avatar, template: FloatArray) -> _Candidates:
+    """Frames whose face is usable, clear and large enough."""
     track = other.track
-    clear = track.clarity / max(float(np.median(track.clarity[track.detected])), 1e-6)
-    large = track.face_px >= COARSEST * np.median(shown.track.face_px[shown.track.detected])
-    frames = np.flatnonzero(other.usable & (clear > TEXTURE_CLARITY) & large)
-    if len(frames) > POOL:
-        frames = frames[np.linspace(0, len(frames) - 1, POOL).astype(int)]
+    clarity = track.clarity / max(float(np.median(track.clarity[track.detected])), 1e-6)
+    is_large = track.face_px >= MIN_FACE_SIZE * np.median(shown.track.face_px[shown.track.detected])
+    frames = np.flatnonzero(other.usable & (clarity > TEXTURE_CLARITY) & is_large)
+    if len(frames) > MAX_CANDIDATES:
+        frames = frames[np.linspace(0, len(frames) - 1, MAX_CANDIDATES).astype(int)]
     if not len(frames):
-        return frames, None
-    pose = fit_to(track.points[frames][:, topo.STABLE], template, sigma_frames=0)
-    return frames, pose
+        return _Candidates(frames, None)
+    stable = track.points[frames][:, topo.STABLE]
+    return _Candidates(frames, fit_to(stable, template, sigma_frames=0))
 
 
-def _features(points, pose):
+def _features(points: FloatArray, pose: Pose) -> FloatArray:
     """What the renderer compares, in units of its costs : float32 [N, F]."""
     shape = to_canonical(points[:, LOWER], pose)
     turn = pose.angles_deg / TURN_DEG
     return np.concatenate([lip_features(shape) * np.sqrt(SHAPE), turn], 1).astype(np.float32)
 
 
-def _farthest(features, less, room):
-    """Rows that lie far from each other, each counted for less by `less`, while that pays."""
-    chosen = [int(np.argmin(less))]
-    distance = ((features - features[chosen[0]]) ** 2).sum(1)
-    while len(chosen) < room:
-        gain = distance - less
-        gain[chosen] = -np.inf
-        best = int(gain.argmax())
-        if gain[best] <= 0:
-            break
-        chosen.append(best)
-        distance = np.minimum(distance, ((features - features[best]) ** 2).sum(1))
-    return np.array(chosen)
-
-
-def _cut(other, frames, pose, mine, shown, sharp):
-    """Pictures of other footage at the shown video's scale; unsharp ones are left out.
+def _crop_pictures(
+    other: Avatar, candidates: _Candidates, rows: IntArray, shown: Avatar, sharpness: float
+) -> MouthLibrary | None:
+    """Pictures of other footage at the shown video's scale and white balance.
 
     Parameters
     ----------
     other : Avatar
-    frames : int [N], candidates, and their `pose`
-    mine : int [n]
-        Those of them that are wanted.
+    candidates : _Candidates
+    rows : int [n]
+        Those of them that are to be used.
     shown : Avatar
-    sharp : float
-        The shown pictures' sharpness.
+    sharpness : float
+        Of the shown pictures; blurred ones are left out.
 
     Returns
     -------
     MouthLibrary or None
-        None where every one is unsharp.
+        None where every picture is blurred.
     """
+    frames, pose = candidates.frames, candidates.pose
+    assert pose is not None
     size = float(np.median(shown.pose.scale[shown.usable]))
-    at = {int(frames[i]): i for i in mine}
-    balance = _balance(other.library, shown.library)
-    crops, points, scales, offsets, kept = [], [], [], [], []
-    with media.VideoReader(other.path, only=at) as reader:
+    row_of_frame = {int(frames[i]): i for i in rows}
+    balance = white_balance(other.library, shown.library)
+    crops, points, scales, offsets, used = [], [], [], [], []
+    with media.VideoReader(other.path, only=row_of_frame) as reader:
         for frame in reader:
-            i = at[frame.index]
+            i = row_of_frame[frame.index]
             mesh, scale = other.track.points[frame.index], float(pose.scale[i])
             x0, y0, x1, y1 = mouth_box(mesh, scale, frame.image.shape)
             crop = cv2.LUT(frame.image[y0:y1, x0:x1], balance)
-            # A picture larger than the place it goes to would be sampled with gaps.
+            # A picture larger than the place it is drawn at would be sampled with gaps.
             zoom = size / scale if size < 0.9 * scale else 1.0
             if zoom < 1:
-                wide, high = round(crop.shape[1] * zoom), round(crop.shape[0] * zoom)
-                crop = cv2.resize(crop, (wide, high), interpolation=cv2.INTER_AREA)
-            if _sharpness(crop) >= DULLEST * sharp:
+                width, height = round(crop.shape[1] * zoom), round(crop.shape[0] * zoom)
+                crop = cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA)
+            if _sharpness(crop) >= MIN_SHARPNESS * sharpness:
                 corner = np.array([x0, y0, 0], np.float32)
                 # Pixel centres lie at whole numbers, so a resized picture's are shifted.
                 shift = np.array([0.5, 0.5, 0], np.float32) * (zoom - 1)
-                kept.append(i)
+                used.append(i)
                 crops.append(np.ascontiguousarray(crop))
                 points.append((mesh - corner) * zoom + shift)
                 scales.append(scale * zoom)
                 offsets.append((pose.offset[i] - corner) * zoom + shift)
-            if frame.index >= frames[mine[-1]]:
+            if frame.index >= frames[rows[-1]]:
                 break
-    if not kept:
+    if not used:
         return None
     return MouthLibrary(
-        frames[kept],
+        frames[used],
         crops,
-        np.zeros((len(kept), 2), int),
+        np.zeros((len(used), 2), int),
         np.stack(points).astype(np.float32),
         Pose(
-            pose.rotation[kept],
+            pose.rotation[used],
             np.array(scales, np.float32),
             np.stack(offsets).astype(np.float32),
         ),
     )
 
 
-def _balance(own, wanted):
-    """Table that gives pictures the white balance and light of others : uint8 [256, 3].
+def white_balance(own: MouthLibrary, target: MouthLibrary) -> Image:
+    """Table that gives pictures the white balance and exposure of others : uint8 [256, 1, 3].
 
-    Von Kries: a gain for each channel, in linear light, by the same person's skin in both. What is
-    drawn is matched to its surroundings later, but that cannot mend teeth under another lamp.
+    Von Kries: a gain for each channel, in linear light, from the same person's skin in both. The
+    renderer matches pictures to their surroundings, but that cannot correct teeth under another
+    lamp.
     """
-    gain = np.clip(_skin(wanted) / np.maximum(_skin(own), 1e-3), 1 / MOST_GAIN, MOST_GAIN)
-    light = (np.arange(256) / 255)[:, None] ** GAMMA * gain
-    return np.rint(255 * np.clip(light, 0, 1) ** (1 / GAMMA)).astype(np.uint8)[:, None]
+    gain = np.clip(_skin(target) / np.maximum(_skin(own), 1e-3), 1 / MAX_GAIN, MAX_GAIN)
+    linear = (np.arange(256) / 255)[:, None] ** GAMMA * gain
+    return np.rint(255 * np.clip(linear, 0, 1) ** (1 / GAMMA)).astype(np.uint8)[:, None]
 
 
-def _skin(library):
-    """Usual colour of the skin in linear light : float [3]."""
+def _skin(library: MouthLibrary) -> FloatArray:
+    """Median colour of the skin in linear light : float [3]."""
     colours = []
     for crop, mesh in zip(library.crops, library.points, strict=True):
         at = np.rint(mesh[list(SKIN), :2]).astype(int)
@@ -240,5 +281,6 @@ def _skin(library):
     return np.median((np.concatenate(colours) / 255) ** GAMMA, 0)
 
 
-def _sharpness(crop):
+def _sharpness(crop: Image) -> float:
+    """Variance of the Laplacian of the grey picture."""
     return float(cv2.Laplacian(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), cv2.CV_32F).var())

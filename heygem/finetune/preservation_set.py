@@ -1,8 +1,8 @@
-"""Sound at which a person's model stays what the base is, whoever is learnt.
+"""Audio on which a fine-tuned model is to stay what the base is, whoever the person.
 
-Footage is narrow: six-word commands, one language, one microphone. What was learnt there may ruin
-everything else, and held-out seconds of the same footage cannot show it. So the change is held to
-nought on speech of other voices and languages, from the kit's own synthesiser, and in silence.
+Footage is narrow: six-word commands, one language, one microphone. What is fitted there may harm
+everything else, and held-out seconds of the same footage cannot show it. So the change is held near
+zero on speech of other voices and languages, from the bundled synthesiser, and in silence.
 """
 
 import logging
@@ -14,7 +14,9 @@ from scipy.signal import resample_poly
 
 from heygem import audio
 from heygem.audio import tts
+from heygem.audio.encoder import SpeechEncoder
 from heygem.core.errors import HeygemError
+from heygem.core.types import FloatArray
 from heygem.lips.features import extract_features, silent_features
 from heygem.training import augment
 
@@ -31,33 +33,38 @@ TEXTS = (
     ("cmn", "今天天气很好，我们一起去公园散步吧。他喜欢喝茶，也喜欢看书。"),
     ("fr", "Portez ce vieux whisky au juge blond qui fume. Un homme bon ne boit pas beaucoup."),
 )
-QUIET_ROWS = 300
+SILENCE_ROWS = 300
 
 
-def silence(encoder=None):
-    """Digital silence, and then room noise : float32 [2 QUIET_ROWS, inputs]."""
-    quiet = np.tile(silent_features(encoder), (2 * QUIET_ROWS, 1)).astype(np.float32)
-    change = augment.Augment(torch.Generator().manual_seed(0))
-    noise = change.noise(torch.zeros(1, 4 * QUIET_ROWS // 3, audio.BANDS))
-    quiet[-noise.shape[1] :, : audio.BANDS] = augment.to_log(noise * 1e-2)[0].numpy()
-    return quiet
+def silence(encoder: SpeechEncoder | None = None) -> FloatArray:
+    """Features of digital silence, then of room noise : float32 [2 SILENCE_ROWS, inputs]."""
+    features = np.tile(silent_features(encoder), (2 * SILENCE_ROWS, 1)).astype(np.float32)
+    augmentation = augment.Augment(torch.Generator().manual_seed(0))
+    noise = augmentation.noise(torch.zeros(1, 4 * SILENCE_ROWS // 3, audio.BANDS))
+    features[-noise.shape[1] :, : audio.BANDS] = augment.to_log(noise * 1e-2)[0].numpy()
+    return features
 
 
-def voices(encoder=None):
-    """Speech of other voices : list of float32 [2 N, inputs]; empty where no voice can speak."""
-    return [extract_features(s, rows=len(s) // 320, encoder=encoder) for s in _spoken()]
+def speech(encoder: SpeechEncoder | None = None) -> list[FloatArray]:
+    """Features of synthetic speech : list of float32 [2 N, inputs]; empty without a synthesiser."""
+    return [
+        extract_features(samples, rows=len(samples) // 320, encoder=encoder)
+        for samples in _synthesize()
+    ]
 
 
 @cache
-def _spoken():
-    said = []
+def _synthesize() -> list[FloatArray]:
+    """The texts as speech : list of float32 [n], 16 kHz."""
+    utterances = []
     for language, text in TEXTS:
         try:
             utterance = tts.synthesize(text, language)
         except HeygemError as error:
-            log.warning("no speech in %s to hold the model to: %s", language, error)
+            log.warning("the preservation set has no speech in %s: %s", language, error)
             continue
         up, down = audio.RATE_HZ, utterance.rate_hz
         common = np.gcd(up, down)
-        said.append(resample_poly(utterance.samples, up // common, down // common))
-    return [s.astype(np.float32) for s in said]
+        samples = resample_poly(utterance.samples, up // common, down // common)
+        utterances.append(samples.astype(np.float32))
+    return utterances

@@ -1,242 +1,260 @@
-"""Ridge regression towards a base, its strength chosen on parts that were held out.
+"""Ridge regression with a prior (a base model), its penalty chosen by cross-validation.
 
-Tikhonov regularisation in closed form: one eigendecomposition of the Gram matrix gives the answers
-for every strength, and Gram matrices of parts add up, so that leaving parts out costs nothing but
-a subtraction.
+Tikhonov regularisation in closed form: one eigendecomposition of the Gram matrix gives the
+solutions for every penalty, and Gram matrices of folds add up, so that leaving folds out costs a
+subtraction.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-SCALES = (0.2, 2.0)  # how differently from the base a person may articulate
-HAIR = 0.005  # of correlation
-RANK = 256  # directions of the features that are looked at
+from heygem.core.types import BoolArray, FloatArray, IntArray
+
+SCALE_LIMITS = (0.2, 2.0)  # amplitude of a person over the base model's
+CORRELATION_TOLERANCE = 0.005  # among penalties this close to the best, the largest is chosen
+RANK = 256  # principal directions of the features that are used
+
+Solution = tuple[float, FloatArray, FloatArray]  # scale, weights [D, K], bias [K]
+_Moments = tuple[float, FloatArray, FloatArray]  # count, sum [M], Gram matrix [M, M]
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Footage in parts by time, each of which is held out once.
+class Folds:
+    """Footage divided by time into folds, each of which is held out once.
 
     Attributes
     ----------
-    block : list of int [N], one for each clip
-        Part of each row, -1 where there is nothing to learn.
-    guard : int
-        Rows beside a part that are not learnt from while it is held out: neighbours share a
-        syllable.
+    index : list of int [N], one for each clip
+        Fold of each row; -1 for rows that are not valid.
+    gap : int
+        Rows on both sides of a fold that are left out with it: neighbours share a syllable.
     count : int
     """
 
-    block: list
-    guard: int
+    index: list[IntArray]
+    gap: int
     count: int
 
     @classmethod
-    def of(cls, valid, count, guard):
-        """Cut clips, one after the other, into `count` parts with equally many valid rows."""
+    def split(cls, valid: Sequence[BoolArray], count: int, gap: int) -> "Folds":
+        """Divide clips, one after the other, into `count` folds of equally many valid rows."""
         total = sum(int(v.sum()) for v in valid)
-        block, at = [], 0
+        index, start = [], 0
         for v in valid:
-            number = (at + np.cumsum(v) - 1) * count // max(total, 1)
-            block.append(np.where(v, np.clip(number, 0, count - 1), -1))
-            at += int(v.sum())
-        return cls(block, guard, count)
+            fold = (start + np.cumsum(v) - 1) * count // max(total, 1)
+            index.append(np.where(v, np.clip(fold, 0, count - 1), -1))
+            start += int(v.sum())
+        return cls(index, gap, count)
 
-    def learnt(self, without):
-        """Rows to learn from while the parts `without` are held out : list of bool [N]."""
-        out = []
-        for block in self.block:
-            keep = block >= 0
-            for part in without:
-                own = np.flatnonzero(block == part)
-                if len(own):
-                    keep[max(0, own[0] - self.guard) : own[-1] + 1 + self.guard] = False
-            out.append(keep)
-        return out
+    def excluded_by(self, clip: int) -> list[frozenset[int] | None]:
+        """For each row of a clip the folds with which it is left out; None: not valid."""
+        index = self.index[clip]
+        excluded: list[set[int]] = [set() for _ in index]
+        for fold in range(self.count):
+            rows = np.flatnonzero(index == fold)
+            if len(rows):
+                for row in range(
+                    max(0, rows[0] - self.gap), min(len(index), rows[-1] + 1 + self.gap)
+                ):
+                    excluded[row].add(fold)
+        return [None if f < 0 else frozenset(e) for f, e in zip(index, excluded, strict=True)]
 
 
 class Ridge:
-    """`want = scale * base + (features - mean) @ readout + bias`, the readout held to nought.
+    """Fits `target = scale * base + (features - mean) @ weights + bias` with small weights.
+
+    The penalty is on the weights, in units of the features' principal directions; for an infinite
+    one the base model remains, scaled. Minimised is the mean squared error plus
+    `penalty * |weights|^2`.
 
     Parameters
     ----------
-    parts : Parts
+    folds : Folds
     direction : float32 [K]
-        Along which the scale is fitted, and answers are judged.
+        Projection of the targets on which the scale is fitted and correlation is measured.
     """
 
-    def __init__(self, parts, direction):
-        self.parts = parts
+    def __init__(self, folds: Folds, direction: FloatArray) -> None:
+        self.folds = folds
         self.direction = np.asarray(direction, np.float64)
-        self._rows = []  # of each clip: features, base, want
-        self._held = []
-        self._sums = {}
+        self._rows: list[tuple[FloatArray, FloatArray, FloatArray]] = []
+        self._preserved: list[tuple[FloatArray, float]] = []
+        self._moments: dict[frozenset[int], _Moments] = {}
+        self._preserved_moments: _Moments | None = None
 
-    def add(self, features, base, want):
-        """Rows of the next clip: float32 [N, D], [N, K], [N, K]."""
-        self._rows.append((features, base, want))
+    def add(self, features: FloatArray, base: FloatArray, target: FloatArray) -> None:
+        """Add the rows of the next clip: float32 [N, D], [N, K], [N, K]."""
+        self._rows.append((features, base, target))
 
-    def hold(self, features, *, weight):
-        """Rows at which the base's answer, scaled, is to stay as it is."""
-        self._held.append((features, weight))
+    def preserve(self, features: FloatArray, *, weight: float) -> None:
+        """Add rows at which the base model's prediction is to stay as it is, but for its scale."""
+        self._preserved.append((features, weight))
 
-    def prepare(self, tell):
-        """Sum up what every fit needs; `tell()` is called between the steps."""
-        some = np.concatenate([x[::2] for x, *_ in self._rows])
-        self._mean, size = some.mean(0), some.std(0) + 1e-6
-        some = (some - self._mean) / size
-        # What hundreds of channels say of a minute of one voice lies in fewer directions.
-        _, vectors = np.linalg.eigh(some.T @ some)
-        self._turn = vectors[:, ::-1][:, :RANK] / size[:, None]  # [D, R]
-        labels = [self._labels(clip) for clip in range(len(self.parts.block))]
-        for clip, (x, base, want) in enumerate(self._rows):
-            tell()
-            for label in set(labels[clip]) - {None}:
-                which = np.array([each == label for each in labels[clip]])
-                self._sum(label, x[which], base[which], want[which])
-        nought = np.zeros((1, self._rows[0][1].shape[1]), np.float32)
-        for x, weight in self._held:
-            self._sum("held", x, *([nought.repeat(len(x), 0)] * 2), weight)
+    def prepare(self, report_progress: Callable[[], None]) -> None:
+        """Sum up the moments that every fit needs."""
+        sample = np.concatenate([x[::2] for x, *_ in self._rows])
+        self._mean, std = sample.mean(0), sample.std(0) + 1e-6
+        sample = (sample - self._mean) / std
+        # Hundreds of channels on a minute of one voice vary in fewer directions.
+        _, vectors = np.linalg.eigh(sample.T @ sample)
+        self._projection = vectors[:, ::-1][:, :RANK] / std[:, None]  # [D, R]
+        for clip, (x, base, target) in enumerate(self._rows):
+            report_progress()
+            excluded = self.folds.excluded_by(clip)
+            for key in set(excluded) - {None}:
+                assert key is not None
+                rows = np.array([each == key for each in excluded])
+                moments = self._moments_of(x[rows], base[rows], target[rows])
+                self._moments[key] = _add(self._moments.get(key), moments)
+        for x, weight in self._preserved:
+            zero = np.zeros((len(x), self._rows[0][1].shape[1]), np.float32)
+            moments = self._moments_of(x, zero, zero, weight)
+            self._preserved_moments = _add(self._preserved_moments, moments)
 
-    def _labels(self, clip):
-        """Which parts, when held out, forbid each row: a frozenset, or None."""
-        block = self.parts.block[clip]
-        forbid = [set() for _ in block]
-        for part in range(self.parts.count):
-            own = np.flatnonzero(block == part)
-            if len(own):
-                guard = self.parts.guard
-                for row in range(max(0, own[0] - guard), min(len(block), own[-1] + 1 + guard)):
-                    forbid[row].add(part)
-        return [None if b < 0 else frozenset(f) for b, f in zip(block, forbid, strict=True)]
-
-    def _sum(self, label, x, base, want, weight=1.0):
-        z = np.concatenate([(x - self._mean) @ self._turn, base, want], 1).astype(np.float32)
-        sums = (weight * len(z), weight * z.sum(0, dtype=np.float64), weight * (z.T @ z))
-        before = self._sums.get(label)
-        self._sums[label] = (
-            sums if before is None else [a + b for a, b in zip(before, sums, strict=True)]
-        )
-
-    def fit(self, strengths, without=()):
-        """Fits of all parts but some.
+    def fit(self, penalties: Sequence[float], exclude: Sequence[int] = ()) -> list[Solution]:
+        """Fit all folds but some.
 
         Returns
         -------
         list of (float, float32 [D, K], float32 [K])
-            Scale, readout and bias for features as they are, for each of `strengths`.
+            Scale, weights and bias for features as they were added, for each of `penalties`.
         """
-        without = set(without)
-        sums = [s for label, s in self._sums.items() if label != "held" and not label & without]
-        d = self._turn.shape[1]
-        scale = self._scale(*_centred(sums), d)
-        n, mean, gram = _centred([*sums, self._sums["held"]] if self._held else sums)
-        k = (len(mean) - d) // 2
-        x, b, y = slice(0, d), slice(d, d + k), slice(d + k, d + 2 * k)
+        excluded = set(exclude)
+        moments = [m for key, m in self._moments.items() if not key & excluded]
+        rank = self._projection.shape[1]
+        scale = self._fit_scale(_centred(moments)[2], rank)
+        if self._preserved_moments is not None:
+            moments = [*moments, self._preserved_moments]
+        count, mean, gram = _centred(moments)
+        k = (len(mean) - rank) // 2
+        x, b, y = slice(0, rank), slice(rank, rank + k), slice(rank + k, rank + 2 * k)
         cross = gram[x, y] - scale * gram[x, b]
         values, vectors = np.linalg.eigh(gram[x, x])
-        turned = vectors.T @ cross
-        fits = []
-        for strength in strengths:
-            readout = vectors @ (turned / (np.maximum(values, 0) + strength * n)[:, None])
-            bias = mean[y] - scale * mean[b] - mean[x] @ readout
-            readout = self._turn @ readout
-            bias = bias - self._mean @ readout
-            fits.append((scale, readout.astype(np.float32), bias.astype(np.float32)))
-        return fits
+        rotated = vectors.T @ cross
+        solutions = []
+        for penalty in penalties:
+            weights = vectors @ (rotated / (np.maximum(values, 0) + penalty * count)[:, None])
+            bias = mean[y] - scale * mean[b] - mean[x] @ weights
+            weights = self._projection @ weights
+            bias = bias - self._mean @ weights
+            solutions.append((scale, weights.astype(np.float32), bias.astype(np.float32)))
+        return solutions
 
-    def _scale(self, n, mean, gram, d):
-        k = (len(mean) - d) // 2
-        b, y = gram[d : d + k, d : d + k], gram[d : d + k, d + k :]
-        one = self.direction
-        return float(np.clip((one @ y @ one) / max(one @ b @ one, 1e-9), *SCALES))
-
-    def said(self, fit, clip):
-        """What a fit says of a clip's rows : float32 [N, K]."""
-        scale, readout, bias = fit
+    def predict(self, solution: Solution, clip: int) -> FloatArray:
+        """Prediction for a clip's rows : float32 [N, K]."""
+        scale, weights, bias = solution
         x, base, _ = self._rows[clip]
-        return scale * base + x @ readout + bias
+        return scale * base + x @ weights + bias
 
-    def search(self, strengths, tell):
-        """Try every strength on every part while it is held out.
+    def cross_validate(
+        self, penalties: Sequence[float], report_progress: Callable[[], None]
+    ) -> tuple[FloatArray, list[FloatArray]]:
+        """Fit with every penalty and every fold held out.
 
         Returns
         -------
-        (float [S], list of float32 [N, K])
-            The correlation at each strength, over all parts; and what is said of each row by a fit
-            that saw neither its part nor chose its strength by it (rows to learn nothing from:
-            by the fit of all).
+        (float [P], list of float32 [N, K])
+            The correlation for each penalty, over all folds; and for each row the prediction of a
+            fit that neither used its fold nor chose its penalty by it (rows of no fold: of the fit
+            to all).
         """
-        parts = range(self.parts.count)
-        judged = {part: _Pairs(len(strengths)) for part in parts}  # by all others
-        whole, singles = _Pairs(len(strengths)), {}
-        for one in parts:
-            tell()
-            singles[one] = self.fit(strengths, (one,))
-            whole.add(self._judge(singles[one], one))
-            for other in range(one):
-                tell()
-                fits = self.fit(strengths, (one, other))
-                judged[one].add(self._judge(fits, other))
-                judged[other].add(self._judge(fits, one))
-        tried = whole.correlation()
-        final = self.fit([strengths[modest(tried)]])[0]
-        outside = [self.said(final, clip) for clip in range(len(self.parts.block))]
-        for part in parts:
-            best = singles[part][modest(judged[part].correlation())]
-            for clip, block in enumerate(self.parts.block):
-                own = block == part
-                if own.any():
-                    outside[clip][own] = self.said(best, clip)[own]
-        return tried, outside
+        folds = range(self.folds.count)
+        # For each fold the correlation on all others, while both are held out.
+        nested = {fold: _Correlations(len(penalties)) for fold in folds}
+        overall, single = _Correlations(len(penalties)), {}
+        for fold in folds:
+            report_progress()
+            single[fold] = self.fit(penalties, (fold,))
+            overall.add(*self._evaluate(single[fold], fold))
+            for other in range(fold):
+                report_progress()
+                solutions = self.fit(penalties, (fold, other))
+                nested[fold].add(*self._evaluate(solutions, other))
+                nested[other].add(*self._evaluate(solutions, fold))
+        correlations = overall.values()
+        final = self.fit([penalties[choose_penalty(correlations)]])[0]
+        held_out = [self.predict(final, clip) for clip in range(len(self.folds.index))]
+        for fold in folds:
+            best = single[fold][choose_penalty(nested[fold].values())]
+            for clip, index in enumerate(self.folds.index):
+                rows = index == fold
+                if rows.any():
+                    held_out[clip][rows] = self.predict(best, clip)[rows]
+        return correlations, held_out
 
-    def _judge(self, fits, part):
-        """Along `direction`: what each fit says of a part, and what is wanted there."""
-        said, wanted = [], []
-        for clip, block in enumerate(self.parts.block):
-            own = block == part
-            if own.any():
-                x, base, want = self._rows[clip]
+    def _moments_of(
+        self, x: FloatArray, base: FloatArray, target: FloatArray, weight: float = 1.0
+    ) -> _Moments:
+        z = np.concatenate([(x - self._mean) @ self._projection, base, target], 1)
+        z = z.astype(np.float32)
+        return weight * len(z), weight * z.sum(0, dtype=np.float64), weight * (z.T @ z)
+
+    def _fit_scale(self, gram: FloatArray, rank: int) -> float:
+        """Scale of the base along `direction`, by least squares, within `SCALE_LIMITS`."""
+        k = (len(gram) - rank) // 2
+        base, target = gram[rank : rank + k, rank : rank + k], gram[rank : rank + k, rank + k :]
+        one = self.direction
+        return float(np.clip((one @ target @ one) / max(one @ base @ one, 1e-9), *SCALE_LIMITS))
+
+    def _evaluate(self, solutions: Sequence[Solution], fold: int) -> tuple[FloatArray, FloatArray]:
+        """Along `direction`: predictions of each solution for a fold, and the target there."""
+        predicted, target = [], []
+        for clip, index in enumerate(self.folds.index):
+            rows = index == fold
+            if rows.any():
+                x, base, y = self._rows[clip]
                 columns = [
-                    scale * (base[own] @ self.direction)
-                    + x[own] @ (readout @ self.direction)
+                    scale * (base[rows] @ self.direction)
+                    + x[rows] @ (weights @ self.direction)
                     + bias @ self.direction
-                    for scale, readout, bias in fits
+                    for scale, weights, bias in solutions
                 ]
-                said.append(np.stack(columns))
-                wanted.append(want[own] @ self.direction)
-        return np.concatenate(said, 1), np.concatenate(wanted)
+                predicted.append(np.stack(columns))
+                target.append(y[rows] @ self.direction)
+        return np.concatenate(predicted, 1), np.concatenate(target)
 
 
-def modest(tried):
-    """Index of the strongest pull, of rising ones, that is as good as the best but for a hair.
+def choose_penalty(correlations: FloatArray) -> int:
+    """Index of the largest penalty, of rising ones, that is as good as the best but for a little.
 
-    The curve is flat about its top, and what is held closer to the base does better on other
-    sound than this.
+    The curve is flat about its maximum, and a solution closer to the base does better on speech
+    that is unlike the footage.
     """
-    tried = np.asarray(tried)
-    return int(np.flatnonzero(tried >= tried.max() - HAIR)[-1])
+    correlations = np.asarray(correlations)
+    good = correlations >= correlations.max() - CORRELATION_TOLERANCE
+    return int(np.flatnonzero(good)[-1])
 
 
-def _centred(sums):
-    """Rows, their mean, and the Gram matrix about it."""
-    n, total, gram = (sum(column) for column in zip(*sums, strict=True))
-    mean = total / n
-    return n, mean, np.asarray(gram, np.float64) - n * np.outer(mean, mean)
+def _add(moments: _Moments | None, more: _Moments) -> _Moments:
+    if moments is None:
+        return more
+    return moments[0] + more[0], moments[1] + more[1], moments[2] + more[2]
 
 
-class _Pairs:
-    """Correlation of several answers with the truth, over parts with means of their own."""
+def _centred(moments: Sequence[_Moments]) -> _Moments:
+    """Number of rows, their mean, and the Gram matrix about it."""
+    sums = moments[0]
+    for more in moments[1:]:
+        sums = _add(sums, more)
+    count, total, gram = sums
+    mean = total / count
+    return count, mean, np.asarray(gram, np.float64) - count * np.outer(mean, mean)
 
-    def __init__(self, count):
+
+class _Correlations:
+    """Correlation of several predictions with the target, over folds, each about its own mean."""
+
+    def __init__(self, count: int) -> None:
         self._products = np.zeros((3, count))
 
-    def add(self, pair):
-        said, wanted = pair
-        said, wanted = said - said.mean(1, keepdims=True), wanted - wanted.mean()
-        self._products += [said @ wanted, (said**2).sum(1), np.full(len(said), (wanted**2).sum())]
+    def add(self, predicted: FloatArray, target: FloatArray) -> None:
+        predicted, target = predicted - predicted.mean(1, keepdims=True), target - target.mean()
+        power = np.full(len(predicted), (target**2).sum())
+        self._products += [predicted @ target, (predicted**2).sum(1), power]
 
-    def correlation(self):
-        both, said, wanted = self._products
-        return both / np.sqrt(np.maximum(said * wanted, 1e-12))
+    def values(self) -> FloatArray:
+        """One correlation for each prediction : float [P]."""
+        both, predicted, target = self._products
+        return both / np.sqrt(np.maximum(predicted * target, 1e-12))

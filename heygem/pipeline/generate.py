@@ -200,7 +200,7 @@ def authorize(
     ConsentError
     """
     if avatar is not None and avatar.bundle is not None:
-        basis = avatar.bundle.allow(ledger)
+        basis = avatar.bundle.authorize(ledger)
     return consent.require(ledger, video_sha256, audio_sha256, basis=basis)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from heygem import audio
-from heygem.avatar.avatar import close_rest
+from heygem.avatar import close_rest
 from heygem.core.errors import InputError
 from heygem.core.interpolation import blend_neighbours, interpolate_at_positions
 from heygem.core.types import BoolArray, FloatArray

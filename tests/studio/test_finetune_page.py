@@ -59,7 +59,7 @@ class FakeFinetuning:
         coverage = Coverage(aperture, aperture, np.ones((100, 2), int), np.full((3, 3), 9), table)
         return SimpleNamespace(
             path=Path(out),
-            adapted=SimpleNamespace(before=before, after=after, curves=curves),
+            adaptation=SimpleNamespace(before=before, after=after, curves=curves),
             coverage=coverage,
             notes=["the mouth follows held-out speech better: 0.40, now 0.60"],
         )
@@ -100,7 +100,7 @@ def test_footage_is_shown_and_nothing_starts_without_consent(page, finetuning):
     assert "1 videos, 1 s" in page.thumbnails.value and "<img" in page.thumbnails.value
     page.consent.basis.value = None
     page.button.click()
-    assert "nobody has said by what right" in page.status.error.value
+    assert "no basis for using this likeness" in page.status.error.value
     page.consent.basis.value = "recorded"
     page.button.click()
     assert "without who, purpose, until, reference" in page.status.error.value

@@ -247,7 +247,7 @@ class FinetunePage(w.VBox):
     def _finetuned(self, result: "FinetuneResult") -> None:
         translate = self.translate
         self.result = result
-        before, after = result.adapted.before, result.adapted.after
+        before, after = result.adaptation.before, result.adaptation.after
         rows = "".join(
             f"<tr><td>{html.escape(translate('measure_' + key))}</td>"
             f"<td>{getattr(before, key):.2f}</td><td>{getattr(after, key):.2f}</td></tr>"
@@ -263,7 +263,7 @@ class FinetunePage(w.VBox):
             f"<ul>{notes}</ul>"
             f'<table style="text-align:left"><tr>{header}</tr>{rows}</table>'
         )
-        self.curves.value = self._held_out_html(result.adapted.curves)
+        self.curves.value = self._held_out_html(result.adaptation.curves)
         self.coverage.value = self._coverage_html(result.coverage)
         self.results.layout.display = "flex"
         self.compare_button.disabled = False
