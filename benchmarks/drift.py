@@ -1,11 +1,11 @@
-"""Do sound and picture stay together? A long result, made and tracked again.
+"""Drift between audio and video of a long result, measured by tracking it again.
 
     python benchmarks/drift.py [--video V] [--audio A] [--seconds 600] [--windows 5]
 
-The sound is repeated until it is long enough, the video is made as `heygem generate` makes it, and
-windows of the encoded file are looked at as any video: the lips' gap against the gap that the
-file's own sound, decoded again, asks for. Their lag, window by window, is the offset; the
-difference between the last and the first is the drift.
+The audio is repeated up to the given length and the video generated as `heygem generate` does. In
+windows of the encoded file, the tracked lip aperture is compared with the aperture predicted from
+the file's own audio, decoded again. Their lag in each window is the offset; the difference between
+the last and the first window is the drift.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from heygem.face.backends import make_backend
 from heygem.face.pose import aperture, fit_pose, to_canonical
 
 WINDOW_S = 30.0
-BEFORE_S = 1.0  # heard before a window, so that its first syllable is not cut
+BEFORE_S = 1.0  # audio before a window, so that its first syllable is not cut
 
 
 def main():
@@ -35,25 +35,25 @@ def main():
     limit_threads(arguments.threads)
     with tempfile.TemporaryDirectory(prefix="heygem-drift-") as folder:
         video = make(arguments.video, arguments.audio, arguments.seconds, Path(folder))
-        found = measure(video, arguments.windows)
-    print(f"picture {found['picture_s']:.3f} s, sound {found['sound_s']:.3f} s")
+        results = measure(video, arguments.windows)
+    print(f"picture {results['picture_s']:.3f} s, sound {results['sound_s']:.3f} s")
     print("| window s | lag ms | r |\n| --- | --- | --- |")
-    for row in found["windows"]:
+    for row in results["windows"]:
         print(f"| {row['start_s']:.0f}–{row['end_s']:.0f} | {row['lag_ms']:.1f} | {row['r']:.2f} |")
-    print(f"drift, last window over first: {found['drift_ms']:+.1f} ms")
+    print(f"drift, last window over first: {results['drift_ms']:+.1f} ms")
     if arguments.out is not None:
-        arguments.out.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        arguments.out.write_text(json.dumps(results, indent=1), encoding="utf-8")
 
 
 def make(video, audio, seconds, folder):
-    """A result as long as wanted; returns its path."""
+    """Generate a result of this length; returns its path."""
     from heygem import media, pipeline
 
     sound = media.read_audio(audio)
     count = round(seconds * sound.rate_hz)
     samples = np.resize(sound.samples, (count, sound.channels))
     long = folder / "long.mkv"
-    # A sound file through the kit's own writer: no other encoder is needed.
+    # An audio file through heygem's own writer: no other encoder is needed.
     with media.VideoWriter(
         long, width=16, height=16, rate=1, audio=media.AudioTrack(samples, sound.rate_hz)
     ) as writer:
@@ -64,33 +64,35 @@ def make(video, audio, seconds, folder):
 
 def measure(video, windows):
     """Lengths of the streams, the lag in each window, and the drift."""
-    from heygem import audio as sound
+    import heygem.audio
     from heygem import lips, media
     from heygem.config.params import Params
     from heygem.evaluation import motion_metrics
     from heygem.face import tracking
 
     info = media.probe(video)
-    samples = sound.load(video).samples
-    model, knobs = lips.LipsModel.load(), Params().lips
+    samples = heygem.audio.load(video).samples
+    model, controls = lips.LipsModel.load(), Params().lips
     backend = make_backend(Params().face)
     rows = []
     for start_s in np.linspace(0, info.video.duration_s - WINDOW_S, windows):
-        follow, points, times_s = tracking.Tracker(backend), [], []
+        tracker, points, times_s = tracking.Tracker(backend), [], []
         with media.VideoReader(video, start_s=start_s, end_s=start_s + WINDOW_S) as reader:
             for frame in reader:
-                seen = follow(frame.image)[0]
-                if seen is not None:
-                    points.append(seen)
+                mesh = tracker(frame.image)[0]
+                if mesh is not None:
+                    points.append(mesh)
                     times_s.append(frame.time_s)
         points, times_s = np.array(points), np.array(times_s)
         pose, _ = fit_pose(points)
-        made = aperture(to_canonical(points, pose))
+        tracked = aperture(to_canonical(points, pose))
         first_s = max(0.0, start_s - BEFORE_S)
-        heard = samples[int(first_s * 16000) : int((start_s + WINDOW_S + BEFORE_S) * 16000)]
-        asked = lips.apply_controls(model.predict(heard), knobs, sound.voice_activity(heard))
-        wanted = np.interp(times_s - first_s, asked.times_s, asked.aperture())
-        peak = motion_metrics.best_lag(made, wanted, times_s)
+        window = samples[int(first_s * 16000) : int((start_s + WINDOW_S + BEFORE_S) * 16000)]
+        motion = lips.apply_controls(
+            model.predict(window), controls, heygem.audio.voice_activity(window)
+        )
+        predicted = np.interp(times_s - first_s, motion.times_s, motion.aperture())
+        peak = motion_metrics.best_lag(tracked, predicted, times_s)
         rows.append(
             {"start_s": start_s, "end_s": start_s + WINDOW_S, "lag_ms": peak.lag_ms, "r": peak.corr}
         )

@@ -1,8 +1,8 @@
-"""What each label costs: milliseconds a frame on one core, and seconds a file.
+"""Cost of each label: milliseconds per frame on one core, and seconds per file.
 
     python benchmarks/label.py [--sizes 640x360 1280x720 1920x1080 3840x2160] [--frames 60]
 
-Frames are drawn, not recorded: texture and movement enough to keep the mark's masking busy.
+Frames are synthetic, with enough texture and motion to exercise the watermark's masking.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main():
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(
-        f"| size | mark | mark, torch on {device} | visible | fingerprint | reading the mark "
+        f"| size | watermark | watermark, torch on {device} | visible | fingerprint | detection "
         "| [ms a frame]"
     )
     print("|---|---|---|---|---|---|")
@@ -53,7 +53,7 @@ def main():
 
 
 def frames(width, height, count):
-    """Drawn frames with texture and movement, one at a time."""
+    """Yield synthetic frames with texture and motion : uint8 [H, W, 3]."""
     rng = np.random.default_rng(0)
     ground = cv2.resize(rng.integers(40, 210, (18, 32, 3)).astype(np.uint8), (width, height))
     grain = rng.integers(0, 12, (height, width, 3)).astype(np.uint8)
@@ -65,30 +65,36 @@ def frames(width, height, count):
 
 
 def per_frame(width, height, count, device):
-    """Milliseconds a frame: mark, mark in torch, visible label, fingerprint, reading the mark."""
-    mark = WatermarkEmbedder(bytes(32), 1, width, height)
-    torch_mark = TorchWatermarkEmbedder(bytes(32), 1, width, height, device=device)
+    """Milliseconds per frame, in the order of the table's columns."""
+    embedder = WatermarkEmbedder(bytes(32), 1, width, height)
+    torch_embedder = TorchWatermarkEmbedder(bytes(32), 1, width, height, device=device)
     label = VisibleLabel(LabelSettings(), width, height)
-    hasher, reader = FrameHasher(), WatermarkDetector(bytes(32))
-    acts = (mark.embed, torch_mark.embed, lambda i, t: label.draw(i), hasher.add, reader.add)
-    spent = [[] for _ in acts]
+    hasher, detector = FrameHasher(), WatermarkDetector(bytes(32))
+    operations = (
+        embedder.embed,
+        torch_embedder.embed,
+        lambda i, t: label.draw(i),
+        hasher.add,
+        detector.add,
+    )
+    spent = [[] for _ in operations]
     for k, image in enumerate(frames(width, height, count)):
-        for times, act in zip(spent, acts, strict=True):
-            start = time.process_time()  # holds on a busy machine too
-            act(image, k / RATE)
+        for times, operation in zip(spent, operations, strict=True):
+            start = time.process_time()  # does not depend on the machine's load
+            operation(image, k / RATE)
             times.append(time.process_time() - start)
-    # The fingerprint looks at two frames a second: its mean says more than its median.
+    # The fingerprint hashes two frames a second only, so its median would be near 0.
     typical = (median, median, median, np.mean, median)
     return [1e3 * pick(times) for pick, times in zip(typical, spent, strict=True)]
 
 
 def per_file():
-    """(what, seconds) for what is done once a file."""
+    """Yield (name, seconds) of the steps that are done once per file."""
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        mine = keys.init(folder / "keys")
-        book = Ledger(folder / "ledger.db", keys=mine)
-        labeller = Labeller(LabelSettings(), 1280, 720, keys=mine)
+        signing_keys = keys.init(folder / "keys")
+        ledger = Ledger(folder / "ledger.db", keys=signing_keys)
+        labeller = Labeller(LabelSettings(), 1280, 720, keys=signing_keys)
         path = folder / "result.mp4"
         sound = np.random.default_rng(0).normal(0, 0.1, 160_000).astype(np.float32)
         with media.VideoWriter(
@@ -98,19 +104,21 @@ def per_file():
             for k, image in enumerate(frames(1280, 720, 10 * RATE)):
                 writer.write(labeller.label_frame(image, k / RATE), k / RATE)
 
-        def timed(name, act):
+        def timed(name, operation):
             start = time.perf_counter()
-            result = act()
+            result = operation()
             return (name, time.perf_counter() - start), result
 
         yield timed("sound fingerprint", lambda: hash_audio(sound, 16_000))[0]
-        yield timed("Content Credentials", lambda: credentials.sign(path, mine, parent=path))[0]
-        yield timed("ledger row", lambda: book.append("made", "0" * 64, {"a": 1}))[0]
-        yield timed("reading every layer", lambda: verify.verify_file(path, keys=mine))[0]
-        other = keys.init(folder / "other")
+        yield timed(
+            "Content Credentials", lambda: credentials.sign(path, signing_keys, parent=path)
+        )[0]
+        yield timed("ledger row", lambda: ledger.append("made", "0" * 64, {"a": 1}))[0]
+        yield timed("reading every layer", lambda: verify.verify_file(path, keys=signing_keys))[0]
+        other_keys = keys.init(folder / "other")
         row, _ = timed(
-            "reading every layer, mark not there, crops searched",
-            lambda: verify.verify_file(path, keys=other),
+            "reading every layer, no watermark, crops searched",
+            lambda: verify.verify_file(path, keys=other_keys),
         )
         yield row
 

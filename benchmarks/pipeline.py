@@ -1,11 +1,11 @@
-"""Where the time goes: each stage of a video's making, as medians and as shares of real time.
+"""Profile of video generation: each stage as a median and as a share of the total time.
 
     python benchmarks/pipeline.py [--video V] [--audio A] [--repeats 3] [--threads 1]
     python benchmarks/pipeline.py --memory 600
 
-Absolute numbers say something about a machine only; the shares, and milliseconds over the time
-of one bare decode, travel better. `--memory S` makes a video of S seconds and one of 20, each in a
-process of its own, and compares their peaks.
+Absolute numbers depend on the machine; shares, and times relative to decoding one frame, compare
+better between machines. `--memory S` generates a video of S seconds and one of 20, each in its own
+process, and compares their peak memory.
 """
 
 import argparse
@@ -43,16 +43,16 @@ def main():
     arguments = parser.parse_args()
     limit_threads(arguments.threads)
     if arguments.once is not None:
-        print(json.dumps(once(arguments)))
+        print(json.dumps(generate_once(arguments)))
     elif arguments.memory is not None:
         compare_memory(arguments)
     else:
-        whole(arguments)
-        stages(arguments)
+        time_generate(arguments)
+        time_stages(arguments)
 
 
 def limit_threads(count):
-    """One number for OpenMP, OpenCV and PyTorch, so that two machines can be compared."""
+    """Set the thread count of OpenMP, OpenCV and PyTorch, so that machines can be compared."""
     os.environ["OMP_NUM_THREADS"] = str(count)
     import cv2
     import torch
@@ -61,8 +61,8 @@ def limit_threads(count):
     torch.set_num_threads(count)
 
 
-def once(arguments):
-    """One result: its timings, and this process's peak memory in MB and processor time."""
+def generate_once(arguments):
+    """Generate one video: its timings, peak memory [MB] and processor time of this process."""
     from heygem import pipeline
     from heygem.config.params import Params
 
@@ -77,8 +77,8 @@ def once(arguments):
     }
 
 
-def whole(arguments):
-    """`pipeline.generate` from outside: seconds per second of video."""
+def time_generate(arguments):
+    """Time `pipeline.generate` as a whole: seconds per second of video."""
     from heygem import pipeline
     from heygem.config.params import Params
 
@@ -90,7 +90,7 @@ def whole(arguments):
             result = pipeline.generate(arguments.video, arguments.audio, out, models=models)
             runs.append({"duration_s": result.duration_s, **result.timings})
     length = runs[0]["duration_s"]
-    # The first run tracks; the later ones find the avatar in the cache and the sound in memory.
+    # The first run tracks the face; later ones read the avatar from the cache.
     print(f"{arguments.video.name}, {length:.1f} s of result, {arguments.threads} thread(s)")
     for name, chosen in (("first", runs[:1]), ("cached", runs[1:])):
         if chosen:
@@ -100,14 +100,13 @@ def whole(arguments):
             print(f"  {name:7s} {total / length:6.2f} s per second of video: {parts}")
 
 
-def stages(arguments):
-    """Each step of the stream alone: median processor milliseconds a frame.
+def time_stages(arguments):
+    """Each step of the stream alone: median processor milliseconds per frame.
 
-    Processor time, because that is what a busy machine does not change; encoder and decoder
-    work in threads of their own, whose time lands on the step that runs meanwhile.
+    Processor time does not depend on the machine's load; encoder and decoder use their own
+    threads, whose time is counted for the step that runs at the same time.
     """
-    from heygem import audio as sound
-    from heygem import avatar, lips, media, pipeline, provenance
+    from heygem import audio, avatar, lips, media, pipeline, provenance
     from heygem.config.params import Params
     from heygem.face.tracking import Tracker
     from heygem.provenance import keys
@@ -116,7 +115,7 @@ def stages(arguments):
 
     params = Params()
     person = avatar.load(arguments.video, params.face)
-    speech = sound.load(arguments.audio)
+    speech = audio.load(arguments.audio)
     timeline = pipeline.build_timeline(person, speech.duration_s, params.media)
     count = min(arguments.frames, len(person.track), len(timeline))
     spent = {k: [] for k in ("decode", "track", "render", "paste", "label", "encode")}
@@ -127,7 +126,7 @@ def stages(arguments):
     began = time.process_time()
     renderer.plan(trajectory, speech.samples, timeline)
     plan = (time.process_time() - began) / len(timeline)
-    follow = Tracker(make_backend(params.face))
+    tracker = Tracker(make_backend(params.face))
     size = person.track.width, person.track.height
     labeller = provenance.Labeller(params.label, *size, keys=keys.ensure())
     with tempfile.TemporaryDirectory() as folder:
@@ -143,15 +142,15 @@ def stages(arguments):
                 clock = [time.process_time()]
                 frame = next(frames)
                 clock.append(time.process_time())
-                follow(frame.image)
+                tracker(frame.image)
                 clock.append(time.process_time())
                 patch = renderer.render(frame.image, k)
                 clock.append(time.process_time())
-                made = paste(frame.image, patch)
+                image = paste(frame.image, patch)
                 clock.append(time.process_time())
-                made = labeller.label_frame(made, frame.time_s)
+                image = labeller.label_frame(image, frame.time_s)
                 clock.append(time.process_time())
-                writer.write(made, frame.time_s)
+                writer.write(image, frame.time_s)
                 clock.append(time.process_time())
                 for name, lap in zip(spent, np.diff(clock), strict=True):
                     spent[name].append(lap * 1e3)
@@ -164,11 +163,11 @@ def stages(arguments):
 
 
 def compare_memory(arguments):
-    """Peak memory of a long and of a short video, each in a process of its own."""
+    """Compare peak memory of a long and a short video, each in its own process."""
     from heygem import audio, media
 
     samples = audio.load(arguments.audio).samples
-    found = {}
+    results = {}
     with contextlib.ExitStack() as stack:
         folder = arguments.keep or stack.enter_context(tempfile.TemporaryDirectory())
         for seconds in (SHORT_S, arguments.memory):
@@ -176,29 +175,29 @@ def compare_memory(arguments):
             command = [sys.executable, __file__, "--video", str(video), "--audio", str(speech)]
             command += ["--threads", str(arguments.threads), "--preset", arguments.preset]
             command += ["--once", str(Path(folder) / f"out{seconds:.0f}.mp4")]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            found[seconds] = json.loads(done.stdout.splitlines()[-1])
-            made = media.probe(Path(folder) / f"out{seconds:.0f}.mp4")
-            one = found[seconds]
+            process = subprocess.run(command, check=True, capture_output=True, text=True)
+            results[seconds] = json.loads(process.stdout.splitlines()[-1])
+            info = media.probe(Path(folder) / f"out{seconds:.0f}.mp4")
+            one = results[seconds]
             print(
                 f"{seconds:5.0f} s: peak {one['peak_mb']:.0f} MB, "
                 f"{one['seconds_per_second']:.2f} s and "
                 f"{one['processor_s'] / one['duration_s']:.2f} processor seconds "
                 f"per second of video, "
-                f"picture {made.video.duration_s:.3f} s, sound {made.audio.duration_s:.3f} s"
+                f"picture {info.video.duration_s:.3f} s, sound {info.audio.duration_s:.3f} s"
             )
-    short, long = found[SHORT_S]["peak_mb"], found[arguments.memory]["peak_mb"]
+    short, long = results[SHORT_S]["peak_mb"], results[arguments.memory]["peak_mb"]
     print(f"{long - short:+.0f} MB for {arguments.memory / SHORT_S:.0f} times the length")
 
 
 def looped(video, samples, seconds, folder):
-    """A clip and a sound repeated to a length; the clip by its packets' pictures, re-encoded."""
+    """A clip and its audio repeated to a length and re-encoded; returns (video, audio) paths."""
     from heygem import media
 
     sound = media.AudioTrack(np.resize(samples, int(seconds * 16000))[:, None], 16000)
     out = folder / f"in{seconds:.0f}.mp4"
     info = media.probe(video).video
-    step, shown = float(1 / info.rate), 0
+    step, written = float(1 / info.rate), 0
     with media.VideoWriter(
         out,
         width=info.width,
@@ -208,13 +207,13 @@ def looped(video, samples, seconds, folder):
         crf=23,
         preset="ultrafast",
     ) as writer:
-        while shown * step < seconds:
+        while written * step < seconds:
             with media.VideoReader(video) as reader:
                 for frame in reader:
-                    if shown * step >= seconds:
+                    if written * step >= seconds:
                         break
-                    writer.write(frame.image, shown * step)
-                    shown += 1
+                    writer.write(frame.image, written * step)
+                    written += 1
     return out, out
 
 

@@ -3,8 +3,9 @@
     python benchmarks/preview.py [--video V ...] [--audio A] [--moves 10] [--cores 2]
 
 Without `--video`, a sample at its own size and, cut close to the face, at 1280x720 and 1920x1080:
-a large face is what costs. Counted is from the move to the finished file, the pause that waits for
-the slider to rest included. The load of the machine is part of the answer and printed with it.
+the cost grows with the size of the face. Measured from the move of the control to the finished
+file, including the pause that waits for the slider to rest; the median of ten moves. The machine's
+load affects the result and is printed with it.
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """Draw the figure of `docs/results.md` from the tables in `docs/results`.
 
-python benchmarks/results_figure.py
+python benchmarks/results_figure.py [--out docs/images/results.png]
 """
 
+import argparse
 import csv
 from pathlib import Path
 
@@ -12,6 +13,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, default=DOCS / "images" / "results.png")
+    arguments = parser.parse_args()
     baselines = read("baselines")
     clips = read("zero_shot_clips")
     figure = Figure(figsize=(9.2, 3.4))
@@ -19,7 +23,7 @@ def main():
     draw_methods(left, baselines)
     draw_clips(right, clips)
     figure.tight_layout()
-    figure.savefig(DOCS / "images" / "results.png", dpi=100)
+    figure.savefig(arguments.out, dpi=100)
 
 
 def read(name):

@@ -1,13 +1,13 @@
-"""What the invisible mark survives, what it costs, and whether it is ever seen where it is not.
+"""Robustness, cost and false positives of the invisible watermark.
 
-    python benchmarks/mark.py survive OUT.jsonl CLIP...   each clip through every attack
-    python benchmarks/mark.py alarms OUT.jsonl CLIP...    unmarked stretches of 3 s
-    python benchmarks/mark.py table OUT.jsonl...          what was found, as Markdown
+    python benchmarks/watermark.py survive OUT.jsonl CLIP...   each clip through every attack
+    python benchmarks/watermark.py alarms OUT.jsonl CLIP...    segments of 3 s without a watermark
+    python benchmarks/watermark.py table OUT.jsonl...          the results as Markdown
 
-Each clip gets a random id, the mark and the visible label, and is encoded at crf 18 as a result is;
-then it is attacked, encoded again and read. A line is written for each clip and attack as soon as
-it is known, so that a stopped run can be gone on with. *Decoded* is the id out of the pixels alone;
-*recognised* also counts ids found among the known ones.
+Each clip gets a random id, the watermark and the visible label, and is encoded at crf 18 like a
+result; then it is attacked, encoded again and read. Every result is appended to the file at once,
+so that an interrupted run can be continued. *Decoded* counts ids read from the pixels alone;
+*recognised* also counts ids matched against a list of known ones.
 """
 
 import argparse
@@ -31,15 +31,15 @@ from heygem.provenance.watermark.detect import WatermarkDetector
 from heygem.provenance.watermark.embed import WatermarkEmbedder, new_id
 
 SECRET = b"benchmark" * 4
-KNOWN = [random.Random(7).getrandbits(64) for _ in range(300)]
-STRETCH_S = 3.0
+KNOWN_IDS = [random.Random(7).getrandbits(64) for _ in range(300)]
+SEGMENT_S = 3.0
 
 
 # --- files ---
 
 
 def span(path, start_s, length_s, step=2):
-    """[(uint8 [H, W, 3], time in s)] of a stretch, cut to even sizes; times from 0."""
+    """[(uint8 [H, W, 3], time in s)] of a segment, cut to even sizes; times from 0."""
     frames = []
     with media.VideoReader(path) as reader:
         for frame in reader:
@@ -79,7 +79,7 @@ def rate_of(frames):
     return Fraction(round(1000 / step), 1000)
 
 
-def decoded(path):
+def decode(path):
     with media.VideoReader(path) as reader:
         return [(frame.image, frame.time_s) for frame in reader]
 
@@ -88,33 +88,33 @@ def decoded(path):
 
 
 def scale(factor=None, lines=None):
-    def act(frames):
+    def apply(frames):
         height, width = frames[0][0].shape[:2]
         by = factor if factor is not None else min(1.0, lines / min(height, width))
         size = (max(round(width * by / 2) * 2, 2), max(round(height * by / 2) * 2, 2))
         return [(cv2.resize(i, size, interpolation=cv2.INTER_AREA), t) for i, t in frames]
 
-    return act
+    return apply
 
 
 def rate(hertz):
-    def act(frames):
+    def apply(frames):
         times = np.array([t for _, t in frames])
-        wanted = np.arange(0, times[-1] + 1e-6, 1 / hertz)
-        return [(frames[int(np.argmin(np.abs(times - t)))][0], float(t)) for t in wanted]
+        sample_times = np.arange(0, times[-1] + 1e-6, 1 / hertz)
+        return [(frames[int(np.argmin(np.abs(times - t)))][0], float(t)) for t in sample_times]
 
-    return act
+    return apply
 
 
 def crop(left=0.0, top=0.0, right=0.0, bottom=0.0):
-    def act(frames):
+    def apply(frames):
         height, width = frames[0][0].shape[:2]
         x0, x1 = round(left * width), round((1 - right) * width)
         y0, y1 = round(top * height), round((1 - bottom) * height)
         x1, y1 = x1 - (x1 - x0) % 2, y1 - (y1 - y0) % 2
         return [(i[y0:y1, x0:x1], t) for i, t in frames]
 
-    return act
+    return apply
 
 
 def mirror(frames):
@@ -129,23 +129,23 @@ def faster(factor):
     return lambda frames: [(i, t / factor) for i, t in frames]
 
 
-def turn(degrees):
-    def act(frames):
+def rotate(degrees):
+    def apply(frames):
         height, width = frames[0][0].shape[:2]
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
         mode = cv2.BORDER_REPLICATE
         return [(cv2.warpAffine(i, matrix, (width, height), borderMode=mode), t) for i, t in frames]
 
-    return act
+    return apply
 
 
-def toned(frames):
+def brighten_and_blur(frames):
     table = (255 * (np.arange(256) / 255) ** 0.85).astype(np.uint8)
     return [(cv2.GaussianBlur(cv2.LUT(i, table), (3, 3), 0.7), t) for i, t in frames]
 
 
 def bars(frames):
-    """Black above and below, so that it fills an upright screen."""
+    """Black bars above and below, to fill a portrait screen."""
     height, width = frames[0][0].shape[:2]
     edge = max((width * 16 // 9 - height) // 4 * 2, 0)
     pad = (edge, edge, 0, 0)
@@ -153,7 +153,7 @@ def bars(frames):
 
 
 def screen(frames):
-    """As recorded off a screen: in a bright window, 6 % larger, at 30 frames a second."""
+    """Recorded off a screen: in a bright window, 6 % larger, at 30 frames a second."""
     height, width = frames[0][0].shape[:2]
     size = (round(width * 1.06), round(height * 1.06))
     pad = (round(height * 0.09) // 2 * 2, round(height * 0.05) // 2 * 2, 40, 40)
@@ -164,30 +164,30 @@ def screen(frames):
 
 
 def platform(frames):
-    """A platform's own encoding, downloaded and put up on another one: two generations."""
+    """Encoded by one platform, downloaded and encoded by another: two generations."""
     with tempfile.TemporaryDirectory() as folder:
         first = Path(folder) / "first.mkv"
         encode(first, scale(lines=720)(frames), crf=26, maxrate=2_000_000, bufsize=4_000_000)
-        return scale(lines=480)(decoded(first))
+        return scale(lines=480)(decode(first))
 
 
-def same(frames):
+def unchanged(frames):
     return frames
 
 
 LOW = {"b": 500_000}
-# name: (seconds marked, attack, encoding). x264's own preset, medium, where it is named; veryfast
-# keeps less of a mark at the same crf, and is what platforms in a hurry use.
+# name: (seconds with a watermark, attack, encoding). Preset veryfast unless another is named; it
+# preserves less of a watermark than medium at the same crf, and fast platforms use it.
 ATTACKS = {
-    "as written, crf 18, 2 s": (2, same, None),
-    "H.264 crf 23, 2 s": (2, same, {"crf": 23, "preset": "medium"}),
-    "H.264 crf 28, 2 s": (2, same, {"crf": 28, "preset": "medium"}),
-    "H.264 crf 32, 2 s": (2, same, {"crf": 32, "preset": "medium"}),
+    "as written, crf 18, 2 s": (2, unchanged, None),
+    "H.264 crf 23, 2 s": (2, unchanged, {"crf": 23, "preset": "medium"}),
+    "H.264 crf 28, 2 s": (2, unchanged, {"crf": 28, "preset": "medium"}),
+    "H.264 crf 32, 2 s": (2, unchanged, {"crf": 32, "preset": "medium"}),
     "scaled to 0.75, crf 28, 2 s": (2, scale(0.75), {"crf": 28}),
     "scaled to 0.75, crf 28": (4, scale(0.75), {"crf": 28, "preset": "medium"}),
     "scaled to 0.5, crf 28": (4, scale(0.5), {"crf": 28}),
-    "H.264 crf 32": (4, same, {"crf": 32}),
-    "H.264 crf 28, preset veryfast": (4, same, {"crf": 28}),
+    "H.264 crf 32": (4, unchanged, {"crf": 32}),
+    "H.264 crf 28, preset veryfast": (4, unchanged, {"crf": 28}),
     "to 24 frames a second, crf 28": (4, rate(24), {"crf": 28, "preset": "medium"}),
     "to 15 frames a second, crf 28": (4, rate(15), {"crf": 28}),
     "to 12 frames a second, crf 28": (4, rate(12), {"crf": 28, "preset": "medium"}),
@@ -199,26 +199,26 @@ ATTACKS = {
         4, lambda f: mirror(crop(*[0.05] * 4)(f)), {"crf": 23},
     ),
     "first 1.3 s cut off, crf 28": (4, trim(1.3), {"crf": 28}),
-    "brightened and blurred, crf 28": (4, toned, {"crf": 28}),
+    "brightened and blurred, crf 28": (4, brighten_and_blur, {"crf": 28}),
     "platform: 720 lines, then 480 lines at 500 kbit/s": (4, platform, LOW),
     "480 lines at 500 kbit/s": (4, scale(lines=480), LOW),
-    "H.264 at 400 kbit/s": (4, same, {"b": 400_000}),
-    "H.265 crf 28": (4, same, {"codec": "libx265", "crf": 28}),
+    "H.264 at 400 kbit/s": (4, unchanged, {"b": 400_000}),
+    "H.265 crf 28": (4, unchanged, {"codec": "libx265", "crf": 28}),
     "VP9 at 600 kbit/s": (
-        4, same, {"codec": "libvpx-vp9", "b": 600_000, "deadline": "realtime", "cpu-used": 6},
+        4, unchanged, {"codec": "libvpx-vp9", "b": 600_000, "deadline": "realtime", "cpu-used": 6},
     ),
     "black bars to an upright screen, crf 28": (4, bars, {"crf": 28}),
     "played 5 % faster, crf 28": (4, faster(1.05), {"crf": 28}),
-    "turned by 0.5°, crf 28": (4, turn(0.5), {"crf": 28}),
-    "turned by 1°, crf 28": (4, turn(1.0), {"crf": 28}),
-    "turned by 2°, crf 28": (4, turn(2.0), {"crf": 28}),
+    "turned by 0.5°, crf 28": (4, rotate(0.5), {"crf": 28}),
+    "turned by 1°, crf 28": (4, rotate(1.0), {"crf": 28}),
+    "turned by 2°, crf 28": (4, rotate(2.0), {"crf": 28}),
     "off a screen: in a bright window, 6 % larger, 30 frames a second": (
         4, screen, {"crf": 28},
     ),
 }  # fmt: skip
 
-# What is asked of the mark; the others are for knowing where it ends.
-ASKED = (
+# What the watermark must survive; the other attacks show its limits.
+REQUIRED = (
     "as written, crf 18, 2 s",
     "H.264 crf 23, 2 s",
     "H.264 crf 28, 2 s",
@@ -236,33 +236,34 @@ ASKED = (
 # --- runs ---
 
 
-def read(path, known=()):
-    reader = WatermarkDetector(SECRET)
-    with media.VideoReader(path) as frames:
-        for frame in frames:
-            reader.add(frame.image, frame.time_s)
-    return reader.detect(known)
+def detect(path, known_ids=()):
+    """Detect the watermark in a file : heygem.provenance.watermark.detect.Detection."""
+    detector = WatermarkDetector(SECRET)
+    with media.VideoReader(path) as reader:
+        for frame in reader:
+            detector.add(frame.image, frame.time_s)
+    return detector.detect(known_ids)
 
 
 def survive(clip, folder, done, names=tuple(ATTACKS)):
-    """One line a clip and attack: dict."""
+    """Yield a dict for each attack on a clip, and for the watermark's cost."""
     watermark_id = new_id()
-    marked = {}
+    watermarked_paths = {}
     for seconds in (2, 4):
         frames = span(clip, 0.0, seconds)
         if frames[-1][1] < seconds - 0.2:
             continue
         height, width = frames[0][0].shape[:2]
-        mark = WatermarkEmbedder(SECRET, watermark_id, width, height)
+        embedder = WatermarkEmbedder(SECRET, watermark_id, width, height)
         label = VisibleLabel(LabelSettings(), width, height)
-        stamped = [mark.embed(i, t) for i, t in frames]
+        watermarked = [embedder.embed(i, t) for i, t in frames]
         error = [np.mean((a.astype(np.float32) - b[0]) ** 2) for a, b in
-                 zip(stamped, frames, strict=True)]  # fmt: skip
+                 zip(watermarked, frames, strict=True)]  # fmt: skip
         plain = [(label.draw(i), t) for i, t in frames]
-        result = [(label.draw(i), t) for i, (_, t) in zip(stamped, frames, strict=True)]
+        result = [(label.draw(i), t) for i, (_, t) in zip(watermarked, frames, strict=True)]
         path = folder / f"{seconds}.mkv"
         size = encode(path, result, preset="medium", crf=18)
-        marked[seconds] = path
+        watermarked_paths[seconds] = path
         key = f"cost, {seconds} s"
         if key not in done:
             bare = encode(folder / "bare.mkv", plain, preset="medium", crf=18)
@@ -271,42 +272,43 @@ def survive(clip, folder, done, names=tuple(ATTACKS)):
                    "growth": size / bare - 1, "size": [width, height]}  # fmt: skip
     for name in names:
         seconds, attack, options = ATTACKS[name]
-        if name in done or seconds not in marked:
+        if name in done or seconds not in watermarked_paths:
             continue
-        path = marked[seconds]
+        path = watermarked_paths[seconds]
         if options is not None:
             path = folder / "attacked.mkv"
-            encode(path, attack(decoded(marked[seconds])), **options)
-        found = read(path, [*KNOWN, watermark_id])
+            encode(path, attack(decode(watermarked_paths[seconds])), **options)
+        detection = detect(path, [*KNOWN_IDS, watermark_id])
         yield {
             "attack": name,
-            "decoded": found.watermark_id == watermark_id and not found.recognised,
-            "recognised": found.watermark_id == watermark_id,
-            "wrong": found.watermark_id not in (None, watermark_id),
-            "sigma": round(found.pilot_sigma, 1),
+            "decoded": detection.watermark_id == watermark_id and not detection.recognised,
+            "recognised": detection.watermark_id == watermark_id,
+            "wrong": detection.watermark_id not in (None, watermark_id),
+            "sigma": round(detection.pilot_sigma, 1),
         }
 
 
 def alarms(clip, folder, done):
-    """One line a stretch without a mark: dict."""
+    """Yield a dict for each segment of a clip without a watermark."""
     length = media.probe(clip).duration_s or 0.0
-    for start in np.arange(0, max(length - STRETCH_S, 0) + 0.01, STRETCH_S)[:3]:
+    for start in np.arange(0, max(length - SEGMENT_S, 0) + 0.01, SEGMENT_S)[:3]:
         name = f"unmarked, from {start:.0f} s"
-        frames = span(clip, start, STRETCH_S) if name not in done else []
+        frames = span(clip, start, SEGMENT_S) if name not in done else []
         if len(frames) < 20:
             continue
-        reader = WatermarkDetector(SECRET)
+        detector = WatermarkDetector(SECRET)
         for image, time_s in frames:
-            reader.add(image, time_s)
-        found = reader.read(KNOWN)
+            detector.add(image, time_s)
+        detection = detector.detect(KNOWN_IDS)
         yield {
             "attack": name,
-            "wrong": found.watermark_id is not None,
-            "sigma": round(found.pilot_sigma, 1),
+            "wrong": detection.watermark_id is not None,
+            "sigma": round(detection.pilot_sigma, 1),
         }
 
 
-def collect(act, out, clips):
+def collect(measure, out, clips):
+    """Append the rows of `measure` for every clip to a JSON-lines file; skip existing ones."""
     done = defaultdict(set)
     if out.exists():
         for line in out.read_text().splitlines():
@@ -315,23 +317,26 @@ def collect(act, out, clips):
     for clip in clips:
         name = f"{clip.parent.name}/{clip.name}"
         with tempfile.TemporaryDirectory() as folder, contextlib.suppress(StopIteration):
-            for row in act(clip, Path(folder), done[name]):
+            for row in measure(clip, Path(folder), done[name]):
                 with out.open("a") as stream:
                     stream.write(json.dumps({"clip": name, **row}) + "\n")
 
 
 def table(paths):
+    """Print the results of JSON-lines files as Markdown."""
     rows = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
     by = defaultdict(list)
     for row in rows:
         by[row["attack"]].append(row)
     print("| Attack | Decoded | Recognised |\n|---|---|---|")
     for name in ATTACKS:
-        seen = by[name]
-        got, known = (sum(row[key] for row in seen) for key in ("decoded", "recognised"))
-        low = [row["clip"] for row in seen if not row["decoded"]]
+        tested = by[name]
+        decoded, recognised = (sum(row[key] for row in tested) for key in ("decoded", "recognised"))
+        low = [row["clip"] for row in tested if not row["decoded"]]
         bold = "**" if low else ""
-        print(f"| {name} | {bold}{got} of {len(seen)}{bold} | {known} of {len(seen)} |")
+        print(
+            f"| {name} | {bold}{decoded} of {len(tested)}{bold} | {recognised} of {len(tested)} |"
+        )
     costs = by["cost, 4 s"] or by["cost, 2 s"]
     if costs:
         growth = [100 * row["growth"] for row in costs]
@@ -343,25 +348,29 @@ def table(paths):
             f"mean {np.mean(growth):.1f}, median {np.median(growth):.1f}"
         )
     plain = [row for row in rows if row["attack"].startswith("unmarked")]
-    print(f"wrong ids: {sum(row.get('wrong', False) for row in rows)}; unmarked stretches: "
+    print(f"wrong ids: {sum(row.get('wrong', False) for row in rows)}; unmarked segments: "
           f"{len(plain)} from {len({row['clip'] for row in plain})} clips")  # fmt: skip
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["survive", "alarms", "table"])
+    parser.add_argument("command", choices=["survive", "alarms", "table"])
     parser.add_argument("out", type=Path)
     parser.add_argument("clips", type=Path, nargs="*")
-    parser.add_argument("--asked", action="store_true", help="only the attacks in ASKED")
+    parser.add_argument(
+        "--required",
+        "--asked",
+        action="store_true",
+        help="only the attacks that the watermark must survive",
+    )
     arguments = parser.parse_intermixed_args()
     cv2.setNumThreads(1)
-    if arguments.what == "table":
+    if arguments.command == "table":
         table([arguments.out, *arguments.clips])
     else:
-        act = alarms if arguments.what == "alarms" else survive
-        collect(
-            partial(act, names=ASKED) if arguments.asked else act, arguments.out, arguments.clips
-        )
+        attacks = REQUIRED if arguments.required else tuple(ATTACKS)
+        measure = alarms if arguments.command == "alarms" else partial(survive, names=attacks)
+        collect(measure, arguments.out, arguments.clips)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,35 @@
+"""The benchmarks start, and every name that they import from heygem exists."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = sorted(FOLDER.glob("*.py"))
+
+
+def heygem_imports():
+    """(benchmark, module, name) of everything that the benchmarks import from heygem."""
+    for path in BENCHMARKS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] == "heygem":
+                yield from ((path.stem, node.module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize(("benchmark", "module", "name"), heygem_imports())
+def test_every_imported_name_exists(benchmark, module, name):
+    if not hasattr(importlib.import_module(module), name):
+        importlib.import_module(f"{module}.{name}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_help_is_shown(path):
+    process = subprocess.run(
+        [sys.executable, str(path), "--help"], capture_output=True, text=True, cwd=FOLDER.parent
+    )
+    assert process.returncode == 0 and "usage:" in process.stdout, process.stderr
