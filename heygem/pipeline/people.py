@@ -1,20 +1,19 @@
 """A person by path: a video, a portrait, or an avatar bundle made by fine-tuning."""
 
-import os
-from collections.abc import Callable
-
 from heygem import avatar, media
 from heygem.avatar import Avatar
 from heygem.config import capabilities
 from heygem.config.params import FaceSettings, Params
+from heygem.core.types import PathLike, Progress
+from heygem.face.tracking import Backend
 
 
 def load_person(
-    path: str | os.PathLike[str],
+    path: PathLike,
     settings: FaceSettings,
     *,
-    backend: object | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    backend: Backend | None = None,
+    progress: Progress | None = None,
 ) -> Avatar:
     """Load a person: an avatar bundle as it is, anything else tracked or taken from the cache.
 
@@ -41,10 +40,10 @@ def load_person(
 
 
 def load_avatar(
-    path: str | os.PathLike[str],
+    path: PathLike,
     params: Params | None = None,
     *,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Avatar:
     """Load a person with default settings, or those of `params`; see `load_person`."""
     return load_person(path, (params or Params()).face, progress=progress)

@@ -166,7 +166,7 @@ class MouthInterior:
         source_top, source_bottom = _contours(source_axes, upper, lower, u)
         target_height = np.maximum(target_bottom - target_top, 1e-3)
         source_height = np.maximum(source_bottom - source_top, 1e-3)
-        rate = 1.0 / max(zoom, 1e-6)
+        rate = np.full(1, 1.0 / max(zoom, 1e-6), np.float64)
         if between is None:
             rate = np.minimum(rate, source_height / target_height)
         depth = np.clip((v - target_top) / target_height, 0, 1)
@@ -205,7 +205,8 @@ def _synthetic_share(
 
     A seam cannot be stretched into an opening: from twice its height the synthetic one takes over.
     """
-    shown = np.linalg.norm(mesh[topo.LIP_MIDDLE[1]] - mesh[topo.LIP_MIDDLE[0]]) * zoom
+    upper, lower = mesh[topo.LIP_MIDDLE[0]], mesh[topo.LIP_MIDDLE[1]]
+    shown = float(np.linalg.norm(lower - upper)) * zoom
     share = float(np.clip((gap_px - 1.6 * shown) / max(1.2 * shown, 2.0), 0, 1))
     return share, 0.0 if shown > TEETH_SHOW * width_px else 1.0
 

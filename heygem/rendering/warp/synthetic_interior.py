@@ -250,10 +250,10 @@ def fill(
     color = look_up(depth) * (1 - mix) + look_up(np.maximum(1 - lower, depth)) * mix
     # Close to the lower lip it is dim whatever part of the picture is there.
     lit = 0.65 + 0.35 * smoothstep(0.0, 0.05, lower)
-    dark = 0.0
-    if below_upper is not None:
+    dark = np.zeros(3)
+    if below_upper is not None and lip_rgb is not None:
         lit = lit * _under_lip(below_upper)
-        dark = _dark(lip_rgb)
+        dark = _dark(np.asarray(lip_rgb, float))
     out = (dark + (color - dark) * lit[..., None]).astype(np.float32)
     if out.ndim == 3:  # no lens and no codec draws as sharp a line as this did
         out = cv2.GaussianBlur(out, (0, 0), max(0.7, 0.008 * out.shape[1]))

@@ -91,7 +91,7 @@ class TextureSelector:
             return np.zeros(len(at), int)
         gap = features[:, -2] / 2
         move = s.continuity_weight * self._change
-        best = None
+        best: FloatArray | None = None
         back = np.empty((len(at), n), np.int16)
         for k in range(len(at)):
             shape = ((self._features - features[k]) ** 2).sum(1) * SHAPE
@@ -111,6 +111,7 @@ class TextureSelector:
             best = total[back[k], np.arange(n)] + cost
             best -= best.min()
         path = np.empty(len(at), int)
+        assert best is not None  # `at` is not empty
         path[-1] = int(best.argmin())
         for k in range(len(at) - 1, 0, -1):
             path[k - 1] = back[k, path[k]]
@@ -126,7 +127,7 @@ class TextureSelector:
         half = len(CROSSFADE) // 2
         result = []
         for k in range(len(path)):
-            weights = {}
+            weights: dict[int, float] = {}
             for d, weight in zip(range(-half, half + 1), CROSSFADE, strict=True):
                 j = min(max(k + d, 0), len(path) - 1)
                 low, high = min(at[j], at[k]), max(at[j], at[k])
@@ -161,19 +162,19 @@ def _parted(library: MouthLibrary) -> FloatArray:
         across = np.abs(strip - tone).max(1).mean()
         along = np.abs(np.diff(strip, axis=0)).mean()
         values.append((across + along) / max(float(tone), 1.0))
-    values = np.array(values, np.float32)
-    return np.maximum(values - np.quantile(values, 0.05), 0)
+    parted = np.array(values, np.float32)
+    return np.maximum(parted - np.quantile(parted, 0.05), 0)
 
 
 def _appearance_change(library: MouthLibrary) -> FloatArray:
     """Cost of going from one library picture to another : float32 [N, N], 0 on the diagonal."""
-    thumbs = []
+    thumbnails = []
     for crop, mesh, scale in zip(library.crops, library.points, library.pose.scale, strict=True):
         lips = mesh[topo.LIPS_OUTER, :2]
         x0, y0, x1, y1 = bounds(lips, 0.2 * scale, crop.shape)
         small = cv2.resize(crop[y0:y1, x0:x1], (12, 10), interpolation=cv2.INTER_AREA)
-        thumbs.append(small.reshape(-1).astype(np.float32) / 255)
-    thumbs = np.array(thumbs)
+        thumbnails.append(small.reshape(-1).astype(np.float32) / 255)
+    thumbs = np.array(thumbnails)
     squares = (thumbs**2).sum(1)
     distance = np.maximum(squares[:, None] + squares - 2 * thumbs @ thumbs.T, 0) / thumbs.shape[1]
     change = 0.15 + 60 * distance

@@ -1,7 +1,8 @@
-"""Reading and keeping Wav2Lip checkpoints, in every form in which they are passed around."""
+"""Wav2Lip checkpoints: loading every form they are distributed in, and importing them."""
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -9,10 +10,11 @@ from safetensors.torch import load_file, save_file
 from heygem.core import assets
 from heygem.core.errors import AssetError
 from heygem.core.files import replacing
+from heygem.core.types import PathLike
 from heygem.rendering.wav2lip.network import Wav2Lip
 
 
-def _is_torchscript(path):
+def _is_torchscript(path: Path) -> bool:
     """TorchScript archives hold constants.pkl beside their code; plain checkpoints do not."""
     if not zipfile.is_zipfile(path):
         return False
@@ -20,9 +22,8 @@ def _is_torchscript(path):
         return any(name.rsplit("/", 1)[-1] == "constants.pkl" for name in archive.namelist())
 
 
-def _read(path):
-    """The state dict inside any of the forms in which these checkpoints are passed around."""
-    path = Path(path)
+def _read(path: Path) -> Any:
+    """The state dict inside any of the forms in which these checkpoints are distributed."""
     if not path.is_file():
         raise AssetError(
             f"no Wav2Lip checkpoint at {path}",
@@ -47,17 +48,17 @@ def _read(path):
     return content
 
 
-def _check(state, name):
+def _check(state: Any, name: str) -> dict[str, torch.Tensor]:
     """The state dict under the published names, complete, in float32."""
     remedy = "this is not a Wav2Lip generator checkpoint (wav2lip.pth or wav2lip_gan.pth)"
     if not isinstance(state, dict) or not state:
         raise AssetError(f"{name} holds no state dict", seen=type(state).__name__, remedy=remedy)
     state = {str(key).removeprefix("module."): value for key, value in state.items()}
     with torch.device("meta"):
-        wanted = Wav2Lip().state_dict()
+        published = Wav2Lip().state_dict()
     # The count of training batches plays no part in the output; exports often leave it out.
-    missing = [k for k in wanted if k not in state and not k.endswith("num_batches_tracked")]
-    unexpected = [k for k in state if k not in wanted]
+    missing = [k for k in published if k not in state and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in state if k not in published]
     if missing or unexpected:
         seen = []
         if missing:
@@ -67,7 +68,7 @@ def _check(state, name):
         what = f"{name} does not have the published layers"
         raise AssetError(what, seen=" and ".join(seen), remedy=remedy)
     result = {}
-    for key, like in wanted.items():
+    for key, like in published.items():
         if key.endswith("num_batches_tracked"):
             result[key] = torch.zeros((), dtype=torch.long)
             continue
@@ -81,7 +82,7 @@ def _check(state, name):
     return result
 
 
-def load(path):
+def load(path: PathLike) -> Wav2Lip:
     """Load a Wav2Lip network from a checkpoint file.
 
     Accepts the published form (a dict with ``state_dict``), bare state dicts, both with or
@@ -104,12 +105,12 @@ def load(path):
         the first such name is in the message.
     """
     network = Wav2Lip()
-    network.load_state_dict(_check(_read(path), Path(path).name))
+    network.load_state_dict(_check(_read(Path(path)), Path(path).name))
     return network.eval().requires_grad_(False)
 
 
-def import_checkpoint(path):
-    """Check a checkpoint and keep it as safetensors in the model folder.
+def import_checkpoint(path: PathLike) -> Path:
+    """Check a checkpoint and store it as safetensors in the model folder.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ def import_checkpoint(path):
     Path
         ``<model folder>/<stem>.safetensors``, ready for ``engine: wav2lip``.
     """
-    state = _check(_read(path), Path(path).name)
+    state = _check(_read(Path(path)), Path(path).name)
     target = assets.model_folder() / f"{Path(path).stem}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as staged:
@@ -129,7 +130,7 @@ def import_checkpoint(path):
     return target
 
 
-def imported():
+def imported() -> Path:
     """The checkpoint in the model folder; the GAN one where both are there.
 
     Raises
@@ -139,8 +140,8 @@ def imported():
     """
     folder = assets.model_folder()
     for stem in ("wav2lip_gan", "wav2lip"):
-        if (found := folder / f"{stem}.safetensors").is_file():
-            return found
+        if (path := folder / f"{stem}.safetensors").is_file():
+            return path
     raise AssetError(
         "engine: wav2lip has no checkpoint",
         seen=f"neither wav2lip_gan nor wav2lip in {folder}",

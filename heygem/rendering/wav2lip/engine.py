@@ -45,7 +45,7 @@ def face_boxes(
     boxes = np.zeros((len(points), 4), dtype=int)
     half = BOX_FRAMES // 2
     for t in np.flatnonzero(usable):
-        near = np.arange(max(0, t - half), min(len(points), t + half + 1))
+        near = np.arange(max(0, int(t) - half), min(len(points), int(t) + half + 1))
         near = near[usable[near] & (shot[near] == shot[t])]
         boxes[t] = np.round(raw[near].mean(axis=0))
     width, height = size

@@ -1,9 +1,11 @@
-"""The spectrogram of the Wav2Lip publication, and the piece of it that each frame hears."""
+"""The spectrogram of the Wav2Lip publication, and the window of it that belongs to each frame."""
 
 from functools import lru_cache
 
 import numpy as np
 import torch
+
+from heygem.core.types import FloatArray
 
 SAMPLE_RATE = 16_000
 HOP_LENGTH = 200  # samples: 80 mel steps a second
@@ -18,7 +20,7 @@ MEL_RANGE = 4.0  # the spectrogram is mapped to -4..4
 
 
 @lru_cache(maxsize=1)
-def _mel_filters():
+def _mel_filters() -> torch.Tensor:
     import librosa
 
     filters = librosa.filters.mel(
@@ -27,7 +29,7 @@ def _mel_filters():
     return torch.from_numpy(filters.astype(np.float32))
 
 
-def mel_spectrogram(samples):
+def mel_spectrogram(samples: FloatArray) -> FloatArray:
     """The spectrogram the published network was trained on.
 
     Parameters
@@ -60,8 +62,8 @@ def mel_spectrogram(samples):
     return scaled.clamp(-MEL_RANGE, MEL_RANGE).numpy()
 
 
-def mel_windows(mel, times_s):
-    """The sound of each frame, taken at the frame's own time.
+def mel_windows(mel: FloatArray, times_s: FloatArray) -> FloatArray:
+    """The spectrogram window of each frame, at the frame's own time.
 
     The publication starts frame ``i`` at step ``int(80 i / f)``; a frame shown at ``t``
     starts at ``int(80 t)``, which is the same where the rate is constant and right where

@@ -1,12 +1,15 @@
 """The published Wav2Lip generator, by its layer names and shapes.
 
-Each unit is one convolution, batch norm, the input added where residual, then ReLU. The
-picture encoder keeps the output of every block; the decoder starts from the embedding of the
-sound and takes the kept features back, last first.
+Each unit is one convolution, batch norm, the input added where residual, then ReLU. The decoder
+starts from the embedding of the sound and concatenates the outputs of the face encoder's blocks,
+last first (skip connections).
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 CROP_PX = 96
 
@@ -16,7 +19,7 @@ _SAME = (3, 1, 1)
 _DOWN = (3, 2, 1)
 
 
-def _residuals(channels, count):
+def _residuals(channels: int, count: int) -> list[tuple[Any, ...]]:
     return [(channels, channels, *_SAME, "residual")] * count
 
 
@@ -55,8 +58,17 @@ _FACE_DECODER = [
 class _Unit(nn.Module):
     """Convolution, batch norm, plus the input where residual, then ReLU."""
 
-    def __init__(self, in_channels, out_channels, kernel, stride, padding, kind):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int | tuple[int, int],
+        padding: int,
+        kind: str,
+    ) -> None:
         super().__init__()
+        conv: nn.Module
         if kind == "up":
             grow = 1 if stride == 2 else 0
             conv = nn.ConvTranspose2d(in_channels, out_channels, kernel, stride, padding, grow)
@@ -65,7 +77,8 @@ class _Unit(nn.Module):
         self.conv_block = nn.Sequential(conv, nn.BatchNorm2d(out_channels))
         self.residual = kind == "residual"
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
+        """float32 [B, C, H, W] to the unit's output of the published shape."""
         y = self.conv_block(x)
         return torch.relu(y + x if self.residual else y)
 
@@ -73,10 +86,10 @@ class _Unit(nn.Module):
 class Wav2Lip(nn.Module):
     """The published generator: 36.3 M parameters, 352 entries in its state dict."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
 
-        def chain(units):
+        def chain(units: Sequence[tuple[Any, ...]]) -> nn.Sequential:
             return nn.Sequential(*(_Unit(*unit) for unit in units))
 
         self.face_encoder_blocks = nn.ModuleList(chain(units) for units in _FACE_ENCODER)
@@ -84,8 +97,8 @@ class Wav2Lip(nn.Module):
         self.face_decoder_blocks = nn.ModuleList(chain(units) for units in _FACE_DECODER)
         self.output_block = nn.Sequential(_Unit(80, 32, *_SAME, ""), nn.Conv2d(32, 3, 1))
 
-    def forward(self, mel, faces):
-        """Mouths for windows of sound.
+    def forward(self, mel: Tensor, faces: Tensor) -> Tensor:
+        """Generate mouths for windows of sound.
 
         Parameters
         ----------
@@ -97,20 +110,21 @@ class Wav2Lip(nn.Module):
         -------
         float32 [B, 3, 96, 96], BGR, 0..1
         """
-        kept = []
+        skips = []
         for block in self.face_encoder_blocks:
             faces = block(faces)
-            kept.append(faces)
+            skips.append(faces)
         x = self.audio_encoder(mel)  # [B, 512, 1, 1]
         for block in self.face_decoder_blocks:
-            x = torch.cat([block(x), kept.pop()], dim=1)
+            x = torch.cat([block(x), skips.pop()], dim=1)
         return torch.sigmoid(self.output_block(x))
 
-    def fuse(self):
+    def fuse(self) -> "Wav2Lip":
         """Fold every batch norm into its convolution: the same numbers, fewer passes."""
         for unit in self.modules():
             if isinstance(unit, _Unit) and isinstance(unit.conv_block[1], nn.BatchNorm2d):
-                conv, norm = unit.conv_block
+                conv: Any = unit.conv_block[0]
+                norm: Any = unit.conv_block[1]
                 scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
                 out_axis = 1 if isinstance(conv, nn.ConvTranspose2d) else 0
                 shape = [1] * 4

@@ -1,0 +1,104 @@
+"""Masks and colours between the layers, on pictures whose answer is known."""
+
+import numpy as np
+import pytest
+
+from heygem.face import topology as topo
+from heygem.rendering.warp import blend
+
+
+@pytest.fixture
+def mesh():
+    """Lips as two ellipses around (60, 40): outer 40 x 16 pixels, inner 24 x 6."""
+    points = np.zeros((topo.POINTS, 2), np.float32)
+    angle = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    for ring, a, b in ((topo.LIPS_OUTER, 20, 8), (topo.LIPS_INNER, 12, 3)):
+        # From the corner at the picture's left over the upper lip and back.
+        points[ring] = np.stack([60 - a * np.cos(angle), 40 - b * np.sin(angle)], 1)
+    return points
+
+
+def test_lip_distance_is_zero_inside_and_pixels_outside(mesh):
+    distance = blend.lip_distance(mesh, (80, 120))
+    assert distance[40, 60] == 0
+    assert distance[40, 90] == pytest.approx(10, abs=1)
+    assert distance[60, 60] == pytest.approx(12, abs=1)
+
+
+def test_lip_mask_is_one_on_the_lips_and_falls_smoothly_to_zero():
+    distance = np.array([[0, 4, 10, 14, 20]], np.float32)
+    mask = blend.lip_mask(distance, margin_px=10.0)
+    assert mask[0, 0] == 1 and mask[0, 1] == 1 and mask[0, 3] == 0 and mask[0, 4] == 0
+    assert mask[0, 2] == pytest.approx(3 * 0.4**2 - 2 * 0.4**3)
+
+
+def test_interior_mask_covers_the_area_between_the_lips(mesh):
+    mask = blend.interior_mask(mesh, (80, 120))
+    assert mask.sum() == pytest.approx(np.pi * 12 * 3, rel=0.05)
+    assert mask[40, 60] == 1 and mask[30, 60] == 0
+    assert ((mask > 0) & (mask < 1)).any()  # a soft edge
+
+
+def test_the_skin_ring_leaves_out_lips_and_background():
+    distance = np.array([[0.5, 3, 9, 20]], np.float32)
+    labels = np.array([[1, 1, -1, 1]])
+    ring = blend.skin_ring(distance, 50.0, 10.0, labels)
+    assert ring.tolist() == [[False, True, False, False]]
+
+
+def test_a_colour_plane_is_recovered_from_the_ring():
+    y, x = np.mgrid[:60, :80].astype(np.float32)
+    truth = np.stack([5 + 8 * (x / 80 - 0.5), -3 + 0 * x, 2 + 6 * (y / 60 - 0.5)], -1)
+    ring = np.hypot(x - 40, y - 30) < 28
+    ring &= np.hypot(x - 40, y - 30) > 10
+    plane = blend.fit_color_plane(truth, ring)
+    assert plane[30, 40] == pytest.approx(truth[30, 40], abs=0.1)
+    # Slopes are damped, so that a noisy ring does not tilt the mouth.
+    slope = plane[30, 70, 0] - plane[30, 10, 0]
+    assert 0.4 < slope / (truth[30, 70, 0] - truth[30, 10, 0]) < 1
+
+
+def test_too_small_a_ring_gives_no_correction():
+    assert not blend.fit_color_plane(np.full((9, 9, 3), 50.0), np.zeros((9, 9), bool)).any()
+
+
+@pytest.fixture
+def texture():
+    return np.random.default_rng(0).normal(120, 25, (64, 64, 3)).astype(np.float32)
+
+
+def test_a_picture_as_sharp_as_the_frame_is_left_alone(texture):
+    ring = np.ones((64, 64), bool)
+    assert blend.match_sharpness(texture, texture, ring) is texture
+
+
+def test_a_picture_sharper_than_the_frame_is_blurred_to_it(texture):
+    import cv2
+
+    ring = np.ones((64, 64), bool)
+    frame = cv2.GaussianBlur(texture, (0, 0), 2.2)
+    matched = blend.match_sharpness(texture, frame, ring)
+    assert matched[8:-8, 8:-8].std() == pytest.approx(frame[8:-8, 8:-8].std(), rel=0.15)
+
+
+def test_lips_take_the_frames_tone_and_skin_does_not(mesh):
+    size = (80, 120)
+    own = np.full((*size, 3), (150, 90, 90), np.float32)
+    other = own - (8, 0, 4)
+    distance = blend.lip_distance(mesh, size)
+    tone = blend.lip_tone(own, other, mesh, distance, 12.0)
+    assert tone[40, 45] == pytest.approx([8, 0, 4])
+    assert not tone[distance > 3].any()
+
+
+def test_an_unlikely_difference_of_lips_is_limited(mesh):
+    own = np.full((80, 120, 3), 200, np.float32)
+    tone = blend.lip_tone(own, own - 90, mesh, blend.lip_distance(mesh, (80, 120)), 12.0)
+    assert tone.max() == pytest.approx(blend.MAX_LIP_TONE)
+
+
+def test_brighter_light_brightens_the_interior_in_proportion():
+    skin = np.full((20, 20, 3), 140, np.float32)
+    ring = np.ones((20, 20), bool)
+    gain = blend.interior_gain(np.full((20, 20, 3), 28, np.float32), ring, skin)
+    assert np.allclose(gain, 1.2)
