@@ -1,4 +1,4 @@
-"""A person, tracked once."""
+"""Loading an avatar: tracked once, cached, with its unusable frames and its report."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(assets, "avatar_folder", lambda: tmp_path / "avatars")
 
 
-class Blind:
-    """A backend that must not be asked."""
+class Untouchable:
+    """A backend that must not be called."""
 
     name = "mediapipe"
 
@@ -34,9 +34,9 @@ def test_a_still_portrait_is_an_avatar(hopper_avatar):
     assert hopper_avatar.speech_scale is None
 
 
-def test_the_second_time_nothing_is_tracked(talking, faces):
+def test_the_second_load_tracks_nothing(talking, faces):
     first = avatar.load(talking[0], FaceSettings(), backend=faces)
-    again = avatar.load(talking[0], FaceSettings(), backend=Blind())
+    again = avatar.load(talking[0], FaceSettings(), backend=Untouchable())
     assert np.array_equal(first.track.points, again.track.points)
     assert np.array_equal(first.rest.neutral, again.rest.neutral)
     assert again.report == first.report
@@ -48,10 +48,10 @@ def test_the_second_time_nothing_is_tracked(talking, faces):
 def test_other_settings_are_another_avatar(talking, faces):
     avatar.load(talking[0], FaceSettings(), backend=faces)
     with pytest.raises(AssertionError, match="tracked again"):
-        avatar.load(talking[0], FaceSettings(min_face_px=50), backend=Blind())
+        avatar.load(talking[0], FaceSettings(min_face_px=50), backend=Untouchable())
 
 
-def test_a_damaged_cache_is_made_anew(talking, faces, tmp_path):
+def test_a_damaged_cache_is_replaced(talking, faces, tmp_path):
     first = avatar.load(talking[0], FaceSettings(), backend=faces)
     (stored,) = (tmp_path / "avatars").glob("*.npz")
     stored.write_bytes(stored.read_bytes()[:5000])
@@ -67,7 +67,7 @@ def test_tracked_opening_follows_the_truth(talking, faces):
     assert aperture(person.rest.neutral) < 0.03
 
 
-def test_the_library_holds_the_frames_own_pixels(talking, faces):
+def test_the_library_has_the_pixels_of_its_frames(talking, faces):
     person = avatar.load(talking[0], FaceSettings(), backend=faces)
     library = person.library
     with media.VideoReader(talking[0]) as reader:
@@ -77,17 +77,17 @@ def test_the_library_holds_the_frames_own_pixels(talking, faces):
         assert np.array_equal(images[frame][y : y + h, x : x + w], crop)
 
 
-def test_no_face_is_said_in_one_line(clip, faces):
+def test_a_video_without_a_face_is_refused_in_one_line(clip, faces):
     with pytest.raises(NoFaceError, match="no face found in .*mp4; seen: 25 frames"):
         avatar.load(clip, FaceSettings(), backend=faces)
 
 
-def test_a_small_face_is_said_with_its_size(hopper_still, faces):
+def test_a_small_face_is_refused_with_its_size(hopper_still, faces):
     with pytest.raises(NoFaceError, match=r"too small; seen: 1\d\d px"):
         avatar.load(hopper_still, FaceSettings(min_face_px=400), backend=faces)
 
 
-def test_a_face_about_the_size_limit_is_not_drawn_by_turns(talking, faces):
+def test_a_face_about_the_size_limit_does_not_switch_between_usable_and_not(talking, faces):
     limit = float(
         np.floor(10 * avatar.load(talking[0], FaceSettings(), backend=faces).report["face_px"]) / 10
     )
@@ -98,25 +98,25 @@ def test_a_face_about_the_size_limit_is_not_drawn_by_turns(talking, faces):
     assert person.usable.all()
 
 
-def test_sound_is_no_person(wav, faces):
+def test_an_audio_file_is_refused(wav, faces):
     with pytest.raises(InputError, match="picture|video"):
         avatar.load(wav, FaceSettings(), backend=faces)
 
 
-def test_a_smile_can_be_shut(hopper_avatar):
+def test_a_smile_can_be_closed(hopper_avatar):
     rest = hopper_avatar.rest
     smile = rest.neutral.copy()
     from heygem.face import topology as topo
 
     smile[topo.INNER_LOWER[1:-1], 1] += 0.12
-    shut = avatar.close_rest(RestShape(smile, rest.pose_mean, rest.pose_reach, rest.bend))
+    closed = avatar.close_rest(RestShape(smile, rest.pose_mean, rest.pose_reach, rest.bend))
     assert aperture(smile) > 0.1
-    assert abs(aperture(shut.neutral)) < 0.03
+    assert abs(aperture(closed.neutral)) < 0.03
     eyes = list(topo.EYE_OUTER)
-    assert np.array_equal(shut.neutral[eyes], smile[eyes])
+    assert np.array_equal(closed.neutral[eyes], smile[eyes])
 
 
-def test_a_hand_before_the_mouth_is_seen_and_left_alone(hopper, hopper_avatar, faces, tmp_path):
+def test_a_hand_in_front_of_the_mouth_makes_frames_unusable(hopper, hopper_avatar, faces, tmp_path):
     """The mesh goes on as if nothing were there; the colours around the mouth do not."""
     path = tmp_path / "hand.mp4"
     x, y = hopper_avatar.track.points[0, 13, :2].astype(int)
@@ -130,10 +130,11 @@ def test_a_hand_before_the_mouth_is_seen_and_left_alone(hopper, hopper_avatar, f
     assert person.track.detected.all()
     assert np.flatnonzero(~person.usable).tolist() == list(range(20, 28))
     assert person.unusable_frames[Reason.OCCLUDED] == 8
+    assert person.skip_reason(20) is Reason.OCCLUDED
     assert not set(range(20, 28)) & set(person.library.frames.tolist())
 
 
-def test_frames_of_a_dissolve_are_left_alone_and_lend_no_texture(hopper, faces, tmp_path):
+def test_frames_of_a_dissolve_are_unusable_and_give_no_texture(hopper, faces, tmp_path):
     import cv2
 
     path = tmp_path / "fade.mp4"

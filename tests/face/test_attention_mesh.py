@@ -1,4 +1,4 @@
-"""The refined mesh, on drawn faces whose mouth is known."""
+"""The attention mesh, on synthetic faces with a given lip gap."""
 
 import cv2
 import numpy as np
@@ -85,10 +85,10 @@ def test_turned_head_keeps_its_lips(mesh):
     turn = cv2.getRotationMatrix2D((200, 200), 25, 1.0)  # anticlockwise
     turned = cv2.warpAffine(drawn_face(24), turn, (400, 400), borderMode=cv2.BORDER_REPLICATE)
     region = Region(np.float32([206, 214]), 325.0, float(np.radians(-25)))
-    found, score = mesh(turned, region)
+    rotated, score = mesh(turned, region)
     assert score > 0.9
     expected = points[topo.LIPS_OUTER, :2] @ turn[:, :2].T + turn[:, 2]
-    assert np.abs(found[topo.LIPS_OUTER, :2] - expected).mean() < 4
+    assert np.abs(rotated[topo.LIPS_OUTER, :2] - expected).mean() < 4
 
 
 def test_no_face_no_score(mesh):
@@ -136,7 +136,7 @@ def test_window_turns_with_the_part_and_is_zero_outside():
     assert not beyond.any()
 
 
-def test_another_file_is_refused_with_what_to_do(tmp_path):
+def test_another_file_is_refused_with_a_remedy(tmp_path):
     wrong = tmp_path / MODEL
     wrong.write_bytes(b"not a model at all" * 10)
     with pytest.raises(AssetError, match="heygem models pull"):

@@ -1,4 +1,4 @@
-"""The 68-point tracker, with a network that reads its answer off the picture."""
+"""The 68-point backend, with a network that reads the true points off the image."""
 
 import socket
 import sys
@@ -14,13 +14,20 @@ from heygem.core.errors import AssetError
 from heygem.face import backends, fan68, tracking
 from heygem.face import topology as topo
 from heygem.face.detector import Region, region_of
-from heygem.face.fan68 import POINTS_68, AlignmentBackend, FanNetwork, find_peaks, fit_template
+from heygem.face.fan68 import (
+    POINTS_68,
+    AlignmentBackend,
+    FanNetwork,
+    find_peaks,
+    fit_template,
+    spline_matrix,
+)
 from heygem.face.template import TEMPLATE
 from heygem.face.topology import MIRROR
 
 
 def head(yaw_deg=0.0, roll_deg=0.0, gap=0.0, eye_px=70.0, centre=(128.0, 105.0)):
-    """A true mesh: the template turned, its lower lip and chin dropped by `gap` eye distances."""
+    """A true mesh: the template turned, its lower lip and chin dropped by `gap` IOD."""
     points = TEMPLATE.astype(np.float64).copy()
     lower = np.clip((points[:, 1] - 0.68) / 0.1, 0, 1) * np.clip(1 - abs(points[:, 0]) / 0.6, 0, 1)
     points[:, 1] += gap * lower
@@ -32,7 +39,7 @@ def head(yaw_deg=0.0, roll_deg=0.0, gap=0.0, eye_px=70.0, centre=(128.0, 105.0))
     return points
 
 
-# In this picture, red is x and green is y: whatever is cut out of it knows where it came from.
+# Red is x and green is y, so a crop shows which part of the image it is.
 # Blue is full, and missing beyond the edges.
 RULER = np.stack(
     [*np.meshgrid(np.arange(256), np.arange(256)), np.full((256, 256), 255)], -1
@@ -82,7 +89,7 @@ def test_mesh_lies_on_the_true_head(pose):
     points, score = settle(truth)
     assert points.shape == (468, 3) and points.dtype == np.float32
     assert score > 0.8
-    error = np.linalg.norm(points[:, :2] - truth[:, :2], axis=1) / 70  # eye distances
+    error = np.linalg.norm(points[:, :2] - truth[:, :2], axis=1) / 70  # IOD
     assert error.mean() < 0.02
     assert error[topo.LIPS_INNER].mean() < 0.02
     assert np.corrcoef(points[:, 2], truth[:, 2])[0, 1] > 0.98
@@ -103,12 +110,12 @@ def test_weak_peaks_are_no_face():
 
 def test_it_can_be_followed_through_a_video():
     follow = tracking.Tracker(AlignmentBackend(Reader(head())))
-    seen = [follow(RULER) for _ in range(4)]
-    assert all(points is not None for points, _, _ in seen)
-    assert np.abs(seen[-1][0] - seen[-2][0]).max() < 1.0  # pixels: it has settled
+    results = [follow(RULER) for _ in range(4)]
+    assert all(points is not None for points, _, _ in results)
+    assert np.abs(results[-1][0] - results[-2][0]).max() < 1.0  # pixels: it has settled
 
 
-def test_boxes_come_back_in_pixels_of_the_whole_picture():
+def test_boxes_are_scaled_to_pixels_of_the_whole_image():
     class Two:
         def boxes(self, image):
             assert max(image.shape[:2]) == fan68.DETECTION_EDGE_PX
@@ -120,7 +127,7 @@ def test_boxes_come_back_in_pixels_of_the_whole_picture():
     assert 200 < regions[0].face_px < 300  # the box of 200 x 240, from forehead to chin
 
 
-def test_nobody_there():
+def test_an_image_without_a_face():
     class Nobody:
         def boxes(self, image):
             return np.zeros((0, 5))
@@ -132,9 +139,9 @@ def test_peaks_are_finer_than_cells():
     at = np.array([[10.3, 20.8], [40.0, 5.45], [0.5, 63.5]])
     y, x = np.mgrid[:64, :64] + 0.5
     heat = np.exp(-((x - at[:, :1, None]) ** 2 + (y - at[:, 1:, None]) ** 2) / 2)
-    found, height = find_peaks(heat.astype(np.float32))
-    np.testing.assert_allclose(found[:2], at[:2], atol=0.1)
-    assert np.abs(found[2] - at[2]).max() < 1  # half of the blob lies outside the map
+    peaks, height = find_peaks(heat.astype(np.float32))
+    np.testing.assert_allclose(peaks[:2], at[:2], atol=0.1)
+    assert np.abs(peaks[2] - at[2]).max() < 1  # half of the blob lies outside the map
     assert (height > 0.8).all()
 
 
@@ -149,8 +156,7 @@ def test_template_is_symmetric_and_in_its_frame():
 
 
 def test_points_that_are_the_template_give_the_template():
-    bend = AlignmentBackend(Reader(head()))._spline
-    mesh = fit_template(TEMPLATE[POINTS_68, :2] * 100.0 + 300, bend)
+    mesh = fit_template(TEMPLATE[POINTS_68, :2] * 100.0 + 300, spline_matrix())
     np.testing.assert_allclose(mesh[:, :2], TEMPLATE[:, :2] * 100 + 300, atol=0.01)
     np.testing.assert_allclose(mesh[:, 2], TEMPLATE[:, 2] * 100, atol=0.01)
 
@@ -176,7 +182,7 @@ def package(monkeypatch):
     return fake
 
 
-def test_the_package_is_asked_as_it_wants_to_be(package):
+def test_the_package_is_called_with_its_own_options(package):
     before = socket.getdefaulttimeout()
     network = FanNetwork("cpu")
     assert socket.getdefaulttimeout() == before
@@ -187,7 +193,7 @@ def test_the_package_is_asked_as_it_wants_to_be(package):
     np.testing.assert_allclose(heat, 1.0)
 
 
-def test_unreachable_weights_say_where_they_belong(package, monkeypatch):
+def test_the_error_of_unreachable_weights_names_their_folder(package, monkeypatch):
     def unreachable(*args, **kwargs):
         raise urllib.error.URLError("Name or service not known")
 
@@ -200,7 +206,7 @@ def test_unreachable_weights_say_where_they_belong(package, monkeypatch):
     assert socket.getdefaulttimeout() == before
 
 
-def test_without_weights_the_mesh_takes_over_and_it_is_recorded(package, monkeypatch):
+def test_without_weights_mediapipe_stands_in_and_it_is_recorded(package, monkeypatch):
     def unreachable(*args, **kwargs):
         raise urllib.error.URLError("Name or service not known")
 
@@ -218,7 +224,7 @@ def test_without_weights_the_mesh_takes_over_and_it_is_recorded(package, monkeyp
     assert len(backend.notes) == 1 and "face-alignment" in backend.notes[0]
 
 
-def test_with_weights_it_is_the_alignment(package):
+def test_with_weights_face_alignment_is_used(package):
     backend = backends.make_backend(FaceSettings(backend="face-alignment"))
     assert backend.name == "face-alignment" and backend.notes == []
 
@@ -226,7 +232,7 @@ def test_with_weights_it_is_the_alignment(package):
 def test_regions_of_detector_and_mesh_agree():
     """Else the first frame after a detection would be fitted at another size than the next."""
     truth = head()
-    found = AlignmentBackend(Reader(truth)).detect(RULER)[0]
+    detected = AlignmentBackend(Reader(truth)).detect(RULER)[0]
     own = region_of(truth.astype(np.float32))
-    assert isinstance(found, Region)
-    assert found.face_px == pytest.approx(own.face_px, rel=0.15)
+    assert isinstance(detected, Region)
+    assert detected.face_px == pytest.approx(own.face_px, rel=0.15)
