@@ -60,17 +60,8 @@ def quality_report(
     speech_share, speech_std = _speech(path, info, track, usable, apertures)
     widest = float(np.quantile(apertures[usable], 0.99))
     uncertain = float((track.score[usable] < MIN_SCORE).mean())
-    findings = []
-    if face_px < MIN_FACE_PX:
-        findings.append(Finding("warning", "FACE_SMALL", {"face_px": float(face_px)}))
-    if widest < MIN_WIDEST_APERTURE:
-        findings.append(Finding("warning", "MOUTH_SHUT"))
-    if track.faces > 1:
-        findings.append(Finding("warning", "SEVERAL_FACES", {"faces": int(track.faces)}))
-    if (reasons == Reason.TURNED).sum() > MAX_TURNED_SHARE * len(track):
-        findings.append(Finding("warning", "TURNED_AWAY"))
-    if uncertain > MAX_UNCERTAIN_SHARE:
-        findings.append(Finding("warning", "COVERED"))
+    turned = int((reasons == Reason.TURNED).sum())
+    findings = _findings(track, face_px, widest, turned, uncertain)
     angles = pose.angles_deg[usable]
     return {
         "frames": len(track),
@@ -90,6 +81,24 @@ def quality_report(
         "findings": [finding.plain() for finding in findings],
         "advice": [finding.message for finding in findings],
     }
+
+
+def _findings(
+    track: Track, face_px: float, widest: float, turned: int, uncertain: float
+) -> list[Finding]:
+    """What a user should know before using the video."""
+    findings = []
+    if face_px < MIN_FACE_PX:
+        findings.append(Finding("warning", "FACE_SMALL", {"face_px": float(face_px)}))
+    if widest < MIN_WIDEST_APERTURE:
+        findings.append(Finding("warning", "MOUTH_SHUT"))
+    if track.faces > 1:
+        findings.append(Finding("warning", "SEVERAL_FACES", {"faces": int(track.faces)}))
+    if turned > MAX_TURNED_SHARE * len(track):
+        findings.append(Finding("warning", "TURNED_AWAY"))
+    if uncertain > MAX_UNCERTAIN_SHARE:
+        findings.append(Finding("warning", "COVERED"))
+    return findings
 
 
 def _speech(

@@ -242,6 +242,10 @@ def eye_clarity(image: Image, points: FloatArray) -> float:
     return float(np.abs(cv2.Laplacian(small, cv2.CV_32F)).mean())
 
 
+def _empty_meshes(count: int) -> FloatArray:
+    return np.zeros((max(16, count), topo.POINTS, 3), np.float32)
+
+
 def track(
     frames: Iterable[TimedImage],
     backend: Backend,
@@ -271,19 +275,16 @@ def track(
         Approximate number of frames, so that memory is allocated once.
     """
     tracker = Tracker(backend, start=start)
-    points = np.zeros((max(16, expected), topo.POINTS, 3), np.float32)
+    points = _empty_meshes(expected)
     detected: list[bool] = []
     cuts: list[bool] = []
-    scores: list[float] = []
-    times: list[float] = []
-    clarity: list[float] = []
+    scores, times, clarity = list[float](), list[float](), list[float]()
     colours: list[Image] = []
     for frame in frames:
         mesh, score, cut = tracker(frame.image)
         n = len(times)
         if n == len(points):
-            more = np.zeros((max(16, n // 4), topo.POINTS, 3), np.float32)
-            points = np.concatenate([points, more])
+            points = np.concatenate([points, _empty_meshes(n // 4)])
         if mesh is not None:
             points[n] = mesh
         detected.append(mesh is not None)
