@@ -8,12 +8,12 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from heygem.avatar.avatar import Avatar
 from heygem.avatar.library import MouthLibrary
 from heygem.avatar.reasons import UNUSABLE, Reason, from_stored
 from heygem.core.types import PathLike
@@ -21,9 +21,6 @@ from heygem.face.pose import Pose
 from heygem.face.rest import RestShape
 from heygem.face.tracking import Track
 from heygem.media import MediaInfo
-
-if TYPE_CHECKING:
-    from heygem.avatar.avatar import Avatar
 
 #: Attribute of `Track` to the name of its array.
 _TRACK = {
@@ -39,7 +36,7 @@ _POSE = ("rotation", "scale", "offset")
 _REST = ("neutral", "pose_mean", "pose_reach", "bend")
 
 
-def write(stored: Path, avatar: "Avatar") -> None:
+def write(stored: Path, avatar: Avatar) -> None:
     """Write an avatar; an unwritable folder is no error, the avatar is tracked again next time."""
     track, library = avatar.track, avatar.library
     facts = {
@@ -76,13 +73,7 @@ def write(stored: Path, avatar: "Avatar") -> None:
             Path(name).unlink(missing_ok=True)
 
 
-def read(
-    stored: PathLike,
-    path: Path,
-    sha256: str,
-    info: MediaInfo,
-    make: "Callable[..., Avatar]",
-) -> "Avatar | None":
+def read(stored: PathLike, path: Path, sha256: str, info: MediaInfo) -> Avatar | None:
     """Read an avatar; None if the file is damaged.
 
     Parameters
@@ -90,8 +81,6 @@ def read(
     stored : path of the `.npz` file
     path, sha256, info
         Of the video, for the avatar.
-    make : callable
-        `heygem.avatar.Avatar`.
     """
     try:
         with np.load(stored, allow_pickle=False) as arrays:
@@ -114,7 +103,7 @@ def read(
             else:
                 counts = {from_stored(name): count for name, count in facts["unusable"].items()}
                 reasons = reasons_from_counts(counts, track, pose)
-            return make(
+            return Avatar(
                 path,
                 sha256,
                 info,

@@ -15,6 +15,7 @@ from heygem.face.tracking import Track
 LIBRARY_BYTES = 96 << 20  # memory for mouth images, whatever the resolution
 LIBRARY_FRAMES = 240
 MIN_LIBRARY_FRAMES = 24
+TEXTURE_CLARITY = 0.6  # of the clip's median: a frame above may serve as texture
 MAX_CANDIDATES = 6000  # frames of which shapes are compared
 CROP_UNITS = (0.95, 0.78)  # half width, half height of a mouth image [IOD]
 CROP_SHIFT = 0.12  # of its centre below that of the lips [IOD]

@@ -16,7 +16,6 @@ from typing import Any
 
 from heygem import media
 from heygem.avatar import cache
-from heygem.avatar.avatar import Avatar
 from heygem.core import files
 from heygem.core.errors import InputError
 from heygem.core.files import BUNDLE_FACTS
@@ -153,9 +152,8 @@ def person(path: PathLike) -> Avatar:
         if not is_unchanged:
             raise InputError(f"{path.name} was changed", seen=name, remedy=REMEDY)
     shown = path / facts["shown"]
-    avatar = cache.read(
-        path / PERSON, shown, facts["sources"][0]["sha256"], media.probe(shown), Avatar
-    )
+    footage_sha256 = facts["sources"][0]["sha256"]
+    avatar = cache.read(path / PERSON, shown, footage_sha256, media.probe(shown))
     if avatar is None:
         raise InputError(f"{path.name} cannot be read", seen=PERSON, remedy=REMEDY)
     return replace(avatar, bundle=AvatarBundle(path, facts))

@@ -12,8 +12,14 @@ import cv2
 import numpy as np
 
 from heygem import media
-from heygem.avatar.avatar import TEXTURE_CLARITY, Avatar
-from heygem.avatar.library import LIBRARY_BYTES, MouthLibrary, lip_features, mouth_box
+from heygem.avatar.avatar import Avatar
+from heygem.avatar.library import (
+    LIBRARY_BYTES,
+    TEXTURE_CLARITY,
+    MouthLibrary,
+    lip_features,
+    mouth_box,
+)
 from heygem.core.types import FloatArray, Image, IntArray
 from heygem.face import topology as topo
 from heygem.face.pose import Pose, fit_pose, fit_to, to_canonical

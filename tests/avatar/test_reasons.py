@@ -85,7 +85,7 @@ def test_a_file_with_counts_in_words_is_read(hopper_avatar, tmp_path):
     old["words"] = np.array(json.dumps(facts))
     assert {"found", "covered"} <= set(old)
     np.savez(stored, **old)
-    again = cache.read(stored, stored, "", hopper_avatar.info, type(hopper_avatar))
+    again = cache.read(stored, stored, "", hopper_avatar.info)
     assert again is not None
     np.testing.assert_array_equal(again.reasons, hopper_avatar.reasons)
     np.testing.assert_array_equal(again.track.detected, hopper_avatar.track.detected)
