@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from heygem import media
-from heygem.avatar import cache
+from heygem.avatar import Avatar, cache
 from heygem.core import files
 from heygem.core.errors import InputError
 from heygem.core.files import BUNDLE_FACTS
