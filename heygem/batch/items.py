@@ -1,22 +1,25 @@
-"""What a recipe asks for, item by item: one video, one sound, a name of its own.
+"""The items of a batch: one video, one speech, its own settings and its own name.
 
-A recipe names many videos with one sound, or a table of pairs (`heygem.config.pairs`).
+A recipe names many videos with one speech, or a table of pairs (`heygem.config.pairs`).
 """
 
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from heygem.audio import tts
 from heygem.config import pairs
 from heygem.config.params import Params
-from heygem.core.errors import InputError, ParameterError
-from heygem.core.files import safe_name, sha256
+from heygem.core.errors import ParameterError
+from heygem.core.files import hash_input, safe_name, sha256
+from heygem.core.types import PathLike
 from heygem.media import write_wav
 
-DETAILS = "details"  # folder beside the videos: manifests, contact sheets, curves
+DETAILS = "details"  # folder beside the videos: manifests, contact sheets, lip curves
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,12 @@ class Item:
 
     Attributes
     ----------
+    name : str
+        Safe as a file name, unique within the batch, stable from run to run.
+    video, output, details : Path
+        Input video; result; folder of the manifest and the figures.
     params : Params
-        Its own recipe: one video, one sound or text, and what its row changes.
+        The item's own recipe: one video, one audio file or text, with its row's changes applied.
     """
 
     name: str
@@ -36,52 +43,55 @@ class Item:
     params: Params = field(repr=False)
 
     @property
-    def sound(self) -> str:
-        """Sound file, or the text that is spoken."""
+    def speech(self) -> str:
+        """Audio file, or the text to speak."""
         inputs = self.params.inputs
         return str(inputs.audio if inputs.audio is not None else inputs.text)
 
 
-def plan(params: Params) -> list[Item]:
-    """The items of a batch, with names that are safe, unlike each other and stable.
+def plan_items(params: Params) -> list[Item]:
+    """The items of a batch, in the order of the recipe or the table.
 
     Raises
     ------
     ParameterError, InputError
-        Nothing is asked for, or the table of pairs does not fit; row and column are named.
+        No inputs are named, or the table of pairs is invalid; row and column are named.
     """
-    wanted = _people(params) if params.inputs.pairs is None else _rows(params)
+    drafts = _from_videos(params) if params.inputs.pairs is None else _from_pairs(params)
     folder = Path(params.inputs.output)
-    plain = [one.name or f"{one.video.stem}-{one.spoken}" for one in wanted]
-    typed = [one.name or f"{one.video.stem}-{one.video.suffix[1:]}-{one.spoken}" for one in wanted]
-    marked = [f"{one.mark}-{name}" for one, name in zip(wanted, typed, strict=True)]
-    names = _unlike(_unlike(plain, typed), marked)
+    short = [draft.name or f"{draft.video.stem}-{draft.speech}" for draft in drafts]
+    long = [
+        draft.name or f"{draft.video.stem}-{draft.video.suffix[1:]}-{draft.speech}"
+        for draft in drafts
+    ]
+    hashed = [f"{draft.hash}-{name}" for draft, name in zip(drafts, long, strict=True)]
+    names = _resolve_clashes(_resolve_clashes(short, long), hashed)
     return [
-        Item(name, one.video, folder / f"{name}.mp4", folder / DETAILS / name, one.params)
-        for name, one in zip(names, wanted, strict=True)
+        Item(name, draft.video, folder / f"{name}.mp4", folder / DETAILS / name, draft.params)
+        for name, draft in zip(names, drafts, strict=True)
     ]
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """An item before it has its final name: its recipe, its given name, a mark of its own."""
+class _Draft:
+    """An item without its final name: recipe, short hash, and the name given in the table."""
 
     params: Params
-    mark: str
+    hash: str
     name: str | None = None
 
     @property
-    def video(self):
+    def video(self) -> Path:
         return Path(self.params.inputs.videos[0])
 
     @property
-    def spoken(self):
+    def speech(self) -> str:
         audio = self.params.inputs.audio
         return "speech" if audio is None else Path(audio).stem
 
 
-def _people(params):
-    """Many videos, one sound."""
+def _from_videos(params: Params) -> list[_Draft]:
+    """Many videos, one speech."""
     inputs = params.inputs
     if not inputs.videos:
         raise ParameterError(
@@ -89,49 +99,48 @@ def _people(params):
         )
     if inputs.audio is None and inputs.text is None:
         raise ParameterError("no speech is named", remedy="give inputs.audio or inputs.text")
-    videos = dict.fromkeys(inputs.videos)  # the same twice is one
-    return [_Wanted(_own(params, video, {}), _mark(video)) for video in videos]
+    videos = dict.fromkeys(inputs.videos)  # duplicates are made once
+    return [_Draft(_item_params(params, video, {}), _short_hash(video)) for video in videos]
 
 
-def _rows(params):
+def _from_pairs(params: Params) -> list[_Draft]:
     """A table of pairs."""
     table = params.inputs.pairs
     rows = pairs.read(table) if isinstance(table, str) else table
     if not rows:
         raise ParameterError("the table of pairs is empty", remedy="write one pair a row")
-    wanted = {}
+    drafts: dict[str, _Draft] = {}
     for pair in rows:
         changes = dict(pair.changes)
         if pair.audio is not None or pair.text is not None:
             changes |= {"inputs.audio": pair.audio, "inputs.text": pair.text}
         try:
-            own = _own(params, pair.video, changes)
+            own = _item_params(params, pair.video, changes)
         except ParameterError as error:
-            said = f"{pair.where}: {error.what}"
-            raise ParameterError(said, seen=error.seen, remedy=error.remedy) from error
+            message = f"{pair.where}: {error.what}"
+            raise ParameterError(message, seen=error.seen, remedy=error.remedy) from error
         if own.inputs.audio is None and own.inputs.text is None:
             raise ParameterError(
                 f"{pair.where}: no speech is named", remedy="fill the column 'audio' or 'text'"
             )
-        key = json.dumps([own.dotted(), pair.name], sort_keys=True)  # the same twice is one
-        special = json.dumps(pair.row(), sort_keys=True, default=str)
-        wanted.setdefault(key, _Wanted(own, _mark(pair.video, special), pair.name))
-    return list(wanted.values())
+        key = json.dumps([own.dotted(), pair.name], sort_keys=True)  # duplicates are made once
+        row = json.dumps(pair.row(), sort_keys=True, default=str)
+        drafts.setdefault(key, _Draft(own, _short_hash(pair.video, row), pair.name))
+    return list(drafts.values())
 
 
-def _own(params, video, changes):
-    """The recipe of one item."""
+def _item_params(params: Params, video: str, changes: dict[str, Any]) -> Params:
     return params.override({"inputs.pairs": None, "inputs.videos": [video], **changes})
 
 
-def _mark(video, special=""):
-    """A short hash of the file's place and what is special: adding another does not change it."""
-    told = os.fsencode(Path(video).absolute()) + special.encode("utf-8", "surrogateescape")
-    return hashlib.sha256(told).hexdigest()[:6]
+def _short_hash(video: PathLike, row: str = "") -> str:
+    """Six hexadecimal digits of the video's path and its row, independent of the other items."""
+    content = os.fsencode(Path(video).absolute()) + row.encode("utf-8", "surrogateescape")
+    return hashlib.sha256(content).hexdigest()[:6]
 
 
-def _unlike(names, longer):
-    """Safe names; those that would fall together, on any file system, give way to longer ones."""
+def _resolve_clashes(names: Sequence[str], longer: Sequence[str]) -> list[str]:
+    """Safe names; names equal on a case-insensitive file system are replaced by longer ones."""
     names = [safe_name(name) for name in names]
     keys = [name.casefold() for name in names]
     return [
@@ -140,48 +149,56 @@ def _unlike(names, longer):
     ]
 
 
-class Sounds:
-    """The sounds of a batch as files with their hashes, each worked out once; text is spoken."""
+@dataclass(frozen=True)
+class SpeechFile:
+    """An audio file and the sha256 [hex] of its content."""
 
-    def __init__(self, scratch: Path):
-        self._scratch = scratch
-        self._known: dict[tuple, tuple[Path, str]] = {}
+    path: Path
+    sha256: str
 
-    def known(self, item) -> Path | None:
-        """The sound's file, if it was asked for before."""
-        found = self._known.get(self._key(item))
-        return found and found[0]
 
-    def of(self, item) -> tuple[Path, str]:
-        """File and sha256 [hex] of an item's sound."""
+class SpeechFiles:
+    """The speech of each item as a file; every file is hashed, and every text spoken, once.
+
+    Parameters
+    ----------
+    folder : Path
+        Receives the WAV files of spoken texts.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._files: dict[tuple[str | None, ...], SpeechFile] = {}
+
+    def cached(self, item: Item) -> Path | None:
+        """Path of the item's speech if `get` was called for it before, else None."""
+        file = self._files.get(self._key(item))
+        return file.path if file is not None else None
+
+    def get(self, item: Item) -> SpeechFile:
+        """The item's speech; a text is synthesized.
+
+        Raises
+        ------
+        InputError
+            The file cannot be read, or the text cannot be spoken.
+        """
         key = self._key(item)
-        if key not in self._known:
+        if key not in self._files:
             inputs = item.params.inputs
             if inputs.audio is not None:
                 path = Path(inputs.audio)
-                self._known[key] = path, content_sha256(path)
+                self._files[key] = SpeechFile(path, hash_input(path))
             else:
-                said = tts.synthesize(inputs.text, inputs.language, voice=inputs.voice)
-                path = self._scratch / f"speech-{len(self._known)}.wav"
-                write_wav(path, said.samples, said.rate_hz)
-                self._known[key] = path, sha256(path)
-        return self._known[key]
+                utterance = tts.synthesize(inputs.text, inputs.language, voice=inputs.voice)
+                path = self._folder / f"speech-{len(self._files)}.wav"
+                write_wav(path, utterance.samples, utterance.rate_hz)
+                self._files[key] = SpeechFile(path, sha256(path))
+        return self._files[key]
 
     @staticmethod
-    def _key(item):
+    def _key(item: Item) -> tuple[str | None, ...]:
         inputs = item.params.inputs
-        spoken = (inputs.text, inputs.language, inputs.voice)
-        return (inputs.audio,) if inputs.audio is not None else spoken
-
-
-def content_sha256(path: Path) -> str:
-    """sha256 of an input; says in one line why it cannot be read."""
-    try:
-        return sha256(path)
-    except FileNotFoundError as error:
-        raise InputError("no such file", seen=path, remedy="check the path") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(
-            f"cannot read the file ({reason})", seen=path, remedy="give a readable media file"
-        ) from error
+        if inputs.audio is not None:
+            return (inputs.audio,)
+        return inputs.text, inputs.language, inputs.voice

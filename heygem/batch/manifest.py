@@ -1,11 +1,12 @@
-"""The record of one finished item: what was made, from what, with what.
+"""Manifest of a finished item: inputs, parameters, models, code, and the hash of its result.
 
-It is written last and atomically, so its presence proves that the work is done; a result whose
-file no longer has the recorded hash counts as not done.
+It is written last and atomically, so its presence proves that the item is finished. A result whose
+file no longer has the recorded hash counts as unfinished.
 """
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from heygem.config.params import Params
 from heygem.core import assets
@@ -14,11 +15,10 @@ from heygem.core.version import code_version
 from heygem.rendering import wav2lip
 
 SCHEMA = 1
-FILE = "manifest.json"
 
 
 def model_hashes(params: Params) -> dict[str, str]:
-    """sha256 of each pretrained file that shapes the result."""
+    """sha256 [hex] of each model file that affects the result, by name."""
     hashes = {asset.name: asset.sha256 for asset in assets.PULLED}
     if params.lips.model:
         hashes["lips"] = sha256(params.lips.model)
@@ -30,15 +30,15 @@ def model_hashes(params: Params) -> dict[str, str]:
 
 
 def item_id(params: Params, video_sha256: str, audio_sha256: str) -> str:
-    """What makes two items the same: inputs by content, parameters, models and code."""
+    """sha256 [hex] that two items share only with equal inputs, parameters, models and code."""
     parts = [params.digest(), video_sha256, audio_sha256]
     parts += [f"{name}={value}" for name, value in sorted(model_hashes(params).items())]
     parts += [code_version()["source_sha256"]]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def is_up_to_date(content: dict | None, identity: str, output: Path) -> bool:
-    """Whether a manifest shows that this very item is done and its file is still the same."""
+def is_up_to_date(content: dict[str, Any] | None, identity: str, output: Path) -> bool:
+    """Whether a manifest belongs to this item (see `item_id`) and its file is unchanged."""
     if not content or content.get("id") != identity or content.get("status") != "done":
         return False
     recorded = (content.get("output") or {}).get("sha256")

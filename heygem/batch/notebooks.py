@@ -1,8 +1,8 @@
-"""Notebooks as batch jobs: Papermill with checked parameters, and what they show.
+"""Run notebooks with Papermill, and set up and display for the notebooks themselves.
 
-Papermill only warns about unknown parameters, and a killed kernel leaves a notebook whose every
-cell says completed. So parameters pass our schema before a kernel starts, and success is read from
-the record that the batch writes, never from the notebook.
+Papermill only warns about unknown parameters, and a killed kernel leaves a notebook whose cells all
+look completed. Therefore parameters are validated before a kernel starts, and success is read from
+the record that the batch writes, not from the notebook.
 """
 
 import ast
@@ -12,17 +12,23 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
 from heygem.config import capabilities
 from heygem.config.params import Params
 from heygem.core import logs
 from heygem.core.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.core.files import read_json, safe_name
+from heygem.core.types import PathLike
 
-RUN_FOLDER = "HEYGEM_RUN_FOLDER"  # tells a notebook where its run is kept
+if TYPE_CHECKING:
+    from heygem.batch.runner import Report
+
+RUN_FOLDER = "HEYGEM_RUN_FOLDER"  # variable that names the run's folder to the notebook
 RECORD = "batch.json"
 
 
@@ -35,31 +41,30 @@ class Execution:
     notebook : Path
         With its outputs.
     record : dict
-        What `heygem.batch.runner` wrote; see `heygem.batch.runner.summary`.
+        What the notebook's batch wrote; see `heygem.batch.runner.summary`.
     """
 
     notebook: Path
-    record: dict
+    record: dict[str, Any]
 
 
 def root() -> Path:
     """The project's folder: where notebooks/, params/ and samples/ are."""
-    found = Path(__file__).resolve().parents[2]
-    if not (found / "notebooks").is_dir():
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / "notebooks").is_dir():
         raise InputError(
             "the notebooks are not beside the package",
-            seen=found,
+            seen=folder,
             remedy="install from a checkout: pip install -e .",
         )
-    return found
+    return folder
 
 
-def enter():
-    """Begin a notebook: the same paths in JupyterLab and Papermill, and errors in plain words.
+def enter() -> None:
+    """Set up a notebook, in JupyterLab and Papermill alike.
 
-    Relative paths are taken from the project's folder; an error of ours is shown as what, seen and
-    remedy instead of the calls that led to it; what compiled libraries print by themselves goes to
-    the log.
+    Relative paths are relative to the project's folder; a HeygemError is shown without traceback;
+    output of compiled libraries on file descriptor 2 goes to the log.
     """
     if Path.cwd() == root() / "notebooks":
         os.chdir(root())
@@ -69,16 +74,16 @@ def enter():
         return
     shell = get_ipython()
     if shell is not None:
-        shell.set_custom_exc((HeygemError,), _said)
-    if hasattr(sys.stderr, "watch_fd_thread"):  # a kernel's: Python's own words do not take fd 2
+        shell.set_custom_exc((HeygemError,), _show_error)
+    if hasattr(sys.stderr, "watch_fd_thread"):  # in a kernel, Python's own stderr does not use fd 2
         with contextlib.suppress(OSError):
             log = os.open(logs.log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(log, 2)
             os.close(log)
 
 
-def _said(shell, kind, error, trace, tb_offset=None):
-    """Show an error without its traceback; for Papermill it is one like any other."""
+def _show_error(shell, kind, error, trace, tb_offset=None) -> list[str]:
+    """Show an error without its traceback; Papermill still sees it. Signature set by IPython."""
     rows = (("seen", error.seen), ("what to do", error.remedy))
     lines = [f"{kind.__name__}: {error.what}", *(f"{k}: {v}" for k, v in rows if v is not None)]
     shell._showtraceback(kind, error, lines)
@@ -92,17 +97,25 @@ def record_path() -> Path | None:
 
 
 def find(name: str) -> Path:
-    """A notebook by path, or by its name in notebooks/."""
+    """A notebook by path, or by its name in notebooks/.
+
+    Raises
+    ------
+    InputError
+        There is no such notebook, or this build leaves it out.
+    """
     for candidate in (Path(name), root() / "notebooks" / f"{name}.ipynb"):
         if candidate.suffix == ".ipynb" and candidate.is_file():
             capabilities.require_path(f"notebooks/{candidate.name}")
             return candidate
-    known = ", ".join(sorted(path.stem for path in (root() / "notebooks").glob("*.ipynb")))
-    raise InputError("no such notebook", seen=name, remedy=f"known: {known}")
+    names = ", ".join(sorted(path.stem for path in (root() / "notebooks").glob("*.ipynb")))
+    raise InputError("no such notebook", seen=name, remedy=f"known: {names}")
 
 
-def execute(notebook: Path, params: Params, *, name: str = "run", stream=None) -> Execution:
-    """Run a notebook with a recipe; it is kept in `runs/<time>-<name>/`.
+def execute(
+    notebook: Path, params: Params, *, name: str = "run", stream: IO[str] | None = None
+) -> Execution:
+    """Run a notebook with a recipe; the executed notebook is saved in `runs/<time>-<name>/`.
 
     Parameters
     ----------
@@ -110,14 +123,14 @@ def execute(notebook: Path, params: Params, *, name: str = "run", stream=None) -
         Has a cell tagged `parameters`.
     params : Params
     name : str
-        For the folder.
+        Part of the folder's name.
     stream : text stream, optional
-        Receives the kernel's stderr as it comes, which is where progress is shown.
+        Receives the kernel's stderr live; progress bars are drawn there.
 
     Raises
     ------
     HeygemError
-        The notebook did not come to its end, or left no record.
+        The notebook failed, or left no record.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
@@ -139,8 +152,8 @@ def execute(notebook: Path, params: Params, *, name: str = "run", stream=None) -
                 stderr_file=stream,
             )
         except PapermillExecutionError as error:
-            raise _failed(error, target) from error
-        except Exception as error:  # a dead kernel, a full disk: nbclient has no common root
+            raise _execution_error(error, target) from error
+        except Exception as error:  # a dead kernel, a full disk: nbclient has no common base class
             raise HeygemError(
                 f"the notebook stopped ({type(error).__name__})", seen=error, remedy=f"see {target}"
             ) from error
@@ -150,14 +163,17 @@ def execute(notebook: Path, params: Params, *, name: str = "run", stream=None) -
     return Execution(target, record)
 
 
-def _parameters(notebook, params):
-    """What the notebook asks for, and whatever else the recipe sets: that is not to be ignored."""
-    asked, usual = _asked(notebook), Params().tree()
-    return {k: v for k, v in params.tree().items() if k in asked or v != usual[k]}
+def _parameters(notebook: Path, params: Params) -> dict[str, Any]:
+    """The recipe's values of the notebook's parameters, and every other one that is not default.
+
+    Papermill injects the others too, so the notebook's own validation reports them.
+    """
+    names, defaults = _parameter_names(notebook), Params().tree()
+    return {k: v for k, v in params.tree().items() if k in names or v != defaults[k]}
 
 
-def _asked(notebook):
-    """Names that the cell tagged `parameters` sets : set of str."""
+def _parameter_names(notebook: Path) -> set[str]:
+    """Names assigned in the cell tagged `parameters`."""
     import nbformat
 
     cells = nbformat.read(notebook, as_version=4).cells
@@ -166,7 +182,8 @@ def _asked(notebook):
     return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
 
 
-def _failed(error, target):
+def _execution_error(error, target: Path) -> HeygemError:
+    """A PapermillExecutionError as the HeygemError that caused it."""
     if error.ename == "KeyboardInterrupt":
         return Cancelled("stopped on request", remedy=f"notebook: {target}")
     kinds = {"ParameterError": ParameterError, "InputError": InputError}
@@ -175,7 +192,7 @@ def _failed(error, target):
     return kind(what, remedy=f"notebook: {target}")
 
 
-def _new_folder(name):
+def _new_folder(name: str) -> Path:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{i}" for i in range(2, 100))):
         folder = Path("runs").absolute() / f"{stamp}-{safe_name(name)}{suffix}"
@@ -194,10 +211,10 @@ def _new_folder(name):
 
 
 @contextlib.contextmanager
-def _kernel(folder):
-    """A kernel of this very Python, reached through local sockets instead of TCP ports.
+def _kernel(folder: Path) -> Iterator[Any]:
+    """Manager of a kernel of this Python, reached through local sockets instead of TCP ports.
 
-    Ctrl-C is passed on to it, so that the batch inside stops cleanly and writes its record.
+    Ctrl-C is forwarded to it, so that the batch inside stops cleanly and writes its record.
     """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
@@ -209,33 +226,34 @@ def _kernel(folder):
             argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
-    before = os.environ.get(RUN_FOLDER)
+    previous = os.environ.get(RUN_FOLDER)
     os.environ[RUN_FOLDER] = str(folder)
-    # Socket names must be short: 107 characters at most.
+    # Socket paths are limited to 107 characters.
     with tempfile.TemporaryDirectory(prefix="hg-") as sockets:
         manager = Manager(kernel_name="python3", transport="ipc", ip=f"{sockets}/k")
         try:
-            with _passed_on(manager):
+            with _forward_signals(manager):
                 yield manager
         finally:
-            if manager.has_kernel:  # papermill ends only kernels that it started by itself
+            if manager.has_kernel:  # Papermill shuts down only kernels that it started
                 run_sync(manager.shutdown_kernel)(now=True)
-            if before is None:
+            if previous is None:
                 del os.environ[RUN_FOLDER]
             else:
-                os.environ[RUN_FOLDER] = before
+                os.environ[RUN_FOLDER] = previous
 
 
 @contextlib.contextmanager
-def _passed_on(manager):
+def _forward_signals(manager: Any) -> Iterator[None]:
+    """Forward the first SIGINT or SIGTERM to the kernel as SIGINT; a second one stops heygem."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     stops = (signal.SIGINT, signal.SIGTERM)
-    usual = {number: signal.getsignal(number) for number in stops}
+    handlers = {number: signal.getsignal(number) for number in stops}
 
-    def pass_on(number, _):
-        for each, handler in usual.items():  # a second one is for ourselves
+    def forward(number, _):
+        for each, handler in handlers.items():
             signal.signal(each, handler)
         process = getattr(manager.provisioner, "process", None)
         if process is None:
@@ -243,25 +261,25 @@ def _passed_on(manager):
         process.send_signal(signal.SIGINT)
 
     for number in stops:
-        signal.signal(number, pass_on)
+        signal.signal(number, forward)
     try:
         yield
     finally:
-        for number, handler in usual.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def show(report):
-    """What a batch made, for the end of a notebook: see `heygem.batch.report`."""
+def show(report: "Report") -> None:
+    """Display the report of a batch at the end of a notebook."""
     from IPython.display import HTML, display
 
-    from heygem.batch import report as batch_page
+    from heygem.batch.report import to_html
 
-    display(HTML(batch_page.page(report, relative)))
+    display(HTML(to_html(report, relative_link)))
 
 
-def relative(path):
-    """Link from the executed notebook, which lies in the run's folder, to a file."""
+def relative_link(path: PathLike) -> str:
+    """URL of a file relative to the executed notebook, which is in the run's folder."""
     from urllib.parse import quote
 
     base = os.environ.get(RUN_FOLDER) or root() / "notebooks"

@@ -1,9 +1,10 @@
-"""An output folder that belongs to one run at a time, and is left clean."""
+"""Exclusive use of an output folder by one run, and its clean-up."""
 
 import contextlib
 import fcntl
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -11,14 +12,19 @@ import psutil
 from heygem.core.errors import OutputError
 
 _LOCK = ".heygem.lock"
-_TEMPORARY = re.compile(r"\.[0-9a-f]+-(\d+)\.(part|mp4)")  # unfinished; the number is its process
+_PARTIAL = re.compile(r"\.[0-9a-f]+-(\d+)\.(part|mp4)")  # unfinished file of process \1
 
 
 @contextlib.contextmanager
-def lock_output_dir(folder: Path):
-    """Hold the folder for one run at a time.
+def lock_output_dir(folder: Path) -> Iterator[None]:
+    """Hold the folder for one run at a time; folders it created are removed if left empty.
 
-    The kernel drops the lock of a dead process, so a killed run never has to be cleaned up after.
+    The kernel releases the lock of a dead process, so a killed run needs no clean-up.
+
+    Raises
+    ------
+    OutputError
+        Another run holds the folder (the message names its process), or it cannot be written.
     """
     created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     path = folder / _LOCK
@@ -27,7 +33,7 @@ def lock_output_dir(folder: Path):
         while True:
             stream = path.open("a+")
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Its last owner may have removed the file between our opening and locking it.
+            # The previous owner may have removed the file between our open and our lock.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
                     break
@@ -58,24 +64,24 @@ def lock_output_dir(folder: Path):
             yield
         finally:
             path.unlink(missing_ok=True)
-            for parent in created:  # of a run that made nothing; a folder in use stays
+            for parent in created:
                 try:
                     parent.rmdir()
-                except OSError:
+                except OSError:  # not empty
                     break
 
 
-def remove_stale_parts(folder: Path):
-    """Remove what killed runs left half-written. Only called while the folder is ours."""
-    for left in folder.glob(".*-*.*"):
-        match = _TEMPORARY.fullmatch(left.name)
+def remove_stale_parts(folder: Path) -> None:
+    """Remove partial files of dead processes; call it with the folder locked."""
+    for path in folder.glob(".*-*.*"):
+        match = _PARTIAL.fullmatch(path.name)
         if match and not psutil.pid_exists(int(match[1])):
-            left.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
-def remove_empty_dirs(folder: Path):
-    """Leave no empty folders of failed items behind."""
+def remove_empty_dirs(folder: Path) -> None:
+    """Remove empty folders inside `folder`, and `folder` itself if it is empty then."""
     if folder.is_dir():
-        for inner in [*folder.iterdir(), folder]:
+        for path in [*folder.iterdir(), folder]:
             with contextlib.suppress(OSError):
-                inner.rmdir()
+                path.rmdir()

@@ -23,13 +23,8 @@ from heygem.core.errors import HeygemError, InputError
 from heygem.core.files import read_json
 
 STATES = ("waiting", "running", "done", "failed", "cancelled")
-_LOCK, _WORKER_LOCK, _START_REQUEST, _RELEASE_REQUEST, _LOG = (
-    ".lock",
-    ".worker",
-    ".call",
-    ".leave",
-    "worker.log",
-)
+_LOCK, _WORKER_LOCK, _LOG = ".lock", ".worker", "worker.log"
+_START_REQUEST, _RELEASE_REQUEST = ".call", ".leave"  # exist while the request stands
 LETTERS_PER_S = 15.0  # of text read aloud, about
 
 

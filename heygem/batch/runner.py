@@ -1,8 +1,8 @@
-"""Many videos, one sound or a table of pairs: each item on its own, what is done stays done.
+"""Make the items of a batch, one after the other; finished items are skipped.
 
-A batch loads the models once. One item's failure is its own: it is recorded with one clear line,
-and the others finish. An item is skipped when its manifest proves that the very same inputs,
-parameters, models and code have made the very same file.
+A batch loads the models once. An item that fails is recorded with a one-line error, and the others
+are made. An item is skipped if its manifest shows that the same inputs, parameters, models and code
+have made the existing file.
 """
 
 import logging
@@ -10,20 +10,23 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 from heygem import pipeline
 from heygem.batch import manifest, output_lock
-from heygem.batch.items import DETAILS, Sounds, content_sha256, plan
+from heygem.batch.items import DETAILS, Item, SpeechFiles, plan_items
 from heygem.config.params import Params
 from heygem.core.errors import Cancelled, HeygemError
-from heygem.core.files import read_json, sha256, write_json
+from heygem.core.files import hash_input, read_json, sha256, write_json
+from heygem.core.types import Progress
 from heygem.core.version import code_version
 from heygem.experiments import figures, store
+from heygem.pipeline import Result
 from heygem.pipeline.models import Models
 
 log = logging.getLogger(__name__)
@@ -31,24 +34,40 @@ log = logging.getLogger(__name__)
 RECORD = "batch.json"
 
 Status = Literal["done", "skipped", "failed", "cancelled"]
-#: progress(item name, item number from 0, number of items, stage, done, total)
-Progress = Callable[[str, int, int, str, int, int], None]
+
+
+class BatchProgress(Protocol):
+    """Called while work goes on; see `heygem.core.types.Progress` for the last three arguments."""
+
+    def __call__(
+        self, name: str, number: int, count: int, stage: str, done: int, total: int, /
+    ) -> None:
+        """The item called `name` is `number` (from 0) of `count`."""
+
+
+class _Identity(NamedTuple):
+    video_sha256: str
+    item_id: str  # see `manifest.item_id`
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item.
+    """Result of one item.
 
     Attributes
     ----------
-    error, code : str
-        One line, and its kind, for a failed item; else empty.
-    reason : dict
-        The same in its parts, where they are known: what, seen, remedy.
-    sound : str
-        Sound file, or the text that is spoken.
+    speech : str
+        Audio file, or the text that is spoken.
     params : Params
         The item's own recipe.
+    error, code : str
+        One-line message and error code of a failed item; else empty.
+    reason : dict
+        The error in its parts (what, seen, remedy), where known.
+    bad_input : bool
+        Whether the item failed because of its inputs or settings.
+    seconds : float
+        Processing time.
     manifest : dict
         Of a done or skipped item; else empty.
     """
@@ -56,29 +75,37 @@ class Outcome:
     name: str
     video: Path
     status: Status
-    sound: str = ""
+    speech: str = ""
     params: Params | None = field(default=None, repr=False)
     output: Path | None = None
     details: Path | None = None
     error: str = ""
     code: str = ""
-    reason: dict = field(default_factory=dict, repr=False)
+    reason: dict[str, str] = field(default_factory=dict, repr=False)
     bad_input: bool = False
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
-    manifest: dict = field(default_factory=dict, repr=False)
+    manifest: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a batch."""
+    """Result of a batch.
+
+    Attributes
+    ----------
+    record : Path
+        File that holds the `summary`, if one was written.
+    mlflow_page : str
+        Address of its run relative to the root of the MLflow UI, "" where none was recorded.
+    """
 
     folder: Path
     outcomes: tuple[Outcome, ...]
     seconds: float
     warnings: tuple[str, ...] = ()
     record: Path | None = None
-    tracked: str = ""  # address of its run in the MLflow UI, below the UI's root
+    mlflow_page: str = ""
 
     def of(self, *status: Status) -> list[Outcome]:
         """Outcomes with one of these statuses."""
@@ -98,7 +125,7 @@ class Report:
 def run(
     params: Params,
     *,
-    progress: Progress | None = None,
+    progress: BatchProgress | None = None,
     cancel: threading.Event | None = None,
     record: Path | None = None,
     models: Models | None = None,
@@ -109,42 +136,46 @@ def run(
     ----------
     params : Params
     progress : callable, optional
-        Told about every step; see `Progress`.
+        See `BatchProgress`.
     cancel : threading.Event, optional
-        Set it to stop soon; finished items stay, nothing is left half-written.
+        Set it to stop soon; finished items stay, no partial file is left.
     record : path, optional
         File that receives the summary; `batch.json` in the output folder when not given.
     models : heygem.pipeline.models.Models, optional
-        Those that are in memory already; else loaded when the first item needs them.
+        Models already in memory; by default they are loaded for the first unfinished item.
 
     Raises
     ------
     ParameterError, InputError, OutputError
-        What concerns the whole batch: no inputs named, unusable audio, unwritable output, another
-        run in the same folder. What concerns one item is in the report instead.
+        Errors of the whole batch: no inputs named, unusable shared audio, unwritable output,
+        another run in the same folder. Errors of one item are in the report instead.
     """
     started = time.monotonic()
     cancel = cancel or threading.Event()
     folder = Path(params.inputs.output)
-    items = plan(params)
+    items = plan_items(params)
     with (
         output_lock.lock_output_dir(folder),
         tempfile.TemporaryDirectory(prefix="heygem-") as scratch,
     ):
         output_lock.remove_stale_parts(folder)
         try:
-            sounds = Sounds(Path(scratch))
-            if params.inputs.pairs is None:  # one for all: what is wrong with it ends the batch
-                sounds.of(items[0])
-            runner = _Runner(params, sounds, progress, cancel, models)
+            speech = SpeechFiles(Path(scratch))
+            if params.inputs.pairs is None:  # all items share it: an error ends the batch
+                speech.get(items[0])
+            runner = _Runner(params, speech, progress, cancel, models)
             outcomes = runner.run(items)
         finally:
             output_lock.remove_empty_dirs(folder / DETAILS)
         seconds = time.monotonic() - started
         report = Report(
-            folder, tuple(outcomes), seconds, tuple(runner.warnings), tracked=runner.tracked
+            folder,
+            tuple(outcomes),
+            seconds,
+            tuple(runner.warnings),
+            mlflow_page=runner.mlflow_page,
         )
-        # Where nothing was made, nothing is left, unless somebody asked for a record.
+        # A batch without results leaves no record, unless one was requested.
         if record is not None or report.of("done", "skipped"):
             target = record or folder / RECORD
             write_json(target.parent, summary(report, params), name=target.name)
@@ -152,16 +183,8 @@ def run(
     return report
 
 
-def summary(report: Report, params: Params) -> dict:
-    """The report as plain data, as it is written to the record."""
-    rows = []
-    for outcome in report.outcomes:
-        row = {
-            key: value
-            for key, value in asdict(replace(outcome, params=None)).items()
-            if key not in ("manifest", "params")
-        }
-        rows.append({key: str(v) if isinstance(v, Path) else v for key, v in row.items()})
+def summary(report: Report, params: Params) -> dict[str, Any]:
+    """The report as plain data, as written to the record."""
     return {
         "schema": manifest.SCHEMA,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -170,175 +193,164 @@ def summary(report: Report, params: Params) -> dict:
         "seconds": round(report.seconds, 2),
         "warnings": list(report.warnings),
         "params_sha256": params.digest(),
-        "items": rows,
+        "items": [_summary_row(outcome) for outcome in report.outcomes],
     }
 
 
-class _Runner:
-    """First sees what is done already, then loads the models, then makes the rest."""
+def _summary_row(outcome: Outcome) -> dict[str, Any]:
+    row = {k: v for k, v in vars(outcome).items() if k not in ("params", "manifest", "speech")}
+    row["sound"] = outcome.speech  # its name in schema 1
+    return {key: str(value) if isinstance(value, Path) else value for key, value in row.items()}
 
-    def __init__(self, params, sounds, progress, cancel, models):
+
+class _Runner:
+    """Finds finished items first, then loads the models, then makes the remaining items."""
+
+    def __init__(
+        self,
+        params: Params,
+        speech: SpeechFiles,
+        progress: BatchProgress | None,
+        cancel: threading.Event,
+        models: Models | None,
+    ):
         self.params = params
-        self.sounds = sounds
+        self.speech = speech
         self.progress = progress
         self.cancel = cancel
         self.warnings: list[str] = []
-        self.tracked = ""
+        self.mlflow_page = ""
         self._models = models
-        self._own_models = False
+        self._owns_models = models is None
+        self._identities: dict[str, _Identity] = {}  # by item name
 
-    def run(self, items) -> list[Outcome]:
+    def run(self, items: Sequence[Item]) -> list[Outcome]:
         outcomes: dict[str, Outcome] = {}
-        identities: dict[str, tuple[str, str]] = {}
         with store.batch(self.params, names=[item.name for item in items]) as tracker:
 
-            def ended(item, outcome):
+            def record(item: Item, outcome: Outcome) -> None:
                 outcomes[item.name] = outcome
                 tracker.log(outcome)
 
             for item in items:
-                outcome = self._guarded(item, lambda item=item: self._done(item, identities))
+                outcome = self._attempt(item, partial(self._check, item))
                 if outcome is not None:
-                    ended(item, outcome)
-            todo = [item for item in items if item.name not in outcomes]
-            if todo and not self.cancel.is_set():
+                    record(item, outcome)
+            remaining = [item for item in items if item.name not in outcomes]
+            if remaining and not self.cancel.is_set():
                 try:
-                    self._prepare(todo[0], len(items))
+                    self._prepare(remaining[0], len(items))
                 except KeyboardInterrupt:  # in a notebook; the items are reported as cancelled
                     self.cancel.set()
-            for k, item in enumerate(todo):
-                number = items.index(item)
-                make = lambda item=item, number=number: self._make(  # noqa: E731
-                    item, number, len(items), *identities[item.name]
-                )
-                ended(item, self._guarded(item, make))
-                self._forget(item, todo[k + 1 :])
-        self.tracked = tracker.address
+            for k, item in enumerate(remaining):
+                report_progress = self._item_progress(item.name, items.index(item), len(items))
+                outcome = self._attempt(item, partial(self._generate, item, report_progress))
+                assert outcome is not None
+                record(item, outcome)
+                self._forget_speech(item, remaining[k + 1 :])
+        self.mlflow_page = tracker.address
         if tracker.problem:
             self.warnings.append(tracker.problem)
         return [outcomes[item.name] for item in items]
 
-    def _prepare(self, item, count):
-        """Models and a common sound serve every item: what is wrong with them ends the batch."""
-        tell = self._teller(item.name, 0, count)
-        tell("load models", 0, 1)
+    def _prepare(self, item: Item, count: int) -> None:
+        """Load the models, and the speech if all items share it: errors here end the batch."""
+        report_progress = self._item_progress(item.name, 0, count)
+        report_progress("load models", 0, 1)
         if self._models is None:
             self._models = pipeline.load_models(self.params)
-            self._own_models = True
         if self.params.inputs.pairs is None:
-            tell("listen", 0, 1)
+            report_progress("listen", 0, 1)
             self._models.encode_audio(
-                self.sounds.of(item)[0],
+                self.speech.get(item).path,
                 self.params.audio,
                 predict=pipeline.find_engine(self.params.engine).uses_motion,
             )
 
-    def _forget(self, item, rest):
-        """A sound that no later item speaks leaves the memory."""
-        path = self.sounds.known(item) if self._own_models else None
-        if path is not None and all(self.sounds.known(other) != path for other in rest):
+    def _forget_speech(self, item: Item, remaining: Sequence[Item]) -> None:
+        """Free the memory of a speech that no remaining item uses."""
+        if self._models is None or not self._owns_models:
+            return
+        path = self.speech.cached(item)
+        if path is not None and all(self.speech.cached(other) != path for other in remaining):
             self._models.forget_audio(path)
 
-    def _teller(self, name, number, count):
-        def tell(stage, done, total):
+    def _item_progress(self, name: str, number: int, count: int) -> Progress:
+        def report_progress(stage: str, done: int, total: int, /) -> None:
             if self.progress:
                 self.progress(name, number, count, stage, done, total)
 
-        return tell
+        return report_progress
 
-    def _guarded(self, item, act) -> Outcome | None:
-        """Whatever happens to one item stays with it."""
+    def _attempt(self, item: Item, action: Callable[[], Outcome | None]) -> Outcome | None:
+        """Run an action; whatever it raises becomes the item's outcome."""
         started = time.monotonic()
 
-        def bad(status, **details):
+        def unfinished(status: Status, **details: Any) -> Outcome:
             seconds = time.monotonic() - started
-            return Outcome(
-                item.name,
-                item.video,
-                status,
-                sound=item.sound,
-                params=item.params,
-                seconds=seconds,
-                **details,
-            )
+            return _outcome(item, status, seconds=seconds, **details)
 
         if self.cancel.is_set():
-            return bad("cancelled")
+            return unfinished("cancelled")
         try:
-            outcome = act()
+            outcome = action()
             return outcome and replace(outcome, seconds=time.monotonic() - started)
         except Cancelled:
-            return bad("cancelled")
+            return unfinished("cancelled")
         except KeyboardInterrupt:
-            # The rest is reported as cancelled too; what is finished stays.
-            self.cancel.set()
-            return bad("cancelled")
+            self.cancel.set()  # the remaining items are reported as cancelled too
+            return unfinished("cancelled")
         except HeygemError as error:
-            said = {"error": str(error), "code": error.code, "reason": error.parts}
-            return bad("failed", bad_input=True, **said)
+            return unfinished(
+                "failed", bad_input=True, error=str(error), code=error.code, reason=error.parts
+            )
         except Exception as error:
             log.exception("unexpected failure of %r", item.name)
-            words = " ".join(str(error).split())
-            line = f"{item.video.name}: unexpected {type(error).__name__}: {words}"
-            return bad("failed", error=line.replace("\n", "\\n"), code="INTERNAL")
+            text = " ".join(str(error).split())
+            line = f"{item.video.name}: unexpected {type(error).__name__}: {text}"
+            return unfinished("failed", error=line.replace("\n", "\\n"), code="INTERNAL")
 
-    def _done(self, item, identities) -> Outcome | None:
-        """The outcome of an item that an earlier run has finished."""
-        video_sha256 = content_sha256(item.video)
-        identity = manifest.item_id(item.params, video_sha256, self.sounds.of(item)[1])
-        identities[item.name] = (video_sha256, identity)
-        known = read_json(item.details)
-        if not manifest.is_up_to_date(known, identity, item.output):
+    def _check(self, item: Item) -> Outcome | None:
+        """The outcome of an item that an earlier run has finished, else None."""
+        video_sha256 = hash_input(item.video)
+        item_id = manifest.item_id(item.params, video_sha256, self.speech.get(item).sha256)
+        self._identities[item.name] = _Identity(video_sha256, item_id)
+        content = read_json(item.details)
+        if content is None or not manifest.is_up_to_date(content, item_id, item.output):
             return None
-        said = tuple(known.get("warnings", ()))
-        return self._outcome(item, "skipped", known, said)
+        return _outcome(item, "skipped", content)
 
-    def _make(self, item, number, count, video_sha256, identity) -> Outcome:
+    def _generate(self, item: Item, report_progress: Progress) -> Outcome:
         result = pipeline.generate(
             item.video,
-            self.sounds.of(item)[0],
+            self.speech.get(item).path,
             item.output,
             item.params,
             models=self._models,
-            progress=self._teller(item.name, number, count),
+            progress=report_progress,
             cancel=self.cancel,
         )
-        said = [*result.warnings, *_draw(result, item)]
-        content = self._manifest(item, identity, video_sha256, result, said)
+        warnings = [*result.warnings, *_save_figures(result, item)]
+        content = self._manifest(item, result, warnings)
         write_json(item.details, content)
-        return self._outcome(item, "done", content, tuple(said))
+        return _outcome(item, "done", content)
 
-    @staticmethod
-    def _outcome(item, status, content, said) -> Outcome:
-        return Outcome(
-            item.name,
-            item.video,
-            status,
-            sound=item.sound,
-            params=item.params,
-            output=item.output,
-            details=item.details,
-            warnings=said,
-            manifest=content,
-        )
-
-    def _manifest(self, item, identity, video_sha256, result, warnings):
-        made = item.output.stat()
-        inputs = item.params.inputs
-        spoken = {"text": inputs.text, "voice": inputs.voice} if inputs.audio is None else {}
+    def _manifest(self, item: Item, result: Result, warnings: Sequence[str]) -> dict[str, Any]:
+        inputs, identity = item.params.inputs, self._identities[item.name]
+        text = {"text": inputs.text, "voice": inputs.voice} if inputs.audio is None else {}
         return {
             **(result.manifest or {}),
             "schema": manifest.SCHEMA,
-            "id": identity,
+            "id": identity.item_id,
             "status": "done",
             "name": item.name,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "video": {"path": str(item.video), "sha256": video_sha256},
-            "audio": {"path": inputs.audio, "sha256": self.sounds.of(item)[1], **spoken},
+            "video": {"path": str(item.video), "sha256": identity.video_sha256},
+            "audio": {"path": inputs.audio, "sha256": self.speech.get(item).sha256, **text},
             "output": {
                 "file": os.path.relpath(item.output, item.details),
                 "sha256": sha256(item.output),
-                "bytes": made.st_size,
+                "bytes": item.output.stat().st_size,
                 "duration_s": result.duration_s,
                 "frames": result.frames,
             },
@@ -352,8 +364,22 @@ class _Runner:
         }
 
 
-def _draw(result, item) -> list[str]:
-    """Contact sheet and lip curve; a picture that cannot be drawn is a warning, not a failure."""
+def _outcome(
+    item: Item, status: Status, content: dict[str, Any] | None = None, **details: Any
+) -> Outcome:
+    """An item's outcome; `content` is the manifest of a finished one."""
+    if content is not None:
+        details |= {
+            "output": item.output,
+            "details": item.details,
+            "warnings": tuple(content.get("warnings", ())),
+            "manifest": content,
+        }
+    return Outcome(item.name, item.video, status, speech=item.speech, params=item.params, **details)
+
+
+def _save_figures(result: Result, item: Item) -> list[str]:
+    """Write contact sheet and lip curve; returns a warning where that fails."""
     try:
         item.details.mkdir(parents=True, exist_ok=True)
         figures.save_image(figures.contact_sheet(item.output), item.details / "contact_sheet.png")
@@ -362,6 +388,6 @@ def _draw(result, item) -> list[str]:
             curve.savefig(item.details / "lip_curve.png", dpi=110)
             figures.save_curve(result.trajectory, item.details / "lip_curve.csv")
     except Exception as error:
-        log.exception("no pictures of %r", item.name)
+        log.exception("no figures of %r", item.name)
         return [f"contact sheet or lip curve could not be drawn: {type(error).__name__}"]
     return []

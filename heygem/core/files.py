@@ -39,12 +39,17 @@ def hash_input(path: PathLike) -> str:
     Raises
     ------
     InputError
-        The file cannot be read.
+        The file cannot be read; the message says why.
     """
     try:
         return sha256(path)
-    except OSError as error:
-        raise InputError("a file cannot be read", seen=f"{path}: {error}") from error
+    except FileNotFoundError as error:
+        raise InputError("no such file", seen=path, remedy="check the path") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"cannot read the file ({reason})", seen=path, remedy="give a readable media file"
+        ) from error
 
 
 @contextlib.contextmanager

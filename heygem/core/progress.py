@@ -9,8 +9,8 @@ from tqdm import tqdm
 class Bar:
     """Shows the stage of the item at work: how far, how fast, how long still.
 
-    Use it as a context manager and hand it to `heygem.batch.runner.run(progress=...)`; it may be called
-    from any thread.
+    Use it as a context manager and hand it to `heygem.batch.runner.run(progress=...)`; it may
+    be called from any thread.
     """
 
     def __init__(self, stream=None):

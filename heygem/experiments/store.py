@@ -263,7 +263,7 @@ class Tracker:
             "heygem.kind": "video",
             "heygem.status": outcome.status,
             "heygem.video": str(outcome.video)[:MAX_VALUE],
-            "heygem.sound": outcome.sound[:MAX_VALUE],
+            "heygem.sound": outcome.speech[:MAX_VALUE],
             "mlflow.parentRunId": self._parent,
         }
         if outcome.error:

@@ -26,9 +26,8 @@ from heygem.server import policy
 USER_HEADER = "X-Heygem-User"  # Voilà passes it to the kernel as policy.USER_VARIABLE
 FILES = "runs"  # folder whose files the page may show: previews and results
 _KERNEL = r"[0-9a-f-]{36}"
-_UNKNOWN_USER_HASH = passwd(
-    "nobody has this one"
-)  # an unknown name takes as long to reject as a wrong password
+# Checked for unknown names, so that rejecting one takes as long as rejecting a wrong password.
+_UNKNOWN_USER_HASH = passwd("nobody has this one")
 
 
 def allowed_requests(notebook):

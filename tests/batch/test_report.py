@@ -1,14 +1,16 @@
-"""What a batch made, at a glance, in little space."""
+"""HTML report of a batch: contents, escaping, size limit, charts."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.media import write_video
 
-from heygem.batch import report as batch_page
+from heygem.batch import report as report_module
 from heygem.batch import runner
+from heygem.batch.report import summary_line, sync_chart, time_chart, to_html
 from heygem.config.params import Params
 from heygem.experiments import figures
 from heygem.lips.trajectory import Trajectory
@@ -27,7 +29,7 @@ def outcome(folder, name, status="done", *, seconds=4.0, params=None, **more):
     }
     made = status in ("done", "skipped")
     return runner.Outcome(
-        name, Path(f"{name}.mp4"), status, sound="hello.wav", params=params or SPOKEN,
+        name, Path(f"{name}.mp4"), status, speech="hello.wav", params=params or SPOKEN,
         seconds=seconds, output=folder / f"{name}.mp4" if made else None,
         details=details if made else None, manifest=content if made else {}, **more,
     )  # fmt: skip
@@ -60,42 +62,65 @@ def link(path):
     return f"../{Path(path).name}"
 
 
-def test_the_page_says_what_was_made_what_not_and_why(report):
-    page = batch_page.page(report, link)
+def test_the_page_lists_results_errors_and_warnings(report):
+    page = to_html(report, link)
     assert (
         "4 items: 1 made, 1 already there, 1 failed, 1 stopped; 4 s of video, in 1 min 15 s" in page
     )
     assert re.findall(r'href="([^"]+)"', page) == ["../anna.mp4", "../ben.mp4"]
     assert "no such file; seen: &lt;b&gt;" in page and "<i>cy" not in page
     assert "the face is only 60 px wide" in page and "anna.mp4 + hello.wav" in page
-    # Two thumbnails, two figures, two sheets and two curves.
+    # Two thumbnails, two charts, two contact sheets and two lip curves.
     assert page.count("data:image/jpeg;base64") == 8 and "<details>" in page
 
 
-def test_many_items_stay_small_and_say_what_is_missing(folder, monkeypatch):
+def test_contact_sheets_of_a_few_items_are_open(folder):
+    assert "<details open>" in to_html(runner.Report(folder, (outcome(folder, "anna"),), 1.0), link)
+
+
+def test_page_of_many_items_stays_small_and_says_what_is_omitted(folder, monkeypatch):
     outcomes = tuple(outcome(folder, name) for name in ("anna", "ben") * 12)
-    page = batch_page.page(runner.Report(folder, outcomes, 1.0), link)
+    page = to_html(runner.Report(folder, outcomes, 1.0), link)
     assert len(page) < 1_000_000
-    monkeypatch.setattr(batch_page, "PAGE_BYTES", 60_000)
-    small = batch_page.page(runner.Report(folder, outcomes, 1.0), link)
+    monkeypatch.setattr(report_module, "IMAGE_BYTES", 60_000)
+    small = to_html(runner.Report(folder, outcomes, 1.0), link)
     assert len(small) < 100_000 < len(page)
-    assert "more contact sheets and lip curves lie beside the videos" in small
+    omitted = 24 - small.count("<details>")
+    assert omitted > 0
+    assert f"{omitted} more contact sheets and lip curves lie beside the videos" in small
 
 
-def test_figures_are_left_out_where_nothing_was_made(folder):
+def test_charts_are_omitted_if_nothing_was_made(folder):
     failed = runner.Report(folder, (outcome(folder, "cy", "failed"),), 1.0)
-    assert batch_page.times(failed) is None and batch_page.measures(failed) is None
-    assert "1 item: 1 failed; 0 s of video, in 1 s" in batch_page.page(failed, link)
+    assert time_chart(failed) is None and sync_chart(failed) is None
+    assert "1 item: 1 failed; 0 s of video, in 1 s" in to_html(failed, link)
 
 
-def test_a_video_that_is_gone_costs_its_thumbnail_only(folder):
-    gone = outcome(folder, "gone")
-    page = batch_page.page(runner.Report(folder, (gone,), 1.0), link)
-    assert "gone" in page
+def test_time_chart_adds_up_to_the_processing_time(folder):
+    chart = time_chart(runner.Report(folder, (outcome(folder, "anna", seconds=4.0),), 4.0))
+    (axes,) = chart.axes
+    widths = {bars.get_label(): bars[0].get_width() for bars in axes.containers}
+    assert widths["track"] == 1.0 and widths["render"] == 2.5
+    assert sum(widths.values()) == pytest.approx(4.0)
 
 
-def test_text_that_was_spoken_is_shown_as_such(folder):
+def test_sync_chart_shows_the_measures(folder):
+    chart = sync_chart(runner.Report(folder, (outcome(folder, "anna"),), 4.0))
+    (axes,) = chart.axes
+    assert [bars[0].get_width() for bars in axes.containers] == [0.5, 0.1]
+
+
+def test_a_missing_video_costs_its_thumbnail_only(folder):
+    page = to_html(runner.Report(folder, (outcome(folder, "gone"),), 1.0), link)
+    assert "../gone.mp4" in page
+
+
+def test_spoken_text_is_shown_in_quotes(folder):
     params = Params.from_dict({"inputs": {"text": "Good morning, everybody"}})
-    said = outcome(folder, "anna", params=params)
-    said = runner.replace(said, sound="Good morning, everybody")
-    assert "“Good morning, everybody”" in batch_page.page(runner.Report(folder, (said,), 1.0), link)
+    spoken = replace(outcome(folder, "anna", params=params), speech="Good morning, everybody")
+    page = to_html(runner.Report(folder, (spoken,), 1.0), link)
+    assert "“Good morning, everybody”" in page
+
+
+def test_summary_line_names_hours(folder):
+    assert summary_line(runner.Report(folder, (), 3725.0)).endswith("in 1 h 2 min 5 s")
