@@ -42,10 +42,10 @@ def thumbnail(path: PathLike, width_px: int = THUMBNAIL_PX) -> tuple[bytes, str]
     if (rules := policy.current()) is not None:
         rules.check_place(path)
     info = media.probe(path)
-    if info.video is None:
-        track = info.audio
+    track, video = info.audio, info.video
+    if video is None:
+        assert track is not None  # `probe` refuses a file without either
         return b"", f"{info.duration_s:.1f} s, {track.rate_hz / 1000:g} kHz, {track.codec}"
-    video = info.video
     with media.VideoReader(path) as reader:
         image = next(iter(reader)).image
     height_px = max(1, round(width_px * video.height / video.width))

@@ -25,11 +25,11 @@ def input_facts(session: Session) -> dict[str, Any]:
     if not session.is_loaded:
         return {}
     report, samples = session.avatar.report, session.encoded_audio.speech.samples
-    rms = audio.voiced_rms(samples)
+    rms, video = audio.voiced_rms(samples), session.avatar.info.video
     return {
         "width": session.avatar.track.width,
         "height": session.avatar.track.height,
-        "rate": float(session.avatar.info.video.rate),
+        "rate": float(video.rate) if video is not None else 0.0,
         "frames": report["frames"],
         "usable": report["usable_frames"] / max(report["frames"], 1),
         "face_px": report["face_px"],

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from heygem import audio, media, pipeline, provenance
+from heygem import audio, media, pipeline
 from heygem.avatar import Avatar
 from heygem.config.params import LipsSettings, Params
 from heygem.core import findings, logs
@@ -27,7 +27,9 @@ from heygem.lips.trajectory import Trajectory
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
 from heygem.provenance import keys
+from heygem.provenance.aigc import aigc_tags
 from heygem.provenance.ledger import Ledger
+from heygem.provenance.visible import VisibleLabel
 from heygem.rendering.base import Renderer
 from heygem.server import policy
 from heygem.studio.background import cancellable
@@ -349,8 +351,8 @@ class Session:
     ) -> int:
         """Render and write the span; returns the number of frames left as they were."""
         boxes = pipeline.face_boxes(self.preview_avatar)
-        label = provenance.VisibleLabel(params.label, *self._size, keep_clear=boxes)
-        tags = provenance.aigc_tags(params.label, uuid.uuid4().hex, keys=keys.ensure())
+        label = VisibleLabel(params.label, *self._size, keep_clear=boxes)
+        tags = aigc_tags(params.label, uuid.uuid4().hex, keys=keys.ensure())
         skipped = 0
         writer = self._writer(path, span, audio=span.audio, crf=params.media.crf, metadata=tags)
         images: Iterable[Image] | None = span.frames

@@ -38,8 +38,8 @@ class ThumbnailStrip(anywidget.AnyWidget):
     _esm = _STATIC / "thumbnail_strip.js"
     _css = _STATIC / "thumbnail_strip.css"
 
-    items = traitlets.List().tag(sync=True)
-    selected = traitlets.List().tag(sync=True)
+    items: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+    selected: traitlets.List[str] = traitlets.List().tag(sync=True)
     clicked = traitlets.Dict().tag(sync=True)
 
     def __init__(self, make_thumbnail: Callable[[PathLike, int], tuple[bytes, str]]) -> None:

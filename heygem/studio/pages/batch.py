@@ -141,6 +141,11 @@ class BatchPage(w.VBox):
         self.queue.add_all(resolve_paths(rows, self._folder), self.params)
         self.pairs.rows.value = ""
 
+    def retry(self, job_id: str) -> None:
+        """Queue a failed or stopped job again and start the worker."""
+        self.queue.retry(job_id)
+        self._start()
+
     def retry_failed(self) -> None:
         """Queue all failed jobs again and start the worker."""
         self.queue.retry_failed()
@@ -194,7 +199,7 @@ class BatchPage(w.VBox):
             "place": lambda: queue.place(job_id, request.get("before")),
             "move": lambda: queue.move(job_id, int(request.get("places", 0))),
             "cancel": lambda: queue.cancel(job_id),
-            "retry": lambda: (queue.retry(job_id), self._start()),
+            "retry": lambda: self.retry(job_id),
             "remove": lambda: queue.remove(job_id),
         }
         if request.get("action") in actions:

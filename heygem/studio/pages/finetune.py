@@ -317,7 +317,7 @@ class FinetunePage(w.VBox):
         )
         self.before_after = comparison
 
-    def _translate_models(self, key: str, **values: Any) -> str:
+    def _translate_models(self, key: str, /, **values: object) -> str:
         """Texts of player and plots, whose two sides are the two models here."""
         models = {
             "source": "base_model",

@@ -130,6 +130,8 @@ class HistoryPage(w.VBox):
         """Read the provenance of the selected file and compare it with the ledger."""
         from heygem.provenance import trace, trace_report
 
+        if self._selected is None:
+            return
         path = self._selected["path"]
 
         def work(progress: Progress, cancel: threading.Event) -> str:

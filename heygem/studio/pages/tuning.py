@@ -157,11 +157,12 @@ class TuningPage(w.VBox):
         snapshot = self.snapshots.get(slot)
         clip, preview = snapshot.clip, self.preview
         span = (preview.start.value, preview.length.value)
-        same_span = clip is not None and (clip.start_s, clip.length_s) == span
-        self.set_params(snapshot.params, render=not same_span)
-        if same_span:
-            preview.task.cancel()
-            preview.show_clip(clip)
+        if clip is None or (clip.start_s, clip.length_s) != span:
+            self.set_params(snapshot.params)
+            return
+        self.set_params(snapshot.params, render=False)
+        preview.task.cancel()
+        preview.show_clip(clip)
 
     def save_recipe(self) -> None:
         """Write the recipe to params/NAME.yaml."""
