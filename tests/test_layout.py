@@ -106,17 +106,6 @@ def test_modules_stay_one_idea_long():
         assert len(path.read_text().splitlines()) <= 600, path
 
 
-def test_no_setting_is_without_effect():
-    from heygem.config.params import Params
-
-    sources = "".join(
-        path.read_text() for path in (ROOT / "heygem").rglob("*.py") if "widgets" not in path.parts
-    )
-    for key in Params().dotted():
-        name = key.rpartition(".")[2]
-        assert re.search(rf"\.{name}\b", sources), f"nothing reads {key}"
-
-
 #: Import names that differ from the names of their packages.
 PACKAGE_OF = {
     "PIL": "pillow",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from heygem.cli.options import read_changes
-from heygem.core import logs
+from heygem.core import interrupts, logs
 from heygem.core.errors import ConsentError
 
 _QUESTIONS = (
@@ -57,7 +57,7 @@ def finetune(
     settings, face = checked(FinetuneSettings, rest), checked(FaceSettings, face)
     answers = {"who": who, "purpose": purpose, "until": until, "reference": reference}
     statement = Statement(**(_ask(answers) if consent is None else {"basis": consent} | answers))
-    with logs.quiet_libraries(), logs.stoppable() as cancel, progress.Bar() as bar:
+    with logs.quiet_libraries(), interrupts.stoppable() as cancel, progress.Bar() as bar:
         result = finetune(
             footage,
             out,

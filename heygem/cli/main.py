@@ -17,7 +17,7 @@ from heygem.cli.evaluate import evaluate
 from heygem.cli.options import Change, Language, Recipe, read_changes
 from heygem.config import capabilities
 from heygem.config.params import Params
-from heygem.core import assets, logs
+from heygem.core import assets, interrupts, logs
 from heygem.core.errors import Cancelled, HeygemError, InputError
 
 # Heavy modules are imported inside the commands, so that --help answers at once.
@@ -94,7 +94,7 @@ def generate(
     from heygem.batch import runner
     from heygem.core import progress
 
-    with logs.quiet_libraries(), logs.stoppable() as cancel, progress.Bar() as bar:
+    with logs.quiet_libraries(), interrupts.stoppable() as cancel, progress.Bar() as bar:
         report = runner.run(settings, progress=bar, cancel=cancel)
     _print_items(runner.summary(report, settings))
     raise typer.Exit(report.exit_code)

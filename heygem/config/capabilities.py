@@ -1,11 +1,12 @@
-"""What can be left out of the kit, and what belongs to it.
+"""Capabilities that a build of heygem can leave out, and the files that belong to each.
 
-Some places must not hand on every ability: export-control articles, for one, advise that teaching
-the model a single person can be taken out. `capabilities.yaml` beside this file says what is in;
-`setup.py` reads the same file when a wheel or source archive is made, and leaves the parts out, so
-that a reduced kit holds no code that could be switched back on.
+Export-control rules, for one, can require a build that cannot fine-tune the model for a person.
+`capabilities.yaml` beside this file lists what is included. `setup.py` reads the same file when it
+makes a wheel or source archive and leaves the files out, so that a reduced build contains no code
+that could be switched back on.
 """
 
+import os
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -15,9 +16,10 @@ import yaml
 from heygem.core.errors import HeygemError, InputError
 
 FILE = "capabilities.yaml"
-# Of each capability: patterns of paths from the project's folder. A folder stands for everything in
-# it. The first is the code itself: without it the capability is off, whatever the file says.
-PARTS = {
+# Of each capability: patterns of paths from the project's folder; a folder includes all it holds.
+# The first is the package of the capability: without it the capability is off, whatever the file
+# says.
+PARTS: dict[str, tuple[str, ...]] = {
     "finetune": (
         "heygem/finetune",
         "heygem/batch/finetune_record.py",
@@ -32,11 +34,11 @@ PARTS = {
         "tests/studio/test_finetune_page.py",
     ),
 }
-FOR = {"finetune": "few-shot: teaching the model one person"}  # in words, for a message
+DESCRIPTIONS = {"finetune": "fine-tuning"}  # for messages
 
 
-def enabled(name):
-    """Whether this build can do it.
+def enabled(name: str) -> bool:
+    """Whether this build has a capability.
 
     Parameters
     ----------
@@ -47,24 +49,24 @@ def enabled(name):
     return read()[name] and any(package.glob("*.py"))
 
 
-def require(name, *, seen=None):
-    """Go on only where this build can do it.
+def require(name: str, *, seen: object = None) -> None:
+    """Refuse to go on where this build is without a capability.
 
     Raises
     ------
     InputError
-        It was left out; `seen` says what asked for it.
+        It was left out; `seen` names what asked for it.
     """
     if not enabled(name):
         raise InputError(
-            f"this build of heygem is without {FOR[name]}",
+            f"this build of heygem is without {DESCRIPTIONS[name]}",
             seen=seen,
             remedy=f"install one that was built with `{name}: true` in {FILE}",
         )
 
 
-def require_path(path):
-    """`require` what a part belongs to, in a checkout that still holds a part switched off.
+def require_path(path: str) -> None:
+    """`require` the capability that a file belongs to, where it is switched off in a checkout.
 
     Parameters
     ----------
@@ -77,14 +79,14 @@ def require_path(path):
 
 
 @cache
-def read(path=None):
-    """The switches: dict of name to bool, one for each of `PARTS`.
+def read(path: str | os.PathLike[str] | None = None) -> dict[str, bool]:
+    """Whether each capability of `PARTS` is included, by name.
 
     Raises
     ------
     HeygemError
-        The file is missing or broken. Nothing is on by default then: who left something out must
-        not get it back through a typing mistake.
+        The file is missing or broken. No capability is on by default then: a typing mistake must
+        not bring back what was left out.
     """
     path = Path(path) if path is not None else Path(__file__).with_name(FILE)
     try:
@@ -104,7 +106,7 @@ def read(path=None):
     return given
 
 
-def left_out(path, switches):
+def left_out(path: str, switches: dict[str, bool]) -> bool:
     """Whether a build with these switches is without a file.
 
     Parameters
@@ -112,7 +114,7 @@ def left_out(path, switches):
     path : str
         From the project's folder, with forward slashes.
     switches : dict
-        As from `read`.
+        As `read` returns them.
     """
     parts = [part for name, parts in PARTS.items() if not switches[name] for part in parts]
     return any(fnmatch(path, part) or fnmatch(path, f"{part}/*") for part in parts)

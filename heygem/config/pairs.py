@@ -1,4 +1,4 @@
-"""A table of pairs: which person says what, row by row.
+"""A table of pairs: one row for each video, with the person and the speech.
 
 Written in a recipe under `inputs.pairs`, or kept beside it as CSV (as a spreadsheet saves it) or
 YAML. Columns are `video`, `audio` or `text`, `name`, and any setting of a recipe under its dotted
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_serializer
 from heygem.config import recipes
 from heygem.config.renamed import with_current_names
 from heygem.core.errors import InputError, ParameterError
+from heygem.core.types import PathLike
 
 COLUMNS = ("video", "audio", "text", "name")
 MAX_BYTES = 4 << 20
@@ -28,7 +29,7 @@ _SHARED = ("lips.model", "face.backend")  # loaded once for the batch
 
 
 class Pair(BaseModel):
-    """One row: a person, a sound (or a text to be spoken), and what is set otherwise for it.
+    """One row: a person, speech (a sound file or a text), and settings of its own.
 
     Attributes
     ----------
@@ -49,17 +50,17 @@ class Pair(BaseModel):
 
     @model_serializer
     def row(self) -> dict[str, Any]:
-        """As it is written in a recipe: what is not given is left out."""
+        """As a row of a recipe; empty columns are left out."""
         plain = {key: getattr(self, key) for key in COLUMNS}
         return {key: value for key, value in plain.items() if value is not None} | self.changes
 
 
-def check(rows, *, first: int = 1, place: str = "") -> tuple[Pair, ...]:
-    """Pairs out of mappings from column to value.
+def check(rows: Any, *, first: int = 1, place: str = "") -> tuple[Pair, ...]:
+    """Pairs out of a list of mappings from column to value.
 
     Parameters
     ----------
-    rows : list of dict
+    rows : list of dict or Pair
         A value of None or blanks is an empty cell.
     first : int
         Number of the first row, for messages.
@@ -79,26 +80,28 @@ def check(rows, *, first: int = 1, place: str = "") -> tuple[Pair, ...]:
         )
     if len(rows) > MAX_ROWS:
         raise ParameterError(f"{place}too many pairs", seen=len(rows), remedy=f"at most {MAX_ROWS}")
-    pairs, named = [], {}
+    pairs: list[Pair] = []
+    numbers: dict[str, int] = {}  # of the row that has a name
     for number, row in enumerate(rows, start=first):
         pair = row if isinstance(row, Pair) else _pair(row, f"{place}row {number}")
         if pair is None:
             continue
-        if pair.name is not None and pair.name.casefold() in named:
+        if pair.name is not None and pair.name.casefold() in numbers:
             raise ParameterError(
-                f"{place}row {number}, column 'name': row {named[pair.name.casefold()]} has the "
+                f"{place}row {number}, column 'name': row {numbers[pair.name.casefold()]} has "
+                "the "
                 "same name",
                 seen=pair.name,
                 remedy="name each result differently, or leave the cell empty",
             )
         if pair.name is not None:
-            named[pair.name.casefold()] = number
+            numbers[pair.name.casefold()] = number
         pairs.append(pair)
     return tuple(pairs)
 
 
-def _pair(row, where):
-    """One row; None for a blank one."""
+def _pair(row: dict[Any, Any], where: str) -> Pair | None:
+    """The pair of a row; None for a blank row."""
     cells = {str(key).strip(): value for key, value in row.items() if key is not None}
     if None in row:
         raise ParameterError(
@@ -106,33 +109,32 @@ def _pair(row, where):
             seen=row[None],
             remedy="put cells that hold commas into double quotes",
         )
-    cells = {
-        key: value for key, value in cells.items() if str("" if value is None else value).strip()
-    }
+    cells = {key: value for key, value in cells.items() if not _is_blank(value)}
     if not cells:
         return None
-    known = {key: str(cells.pop(key)).strip() for key in COLUMNS if key in cells}
+    columns = {key: str(cells.pop(key)).strip() for key in COLUMNS if key in cells}
     cells = with_current_names(cells, place=where)
     for key in cells:
-        _may_change(key, where)
-    if "video" not in known:
+        _require_row_setting(key, where)
+    if "video" not in columns:
         raise ParameterError(
             f"{where}, column 'video': it is empty", remedy="say which video or portrait"
         )
-    if "audio" in known and "text" in known:
+    if "audio" in columns and "text" in columns:
         raise ParameterError(
             f"{where}, column 'text': 'audio' is given too", remedy="give one of them"
         )
-    if len(known.get("text", "")) > 20_000:
+    if len(columns.get("text", "")) > 20_000:
         raise ParameterError(f"{where}, column 'text': too long", remedy="at most 20000 letters")
-    return Pair(**known, changes=cells, where=where)
+    return Pair(**columns, changes=cells, where=where)
 
 
-def _blank(value):
+def _is_blank(value: object) -> bool:
     return value is None or not str(value).strip()
 
 
-def _may_change(key, where):
+def _require_row_setting(key: str, where: str) -> None:
+    """Refuse a column that is no setting which may differ from row to row."""
     section = key.partition(".")[0]
     fits = "." in key and section in ROW_SECTIONS and key not in _SHARED
     if fits and (section != "inputs" or key in _ROW_INPUTS):
@@ -140,15 +142,19 @@ def _may_change(key, where):
     if "." in key or key in ("engine", "checkpoint", "device"):
         remedy = "all rows share it: set it in the recipe"
     else:
-        near = difflib.get_close_matches(key.casefold(), [*COLUMNS, *_ROW_INPUTS], n=1, cutoff=0.5)
+        similar = difflib.get_close_matches(
+            key.casefold(), [*COLUMNS, *_ROW_INPUTS], n=1, cutoff=0.5
+        )
         listed = ", ".join(COLUMNS)
         remedy = (
-            f"did you mean {near[0]!r}?" if near else f"use {listed}, or keys as lips.offset_ms"
+            f"did you mean {similar[0]!r}?"
+            if similar
+            else f"use {listed}, or keys as lips.offset_ms"
         )
     raise ParameterError(f"{where}: no column {key!r} is known", remedy=remedy)
 
 
-def read(path) -> tuple[Pair, ...]:
+def read(path: PathLike) -> tuple[Pair, ...]:
     """The pairs of a CSV or YAML file.
 
     A CSV has its columns' names in the first row and is UTF-8; comma, semicolon or tab stand
@@ -159,14 +165,14 @@ def read(path) -> tuple[Pair, ...]:
     InputError
         The file cannot be read.
     ParameterError
-        What it says does not fit; row and column are named.
+        A cell does not fit; names row and column.
     """
     path = Path(path)
     place = f"{path.name}, "
     if path.suffix.lower() in (".yaml", ".yml"):
         tree = recipes.load(path)
         rows = tree.get("pairs") if isinstance(tree, dict) else tree
-        return _some(check(rows or [], place=place), path)
+        return _at_least_one(check(rows or [], place=place), path)
     rows, names = _csv(path)
     pairs = []
     for row in rows:
@@ -178,16 +184,16 @@ def read(path) -> tuple[Pair, ...]:
             seen=", ".join(names)[:80],
             remedy="name the columns in the first row: video,audio",
         )
-    return _some(check(pairs, first=2, place=place), path)
+    return _at_least_one(check(pairs, first=2, place=place), path)
 
 
-def _some(pairs, path):
+def _at_least_one(pairs: tuple[Pair, ...], path: Path) -> tuple[Pair, ...]:
     if not pairs:
         raise ParameterError(f"{path.name} holds no pairs", remedy="write one pair a row")
     return pairs
 
 
-def _value(key, text):
+def _value(key: str | None, text: Any) -> Any:
     if key is None or key in COLUMNS or not (text or "").strip():
         return text
     try:
@@ -196,7 +202,8 @@ def _value(key, text):
         return text
 
 
-def _csv(path):
+def _csv(path: Path) -> tuple[list[dict[str | None, Any]], list[str]]:
+    """Rows by column, and the names of the columns, of a CSV file."""
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
@@ -207,9 +214,9 @@ def _csv(path):
         raise InputError("the table is too large", seen=path, remedy="at most 4 MiB")
     try:
         text = data.decode("utf-8-sig")
-        head = text.partition("\n")[0]
-        mark = max(",;\t", key=head.count)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
+        header = text.partition("\n")[0]
+        delimiter = max(",;\t", key=header.count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ParameterError(
@@ -217,8 +224,7 @@ def _csv(path):
             remedy="in the spreadsheet, save it as CSV UTF-8",
         ) from error
     names = [name.strip() for name in reader.fieldnames or []]
-    twice = next((name for name in names if name and names.count(name) > 1), None)
-    if twice is not None:
-        raise ParameterError(f"{path.name}: the column {twice!r} is there twice")
-    tidy = [{(k if k is None else k.strip()): v for k, v in row.items()} for row in rows]
-    return tidy, names
+    repeated = next((name for name in names if name and names.count(name) > 1), None)
+    if repeated is not None:
+        raise ParameterError(f"{path.name}: the column {repeated!r} is there twice")
+    return [{(k if k is None else k.strip()): v for k, v in row.items()} for row in rows], names

@@ -1,37 +1,31 @@
 """Typed schema of every recipe in `params/`: one tree of frozen settings.
 
 A key is spelt the same way in YAML, in a notebook and in MLflow (`lips.openness_gain`). An unknown
-key is an error that names the nearest valid one, because a mistyped knob that is silently ignored
-costs a night of rendering.
+key is an error that names the nearest valid one: a mistyped setting that is silently ignored costs
+a night of rendering.
 """
 
 import difflib
 import hashlib
 import json
 import re
-import textwrap
+from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from heygem.config import recipes
 from heygem.config.pairs import Pair
 from heygem.config.pairs import check as check_pairs
-from heygem.config.renamed import TABLE, Names, with_current_names
-from heygem.core.errors import ParameterError
+from heygem.config.settings import Settings, checked, current, flatten, nest
+from heygem.core.types import PathLike
 
 DEFAULT_LABEL = "AI生成 / AI-generated"
 
 
-class Settings(BaseModel):
-    """Base of all sections: frozen, no unknown keys, no infinities."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class InputSettings(Settings):
-    """What to make: one audio track (or a text to be spoken), and the people who speak it."""
+    """What to make: speech (a recording or a text), and videos of the people who speak it."""
 
     audio: str | None = Field(None, description="sound file with the speech; or give `text`")
     text: str | None = Field(
@@ -55,17 +49,17 @@ class InputSettings(Settings):
 
     @field_validator("videos", mode="before")
     @classmethod
-    def _one_video_is_a_list(cls, value):
+    def _one_video_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
     @field_validator("pairs", mode="before")
     @classmethod
-    def _rows_are_pairs(cls, value):
+    def _rows_are_pairs(cls, value: Any) -> Any:
         plain = value is None or isinstance(value, str)
         return value if plain else check_pairs(value, place="inputs.pairs, ")
 
     @model_validator(mode="after")
-    def _one_source_of_speech(self):
+    def _one_source_of_speech(self) -> Self:
         if self.audio is not None and self.text is not None:
             raise ValueError("give `audio` or `text`, not both")
         if self.pairs and self.videos:
@@ -74,16 +68,19 @@ class InputSettings(Settings):
 
 
 class LipsSettings(Settings):
-    """The knobs on the mouth trajectory, applied after the model."""
+    """Controls on the mouth trajectory, applied after the model."""
 
     model: str | None = Field(
-        None, description="lips model file (.safetensors); none: the one that comes with the kit"
+        None, description="lips model file (.safetensors); none: the one that comes with heygem"
     )
     openness_gain: float = Field(
-        1.0, ge=0, le=3, description="how far the mouth opens, times what the model says"
+        1.0, ge=0, le=3, description="how far the mouth opens, times the model's prediction"
     )
     width_gain: float = Field(
-        1.0, ge=0, le=3, description="how far the mouth spreads and rounds, times what it says"
+        1.0,
+        ge=0,
+        le=3,
+        description="how far the mouth spreads and rounds, times the model's prediction",
     )
     smoothing_ms: float = Field(
         0.0, ge=0, le=500, description="width of the smoothing of the movement [ms]"
@@ -107,13 +104,16 @@ class RendererSettings(Settings):
     """How the mouth's pixels are made from the person's own frames."""
 
     pose_weight: float = Field(
-        1.0, ge=0, le=100, description="weight of a like head pose when frames are chosen"
+        1.0, ge=0, le=100, description="weight of a similar head pose when frames are chosen"
     )
     continuity_weight: float = Field(
         1.0, ge=0, le=100, description="weight of a steady source of texture over time"
     )
     feather: float = Field(
-        0.12, ge=0, le=0.5, description="width of the soft edge [distance of the outer eye corners]"
+        0.12,
+        ge=0,
+        le=0.5,
+        description="width of the soft edge [inter-ocular distance, outer corners]",
     )
     color_match: bool = Field(
         True, description="match the colour of the mouth to the skin around it"
@@ -121,7 +121,7 @@ class RendererSettings(Settings):
 
 
 class FaceSettings(Settings):
-    """Which face, and how it is found."""
+    """Which face, and which tracker finds it."""
 
     backend: Literal["mediapipe", "face-alignment"] = Field(
         "mediapipe",
@@ -143,7 +143,7 @@ class FaceSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _box_is_a_box(self):
+    def _box_is_a_box(self) -> Self:
         if self.select == "box" and self.box is None:
             raise ValueError("select: box needs `box: [left, top, right, bottom]`")
         if self.box and not (self.box[0] < self.box[2] and self.box[1] < self.box[3]):
@@ -171,7 +171,7 @@ class MediaSettings(Settings):
 
 
 class AudioSettings(Settings):
-    """What is done to the sound."""
+    """Processing of the audio."""
 
     denoise: bool = Field(False, description="reduce steady background noise")
     loudness_lufs: float | None = Field(
@@ -180,7 +180,7 @@ class AudioSettings(Settings):
 
 
 class LabelSettings(Settings):
-    """The notice that the video is made by AI. On unless somebody answers for its absence."""
+    """The label that says AI made the video; on unless somebody answers for its absence."""
 
     visible: bool = Field(True, description="draw the label on every frame")
     text: str = Field(
@@ -202,7 +202,7 @@ class LabelSettings(Settings):
     )
     logo: str | None = Field(None, description="picture shown beside the text; none: text alone")
     font: str | None = Field(
-        None, description="font file of the text; none: the one that comes with the kit"
+        None, description="font file of the text; none: the one that comes with heygem"
     )
     producer: str = Field(
         "heygem", min_length=1, max_length=100, description="who made it, written in the metadata"
@@ -222,7 +222,7 @@ class LabelSettings(Settings):
     reason: str | None = Field(None, max_length=500, description="why they asked for it")
 
     @model_validator(mode="after")
-    def _somebody_answers(self):
+    def _unlabelled_copies_name_who_answers(self) -> Self:
         if not self.visible and not (
             (self.requester or "").strip() and (self.reason or "").strip()
         ):
@@ -264,6 +264,8 @@ def known_engines() -> list[str]:
 
 class Params(Settings):
     """A whole recipe."""
+
+    example: ClassVar[str] = "see params/demo.yaml"
 
     inputs: InputSettings = Field(default_factory=InputSettings, description="what to make")
     lips: LipsSettings = Field(default_factory=LipsSettings, description="how the mouth moves")
@@ -309,15 +311,23 @@ class Params(Settings):
     @classmethod
     def from_dict(cls, tree: dict[str, Any]) -> "Params":
         """Check a nested (or dotted-key) dictionary; raises ParameterError in one line."""
-        return checked(cls, _nest(_current(cls, tree)))
+        return checked(cls, nest(cls, current(cls, tree)))
 
     @classmethod
-    def from_yaml(cls, path) -> "Params":
-        """Read a recipe file. Raises InputError (the file) or ParameterError (what it says)."""
+    def from_yaml(cls, path: PathLike) -> "Params":
+        """Read a recipe file.
+
+        Raises
+        ------
+        InputError
+            The file cannot be read.
+        ParameterError
+            Its content is no recipe; names the first key that is wrong.
+        """
         return cls.from_dict(recipes.read(path))
 
     @classmethod
-    def from_namespace(cls, names: dict[str, Any]) -> "Params":
+    def from_namespace(cls, names: Mapping[str, Any]) -> "Params":
         """Take the plain values out of a notebook's `globals()`; modules and functions are skipped.
 
         Papermill injects unknown parameters with nothing but a warning; here they are an error.
@@ -334,7 +344,7 @@ class Params(Settings):
 
     def override(self, changes: dict[str, Any]) -> "Params":
         """A copy with some dotted keys changed: `{"lips.openness_gain": 1.2}`."""
-        return type(self).from_dict({**self.dotted(), **_current(type(self), changes)})
+        return type(self).from_dict({**self.dotted(), **current(type(self), changes)})
 
     def tree(self) -> dict[str, Any]:
         """Nested dictionary of plain values, as YAML and papermill take it."""
@@ -342,17 +352,17 @@ class Params(Settings):
 
     def dotted(self) -> dict[str, Any]:
         """Flat dictionary under dotted keys, as MLflow shows it."""
-        return _flatten(self.tree())
+        return flatten(self.tree())
 
     def digest(self) -> str:
-        """sha256 [hex] of everything that shapes a result; not of paths and bookkeeping."""
+        """sha256 [hex] of all settings that shape a result, without inputs, MLflow and device."""
         tree = self.tree()
         for key in ("inputs", "mlflow", "device"):
             del tree[key]
         canonical = json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
-    def to_yaml(self, *, commented=True, keep: set[str] | None = None) -> str:
+    def to_yaml(self, *, commented: bool = True, keep: set[str] | None = None) -> str:
         """YAML text; with the meaning, unit and default of each key above it.
 
         Parameters
@@ -363,112 +373,3 @@ class Params(Settings):
             Top-level sections to write; all when not given.
         """
         return recipes.write(self, commented=commented, keep=keep)
-
-
-SettingsT = TypeVar("SettingsT", bound=Settings)
-
-
-def checked(kind: type[SettingsT], tree: Any) -> SettingsT:
-    """Settings of a kind out of a dictionary, in which old names are replaced.
-
-    Raises
-    ------
-    ParameterError
-        Names the first key that is wrong, in one line.
-    """
-    try:
-        return kind.model_validate(_current(kind, tree))
-    except ValidationError as error:
-        raise _explain(error, kind) from error
-
-
-def _current(kind: type[Settings], tree: Any) -> Any:
-    """The dictionary with the current names of a class's settings."""
-    names = TABLE.get(kind.__name__)
-    if names is None or not isinstance(tree, dict):
-        return tree
-    keys = {
-        old: new for old, new in names.keys.items() if new.partition(".")[0] in kind.model_fields
-    }
-    return with_current_names(tree, Names(keys, names.values))
-
-
-def _flatten(tree, prefix=""):
-    flat = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _nest(tree):
-    """Unfold dotted keys; a section left empty in YAML (`lips:`) means its defaults."""
-    if not isinstance(tree, dict):
-        return tree
-    nested: dict[str, Any] = {}
-    for key, value in tree.items():
-        head, _, rest = str(key).partition(".")
-        field = Params.model_fields.get(head)
-        is_section = field is not None and field.default_factory is not None
-        if rest:
-            section = nested.setdefault(head, {})
-            if isinstance(section, dict):
-                section[rest] = value
-        elif is_section and value is None:
-            nested.setdefault(head, {})
-        elif is_section and isinstance(value, dict):
-            nested[head] = {**nested.get(head, {}), **{str(k): v for k, v in value.items()}}
-        else:
-            nested[head] = value
-    return nested
-
-
-def _explain(error: ValidationError, kind) -> ParameterError:
-    """The first problem, in one line, as a person would say it."""
-    problems = error.errors(include_url=False)
-    # A mistyped key explains more than what follows from it.
-    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    location = [str(part) for part in first["loc"]]
-    key = ".".join(part for part in location if not part.startswith("function-"))
-    if first["type"] == "extra_forbidden":
-        near = _nearest(location, kind)
-        known = "see params/demo.yaml" if kind is Params else ", ".join(kind.model_fields)
-        remedy = f"did you mean {near!r}?" if near else f"known keys: {known}"
-        return ParameterError(f"unknown key {key!r}", remedy=remedy)
-    field = _field(location, kind)
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    seen = first.get("input")
-    short = None if isinstance(seen, BaseModel | dict) else textwrap.shorten(repr(seen), 80)
-    is_section = field is not None and field.default_factory is not None
-    remedy = f"{key}: {field.description}" if field is not None and not is_section else None
-    return ParameterError(
-        f"bad value for {key or 'the recipe'}: {message}", seen=short, remedy=remedy
-    )
-
-
-def _nearest(location, kind):
-    """Nearest valid key of the same section; else of the whole tree, since keys get misplaced."""
-    fields = kind.model_fields
-    section = fields.get(location[0]) if len(location) > 1 else None
-    name = location[-1]
-    here = list(section.annotation.model_fields) if section is not None else list(fields)
-    match = difflib.get_close_matches(name, here, n=1, cutoff=0.6)
-    if match:
-        return match[0]
-    everywhere = {key.rpartition(".")[2]: key for key in _flatten(kind().model_dump(mode="json"))}
-    match = difflib.get_close_matches(name, everywhere, n=1, cutoff=0.75)
-    return everywhere[match[0]] if match else None
-
-
-def _field(location, kind):
-    fields = kind.model_fields
-    field = None
-    for part in location:
-        if not isinstance(fields, dict) or part not in fields:
-            break
-        field = fields[part]
-        fields = getattr(field.annotation, "model_fields", None)
-    return field

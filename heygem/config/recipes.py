@@ -1,4 +1,4 @@
-"""Recipe files: small, safe YAML in; commented YAML out."""
+"""Recipe files: reading small YAML safely, and writing it with comments."""
 
 import textwrap
 from pathlib import Path
@@ -6,14 +6,24 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from heygem.core.errors import InputError, ParameterError
+from heygem.core.types import PathLike
 
 MAX_YAML_BYTES = 256 * 1024  # a recipe is a page long; anything near this is not a recipe
 
 
-def read(path) -> dict[str, Any]:
-    """Read a small YAML mapping safely: no tags, no aliases, no key twice, limited size."""
+def read(path: PathLike) -> dict[str, Any]:
+    """A mapping out of a small YAML file, empty for an empty file; see `load`.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or it is too large.
+    ParameterError
+        It is not valid YAML, or no mapping.
+    """
     tree = load(path)
     if tree is None:
         return {}
@@ -26,8 +36,16 @@ def read(path) -> dict[str, Any]:
     return tree
 
 
-def load(path):
-    """Whatever a small YAML file holds, read as safely as `read` does."""
+def load(path: PathLike) -> Any:
+    """Content of a small YAML file, read safely: no tags, no aliases, no key twice, 256 KiB.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or it is too large.
+    ParameterError
+        It is not valid YAML.
+    """
     path = Path(path)
     try:
         with path.open("rb") as stream:
@@ -59,8 +77,8 @@ def load(path):
         ) from error
 
 
-def write(settings: BaseModel, *, commented=True, keep: set[str] | None = None) -> str:
-    """YAML text of a settings tree; see `heygem.config.params.Params.to_yaml`."""
+def write(settings: BaseModel, *, commented: bool = True, keep: set[str] | None = None) -> str:
+    """YAML text of settings; see `heygem.config.params.Params.to_yaml`."""
     lines = []
     for name, field in type(settings).model_fields.items():
         if keep is not None and name not in keep:
@@ -81,25 +99,27 @@ def write(settings: BaseModel, *, commented=True, keep: set[str] | None = None) 
 class _PlainLoader(yaml.SafeLoader):
     """SafeLoader without aliases (a small file could unfold into gigabytes) or repeated keys."""
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.events.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "aliases are not supported", mark)
+            place = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "aliases are not supported", place)
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node, deep=False):
-        seen = set()
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = set()
         for key_node, _ in node.value:
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if key in seen:
+            if key in keys:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"key {key!r} appears twice", key_node.start_mark
                 )
-            seen.add(key)
+            keys.add(key)
         return super().construct_mapping(node, deep=deep)
 
 
-def _yaml_entry(key, value, field, commented, *, indent):
+def _yaml_entry(
+    key: str, value: Any, field: FieldInfo, commented: bool, *, indent: int
+) -> list[str]:
     """`# meaning [unit]; default: x` and `key: value` lines."""
     pad = " " * indent
     plain = list(value) if isinstance(value, tuple) else value
@@ -119,8 +139,9 @@ def _yaml_entry(key, value, field, commented, *, indent):
     return lines
 
 
-def _scalar(value) -> str:
+def _scalar(value: Any) -> str:
+    """A value as YAML on one line."""
     text = yaml.safe_dump(
         value, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False
     )
-    return text.strip().removesuffix("\n...").removesuffix("...").strip()
+    return str(text).strip().removesuffix("\n...").removesuffix("...").strip()

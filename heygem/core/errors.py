@@ -1,4 +1,6 @@
-"""Everything that can go wrong, said so that a person knows what to do next."""
+"""Errors of heygem: what failed, the value that was met, and what the user can do."""
+
+from typing import Any
 
 
 class HeygemError(Exception):
@@ -16,29 +18,29 @@ class HeygemError(Exception):
 
     code = "ERROR"
 
-    def __init__(self, what, *, seen=None, remedy=None):
+    def __init__(self, what: str, *, seen: object = None, remedy: str | None = None) -> None:
         self.what = what
         self.seen = seen
         self.remedy = remedy
-        parts = [str(what)]
+        texts = [str(what)]
         if seen is not None:
-            parts.append(f"seen: {seen}")
+            texts.append(f"seen: {seen}")
         if remedy is not None:
-            parts.append(str(remedy))
-        # One line, whatever the file is called.
-        super().__init__("; ".join(parts).replace("\r", "\\r").replace("\n", "\\n"))
+            texts.append(str(remedy))
+        # One line, even where a file name holds line breaks.
+        super().__init__("; ".join(texts).replace("\r", "\\r").replace("\n", "\\n"))
 
     @property
-    def parts(self):
-        """What, seen and remedy as text, where they are given; for a record."""
-        said = {"what": self.what, "seen": self.seen, "remedy": self.remedy}
-        return {key: str(value) for key, value in said.items() if value is not None}
+    def parts(self) -> dict[str, str]:
+        """`what`, `seen` and `remedy` as text, where they are given; for a record."""
+        parts = {"what": self.what, "seen": self.seen, "remedy": self.remedy}
+        return {key: str(value) for key, value in parts.items() if value is not None}
 
-    def __reduce__(self):  # keyword-only arguments do not survive the default pickling
+    def __reduce__(self) -> tuple[Any, ...]:  # default pickling loses keyword-only arguments
         return (_rebuild, (type(self), self.what, self.seen, self.remedy))
 
 
-def _rebuild(kind, what, seen, remedy):
+def _rebuild(kind: type[HeygemError], what: str, seen: object, remedy: str | None) -> HeygemError:
     return kind(what, seen=None if seen is None else str(seen), remedy=remedy)
 
 
@@ -67,7 +69,7 @@ class ConsentError(HeygemError):
 
 
 class PolicyError(HeygemError):
-    """The rules under which this installation serves others do not allow it."""
+    """The rules of this installation, which serves several users, do not allow it."""
 
     code = "POLICY"
 

@@ -1,80 +1,69 @@
-"""The command line's dealings with the terminal: Ctrl-C, the log, and libraries that talk."""
+"""The log file, one-line notices, and the output of compiled libraries."""
 
 import contextlib
 import logging
 import logging.handlers
 import os
-import signal
 import sys
-import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from heygem.core import assets
 from heygem.core.errors import Notice
 
 
-@contextlib.contextmanager
-def stoppable():
-    """An event that the first Ctrl-C sets; a second one ends the program at once."""
-    cancel = threading.Event()
-    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def stop(*_):
-        cancel.set()
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-
-    for number in usual:
-        signal.signal(number, stop)
-    try:
-        yield cancel
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
-
-
 def log_file() -> Path:
-    """Where the details of unexpected failures go."""
+    """The file that receives warnings and the details of unexpected failures."""
     return assets.home() / "logs" / "heygem.log"
 
 
-def start_log():
-    """Details to a file, warnings to the terminal; a log that cannot be written is done without."""
-    root = logging.getLogger("heygem")
+def start_log() -> None:
+    """Write heygem's log to `log_file`, and print its notices in one line each.
+
+    Where the file cannot be written, the program goes on without a log.
+    """
+    logger = logging.getLogger("heygem")
     with contextlib.suppress(OSError):
         log_file().parent.mkdir(parents=True, exist_ok=True)
         handler = logging.handlers.RotatingFileHandler(
             log_file(), maxBytes=1 << 20, backupCount=3, encoding="utf-8", delay=True
         )
         handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(message)s"))
-        root.addHandler(handler)
-    root.propagate = False
-    _show_notices_in_one_line()
+        logger.addHandler(handler)
+    logger.propagate = False
+    _print_notices_in_one_line()
 
 
-def _show_notices_in_one_line():
-    """Print heygem's own notices without the source line that Python's warnings bring."""
+def _print_notices_in_one_line() -> None:
+    """Leave out the source line that Python prints with a warning; other warnings keep theirs."""
     usual = warnings.formatwarning
 
-    def formatted(message, category, *place):
+    def formatted(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
         if issubclass(category, Notice):
             return f"notice: {message}\n"
-        return usual(message, category, *place)
+        return usual(message, category, filename, lineno, line)
 
     warnings.formatwarning = formatted
 
 
 @contextlib.contextmanager
-def quiet_libraries():
-    """Send what compiled libraries print by themselves to the log; Python's own stderr stays.
+def quiet_libraries() -> Iterator[None]:
+    """Send what compiled libraries write to file descriptor 2 to the log.
 
-    The face models' runtime, for one, announces itself on file descriptor 2.
+    `sys.stderr` of Python still reaches the terminal. The runtime of the face models, for one,
+    prints a banner that no setting turns off.
     """
     try:
         sys.stderr.flush()
         log_file().parent.mkdir(parents=True, exist_ok=True)
-        own = os.dup(2)
+        terminal = os.dup(2)
         log = os.open(log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError:
         yield
@@ -82,10 +71,12 @@ def quiet_libraries():
     usual = sys.stderr
     os.dup2(log, 2)
     os.close(log)
-    with os.fdopen(own, "w", buffering=1, encoding=usual.encoding, errors=usual.errors) as stream:
+    with os.fdopen(
+        terminal, "w", buffering=1, encoding=usual.encoding, errors=usual.errors
+    ) as stream:
         sys.stderr = stream
         try:
             yield
         finally:
             sys.stderr = usual
-            os.dup2(own, 2)
+            os.dup2(terminal, 2)

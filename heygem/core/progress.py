@@ -1,45 +1,69 @@
-"""Progress of a batch as one line of text, for terminals and notebooks alike."""
+"""Progress of a batch as one line of text, in terminals and notebooks alike."""
 
 import sys
 import threading
+from types import TracebackType
+from typing import TextIO
 
 from tqdm import tqdm
 
 
 class Bar:
-    """Shows the stage of the item at work: how far, how fast, how long still.
+    """A progress bar of the current item: stage, share done, speed, time left.
 
-    Use it as a context manager and hand it to `heygem.batch.runner.run(progress=...)`; it may
-    be called from any thread.
+    A context manager; pass it to `heygem.batch.runner.run(progress=...)`. It may be called from
+    any thread.
+
+    Parameters
+    ----------
+    stream : text stream, optional
+        `sys.stderr` when not given. On a stream that is no terminal and no notebook, such as a log
+        file, the bar is off.
     """
 
-    def __init__(self, stream=None):
+    def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        # A log file wants no line that redraws itself; a notebook's stream can show one.
         self._off = not self._stream.isatty() and "ipykernel" not in sys.modules
         self._lock = threading.Lock()
-        self._bar = None
-        self._key = None
+        self._bar: tqdm | None = None
+        self._key: tuple[str, str] | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> "Bar":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
         self.clear()
-        if "ipykernel" in sys.modules:  # an executed notebook is no place for old progress
+        if "ipykernel" in sys.modules:  # keep finished progress out of an executed notebook
             from IPython.display import clear_output
 
             clear_output()
 
-    def __call__(self, name, number, count, stage, done, total):
+    def __call__(
+        self, name: str, number: int, count: int, stage: str, done: int, total: int
+    ) -> None:
+        """Show progress.
+
+        Parameters
+        ----------
+        name : str
+            Of the item.
+        number, count : int
+            The item's index from 0, and how many items there are.
+        stage : str
+        done, total : int
+            Steps of the stage; `total` 0 means unknown.
+        """
         with self._lock:
-            key = (name, stage)
-            if key != self._key:
+            if self._bar is None or (name, stage) != self._key:
                 self._end()
-                title = f"[{number + 1}/{count}] {_short(name)}: {stage}"
                 self._bar = tqdm(
                     total=total or None,
-                    desc=title,
+                    desc=f"[{number + 1}/{count}] {_short(name)}: {stage}",
                     file=self._stream,
                     unit="it" if total == 1 else " frames",
                     mininterval=0.5,
@@ -47,23 +71,23 @@ class Bar:
                     leave=False,
                     disable=self._off,
                 )
-                self._key = key
+                self._key = (name, stage)
             if self._off:
                 return
             if total and self._bar.total != total:
                 self._bar.total = total
             self._bar.update(max(0, done - self._bar.n))
 
-    def clear(self):
-        """Take the line away, so that something else can be printed."""
+    def clear(self) -> None:
+        """Remove the bar from the screen, so that other text can be printed."""
         with self._lock:
             self._end()
 
-    def _end(self):
+    def _end(self) -> None:
         if self._bar is not None:
             self._bar.close()
         self._bar = self._key = None
 
 
-def _short(name, length=32):
+def _short(name: str, length: int = 32) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"

@@ -10,8 +10,10 @@ PACKAGE = Path(__file__).parents[1]
 # Every package that a result passes through, whole. Packages above the pipeline (evaluation, batch,
 # server, studio, cli) and those beside it (experiments, training) cannot change a frame: editing a
 # page or a login must not make finished videos look out of date.
-RESULT_PACKAGES = ("core", "config", "media", "audio", "face", "lips", "avatar", "provenance")
-RESULT_PACKAGES += ("rendering", "finetune", "pipeline")
+RESULT_PACKAGES: tuple[str, ...] = (
+    "core", "config", "media", "audio", "face", "lips", "avatar", "provenance", "rendering",
+    "finetune", "pipeline",
+)  # fmt: skip
 
 
 @functools.cache

@@ -34,8 +34,8 @@ def checkout(tmp_path_factory):
     """A small project of the same make: its own build files, and a few files of each part."""
     here = tmp_path_factory.mktemp("checkout")
     for name in ("setup.py", "pyproject.toml", "MANIFEST.in", "LICENSE", "NOTICE", "README.md",
-                 "heygem/__init__.py", "heygem/core/__init__.py", "heygem/core/errors.py", "heygem/config/__init__.py",
-                 "heygem/config/capabilities.py",
+                 "heygem/__init__.py", "heygem/core/__init__.py", "heygem/core/errors.py",
+                 "heygem/config/__init__.py", "heygem/config/capabilities.py",
                  "heygem/config/capabilities.yaml"):  # fmt: skip
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_bytes((ROOT / name).read_bytes())
@@ -126,13 +126,13 @@ def test_the_command_line_starts_without_it():
 
 def test_what_was_left_out_is_refused_in_one_line(switched_off):
     assert not capabilities.enabled("finetune")
-    with pytest.raises(InputError, match="without few-shot.*anna.heygem") as refused:
+    with pytest.raises(InputError, match="without fine-tuning.*anna.heygem") as refused:
         capabilities.require("finetune", seen="anna.heygem")
     assert "\n" not in str(refused.value)
 
 
 def test_its_notebooks_are_refused_and_the_inventory_says_it(switched_off):
-    with pytest.raises(InputError, match="without few-shot.*12_finetune"):
+    with pytest.raises(InputError, match="without fine-tuning.*12_finetune"):
         capabilities.require_path("notebooks/12_finetune.ipynb")
     capabilities.require_path("notebooks/10_generate.ipynb")
     (row,) = [item for item in sbom.collect() if item.name == "finetune"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from heygem.config import pairs, params
+from heygem.config import pairs
 from heygem.config.params import FaceSettings, Params, Settings, checked
 from heygem.config.renamed import RECIPE, TABLE, Names, with_current_names
 from heygem.core.errors import Notice, ParameterError
@@ -121,7 +121,7 @@ def test_other_settings_use_the_same_table(monkeypatch):
         unchanged: int = 0
 
     names = Names({"former": "current", "unchanged": "not_there_yet"})
-    monkeypatch.setitem(params.TABLE, "Example", names)
+    monkeypatch.setitem(TABLE, "Example", names)
     with pytest.warns(Notice, match="`former` is now called `current`"):
         assert checked(Example, {"former": 3, "unchanged": 4}) == Example(current=3, unchanged=4)
 
