@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 export HF_HUB_OFFLINE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: browser help run test lint lab models train-base evaluate dist clean
+.PHONY: browser help run test test-fast lint docs lab models train-base evaluate dist clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -14,7 +14,7 @@ help:  ## this list
 # The stamp is younger than the list of dependencies: nothing to install, nothing is asked of pip.
 $(STAMP): pyproject.toml constraints/base.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints/base.txt -e '.[notebooks,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints/base.txt -e '.[notebooks,docs,dev]'
 	@touch $@
 
 models: $(STAMP)  ## fetch and verify the pretrained face models
@@ -29,15 +29,22 @@ browser:
 	@command -v chromium >/dev/null || test -z "$$CI" || \
 	  { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }
 
-test: models browser  ## run the tests
+test: models browser  ## run all tests
 	@$(BIN)/python -m pytest
 
-lint: $(STAMP)  ## check style, and that notebooks carry no outputs
+test-fast: models  ## run the tests that take under a second or two each: about a minute in all
+	@$(BIN)/python -m pytest -q -m "not slow and not browser"
+
+lint: $(STAMP)  ## check style and types, and that notebooks carry no outputs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
-train-base: models  ## train the kit's own lips model: make train-base DATA=folder-of-videos
+docs: $(STAMP)  ## build the documentation and API reference into site/
+	@$(BIN)/mkdocs build --quiet --strict
+
+train-base: models  ## train the shipped lips model: make train-base DATA=folder-of-videos
 	@test -n "$(DATA)" || { echo "say where the videos are: make train-base DATA=folder" >&2; exit 2; }
 	@$(BIN)/heygem train lips "$(DATA)" --out heygem/lips/weights/lips.safetensors
 	@cd heygem/lips/weights && sha256sum lips.safetensors > SHA256SUMS
