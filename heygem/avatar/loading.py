@@ -45,6 +45,7 @@ def load(
     backend: tracking.Backend | None = None,
     progress: Progress | None = None,
     cache: bool = True,
+    sha256: str | None = None,
 ) -> Avatar:
     """Track a video or picture, or take the result from the cache.
 
@@ -59,6 +60,8 @@ def load(
         `progress("track", frames_done, frames_total)`.
     cache : bool
         Whether to read and write the cache on disk.
+    sha256 : str, optional
+        Hash of the file's content, where the caller has just computed it.
 
     Raises
     ------
@@ -75,7 +78,7 @@ def load(
             seen=f"{info.format} with sound only",
             remedy="give a video or a portrait",
         )
-    sha256 = files.sha256(path)
+    sha256 = sha256 or files.sha256(path)
     backend = backend if backend is not None else make_backend(settings)
     # The backend in use is part of the key: it may stand in for the one that the settings name.
     facts = [CACHE_VERSION, backend.name, sha256, settings.model_dump()]

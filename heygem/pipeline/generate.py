@@ -24,6 +24,7 @@ import numpy as np
 from heygem import __version__, media, provenance
 from heygem.audio import RATE_HZ
 from heygem.avatar.avatar import Avatar
+from heygem.avatar.reasons import Reason, describe
 from heygem.avatar.timeline import Timeline, build_timeline, frames_in_order
 from heygem.config.params import Params
 from heygem.core import assets
@@ -58,7 +59,7 @@ class Result:
     duration_s : float
     frames : int
     skipped_frames : dict of str to int
-        Frames left as they were, by reason code.
+        Frames left as they were, by reason code; see `heygem.avatar.reasons`.
     timings : dict of str to float
         Seconds by stage.
     warnings : list of str
@@ -130,10 +131,20 @@ def generate(
     report_progress("listen", 1, 1)
     clock.lap("listen")
 
-    sources = {"video": _input_sha256(video, avatar), "sound": _input_sha256(audio)}
+    sources = {
+        "video": avatar.sha256 if avatar is not None else _input_sha256(video),
+        "sound": _input_sha256(audio),
+    }
     permission = authorize(ledger, avatar, *sources.values(), basis=params.label.consent)
     if avatar is None:
-        avatar = load_person(video, params.face, backend=models.faces, progress=report_progress)
+        assert not isinstance(video, Avatar)
+        avatar = load_person(
+            video,
+            params.face,
+            backend=models.faces,
+            progress=report_progress,
+            sha256=sources["video"],
+        )
     if avatar.bundle is not None:
         sources |= avatar.bundle.sources
     clock.lap("track")
@@ -299,18 +310,11 @@ def _write_frames(
     return skipped
 
 
-def skip_reason(avatar: Avatar, timeline: Timeline, index: int) -> str:
+def skip_reason(avatar: Avatar, timeline: Timeline, index: int) -> Reason:
     """Why an output frame was left as it was."""
     if index >= timeline.spoken:
-        return "after the sound"
-    frame = timeline.order[index]
-    if not avatar.track.detected[frame]:
-        return "no face"
-    return (
-        "turned away, too small, unclear or covered"
-        if not avatar.usable[frame]
-        else "beside such a frame"
-    )
+        return Reason.AFTER_AUDIO
+    return avatar.skip_reason(int(timeline.order[index]))
 
 
 def _facts(
@@ -358,14 +362,12 @@ def _warnings(
     warnings = [f.message for f in encoded.findings if f.level != "info"]
     warnings += avatar.report["advice"]
     for reason, count in skipped.items():
-        warnings.append(f"{count} of {frames} frames left as they were: {reason}")
+        warnings.append(f"{count} of {frames} frames left as they were: {describe(reason)}")
     return warnings
 
 
-def _input_sha256(path: PathLike | Avatar, avatar: Avatar | None = None) -> str:
+def _input_sha256(path: PathLike | Avatar) -> str:
     """Content hash of an input; an unreadable file is an InputError with its reason."""
-    if avatar is not None:
-        return avatar.sha256
     assert not isinstance(path, Avatar)
     media.probe(path)
     return sha256(path)

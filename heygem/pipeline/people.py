@@ -14,6 +14,7 @@ def load_person(
     *,
     backend: Backend | None = None,
     progress: Progress | None = None,
+    sha256: str | None = None,
 ) -> Avatar:
     """Load a person: an avatar bundle as it is, anything else tracked or taken from the cache.
 
@@ -26,6 +27,8 @@ def load_person(
         Default: the one `settings` names.
     progress : callable, optional
         `progress("track", frames_done, frames_total)`.
+    sha256 : str, optional
+        Hash of a video's content, where the caller has just computed it.
 
     Raises
     ------
@@ -36,7 +39,7 @@ def load_person(
         from heygem.finetune import bundle
 
         return bundle.person(path)
-    return avatar.load(path, settings, backend=backend, progress=progress)
+    return avatar.load(path, settings, backend=backend, progress=progress, sha256=sha256)
 
 
 def load_avatar(

@@ -104,7 +104,7 @@ def test_other_ways_to_go_on(talking, models, extend, tail):
 def test_the_rest_of_the_video_can_be_kept(talking, voice, models, tmp_path):
     settings = params(media={"tail": "keep", "crf": 30, "preset": "ultrafast"})
     result = pipeline.generate(talking[0], voice(1.0), tmp_path / "k.mp4", settings, models=models)
-    assert result.frames == 40 and result.skipped_frames == {"after the sound": 15}
+    assert result.frames == 40 and result.skipped_frames == {"AFTER_AUDIO": 15}
 
 
 def test_frames_keep_their_own_times(hopper, voice, models, tmp_path):
@@ -147,7 +147,7 @@ def test_frames_without_a_face_pass_and_are_counted(hopper, voice, models, tmp_p
             writer.write(nothing if 10 <= k < 15 else hopper, k / 25)
     out = tmp_path / "out.mp4"
     result = pipeline.generate(path, voice(1.0), out, params(), models=models)
-    assert result.skipped_frames["no face"] == 5 and result.frames == 25
+    assert result.skipped_frames["NO_FACE"] == 5 and result.frames == 25
     assert any("no face" in w for w in result.warnings)
     images, _ = read(out)
     below_label = images[12][150:]
