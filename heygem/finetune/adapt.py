@@ -13,12 +13,10 @@ import hashlib
 import itertools
 import json
 import logging
-import os
 import threading
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from heygem.core.errors import Cancelled, InputError
+from heygem.core.files import replacing
 from heygem.core.types import BoolArray, FloatArray, PathLike, Progress, Watch
 from heygem.finetune import preservation_set
 from heygem.finetune.adapter import Adapter
@@ -375,8 +374,7 @@ def _held_out_ranges(folds: Folds) -> list[dict[str, Any]]:
 
 def _write_checkpoint(path: PathLike, identity: str, fit: _Fit) -> None:
     """Write a fit to disk, atomically."""
-    part = Path(path).with_suffix(".part")
-    with open(part, "wb") as f:
+    with replacing(path) as staged, staged.open("wb") as f:
         np.savez(
             f,
             identity=np.array(identity),
@@ -384,7 +382,6 @@ def _write_checkpoint(path: PathLike, identity: str, fit: _Fit) -> None:
             predicted=np.concatenate(fit.predicted),
             **vars(fit.adapter),
         )
-    os.replace(part, path)
 
 
 def _read_checkpoint(path: PathLike, identity: str, clips: Sequence[Clip]) -> _Fit | None:

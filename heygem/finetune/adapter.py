@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from heygem.core.errors import AssetError
+from heygem.core.files import replacing
 from heygem.core.types import FloatArray, PathLike
 from heygem.lips.model import LipsModel
 
@@ -80,13 +81,12 @@ def save(adapter: Adapter, path: PathLike, *, base_sha256: str) -> None:
         "spread": adapter.spread,
         "opening_std": adapter.opening_std,
     }
-    part = Path(path).with_suffix(".part")
-    save_file(
-        {key: np.ascontiguousarray(value, np.float32) for key, value in tensors.items()},
-        part,
-        metadata={"format": FORMAT, "base_sha256": base_sha256, "numbers": json.dumps(numbers)},
-    )
-    part.replace(path)
+    with replacing(path) as staged:
+        save_file(
+            {key: np.ascontiguousarray(value, np.float32) for key, value in tensors.items()},
+            staged,
+            metadata={"format": FORMAT, "base_sha256": base_sha256, "numbers": json.dumps(numbers)},
+        )
 
 
 def load(path: PathLike, base: LipsModel, *, base_sha256: str) -> LipsModel:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from heygem.core.files import replacing
 from heygem.core.types import PathLike
 from heygem.training.settings import TrainSettings
 
@@ -49,17 +50,16 @@ class Checkpoint:
         """Write everything to disk, atomically."""
         if self._path is None:
             return
-        part = self._path.with_suffix(".part")
-        torch.save(
-            {
-                "settings": self._settings,
-                "networks": self.networks,
-                "history": json.dumps(self.history),
-                "processor_s": self.processor_s,
-            },
-            part,
-        )
-        part.replace(self._path)
+        with replacing(self._path) as staged:
+            torch.save(
+                {
+                    "settings": self._settings,
+                    "networks": self.networks,
+                    "history": json.dumps(self.history),
+                    "processor_s": self.processor_s,
+                },
+                staged,
+            )
 
     def _read(self, path: Path) -> None:
         stored = torch.load(path, weights_only=True, map_location="cpu")

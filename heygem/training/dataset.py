@@ -8,7 +8,6 @@ import csv
 import hashlib
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -225,17 +224,14 @@ def _append_encoder_features(clip: Clip, encoder: SpeechEncoder, folder: Path) -
     except (OSError, ValueError):
         samples = audio.load(clip.source.path).samples
         encoded = encoder.encode(samples, rows=len(clip.features)).astype(np.float16)
-        part = stored.with_suffix(f".{threading.get_ident()}.part")
-        with open(part, "wb") as f:
+        with files.replacing(stored, durable=False) as staged, staged.open("wb") as f:
             np.save(f, encoded)
-        part.replace(stored)
     features = np.concatenate([clip.features, encoded.astype(np.float32)], 1)
     return replace(clip, features=features)
 
 
 def _write_cached(stored: Path, clip: Clip) -> None:
-    handle, name = tempfile.mkstemp(dir=stored.parent, suffix=".part")
-    with os.fdopen(handle, "wb") as f:
+    with files.replacing(stored, mode=0o600, durable=False) as staged, staged.open("wb") as f:
         np.savez(  # under the names of the first version, so that older caches can be read
             f,
             heard=clip.features.astype(np.float16),
@@ -244,7 +240,6 @@ def _write_cached(stored: Path, clip: Clip) -> None:
             valid=clip.valid,
             eye_px=clip.iod_px,
         )
-    os.replace(name, stored)
 
 
 def _read_cached(stored: Path, source: Source, sha256: str) -> Clip | None:

@@ -13,7 +13,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from heygem.audio.encoder import SpeechEncoder, encoder_metadata
 from heygem.core.errors import InputError
+from heygem.core.files import replacing
 from heygem.core.types import FloatArray, PathLike, Progress, Watch
 from heygem.lips.model import FORMAT, LipsModel
 from heygem.lips.network import LipsNetwork
@@ -141,19 +141,18 @@ def save(model: LipsModel, path: PathLike) -> None:
     encoder = {}
     if model.encoder is not None:
         encoder["speech_encoder"] = json.dumps(encoder_metadata(model.encoder))
-    part = Path(path).with_suffix(".part")
-    save_file(
-        tensors,
-        part,
-        metadata={
-            "format": FORMAT,
-            "network": json.dumps(model.networks[0].shape),
-            "networks": str(len(model.networks)),
-            "about": json.dumps(model.about, ensure_ascii=False),
-            **encoder,
-        },
-    )
-    part.replace(path)
+    with replacing(path) as staged:
+        save_file(
+            tensors,
+            staged,
+            metadata={
+                "format": FORMAT,
+                "network": json.dumps(model.networks[0].shape),
+                "networks": str(len(model.networks)),
+                "about": json.dumps(model.about, ensure_ascii=False),
+                **encoder,
+            },
+        )
 
 
 def _usable_clips(dataset: Dataset, settings: TrainSettings) -> list[Clip]:
