@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from heygem.config.params import Params
+from heygem.cli.options import renamed
 from heygem.core.errors import ParameterError
 
 T = TypeVar("T")
@@ -71,6 +71,7 @@ def evaluate(
     own audio, tracked, and compared with the real mouth. Started again after a stop, it continues
     with the clips that are left.
     """
+    from heygem.config.params import Params
     from heygem.evaluation import record, table
     from heygem.evaluation.protocol import EvaluateSettings
     from heygem.evaluation.protocol import evaluate as run_evaluation
@@ -116,7 +117,7 @@ def _renamed(old: str, new: str, old_value: T | None, value: T) -> T:
     """The value of an option that may have been given by its old name."""
     if old_value is None:
         return value
-    typer.echo(f"{old} is now called {new}; the old name works for one more release", err=True)
+    renamed(old, new)
     return old_value
 
 

@@ -14,24 +14,26 @@ _QUESTIONS = (
     ("who", "Who agreed (a code is better than a name)"),
     ("purpose", "To what use"),
     ("until", "Until which day (YYYY-MM-DD)"),
-    ("reference", "Where the agreement lies (a reference, not a scan)"),
+    ("reference", "Where the agreement is kept (a reference, not a scan)"),
 )
 
 
 def finetune(
     footage: Annotated[
         list[Path],
-        typer.Argument(metavar="PERSON.mp4 [MORE.mp4]", help="The first is the one shown."),
+        typer.Argument(
+            metavar="PERSON.mp4 [MORE.mp4]", help="The first becomes the avatar's video."
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="NAME.heygem", help="Folder to make.")],
     consent: Annotated[
         str | None,
-        typer.Option(help="By what right: own (yourself), synthetic, recorded (they agreed)."),
+        typer.Option(help="Basis: own (yourself), synthetic, recorded (a recorded consent)."),
     ] = None,
     who: Annotated[str, typer.Option(help="Who agreed, for --consent recorded.")] = "",
     purpose: Annotated[str, typer.Option(help="To what.")] = "",
     until: Annotated[str, typer.Option(help="Last day, YYYY-MM-DD.")] = "",
-    reference: Annotated[str, typer.Option(help="Where the agreement lies.")] = "",
+    reference: Annotated[str, typer.Option(help="Where the agreement is kept.")] = "",
     model: Annotated[
         Path | None, typer.Option(help="Base lips model; none: the bundled one.")
     ] = None,
@@ -39,11 +41,11 @@ def finetune(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="As in --set face.select=index."),
     ] = None,
-):
+) -> None:
     """Fine-tune an avatar to one person's footage: articulation and mouth pictures.
 
-    Afterwards give the folder wherever a video is taken: heygem generate --video NAME.heygem ...
-    Stopped or interrupted, it goes on where it was when started again.
+    Use the folder in place of a video: heygem generate --video NAME.heygem ...
+    Started again after a stop, it continues where it was.
     """
     from heygem.config.params import FaceSettings, checked
     from heygem.core import progress
@@ -51,10 +53,11 @@ def finetune(
     from heygem.finetune.run import finetune
     from heygem.finetune.settings import FinetuneSettings
 
-    given = read_changes(changes)
-    face = {k.removeprefix("face."): v for k, v in given.items() if k.startswith("face.")}
-    rest = {k: v for k, v in given.items() if not k.startswith("face.")}
-    settings, face = checked(FinetuneSettings, rest), checked(FaceSettings, face)
+    overrides = read_changes(changes)
+    prefix = "face."
+    of_face = {k.removeprefix(prefix): v for k, v in overrides.items() if k.startswith(prefix)}
+    of_finetune = {k: v for k, v in overrides.items() if not k.startswith(prefix)}
+    settings, face = checked(FinetuneSettings, of_finetune), checked(FaceSettings, of_face)
     answers = {"who": who, "purpose": purpose, "until": until, "reference": reference}
     statement = Statement(**(_ask(answers) if consent is None else {"basis": consent} | answers))
     with logs.quiet_libraries(), interrupts.stoppable() as cancel, progress.Bar() as bar:
@@ -74,15 +77,15 @@ def finetune(
     typer.echo(f"  look at: {out / 'report.html'}")
 
 
-def _ask(answers):
-    """The consent, from whoever sits there; nobody is there in a script."""
+def _ask(answers: dict[str, str]) -> dict[str, str]:
+    """Prompt for the basis of consent; a ConsentError where stdin is not a terminal."""
     if not sys.stdin.isatty():
         raise ConsentError(
             "no basis for using this likeness is stated",
             remedy="give --consent own, synthetic or recorded (with --who, --purpose, --until "
             "and --reference)",
         )
-    typer.echo("By law a person whose face is edited has to be told and to agree.", err=True)
+    typer.echo("By law a person whose face is edited must be informed and agree.", err=True)
     kinds = {"1": "own", "2": "synthetic", "3": "recorded"}
     typer.echo("  1  it is me\n  2  no real person\n  3  somebody else, who agreed", err=True)
     choice = typer.prompt("Whose likeness is it", err=True).strip()

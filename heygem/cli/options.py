@@ -1,7 +1,7 @@
-"""Options that several commands share."""
+"""Options and helpers that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,8 +21,14 @@ Change = Annotated[
 ]
 
 
-def read_changes(changes):
-    """KEY=VALUE to a dictionary, values as YAML would read them: numbers, true, null, [lists]."""
+def read_changes(changes: list[str] | None) -> dict[str, Any]:
+    """KEY=VALUE texts as a dictionary; values are parsed as YAML: numbers, true, null, [lists].
+
+    Raises
+    ------
+    ParameterError
+        A text is not KEY=VALUE.
+    """
     import yaml
 
     overrides = {}
@@ -35,3 +41,16 @@ def read_changes(changes):
         except yaml.YAMLError as error:
             raise ParameterError("bad value for --set", seen=change) from error
     return overrides
+
+
+def printable(name: object) -> str:
+    """A file name on one line, whatever its bytes."""
+    text = str(name).encode("utf-8", "backslashreplace").decode()
+    return text.replace("\r", "\\r").replace("\n", "\\n")
+
+
+def renamed(old: str, new: str) -> None:
+    """Say on stderr that an old name was used."""
+    typer.echo(
+        f"notice: {old} is now called {new}; the old name works for one more release", err=True
+    )

@@ -1,14 +1,19 @@
-"""What compliance officers use: verify, keys, ledger, consent, policy and sbom."""
+"""Compliance commands: verify, keys, ledger, consent, policy and sbom."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from heygem.cli.options import renamed
 from heygem.core.errors import AssetError, HeygemError, InputError
 from heygem.core.files import hash_input
-from heygem.provenance import ledger as record
+
+if TYPE_CHECKING:
+    from heygem.provenance.ledger import Ledger
+    from heygem.provenance.trace import Origin
+    from heygem.provenance.verify import Verification
 
 COMPLIANT, NONCOMPLIANT, UNREADABLE, NOT_FOUND, INCONCLUSIVE = 0, 1, 2, 3, 4  # exit codes
 
@@ -18,20 +23,8 @@ consent_app = typer.Typer(help="Consents of the people shown, and takedowns.", n
 policy_app = typer.Typer(help="Rules of a studio that serves others.", no_args_is_help=True)
 
 
-class _Lazy:
-    """`heygem.provenance.keys`, loaded when first used: it takes a while, and --help must not."""
-
-    def __getattr__(self, name):
-        from heygem.provenance import keys
-
-        return getattr(keys, name)
-
-
-secret = _Lazy()
-
-
-def mount(app):
-    """Hang these commands under the main one."""
+def add_commands(app: typer.Typer) -> None:
+    """Add these commands to the main one."""
     app.command()(verify)
     app.command("sbom")(list_components)
     app.command(hidden=True)(inventory)  # its earlier name, for one release
@@ -51,12 +44,12 @@ def verify(
     search: Annotated[
         bool, typer.Option(help="Also look for the watermark in cropped copies; takes seconds.")
     ] = True,
-):
+) -> None:
     """Read the labels of files, and say which run made them.
 
-    Leaves with 0 when every file is labelled as it should be, 1 when a label is wrong or one of
-    two is missing, 2 when a file cannot be read, 3 when there is none at all, 4 when it cannot be
-    told. Of several files the gravest counts.
+    Exit code: 0 if every file is labelled correctly, 1 if a label is wrong or one of two is
+    missing, 2 if a file cannot be read, 3 if there is no label, 4 if it cannot be decided. Of
+    several files the most severe counts.
     """
     from heygem.experiments import store
     from heygem.provenance import trace, trace_report
@@ -70,136 +63,164 @@ def verify(
         reading.NOT_FOUND: NOT_FOUND,
         reading.INCONCLUSIVE: INCONCLUSIVE,
     }
-    seen = []
+    exit_codes = []
     for path in files:
         try:
-            found, origin, book = trace.trace_file(path, search=search)
+            verification, origin, ledger = trace.trace_file(path, search=search)
         except HeygemError as error:
-            seen.append(UNREADABLE)
+            exit_codes.append(UNREADABLE)
             if as_json:
                 typer.echo(json.dumps({"path": str(path), "error": str(error)}, ensure_ascii=False))
             else:
                 typer.echo(f"{path}: cannot be read: {error}", err=True)
             continue
-        seen.append(codes[found.verdict])
+        exit_codes.append(codes[verification.verdict])
         if as_json:
-            data = found.to_dict() | {"origin": origin and origin.to_dict()}
+            data = verification.to_dict() | {"origin": origin and origin.to_dict()}
             data["mlflow"] = origin and store.run_of(origin.entry)
             typer.echo(json.dumps(data, ensure_ascii=False, default=float))
         else:
-            _print_reading(found, origin)
+            _print_verification(verification, origin)
         if report is not None:
-            if book is None:
+            if ledger is None:
                 raise AssetError(
                     "there is no ledger to write a report from", remedy="run `heygem keys init`"
                 )
-            trace_report.write(report, found, origin, book, origin and store.run_of(origin.entry))
+            trace_report.write(
+                report, verification, origin, ledger, origin and store.run_of(origin.entry)
+            )
             typer.echo(f"report: {report}", err=True)
-    grave = (UNREADABLE, NONCOMPLIANT, NOT_FOUND, INCONCLUSIVE, COMPLIANT)
-    raise typer.Exit(next(code for code in grave if code in seen))
+    by_severity = (UNREADABLE, NONCOMPLIANT, NOT_FOUND, INCONCLUSIVE, COMPLIANT)
+    raise typer.Exit(next(code for code in by_severity if code in exit_codes))
 
 
-def _print_reading(found, origin):
+def _print_verification(verification: "Verification", origin: "Origin | None") -> None:
     from heygem.experiments import store
     from heygem.provenance import trace
 
-    typer.echo(f"{found.path}: {found.verdict}")
-    for name, layer in found.layers.items():
+    typer.echo(f"{verification.path}: {verification.verdict}")
+    for name, layer in verification.layers.items():
         findings = f"  {'; '.join(layer.findings)}" if layer.findings else ""
         typer.echo(f"  {name:9} {layer.verdict:13}{findings}")
     if origin is None:
         typer.echo("  origin    not a run of this installation, as far as can be told")
         return
     body = origin.entry.body
-    sure = "run" if origin.is_proven else "probably run"
-    typer.echo(f"  origin    {sure} recorded in ledger row {origin.entry.number}:")
+    label = "run" if origin.is_proven else "probably run"
+    typer.echo(f"  origin    {label} recorded in ledger row {origin.entry.number}:")
     typer.echo(f"            made {origin.entry.time_utc} by {body.get('user')}")
     typer.echo(f"            as {body.get('title')}")
     for name, value in trace.input_summary(body).items():
         typer.echo(f"            {name}: {value}")
-    shown = store.run_of(origin.entry)
-    if shown is not None:
-        typer.echo(
-            f"            MLflow: run {shown['run_id']}, heygem ui --folder {shown['folder']}"
-        )
+    run = store.run_of(origin.entry)
+    if run is not None:
+        typer.echo(f"            MLflow: run {run['run_id']}, heygem ui --folder {run['folder']}")
     typer.echo(f"            found by {', '.join(origin.evidence)}")
 
 
 @keys_app.command("init")
 def keys_init(
     organisation: Annotated[str, typer.Option(help="Name in the certificates.")] = "heygem local",
-):
+) -> None:
     """Make the keys: for signing metadata, for Content Credentials, for the invisible watermark."""
-    made = secret.init(organisation=organisation)
+    from heygem.provenance import keys
+
+    created = keys.init(organisation=organisation)
     typer.echo(
-        f"keys in {made.folder}, named {made.name}. Back them up: they cannot be made again."
+        f"keys in {created.folder}, named {created.name}. Back them up: they cannot be made again."
     )
 
 
 @keys_app.command("renew")
 def keys_renew(
     organisation: Annotated[str, typer.Option(help="Name in the certificates.")] = "heygem local",
-):
+) -> None:
     """A new certificate for Content Credentials; everything signed before stays trusted."""
-    made = secret.renew(organisation=organisation)
-    typer.echo(f"new certificate in {made.folder}")
+    from heygem.provenance import keys
+
+    renewed = keys.renew(organisation=organisation)
+    typer.echo(f"new certificate in {renewed.folder}")
 
 
-@keys_app.command("adopt")
-def keys_adopt(
-    chain: Annotated[Path, typer.Argument(metavar="CHAIN.pem", help="Certificates, yours first.")],
-    key: Annotated[Path, typer.Argument(metavar="KEY.pem", help="Its private key, P-256.")],
-):
+CertificateChain = Annotated[
+    Path, typer.Argument(metavar="CHAIN.pem", help="Certificates, yours first.")
+]
+PrivateKey = Annotated[Path, typer.Argument(metavar="KEY.pem", help="Its private key, P-256.")]
+
+
+@keys_app.command("import")
+def keys_import(chain: CertificateChain, key: PrivateKey) -> None:
     """Sign Content Credentials with a certificate of your own from now on."""
-    secret.ensure()
-    made = secret.import_certificate(chain, key)
-    typer.echo(f"certificate in {made.folder}; what was signed before stays trusted here")
+    from heygem.provenance import keys
+
+    keys.ensure()
+    imported = keys.import_certificate(chain, key)
+    typer.echo(f"certificate in {imported.folder}; what was signed before stays trusted here")
+
+
+@keys_app.command("adopt", hidden=True)
+def keys_adopt(chain: CertificateChain, key: PrivateKey) -> None:
+    """The earlier name of `heygem keys import`."""
+    renamed("heygem keys adopt", "heygem keys import")
+    keys_import(chain, key)
 
 
 @keys_app.command("show")
-def keys_show():
-    """Say which keys there are, and until when the certificate holds. Shows no secret."""
+def keys_show() -> None:
+    """Show which keys there are, and until when the certificate is valid. Shows no secret."""
     from cryptography import x509
 
-    mine = secret.load()
-    leaf = x509.load_pem_x509_certificate(mine.chain_pem.encode())
-    typer.echo(f"folder       {mine.folder}")
-    typer.echo(f"name         {mine.name}")
-    typer.echo(f"public key   {mine.public_hex}")
+    from heygem.provenance import keys
+
+    installed = keys.load()
+    leaf = x509.load_pem_x509_certificate(installed.chain_pem.encode())
+    typer.echo(f"folder       {installed.folder}")
+    typer.echo(f"name         {installed.name}")
+    typer.echo(f"public key   {installed.public_hex}")
     typer.echo(f"certificate  {leaf.subject.rfc4514_string()}")
-    typer.echo(f"holds until  {leaf.not_valid_after_utc:%Y-%m-%d}")
+    typer.echo(f"valid until  {leaf.not_valid_after_utc:%Y-%m-%d}")
 
 
-def _ledger():
-    mine = secret.load() if secret.folder().exists() else None
-    if mine is None and not record.default_path().exists():
+def _open_ledger() -> "Ledger":
+    """This installation's ledger, for reading; an AssetError where nothing was recorded yet."""
+    from heygem.provenance import keys
+    from heygem.provenance.ledger import Ledger, default_path
+
+    installed = keys.load() if keys.folder().exists() else None
+    if installed is None and not default_path().exists():
         raise AssetError(
-            "nothing has been recorded here",
-            seen=record.default_path(),
-            remedy="make a video first",
+            "nothing has been recorded here", seen=default_path(), remedy="make a video first"
         )
-    return record.Ledger(keys=mine)
+    return Ledger(keys=installed)
+
+
+def _writable_ledger() -> "Ledger":
+    """This installation's ledger; keys are made where there are none."""
+    from heygem.provenance import keys
+    from heygem.provenance.ledger import Ledger
+
+    return Ledger(keys=keys.ensure())
 
 
 @ledger_app.command("verify")
-def ledger_verify():
-    """Check every row; leaves with 1 and names the rows where the record was tampered with."""
-    book = _ledger()
-    faults = book.verify()
+def ledger_verify() -> None:
+    """Check every row; names the rows that were tampered with, exit code 1."""
+    ledger = _open_ledger()
+    faults = ledger.verify()
     for fault in faults:
         typer.echo(f"row {fault.number} {fault.problem}")
     if faults:
         raise typer.Exit(1)
-    typer.echo(f"{len(book.entries())} rows, every one as it was written")
+    typer.echo(f"{len(ledger.entries())} rows, every one as it was written")
 
 
 @ledger_app.command("list")
 def ledger_list(
     last: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 20,
     kind: Annotated[str | None, typer.Option(help="made, consent, blocked ...")] = None,
-):
+) -> None:
     """The newest rows."""
-    for entry in _ledger().entries(kind=kind)[-last:]:
+    for entry in _open_ledger().entries(kind=kind)[-last:]:
         about = entry.body.get("title") or entry.body.get("reason") or entry.body.get("who") or ""
         typer.echo(f"{entry.number:6} {entry.time_utc[:19]} {entry.kind:18} {about}")
 
@@ -209,9 +230,9 @@ def ledger_export(
     out: Annotated[Path, typer.Argument(metavar="OUT.jsonl")],
     since: Annotated[str | None, typer.Option(help="From this day on, YYYY-MM-DD.")] = None,
     until: Annotated[str | None, typer.Option(help="Before this day, YYYY-MM-DD.")] = None,
-):
+) -> None:
     """Write rows for an authority: JSON lines with their hashes and signatures."""
-    count = _ledger().export(out, since=since, until=until)
+    count = _open_ledger().export(out, since=since, until=until)
     typer.echo(f"{count} rows in {out}")
 
 
@@ -222,7 +243,8 @@ Hash = Annotated[str | None, typer.Option("--sha256", help="Its hash, where it i
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the ledger.")]
 
 
-def _subject(path, sha256):
+def _subject(path: Path | None, sha256: str | None) -> str:
+    """sha256 of the recording that a command names by file or by hash."""
     if (path is None) == (sha256 is None):
         raise InputError("name one recording", remedy="give a file or --sha256")
     if sha256 is not None and len(sha256) != 64:
@@ -238,12 +260,12 @@ def consent_add(
     reference: Annotated[str, typer.Option(help="Where the agreement lies.")],
     file: Recording = None,
     sha256: Hash = None,
-):
+) -> None:
     """Record that the person in a recording agreed to be shown speaking other words."""
     from heygem.provenance import consent
 
     entry = consent.record(
-        record.Ledger(keys=secret.ensure()),
+        _writable_ledger(),
         _subject(file, sha256),
         who=who,
         purpose=purpose,
@@ -253,56 +275,55 @@ def consent_add(
     typer.echo(f"recorded in ledger row {entry.number}")
 
 
-def _change(what, file, sha256, reason):
+def _record_change(action: str, file: Path | None, sha256: str | None, reason: str) -> None:
     from heygem.provenance import consent
 
-    book = record.Ledger(keys=secret.ensure())
-    entry = getattr(consent, what)(book, _subject(file, sha256), reason=reason)
+    entry = getattr(consent, action)(_writable_ledger(), _subject(file, sha256), reason=reason)
     typer.echo(f"recorded in ledger row {entry.number}")
 
 
 @consent_app.command("withdraw")
-def consent_withdraw(reason: Reason, file: Recording = None, sha256: Hash = None):
+def consent_withdraw(reason: Reason, file: Recording = None, sha256: Hash = None) -> None:
     """Record that a consent no longer holds; the recording is refused from now on."""
-    _change("withdraw", file, sha256, reason)
+    _record_change("withdraw", file, sha256, reason)
 
 
 @consent_app.command("block")
-def consent_block(reason: Reason, file: Recording = None, sha256: Hash = None):
+def consent_block(reason: Reason, file: Recording = None, sha256: Hash = None) -> None:
     """Take down: this recording or sound is refused from now on."""
-    _change("block", file, sha256, reason)
+    _record_change("block", file, sha256, reason)
 
 
 @consent_app.command("unblock")
-def consent_unblock(reason: Reason, file: Recording = None, sha256: Hash = None):
+def consent_unblock(reason: Reason, file: Recording = None, sha256: Hash = None) -> None:
     """Lift a takedown."""
-    _change("unblock", file, sha256, reason)
+    _record_change("unblock", file, sha256, reason)
 
 
 Rulebook = Annotated[Path, typer.Argument(metavar="POLICY.yaml", help="See params/served.")]
 
 
 @policy_app.command("check")
-def policy_check(path: Rulebook):
-    """Say what these rules allow, and what each person has used of it in the last 24 hours."""
+def policy_check(path: Rulebook) -> None:
+    """Show what these rules allow, and what each user has used of it in the last 24 hours."""
     from heygem.server import policy
     from heygem.server.quota import usage
 
-    rules, book = policy.Rules(path), record.Ledger(keys=secret.ensure())
+    rules, ledger = policy.Rules(path), _writable_ledger()
     quota, limits = rules.policy.quota, rules.policy.limits
     everywhere = rules.networks is None
     where = "anywhere" if everywhere else f"{len(rules.networks)} networks"
-    proxies = ", ".join(map(str, rules.proxies)) or "none is believed"
+    proxies = ", ".join(map(str, rules.proxies)) or "none is trusted"
     typer.echo(f"agreement  {rules.version[:16]}, {len(rules.agreement)} characters")
-    typer.echo(f"answered   {where}; proxies: {proxies}")
+    typer.echo(f"served     {where}; proxies: {proxies}")
     typer.echo(
         f"largest    video {limits.video_minutes:g} min, {limits.video_megapixels:g} Mpx; "
         f"sound {limits.sound_minutes:g} min; upload {limits.upload_mb:g} MiB"
     )
     typer.echo(f"folders    {', '.join(limits.folders)}")
     for name in sorted(rules.users):
-        used = usage(book, name)
-        agreed = "agreed" if rules.has_agreed(book, name) else "has not agreed to this text"
+        used = usage(ledger, name)
+        agreed = "agreed" if rules.has_agreed(ledger, name) else "has not agreed to this text"
         typer.echo(
             f"{name:10} {used['videos']} of {quota.videos_per_day} videos, "
             f"{used['minutes']:.1f} of {quota.minutes_per_day:g} minutes; {agreed}"
@@ -313,8 +334,8 @@ def policy_check(path: Rulebook):
 def policy_user(
     path: Rulebook,
     name: Annotated[str, typer.Argument(help="Small letters, digits, dots, dashes.")],
-):
-    """Add somebody, or give them a new password; it is asked for."""
+) -> None:
+    """Add a user, or set a new password; prompts for it."""
     from heygem.server import policy
 
     password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
@@ -326,7 +347,7 @@ def list_components(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write it into this folder.")
     ] = None,
-):
+) -> None:
     """List every dependency, pretrained file and capability, for counsel; without a verdict."""
     from heygem.provenance import sbom
 
@@ -340,7 +361,7 @@ def list_components(
 
 def inventory(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR")] = None,
-):
+) -> None:
     """The earlier name of `heygem sbom`."""
-    typer.echo("notice: `heygem inventory` is now called `heygem sbom`", err=True)
+    renamed("heygem inventory", "heygem sbom")
     list_components(out)

@@ -60,5 +60,5 @@ def command(installation, monkeypatch):
     """Run a command of `heygem` on the installation."""
     monkeypatch.setenv("HEYGEM_RECORDS", str(installation.root))
     app = Typer(pretty_exceptions_enable=False)
-    provenance.mount(app)
+    provenance.add_commands(app)
     return lambda *arguments: CliRunner().invoke(app, [str(each) for each in arguments])

@@ -1,0 +1,70 @@
+"""`heygem lab`, `heygem studio` and `heygem ui`: pages in the browser."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heygem.cli.options import Language
+from heygem.core.errors import InputError
+
+
+def lab(
+    notebook: Annotated[
+        str, typer.Argument(help="Notebook to open first.")
+    ] = "notebooks/01_preview.ipynb",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open it in your browser.")] = True,
+    lang: Language = "",
+) -> None:
+    """Open JupyterLab at the notebooks, on this machine only, behind a token."""
+    from heygem.server import jupyter
+
+    jupyter.start_lab(port=port, notebook=notebook, browser=browser, lang=lang)
+
+
+def studio(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port.")] = 7860,
+    host: Annotated[str, typer.Option(help="Address; others than loopback need TLS.")] = (
+        "127.0.0.1"
+    ),
+    certificate: Annotated[Path | None, typer.Option(help="TLS certificate, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="Behind a reverse proxy with HTTPS.")
+    ] = False,
+    browser: Annotated[bool, typer.Option(help="Open it in your browser.")] = True,
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="POLICY.yaml", help="Serve others: users, quotas; see params/served."),
+    ] = None,
+    lang: Language = "",
+) -> None:
+    """Open the studio as an app: behind a token, or for several users with --policy."""
+    from heygem.server import jupyter
+
+    tls = (certificate, key) if certificate is not None and key is not None else None
+    jupyter.start_studio(
+        port=port, host=host, tls=tls, proxy=behind_proxy, browser=browser, lang=lang, rules=policy
+    )
+
+
+def ui(
+    folder: Annotated[str, typer.Option(help="Folder of the store.")] = "mlruns",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+) -> None:
+    """Open the MLflow UI on this machine's recorded runs (loopback only)."""
+    from heygem.experiments import store
+
+    path = Path(folder).absolute()
+    if not (path / "mlflow.db").is_file():
+        raise InputError("no recorded runs", seen=path, remedy="make a video first, or --folder")
+    store.quiet()
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.store(folder)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]
+    typer.echo(f"http://127.0.0.1:{port}/{store.runs_address(folder)}  (Ctrl-C to stop)")
+    sys.stdout.flush()
+    os.execv(command[0], command)  # signals reach the server itself

@@ -1,0 +1,54 @@
+"""The `heygem` command as a whole: help, errors, renamed commands."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from heygem.batch import runner
+
+
+@pytest.mark.parametrize("command", [[], ["generate"], ["run"], ["check"], ["models"], ["ui"]])
+def test_every_command_has_help(heygem, command):
+    code, out, _ = heygem(*command, "--help")
+    assert code == 0 and "Usage" in out
+    if command == ["generate"]:
+        for word in ("--audio", "--video", "--out", "--params", "Ctrl-C"):
+            assert word in out
+
+
+def test_ui_without_recorded_runs_is_an_error(heygem):
+    code, _, err = heygem("ui")
+    assert code == 2 and "no recorded runs" in err
+
+
+def test_an_unexpected_failure_is_one_line_and_a_log_entry(heygem, inputs, monkeypatch, home):
+    monkeypatch.setattr(runner, "run", lambda *_, **__: 1 / 0)
+    options = ("--audio", inputs / "voice.wav", "--video", inputs / "good.mp4")
+    code, out, err = heygem("generate", *options)
+    assert code == 1
+    first, second = err.splitlines()
+    assert first == "error: unexpected ZeroDivisionError: division by zero"
+    log = Path(second.removeprefix("details: "))
+    assert log.is_relative_to(home) and "Traceback" in log.read_text()
+
+
+def test_help_imports_no_heavy_module():
+    """PyTorch, OpenCV and the like take seconds to import."""
+    code = (
+        "import sys, heygem.cli.main\n"
+        "heavy = {'torch', 'cv2', 'scipy', 'av', 'mlflow', 'pydantic', 'matplotlib'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_renamed_commands_are_accepted_with_a_notice(heygem, tmp_path):
+    code, _, err = heygem("keys", "adopt", tmp_path / "chain.pem", tmp_path / "key.pem")
+    assert code == 2 and "heygem keys adopt is now called heygem keys import" in err
+    code, out, err = heygem("inventory")
+    assert code == 0 and out and "heygem inventory is now called heygem sbom" in err
+    _, out, _ = heygem("--help")
+    assert "inventory" not in out and "sbom" in out
