@@ -1,4 +1,4 @@
-"""What pyproject.toml cannot say: a build leaves out what heygem/config/capabilities.yaml switches off."""
+"""What pyproject.toml cannot say: a build leaves out what the capabilities switch off."""
 
 import sys
 from pathlib import Path

@@ -22,8 +22,11 @@ class LipsPredictor(Protocol):
         Facts about the model; `finetuned` says that it predicts one person's own amplitude.
     """
 
-    opening_std: float
-    about: dict[str, Any]
+    @property
+    def opening_std(self) -> float: ...
+
+    @property
+    def about(self) -> dict[str, Any]: ...
 
     def predict(self, samples: FloatArray, /) -> Trajectory:
         """Mouth movement for speech (float32 [n], mono, 16 kHz, -1..1), from its beginning."""

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from heygem import __version__, media, provenance
+from heygem import __version__, media
 from heygem.audio import RATE_HZ
 from heygem.avatar.avatar import Avatar
 from heygem.avatar.reasons import Reason, describe
@@ -30,7 +30,7 @@ from heygem.config.params import Params
 from heygem.core import assets
 from heygem.core.errors import Cancelled, OutputError, ParameterError
 from heygem.core.files import sha256
-from heygem.core.types import PathLike, Progress
+from heygem.core.types import FloatArray, Image, PathLike, Progress
 from heygem.core.version import code_version
 from heygem.lips.av_sync import av_agreement
 from heygem.lips.trajectory import Trajectory
@@ -43,6 +43,7 @@ from heygem.pipeline.streaming import BackgroundConsumer, prefetch
 from heygem.provenance import consent
 from heygem.provenance import keys as key_store
 from heygem.provenance.keys import Keys
+from heygem.provenance.labeller import Labeller
 from heygem.provenance.ledger import Ledger
 from heygem.rendering.base import Renderer
 
@@ -131,22 +132,10 @@ def generate(
     report_progress("listen", 1, 1)
     clock.lap("listen")
 
-    sources = {
-        "video": avatar.sha256 if avatar is not None else _input_sha256(video),
-        "sound": _input_sha256(audio),
-    }
+    sources = {"video": _sha256_of(video, avatar), "sound": _sha256_of(audio)}
     permission = authorize(ledger, avatar, *sources.values(), basis=params.label.consent)
     if avatar is None:
-        assert not isinstance(video, Avatar)
-        avatar = load_person(
-            video,
-            params.face,
-            backend=models.faces,
-            progress=report_progress,
-            sha256=sources["video"],
-        )
-    if avatar.bundle is not None:
-        sources |= avatar.bundle.sources
+        avatar = _track(video, params, models, sources["video"], report_progress)
     clock.lap("track")
 
     timeline = build_timeline(avatar, encoded.speech.duration_s, params.media)
@@ -155,14 +144,7 @@ def generate(
     renderer.plan(drawn, encoded.speech.samples, timeline)
     clock.lap("plan")
 
-    labeller = provenance.Labeller(
-        params.label,
-        avatar.track.width,
-        avatar.track.height,
-        keys=keys,
-        keep_clear=face_boxes(avatar),
-        device=models.device,
-    )
+    labeller = _labeller(avatar, params, keys, models.device)
     out = Path(out)
     with _whole_file(out) as part:
         writer = _writer(part, avatar, timeline, encoded, params, labeller.tags)
@@ -178,24 +160,24 @@ def generate(
         )
     clock.lap("render")
 
-    notes = [*encoded.speech.notes, *avatar.track.notes, *label["notes"], *writer.notes]
+    manifest = {
+        "label": label,
+        "avatar": avatar.report,
+        **_bundle_facts(avatar),
+        **_motion_facts(drawn, encoded, avatar, models, given=trajectory is not None),
+        "engine": params.engine,
+        "device": models.device,
+        "notes": [*encoded.speech.notes, *avatar.track.notes, *label["notes"], *writer.notes],
+    }
     return Result(
-        path=out,
-        manifest={
-            "label": label,
-            "avatar": avatar.report,
-            **_bundle_facts(avatar),
-            **_motion_facts(drawn, encoded, avatar, models, given=trajectory is not None),
-            "engine": params.engine,
-            "device": models.device,
-            "notes": notes,
-        },
-        duration_s=timeline.duration_s,
-        frames=len(timeline),
-        skipped_frames=dict(skipped),
-        timings=clock.timings(timeline.duration_s),
-        warnings=_warnings(encoded, avatar, skipped, len(timeline)),
-        trajectory=drawn,
+        out,
+        manifest,
+        timeline.duration_s,
+        len(timeline),
+        dict(skipped),
+        clock.timings(timeline.duration_s),
+        _warnings(encoded, avatar, skipped, len(timeline)),
+        drawn,
     )
 
 
@@ -215,12 +197,12 @@ def authorize(
     return consent.require(ledger, video_sha256, audio_sha256, basis=basis)
 
 
-def face_boxes(avatar: Avatar, *, at_most: int = 500) -> list[list[float]]:
-    """Face boxes over the clip, for the label to keep clear of : list of [x0, y0, x1, y1]."""
+def face_boxes(avatar: Avatar, *, at_most: int = 500) -> FloatArray:
+    """Face boxes over the clip, for the label to keep clear of : float32 [n, 4], x0 y0 x1 y1."""
     frames = np.flatnonzero(avatar.track.detected)
     frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), at_most)).astype(int)]
     points = avatar.track.points[frames][..., :2]
-    return np.concatenate([points.min(1), points.max(1)], 1).tolist()
+    return np.concatenate([points.min(1), points.max(1)], 1)
 
 
 def _loaded(video: PathLike | Avatar, params: Params) -> Avatar | None:
@@ -228,6 +210,25 @@ def _loaded(video: PathLike | Avatar, params: Params) -> Avatar | None:
     if isinstance(video, Avatar):
         return video
     return load_person(video, params.face) if media.is_avatar_bundle(video) else None
+
+
+def _track(
+    video: PathLike | Avatar,
+    params: Params,
+    models: Models,
+    video_sha256: str,
+    report_progress: Progress,
+) -> Avatar:
+    assert not isinstance(video, Avatar)
+    backend = models.faces
+    return load_person(
+        video, params.face, backend=backend, progress=report_progress, sha256=video_sha256
+    )
+
+
+def _labeller(avatar: Avatar, params: Params, keys: Keys, device: str) -> Labeller:
+    size = avatar.track.width, avatar.track.height
+    return Labeller(params.label, *size, keys=keys, keep_clear=face_boxes(avatar), device=device)
 
 
 def _drawn_trajectory(
@@ -293,13 +294,14 @@ def _write_frames(
     avatar: Avatar,
     renderer: Renderer,
     timeline: Timeline,
-    labeller: provenance.Labeller,
+    labeller: Labeller,
     report_progress: Progress,
 ) -> Counter[str]:
     """Render, label and encode all frames; returns the number of skipped ones by reason."""
     skipped: Counter[str] = Counter()
     images = prefetch(frames_in_order(avatar, timeline.order))
-    with writer, BackgroundConsumer(lambda item: writer.write(*item)) as encoder:
+    consumer = BackgroundConsumer[tuple[Image, float]](lambda item: writer.write(*item))
+    with writer, consumer as encoder:
         for frame in finished_frames(images, renderer, timeline):
             report_progress("render", frame.index, len(timeline))
             if frame.patch is None:
@@ -326,7 +328,7 @@ def _facts(
 ) -> dict[str, Any]:
     """What the ledger records of a result beside its labels."""
     return {
-        "sources": sources,
+        "sources": sources | (avatar.bundle.sources if avatar.bundle is not None else {}),
         **_bundle_facts(avatar),
         "permission": permission,
         "params": params.model_dump(mode="json"),
@@ -366,8 +368,10 @@ def _warnings(
     return warnings
 
 
-def _input_sha256(path: PathLike | Avatar) -> str:
+def _sha256_of(path: PathLike | Avatar, avatar: Avatar | None = None) -> str:
     """Content hash of an input; an unreadable file is an InputError with its reason."""
+    if avatar is not None:
+        return avatar.sha256
     assert not isinstance(path, Avatar)
     media.probe(path)
     return sha256(path)

@@ -99,7 +99,7 @@ class WarpRenderer:
             lip_features(self._drawn_shapes(rows[k : k + PLAN_ROWS]))
             for k in range(0, len(rows), PLAN_ROWS)
         ]
-        shots = np.cumsum(avatar.track.cut)
+        shots = np.cumsum(avatar.track.cut, dtype=np.int64)
         selected = self._selector.choose(
             np.concatenate(features),
             avatar.pose.angles_deg[order[rows]],

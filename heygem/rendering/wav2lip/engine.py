@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -90,7 +91,8 @@ class Wav2LipEngine:
     ) -> None:
         self.device = torch.device(device)
         self.batch_size = batch_size or (8 if self.device.type == "cpu" else 64)
-        self.network = load(path).fuse().to(self.device, memory_format=torch.channels_last)
+        network: Any = load(path).fuse()  # torch types `to` without a memory format
+        self.network = network.to(self.device, memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def mouths(self, crops: Image, times_s: FloatArray, mel: FloatArray) -> Image:
