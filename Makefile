@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 export HF_HUB_OFFLINE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: browser help run test test-fast lint docs lab models train-base evaluate dist clean
+.PHONY: browser help run test test-fast lint docs tour lab models train-base evaluate dist clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -41,7 +41,12 @@ lint: $(STAMP)  ## check style and types, and that notebooks carry no outputs
 	@$(BIN)/mypy
 	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
-docs: $(STAMP)  ## build the documentation and API reference into site/
+# The tour is a page with pictures of the samples, made by running its notebook.
+tour: models
+	@$(BIN)/jupyter nbconvert --log-level ERROR --execute --to markdown \
+	  --output-dir docs --output tour notebooks/00_tour.ipynb
+
+docs: tour  ## run the tour notebook, and build the documentation and API reference into site/
 	@$(BIN)/mkdocs build --quiet --strict
 
 train-base: models  ## train the shipped lips model: make train-base DATA=folder-of-videos

@@ -328,7 +328,7 @@ def _facts(
 ) -> dict[str, Any]:
     """What the ledger records of a result beside its labels."""
     return {
-        "sources": sources | (avatar.bundle.sources if avatar.bundle is not None else {}),
+        "sources": sources | dict(avatar.bundle.sources if avatar.bundle is not None else {}),
         **_bundle_facts(avatar),
         "permission": permission,
         "params": params.model_dump(mode="json"),
