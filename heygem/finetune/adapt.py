@@ -225,9 +225,9 @@ class _Run:
             log.info("penalty %.2f: held-out correlation %.3f", penalty, r)
         scale, weights, bias = ridge.fit([PENALTIES[choose_penalty(correlations)]])[0]
         speaking = np.concatenate([_speaking(c) for c in clips])
-        limits = [self.model.opening_std * limit for limit in AMPLITUDE_LIMITS]
+        low, high = (self.model.opening_std * limit for limit in AMPLITUDE_LIMITS)
         real_std = float(np.concatenate([c.aperture for c in clips])[speaking].std())
-        opening_std = float(np.clip(real_std, *limits))
+        opening_std = float(np.clip(real_std, low, high))
         predicted_std = float((np.concatenate(held_out)[speaking] @ self.aperture).std())
         adapter = Adapter(
             scale,
@@ -247,7 +247,7 @@ class _Run:
 
     def evaluate(self, clips: Sequence[Clip], fit: _Fit) -> Adaptation:
         """Compare fit and base on held-out seconds; keep the base where the fit is no better."""
-        curves = [
+        curves: list[dict[str, Any]] = [
             {
                 "real": c.aperture,
                 "before": self.model.predict_features(c.features).aperture(),

@@ -119,7 +119,8 @@ def measure(shown: Avatar, others: Sequence[Avatar] = ()) -> Coverage:
                 1,
             )
         )
-    aperture, width, turn = (np.concatenate(v) for v in (apertures, widths, turns))
+    aperture, width = np.concatenate(apertures), np.concatenate(widths)
+    turn = np.concatenate(turns)
     counts = {name: _count(turn[rows]) for name, rows in classify(aperture, width).items()}
     return Coverage(aperture, width, turn, _count(turns[0]), counts)
 

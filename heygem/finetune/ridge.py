@@ -196,7 +196,8 @@ class Ridge:
         k = (len(gram) - rank) // 2
         base, target = gram[rank : rank + k, rank : rank + k], gram[rank : rank + k, rank + k :]
         one = self.direction
-        return float(np.clip((one @ target @ one) / max(one @ base @ one, 1e-9), *SCALE_LIMITS))
+        base_power = max(float(one @ base @ one), 1e-9)
+        return float(np.clip(float(one @ target @ one) / base_power, *SCALE_LIMITS))
 
     def _evaluate(self, solutions: Sequence[Solution], fold: int) -> tuple[FloatArray, FloatArray]:
         """Along `direction`: predictions of each solution for a fold, and the target there."""

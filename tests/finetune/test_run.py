@@ -6,9 +6,11 @@ import pytest
 from helpers.finetune import QUICK
 from helpers.media import write_video
 
+from heygem.config.params import checked
 from heygem.core.errors import Cancelled, InputError, OutputError, ParameterError
 from heygem.finetune.consent import Statement
 from heygem.finetune.run import finetune
+from heygem.finetune.settings import FinetuneSettings
 
 
 @pytest.mark.slow
@@ -42,3 +44,15 @@ def test_unusable_arguments_are_refused(own_home, footage, tmp_path):
     with pytest.raises(OutputError, match="choose another name"):
         finetune(footage, tmp_path / "mine.heygem", consent=own)
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("blocks", "cv_folds", 8),
+        ("guard_s", "cv_gap_s", 2.0),
+        ("least_gain", "min_improvement", 0.2),
+    ],
+)
+def test_settings_are_accepted_under_their_old_names(old, new, value):
+    assert getattr(checked(FinetuneSettings, {old: value}), new) == value

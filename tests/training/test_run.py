@@ -4,8 +4,10 @@ import pytest
 from helpers.training import SMALL
 
 from heygem import lips
+from heygem.config.params import checked
 from heygem.core.errors import ParameterError
 from heygem.training import run
+from heygem.training.settings import TrainSettings
 
 QUICK = SMALL.model_copy(update={"iterations": 10, "eval_every": 10, "sync_iterations": 0})
 
@@ -30,3 +32,18 @@ def test_a_model_and_its_card_are_written(generated_speakers, tmp_path, monkeypa
 def test_another_suffix_is_refused(tmp_path):
     with pytest.raises(ParameterError, match="safetensors"):
         run.train_lips(tmp_path, tmp_path / "mine.pth", QUICK)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "value"),
+    [
+        ("level", "normalize_spectra", False),
+        ("likeness", "correlation_weight", 0.5),
+        ("average", "ema_decay", 0.9),
+        ("ears", "speech_encoder", "a/b"),
+        ("ears_layer", "speech_encoder_layer", 3),
+        ("check_every", "eval_every", 7),
+    ],
+)
+def test_settings_are_accepted_under_their_old_names(old, new, value):
+    assert getattr(checked(TrainSettings, {old: value}), new) == value
