@@ -11,12 +11,21 @@ has to be read too; it is in the table.
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
+from heygem.core.types import FloatArray
 from heygem.lips.av_sync import estimate_lag
-from heygem.lips.model import LipsModel
-from heygem.lips.trajectory import RATE_HZ
+from heygem.lips.trajectory import RATE_HZ, Trajectory
 from heygem.training import metrics
 from heygem.training.dataset import Clip
+
+
+@runtime_checkable
+class FeaturePredictor(Protocol):
+    """A lips model that predicts from features, as `heygem.lips.model.LipsModel` does."""
+
+    def predict_features(self, features: FloatArray) -> Trajectory:
+        """Motion for features at 100 Hz, float32 [2 N, K]: N rows at 50 Hz."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +50,14 @@ class FileLag:
     corr: float
 
 
-def estimate_file_lag(clip: Clip, model: LipsModel) -> FileLag:
+def estimate_file_lag(clip: Clip, model: FeaturePredictor) -> FileLag:
     """Estimate a file's lag from the library part, in steps finer than a row of 20 ms.
 
     Parameters
     ----------
     clip : heygem.training.dataset.Clip
         Of the library part.
-    model : heygem.lips.model.LipsModel
+    model : FeaturePredictor
     """
     predicted = model.predict_features(clip.features).aperture()
     (sync,) = metrics.check_sync([clip], [predicted])

@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from heygem import lips
 from heygem.config.params import Params, Settings
 from heygem.core.files import sha256, write_text
 from heygem.core.types import PathLike
 from heygem.core.version import commit
 from heygem.evaluation.clips import Clip
 from heygem.evaluation.results import ClipResult, FinetunePoint, Measure, Row
+from heygem.rendering import wav2lip
 
 R = TypeVar("R", Row, FinetunePoint)
 
@@ -25,6 +25,8 @@ class ResultCache:
     ----------
     folder : path
     params : heygem.config.params.Params
+    model_id : str
+        What identifies the lips model, `heygem.pipeline.models.Models.lips_sha256`.
     settings : heygem.evaluation.EvaluateSettings
     cross_audio : list of path
     """
@@ -33,13 +35,18 @@ class ResultCache:
         self,
         folder: PathLike,
         params: Params,
+        model_id: str,
         settings: Settings,
         cross_audio: Sequence[PathLike],
     ) -> None:
         self._folder = Path(folder)
-        model = Path(params.lips.model or lips.SHIPPED)
-        sections = {key: params.tree()[key] for key in ("face", "lips", "renderer")}
-        facts = [sha256(model), commit(), sections, settings.model_dump(mode="json")]
+        used = ("engine", "checkpoint", "face", "lips", "renderer")
+        sections = {key: params.tree()[key] for key in used}
+        checkpoint: PathLike | None = params.checkpoint
+        if params.engine == "wav2lip":
+            checkpoint = checkpoint or wav2lip.imported()
+        facts: list[Any] = [model_id, sha256(checkpoint) if checkpoint else None, commit()]
+        facts += [sections, settings.model_dump(mode="json")]
         facts += [(Path(path).name, sha256(path)) for path in cross_audio]
         self._facts = json.dumps(facts, sort_keys=True, default=str)
 

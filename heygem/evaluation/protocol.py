@@ -10,7 +10,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field
 
@@ -20,7 +20,7 @@ from heygem.config.params import Params, Settings
 from heygem.core.errors import HeygemError, InputError, ParameterError
 from heygem.core.types import PathLike, Progress
 from heygem.evaluation import finetune_curve
-from heygem.evaluation.av_offset import FileLag, estimate_file_lag
+from heygem.evaluation.av_offset import FeaturePredictor, FileLag, estimate_file_lag
 from heygem.evaluation.cache import ResultCache
 from heygem.evaluation.clips import Clip, collect_clips
 from heygem.evaluation.held_out import build_test_clip
@@ -100,10 +100,12 @@ def evaluate(
     """
     params = params or Params()
     settings = settings or EvaluateSettings()
-    _check_finetuning(params, settings)
     models = Models(params)
+    _check_finetuning(params, settings, models)
     results = Results(name or _model_name(params))
-    cache = ResultCache(cache_dir, params, settings, cross_audio) if cache_dir is not None else None
+    cache = None
+    if cache_dir is not None:
+        cache = ResultCache(cache_dir, params, models.lips_sha256, settings, cross_audio)
     with tempfile.TemporaryDirectory(prefix="heygem-evaluate-") as folder:
         collected = collect_clips(clips, folder)
 
@@ -146,7 +148,7 @@ def _evaluate_all(
         )
 
 
-def _check_finetuning(params: Params, settings: EvaluateSettings) -> None:
+def _check_finetuning(params: Params, settings: EvaluateSettings, models: Models) -> None:
     if not settings.finetune_seconds:
         return
     capabilities.require("finetune", seen="finetune_seconds")
@@ -154,6 +156,12 @@ def _check_finetuning(params: Params, settings: EvaluateSettings) -> None:
         raise ParameterError(
             f"finetune_seconds has no effect with engine: {params.engine}",
             remedy="leave it out, or use engine: warp",
+        )
+    if not isinstance(models.lips, FeaturePredictor):
+        raise ParameterError(
+            "finetune_seconds has no effect with a lips model of one's own",
+            seen=params.lips.model,
+            remedy="leave it out, or use a model that `heygem train lips` made",
         )
 
 
@@ -182,7 +190,8 @@ def evaluate_clip(
         person.library_avatar.track,
         samples[: int(person.split.library_end_s * audio.RATE_HZ)],
     )
-    file_lag = estimate_file_lag(library_clip, models.lips)
+    lag_model = models.lips if isinstance(models.lips, FeaturePredictor) else lips.LipsModel.load()
+    file_lag = estimate_file_lag(library_clip, lag_model)
     curve: finetune_curve.Points = []
     if settings.finetune_seconds:
         curve = finetune_curve.measure_clip(
@@ -190,7 +199,7 @@ def evaluate_clip(
             person,
             library_clip,
             samples,
-            models.lips,
+            cast(lips.LipsModel, models.lips),  # checked by `_check_finetuning`
             settings.finetune_seconds,
             file_lag_s=file_lag.lag_s,
             windows=settings.windows,

@@ -166,10 +166,11 @@ def _write_library_part(path: PathLike, split: Split, folder: Path) -> Path:
     audio = replace(audio, samples=audio.samples[: int(split.library_end_s * audio.rate_hz)])
     with media.VideoReader(path, end_s=split.library_end_s) as reader:
         info = reader.info.video
-        size = {"width": info.width, "height": info.height, "rate": info.rate}
+        assert info is not None  # the reader has opened it
         with media.VideoWriter(
-            out, **size, audio=audio, lossless=True, preset="ultrafast"
-        ) as writer:
+            out, width=info.width, height=info.height, rate=info.rate,
+            audio=audio, lossless=True, preset="ultrafast",
+        ) as writer:  # fmt: skip
             for frame in reader:
                 writer.write(frame.image, frame.time_s)
     return out

@@ -73,7 +73,7 @@ def test_amounts_of_footage_are_nested(person, monkeypatch):
 
     def fake_adapt(model, clips, *_, **__):
         used.append(clips)
-        return adapt.Adapted(model, False, None, None)
+        return adapt.Adaptation(model, False, None, None)
 
     monkeypatch.setattr(adapt, "adapt", fake_adapt)
     clips = [synthetic_clip(person, 12), synthetic_clip(person, 30, seed=1)]

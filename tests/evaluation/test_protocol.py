@@ -128,7 +128,7 @@ def test_the_fine_tuned_model_has_a_row_of_its_own(person, monkeypatch, kept_bas
     static.chew = lambda rows, level: Trajectory(np.zeros((rows, 1)), 50, static.basis)
 
     def fake_adapt(model, clips, *_, **__):
-        return adapt.Adapted(model if kept_base else static, kept_base, None, None)
+        return adapt.Adaptation(model if kept_base else static, kept_base, None, None)
 
     monkeypatch.setattr(adapt, "adapt", fake_adapt)
     settings = EvaluateSettings(max_held_out_s=2, baselines=False, finetune_seconds=(2,))
