@@ -8,24 +8,33 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from heygem.config.params import Params
+from heygem.config.params import ENGINES, Params
 from heygem.core import assets
 from heygem.core.files import sha256
 from heygem.core.version import code_version
+from heygem.lips import predictor
+from heygem.pipeline.renderers import engine_identity
 from heygem.rendering import wav2lip
 
 SCHEMA = 1
 
 
 def model_hashes(params: Params) -> dict[str, str]:
-    """sha256 [hex] of each model file that affects the result, by name."""
+    """What identifies each model that affects the result, by name.
+
+    sha256 [hex] of a file; name and version of a model or engine that a package offers.
+    """
     hashes = {asset.name: asset.sha256 for asset in assets.PULLED}
-    if params.lips.model:
+    if params.lips.model and predictor.is_installed_name(params.lips.model):
+        hashes["lips"] = predictor.identity(params.lips.model)
+    elif params.lips.model:
         hashes["lips"] = sha256(params.lips.model)
     else:
         hashes |= {asset.name: asset.sha256 for asset in assets.shipped()}
     if params.engine == "wav2lip":
         hashes["wav2lip"] = sha256(params.checkpoint or wav2lip.imported())
+    elif params.engine not in ENGINES:
+        hashes["engine"] = engine_identity(params.engine)
     return hashes
 
 

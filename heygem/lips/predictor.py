@@ -1,5 +1,6 @@
 """The interface of a model from speech to mouth movement, for models of one's own."""
 
+import os
 from importlib.metadata import entry_points
 from typing import Any, Protocol
 
@@ -38,6 +39,18 @@ def installed() -> dict[str, Any]:
     Each loads to a callable without arguments that returns a `LipsPredictor`.
     """
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def identity(name: str) -> str:
+    """Name and version of an installed lips model, for hashes: "heygem.lips:NAME PACKAGE==1.0"."""
+    package = getattr(installed()[name], "dist", None)
+    version = f" {package.name}=={package.version}" if package is not None else ""
+    return f"{ENTRY_POINTS}:{name}{version}"
+
+
+def is_installed_name(name: str) -> bool:
+    """Whether `lips.model` names an installed model; a file of that name goes first."""
+    return not os.path.exists(name) and name in installed()
 
 
 def load_installed(name: str) -> LipsPredictor:

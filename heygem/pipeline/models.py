@@ -133,8 +133,8 @@ def _load_lips(
     """The lips model and what identifies it: the sha256 of its file, or the name of its class."""
     if given is not None:
         return given, f"{type(given).__module__}.{type(given).__qualname__}"
-    if name is not None and not os.path.exists(name) and name in predictor.installed():
-        return predictor.load_installed(name), f"{predictor.ENTRY_POINTS}:{name}"
+    if name is not None and predictor.is_installed_name(name):
+        return predictor.load_installed(name), predictor.identity(name)
     return LipsModel.load(name, device=device), sha256(name or SHIPPED)
 
 

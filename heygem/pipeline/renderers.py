@@ -87,3 +87,13 @@ def find_engine(name: str) -> Engine:
             seen=f"{offered[name].value}: {type(error).__name__}: {error}",
             remedy="check the package that offers it",
         ) from error
+
+
+def engine_identity(name: str) -> str:
+    """Name and version of an installed engine, for hashes: "heygem.renderers:NAME PACKAGE==1.0"."""
+    for point in entry_points(group=ENTRY_POINTS):
+        if point.name == name:
+            package = getattr(point, "dist", None)
+            version = f" {package.name}=={package.version}" if package is not None else ""
+            return f"{ENTRY_POINTS}:{name}{version}"
+    return f"{ENTRY_POINTS}:{name}"

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 import heygem
 from heygem import media, pipeline
+from heygem.batch import manifest
 from heygem.config import params as schema
 from heygem.config.params import Params, RendererSettings
 from heygem.core import assets
@@ -175,6 +176,7 @@ def test_a_package_offers_an_engine_by_name(talking, speech, faces, sine, tmp_pa
     avatar = pipeline.load_person(talking[0], params.face, backend=faces)
     x, y = avatar.track.points[3, 152, :2].astype(int)
     assert frames_of(result.path)[3][y, x].tolist() == pytest.approx([255, 0, 0], abs=12)
+    assert manifest.model_hashes(params)["engine"] == "heygem.renderers:square"
 
 
 def test_an_engine_that_cannot_be_loaded_is_named(hopper_avatar, monkeypatch):
@@ -193,6 +195,8 @@ def test_a_package_offers_a_lips_model_by_name(faces, sine, monkeypatch):
     offer(monkeypatch, predictor, sine=lambda: sine)
     models = pipeline.Models(Params.from_dict({"lips.model": "sine", "device": "cpu"}), faces=faces)
     assert models.lips is sine and models.lips_sha256 == "heygem.lips:sine"
+    hashes = manifest.model_hashes(Params.from_dict({"lips.model": "sine"}))
+    assert hashes["lips"] == "heygem.lips:sine"
 
 
 def test_frames_do_not_depend_on_the_order_in_which_they_are_rendered(hopper, hopper_avatar):

@@ -1,0 +1,65 @@
+"""Which frame is shown when, against orders written out by hand."""
+
+from fractions import Fraction
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from heygem.avatar.timeline import Timeline, build_timeline
+from heygem.config.params import MediaSettings
+
+
+def avatar(times_s, rate=10):
+    track = SimpleNamespace(times_s=np.asarray(times_s, float))
+    return SimpleNamespace(
+        track=track, info=SimpleNamespace(video=SimpleNamespace(rate=Fraction(rate)))
+    )
+
+
+FOUR = avatar([0.5, 0.6, 0.7, 0.8])  # the stream starts late: only differences count
+
+
+def test_a_shorter_sound_ends_the_video():
+    timeline = build_timeline(FOUR, 0.25, MediaSettings())
+    assert timeline.order.tolist() == [0, 1, 2] and timeline.spoken == 3
+    assert timeline.times_s == pytest.approx([0, 0.1, 0.2])
+    assert timeline.duration_s == pytest.approx(0.3)
+
+
+def test_the_rest_of_the_video_can_stay():
+    timeline = build_timeline(FOUR, 0.25, MediaSettings(tail="keep"))
+    assert len(timeline) == 4 and timeline.spoken == 3
+
+
+@pytest.mark.parametrize(
+    "extend, order",
+    [
+        ("pingpong", [0, 1, 2, 3, 2, 1, 0, 1, 2, 3, 2]),
+        ("loop", [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2]),
+        ("freeze", [0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3]),
+    ],
+)
+def test_a_longer_sound_goes_on_as_asked(extend, order):
+    timeline = build_timeline(FOUR, 1.05, MediaSettings(extend=extend))
+    assert timeline.order.tolist() == order and timeline.spoken == 11
+    assert np.diff(timeline.times_s) == pytest.approx(np.full(10, 0.1))
+
+
+def test_uneven_frames_keep_their_distances_when_played_backwards():
+    timeline = build_timeline(avatar([0, 0.1, 0.4, 0.5]), 0.95, MediaSettings())
+    assert timeline.order.tolist() == [0, 1, 2, 3, 2, 1]
+    assert timeline.times_s == pytest.approx([0, 0.1, 0.4, 0.5, 0.6, 0.9])
+
+
+def test_a_still_portrait_is_shown_at_25_frames_a_second():
+    timeline = build_timeline(avatar([0]), 0.5, MediaSettings())
+    assert timeline.order.tolist() == [0] * 13 and timeline.rate == 25
+    assert timeline.times_s[-1] == pytest.approx(0.48)
+
+
+def test_a_part_keeps_its_times_and_counts_its_spoken_frames():
+    whole = Timeline(np.arange(10), np.arange(10) / 10, Fraction(10), spoken=6)
+    part = whole.part(np.arange(4, 9))
+    assert part.order.tolist() == [4, 5, 6, 7, 8] and part.spoken == 2
+    assert part.times_s[0] == pytest.approx(0.4)

@@ -1,0 +1,73 @@
+"""The trajectory of one person: amplitude, controls and limits."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from helpers.media import gape
+
+from heygem.config.params import LipsSettings
+from heygem.lips.trajectory import Trajectory
+from heygem.pipeline.articulate import (
+    SPEAKER_SCALE,
+    USUAL_APERTURE,
+    aperture_limit,
+    articulate,
+    speaker_scale,
+)
+
+PLAIN = LipsSettings(silence_gate=False, closure=0)
+
+
+def person(*, std=None, widest=0.1):
+    return SimpleNamespace(speech_scale=std, report={"widest_aperture": widest})
+
+
+def model(std=0.04, **about):
+    return SimpleNamespace(opening_std=std, about=about)
+
+
+@pytest.fixture
+def predicted(hopper_avatar):
+    """Openings that swing between 0 and 0.08 IOD."""
+    t = np.arange(150) / 50
+    swing = (0.04 - 0.04 * np.cos(4 * np.pi * t))[:, None].astype(np.float32)
+    return Trajectory(swing, 50.0, gape(np.ones(1), hopper_avatar.rest.neutral))
+
+
+def test_the_scale_is_the_persons_amplitude_over_the_typical_one_within_limits():
+    assert speaker_scale(person(std=0.05), model(0.04)) == pytest.approx(1.25)
+    assert speaker_scale(person(std=0.5), model(0.04)) == SPEAKER_SCALE[1]
+    assert speaker_scale(person(std=0.001), model(0.04)) == SPEAKER_SCALE[0]
+
+
+def test_without_speech_or_with_a_fine_tuned_model_the_scale_is_one():
+    assert speaker_scale(person(std=None), model()) == 1
+    assert speaker_scale(person(std=0.08), model(finetuned=True)) == 1
+
+
+def test_the_limit_is_the_persons_own_or_the_usual_one():
+    assert aperture_limit(person(widest=0.02)) == USUAL_APERTURE
+    assert aperture_limit(person(widest=0.3)) == pytest.approx(0.33)
+
+
+def test_a_typical_person_without_controls_gets_what_was_predicted(predicted):
+    drawn = articulate(predicted, None, person(std=0.04), model(0.04), PLAIN)
+    assert np.allclose(drawn.aperture(), predicted.aperture(), atol=1e-6)
+
+
+def test_scale_and_gain_multiply_and_the_limit_grows_with_the_gain(predicted):
+    louder = PLAIN.model_copy(update={"openness_gain": 2.0})
+    drawn = articulate(predicted, None, person(std=0.05), model(0.04), louder)
+    assert drawn.aperture().max() == pytest.approx(0.08 * 1.25 * 2, rel=0.01)
+
+
+def test_no_opening_exceeds_the_persons_widest(predicted):
+    wide = articulate(predicted, None, person(std=0.4, widest=0.01), model(0.02), PLAIN)
+    assert wide.aperture().max() <= USUAL_APERTURE
+
+
+def test_the_gate_shuts_the_mouth_in_silence(predicted):
+    voice = np.zeros(300, np.float32)
+    gated = articulate(predicted, voice, person(std=0.04), model(0.04), LipsSettings())
+    assert np.abs(gated.aperture()).max() < 1e-6

@@ -1,0 +1,84 @@
+"""Work in several threads: order, errors in their place, and nothing left running."""
+
+import threading
+
+import pytest
+
+from heygem.pipeline.streaming import IN_FLIGHT, BackgroundConsumer, prefetch
+
+
+def test_items_come_in_order_and_only_a_few_ahead():
+    ahead = []
+
+    def items():
+        for k in range(50):
+            ahead.append(k)
+            yield k
+
+    for k, item in enumerate(prefetch(items())):
+        assert item == k
+        assert len(ahead) <= k + IN_FLIGHT + 3
+
+
+def test_an_error_comes_after_the_items_before_it():
+    def items():
+        yield 1
+        yield 2
+        raise OSError("unplugged")
+
+    received = []
+    with pytest.raises(OSError, match="unplugged"):
+        for item in prefetch(items()):
+            received.append(item)
+    assert received == [1, 2]
+
+
+def test_closing_early_ends_the_thread_and_closes_the_source():
+    closed = threading.Event()
+
+    def items():
+        try:
+            yield from range(10_000)
+        finally:
+            closed.set()
+
+    stream = prefetch(items())
+    assert next(stream) == 0
+    stream.close()
+    assert closed.is_set()
+    assert not [t for t in threading.enumerate() if t.name == "decode"]
+
+
+def test_the_consumer_receives_everything_in_order_before_it_ends():
+    received = []
+    with BackgroundConsumer(received.append) as consumer:
+        for k in range(100):
+            consumer.put(k)
+    assert received == list(range(100))
+
+
+def test_an_error_of_the_consumer_is_raised_where_items_are_put():
+    def consume(item):
+        if item == 3:
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"), BackgroundConsumer(consume) as consumer:
+        for k in range(1000):
+            consumer.put(k)
+
+
+def test_an_error_at_the_last_item_is_raised_at_the_end():
+    def consume(item):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"), BackgroundConsumer(consume) as consumer:
+        consumer.put(1)
+
+
+def test_an_error_of_the_producer_is_not_replaced():
+    def consume(item):
+        raise OSError("disk full")
+
+    with pytest.raises(KeyError, match="mine"), BackgroundConsumer(consume) as consumer:
+        consumer.put(1)
+        raise KeyError("mine")
