@@ -166,7 +166,7 @@ class MouthInterior:
         source_top, source_bottom = _contours(source_axes, upper, lower, u)
         target_height = np.maximum(target_bottom - target_top, 1e-3)
         source_height = np.maximum(source_bottom - source_top, 1e-3)
-        rate = np.full(1, 1.0 / max(zoom, 1e-6), np.float64)
+        rate = np.full(1, 1.0 / max(zoom, 1e-6), np.float32)
         if between is None:
             rate = np.minimum(rate, source_height / target_height)
         depth = np.clip((v - target_top) / target_height, 0, 1)

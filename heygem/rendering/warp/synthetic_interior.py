@@ -250,7 +250,7 @@ def fill(
     color = look_up(depth) * (1 - mix) + look_up(np.maximum(1 - lower, depth)) * mix
     # Close to the lower lip it is dim whatever part of the picture is there.
     lit = 0.65 + 0.35 * smoothstep(0.0, 0.05, lower)
-    dark: FloatArray = np.zeros(3)
+    dark: FloatArray = np.zeros(3, np.float32)
     if below_upper is not None and lip_rgb is not None:
         lit = lit * _under_lip(below_upper)
         dark = _dark(np.asarray(lip_rgb, float))
