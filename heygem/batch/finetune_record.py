@@ -59,7 +59,7 @@ def log_run(result: FinetuneResult, params: Params) -> str:
     """
     if not params.mlflow.enabled:
         return "switched off"
-    store.quiet()
+    store.disable_telemetry()
     try:
         return _log(result, params)
     except Exception as error:  # noqa: BLE001  without a store, the avatar is made all the same
@@ -71,8 +71,8 @@ def _log(result: FinetuneResult, params: Params) -> str:
 
     folder = Path(params.mlflow.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    client = MlflowClient(store.store(folder))
-    experiment = store.experiment(client, folder, params.mlflow.experiment)
+    client = MlflowClient(store.tracking_uri(folder))
+    experiment = store.experiment_id(client, folder, params.mlflow.experiment)
     run = client.create_run(experiment, run_name=result.path.stem).info.run_id
     facts = result.facts
     settings = facts["settings"] | {"base_sha256": facts["base_sha256"]}

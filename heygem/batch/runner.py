@@ -25,7 +25,8 @@ from heygem.core.errors import Cancelled, HeygemError
 from heygem.core.files import hash_input, read_json, sha256, write_json
 from heygem.core.types import Progress
 from heygem.core.version import code_version
-from heygem.experiments import figures, store
+from heygem.experiments import figures
+from heygem.experiments.batch_tracking import track_batch
 from heygem.pipeline import Result
 from heygem.pipeline.models import Models
 
@@ -226,7 +227,7 @@ class _Runner:
 
     def run(self, items: Sequence[Item]) -> list[Outcome]:
         outcomes: dict[str, Outcome] = {}
-        with store.batch(self.params, names=[item.name for item in items]) as tracker:
+        with track_batch(self.params, names=[item.name for item in items]) as tracker:
 
             def record(item: Item, outcome: Outcome) -> None:
                 outcomes[item.name] = outcome

@@ -77,7 +77,7 @@ def verify(
         exit_codes.append(codes[verification.verdict])
         if as_json:
             data = verification.to_dict() | {"origin": origin and origin.to_dict()}
-            data["mlflow"] = origin and store.run_of(origin.entry)
+            data["mlflow"] = origin and store.find_run(origin.entry)
             typer.echo(json.dumps(data, ensure_ascii=False, default=float))
         else:
             _print_verification(verification, origin)
@@ -87,7 +87,7 @@ def verify(
                     "there is no ledger to write a report from", remedy="run `heygem keys init`"
                 )
             trace_report.write(
-                report, verification, origin, ledger, origin and store.run_of(origin.entry)
+                report, verification, origin, ledger, origin and store.find_run(origin.entry)
             )
             typer.echo(f"report: {report}", err=True)
     by_severity = (UNREADABLE, NONCOMPLIANT, NOT_FOUND, INCONCLUSIVE, COMPLIANT)
@@ -112,7 +112,7 @@ def _print_verification(verification: "Verification", origin: "Origin | None") -
     typer.echo(f"            as {body.get('title')}")
     for name, value in trace.input_summary(body).items():
         typer.echo(f"            {name}: {value}")
-    run = store.run_of(origin.entry)
+    run = store.find_run(origin.entry)
     if run is not None:
         typer.echo(f"            MLflow: run {run['run_id']}, heygem ui --folder {run['folder']}")
     typer.echo(f"            found by {', '.join(origin.evidence)}")

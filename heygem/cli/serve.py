@@ -61,10 +61,11 @@ def ui(
     path = Path(folder).absolute()
     if not (path / "mlflow.db").is_file():
         raise InputError("no recorded runs", seen=path, remedy="make a video first, or --folder")
-    store.quiet()
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.store(folder)]
+    store.disable_telemetry()
+    uri = store.tracking_uri(folder)
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]
-    typer.echo(f"http://127.0.0.1:{port}/{store.runs_address(folder)}  (Ctrl-C to stop)")
+    typer.echo(f"http://127.0.0.1:{port}/{store.latest_runs_path(folder)}  (Ctrl-C to stop)")
     sys.stdout.flush()
     os.execv(command[0], command)  # signals reach the server itself

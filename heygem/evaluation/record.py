@@ -107,12 +107,12 @@ def log_run(results: Results, folder: PathLike, params: Params, settings: Settin
     evaluated = {"evaluate": facts["settings"]}
     evaluated |= {key: facts[key] for key in ("model_sha256", "code")}
     try:
-        return store.note(
+        return store.record_run(
             params,
             kind="evaluate",
             name=results.model,
             settings=params.dotted() | evaluated,
-            numbers={key: value for key, value in numbers.items() if math.isfinite(value)},
+            metrics={key: value for key, value in numbers.items() if math.isfinite(value)},
             folder=folder,
         )
     except Exception as error:  # MLflow's errors have no common root; the table is already safe

@@ -1,0 +1,1 @@
+"""Experiments: the MLflow store, recorded runs, and comparisons of them."""

@@ -1,17 +1,23 @@
-"""Pictures that tell about a result at a glance: contact sheet and lip curve."""
+"""Pictures and figures of one result: contact sheet and lip curve."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from heygem import media
+from heygem.core.types import Image, PathLike
+from heygem.lips.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 THUMB_PX = 240  # longer side of a thumbnail
 
 
-def contact_sheet(video, *, columns: int = 6, rows: int = 3) -> np.ndarray:
-    """Thumbnails at even times over a video.
+def contact_sheet(video: PathLike, *, columns: int = 6, rows: int = 3) -> Image:
+    """Thumbnails at equal intervals over a video.
 
     Returns
     -------
@@ -30,8 +36,8 @@ def contact_sheet(video, *, columns: int = 6, rows: int = 3) -> np.ndarray:
     return np.concatenate(lines, 0)
 
 
-def thumbnail(video, time_s) -> np.ndarray | None:
-    """The frame at a time, made small, with its time written on it; None behind the end.
+def thumbnail(video: PathLike, time_s: float) -> Image | None:
+    """The frame at a time, reduced, with its time written on it; None after the end.
 
     Returns
     -------
@@ -44,56 +50,53 @@ def thumbnail(video, time_s) -> np.ndarray | None:
     height, width = frame.image.shape[:2]
     scale = THUMB_PX / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
-    text, place = f"{frame.time_s:.1f} s", (4, size[1] - 6)
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(small, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, thickness)
+    small = np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    draw_outlined_text(small, f"{frame.time_s:.1f} s", (4, size[1] - 6), scale=0.4)
     return small
 
 
-def lip_curve(trajectory):
-    """Lip opening and mouth width over time.
+def draw_outlined_text(image: Image, text: str, origin: tuple[int, int], *, scale: float) -> None:
+    """Draw white text with a black outline into an image; `origin` is its lower left, pixels."""
+    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thickness)
 
-    Parameters
-    ----------
-    trajectory : heygem.lips.trajectory.Trajectory
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Free of pyplot's global state, so that threads may draw.
+def lip_curve(trajectory: Trajectory) -> "Figure":
+    """Lip aperture and mouth width over time.
+
+    The figure is independent of pyplot's global state, so that any thread may draw it.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 2.6), layout="constrained")
     axes = figure.subplots()
-    axes.plot(trajectory.times_s, trajectory.aperture(), lw=1, label="opening")
+    axes.plot(trajectory.times_s, trajectory.aperture(), lw=1, label="aperture")
     axes.plot(trajectory.times_s, trajectory.width(), lw=1, alpha=0.7, label="width")
     axes.axhline(0, color="0.7", lw=0.5)
     axes.set_xlabel("time [s]")
-    axes.set_ylabel("from rest [eye distances]")
+    axes.set_ylabel("from rest [IOD]")
     axes.set_xlim(0, max(trajectory.duration_s, 1e-3))
     axes.legend(loc="upper right", ncols=2, frameon=False)
     return figure
 
 
-def save_curve(trajectory, path: Path) -> Path:
-    """The numbers behind `lip_curve` as CSV: time [s], opening and width [eye distances]."""
+def save_curve(trajectory: Trajectory, path: PathLike) -> Path:
+    """Write the values of `lip_curve` as CSV: time [s], aperture (`opening`) and width [IOD]."""
     columns = [trajectory.times_s, trajectory.aperture(), trajectory.width()]
     np.savetxt(
         path,
         np.stack(columns, -1),
         fmt=["%.2f", "%.4f", "%.4f"],
         delimiter=",",
-        header="time_s,opening,width",
+        header="time_s,opening,width",  # part of the stored format
         comments="",
     )
     return Path(path)
 
 
-def save_image(image: np.ndarray, path: Path) -> Path:
-    """Write an RGB picture as PNG or JPEG, by the extension."""
-    from PIL import Image
+def save_image(image: Image, path: PathLike) -> Path:
+    """Write an image as PNG or JPEG, by the suffix."""
+    from PIL import Image as PilImage
 
-    Image.fromarray(image).save(path)
+    PilImage.fromarray(image).save(path)
     return Path(path)

@@ -1,23 +1,29 @@
-"""Recorded runs, newest first, with the files they left."""
+"""Recorded runs and the files they left."""
 
 import csv
 import functools
 import os
 import urllib.parse
 import urllib.request
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from heygem.config.renamed import with_current_names
 from heygem.core.errors import InputError, ParameterError
-from heygem.experiments import store as tracking
+from heygem.core.types import FloatArray, PathLike
+from heygem.experiments import store
 
-MOST = 500  # runs that are looked at
-VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".m4v")
-KINDS = ("video", "snapshot")  # of runs that made a video
+if TYPE_CHECKING:
+    from mlflow.entities import Run as MlflowRun
+    from mlflow.tracking import MlflowClient
+
+MAX_RUNS = 500  # that a list holds
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".m4v")
+VIDEO_KINDS = ("video", "snapshot")  # kinds of runs that make a video
 
 
 @dataclass(frozen=True)
@@ -30,15 +36,15 @@ class Run:
     kind : str
         "video", "snapshot", "batch", ...: the tag `heygem.kind`, or empty.
     status : str
-        As MLflow says it, in small letters: finished, failed, killed, running.
+        finished, failed, killed, running; or skipped, cancelled.
     started : datetime
     seconds : float or None
-        From start to end.
+        From start to end; None while it runs.
     params : dict of str to str
     metrics : dict of str to float
     tags : dict of str to str
-    place : Path or None
-        Folder of its artifacts, where that is on this machine.
+    artifacts : Path or None
+        Folder of its artifacts, if it is on this machine.
     """
 
     id: str
@@ -48,21 +54,23 @@ class Run:
     status: str
     started: datetime
     seconds: float | None
-    params: dict = field(repr=False)
-    metrics: dict = field(repr=False)
-    tags: dict = field(repr=False)
-    place: Path | None = field(repr=False)
+    params: dict[str, str] = field(repr=False)
+    metrics: dict[str, float] = field(repr=False)
+    tags: dict[str, str] = field(repr=False)
+    artifacts: Path | None = field(repr=False)
 
     @functools.cached_property
     def video(self) -> Path | None:
         """The video it made."""
-        found = sorted(self.place.glob("video/*")) if self.place is not None else []
-        return next((path for path in found if path.suffix.lower() in VIDEO_ENDINGS), None)
+        if self.artifacts is None:
+            return None
+        paths = sorted(self.artifacts.glob("video/*"))
+        return next((path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES), None)
 
     @functools.cached_property
-    def curve(self):
-        """Lip curve : (times_s, opening) float64 [n], eye distances from rest; None without one."""
-        path = self.place / "lip_curve.csv" if self.place is not None else None
+    def lip_curve(self) -> tuple[FloatArray, FloatArray] | None:
+        """Times [s] and lip aperture from rest [IOD], float64 [n] each; None if not recorded."""
+        path = self.artifacts / "lip_curve.csv" if self.artifacts is not None else None
         if path is None or not path.is_file():
             return None
         try:
@@ -70,11 +78,14 @@ class Run:
                 rows = [(float(r["time_s"]), float(r["opening"])) for r in csv.DictReader(stream)]
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return tuple(np.array(rows).T) if rows else None
+        if not rows:
+            return None
+        times_s, aperture = np.array(rows).T
+        return times_s, aperture
 
 
-def store(folder):
-    """A client of the store in a folder.
+def open_store(folder: PathLike) -> "MlflowClient":
+    """A client of the existing store in a folder.
 
     Raises
     ------
@@ -82,81 +93,104 @@ def store(folder):
         Nothing was ever recorded there.
     """
     folder = Path(folder).absolute()
-    if not (folder / "mlflow.db").is_file():
+    if not store.exists(folder):
         raise InputError(
             "no recorded runs", seen=folder, remedy="make a video first, or name another folder"
         )
-    tracking.quiet()
-    from mlflow.tracking import MlflowClient
-
-    return MlflowClient(tracking_uri=tracking.store(folder))
+    return store.open_client(folder)
 
 
-def listed(folder="mlruns", *, experiment=None, kinds=None) -> list[Run]:
-    """Runs of a store, newest first.
+def list_runs(
+    folder: PathLike = "mlruns",
+    *,
+    experiment: str | None = None,
+    kinds: Sequence[str] | None = None,
+) -> list[Run]:
+    """The newest `MAX_RUNS` runs of a store, newest first.
 
     Parameters
     ----------
-    folder : path
-    experiment : str, optional
-        Only this one; all when not given.
-    kinds : tuple of str, optional
-        Only these; all when not given.
+    folder
+    experiment
+        Only of this experiment.
+    kinds
+        Only of these kinds.
 
     Raises
     ------
     InputError
-        There is no store.
+        There is no store, or no such experiment.
     """
-    client = store(folder)
-    names = {e.experiment_id: e.name for e in client.search_experiments()}
+    client = open_store(folder)
+    names = {each.experiment_id: each.name for each in client.search_experiments()}
     if experiment is not None:
         if experiment not in names.values():
             raise InputError(
-                "no such experiment", seen=experiment, remedy=f"known: {', '.join(names.values())}"
+                "no such experiment",
+                seen=experiment,
+                remedy=f"experiments: {', '.join(names.values())}",
             )
         names = {key: name for key, name in names.items() if name == experiment}
-    found = client.search_runs(
-        list(names), max_results=MOST, order_by=["attributes.start_time DESC"]
-    )
-    runs = [_run(one, names[one.info.experiment_id]) for one in found]
-    return [run for run in runs if kinds is None or run.kind in kinds]
+    # MLflow's filters have no OR, and no IN for tags: one search per kind.
+    filters = [f"tags.`heygem.kind` = '{kind}'" for kind in kinds] if kinds is not None else [""]
+    mlflow_runs = [
+        run
+        for filter_string in filters
+        for run in client.search_runs(
+            list(names),
+            filter_string=filter_string,
+            order_by=["attributes.start_time DESC"],
+            max_results=MAX_RUNS,
+        )
+    ]
+    mlflow_runs.sort(key=lambda run: run.info.start_time, reverse=True)
+    return [_convert(each, names[each.info.experiment_id]) for each in mlflow_runs[:MAX_RUNS]]
 
 
-def chosen(folder="mlruns", *, ids=(), last=2, experiment=None) -> list[Run]:
-    """The runs with these ids, in that order; without ids the last ones that have a video.
+def select_runs(
+    folder: PathLike = "mlruns",
+    *,
+    ids: Iterable[str] = (),
+    last: int = 2,
+    experiment: str | None = None,
+) -> list[Run]:
+    """The runs with these ids or names, in that order; without ids, the last that have a video.
 
     Raises
     ------
     InputError, ParameterError
         There is no store, no such run, or fewer than two to compare.
     """
-    runs = listed(folder, experiment=None if ids else experiment)
-    if ids:
-        found = []
-        for wish in dict.fromkeys(str(wish).strip() for wish in ids):
-            fits = [run for run in runs if run.id.startswith(wish) or run.name == wish]
-            if not wish or not fits:
-                raise InputError(
-                    "no such run", seen=wish, remedy="give ids or names as `heygem ui` shows them"
-                )
-            found.append(fits[0])  # of the same name, the newest
+    requested = list(dict.fromkeys(str(each).strip() for each in ids))
+    if requested:
+        runs = list_runs(folder)
+        selected = [_find(runs, each) for each in requested]
     else:
         if last < 2:
             raise ParameterError("one run compares with nothing", seen=last, remedy="last: 2")
-        found = [run for run in runs if run.kind in KINDS and run.video is not None][:last]
-    if len({run.id for run in found}) < 2:
+        runs = list_runs(folder, experiment=experiment, kinds=VIDEO_KINDS)
+        selected = [run for run in runs if run.video is not None][:last]
+    if len({run.id for run in selected}) < 2:
         raise InputError(
             "there are no two runs to compare",
-            seen=f"{len(found)} with a video in {Path(folder).absolute()}",
+            seen=f"{len(selected)} with a video in {Path(folder).absolute()}",
             remedy="make another with other settings, and compare again",
         )
-    return found
+    return selected
 
 
-def _run(one, experiment) -> Run:
-    info, data = one.info, one.data
-    ended = info.end_time
+def _find(runs: list[Run], id_or_name: str) -> Run:
+    """The newest run with this name, or whose id begins so."""
+    matches = [run for run in runs if run.id.startswith(id_or_name) or run.name == id_or_name]
+    if not id_or_name or not matches:
+        raise InputError(
+            "no such run", seen=id_or_name, remedy="give ids or names as `heygem ui` shows them"
+        )
+    return matches[0]
+
+
+def _convert(run: "MlflowRun", experiment: str) -> Run:
+    info, data = run.info, run.data
     return Run(
         id=info.run_id,
         name=info.run_name or info.run_id[:8],
@@ -164,23 +198,22 @@ def _run(one, experiment) -> Run:
         kind=data.tags.get("heygem.kind", ""),
         status=_status(info.status, data.tags),
         started=datetime.fromtimestamp(info.start_time / 1000, UTC),
-        seconds=(ended - info.start_time) / 1000 if ended else None,
-        params=with_current_names(data.params, notify=False),
+        seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
+        params=dict(data.params),
         metrics=dict(data.metrics),
         tags=dict(data.tags),
-        place=_place(info.artifact_uri),
+        artifacts=_local_folder(info.artifact_uri),
     )
 
 
-def _status(status, tags):
-    """The item's own state says more than MLflow's, which knows no skipped item."""
+def _status(mlflow_status: str, tags: Mapping[str, str]) -> str:
+    """The item's own state where MLflow has none for it."""
     own = tags.get("heygem.status")
-    return own if own in ("skipped", "cancelled") else status.lower()
+    return own if own in ("skipped", "cancelled") else mlflow_status.lower()
 
 
-def _place(uri):
-    """Folder of an artifact address on this machine, else None."""
+def _local_folder(uri: str | None) -> Path | None:
+    """Folder of an artifact URI on this machine, else None."""
     if uri and uri.startswith("file:"):
-        path = urllib.request.url2pathname(urllib.parse.urlsplit(uri).path)
-        return Path(path)
+        return Path(urllib.request.url2pathname(urllib.parse.urlsplit(uri).path))
     return Path(uri) if uri and os.path.isabs(uri) else None

@@ -1,6 +1,7 @@
 """Labels that state that a file is AI-generated, for people and machines, and their checks."""
 
 import importlib
+from typing import Any
 
 _MODULES = {
     "AigcLabel": "aigc",
@@ -13,7 +14,7 @@ _MODULES = {
 __all__ = sorted(_MODULES)
 
 
-def __getattr__(name: str) -> object:
+def __getattr__(name: str) -> Any:
     # Imported on first use, so that the command line starts quickly.
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -240,7 +240,7 @@ def _add_fonts(page: "FPDF") -> set[int]:
     page.add_font("mono", "", folder / "DejaVuSansMono.ttf")
     page.add_font("chinese", "", str(files("heygem.provenance") / str(_FONT)))
     page.set_fallback_fonts(["chinese"], exact_match=False)
-    return set().union(*(page.fonts[key].cmap for key in ("text", "chinese")))
+    return {code for key in ("text", "chinese") for code in getattr(page.fonts[key], "cmap", ())}
 
 
 def _first_frame(path: PathLike) -> io.BytesIO | None:

@@ -41,14 +41,14 @@ def log_snapshot(
     """
     settings = snapshot.params.mlflow
     folder = (Path(root) / settings.folder).resolve()
-    store.quiet()
+    store.disable_telemetry()
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import MlflowClient
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        client = MlflowClient(tracking_uri=store.store(folder))
-        experiment = store.experiment(client, folder, settings.experiment)
+        client = MlflowClient(tracking_uri=store.tracking_uri(folder))
+        experiment = store.experiment_id(client, folder, settings.experiment)
         tags = {
             "heygem.kind": "snapshot",
             "params_hash": snapshot.params.digest(),

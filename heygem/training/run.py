@@ -151,14 +151,14 @@ def _log_curves(folder: PathLike | None, settings: TrainSettings) -> Iterator[Wa
     if folder is None:
         yield lambda name, value, step: None
         return
-    store.quiet()
+    store.disable_telemetry()
     try:
         import mlflow
 
         Path(folder).mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(store.store(folder))
+        mlflow.set_tracking_uri(store.tracking_uri(folder))
         client = mlflow.MlflowClient()
-        mlflow.start_run(experiment_id=store.experiment(client, folder, "train lips"))
+        mlflow.start_run(experiment_id=store.experiment_id(client, folder, "train lips"))
         mlflow.log_params(settings.model_dump())
     except Exception as error:  # noqa: BLE001  without a store, training goes on
         log.warning("curves are not logged: %s", error)

@@ -178,7 +178,7 @@ def _check_mlflow_runs(workdir, recipe):
 
     from heygem.experiments import store
 
-    client = MlflowClient(tracking_uri=store.store(workdir / "mlruns"))
+    client = MlflowClient(tracking_uri=store.tracking_uri(workdir / "mlruns"))
     experiment = client.get_experiment_by_name("heygem")
     runs = client.search_runs([experiment.experiment_id], "tags.`heygem.kind` = 'video'")
     status = {run.info.run_name: run.info.status for run in runs}

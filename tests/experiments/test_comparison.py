@@ -1,4 +1,4 @@
-"""Runs side by side: picked from a store, told apart, pictured at the same instants, put back."""
+"""Comparison of recorded runs: tables, contact sheet, film, report and page."""
 
 import threading
 
@@ -51,18 +51,18 @@ def store(tmp_path_factory, hopper):
 
 def test_runs_come_newest_first_with_their_videos_and_curves(store):
     folder, ids = store
-    found = runs.listed(folder, experiment="heygem")
+    found = runs.list_runs(folder, experiment="heygem")
     assert [run.id for run in found] == [ids[k] for k in ("c", "bare", "b", "a", "batch")]
     assert [run.video is not None for run in found] == [True, False, True, True, False]
     assert found[1].status == "skipped" and found[3].status == "finished"
-    times_s, opening = found[3].curve
+    times_s, opening = found[3].lip_curve
     assert len(times_s) == 100 and opening.max() == pytest.approx(0.1, abs=0.001)
-    assert found[0].curve is None
+    assert found[0].lip_curve is None
 
 
 def test_runs_are_chosen_by_id_by_name_or_as_the_last_ones(store):
     folder, ids = store
-    pick = lambda **how: [run.id for run in runs.chosen(folder, **how)]  # noqa: E731
+    pick = lambda **how: [run.id for run in runs.select_runs(folder, **how)]  # noqa: E731
     assert pick(last=2) == [ids["c"], ids["b"]]  # the skipped one has nothing to show
     assert pick(ids=["anna-hello", ids["c"][:10]]) == [ids["a"], ids["c"]]
     with pytest.raises(InputError, match="no such run; seen: nobody"):
@@ -74,21 +74,21 @@ def test_runs_are_chosen_by_id_by_name_or_as_the_last_ones(store):
     with pytest.raises(InputError, match="no such experiment.*heygem"):
         pick(experiment="other")
     with pytest.raises(InputError, match="no recorded runs"):
-        runs.chosen(folder / "nowhere")
+        runs.select_runs(folder / "nowhere")
 
 
 def test_the_table_has_what_differs_and_says_what_is_clearly_better(store):
     folder, _ = store
-    found = runs.chosen(folder, ids=["anna-hello", "anna-<b>wide</b>"])
-    assert [(row.key, row.values) for row in table.settings(found)] == [
+    found = runs.select_runs(folder, ids=["anna-hello", "anna-<b>wide</b>"])
+    assert [(row.key, row.values) for row in table.settings_table(found)] == [
         ("lips.openness_gain", ("1.0", "1.5"))
     ]
-    measures = {row.key: row for row in table.measures(found)}
+    measures = {row.key: row for row in table.metrics_table(found)}
     assert "system/x" not in measures
     assert measures["timings.seconds_per_second"].best == 1  # less is better
     assert measures["measures.av_corr"].best is None  # 0.41 to 0.40 is no difference
     assert measures["warnings"].values == (None, 2)
-    shown = report.tables_html(report.compare(found))
+    shown = report.tables_html(report.tabulate(found))
     assert "anna-&lt;b&gt;wide&lt;/b&gt;" in shown and "<b>3</b>" in shown
     assert "lips.closure" not in shown
 
@@ -106,61 +106,63 @@ def test_instants_are_those_where_mouths_differ_in_each_part_of_the_time():
 
 
 @pytest.fixture(scope="module")
-def told(store, faces, tmp_path_factory):
+def comparison(store, faces, tmp_path_factory):
     folder, _ = store
-    found = runs.chosen(folder, ids=["anna-hello", "anna-<b>wide</b>", "skipped"])
+    found = runs.select_runs(folder, ids=["anna-hello", "anna-<b>wide</b>", "skipped"])
     out = tmp_path_factory.mktemp("compared")
-    return report.add_film(report.make(found, out / "here", count=3, faces=faces))
+    return report.add_film(report.compare_runs(found, out / "here", count=3, faces=faces))
 
 
-def test_a_comparison_leaves_sheet_figures_table_page_and_film(told):
-    assert sorted(told.files) == ["curves", "film", "measures", "page", "sheet", "table"]
-    assert all(path.is_file() and path.parent == told.folder for path in told.files.values())
-    assert told.shown == [0, 1] and 0.3 < told.mouths[0][0] < 0.7
-    page = told.files["page"].read_text()
+def test_a_comparison_leaves_sheet_figures_table_page_and_film(comparison):
+    assert sorted(comparison.files) == ["curves", "film", "measures", "page", "sheet", "table"]
+    assert all(
+        path.is_file() and path.parent == comparison.folder for path in comparison.files.values()
+    )
+    assert list(comparison.videos) == [0, 1] and 0.3 < comparison.mouth_centres[0][0] < 0.7
+    page = comparison.files["page"].read_text()
     assert 'src="compare.mp4"' in page and "&lt;b&gt;" in page and "<b>wide" not in page
     assert page.count("data:image/jpeg;base64") == 3 and len(page) < 1_000_000
-    rows = told.files["table"].read_text("utf-8-sig").splitlines()
+    rows = comparison.files["table"].read_text("utf-8-sig").splitlines()
     assert rows[0] == ",A   anna-hello,B   anna-<b>wide</b>,C   skipped"
     assert "lips.openness_gain,1.0,1.5," in rows
 
 
 def test_the_sheet_shows_frames_of_the_same_instants_and_their_mouths(store, faces, hopper):
     folder, _ = store
-    (run,) = [run for run in runs.listed(folder) if run.name == "anna-hello"]
+    (run,) = [run for run in runs.list_runs(folder) if run.name == "anna-hello"]
     found = contact_sheet.moments(run.video, [0.5, 1.0, 9.0], faces)
     assert [round(one.time_s, 2) for one in found[:2]] == [0.48, 1.0] and found[2] is None
     assert np.abs(found[0].image.astype(int) - face(hopper, 12, 512, 600)).mean() < 6
     mouth = found[0].mouth
     assert mouth.image.shape[1] > mouth.image.shape[0] > 30
-    sheet = contact_sheet.sheet([found, found], ["A", "B"])
+    sheet = contact_sheet.draw_sheet([found, found], ["A", "B"])
     assert sheet.shape[1] == 3 * contact_sheet.CELL_PX and sheet.dtype == np.uint8
-    assert contact_sheet.mouth_of(np.zeros((90, 90, 3), np.uint8), faces) is None
+    assert contact_sheet.crop_mouth(np.zeros((90, 90, 3), np.uint8), faces) is None
 
 
-def test_the_film_is_in_step_has_sound_and_is_labelled_through_and_through(told, store):
+def test_the_film_is_in_step_has_sound_and_is_labelled_through_and_through(comparison, store):
     folder, _ = store
-    path = told.files["film"]
+    path = comparison.files["film"]
     info = media.probe(path)
     assert info.audio is not None and float(info.video.rate) == pytest.approx(25)
     assert info.duration_s == pytest.approx(2.0, abs=0.05)
     (tag,) = containers.read_tags(path)
     parsed, problems = aigc.parse_label(tag)
-    assert parsed.ProduceID == told.label["produce_id"] and not problems
-    assert told.label["layers"]["visible"] == told.label["layers"]["c2pa"] == "written"
+    assert parsed.ProduceID == comparison.label["produce_id"] and not problems
+    assert comparison.label["layers"]["visible"] == comparison.label["layers"]["c2pa"] == "written"
     # The film's own label has a strip of its own, so that nobody's picture is covered.
-    assert not [note for note in told.label["notes"] if "covers" in note]
+    assert not [note for note in comparison.label["notes"] if "covers" in note]
     with media.VideoReader(path, start_s=1.0) as reader:
         frame = next(iter(reader))
     page = film._Page(
-        [media.probe(told.runs[k].video).video for k in (0, 1)], "ab", LabelSettings()
+        [media.probe(comparison.runs[k].video).video for k in (0, 1)], "ab", LabelSettings()
     )
-    assert told.label["box"][3] <= page.panels_box[1]
-    with media.VideoReader(told.runs[1].video, start_s=1.0) as reader:
+    assert comparison.label["box"][3] <= page.panels_box[1]
+    with media.VideoReader(comparison.runs[1].video, start_s=1.0) as reader:
         source = next(iter(reader)).image
-    x, y = page._place(1)
-    panel = frame.image[y : y + page._tall, x : x + page._wide]
-    wanted = contact_sheet.fit(source, page._wide, page._tall)
+    x, y = page.panel_origin(1)
+    panel = frame.image[y : y + page.panel_height, x : x + page.panel_width]
+    wanted = contact_sheet.fit_into(source, page.panel_width, page.panel_height)
     assert np.abs(panel.astype(int) - wanted).mean() < 8
 
 
@@ -179,32 +181,32 @@ def test_a_film_that_is_stopped_leaves_nothing(store, tmp_path):
         film.side_by_side(videos, tmp_path / "file" / "x.mp4", captions="ab")
 
 
-def test_a_comparison_goes_back_into_mlflow_and_is_not_compared_itself(told, store):
+def test_a_comparison_goes_back_into_mlflow_and_is_not_compared_itself(comparison, store):
     folder, ids = store
-    run_id = report.record(told, folder, note="why")
-    found = next(run for run in runs.listed(folder) if run.id == run_id)
+    run_id = report.record_comparison(comparison, folder, note="why")
+    found = next(run for run in runs.list_runs(folder) if run.id == run_id)
     assert found.kind == "compare" and found.tags["heygem.compared"].startswith(ids["a"])
     assert found.video.name == "compare.mp4"
-    assert (found.place / "compare.html").is_file() and (
-        found.place / "contact_sheet.jpg"
+    assert (found.artifacts / "compare.html").is_file() and (
+        found.artifacts / "contact_sheet.jpg"
     ).is_file()
-    assert [run.id for run in runs.chosen(folder, last=2)] == [ids["c"], ids["b"]]
+    assert [run.id for run in runs.select_runs(folder, last=2)] == [ids["c"], ids["b"]]
     with pytest.raises(InputError, match="no files yet"):
-        report.record(report.compare(told.runs), folder)
+        report.record_comparison(report.tabulate(comparison.runs), folder)
 
 
 def test_runs_without_videos_are_compared_by_their_numbers(store, tmp_path):
     folder, _ = store
     for name, r in (("first", 0.4), ("second", 0.6)):
         record(folder, name, kind="evaluate", metrics={"ours.r": r}, within="numbers")
-    found = runs.chosen(folder, ids=["first", "second"])
-    told = report.add_film(report.make(found, tmp_path / "out"))
-    assert sorted(told.files) == ["measures", "page", "table"]
-    assert plots.curves(found, told.letters) is None
+    found = runs.select_runs(folder, ids=["first", "second"])
+    comparison = report.add_film(report.compare_runs(found, tmp_path / "out"))
+    assert sorted(comparison.files) == ["measures", "page", "table"]
+    assert plots.lip_curves(found, comparison.letters) is None
 
 
 def test_letters_go_on_after_z():
-    assert table.letters([0] * 28)[:2] == ["A", "B"] and table.letters([0] * 28)[26:] == [
+    assert table.run_letters(28)[:2] == ["A", "B"] and table.run_letters(28)[26:] == [
         "A1",
         "B1",
     ]
@@ -220,18 +222,17 @@ def test_without_a_visible_label_the_film_still_says_what_it_is(store, tmp_path)
 
 
 @pytest.fixture
-def page(told, store, tmp_path, faces, monkeypatch):
-    pass
+def page(comparison, store, tmp_path, faces, monkeypatch):
     from heygem.studio.pages.compare import ComparePage
 
     monkeypatch.delenv("HEYGEM_SERVER_ROOT", raising=False)
     monkeypatch.setattr(backends, "MediaPipeBackend", lambda models: faces)
     folder, _ = store
-    return ComparePage(told, store=folder, output=tmp_path / "out", count=2, lang="en")
+    return ComparePage(comparison, store=folder, output=tmp_path / "out", count=2, lang="en")
 
 
-def test_the_page_shows_what_it_is_given_without_sending_videos(page, told):
-    assert page.table.chosen == [run.id for run in told.runs]
+def test_the_page_shows_what_it_is_given_without_sending_videos(page, comparison):
+    assert page.table.chosen == [run.id for run in comparison.runs]
     assert [each["letter"] for each in page.player.videos] == ["A", "B"]
     assert page.player.videos[0]["url"].endswith("/a.mp4")  # an address, never the bytes
     assert page.player.frame_s == pytest.approx(1 / 25)
@@ -256,16 +257,16 @@ def test_other_runs_are_compared_and_recorded_with_a_button_each(page, store):
     page.log_button.click()
     assert page.task.wait(120) and page.task.error is None
     assert "Logged as run" in page.message.value
-    newest = runs.listed(folder)[0]
+    newest = runs.list_runs(folder)[0]
     assert newest.kind == "compare" and newest.id in {row["id"] for row in page.table.rows}
     assert media.probe(newest.video).audio is not None
 
 
-def test_the_page_speaks_chinese_and_says_where_nothing_is_recorded(tmp_path, told):
+def test_the_page_speaks_chinese_and_says_where_nothing_is_recorded(tmp_path, comparison):
     from heygem.studio.pages.compare import ComparePage
 
     page = ComparePage(store=tmp_path / "none", lang="zh")
     assert page.compare_button.description == "对比"
     assert "no recorded runs" in page.status.error.value
-    page.show(told)
+    page.show(comparison)
     assert "不同的参数" in page.tables.value and "开始时间" in page.tables.value

@@ -49,7 +49,7 @@ def test_lip_curve_is_drawn_for_any_length(rows):
     figure.savefig(data)
     assert len(data.getvalue()) > 1000
     (axes,) = figure.axes
-    assert "[s]" in axes.get_xlabel() and "eye distances" in axes.get_ylabel()
+    assert "[s]" in axes.get_xlabel() and "IOD" in axes.get_ylabel()
 
 
 def test_save_image_keeps_colours(tmp_path):

@@ -2,7 +2,7 @@
 
 import time
 
-from heygem.experiments import store as tracking
+from heygem.experiments import store
 
 
 def record(
@@ -11,13 +11,10 @@ def record(
 ):  # fmt: skip
     """A run as a batch leaves it; returns its id."""
     folder.mkdir(parents=True, exist_ok=True)
-    tracking.quiet()
-    from mlflow.tracking import MlflowClient
-
-    client = MlflowClient(tracking_uri=tracking.store(folder))
-    home = tracking.experiment(client, folder, within)
+    client = store.open_client(folder)
+    experiment = store.experiment_id(client, folder, within)
     tags = {"heygem.kind": kind, **{f"heygem.{key}": value for key, value in tags.items()}}
-    run_id = client.create_run(home, run_name=name, tags=tags).info.run_id
+    run_id = client.create_run(experiment, run_name=name, tags=tags).info.run_id
     for key, value in (params or {}).items():
         client.log_param(run_id, key, value)
     for key, value in (metrics or {}).items():

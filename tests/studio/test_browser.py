@@ -96,12 +96,12 @@ def test_from_a_slider_to_the_video_in_mlflow(page, lab_server, root):
     page.get_by_placeholder("Recipe name").fill("../outside")
     page.get_by_role("button", name="Save as params/NAME.yaml").click()
     page.wait_for_selector("text=not a name for a recipe")
-    (kept,) = runs.listed(root / "mlruns")
+    (kept,) = runs.list_runs(root / "mlruns")
     assert kept.name == "from-the-browser" and kept.kind == "snapshot" and kept.video is not None
     assert kept.params["lips.openness_gain"] == "1.1" and kept.curve is not None
 
     run_heygem(root, "run", recipe, "--set", "media.preset=ultrafast")
-    item = runs.listed(root / "mlruns", kinds=("video",))[0]
+    item = runs.list_runs(root / "mlruns", kinds=("video",))[0]
     assert item.name == "hopper-speech_en" and item.params["lips.openness_gain"] == "1.1"
     with mlflow_ui(root) as address:
         page.goto(address)
@@ -139,7 +139,7 @@ def test_recorded_videos_play_in_step_and_their_comparison_is_recorded(page, lab
     page.wait_for_function("document.querySelectorAll('.hg-runs tbody tr').length == 1")
     page.get_by_role("button", name="Log comparison to MLflow").click()
     page.wait_for_selector("text=Logged as run")
-    (compared,) = runs.listed(root / "mlruns", kinds=("compare",))
+    (compared,) = runs.list_runs(root / "mlruns", kinds=("compare",))
     assert compared.video is not None and media.probe(compared.video).tags.get("AIGC")
 
 

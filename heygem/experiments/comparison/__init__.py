@@ -1,5 +1,5 @@
-"""Runs of MLflow side by side: settings that differ, measures, curves, pictures, one film.
+"""Comparison of recorded runs: settings that differ, metrics, lip curves, frames, and one film.
 
-`runs` finds them, `table` says what differs, `pictures` and `film` show the same instants of
-each, `plots` draws numbers, `report` puts it all into a folder and back into MLflow.
+`table` lists what differs, `contact_sheet` and `film` show the same instants of each video, `plots`
+draws metrics and curves, `report` writes everything into a folder and records it in MLflow.
 """

@@ -1,10 +1,13 @@
-"""Several videos beside each other in one, in step, labelled as what it shows."""
+"""The side-by-side film: several videos in step in one, labelled like any result."""
 
 import contextlib
 import math
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import numpy as np
 
@@ -12,90 +15,99 @@ from heygem import __version__, media, provenance
 from heygem.config.params import LabelSettings
 from heygem.core.errors import Cancelled, InputError, OutputError
 from heygem.core.files import sha256
+from heygem.core.types import Image, PathLike, Progress
 from heygem.experiments.comparison import contact_sheet
-from heygem.provenance import keys as signing
+from heygem.provenance import keys
 from heygem.provenance.ledger import Ledger
 
-ACROSS = 4  # panels in a row
-MOST = 9
-WIDTH_PX, PANEL_PX = 1920, 540  # widest film, tallest panel
-FASTEST_HZ = 60.0
+COLUMNS = 4  # panels in a row
+MAX_VIDEOS = 9
+WIDTH_PX, PANEL_PX = 1920, 540  # maximum width of the film, and height of a panel
+MAX_RATE_HZ = 60.0
 
 
 @dataclass(frozen=True)
 class Film:
-    """What was written: path, frames, seconds, and what the label layer says of it."""
+    """A written film: path, frames, seconds, and the state of its label layers."""
 
     path: Path
     frames: int
     duration_s: float
-    label: dict
+    label: dict[str, Any]
 
 
 def side_by_side(
-    videos, out, *, captions, sound=0, settings=None, facts=None, progress=None, cancel=None
+    videos: Sequence[PathLike],
+    out: PathLike,
+    *,
+    captions: Sequence[str],
+    sound: int = 0,
+    settings: LabelSettings | None = None,
+    facts: dict[str, Any] | None = None,
+    progress: Progress | None = None,
+    cancel: Event | None = None,
 ) -> Film:
-    """Write one video that shows several, each at its own frames' times.
+    """Write one video that shows several, each by its own timestamps.
 
-    The sources' labels stay in their pictures; the film gets its own over the head strip, the
-    metadata, the invisible mark, credentials and a row in the ledger, as any result does.
+    The sources keep the labels in their frames; the film gets its own visible label above the
+    panels, and metadata, watermark, credentials and a ledger row like any result.
 
     Parameters
     ----------
-    videos : list of path
+    videos
         Two to nine results.
-    out : path
-        `.mp4`.
-    captions : list of str
-        Under the panels.
-    sound : int
-        Whose sound is heard.
-    settings : heygem.config.params.LabelSettings, optional
-    facts : dict, optional
+    out
+        `.mp4`
+    captions
+        Below the panels.
+    sound
+        Index of the video whose audio the film gets.
+    settings
+        Of the label.
+    facts
         For the ledger, such as the runs' ids.
-    progress : callable, optional
-        `progress(stage, done, total)`.
-    cancel : threading.Event, optional
+    progress, cancel
+        As for `heygem.pipeline.generate`.
 
     Raises
     ------
     InputError, OutputError, Cancelled
     """
-    if not 2 <= len(videos) <= MOST:
+    if not 2 <= len(videos) <= MAX_VIDEOS:
         raise InputError(
             "this many videos do not go beside each other", seen=len(videos), remedy="choose 2 to 9"
         )
-    out, hidden = Path(out), Path(out).with_name(f".{os.getpid()}-{Path(out).name}")
+    out = Path(out)
+    staged = out.with_name(f".{os.getpid()}-{out.name}")
     settings = settings if settings is not None else LabelSettings()
     infos = [media.probe(video) for video in videos]
-    page = _Page([info.video for info in infos], captions, settings)
-    rate = min(max(float(info.video.rate) for info in infos), FASTEST_HZ)
-    duration_s = max(info.duration_s for info in infos)
-    total = max(1, round(duration_s * rate))
-    keys = signing.ensure()
+    page = _Page([_video_info(info) for info in infos], captions, settings)
+    rate = min(max(float(_video_info(info).rate) for info in infos), MAX_RATE_HZ)
+    total = max(1, round(max(info.duration_s for info in infos) * rate))
+    own_keys = keys.ensure()
     labeller = provenance.Labeller(
-        settings, page.width, page.height, keys=keys, keep_clear=[page.panels_box]
+        settings, page.width, page.height, keys=own_keys, keep_clear=[page.panels_box]
     )
-    heard = media.AudioFile(videos[sound]) if infos[sound].audio is not None else None
+    audio = media.AudioFile(videos[sound]) if infos[sound].audio is not None else None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         writer = media.VideoWriter(
-            hidden, width=page.width, height=page.height, rate=rate, audio=heard,
+            staged, width=page.width, height=page.height, rate=rate, audio=audio,
             preset="veryfast", metadata=labeller.tags,
         )  # fmt: skip
-        shows = [_Show(video) for video in videos]
+        players = [_Player(video) for video in videos]
         with writer:
             for k in range(total):
                 if cancel is not None and cancel.is_set():
                     raise Cancelled("stopped on request")
                 if progress is not None:
                     progress("film", k, total)
-                moment = k / rate
-                images = [show.at(moment) for show in shows]
-                writer.write(labeller.label_frame(page.draw(images), moment), moment)
-        said = labeller.finalize(
-            hidden,
-            ledger=Ledger(keys=keys),
+                time_s = k / rate
+                frame = page.draw([player.frame_at(time_s) for player in players])
+                writer.write(labeller.label_frame(frame, time_s), time_s)
+        label = labeller.finalize(
+            staged,
+            ledger=Ledger(keys=own_keys),
             parent=videos[sound],
             title=out.name,
             facts={
@@ -105,70 +117,90 @@ def side_by_side(
             },
             version=__version__,
         )
-        os.replace(hidden, out)
+        os.replace(staged, out)
     except OSError as error:
         raise OutputError(
             f"cannot write {out.name}", seen=error.strerror, remedy="check the output folder"
         ) from error
     finally:
         with contextlib.suppress(OSError):
-            hidden.unlink()
-    return Film(out, total, total / rate, said)
+            staged.unlink()
+    return Film(out, total, total / rate, label)
 
 
-class _Show:
-    """A video that is asked for later and later moments; its last frame stays."""
+def _video_info(info: media.MediaInfo) -> media.VideoInfo:
+    if info.video is None:
+        raise InputError("this file has no picture", seen=info.path)
+    return info.video
 
-    def __init__(self, path):
-        self._frames = iter(self._read(path))
-        self._now = next(self._frames)
-        self._next = next(self._frames, None)
+
+class _Player:
+    """Frames of a video at ascending times; the last one stays after its end."""
+
+    def __init__(self, path: PathLike) -> None:
+        self._frames = self._read(path)
+        self._current = next(self._frames)
+        self._next: media.Frame | None = next(self._frames, None)
 
     @staticmethod
-    def _read(path):
+    def _read(path: PathLike) -> Iterator[media.Frame]:
         with media.VideoReader(path) as reader:
             yield from reader
 
-    def at(self, moment):
-        while self._next is not None and self._next.time_s <= moment + 1e-3:
-            self._now, self._next = self._next, next(self._frames, None)
-        return self._now.image
+    def frame_at(self, time_s: float) -> Image:
+        """The frame that is displayed at a time."""
+        while self._next is not None and self._next.time_s <= time_s + 1e-3:
+            self._current, self._next = self._next, next(self._frames, None)
+        return self._current.image
 
 
 class _Page:
-    """Where each panel lies, below a strip that is free for the label; even sizes throughout."""
+    """Layout of the panels below a strip for the label; all sizes are even."""
 
-    def __init__(self, videos, captions, settings):
-        across = min(ACROSS, len(videos)) if len(videos) != 5 and len(videos) != 6 else 3
+    def __init__(
+        self,
+        videos: Sequence[media.VideoInfo],
+        captions: Sequence[str],
+        settings: LabelSettings,
+    ) -> None:
+        columns = 3 if len(videos) in (5, 6) else min(COLUMNS, len(videos))
         aspects = [v.width * float(v.pixel_aspect) / v.height for v in videos]
         aspect = max(aspects)
-        tall = min(PANEL_PX, round(WIDTH_PX / across / aspect), max(v.height for v in videos))
-        self._tall = tall - tall % 2
-        self._wide = 2 * math.ceil(self._tall * aspect / 2)
-        self._line = 2 * round(self._tall * 0.03 + 10)  # height of a caption
-        rows = math.ceil(len(videos) / across)
-        self.width = self._wide * across
-        below = (self._tall + self._line) * rows
-        # The label grows with the picture, which grows with the strip.
-        strip = provenance.VisibleLabel(settings, self.width, round(below * 1.15)).box
-        self._head = 0 if strip is None else 2 * (strip[3] + min(strip[1], below - strip[3])) // 2
-        self.height = self._head + below
-        self.panels_box = (0, self._head, self.width, self.height)
-        self._aspects, self._across = aspects, across
-        self._blank = np.full((self.height, self.width, 3), contact_sheet.PAPER, np.uint8)
+        panel_px = min(PANEL_PX, round(WIDTH_PX / columns / aspect), max(v.height for v in videos))
+        self.panel_height = panel_px - panel_px % 2
+        self.panel_width = 2 * math.ceil(self.panel_height * aspect / 2)
+        self._caption_px = 2 * round(self.panel_height * 0.03 + 10)
+        rows = math.ceil(len(videos) / columns)
+        self.width = self.panel_width * columns
+        panels_px = (self.panel_height + self._caption_px) * rows
+        # The label's size depends on the page's height, which depends on the strip: 15 % more.
+        label = provenance.VisibleLabel(settings, self.width, round(panels_px * 1.15)).box
+        self._strip_px = 0
+        if label is not None:
+            self._strip_px = 2 * (label[3] + min(label[1], panels_px - label[3])) // 2
+        self.height = self._strip_px + panels_px
+        self.panels_box = (0, self._strip_px, self.width, self.height)
+        self._aspects, self._columns = aspects, columns
+        self._blank = np.full((self.height, self.width, 3), contact_sheet.BACKGROUND, np.uint8)
         for k, text in enumerate(captions):
-            x, y = self._place(k)
-            line = contact_sheet.caption(text, self._wide, self._line)
-            self._blank[y + self._tall : y + self._tall + self._line, x : x + self._wide] = line
+            x, y = self.panel_origin(k)
+            top, bottom = y + self.panel_height, y + self.panel_height + self._caption_px
+            caption = contact_sheet.draw_caption(text, self.panel_width, self._caption_px)
+            self._blank[top:bottom, x : x + self.panel_width] = caption
 
-    def _place(self, k):
-        row, column = divmod(k, self._across)
-        return column * self._wide, self._head + row * (self._tall + self._line)
+    def panel_origin(self, k: int) -> tuple[int, int]:
+        """Upper left corner (x, y) of panel `k`, pixels."""
+        row, column = divmod(k, self._columns)
+        y = self._strip_px + row * (self.panel_height + self._caption_px)
+        return column * self.panel_width, y
 
-    def draw(self, images):
+    def draw(self, images: Sequence[Image]) -> Image:
+        """The page with one image in each panel."""
         page = self._blank.copy()
         for k, (image, aspect) in enumerate(zip(images, self._aspects, strict=True)):
-            x, y = self._place(k)
-            panel = contact_sheet.fit(image, self._wide, self._tall, aspect=aspect)
-            page[y : y + self._tall, x : x + self._wide] = panel
+            x, y = self.panel_origin(k)
+            panel = contact_sheet.fit_into(
+                image, self.panel_width, self.panel_height, aspect=aspect
+            )
+            page[y : y + self.panel_height, x : x + self.panel_width] = panel
         return page

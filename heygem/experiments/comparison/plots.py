@@ -1,11 +1,21 @@
-"""Numbers of several runs as figures: bars for measures, lines for lip curves."""
+"""Figures of several runs: bars for metrics, lines for lip curves."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-#: One colour a run, told apart by the colour-blind too (Okabe & Ito 2008), readable on both themes.
+from heygem.core.types import FloatArray
+from heygem.experiments.comparison.table import Row
+from heygem.experiments.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: One colour per run, distinguishable with colour blindness (Okabe & Ito 2008), on both themes.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F", "#A0522D")
-#: What is worth a bar, where the runs have it; the rest is in the table.
-SHOWN = (
+#: Metrics that get a panel if the runs have them; the others are in the table.
+PANELS = (
     ("measures.av_corr", "mouth follows sound [r]"),
     ("measures.av_offset_ms", "mouth behind sound [ms]"),
     ("measures.silence_leakage", "movement in silence [of speech]"),
@@ -14,38 +24,36 @@ SHOWN = (
     ("warnings", "warnings"),
     ("preview.seconds", "preview [s]"),
 )
-MOST_BARS = 6
+MAX_PANELS = 6
 
 
-def bars(rows, letters):
-    """Measures side by side, one panel each.
+def metric_bars(rows: Sequence[Row], letters: Sequence[str]) -> "Figure | None":
+    """One bar panel per metric; None if no metric differs.
 
     Parameters
     ----------
-    rows : list of heygem.experiments.comparison.table.Row
-    letters : list of str
+    rows
+        Metrics.
+    letters
         Of the runs.
-
-    Returns
-    -------
-    matplotlib.figure.Figure or None
-        None where nothing differs.
     """
     from matplotlib.figure import Figure
 
-    known = {row.key: row for row in rows}
-    shown = [(known[key], title) for key, title in SHOWN if key in known and known[key].differs]
-    if not shown:  # runs of another kind
-        shown = [(row, row.key) for row in rows if row.differs]
-    shown = shown[:MOST_BARS]
-    if not shown:
+    by_key = {row.key: row for row in rows}
+    panels = [
+        (by_key[key], title) for key, title in PANELS if key in by_key and by_key[key].differs
+    ]
+    if not panels:  # runs of another kind
+        panels = [(row, row.key) for row in rows if row.differs]
+    panels = panels[:MAX_PANELS]
+    if not panels:
         return None
-    figure = Figure(figsize=(2.1 * len(shown), 2.4), layout="constrained")
+    figure = Figure(figsize=(2.1 * len(panels), 2.4), layout="constrained")
     for axes, (row, title) in zip(
-        np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True
+        np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True
     ):
-        values = [np.nan if value is None else value for value in row.values]
-        axes.bar(letters, values, color=[colour(k) for k in range(len(values))])
+        values = [np.nan if value is None else float(value) for value in row.values]
+        axes.bar(letters, values, color=[run_colour(k) for k in range(len(values))])
         for k, value in enumerate(values):
             if np.isfinite(value):
                 axes.annotate(f"{value:.3g}", (k, max(value, 0)), ha="center", va="bottom", size=8)
@@ -56,41 +64,40 @@ def bars(rows, letters):
     return figure
 
 
-def curves(runs, letters, *, instants=()):
-    """Lip opening over time, one line a run.
+def lip_curves(
+    runs: Sequence[Run], letters: Sequence[str], *, instants_s: FloatArray | Sequence[float] = ()
+) -> "Figure | None":
+    """Lip aperture over time, one line per run; None if no run recorded its curve.
 
     Parameters
     ----------
-    runs : list of heygem.experiments.runs.Run
-    letters : list of str
-    instants : float [n], seconds
-        Marked: what the contact sheet shows.
-
-    Returns
-    -------
-    matplotlib.figure.Figure or None
-        None where no run kept its curve.
+    runs
+    letters
+        Of the runs.
+    instants_s
+        Times of the contact sheet, marked in the figure.
     """
     from matplotlib.figure import Figure
 
-    known = [(k, run.curve) for k, run in enumerate(runs) if run.curve is not None]
-    if not known:
+    curves = [(k, run.lip_curve) for k, run in enumerate(runs) if run.lip_curve is not None]
+    if not curves:
         return None
     figure = Figure(figsize=(12, 3), layout="constrained")
     axes = figure.subplots()
-    for k, (times_s, opening) in known:
-        axes.plot(times_s, opening, lw=1.2, color=colour(k), label=f"{letters[k]}  {runs[k].name}")
-    for time_s in instants:
+    for k, (times_s, aperture) in curves:
+        label = f"{letters[k]}  {runs[k].name}"
+        axes.plot(times_s, aperture, lw=1.2, color=run_colour(k), label=label)
+    for time_s in instants_s:
         axes.axvline(time_s, color="0.6", lw=0.6, ls=":")
     axes.axhline(0, color="0.7", lw=0.5)
-    axes.set_xlim(0, max(times_s[-1] for _, (times_s, _) in known))
+    axes.set_xlim(0, max(times_s[-1] for _, (times_s, _) in curves))
     axes.set_xlabel("time [s]")
-    axes.set_ylabel("opening [eye distances]")
-    axes.legend(loc="upper right", ncols=min(4, len(known)), frameon=False, fontsize=8)
+    axes.set_ylabel("aperture from rest [IOD]")
+    axes.legend(loc="upper right", ncols=min(4, len(curves)), frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
-def colour(number) -> str:
-    """Of the run with this number."""
-    return COLOURS[number % len(COLOURS)]
+def run_colour(k: int) -> str:
+    """Colour of run number `k`."""
+    return COLOURS[k % len(COLOURS)]

@@ -1,293 +1,321 @@
-"""A comparison as files: page, sheet, figures, film; and as a run of its own in MLflow."""
+"""A comparison as files: page, contact sheet, figures and film; and as a run in MLflow."""
 
 import base64
 import csv
-import html
 import io
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
 from heygem import media
-from heygem.core import assets
+from heygem.core import assets, templating
 from heygem.core.errors import Cancelled, InputError, OutputError
-from heygem.experiments import figures, runs, store
+from heygem.core.types import FloatArray, PathLike, Progress
+from heygem.experiments import figures, store
 from heygem.experiments.comparison import contact_sheet, film, plots, table
+from heygem.experiments.runs import Run, open_store
+from heygem.face.tracking import Backend
 
 PAGE, SHEET, FILM = "compare.html", "contact_sheet.jpg", "compare.mp4"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Runs, and what was found out about them.
-
-    Attributes
-    ----------
-    runs : list of heygem.experiments.runs.Run
-    letters : list of str
-    settings, measures : list of heygem.experiments.comparison.table.Row
-    folder : Path or None
-        Where its files are.
-    files : dict of str to Path
-        By what they are: page, sheet, film, measures, curves, table.
-    label : dict
-        What the label layer says of the film.
-    mouths : dict of int to (float, float)
-        Where the mouth is in the picture, shares of width and height, by the run's number.
-    frame_s : float
-        Duration of a frame, of the video with the most of them a second.
-    """
-
-    runs: list
-    letters: list
-    settings: list
-    measures: list
-    folder: Path | None = None
-    files: dict = field(default_factory=dict)
-    label: dict = field(default_factory=dict)
-    mouths: dict = field(default_factory=dict)
-    frame_s: float = 0.04
-
-    @property
-    def shown(self) -> list[int]:
-        """Numbers of the runs that have a video."""
-        return [k for k, run in enumerate(self.runs) if run.video is not None]
-
-    def title(self, k) -> str:
-        """Letter and name of a run."""
-        return f"{self.letters[k]}   {self.runs[k].name}"
-
-
-def compare(found) -> Comparison:
-    """The tables of some runs; no pictures yet."""
-    return Comparison(found, table.letters(found), table.settings(found), table.measures(found))
-
-
-def make(found, folder, *, count=6, faces=None, progress=None, cancel=None) -> Comparison:
-    """Compare runs; tables, contact sheet and figures go into a folder.
-
-    Parameters
-    ----------
-    found : list of heygem.experiments.runs.Run
-    folder : path
-    count : int
-        Instants on the contact sheet.
-    faces : face backend, optional
-    progress, cancel : optional
-        As for `heygem.pipeline.generate`.
-
-    Raises
-    ------
-    InputError, OutputError, AssetError, Cancelled
-    """
-    told = replace(compare(found), folder=Path(folder))
-    try:
-        told.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            "cannot make the folder of the comparison", seen=folder, remedy="choose another"
-        ) from error
-    files = {"table": _csv(told, told.folder / "table.csv")}
-    shown, times_s = told.shown, ()
-    if shown:
-        infos = [media.probe(found[k].video) for k in shown]
-        told = replace(told, frame_s=1 / max(float(info.video.rate) for info in infos))
-        lengths_s = [info.duration_s for info in infos]
-        times_s = contact_sheet.instants(lengths_s, [found[k].curve for k in shown], count=count)
-        if faces is None:
-            from heygem.face.backends import MediaPipeBackend
-
-            faces = MediaPipeBackend(assets.path)
-        rows = []
-        for number, k in enumerate(shown):
-            if cancel is not None and cancel.is_set():
-                raise Cancelled("stopped on request")
-            if progress is not None:
-                progress("pictures", number, len(shown))
-            rows.append(contact_sheet.moments(found[k].video, times_s, faces))
-        told = replace(told, mouths=_mouths(shown, rows))
-        image = contact_sheet.sheet(rows, [told.title(k) for k in shown])
-        files["sheet"] = figures.save_image(image, told.folder / SHEET)
-    for name, figure in (
-        ("measures", plots.bars(told.measures, told.letters)),
-        ("curves", plots.curves(found, told.letters, instants=times_s)),
-    ):
-        if figure is not None:
-            files[name] = told.folder / f"{name}.png"
-            figure.savefig(files[name], dpi=110)
-    return _with_page(told, files)
-
-
-def _mouths(shown, rows):
-    found = {}
-    for k, row in zip(shown, rows, strict=True):
-        places = [one.mouth.centre for one in row if one is not None and one.mouth is not None]
-        if places:
-            found[k] = tuple(float(v) for v in np.mean(places, axis=0))
-    return found
-
-
-def add_film(told, *, sound=0, progress=None, cancel=None) -> Comparison:
-    """Put the videos of a comparison beside each other in one; as it is where two are missing.
-
-    Parameters
-    ----------
-    told : Comparison
-        From `make`.
-    sound : int
-        Number of the run that is heard.
-    progress, cancel : optional
-    """
-    shown = told.shown[: film.MOST]
-    if len(shown) < 2:
-        return told
-    made = film.side_by_side(
-        [told.runs[k].video for k in shown],
-        told.folder / FILM,
-        captions=[told.title(k) for k in shown],
-        sound=shown.index(sound) if sound in shown else 0,
-        facts={"runs": [told.runs[k].id for k in shown]},
-        progress=progress,
-        cancel=cancel,
-    )
-    return _with_page(replace(told, label=made.label), {**told.files, "film": made.path})
-
-
-def _with_page(told, files):
-    told = replace(told, files={**files, "page": told.folder / PAGE})
-    told.files["page"].write_text(page(told), encoding="utf-8")
-    return told
-
-
-def _csv(told, path):
-    with path.open("w", newline="", encoding="utf-8-sig") as stream:  # spreadsheets want the mark
-        out = csv.writer(stream)
-        out.writerow(["", *(told.title(k) for k in range(len(told.runs)))])
-        out.writerow(["run", *(run.id for run in told.runs)])
-        for row in (*told.settings, *told.measures):
-            out.writerow([row.key, *("" if value is None else value for value in row.values)])
-    return path
-
-
-def tables_html(told, say=None) -> str:
-    """Runs, settings that differ and measures as HTML tables; all text from outside is escaped."""
-    heads = "".join(
-        f'<th style="text-align:left"><span style="color:{plots.colour(k)}">■</span> '
-        f"{html.escape(told.title(k))}</th>"
-        for k in range(len(told.runs))
-    )
-    about = [
-        (_words(say, "column_status"), [run.status for run in told.runs]),
-        (
-            _words(say, "column_started"),
-            [f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}" for run in told.runs],
-        ),
-        (_words(say, "column_kind"), [run.kind for run in told.runs]),
-        ("run", [run.id[:8] for run in told.runs]),
-    ]
-    same = "" if told.settings else f"<p>{html.escape(_words(say, 'compare_same'))}</p>"
-    rows = [_row(key, values) for key, values in about]
-    rows += [_heading(_words(say, "compare_settings"), len(told.runs))] if told.settings else []
-    rows += [_row(row.key, row.values) for row in told.settings]
-    rows += [_heading(_words(say, "compare_measures"), len(told.runs))] if told.measures else []
-    rows += [_row(row.key, [_number(v) for v in row.values], row.best) for row in told.measures]
-    return (
-        f'{same}<table style="border-collapse:collapse;line-height:1.5">'
-        f"<tr><th></th>{heads}</tr>{''.join(rows)}</table>"
-    )
-
-
-_ENGLISH = {
+_WORDS = {
     "compare_same": "All settings are the same.",
     "compare_settings": "settings that differ",
-    "compare_measures": "measures",
+    "compare_measures": "metrics",
     "column_status": "status",
     "column_started": "started",
     "column_kind": "kind",
 }
 
 
-def _words(say, key):
-    return say(key) if say is not None else _ENGLISH[key]
+@dataclass(frozen=True)
+class Comparison:
+    """Runs, and what differs between them.
+
+    Attributes
+    ----------
+    runs : list of heygem.experiments.runs.Run
+    letters : list of str
+    settings, metrics : list of heygem.experiments.comparison.table.Row
+    folder : Path or None
+        Of its files.
+    files : dict of str to Path
+        By content: page, sheet, film, measures, curves, table.
+    label : dict
+        State of the film's label layers.
+    mouth_centres : dict of int to (float, float)
+        Of each run number, as shares of the frame's width and height.
+    frame_s : float
+        Frame duration of the video with the highest frame rate.
+    """
+
+    runs: list[Run]
+    letters: list[str]
+    settings: list[table.Row]
+    metrics: list[table.Row]
+    folder: Path | None = None
+    files: dict[str, Path] = field(default_factory=dict)
+    label: dict[str, Any] = field(default_factory=dict)
+    mouth_centres: dict[int, tuple[float, float]] = field(default_factory=dict)
+    frame_s: float = 0.04
+
+    @property
+    def videos(self) -> dict[int, Path]:
+        """Videos by the numbers of their runs."""
+        return {k: run.video for k, run in enumerate(self.runs) if run.video is not None}
+
+    def title(self, k: int) -> str:
+        """Letter and name of run number `k`."""
+        return f"{self.letters[k]}   {self.runs[k].name}"
 
 
-def _heading(text, count):
-    style = "padding-top:10px;text-align:left"
-    return f'<tr><td colspan="{count + 1}" style="{style}"><b>{html.escape(text)}</b></td></tr>'
+def tabulate(runs: list[Run]) -> Comparison:
+    """The tables of a comparison, without files."""
+    letters = table.run_letters(len(runs))
+    return Comparison(runs, letters, table.settings_table(runs), table.metrics_table(runs))
 
 
-def _row(key, values, best=None):
-    style = "padding:1px 10px;text-align:left"
-    cells = [html.escape(_shown(value)) for value in values]
-    cells = [f"<b>{cell}</b>" if k == best else cell for k, cell in enumerate(cells)]
-    cells = [f'<td style="{style}">{cell}</td>' for cell in cells]
-    return f'<tr><td style="{style};opacity:.75">{html.escape(key)}</td>{"".join(cells)}</tr>'
+def compare_runs(
+    runs: list[Run],
+    folder: PathLike,
+    *,
+    count: int = 6,
+    faces: Backend | None = None,
+    progress: Progress | None = None,
+    cancel: Event | None = None,
+) -> Comparison:
+    """Compare runs; tables, contact sheet and figures are written into a folder.
+
+    Parameters
+    ----------
+    runs
+    folder
+    count
+        Instants on the contact sheet.
+    faces
+        Finds the mouths; by default the MediaPipe backend.
+    progress, cancel
+        As for `heygem.pipeline.generate`.
+
+    Raises
+    ------
+    InputError, OutputError, AssetError, Cancelled
+    """
+    folder = Path(folder)
+    comparison = replace(tabulate(runs), folder=folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            "cannot make the folder of the comparison", seen=folder, remedy="choose another"
+        ) from error
+    instants_s: FloatArray = np.zeros(0)
+    files = {"table": _write_csv(comparison, folder / "table.csv")}
+    videos = comparison.videos
+    if videos:
+        infos = [media.probe(video) for video in videos.values()]
+        curves = [runs[k].lip_curve for k in videos]
+        instants_s = contact_sheet.instants([i.duration_s for i in infos], curves, count=count)
+        rows = _moments(list(videos.values()), instants_s, faces, progress, cancel)
+        comparison = replace(
+            comparison,
+            frame_s=1 / max(float(info.video.rate) for info in infos if info.video is not None),
+            mouth_centres=_mouth_centres(list(videos), rows),
+        )
+        titles = [comparison.title(k) for k in videos]
+        image = contact_sheet.draw_sheet(rows, titles)
+        files["sheet"] = figures.save_image(image, folder / SHEET)
+    for name, figure in (
+        ("measures", plots.metric_bars(comparison.metrics, comparison.letters)),
+        ("curves", plots.lip_curves(runs, comparison.letters, instants_s=instants_s)),
+    ):
+        if figure is not None:
+            files[name] = folder / f"{name}.png"
+            figure.savefig(files[name], dpi=110)
+    return _write_page(comparison, files)
 
 
-def _shown(value):
+def _moments(
+    videos: Sequence[PathLike],
+    instants_s: FloatArray,
+    faces: Backend | None,
+    progress: Progress | None,
+    cancel: Event | None,
+) -> list[list[contact_sheet.Moment | None]]:
+    """The same instants of every video, one row each."""
+    if faces is None:
+        from heygem.face.backends import MediaPipeBackend
+
+        faces = MediaPipeBackend(assets.path)
+    rows = []
+    for number, video in enumerate(videos):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("stopped on request")
+        if progress is not None:
+            progress("pictures", number, len(videos))
+        rows.append(contact_sheet.moments(video, instants_s, faces))
+    return rows
+
+
+def _mouth_centres(
+    numbers: Sequence[int], rows: Sequence[Sequence[contact_sheet.Moment | None]]
+) -> dict[int, tuple[float, float]]:
+    centres = {}
+    for k, row in zip(numbers, rows, strict=True):
+        points = [each.mouth.centre for each in row if each is not None and each.mouth is not None]
+        if points:
+            x, y = np.mean(points, axis=0)
+            centres[k] = (float(x), float(y))
+    return centres
+
+
+def add_film(
+    comparison: Comparison,
+    *,
+    sound: int = 0,
+    progress: Progress | None = None,
+    cancel: Event | None = None,
+) -> Comparison:
+    """Add a side-by-side film of the runs' videos; unchanged with fewer than two.
+
+    Parameters
+    ----------
+    comparison
+        From `compare_runs`.
+    sound
+        Number of the run whose audio the film gets.
+    progress, cancel
+        As for `heygem.pipeline.generate`.
+    """
+    numbers = list(comparison.videos)[: film.MAX_VIDEOS]
+    if len(numbers) < 2 or comparison.folder is None:
+        return comparison
+    result = film.side_by_side(
+        [comparison.videos[k] for k in numbers],
+        comparison.folder / FILM,
+        captions=[comparison.title(k) for k in numbers],
+        sound=numbers.index(sound) if sound in numbers else 0,
+        facts={"runs": [comparison.runs[k].id for k in numbers]},
+        progress=progress,
+        cancel=cancel,
+    )
+    labelled = replace(comparison, label=result.label)
+    return _write_page(labelled, {**comparison.files, "film": result.path})
+
+
+def _write_page(comparison: Comparison, files: Mapping[str, Path]) -> Comparison:
+    assert comparison.folder is not None
+    page = comparison.folder / PAGE
+    comparison = replace(comparison, files={**files, "page": page})
+    page.write_text(page_html(comparison), encoding="utf-8")
+    return comparison
+
+
+def _write_csv(comparison: Comparison, path: Path) -> Path:
+    numbers = range(len(comparison.runs))
+    # With a byte order mark, without which spreadsheets do not recognise UTF-8.
+    with path.open("w", newline="", encoding="utf-8-sig") as stream:
+        out = csv.writer(stream)
+        out.writerow(["", *(comparison.title(k) for k in numbers)])
+        out.writerow(["run", *(run.id for run in comparison.runs)])
+        for row in (*comparison.settings, *comparison.metrics):
+            out.writerow([row.key, *("" if value is None else value for value in row.values)])
+    return path
+
+
+def tables_html(comparison: Comparison, translate: Callable[[str], str] | None = None) -> str:
+    """Runs, settings that differ, and metrics as HTML tables; all values are escaped.
+
+    `translate` returns the text of a key such as `column_status`; English by default.
+    """
+    translate = translate or _WORDS.__getitem__
+    return templating.render(
+        "heygem.experiments",
+        "comparison_tables.html",
+        filters={"text": _text, "number": _number},
+        comparison=comparison,
+        words={key: translate(key) for key in _WORDS},
+        colours=[plots.run_colour(k) for k in range(len(comparison.runs))],
+        started=[f"{run.started.astimezone():%Y-%m-%d %H:%M:%S}" for run in comparison.runs],
+        run_ids=[run.id[:8] for run in comparison.runs],
+    )
+
+
+def _text(value: object) -> str:
     return "–" if value is None or value == "" else str(value)
 
 
-def _number(value):
+def _number(value: float | None) -> str | None:
     if value is None:
         return None
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def body(told, link="") -> str:
-    """Tables, sheet and figures as HTML that can be passed on alone; the film by its address."""
-    parts = [tables_html(told)]
-    for name in ("sheet", "curves", "measures"):
-        if name in told.files:
-            picture = inline(told.files[name])
-            parts.append(f'<p><img src="{picture}" alt="{name}" style="max-width:100%"></p>')
-    if "film" in told.files and link:
-        address, name = html.escape(link, quote=True), html.escape(told.files["film"].name)
-        parts.append(
-            f'<p><video src="{address}" controls preload="metadata" style="max-width:100%">'
-            f'</video><br><a href="{address}" target="_blank">{name}</a></p>'
-        )
-    return "".join(parts)
-
-
-def page(told) -> str:
-    """The whole report as one page; the film lies beside it."""
-    title = html.escape(" / ".join(run.name for run in told.runs))
-    when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    style = "body{font:14px system-ui,sans-serif;margin:24px;color:#1f2328;background:#fff}"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{title}</title><style>{style}</style></head>"
-        f"<body><h1>{title}</h1><p>{when}</p>{body(told, quote(FILM))}</body></html>\n"
+def body_html(comparison: Comparison, film_url: str = "") -> str:
+    """Tables, contact sheet and figures as self-contained HTML; the film is linked by its URL."""
+    pictures = {
+        name: data_url(comparison.files[name])
+        for name in ("sheet", "curves", "measures")
+        if name in comparison.files
+    }
+    has_film = "film" in comparison.files
+    return templating.render(
+        "heygem.experiments",
+        "comparison_body.html",
+        tables=tables_html(comparison),
+        pictures=pictures,
+        film_url=film_url if has_film else "",
+        film_name=comparison.files["film"].name if has_film else "",
     )
 
 
-def inline(path, *, longest_px=1400) -> str:
-    """A picture as a small data address, for pages that are passed on alone."""
+def page_html(comparison: Comparison) -> str:
+    """The whole report as one HTML page, beside which the film lies."""
+    return templating.render(
+        "heygem.experiments",
+        "comparison.html",
+        title=" / ".join(run.name for run in comparison.runs),
+        now=datetime.now(UTC),
+        body=body_html(comparison, quote(FILM)),
+    )
+
+
+def data_url(path: PathLike, *, longest_px: int = 1400) -> str:
+    """A picture as a data URL of a reduced JPEG, for self-contained pages."""
     from PIL import Image
 
-    with Image.open(path) as image:
-        image = image.convert("RGB")
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
         image.thumbnail((longest_px, longest_px * 4))
         data = io.BytesIO()
         image.save(data, "JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode()
 
 
-def record(told, folder="mlruns", *, experiment=None, note="") -> str:
-    """Log a comparison that `make` wrote back into MLflow, as a run of its own.
+def record_comparison(
+    comparison: Comparison,
+    folder: PathLike = "mlruns",
+    *,
+    experiment: str | None = None,
+    note: str = "",
+) -> str:
+    """Record a comparison in MLflow, as a run of its own.
 
     Parameters
     ----------
-    told : Comparison
-    folder : path
+    comparison
+        From `compare_runs`.
+    folder
         Of the store.
-    experiment : str, optional
-        By default the first run's own.
-    note : str
+    experiment
+        By default that of the first run.
+    note
+        Shown by MLflow with the run.
 
     Returns
     -------
@@ -297,25 +325,26 @@ def record(told, folder="mlruns", *, experiment=None, note="") -> str:
     Raises
     ------
     InputError
-        Nothing was written yet.
+        The comparison has no files.
     OutputError
-        The store does not take it.
+        The store refuses it.
     """
-    if not told.files:
+    if not comparison.files:
         raise InputError("the comparison has no files yet", remedy="make it first")
-    client = runs.store(folder)
+    client = open_store(folder)
     from mlflow.exceptions import MlflowException
 
     try:
-        home = store.experiment(client, folder, experiment or told.runs[0].experiment)
+        name = experiment or comparison.runs[0].experiment
         tags = {
             "heygem.kind": "compare",
-            "heygem.compared": ",".join(run.id for run in told.runs),
+            "heygem.compared": ",".join(run.id for run in comparison.runs),
             "mlflow.note.content": note,
         }
-        name = " / ".join(run.name for run in told.runs)[:200]
-        run_id = client.create_run(home, run_name=name, tags=tags).info.run_id
-        for key, path in told.files.items():
+        run_name = " / ".join(run.name for run in comparison.runs)[:200]
+        experiment_id = store.experiment_id(client, folder, name)
+        run_id = client.create_run(experiment_id, run_name=run_name, tags=tags).info.run_id
+        for key, path in comparison.files.items():
             client.log_artifact(run_id, str(path), "video" if key == "film" else None)
         client.set_terminated(run_id)
     except (MlflowException, OSError) as error:

@@ -1,91 +1,85 @@
-"""What differs between runs, as plain rows: one per setting or measure, one column per run."""
+"""What differs between runs, as plain rows: one per setting or metric, one column per run."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-#: Settings that say where things are and not how they look.
+from heygem.experiments.runs import Run
+
+#: Settings that say where files are, not how the result looks.
 _BOOKKEEPING = ("inputs.output", "inputs.videos", "inputs.pairs", "mlflow.", "tracking.")
-#: Measures in which less is better; of the others more is better, or it depends.
+#: Metrics of which lower is better, and higher; of the others neither.
 LOWER_IS_BETTER = (
     "timings.seconds_per_second", "warnings", "skipped_frames.", "measures.silence_leakage",
 )  # fmt: skip
 HIGHER_IS_BETTER = ("measures.av_corr",)
-_MACHINE = "system/"
-_TELLING = 0.05  # a best value that is nearer to the next is not called so
+_SYSTEM_METRICS = "system/"
+_MIN_DIFFERENCE = 0.05  # relative; a best value closer to the next is not marked
 
 
 @dataclass(frozen=True)
 class Row:
-    """One setting or measure.
+    """One setting or metric.
 
     Attributes
     ----------
     key : str
     values : tuple
-        In the order of the runs; None where a run does not have it.
+        In the order of the runs; None for a run without it.
     best : int or None
-        Whose value is best, where that is known and it stands out.
+        Index of the run with the best value, if that is defined and significant.
     """
 
     key: str
-    values: tuple
+    values: tuple[str | float | None, ...]
     best: int | None = None
 
     @property
     def differs(self) -> bool:
-        """Whether the runs do not all say the same."""
+        """Whether the runs have different values."""
         return len(set(self.values)) > 1
 
 
-def settings(runs, *, all_of_them=False) -> list[Row]:
-    """Settings that differ between runs.
-
-    Parameters
-    ----------
-    runs : list of heygem.experiments.runs.Run
-    all_of_them : bool
-        Equal ones too.
-    """
-    # Person and sound are no settings of a recipe, but the first thing one asks.
+def settings_table(runs: Sequence[Run], *, include_equal: bool = False) -> list[Row]:
+    """Settings that differ between runs; with `include_equal`, also those that do not."""
+    # Video and audio are tags, not settings of the recipe, but the first question of a reader.
     rows = [
         Row(title, tuple(run.tags.get(tag) for run in runs))
         for title, tag in (("video", "heygem.video"), ("sound", "heygem.sound"))
     ]
     rows += [
         Row(key, tuple(run.params.get(key) for run in runs))
-        for key in _keys(run.params for run in runs)
+        for key in _union_of_keys(run.params for run in runs)
         if not key.startswith(_BOOKKEEPING) and key not in ("inputs.audio", "inputs.text")
     ]
-    return [row for row in rows if row.differs or (all_of_them and any(row.values))]
+    return [row for row in rows if row.differs or (include_equal and any(row.values))]
 
 
-def measures(runs) -> list[Row]:
-    """Measures of runs: timings, counts, how mouth and sound agree. Not the machine's own."""
+def metrics_table(runs: Sequence[Run]) -> list[Row]:
+    """Metrics of runs: timings, counts, agreement of mouth and sound; without system metrics."""
     rows = []
-    for key in _keys(run.metrics for run in runs):
-        if not key.startswith(_MACHINE):
+    for key in _union_of_keys(run.metrics for run in runs):
+        if not key.startswith(_SYSTEM_METRICS):
             values = tuple(run.metrics.get(key) for run in runs)
             rows.append(Row(key, values, _best(key, values)))
     return rows
 
 
-def _keys(trees):
-    found = {}
-    for tree in trees:
-        found |= dict.fromkeys(tree)
-    return sorted(found)
+def _union_of_keys(mappings: Iterable[Mapping[str, object]]) -> list[str]:
+    return sorted({key for mapping in mappings for key in mapping})
 
 
-def _best(key, values):
-    known = sorted((value, k) for k, value in enumerate(values) if value is not None)
+def _best(key: str, values: Sequence[float | None]) -> int | None:
+    ranking = sorted((value, k) for k, value in enumerate(values) if value is not None)
     if key.startswith(HIGHER_IS_BETTER):
-        known.reverse()
+        ranking.reverse()
     elif not key.startswith(LOWER_IS_BETTER):
         return None
-    if len(known) < 2 or abs(known[0][0] - known[1][0]) <= _TELLING * abs(known[1][0]):
+    if len(ranking) < 2:
         return None
-    return known[0][1]
+    best, second = ranking[0][0], ranking[1][0]
+    return None if abs(best - second) <= _MIN_DIFFERENCE * abs(second) else ranking[0][1]
 
 
-def letters(runs) -> list[str]:
-    """A short name for each: A, B, C ..., then A1, B1 ..."""
-    return [chr(65 + k % 26) + (str(k // 26) if k >= 26 else "") for k in range(len(runs))]
+def run_letters(count: int) -> list[str]:
+    """Short names for runs: A, B, C ..., then A1, B1 ..."""
+    return [chr(65 + k % 26) + (str(k // 26) if k >= 26 else "") for k in range(count)]

@@ -109,7 +109,7 @@ class ComparePage(w.VBox):
     def refresh(self) -> None:
         """Read the store again; runs that no longer exist are no longer chosen."""
         try:
-            recorded = runs.listed(self.store)
+            recorded = runs.list_runs(self.store)
         except HeygemError as error:
             self.status.show_error(error)
             return
@@ -127,15 +127,17 @@ class ComparePage(w.VBox):
         folder = self.output / f"{datetime.now():%Y%m%d-%H%M%S}"
 
         def work(progress: Progress, cancel: threading.Event) -> Comparison:
-            chosen = runs.chosen(self.store, ids=ids)
-            return report.make(chosen, folder, count=self.count, progress=progress, cancel=cancel)
+            chosen = runs.select_runs(self.store, ids=ids)
+            return report.compare_runs(
+                chosen, folder, count=self.count, progress=progress, cancel=cancel
+            )
 
         self.task.submit(work, self.show)
 
     def show(self, comparison: Comparison) -> None:
         """Show a comparison."""
         missing = [
-            comparison.title(k) for k in range(len(comparison.runs)) if k not in comparison.shown
+            comparison.title(k) for k in range(len(comparison.runs)) if k not in comparison.videos
         ]
         message = ""
         if missing:
@@ -146,13 +148,13 @@ class ComparePage(w.VBox):
         self.plots.value = _images_html(comparison, "curves", "measures")
         videos = [
             {
-                "url": page_url(comparison.runs[k].video),
+                "url": page_url(comparison.videos[k]),
                 "letter": comparison.letters[k],
                 "name": comparison.runs[k].name,
-                "colour": plots.colour(k),
-                "mouth": list(comparison.mouths.get(k, (0.5, 0.5))),
+                "colour": plots.run_colour(k),
+                "mouth": list(comparison.mouth_centres.get(k, (0.5, 0.5))),
             }
-            for k in comparison.shown
+            for k in comparison.videos
         ]
         with self.player.hold_sync():
             self.player.ready, self.player.audible = False, 0
@@ -180,7 +182,7 @@ class ComparePage(w.VBox):
         ) -> tuple[Comparison, str]:
             comparison = self._with_film(comparison, progress, cancel)
             progress("MLflow", 0, 0)
-            return comparison, report.record(comparison, self.store)
+            return comparison, report.record_comparison(comparison, self.store)
 
         def show(recorded: tuple[Comparison, str]) -> None:
             self.comparison, run = recorded
@@ -204,7 +206,7 @@ class ComparePage(w.VBox):
     ) -> Comparison:
         if "film" in comparison.files:
             return comparison
-        sound = comparison.shown[self.player.audible] if comparison.shown else 0
+        sound = list(comparison.videos)[self.player.audible] if comparison.videos else 0
         return report.add_film(comparison, sound=sound, progress=progress, cancel=cancel)
 
 
@@ -224,7 +226,7 @@ def _table_row(run: Run) -> dict[str, Any]:
 def _images_html(comparison: Comparison, *names: str) -> str:
     """Images embedded in the page: they are small, and the server may not reach their folder."""
     return "".join(
-        f'<img src="{report.inline(comparison.files[name])}" alt="{name}" '
+        f'<img src="{report.data_url(comparison.files[name])}" alt="{name}" '
         'style="max-width:100%;background:#fff;display:block">'
         for name in names
         if name in comparison.files

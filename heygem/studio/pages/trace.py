@@ -75,7 +75,7 @@ class TracePage(w.VBox):
         self.out.mkdir(parents=True, exist_ok=True)
         stem = verification.path.stem
         paths = [self.out / f"{stem}.{suffix}" for suffix in ("pdf", "md")]
-        run = store.run_of(origin.entry) if origin else None
+        run = store.find_run(origin.entry) if origin else None
         for path in paths:
             trace_report.write(path, verification, origin, ledger, run)
         return paths
@@ -134,7 +134,7 @@ def _origin_html(origin: Origin | None) -> str:
         "Evidence": ", ".join(origin.evidence),
         **trace.input_summary(body),
     }
-    run = store.run_of(origin.entry)
+    run = store.find_run(origin.entry)
     if run is not None:
         facts["MLflow run"] = f"{run['run_id']} in {run['folder']}"
     rows = "".join(
