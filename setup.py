@@ -32,13 +32,13 @@ class EggInfo(egg_info):
     def find_sources(self):
         super().find_sources()
         switches = capabilities.read()
-        kept = [
+        names = [
             name
             for name in self.filelist.files
             if not capabilities.left_out(Path(name).as_posix(), switches)
         ]
-        self.filelist.files = kept
-        text = "".join(f"{Path(name).as_posix()}\n" for name in kept)
+        self.filelist.files = names
+        text = "".join(f"{Path(name).as_posix()}\n" for name in names)
         Path(self.egg_info, "SOURCES.txt").write_text(text, encoding="utf-8")
 
 

@@ -157,9 +157,11 @@ def screen(frames):
     height, width = frames[0][0].shape[:2]
     size = (round(width * 1.06), round(height * 1.06))
     pad = (round(height * 0.09) // 2 * 2, round(height * 0.05) // 2 * 2, 40, 40)
-    shown = [(cv2.resize(i, size, interpolation=cv2.INTER_LINEAR), t) for i, t in rate(30)(frames)]
+    resampled = [
+        (cv2.resize(i, size, interpolation=cv2.INTER_LINEAR), t) for i, t in rate(30)(frames)
+    ]
     grey = [(cv2.copyMakeBorder(i, *pad, cv2.BORDER_CONSTANT, value=(222, 222, 226)), t)
-            for i, t in shown]  # fmt: skip
+            for i, t in resampled]  # fmt: skip
     return [(i[: i.shape[0] // 2 * 2, : i.shape[1] // 2 * 2], t) for i, t in grey]
 
 

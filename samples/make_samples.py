@@ -132,15 +132,15 @@ def portrait(person):
 
 def speak(text, language, voice):
     """Samples float32 [n] at `RATE_HZ` with silence around, and phones on the same clock."""
-    said = tts.synthesize(text, language, voice=voice)
-    if said.rate_hz != RATE_HZ:
-        raise RuntimeError(f"the voice speaks at {said.rate_hz} Hz, the samples are {RATE_HZ} Hz")
+    speech = tts.synthesize(text, language, voice=voice)
+    if speech.rate_hz != RATE_HZ:
+        raise RuntimeError(f"the voice speaks at {speech.rate_hz} Hz, the samples are {RATE_HZ} Hz")
     lead = np.zeros(round(LEAD_S * RATE_HZ), np.float32)
     tail = np.zeros(round(TAIL_S * RATE_HZ), np.float32)
-    level = 0.5 / np.abs(said.samples).max()
-    samples = np.concatenate([lead, said.samples * level, tail])
+    level = 0.5 / np.abs(speech.samples).max()
+    samples = np.concatenate([lead, speech.samples * level, tail])
     start = len(lead) / RATE_HZ
-    phones = [(a + start, b + start, s) for a, b, s in said.phones]
+    phones = [(a + start, b + start, s) for a, b, s in speech.phones]
     phones = [(0.0, start, ""), *phones, (phones[-1][1], len(samples) / RATE_HZ, "")]
     return samples.astype(np.float32), phones
 
@@ -197,10 +197,10 @@ def _blinks(times_s, rng):
     return closed * closed * (3 - 2 * closed)
 
 
-def motions(clip, known, samples):
+def motions(clip, truth_curves, samples):
     """Everything that moves, frame by frame, in portrait pixels."""
     rng = np.random.default_rng(clip.seed)
-    t = known.times_s
+    t = truth_curves.times_s
     unit = 1.0 if clip.person == "hopper" else 0.55  # the smaller face moves fewer pixels
     wander = [_drift(t, rng, 5.0, 1.3) for _ in range(8)]
     # People nod with what they say: the speech's loudness, slowed down, lowers the head.
@@ -213,8 +213,8 @@ def motions(clip, known, samples):
     for i in range(len(t)):
         w = [x[i] for x in wander]
         yield Motion(
-            aperture=known.aperture[i],
-            width=known.width[i],
+            aperture=truth_curves.aperture[i],
+            width=truth_curves.width[i],
             blink=lids[i],
             camera=(0.8 * w[0], 0.5 * w[1], 0.0015 * w[2], 1 + 0.002 * w[3]),
             head=(
@@ -229,12 +229,12 @@ def motions(clip, known, samples):
 
 def make_clip(clip, out):
     """Write `<name>.mp4` and `<name>.csv`."""
-    samples, known = truth(clip)
+    samples, truth_curves = truth(clip)
     person = portrait(clip.person)
-    moves = list(motions(clip, known, samples))
+    moves = list(motions(clip, truth_curves, samples))
     meshes = np.stack([person.mesh(m)[:468] for m in moves])
     low, high = meshes.min((0, 1)), meshes.max((0, 1))
-    # In the corner that the kit's own label does not take by default.
+    # In the corner that heygem's own label does not use by default.
     settings = LabelSettings(corner="bottom-right")
     label = VisibleLabel(settings, person.width, person.height, keep_clear=(*low, *high))
     track = media.AudioTrack(samples[: round(len(moves) / clip.rate * RATE_HZ), None], RATE_HZ)
@@ -249,8 +249,8 @@ def make_clip(clip, out):
         metadata=aigc_tags(settings, f"sample-{clip.name}"),
     ) as writer:
         for i, motion in enumerate(moves):
-            writer.write(label.draw(person.draw(motion)), known.times_s[i])
-    (out / f"{clip.name}.csv").write_text(known.to_csv(), encoding="utf-8")
+            writer.write(label.draw(person.draw(motion)), truth_curves.times_s[i])
+    (out / f"{clip.name}.csv").write_text(truth_curves.to_csv(), encoding="utf-8")
 
 
 def make_line(line, out):

@@ -146,7 +146,7 @@ class Portrait:
 
         skin = np.median([colour(self.points[i]) for i in (50, 280, 187, 411)], 0)
         self.lip_rgb = lip = colour(self.points[17] * 0.4 + self.points[14] * 0.6, 1)
-        drawn = synthetic_interior.draw(
+        interior = synthetic_interior.draw(
             width,
             height,
             skin_rgb=skin,
@@ -156,7 +156,7 @@ class Portrait:
             lip_shadow=False,
         )
         if not self.own_teeth:
-            return drawn
+            return interior
         # The portrait's own teeth, unrolled from the upper lip downwards.
         x = (np.arange(width) + 0.5) / width * 2 - 1
         upper = np.interp(x, *self.upper_line.T)
@@ -170,9 +170,9 @@ class Portrait:
             self.image, place.astype(np.float32), None, cv2.INTER_LANCZOS4
         ).astype(np.float32)  # fmt: skip
         edge = gap * self.half  # where the lower lip covers them
-        shown = 1 - _smoothstep(edge[None] - 1.2, edge[None] - 0.2, down[:, None])
-        shown *= _smoothstep(1.5, 4.0, edge)[None]
-        out = drawn + (own - drawn) * shown[..., None]
+        opacity = 1 - _smoothstep(edge[None] - 1.2, edge[None] - 0.2, down[:, None])
+        opacity *= _smoothstep(1.5, 4.0, edge)[None]
+        out = interior + (own - interior) * opacity[..., None]
         return np.clip(out, 0, 255).astype(np.uint8)
 
     def _mouth(self, aperture, width):
@@ -367,8 +367,8 @@ class Portrait:
             # An eyeball is under it: darker in the fold above and at the edge below.
             fall = np.clip((y - rest) / np.maximum(meet - rest, 1), -0.5, 1)
             lid *= (0.94 + 0.10 * np.sin(np.pi * np.clip(fall, 0, 1)) - 0.07 * fall**4)[..., None]
-            shown = min(1, 3 * closed)
-            ends = _smoothstep(0, 0.14, np.minimum(x - x0, x1 - x) / (x1 - x0)) * shown
+            opacity = min(1, 3 * closed)
+            ends = _smoothstep(0, 0.14, np.minimum(x - x0, x1 - x) / (x1 - x0)) * opacity
             # Below the edge the eye stays, unless the lids have met.
             under = 1 - _smoothstep(edge - 0.06 * tall, edge + 0.06 * tall, y)
             under = np.maximum(under, _smoothstep(0.85, 1.0, closed))

@@ -20,7 +20,7 @@ def name_of(requirement):
     return re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower().replace("_", "-")
 
 
-def wanted():
+def requirement_lines():
     extras = PROJECT["optional-dependencies"].values()
     return [*PROJECT["dependencies"], *(line for extra in extras for line in extra)]
 
@@ -33,7 +33,7 @@ def pins():
 def test_every_dependency_is_pinned_within_its_bounds_and_nothing_else():
     from packaging.requirements import Requirement
 
-    requirements = [Requirement(line) for line in wanted()]
+    requirements = [Requirement(line) for line in requirement_lines()]
     assert sorted(name_of(r.name) for r in requirements) == sorted(pins())
     for requirement in requirements:
         pin = pins()[name_of(requirement.name)]
@@ -42,7 +42,7 @@ def test_every_dependency_is_pinned_within_its_bounds_and_nothing_else():
 
 def test_the_packages_people_were_promised_are_there():
     promised = "jupyterlab ipywidgets papermill torch librosa opencv-python face-alignment"
-    names = {name_of(line) for line in wanted()}
+    names = {name_of(line) for line in requirement_lines()}
     assert {*promised.split(), "matplotlib", "mlflow"} <= names
     assert "opencv-python-headless" not in names
     assert "mediapipe" not in names
@@ -95,7 +95,7 @@ def test_notice_names_what_is_fetched():
     notice = (ROOT / "NOTICE").read_text()
     for word in ("MediaPipe", "silero-vad", "eSpeak NG", "face-alignment", "Noto Sans CJK"):
         assert word in notice
-    for line in wanted():
+    for line in requirement_lines():
         assert re.search(rf"\b{name_of(line)}\b", notice), f"NOTICE does not name {line}"
     licence = (ROOT / "LICENSE").read_text()
     assert "Version 2.0, January 2004" in licence and len(licence) > 11_000
@@ -145,12 +145,12 @@ def test_everything_imported_is_a_named_dependency():
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module]
             imported |= {name.partition(".")[0]: path for name in names}
-    known = {name_of(line) for line in wanted()}
+    declared = {name_of(line) for line in requirement_lines()}
     for name, path in imported.items():
         if name in sys.stdlib_module_names or name == "heygem":
             continue
         package = PACKAGE_OF.get(name) or PART_OF.get(name) or name
-        assert package.replace("_", "-") in known, f"{path.name} imports {name}"
+        assert package.replace("_", "-") in declared, f"{path.name} imports {name}"
 
 
 def test_the_generate_notebook_takes_every_section_of_a_recipe():

@@ -74,7 +74,7 @@ def test_truth_opens_on_vowels_and_shuts_on_closures(name):
 
 @pytest.mark.parametrize("name", CLIPS)
 def test_picture_follows_the_truth(name):
-    """Tracked by the kit's own face mesh, which knows nothing of the table."""
+    """Tracked by heygem's own face mesh, which does not use the viseme table."""
     try:
         from heygem.face.backends import MediaPipeBackend
         from heygem.face.detector import region_of
@@ -82,7 +82,7 @@ def test_picture_follows_the_truth(name):
         backend = MediaPipeBackend(assets.path)
     except AssetError as e:
         pytest.skip(str(e))
-    seen, region = [], None
+    rows, region = [], None
     for frame in media.VideoReader(SAMPLES / f"{name}.mp4"):
         if region is None:
             region = backend.detect(frame.image)[0]
@@ -91,8 +91,8 @@ def test_picture_follows_the_truth(name):
         eyes = np.linalg.norm(points[263, :2] - points[33, :2])
         gap = np.linalg.norm(points[14, :2] - points[13, :2]) / eyes
         width = np.linalg.norm(points[291, :2] - points[61, :2]) / eyes
-        seen.append((gap, width))
-    gap, width = np.array(seen).T
+        rows.append((gap, width))
+    gap, width = np.array(rows).T
     rows = _table(name)
     truth = _column(rows, "aperture")
     at = {k: np.corrcoef(np.roll(gap, -k)[5:-5], truth[5:-5])[0, 1] for k in range(-3, 4)}
@@ -113,8 +113,8 @@ def test_sound_starts_and_ends_with_the_mouth():
 
 def test_truth_can_be_made_again(maker):
     for clip in maker.CLIPS:
-        _, known = maker.truth(clip)
-        assert known.to_csv() == (SAMPLES / f"{clip.name}.csv").read_text(encoding="utf-8")
+        _, mouth = maker.truth(clip)
+        assert mouth.to_csv() == (SAMPLES / f"{clip.name}.csv").read_text(encoding="utf-8")
 
 
 def test_driving_speech_is_other_sentences_and_clean(maker):

@@ -336,9 +336,9 @@ def _content(job):
 
 def _title(job):
     """Approximate name of the result of a Job or Pair."""
-    given = job.title if isinstance(job, Job) else job.name
+    name = job.title if isinstance(job, Job) else job.name
     sound = Path(job.audio).stem if job.audio else ""
-    return (given or f"{Path(job.video).stem}-{sound}").casefold()
+    return (name or f"{Path(job.video).stem}-{sound}").casefold()
 
 
 def _length_s(pair):

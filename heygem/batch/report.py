@@ -71,15 +71,15 @@ def to_html(report: Report, link: Callable[[Path], str]) -> str:
     ]
     finished = report.of("done", "skipped")
     items = [{"name": outcome.name, "figures": _figures(outcome, embed)} for outcome in finished]
-    shown = [item for item in items if any(item["figures"])]
+    with_figures = [item for item in items if any(item["figures"])]
     return templating.render(
         "heygem.batch",
         "report.html",
         summary=summary_line(report),
         rows=rows,
         charts=charts,
-        items=shown,
-        omitted=len(finished) - len(shown),
+        items=with_figures,
+        omitted=len(finished) - len(with_figures),
         details_address=link(report.folder / "details"),
     )
 

@@ -49,11 +49,11 @@ def generate(
     A video that an earlier run finished with the same inputs and settings is not made again.
     Ctrl-C stops; finished videos stay and no partial file is left.
     """
-    given = {"inputs.videos": list(videos or ()) or None, "inputs.output": out}
-    given |= {"inputs.audio": audio, "inputs.text": text, "inputs.pairs": pairs}
+    options = {"inputs.videos": list(videos or ()) or None, "inputs.output": out}
+    options |= {"inputs.audio": audio, "inputs.text": text, "inputs.pairs": pairs}
     if pairs is not None and not videos:  # the table replaces the recipe's videos
-        given["inputs.videos"] = []
-    settings = _read_params(params, changes, {k: v for k, v in given.items() if v is not None})
+        options["inputs.videos"] = []
+    settings = _read_params(params, changes, {k: v for k, v in options.items() if v is not None})
     from heygem.batch import runner
     from heygem.core import progress
 

@@ -90,20 +90,20 @@ def read(path: str | os.PathLike[str] | None = None) -> dict[str, bool]:
     """
     path = Path(path) if path is not None else Path(__file__).with_name(FILE)
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as e:
         raise HeygemError("the list of capabilities cannot be read", seen=f"{path}: {e}") from e
     if (
-        not isinstance(given, dict)
-        or given.keys() != PARTS.keys()
-        or not all(isinstance(value, bool) for value in given.values())
+        not isinstance(content, dict)
+        or content.keys() != PARTS.keys()
+        or not all(isinstance(value, bool) for value in content.values())
     ):
         raise HeygemError(
             "the list of capabilities is not as it should be",
-            seen=f"{path}: {given}",
+            seen=f"{path}: {content}",
             remedy=f"one line, true or false, for each of: {', '.join(PARTS)}",
         )
-    return given
+    return content
 
 
 def left_out(path: str, switches: dict[str, bool]) -> bool:

@@ -43,7 +43,7 @@ class InputSettings(Settings):
     pairs: str | tuple[Pair, ...] | None = Field(
         None,
         description="instead of `videos`: rows {video: a.mp4, audio: b.wav} or {video:, text:}, "
-        "with what is special for each (name:, lips.offset_ms:, ...); or a CSV file of such rows",
+        "each with settings of its own (name:, lips.offset_ms:, ...); or a CSV file of such rows",
     )
     output: str = Field("runs/out", min_length=1, description="folder that receives the results")
 
@@ -96,7 +96,10 @@ class LipsSettings(Settings):
         120.0, ge=0, le=1000, description="time the mouth takes to close or open at silence [ms]"
     )
     closure: float = Field(
-        1.0, ge=0, le=1, description="how firmly lips meet where they nearly do (p, b, m) [0..1]"
+        1.0,
+        ge=0,
+        le=1,
+        description="how strongly nearly closed lips are pulled into contact (p, b, m) [0..1]",
     )
 
 
@@ -104,10 +107,10 @@ class RendererSettings(Settings):
     """How the mouth's pixels are made from the person's own frames."""
 
     pose_weight: float = Field(
-        1.0, ge=0, le=100, description="weight of a similar head pose when frames are chosen"
+        1.0, ge=0, le=100, description="weight of similar head pose when source frames are chosen"
     )
     continuity_weight: float = Field(
-        1.0, ge=0, le=100, description="weight of a steady source of texture over time"
+        1.0, ge=0, le=100, description="weight of temporal continuity when source frames are chosen"
     )
     feather: float = Field(
         0.12,
@@ -130,7 +133,7 @@ class FaceSettings(Settings):
     )
     select: Literal["largest", "index", "box"] = Field(
         "largest",
-        description="which face, where there are several: largest (and longest seen), "
+        description="which face, where there are several: largest (size and time in view), "
         "index (from left to right), box (nearest to it)",
     )
     index: int = Field(0, ge=0, le=63, description="face number from the left, for select: index")
@@ -139,7 +142,10 @@ class FaceSettings(Settings):
     )
     min_face_px: float = Field(64.0, ge=16, le=4096, description="smallest usable face [px]")
     max_turn_deg: float = Field(
-        30.0, ge=5, le=60, description="head turns beyond this pass through untouched [degrees]"
+        30.0,
+        ge=5,
+        le=60,
+        description="frames with the head turned further stay unchanged [degrees]",
     )
 
     @model_validator(mode="after")
@@ -166,7 +172,7 @@ class MediaSettings(Settings):
         "pingpong", description="audio longer than video: pingpong, loop or freeze the picture"
     )
     tail: Literal["trim", "keep"] = Field(
-        "trim", description="audio shorter than video: trim the picture, or keep its untouched rest"
+        "trim", description="audio shorter than video: trim the video, or keep its rest unchanged"
     )
 
 
@@ -180,18 +186,18 @@ class AudioSettings(Settings):
 
 
 class LabelSettings(Settings):
-    """The label that says AI made the video; on unless somebody answers for its absence."""
+    """The label that discloses AI generation; off only with a requester and a reason."""
 
     visible: bool = Field(True, description="draw the label on every frame")
     text: str = Field(
         DEFAULT_LABEL,
         min_length=1,
         max_length=60,
-        description="words of the label; must say AI (or 人工智能) and 生成 or 合成 "
+        description="text of the label; must contain AI (or 人工智能) and 生成 or 合成 "
         "(or, with language: en, generated)",
     )
     language: Literal["zh", "en"] = Field(
-        "zh", description="whose wording rules hold for the text: zh (GB 45438-2025) or en"
+        "zh", description="wording rules that the text must meet: zh (GB 45438-2025) or en"
     )
     corner: Literal["top-left", "top-right", "bottom-left", "bottom-right"] = Field(
         "top-left", description="top-left, top-right, bottom-left or bottom-right"
@@ -213,7 +219,7 @@ class LabelSettings(Settings):
     c2pa: bool = Field(True, description="Content Credentials (C2PA), signed by this installation")
     consent: Literal["own", "synthetic", "recorded"] = Field(
         "own",
-        description="by what right the person is shown: own (who runs this answers for it), "
+        description="legal basis for showing the person: own (you are responsible), "
         "synthetic (no real person), recorded (only with a consent recorded for this video)",
     )
     requester: str | None = Field(
@@ -228,8 +234,10 @@ class LabelSettings(Settings):
         ):
             raise ValueError("visible: false needs `requester` and `reason`")
         says_ai = re.search(r"人工智能|\bAI|AI\b", self.text)
-        made = r"生成|合成" if self.language == "zh" else r"生成|合成|(?i:generated|synthetic|made)"
-        if not (says_ai and re.search(made, self.text)):
+        making = (
+            r"生成|合成" if self.language == "zh" else r"生成|合成|(?i:generated|synthetic|made)"
+        )
+        if not (says_ai and re.search(making, self.text)):
             raise ValueError(f"`text` must say that AI made it, as {DEFAULT_LABEL!r} does")
         return self
 
@@ -276,7 +284,7 @@ class Params(Settings):
     media: MediaSettings = Field(default_factory=MediaSettings, description="the written video")
     audio: AudioSettings = Field(default_factory=AudioSettings, description="the sound")
     label: LabelSettings = Field(
-        default_factory=LabelSettings, description="the notice that AI made it"
+        default_factory=LabelSettings, description="the label that discloses AI generation"
     )
     mlflow: MlflowSettings = Field(
         default_factory=MlflowSettings, description="what MLflow records"

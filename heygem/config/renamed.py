@@ -107,9 +107,11 @@ def with_current_names(
     ParameterError
         A setting is given under its old and its new name at once.
     """
-    given: dict[str, str] = {}  # current name of each key and section -> the name it was given by
+    used_names: dict[
+        str, str
+    ] = {}  # current name of each key and section -> the name it was given by
     notices: list[str] = []
-    renamed = _renamed(tree, "", "", names, given, notices, f"{place}: " if place else "")
+    renamed = _renamed(tree, "", "", names, used_names, notices, f"{place}: " if place else "")
     if notify:
         for text in notices:
             _notify(text)
@@ -121,7 +123,7 @@ def _renamed(
     old_prefix: str,
     prefix: str,
     names: Names,
-    given: dict[str, str],
+    used_names: dict[str, str],
     notices: list[str],
     place: str,
 ) -> dict[Any, Any]:
@@ -139,9 +141,9 @@ def _renamed(
             if name == prefix + key:
                 renamed.setdefault(key, value)
             continue
-        _refuse_both(old_prefix + key, name, given, place)
+        _refuse_both(old_prefix + key, name, used_names, place)
         if isinstance(value, Mapping):
-            deeper = (f"{old_prefix}{key}.", f"{name}.", names, given, notices, place)
+            deeper = (f"{old_prefix}{key}.", f"{name}.", names, used_names, notices, place)
             value = _renamed(value, *deeper)
         elif isinstance(value, str) and value in names.values.get(name, {}):
             current = names.values[name][value]
@@ -159,13 +161,13 @@ def _current_key(dotted: str, names: Names) -> str:
     return dotted
 
 
-def _refuse_both(old: str, name: str, given: dict[str, str], place: str) -> None:
+def _refuse_both(old: str, name: str, used_names: dict[str, str], place: str) -> None:
     """Note by which name a key and the sections it lies in were given; refuse a second name."""
     old_parts, parts = old.split("."), name.split(".")
     for depth in range(1, len(parts) + 1):
         here, as_given = ".".join(parts[:depth]), ".".join(old_parts[:depth])
-        if given.setdefault(here, as_given) != as_given:
-            both = sorted((given[here], as_given), key=lambda key: key == here)
+        if used_names.setdefault(here, as_given) != as_given:
+            both = sorted((used_names[here], as_given), key=lambda key: key == here)
             raise ParameterError(
                 f"{place}`{both[0]}` is the old name of `{both[1]}`, and both are given",
                 remedy=f"keep `{both[1]}`",

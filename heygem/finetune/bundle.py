@@ -151,9 +151,9 @@ def person(path: PathLike) -> Avatar:
             ) from error
         if not is_unchanged:
             raise InputError(f"{path.name} was changed", seen=name, remedy=REMEDY)
-    shown = path / facts["shown"]
+    video = path / facts["shown"]
     footage_sha256 = facts["sources"][0]["sha256"]
-    avatar = cache.read(path / PERSON, shown, footage_sha256, media.probe(shown))
+    avatar = cache.read(path / PERSON, video, footage_sha256, media.probe(video))
     if avatar is None:
         raise InputError(f"{path.name} cannot be read", seen=PERSON, remedy=REMEDY)
     return replace(avatar, bundle=AvatarBundle(path, facts))
@@ -175,10 +175,10 @@ def read(path: PathLike) -> dict[str, Any]:
             f"{path.name} is not a fine-tuned avatar", seen=f"no readable {FACTS}", remedy=REMEDY
         ) from error
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        seen = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
+        file_format = facts.get("format") if isinstance(facts, dict) else type(facts).__name__
         raise InputError(
             f"{path.name} was made by another version of heygem",
-            seen=f"format {seen!r}, {FORMAT!r} wanted",
+            seen=f"format {file_format!r}, {FORMAT!r} wanted",
             remedy="make it again with `heygem finetune`",
         )
     return facts

@@ -21,7 +21,7 @@ def write(
     out: Path,
     facts: dict[str, Any],
     source: Path,
-    shown: Avatar,
+    primary: Avatar,
     adaptation: Adaptation,
     covered: Coverage,
     progress: Progress,
@@ -34,8 +34,8 @@ def write(
     facts : dict
         Content of `avatar.json`; the files' hashes are added to it.
     source : Path
-        The shown video.
-    shown : Avatar
+        The video that results show.
+    primary : Avatar
         With the pictures of all footage.
     adaptation : Adaptation
     covered : Coverage
@@ -53,12 +53,12 @@ def write(
         except OSError:  # another disk
             shutil.copyfile(source, target)
         progress("write", 0, 1)
-        cache.write(folder / bundle.PERSON, shown)
+        cache.write(folder / bundle.PERSON, primary)
         if not adaptation.kept_base and adaptation.adapter is not None:
             path = folder / bundle.ADAPTER
             adapter.save(adaptation.adapter, path, base_sha256=facts["base_sha256"])
         progress("write", 0, 1)
-        report.write(folder, facts, shown, adaptation, covered)
+        report.write(folder, facts, primary, adaptation, covered)
         paths = sorted(folder.iterdir())
         for path in paths:
             path.chmod(0o644)  # temporary files are readable by their owner only

@@ -52,7 +52,7 @@ class Coverage:
         Of every usable frame of all footage, from rest, in IOD.
     turn : int [N, 2]
         Pose of each: 0, 1, 2 for left, straight, right and for up, level, down.
-    shown : int [3, 3]
+    frames_per_pose : int [3, 3]
         Frames of the shown video in each pose (yaw, pitch).
     counts : dict of str to int [3, 3]
         Frames of each of `MOUTHS` in each pose.
@@ -61,17 +61,19 @@ class Coverage:
     aperture: FloatArray
     width: FloatArray
     turn: IntArray
-    shown: IntArray
+    frames_per_pose: IntArray
     counts: dict[str, IntArray]
 
     @property
     def missing(self) -> list[tuple[str, int, int]]:
         """(mouth shape, yaw, pitch) with too few frames, the commonest poses first."""
-        poses = np.argsort(-self.shown, axis=None, kind="stable")
+        poses = np.argsort(-self.frames_per_pose, axis=None, kind="stable")
         missing = []
         for pose in poses:
-            yaw, pitch = (int(i) for i in np.unravel_index(pose, self.shown.shape))
-            if self.shown[yaw, pitch] < max(1, MIN_POSE_SHARE * self.shown.sum()):
+            yaw, pitch = (int(i) for i in np.unravel_index(pose, self.frames_per_pose.shape))
+            if self.frames_per_pose[yaw, pitch] < max(
+                1, MIN_POSE_SHARE * self.frames_per_pose.sum()
+            ):
                 break
             missing += [
                 (name, yaw, pitch)
@@ -93,18 +95,19 @@ class Coverage:
         ]
 
 
-def measure(shown: Avatar, others: Sequence[Avatar] = ()) -> Coverage:
+def measure(primary: Avatar, others: Sequence[Avatar] = ()) -> Coverage:
     """Count mouth shapes and poses over all footage.
 
     Parameters
     ----------
-    shown : Avatar
+    primary : Avatar
+        The avatar whose video results show.
     others : sequence of Avatar
         The same person in other videos.
     """
-    usual_deg = np.median(shown.pose.angles_deg[shown.usable][:, :2], 0)
+    usual_deg = np.median(primary.pose.angles_deg[primary.usable][:, :2], 0)
     apertures, widths, turns = [], [], []
-    for avatar in (shown, *others):
+    for avatar in (primary, *others):
         frames = np.flatnonzero(avatar.usable)
         displacement = avatar.displacement(frames)
         turned_deg = avatar.pose.angles_deg[frames][:, :2] - usual_deg
@@ -168,7 +171,7 @@ def _plot_pose(ax: "Axes", coverage: Coverage, yaw: int, pitch: int) -> None:
     ax.axhline(WIDE_OPEN, color="0.6", lw=0.5)
     for edge in (ROUNDED, SPREAD):
         ax.plot([edge, edge], [CLOSED, _PLOT_LIMITS[1][1]], color="0.6", lw=0.5)
-    share = coverage.shown[yaw, pitch] / max(coverage.shown.sum(), 1)
+    share = coverage.frames_per_pose[yaw, pitch] / max(coverage.frames_per_pose.sum(), 1)
     ax.set_title(f"{pose_words(yaw, pitch)} ({share:.0%})", fontsize=8)
     if share < MIN_POSE_SHARE:
         ax.set_facecolor("0.92")

@@ -63,25 +63,26 @@ class _Candidates:
 
 
 def extend(
-    shown: Avatar,
+    primary: Avatar,
     others: Sequence[Avatar],
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> ExtendedLibrary:
-    """Add pictures of other footage to the library of the shown avatar.
+    """Add pictures of other footage to the library of the primary avatar.
 
     Parameters
     ----------
-    shown : Avatar
+    primary : Avatar
+        The avatar whose video results show.
     others : sequence of Avatar
         The same person in other videos.
     progress : callable, optional
         `progress(done, total)`, by video.
     """
-    library = shown.library
-    template = _template(shown)
+    library = primary.library
+    template = _template(primary)
     sharpness = float(np.median([_sharpness(c) for c in library.crops]))
-    candidates = [_candidates(shown, other, template) for other in others]
+    candidates = [_candidates(primary, other, template) for other in others]
     own_rows, rows_by_video = _select(library, others, candidates)
     parts = [_subset(library, own_rows)]
     by_file = {}
@@ -90,7 +91,7 @@ def extend(
     ):
         if progress is not None:
             progress(k, len(others))
-        crops = _crop_pictures(other, candidate, rows, shown, sharpness) if len(rows) else None
+        crops = _crop_pictures(other, candidate, rows, primary, sharpness) if len(rows) else None
         by_file[other.path.name] = 0 if crops is None else len(crops.crops)
         if crops is not None:
             start = min(int(parts[-1].frames.min()), 0) - FRAME_OFFSET
@@ -181,11 +182,13 @@ def _template(avatar: Avatar) -> FloatArray:
     return fit_pose(avatar.track.points[sample], sigma_frames=0)[1]
 
 
-def _candidates(shown: Avatar, other: Avatar, template: FloatArray) -> _Candidates:
+def _candidates(primary: Avatar, other: Avatar, template: FloatArray) -> _Candidates:
     """Frames whose face is usable, clear and large enough."""
     track = other.track
     clarity = track.clarity / max(float(np.median(track.clarity[track.detected])), 1e-6)
-    is_large = track.face_px >= MIN_FACE_SIZE * np.median(shown.track.face_px[shown.track.detected])
+    is_large = track.face_px >= MIN_FACE_SIZE * np.median(
+        primary.track.face_px[primary.track.detected]
+    )
     frames = np.flatnonzero(other.usable & (clarity > TEXTURE_CLARITY) & is_large)
     if len(frames) > MAX_CANDIDATES:
         frames = frames[np.linspace(0, len(frames) - 1, MAX_CANDIDATES).astype(int)]
@@ -203,9 +206,9 @@ def _features(points: FloatArray, pose: Pose) -> FloatArray:
 
 
 def _crop_pictures(
-    other: Avatar, candidates: _Candidates, rows: IntArray, shown: Avatar, sharpness: float
+    other: Avatar, candidates: _Candidates, rows: IntArray, primary: Avatar, sharpness: float
 ) -> MouthLibrary | None:
-    """Pictures of other footage at the shown video's scale and white balance.
+    """Pictures of other footage at the primary video's scale and white balance.
 
     Parameters
     ----------
@@ -213,9 +216,9 @@ def _crop_pictures(
     candidates : _Candidates
     rows : int [n]
         Those of them that are to be used.
-    shown : Avatar
+    primary : Avatar
     sharpness : float
-        Of the shown pictures; blurred ones are left out.
+        Of the primary avatar's pictures; blurred ones are left out.
 
     Returns
     -------
@@ -224,9 +227,9 @@ def _crop_pictures(
     """
     frames, pose = candidates.frames, candidates.pose
     assert pose is not None
-    size = float(np.median(shown.pose.scale[shown.usable]))
+    size = float(np.median(primary.pose.scale[primary.usable]))
     row_of_frame = {int(frames[i]): i for i in rows}
-    balance = white_balance(other.library, shown.library)
+    balance = white_balance(other.library, primary.library)
     crops, points, scales, offsets, used = [], [], [], [], []
     with media.VideoReader(other.path, only=row_of_frame) as reader:
         for frame in reader:

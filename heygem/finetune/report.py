@@ -38,7 +38,7 @@ PICTURES = {
 def write(
     folder: Path,
     facts: dict[str, Any],
-    shown: Avatar,
+    primary: Avatar,
     adaptation: Adaptation,
     covered: coverage.Coverage,
 ) -> None:
@@ -46,7 +46,7 @@ def write(
     plot_curves(adaptation).savefig(folder / "curves.png", dpi=100)
     plot_penalties(adaptation).savefig(folder / "penalties.png", dpi=100)
     coverage.plot(covered).savefig(folder / "coverage.png", dpi=100)
-    figures.save_image(contact_sheet(shown.library), folder / "pictures.jpg")
+    figures.save_image(contact_sheet(primary.library), folder / "pictures.jpg")
     page = templating.render(
         "heygem.finetune", PAGE, facts=facts, rows=table(facts), pictures=PICTURES
     )

@@ -153,8 +153,8 @@ def finetune(
         "timings": dict(stopwatch.seconds),
         "notes": notes,
     }
-    shown = _merge(avatars, extended)
-    bundle_writer.write(out, facts, paths[0], shown, adaptation, covered, report_progress)
+    primary = _merge(avatars, extended)
+    bundle_writer.write(out, facts, paths[0], primary, adaptation, covered, report_progress)
     stopwatch.lap("write")
     return FinetuneResult(
         out, bundle.read(out), adaptation, covered, extended, stopwatch.seconds, notes
@@ -247,11 +247,11 @@ def _checkpoint(sha256s: Sequence[str]) -> Path:
 
 
 def _merge(avatars: Sequence[Avatar], extended: mouth_library.ExtendedLibrary) -> Avatar:
-    """The shown avatar with the pictures, and the widest aperture, of all footage."""
-    shown = avatars[0]
+    """The first avatar, with the pictures and the widest aperture of all footage."""
+    primary = avatars[0]
     widest = max(a.report["widest_aperture"] for a in avatars)
     return replace(
-        shown, library=extended.library, report=shown.report | {"widest_aperture": widest}
+        primary, library=extended.library, report=primary.report | {"widest_aperture": widest}
     )
 
 

@@ -248,15 +248,15 @@ class VideoReader:
     def _require_complete(self, state: "_DecodingState", decoded: int) -> None:
         """Refuse a file that ended before its declared end, which FFmpeg accepts silently."""
         v, share = self._video, MIN_COMPLETE_SHARE
-        seen = None
+        shortfall = None
         if v.frames is not None:
             if decoded < share * v.frames:
-                seen = f"{decoded} of {v.frames} frames could be decoded"
+                shortfall = f"{decoded} of {v.frames} frames could be decoded"
         elif state.end_s < min(share * self.info.duration_s, self.info.duration_s - 0.5):
-            seen = f"{state.end_s:.1f} of {self.info.duration_s:.1f} s could be read"
-        if seen:
+            shortfall = f"{state.end_s:.1f} of {self.info.duration_s:.1f} s could be read"
+        if shortfall:
             raise InputError(
-                f"{printable(self.path)} is cut short or damaged", seen=seen, remedy=_REMEDY
+                f"{printable(self.path)} is cut short or damaged", seen=shortfall, remedy=_REMEDY
             )
 
 

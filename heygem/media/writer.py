@@ -306,8 +306,8 @@ class VideoWriter:
             errno.EROFS: "The disk is read-only; choose another folder.",
             errno.ENAMETOOLONG: "Choose a shorter name.",
         }.get(code, "Check the folder and the encoder settings.")
-        seen = getattr(error, "strerror", None) or str(error)
-        return OutputError(f"cannot write {printable(self.path)}", seen=seen, remedy=remedy)
+        reason = getattr(error, "strerror", None) or str(error)
+        return OutputError(f"cannot write {printable(self.path)}", seen=reason, remedy=remedy)
 
 
 def _exact_time_base(rate: Fraction) -> Fraction:

@@ -140,8 +140,8 @@ def generate(
 
     timeline = build_timeline(avatar, encoded.speech.duration_s, params.media)
     renderer = make_renderer(avatar, params, models)
-    drawn = _drawn_trajectory(renderer, trajectory, encoded, avatar, models, params)
-    renderer.plan(drawn, encoded.speech.samples, timeline)
+    motion = _drawn_trajectory(renderer, trajectory, encoded, avatar, models, params)
+    renderer.plan(motion, encoded.speech.samples, timeline)
     clock.lap("plan")
 
     labeller = _labeller(avatar, params, keys, models.device)
@@ -164,7 +164,7 @@ def generate(
         "label": label,
         "avatar": avatar.report,
         **_bundle_facts(avatar),
-        **_motion_facts(drawn, encoded, avatar, models, given=trajectory is not None),
+        **_motion_facts(motion, encoded, avatar, models, is_custom=trajectory is not None),
         "engine": params.engine,
         "device": models.device,
         "notes": [*encoded.speech.notes, *avatar.track.notes, *label["notes"], *writer.notes],
@@ -177,7 +177,7 @@ def generate(
         dict(skipped),
         clock.timings(timeline.duration_s),
         _warnings(encoded, avatar, skipped, len(timeline)),
-        drawn,
+        motion,
     )
 
 
@@ -233,7 +233,7 @@ def _labeller(avatar: Avatar, params: Params, keys: Keys, device: str) -> Labell
 
 def _drawn_trajectory(
     renderer: Renderer,
-    given: Trajectory | None,
+    trajectory: Trajectory | None,
     encoded: EncodedAudio,
     avatar: Avatar,
     models: Models,
@@ -241,13 +241,13 @@ def _drawn_trajectory(
 ) -> Trajectory | None:
     """The trajectory to draw: the given one as it is, or the predicted one for this person."""
     if not renderer.uses_motion:
-        if given is not None:
+        if trajectory is not None:
             raise ParameterError(
                 f"a trajectory has no effect with engine: {params.engine}",
                 remedy="use engine: warp, or leave the trajectory out",
             )
         return None
-    if given is not None:
+    if trajectory is not None:
         changed = [
             name
             for name, control in type(params.lips).model_fields.items()
@@ -258,7 +258,7 @@ def _drawn_trajectory(
                 f"`lips.{changed[0]}` has no effect on a trajectory that is given",
                 remedy="apply it yourself with heygem.lips.apply_controls, and leave it out here",
             )
-        return given
+        return trajectory
     if encoded.predicted is None:
         raise ValueError("the sound was encoded without a prediction")
     lips = models.lips_of(avatar)
@@ -342,18 +342,18 @@ def _bundle_facts(avatar: Avatar) -> dict[str, Any]:
 
 
 def _motion_facts(
-    drawn: Trajectory | None,
+    motion: Trajectory | None,
     encoded: EncodedAudio,
     avatar: Avatar,
     models: Models,
     *,
-    given: bool,
+    is_custom: bool,
 ) -> dict[str, Any]:
     """Facts about the trajectory, where one was drawn."""
-    if drawn is None:
+    if motion is None:
         return {}
-    facts: dict[str, Any] = {"measures": av_agreement(drawn, encoded)}
-    if not given:
+    facts: dict[str, Any] = {"measures": av_agreement(motion, encoded)}
+    if not is_custom:
         facts["opening_scale"] = round(speaker_scale(avatar, models.lips_of(avatar)), 3)
     return facts
 

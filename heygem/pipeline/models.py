@@ -128,11 +128,11 @@ load_models = Models
 
 
 def _load_lips(
-    name: str | None, given: LipsPredictor | None, device: str
+    name: str | None, lips: LipsPredictor | None, device: str
 ) -> tuple[LipsPredictor, str]:
     """The lips model and what identifies it: the sha256 of its file, or the name of its class."""
-    if given is not None:
-        return given, f"{type(given).__module__}.{type(given).__qualname__}"
+    if lips is not None:
+        return lips, f"{type(lips).__module__}.{type(lips).__qualname__}"
     if name is not None and predictor.is_installed_name(name):
         return predictor.load_installed(name), predictor.identity(name)
     return LipsModel.load(name, device=device), sha256(name or SHIPPED)

@@ -77,8 +77,8 @@ def find_engine(name: str) -> Engine:
         return ENGINES[name]
     offered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in offered:
-        known = ", ".join([*ENGINES, *sorted(offered)])
-        raise ParameterError("no engine has this name", seen=name, remedy=f"known: {known}")
+        names = ", ".join([*ENGINES, *sorted(offered)])
+        raise ParameterError("no engine has this name", seen=name, remedy=f"known: {names}")
     try:
         return offered[name].load()
     except Exception as error:  # whatever somebody else's code raises

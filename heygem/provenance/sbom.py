@@ -72,7 +72,7 @@ _CAPABILITIES = (
     ("wav2lip", "heygem.rendering.wav2lip", "second engine; users bring its weights", True),
     ("training", "heygem.training", "trains the mouth model on recordings", True),
     ("speech", "heygem.audio.tts", "synthetic voices from text, none of a real person", True),
-    ("finetune", "heygem.finetune", "few-shot: fine-tunes the mouth model to one person", True),
+    ("finetune", "heygem.finetune", "fine-tunes the lips model to one person", True),
     ("labels", "heygem.provenance", "labels every result as AI-made and traces copies", False),
 )
 _EXTRA = re.compile(r"extra\s*==")

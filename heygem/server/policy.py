@@ -37,21 +37,21 @@ class RegionSettings(Settings):
 
     allow: str | None = Field(
         None,
-        description="file of networks that are answered, one a line as 192.0.2.0/24 (`#` starts a "
-        "remark); all others are refused, and so is who cannot be placed; none: no rule",
+        description="file of allowed networks, one per line as 192.0.2.0/24 (`#` starts a "
+        "comment); any other or missing address is refused; none: no rule",
     )
     trusted_proxies: tuple[str, ...] = Field(
         (),
-        description="networks of your own reverse proxies: only their X-Forwarded-For is believed, "
-        "and with any given, only they are answered",
+        description="networks of your own reverse proxies: only their X-Forwarded-For is trusted, "
+        "and if any are named, only they may connect",
     )
 
 
 class LimitSettings(Settings):
-    """Largest media that users may bring."""
+    """Limits on the media that users upload or choose."""
 
     upload_mb: float = Field(8.0, gt=0, le=8, description="largest upload [MiB]")
-    video_minutes: float = Field(10.0, gt=0, description="longest video of a person [min]")
+    video_minutes: float = Field(10.0, gt=0, description="longest video [min]")
     video_megapixels: float = Field(
         8.3, gt=0, description="largest picture, width times height; 8.3 is 4K [million pixels]"
     )
@@ -74,20 +74,18 @@ class Policy(Settings):
     agreement: str = Field(
         "agreement.md",
         min_length=1,
-        description="usage agreement: shown at login, and each one's yes to this very text is "
-        "recorded; a changed text is asked again",
+        description="usage agreement: shown at login; acceptance is recorded with the hash of the "
+        "text, and a changed text must be accepted again",
     )
     quota: QuotaSettings = Field(
-        default_factory=QuotaSettings, description="how much each person may have made in 24 h"
+        default_factory=QuotaSettings, description="daily quota of each user"
     )
     region: RegionSettings = Field(
         default_factory=RegionSettings,
-        description="from which addresses it is answered. An address says where a connection comes "
-        "from, not where a person is: a VPN passes this rule",
+        description="which networks may connect. An address tells where a connection comes from, "
+        "not where a person is: a VPN passes this rule",
     )
-    limits: LimitSettings = Field(
-        default_factory=LimitSettings, description="how large what people bring may be"
-    )
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="limits on media")
 
 
 class Rules:

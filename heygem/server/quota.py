@@ -19,9 +19,9 @@ DAY_S = 24 * 3600.0
 class QuotaSettings(Settings):
     """How much each user may have made within 24 hours."""
 
-    videos_per_day: int = Field(40, ge=0, description="videos that one person may ask for in 24 h")
+    videos_per_day: int = Field(40, ge=0, description="videos per user in 24 h")
     minutes_per_day: float = Field(
-        60.0, ge=0, description="minutes of speech that one person may ask for in 24 h [min]"
+        60.0, ge=0, description="minutes of speech per user in 24 h [min]"
     )
 
 
@@ -43,20 +43,20 @@ def admit(ledger, user, settings, *, videos, minutes):
         Over the quota; the refusal is recorded.
     """
     allowed = {"videos": settings.videos_per_day, "minutes": settings.minutes_per_day}
-    asked = {"videos": videos, "minutes": minutes}
+    requested = {"videos": videos, "minutes": minutes}
 
     def row():  # called while the ledger is locked
         rows, clock = ledger.entries(kind="admitted"), _clock()
         time_s = _now_s(rows, clock)
         used = _used(rows, user, time_s)
         for unit, most in allowed.items():
-            if used[unit] + asked[unit] > most:
+            if used[unit] + requested[unit] > most:
                 raise PolicyError(
                     f"this is over your daily quota of {most:g} {unit}",
-                    seen=f"{used[unit]:.3g} used in 24 hours, {asked[unit]:.3g} asked for",
+                    seen=f"{used[unit]:.3g} used in 24 hours, {requested[unit]:.3g} asked for",
                     remedy="ask for less, or wait",
                 )
-        return {"user": user, **asked, "time_s": time_s, "clock": clock}
+        return {"user": user, **requested, "time_s": time_s, "clock": clock}
 
     try:
         return ledger.append("admitted", user, row)

@@ -170,9 +170,9 @@ class TrainingWindows:
         """
         rng = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-        drawn = [self._draw(i, rng) for i in rng.choice(len(self.tensors), count, p=self._share)]
+        windows = [self._draw(i, rng) for i in rng.choice(len(self.tensors), count, p=self._share)]
         power, phones, target, valid, babble = (
-            torch.stack(column).to(device) for column in zip(*drawn, strict=True)
+            torch.stack(column).to(device) for column in zip(*windows, strict=True)
         )
         change = augment.Augment(generator)
         power = change(power, babble)

@@ -19,7 +19,7 @@ def test_one_pair_with_different_settings_gets_different_stable_names(workdir):
 
 
 @pytest.mark.parametrize(
-    "text, said",
+    "text, message",
     [
         ("video,audio\n,hello.wav\n", "table.csv, row 2, column 'video': it is empty"),
         ("video,audio,text\na.mp4,,\nb.mp4,b.wav,Hi\n", "row 3, column 'text': 'audio' is given"),
@@ -38,8 +38,8 @@ def test_one_pair_with_different_settings_gets_different_stable_names(workdir):
         ("video,audio,audio\na,b,c\n", "column 'audio' is there twice"),
     ],
 )
-def test_errors_in_a_table_name_row_and_column(workdir, text, said):
-    with pytest.raises(ParameterError, match=said):
+def test_errors_in_a_table_name_row_and_column(workdir, text, message):
+    with pytest.raises(ParameterError, match=message):
         plan_items(pairs_recipe(write_table(workdir, text)))
 
 

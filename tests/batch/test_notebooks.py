@@ -81,8 +81,8 @@ def test_errors_of_heygem_are_shown_in_the_notebook_without_traceback(workdir):
     (executed,) = workdir.glob("runs/*/n.ipynb")
     book = nbformat.read(executed, as_version=4)
     (error,) = [o for c in book.cells for o in c.get("outputs", ()) if o.output_type == "error"]
-    shown = "\n".join(error.traceback)
-    assert "none.mp4" in shown and "what to do" in shown and "line" not in shown
+    traceback = "\n".join(error.traceback)
+    assert "none.mp4" in traceback and "what to do" in traceback and "line" not in traceback
 
 
 def test_a_kernel_that_dies_is_an_error(workdir):
@@ -152,14 +152,14 @@ def test_recipe_through_the_generate_notebook_twice(heygem, recipe, workdir):
     (executed,) = (workdir / "runs").glob("*-mine/10_generate.ipynb")
     assert f"notebook: {executed}" in out and " ui --folder mlruns" in out
     book = nbformat.read(executed, as_version=4)
-    shown = [
+    pages = [
         output["data"]["text/html"]
         for cell in book.cells
         if cell.cell_type == "code"
         for output in cell.outputs
         if output.output_type == "display_data"
     ]
-    html = "".join(shown)
+    html = "".join(pages)
     (link,) = re.findall(r'href="([^"]+)"', html)
     assert (executed.parent / link).resolve() == workdir / "out" / "anna-voice.mp4"
     # Thumbnail, times, contact sheet, lip curve; one second is too short for measures.
@@ -198,17 +198,17 @@ def test_a_table_of_pairs_through_the_batch_notebook(heygem, recipe, workdir):
     out, err = heygem("run", "mine.yaml", "--notebook", "11_batch").communicate(timeout=600)
     assert out.count("out/") == 2 and err.count("failed: broken.mp4") == 1
     (executed,) = (workdir / "runs").glob("*-mine/11_batch.ipynb")
-    shown = executed.read_text()
-    assert "3 items: 2 made, 1 failed" in shown and "#/experiments/1/runs/" in shown
+    text = executed.read_text()
+    assert "3 items: 2 made, 1 failed" in text and "#/experiments/1/runs/" in text
     assert executed.stat().st_size < 1_000_000
     # Compare the recorded runs, headless: no widgets.
     command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "20_compare.ipynb")]
     command += ["compared.ipynb", "--no-progress-bar", "-p", "log", "True", "-p", "instants", "2"]
     done = subprocess.run(command, cwd=workdir, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    made = workdir / "runs" / "compare"
-    assert media.probe(made / "compare.mp4").tags.get("AIGC")
-    assert (made / "contact_sheet.jpg").is_file() and (made / "compare.html").is_file()
+    folder = workdir / "runs" / "compare"
+    assert media.probe(folder / "compare.mp4").tags.get("AIGC")
+    assert (folder / "contact_sheet.jpg").is_file() and (folder / "compare.html").is_file()
     text = (workdir / "compared.ipynb").read_text()
     assert "lips.openness_gain" in text and "MLflow run:" in text and len(text) < 1_000_000
     assert "ComparePage" in text and "widget-view" not in text

@@ -45,17 +45,17 @@ def outcome(params, status="done", **more):
 
 def test_jobs_are_made_in_order_and_one_failure_does_not_stop_the_others(queue):
     fill(queue, "a", "bad", "c")
-    made = []
+    names = []
 
     def make(params, progress, cancel):
         name = Path(params.inputs.videos[0]).stem
-        made.append(name)
+        names.append(name)
         if name == "bad":
             return outcome(params, "failed", error="no face found in bad.mp4")
         return outcome(params, warnings=("soft",))
 
     Worker(queue, make, idle_s=0).run()
-    assert made == ["a", "bad", "c"]
+    assert names == ["a", "bad", "c"]
     assert states(queue) == {"a": "done", "bad": "failed", "c": "done"}
     jobs = queue.jobs()
     assert jobs[1].error == "no face found in bad.mp4" and jobs[0].warnings == ("soft",)
@@ -178,12 +178,12 @@ def test_a_job_interrupted_by_a_crash_is_made_again(queue):
 
 def test_only_one_worker_processes_a_queue(queue):
     fill(queue, "a")
-    started, go, made = threading.Event(), threading.Event(), []
+    started, go, calls = threading.Event(), threading.Event(), []
 
     def make(params, progress, cancel):
         started.set()
         go.wait(60)
-        made.append(1)
+        calls.append(1)
         return outcome(params)
 
     thread = threading.Thread(target=Worker(queue, make, idle_s=0).run)
@@ -192,7 +192,7 @@ def test_only_one_worker_processes_a_queue(queue):
     Worker(queue, make, idle_s=0).run()  # returns at once
     go.set()
     thread.join(60)
-    assert made == [1] and not queue.is_working()
+    assert calls == [1] and not queue.is_working()
 
 
 def test_a_job_that_keeps_crashing_the_worker_fails_and_the_others_are_made(queue):
@@ -243,8 +243,8 @@ def test_an_idle_worker_takes_the_next_job_and_exits_when_released(queue):
 
 def test_the_worker_exits_when_its_folder_is_deleted(queue):
     fill(queue, "a")
-    made = lambda params, progress, cancel: outcome(params)  # noqa: E731
-    thread = threading.Thread(target=Worker(queue, made, idle_s=600).run)
+    produce = lambda params, progress, cancel: outcome(params)  # noqa: E731
+    thread = threading.Thread(target=Worker(queue, produce, idle_s=600).run)
     thread.start()
     wait_until(lambda: states(queue) == {"a": "done"} and not queue.start_requested())
     shutil.rmtree(queue.folder)
@@ -317,10 +317,10 @@ def test_a_table_is_added_completely_or_not_at_all(queue):
 class Counting:
     """Models that count how often they were loaded and freed."""
 
-    made = []
+    instances = []
 
     def __init__(self, params):
-        self.made.append(self)
+        self.instances.append(self)
         self.forgot = 0
 
     def forget_audio(self):
@@ -328,14 +328,14 @@ class Counting:
 
 
 def test_models_are_kept_between_jobs_and_audio_while_it_is_the_same(tmp_path, monkeypatch):
-    given, status = [], ["done"]
+    models_used, status = [], ["done"]
 
     def run(params, *, progress, cancel, models):
-        given.append(models)
-        made = outcome(params, status[0])
-        return Report(tmp_path, (made,), 0.1)
+        models_used.append(models)
+        result = outcome(params, status[0])
+        return Report(tmp_path, (result,), 0.1)
 
-    monkeypatch.setattr(Counting, "made", [])
+    monkeypatch.setattr(Counting, "instances", [])
     monkeypatch.setattr("heygem.pipeline.load_models", Counting)
     monkeypatch.setattr("heygem.batch.runner.run", run)
     for name in ("a.wav", "b.wav"):
@@ -348,17 +348,17 @@ def test_models_are_kept_between_jobs_and_audio_while_it_is_the_same(tmp_path, m
     make, no_progress = ModelCache(), lambda *_: None
     for sound in ("a.wav", "a.wav", "b.wav"):
         make(recipe(sound), no_progress, threading.Event())
-    assert len(Counting.made) == 1 and given == Counting.made * 3
-    assert Counting.made[0].forgot == 2, "once for each audio file"
+    assert len(Counting.instances) == 1 and models_used == Counting.instances * 3
+    assert Counting.instances[0].forgot == 2, "once for each audio file"
     (tmp_path / "b.wav").write_bytes(b"other audio under the same name")
     make(recipe("b.wav"), no_progress, threading.Event())
-    assert Counting.made[0].forgot == 3
+    assert Counting.instances[0].forgot == 3
     make(recipe("b.wav", face={"max_turn_deg": 20}), no_progress, threading.Event())
-    assert len(Counting.made) == 2, "other face settings, other models"
+    assert len(Counting.instances) == 2, "other face settings, other models"
     status[0] = "failed"  # without a known cause: the models are not kept
     make(recipe("b.wav", face={"max_turn_deg": 20}), no_progress, threading.Event())
     make(recipe("b.wav", face={"max_turn_deg": 20}), no_progress, threading.Event())
-    assert len(Counting.made) == 3
+    assert len(Counting.instances) == 3
 
 
 def test_damaged_files_in_the_folder_are_ignored(queue):

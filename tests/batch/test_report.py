@@ -27,11 +27,11 @@ def outcome(folder, name, status="done", *, seconds=4.0, params=None, **more):
         "timings": {"track_s": 1.0, "render_s": 2.5},
         "measures": {"av_corr": 0.5, "silence_leakage": 0.1},
     }
-    made = status in ("done", "skipped")
+    has_result = status in ("done", "skipped")
     return runner.Outcome(
         name, Path(f"{name}.mp4"), status, speech="hello.wav", params=params or SPOKEN,
-        seconds=seconds, output=folder / f"{name}.mp4" if made else None,
-        details=details if made else None, manifest=content if made else {}, **more,
+        seconds=seconds, output=folder / f"{name}.mp4" if has_result else None,
+        details=details if has_result else None, manifest=content if has_result else {}, **more,
     )  # fmt: skip
 
 

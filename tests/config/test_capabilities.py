@@ -89,16 +89,16 @@ def test_a_reduced_build_holds_nothing_of_it_even_after_a_full_one(checkout, tmp
     # And from the wheel itself, installed where nothing else of the kit is.
     place = tmp_path / "installed"
     zipfile.ZipFile(built).extractall(place)
-    asked = "import heygem.config.capabilities as c; print(c.__file__, c.enabled('finetune'))"
-    said = subprocess.run(
-        [sys.executable, "-c", asked],
+    code = "import heygem.config.capabilities as c; print(c.__file__, c.enabled('finetune'))"
+    output = subprocess.run(
+        [sys.executable, "-c", code],
         cwd=place,
         env={**os.environ, "PYTHONPATH": str(place)},
         check=True,
         capture_output=True,
         text=True,
     ).stdout.split()
-    assert said == [str(place / "heygem/config/capabilities.py"), "False"]
+    assert output == [str(place / "heygem/config/capabilities.py"), "False"]
 
 
 def test_the_command_line_starts_without_it():
@@ -120,8 +120,8 @@ def test_the_command_line_starts_without_it():
         "except ModuleNotFoundError:\n"
         "    print('as left out')\n"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert said.stdout == "as left out\n", said.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert process.stdout == "as left out\n", process.stderr
 
 
 def test_what_was_left_out_is_refused_in_one_line(switched_off):

@@ -59,7 +59,7 @@ def test_a_phrase_is_written_in_its_language(section):
 def test_every_key_that_the_code_asks_for_is_there():
     """`translate("key")`, `self.translate("key", ...)`, `Finding(level, "CODE", ...)`."""
     interface, findings = i18n.phrases("interface", "en"), i18n.phrases("findings", "en")
-    asked = 0
+    lookups = 0
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
@@ -78,11 +78,11 @@ def test_every_key_that_the_code_asks_for_is_there():
                 ]
                 for key in constants:
                     assert key in interface or key in FAMILIES + ENDINGS, f"{path.name}: {key}"
-                    asked += 1
+                    lookups += 1
             if name == "Finding" and len(texts) > 1 and texts[1] is not None:
                 assert texts[1] in findings, f"{path.name}: {texts[1]}"
-                asked += 1
-    assert asked > 100  # the walk above understands the code
+                lookups += 1
+    assert lookups > 100  # the walk above understands the code
 
 
 def test_exactly_the_stages_of_work_have_a_phrase():

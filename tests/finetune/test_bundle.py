@@ -59,9 +59,9 @@ def test_a_copied_bundle_generates_on_another_machine(result, tmp_path, monkeypa
     ledger = Ledger(tmp_path / "records" / "ledger.db")
     (entry,) = ledger.entries(kind="consent")  # the bundle's statement is recorded
     assert entry.body["reference"] == "contract 12"
-    (made,) = ledger.entries(kind="made")
-    assert made.body["finetuned"]["footage"] == [result.facts["sources"][0]["sha256"]]
-    assert made.body["sources"].get("adapter") == result.facts["files"].get("adapter.safetensors")
+    (entry,) = ledger.entries(kind="made")
+    assert entry.body["finetuned"]["footage"] == [result.facts["sources"][0]["sha256"]]
+    assert entry.body["sources"].get("adapter") == result.facts["files"].get("adapter.safetensors")
     # A second run with the same content is skipped.
     (again,) = runner.run(params).outcomes
     assert again.status == "skipped"

@@ -12,9 +12,9 @@ from heygem.finetune import coverage
 
 @pytest.mark.slow
 def test_missing_mouth_shapes_are_named(own_home, footage):
-    shown = avatar.load(footage[0], FaceSettings())
-    whole = coverage.measure(shown)
-    assert whole.counts["closed"].sum() > 3 and whole.shown.sum() == shown.usable.sum()
+    primary = avatar.load(footage[0], FaceSettings())
+    whole = coverage.measure(primary)
+    assert whole.counts["closed"].sum() > 3 and whole.frames_per_pose.sum() == primary.usable.sum()
     lacking = replace(whole, counts={k: v * (k != "rounded") for k, v in whole.counts.items()})
     (sentence,) = [w for w in lacking.words if "rounded" in w]
     assert "'oo'" in sentence and "straight ahead" in sentence and "record" in sentence
@@ -37,19 +37,19 @@ def table(**cells):
     return values
 
 
-def made(shown, **counts):
+def coverage_of(frames_per_pose, **counts):
     empty = np.zeros(0, np.float32)
     every = {name: counts.get(name.split()[0], np.full((3, 3), 9)) for name in coverage.MOUTHS}
-    return coverage.Coverage(empty, empty, np.zeros((0, 2), int), shown, every)
+    return coverage.Coverage(empty, empty, np.zeros((0, 2), int), frames_per_pose, every)
 
 
 def test_only_poses_of_the_shown_video_can_lack_a_mouth_shape():
-    shown = table(y1p1=90, y0p1=8, y2p2=2)  # the last has less than 4 %
-    covered = made(shown, spread=table(y1p1=2, y2p1=50))
+    frames_per_pose = table(y1p1=90, y0p1=8, y2p2=2)  # the last has less than 4 %
+    covered = coverage_of(frames_per_pose, spread=table(y1p1=2, y2p1=50))
     assert covered.missing == [("spread", 1, 1), ("spread", 0, 1)]
     (sentence,) = covered.words
     assert "straight ahead or to the left of the picture" in sentence and "'ee'" in sentence
-    assert made(shown).words == []
+    assert coverage_of(frames_per_pose).words == []
 
 
 def test_poses_in_words():

@@ -59,15 +59,15 @@ def test_the_distance_is_a_root_mean_square_in_the_plane():
 
 
 def test_a_different_face_is_refused_and_a_similar_one_doubted():
-    shown = video(face(), "a.mp4")
+    primary = video(face(), "a.mp4")
     differences = {}
     for share in (0.05, 0.3):
         other = video(widened(face(), share), "b.mp4", seed=2)
-        skulls = identity_check.skull(shown), identity_check.skull(other)
+        skulls = identity_check.skull(primary), identity_check.skull(other)
         differences[share] = identity_check.distance(*skulls)
     assert differences[0.05] < differences[0.3]
     with pytest.raises(InputError, match=r"b\.mp4 seems to show another person than a\.mp4"):
-        identity_check.check_same_person([shown, video(face(7), "b.mp4")])
+        identity_check.check_same_person([primary, video(face(7), "b.mp4")])
 
 
 def test_doubts_are_reported(monkeypatch):

@@ -14,27 +14,27 @@ from heygem.finetune import mouth_library
 
 @pytest.mark.slow
 def test_other_footage_adds_what_is_missing_and_nothing_twice(own_home, footage):
-    shown = avatar.load(footage[0], FaceSettings())
-    same = mouth_library.extend(shown, [shown])
-    assert same.added == 0 and same.own == len(shown.library.crops)
+    primary = avatar.load(footage[0], FaceSettings())
+    same = mouth_library.extend(primary, [primary])
+    assert same.added == 0 and same.own == len(primary.library.crops)
     # A shown video in which the mouth never opens gets open mouths from the other.
-    aperture = lips.aperture_of(shown.displacement(shown.library.frames))
+    aperture = lips.aperture_of(primary.displacement(primary.library.frames))
     few = np.flatnonzero(aperture < 0.02)
     closed_only = MouthLibrary(
-        shown.library.frames[few],
-        [shown.library.crops[i] for i in few],
-        shown.library.corners[few],
-        shown.library.points[few],
-        shown.library.pose[few],
+        primary.library.frames[few],
+        [primary.library.crops[i] for i in few],
+        primary.library.corners[few],
+        primary.library.points[few],
+        primary.library.pose[few],
     )
-    extended = mouth_library.extend(replace(shown, library=closed_only), [shown])
+    extended = mouth_library.extend(replace(primary, library=closed_only), [primary])
     assert extended.own == len(few) and extended.added > 0
     assert (extended.library.frames[extended.own :] < 0).all()
     assert all(c.shape[2] == 3 for c in extended.library.crops)
     # The meshes of the new pictures lie on their mouths as in the frames.
     frame = -int(extended.library.frames[-1]) - mouth_library.FRAME_OFFSET
     mesh = extended.library.points[-1, :, :2] - extended.library.points[-1, :, :2].mean(0)
-    own = shown.track.points[frame, :, :2] - shown.track.points[frame, :, :2].mean(0)
+    own = primary.track.points[frame, :, :2] - primary.track.points[frame, :, :2].mean(0)
     np.testing.assert_allclose(mesh, own, atol=0.5)
 
 

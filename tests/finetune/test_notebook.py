@@ -23,10 +23,10 @@ def test_the_notebook_makes_a_bundle_and_shows_it(own_home, footage, result, tmp
     (item,) = done.record["items"]
     assert item["status"] == "done" and bundle.read(item["output"])["seconds"] > 5
     book = nbformat.read(done.notebook, as_version=4)
-    shown = [
+    outputs = [
         o for c in book.cells for o in c.get("outputs", ()) if "image/png" in o.get("data", {})
     ]
     pictures = [o for c in book.cells for o in c.get("outputs", ()) if "data" in o]
-    assert len(shown) >= 3 and len(pictures) >= 5
+    assert len(outputs) >= 3 and len(pictures) >= 5
     text = "".join(o.get("text", "") for c in book.cells for o in c.get("outputs", ()))
     assert "not recorded" not in text and (tmp_path / "mlruns" / "mlflow.db").is_file()

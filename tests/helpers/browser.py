@@ -33,7 +33,7 @@ def chromium():
     """Path of the browser, or None."""
     named = os.environ.get("HEYGEM_CHROMIUM")
     names = ("chromium", "chromium-browser", "google-chrome")
-    return named or next((found for name in names if (found := shutil.which(name))), None)
+    return named or next((path for name in names if (path := shutil.which(name))), None)
 
 
 def missing(what):

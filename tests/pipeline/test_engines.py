@@ -140,18 +140,18 @@ def test_an_unknown_engine_is_an_error_that_names_the_nearest():
 
 
 def test_a_given_trajectory_is_drawn_exactly(talking, speech, faces, sine, tmp_path):
-    given = replace(sine.predict(np.zeros(9600)), coefficients=np.full((30, 1), 0.09, np.float32))
+    custom = replace(sine.predict(np.zeros(9600)), coefficients=np.full((30, 1), 0.09, np.float32))
     params = Params.from_dict(QUICK | {"lips": {"openness_gain": 3.0}})
     models = pipeline.Models(params, lips=sine, faces=faces)
     with pytest.raises(ParameterError, match="lips.openness_gain.*no effect on a trajectory"):
         heygem.generate(
-            talking[0], speech, tmp_path / "a.mp4", params, models=models, trajectory=given
+            talking[0], speech, tmp_path / "a.mp4", params, models=models, trajectory=custom
         )
     params = Params.from_dict(QUICK)
     result = heygem.generate(
-        talking[0], speech, tmp_path / "a.mp4", params, models=models, trajectory=given
+        talking[0], speech, tmp_path / "a.mp4", params, models=models, trajectory=custom
     )
-    assert result.trajectory is given and "opening_scale" not in result.manifest
+    assert result.trajectory is custom and "opening_scale" not in result.manifest
 
 
 def test_a_trajectory_is_refused_where_the_engine_draws_none(

@@ -248,8 +248,8 @@ def test_the_sound_is_the_sources(talking, models, tmp_path):
     pipeline.generate(talking[0], path, out, params(), models=models)
     info = media.probe(out).audio
     assert (info.rate_hz, info.channels) == (44100, 2)
-    made = media.read_audio(out).samples[4410:39690, 0]
-    assert np.corrcoef(made, track.samples[4410:39690, 0])[0, 1] > 0.99
+    result_samples = media.read_audio(out).samples[4410:39690, 0]
+    assert np.corrcoef(result_samples, track.samples[4410:39690, 0])[0, 1] > 0.99
 
 
 def test_the_second_engine_draws_with_a_brought_checkpoint(talking, voice, models, tmp_path):
@@ -263,8 +263,8 @@ def test_the_second_engine_draws_with_a_brought_checkpoint(talking, voice, model
     settings = params(engine="wav2lip", checkpoint=str(checkpoint))
     out = tmp_path / "w.mp4"
     result = pipeline.generate(talking[0], voice(0.4), out, settings, models=models)
-    made, source = read(out)[0][5].astype(int), read(talking[0])[0][5].astype(int)
-    change = np.abs(made - source).mean(-1)
+    result, source = read(out)[0][5].astype(int), read(talking[0])[0][5].astype(int)
+    change = np.abs(result - source).mean(-1)
     assert result.skipped_frames == {}
     mouth, eyes = change[290:350, 220:320].mean(), change[150:230, 190:350].mean()
     assert mouth > 3 * eyes  # an untrained network's mouth below her own eyes
@@ -285,8 +285,8 @@ def test_a_late_mouth_is_measured_as_late(models, tmp_path, late_ms):
     speech = sound.load(write_wav(tmp_path / "s.wav", wave))
     t = np.arange(400) / 50 - late_ms / 1000
     gap = 0.5 - 0.5 * np.cos(2 * np.pi * (3 * t + 0.4 * np.sin(2 * t)))
-    drawn = Trajectory((0.1 * gap)[:, None].astype(np.float32), 50, models.lips.basis)
-    heard = EncodedAudio(speech, np.ones(801, np.float32), drawn, [])
-    measures = av_agreement(drawn, heard)
+    motion = Trajectory((0.1 * gap)[:, None].astype(np.float32), 50, models.lips.basis)
+    encoded = EncodedAudio(speech, np.ones(801, np.float32), motion, [])
+    measures = av_agreement(motion, encoded)
     assert measures["av_offset_ms"] == pytest.approx(late_ms, abs=25)
     assert measures["av_corr"] > 0.7

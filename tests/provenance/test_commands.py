@@ -49,7 +49,7 @@ def test_consent_and_takedown_from_the_command_line(command, installation, tmp_p
 
 
 def test_keys_commands_show_no_secret(command, installation):
-    shown = command("keys", "show").stdout
-    assert installation.keys.name in shown and "valid until" in shown
-    assert installation.keys.watermark_secret.hex() not in shown and "PRIVATE" not in shown
+    output = command("keys", "show").stdout
+    assert installation.keys.name in output and "valid until" in output
+    assert installation.keys.watermark_secret.hex() not in output and "PRIVATE" not in output
     assert "has keys already" in str(command("keys", "init").exception)

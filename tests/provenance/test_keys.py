@@ -10,8 +10,8 @@ from heygem.provenance import keys
 
 
 def test_keys_are_private_and_never_replaced(tmp_path):
-    made = keys.ensure(tmp_path / "k")
-    assert keys.ensure(tmp_path / "k").public_hex == made.public_hex
+    first = keys.ensure(tmp_path / "k")
+    assert keys.ensure(tmp_path / "k").public_hex == first.public_hex
     assert all((p.stat().st_mode & 0o077) == 0 for p in (tmp_path / "k").iterdir())
     with pytest.raises(HeygemError, match="has keys already"):
         keys.init(tmp_path / "k")

@@ -59,9 +59,9 @@ def test_the_dependency_graph_follows_the_packages(document):
     assert {"package:librosa", "pretrained:lips.safetensors"} <= set(edges["package:heygem"])
     assert "package:numba" in edges["package:librosa"]
     assert "package:numba" not in edges["package:heygem"]  # needed by librosa alone
-    known = {each["bom-ref"] for each in document["components"]} | {"package:heygem"}
-    assert len(known) == len(document["components"]) + 1
-    assert {ref for refs in edges.values() for ref in refs} | set(edges) == known
+    references = {each["bom-ref"] for each in document["components"]} | {"package:heygem"}
+    assert len(references) == len(document["components"]) + 1
+    assert {ref for refs in edges.values() for ref in refs} | set(edges) == references
 
 
 def test_a_missing_file_has_no_hash():

@@ -22,7 +22,7 @@ run = CliRunner().invoke
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def produced(tmp_path_factory):
     """One video from the samples, made by the command line in an installation of its own."""
     home = tmp_path_factory.mktemp("house")
     speech = audio.load(SAMPLES / "speech_en.wav")
@@ -41,8 +41,8 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def records(made, monkeypatch):
-    monkeypatch.setenv("HEYGEM_RECORDS", str(made.home / "records"))
+def records(produced, monkeypatch):
+    monkeypatch.setenv("HEYGEM_RECORDS", str(produced.home / "records"))
     return Ledger()
 
 
@@ -66,20 +66,20 @@ def copy_of(result, path, *, scale=1.0, crf=28):
     return path
 
 
-def test_the_result_is_compliant_in_every_layer(made, records):
-    code, (told,) = verify(made.result)
-    assert code == 0 and told["verdict"] == "compliant"
-    assert {layer["verdict"] for layer in told["layers"].values()} == {"compliant"}
-    assert told["origin"]["evidence"] == ["hash", "metadata", "watermark", "fingerprint"]
+def test_the_result_is_compliant_in_every_layer(produced, records):
+    code, (report,) = verify(produced.result)
+    assert code == 0 and report["verdict"] == "compliant"
+    assert {layer["verdict"] for layer in report["layers"].values()} == {"compliant"}
+    assert report["origin"]["evidence"] == ["hash", "metadata", "watermark", "fingerprint"]
 
 
-def test_the_record_answers_for_it(made, records):
+def test_the_record_answers_for_it(produced, records):
     (row,) = records.entries(kind="made")
     body = row.body
-    assert row.subject == hash_input(made.result)
+    assert row.subject == hash_input(produced.result)
     assert body["sources"] == {
         "video": hash_input(SAMPLES / "hopper.mp4"),
-        "sound": hash_input(made.sound),
+        "sound": hash_input(produced.sound),
     }
     assert body["permission"]["basis"] == "own" and body["user"] and len(row.watermark_id) == 16
     assert len(body["models"]["lips"]) == 64 and len(body["models"]) > 2
@@ -89,26 +89,26 @@ def test_the_record_answers_for_it(made, records):
     assert body["fingerprint"]
 
 
-def test_a_stripped_scaled_and_encoded_copy_is_traced_to_its_run(made, records, tmp_path):
-    copy = copy_of(made.result, tmp_path / "copy.mp4", scale=0.75)
-    code, (told,) = verify(copy)
+def test_a_stripped_scaled_and_encoded_copy_is_traced_to_its_run(produced, records, tmp_path):
+    copy = copy_of(produced.result, tmp_path / "copy.mp4", scale=0.75)
+    code, (report,) = verify(copy)
     assert code == 1  # its metadata is gone, and that is wrong
-    assert told["layers"]["metadata"]["verdict"] == "not found"
-    assert told["layers"]["c2pa"]["verdict"] == "not found"
+    assert report["layers"]["metadata"]["verdict"] == "not found"
+    assert report["layers"]["c2pa"]["verdict"] == "not found"
     (row,) = records.entries(kind="made")
-    assert told["origin"]["entry"]["number"] == row.number
-    assert told["origin"]["proven"] and "watermark" in told["origin"]["evidence"]
+    assert report["origin"]["entry"]["number"] == row.number
+    assert report["origin"]["proven"] and "watermark" in report["origin"]["evidence"]
 
 
-def test_a_ruined_copy_is_still_likely_ours_by_looks_and_sound(made, records, tmp_path):
-    copy = copy_of(made.result, tmp_path / "copy.mp4", scale=0.3, crf=40)
-    _, (told,) = verify("--no-search", copy)
-    assert "fingerprint" in told["origin"]["evidence"]
+def test_a_ruined_copy_is_still_likely_ours_by_looks_and_sound(produced, records, tmp_path):
+    copy = copy_of(produced.result, tmp_path / "copy.mp4", scale=0.3, crf=40)
+    _, (report,) = verify("--no-search", copy)
+    assert "fingerprint" in report["origin"]["evidence"]
 
 
-def test_what_was_never_made_here_is_not_claimed(made, records):
-    code, (told,) = verify(SAMPLES / "collins.mp4")
-    assert code == 0 and told["origin"] is None  # labelled, but by somebody else
+def test_what_was_never_made_here_is_not_claimed(produced, records):
+    code, (report,) = verify(SAMPLES / "collins.mp4")
+    assert code == 0 and report["origin"] is None  # labelled, but by somebody else
 
 
 # --- readers that are not ours ---
@@ -118,22 +118,22 @@ def aigc(text):
     return json.loads(text)["ContentProducer"]
 
 
-def test_mediainfo_agrees(made):
+def test_mediainfo_agrees(produced):
     from pymediainfo import MediaInfo
 
-    (general,) = MediaInfo.parse(made.result).general_tracks
+    (general,) = MediaInfo.parse(produced.result).general_tracks
     assert aigc(general.to_data()["aigc"]) == "Example"
 
 
-def test_the_libraries_own_readers_agree(made):
+def test_the_libraries_own_readers_agree(produced):
     import c2pa
 
-    with av.open(str(made.result)) as box:
+    with av.open(str(produced.result)) as box:
         assert aigc(box.metadata["AIGC"]) == "Example"
-    with c2pa.Reader(made.result) as reader:  # without our settings and our roots
-        told = json.loads(reader.json())
-    active = told["manifests"][told["active_manifest"]]
-    assert told["validation_state"] == "Valid"
+    with c2pa.Reader(produced.result) as reader:  # without our settings and our roots
+        manifest_store = json.loads(reader.json())
+    active = manifest_store["manifests"][manifest_store["active_manifest"]]
+    assert manifest_store["validation_state"] == "Valid"
     actions = next(a for a in active["assertions"] if a["label"].startswith("c2pa.actions"))
     assert [a["action"] for a in actions["data"]["actions"]] == ["c2pa.opened", "c2pa.edited"]
 
@@ -146,33 +146,35 @@ def test_the_libraries_own_readers_agree(made):
         ("mediainfo", ["--Output=JSON"]),
     ],
 )
-def test_programs_that_are_here_agree(made, tool, arguments):
+def test_programs_that_are_here_agree(produced, tool, arguments):
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
-    said = subprocess.run(
-        [tool, *arguments, str(made.result)], capture_output=True, text=True, check=True
+    output = subprocess.run(
+        [tool, *arguments, str(produced.result)], capture_output=True, text=True, check=True
     ).stdout
-    assert '\\"ContentProducer\\":\\"Example\\"' in said.replace(", ", ",")
+    assert '\\"ContentProducer\\":\\"Example\\"' in output.replace(", ", ",")
 
 
 # --- after a complaint ---
 
 
-def test_the_takedown_list_keeps_it_from_being_made_again(made, records, tmp_path, monkeypatch):
+def test_the_takedown_list_keeps_it_from_being_made_again(produced, records, tmp_path, monkeypatch):
     home = tmp_path / "records"
-    shutil.copytree(made.home / "records", home)
+    shutil.copytree(produced.home / "records", home)
     monkeypatch.setenv("HEYGEM_RECORDS", str(home))
     report = tmp_path / "report.md"
-    assert run(app, ["verify", str(made.result), "--report", str(report)]).exit_code == 0
+    assert run(app, ["verify", str(produced.result), "--report", str(report)]).exit_code == 0
     lines = [line for line in report.read_text().splitlines() if line.startswith("heygem consent")]
     assert len(lines) == 2
     for line in lines:
         words = line.partition("#")[0].replace('"..."', "complaint").split()[1:]
         assert run(app, words).exit_code == 0
     again = run(app, ["generate", "--video", str(SAMPLES / "hopper.mp4"), "--audio",
-                      str(made.sound), "--out", str(tmp_path / "out"), *made.again])  # fmt: skip
+                      str(produced.sound), "--out", str(tmp_path / "out"),
+                      *produced.again])  # fmt: skip
     assert again.exit_code != 0 and "blocked" in again.output and "complaint" in again.output
     other = run(app, ["generate", "--video", str(SAMPLES / "collins.mp4"), "--audio",
-                      str(made.sound), "--out", str(tmp_path / "out"), *made.again])  # fmt: skip
+                      str(produced.sound), "--out", str(tmp_path / "out"),
+                      *produced.again])  # fmt: skip
     assert "this sound is blocked" in other.output
     assert Ledger().verify() == []

@@ -39,8 +39,8 @@ def test_the_notebook_traces_files(installation, tmp_path, monkeypatch):
     """Its cells, run in order as a kernel would, on a result and on a stranger's file."""
     monkeypatch.setenv("HEYGEM_RECORDS", str(installation.root))
     monkeypatch.chdir(tmp_path)
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda m: shown.append(m.data))
+    displayed = []
+    monkeypatch.setattr("IPython.display.display", lambda m: displayed.append(m.data))
     names = {}
     for cell in nbformat.read(notebooks.root() / "notebooks" / "30_trace.ipynb", 4).cells:
         if cell.cell_type == "code":
@@ -51,7 +51,8 @@ def test_the_notebook_traces_files(installation, tmp_path, monkeypatch):
                     "search": False,
                 }
     assert (
-        hash_input(installation.source) in shown[0] and "Not made by this installation" in shown[1]
+        hash_input(installation.source) in displayed[0]
+        and "Not made by this installation" in displayed[1]
     )
     assert len(list((tmp_path / "runs" / "trace").glob("*.md"))) == 2
 
@@ -64,7 +65,7 @@ def test_a_file_uploaded_in_the_page_is_traced(installation, tmp_path, monkeypat
     assert page.task.wait(120)
     assert "Made here." in page.report.value and "compliant" in page.report.value
     assert "<i>" not in page.report.value
-    made = {path.name for path in (tmp_path / "traced").iterdir()}
-    assert made == {"_i_wild.mp4", "_i_wild.pdf", "_i_wild.md"}
+    names = {path.name for path in (tmp_path / "traced").iterdir()}
+    assert names == {"_i_wild.mp4", "_i_wild.pdf", "_i_wild.md"}
     page.trace(tmp_path / "nowhere.mp4")
     assert page.task.wait(60) and "nowhere.mp4" in page.report.value

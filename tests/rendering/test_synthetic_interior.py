@@ -10,8 +10,8 @@ SKIN, LIP = (205, 165, 145), (180, 110, 105)
 
 
 def _draw(width=200, height=104, **changes):
-    given = {"skin_rgb": SKIN, "lip_rgb": LIP} | changes
-    return synthetic_interior.draw(width, height, **given)
+    colours = {"skin_rgb": SKIN, "lip_rgb": LIP} | changes
+    return synthetic_interior.draw(width, height, **colours)
 
 
 def _grey(image):
@@ -100,8 +100,8 @@ def test_a_large_drawing_does_not_flicker_when_shown_small():
     rows = []
     for shift_px in np.linspace(0, 1, 9):
         x = (np.arange(40)[None] + 0.5 + shift_px) / 40
-        seen = synthetic_interior.fill(texture, x, y, 1 - y, below_upper=y, lip_rgb=LIP)
-        rows.append(seen[0, 8:-8].mean(-1))
+        texels = synthetic_interior.fill(texture, x, y, 1 - y, below_upper=y, lip_rgb=LIP)
+        rows.append(texels[0, 8:-8].mean(-1))
     assert np.abs(np.diff(rows, axis=0)).max() < 15
 
 

@@ -21,16 +21,16 @@ from heygem.rendering.warp.texture_selection import (
 @pytest.fixture
 def selector(hopper_avatar):
     """A selector over four textures of arbitrary shapes."""
-    made = TextureSelector(hopper_avatar.library, RendererSettings())
+    selector = TextureSelector(hopper_avatar.library, RendererSettings())
     rng = np.random.default_rng(3)
-    made._features = rng.normal(0, 0.03, (4, made._features.shape[1])).astype(np.float32)
-    made._angles = rng.normal(0, 8, (4, 3))
-    made._gap = rng.uniform(0, 0.1, 4)
-    made._parted = rng.uniform(0, 0.1, 4).astype(np.float32)
-    made._change = rng.uniform(0.1, 2, (4, 4)).astype(np.float32)
-    np.fill_diagonal(made._change, 0)
-    made._frames = np.array([0, 40, 80, 120])
-    return made
+    selector._features = rng.normal(0, 0.03, (4, selector._features.shape[1])).astype(np.float32)
+    selector._angles = rng.normal(0, 8, (4, 3))
+    selector._gap = rng.uniform(0, 0.1, 4)
+    selector._parted = rng.uniform(0, 0.1, 4).astype(np.float32)
+    selector._change = rng.uniform(0.1, 2, (4, 4)).astype(np.float32)
+    np.fill_diagonal(selector._change, 0)
+    selector._frames = np.array([0, 40, 80, 120])
+    return selector
 
 
 def cost_of(selector, path, features, angles, shot, texture_shot):

@@ -86,11 +86,11 @@ def test_the_same_mouth_gives_the_same_picture(person, images):
         assert 10 * np.log10(255**2 / error) > 32
 
 
-@pytest.mark.parametrize("wanted", [0.05, 0.14])
-def test_the_mouth_opens_as_far_as_it_is_told(person, images, faces, wanted):
-    patches = draw(person, images, gape(np.full(40, wanted), person.rest.neutral))
+@pytest.mark.parametrize("aperture", [0.05, 0.14])
+def test_the_mouth_opens_as_far_as_it_is_told(person, images, faces, aperture):
+    patches = draw(person, images, gape(np.full(40, aperture), person.rest.neutral))
     pictures = [paste(i, p) for i, p in zip(images, patches, strict=True)]
-    assert np.median(tracked_opening(person, pictures, faces)) == pytest.approx(wanted, abs=0.035)
+    assert np.median(tracked_opening(person, pictures, faces)) == pytest.approx(aperture, abs=0.035)
 
 
 def test_in_silence_the_mouth_is_shut_and_still_whatever_the_source_says(person, images, faces):
@@ -167,9 +167,9 @@ def test_teeth_take_the_tint_of_the_lamp_and_not_of_the_skin():
     blue, orange = np.float32((0.8, 1.0, 1.3)), np.float32((1.2, 1.0, 0.5))
     there = np.broadcast_to(skin * blue, (20, 20, 3)).astype(np.float32)
     moved = blend.interior_gain(skin * orange - there, ring, there) * teeth * blue
-    wanted = teeth * orange
-    assert np.abs(moved - wanted).max() < 0.15 * wanted.max()
-    assert np.abs(moved[..., 2] / moved[..., 0] - wanted[2] / wanted[0]).max() < 0.12
+    expected = teeth * orange
+    assert np.abs(moved - expected).max() < 0.15 * expected.max()
+    assert np.abs(moved[..., 2] / moved[..., 0] - expected[2] / expected[0]).max() < 0.12
     flushed = np.broadcast_to(np.float32((6, -3, -3)), (20, 20, 3))
     assert np.allclose(blend.interior_gain(flushed, ring, there), 1, atol=0.02)
 

@@ -239,12 +239,12 @@ def test_an_imported_checkpoint_is_kept_as_safetensors(
     published_state, checkpoint, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(wav2lip.checkpoint.assets, "model_folder", lambda: tmp_path / "models")
-    kept = wav2lip.import_checkpoint(checkpoint)
-    assert kept.suffix == ".safetensors" and kept.parent == tmp_path / "models"
-    assert [p.name for p in kept.parent.iterdir()] == [kept.name]
+    imported = wav2lip.import_checkpoint(checkpoint)
+    assert imported.suffix == ".safetensors" and imported.parent == tmp_path / "models"
+    assert [p.name for p in imported.parent.iterdir()] == [imported.name]
     key = "audio_encoder.0.conv_block.0.weight"
-    assert torch.equal(load_file(kept)[key], published_state[key])
-    assert torch.equal(wav2lip.load(kept).state_dict()[key], published_state[key])
+    assert torch.equal(load_file(imported)[key], published_state[key])
+    assert torch.equal(wav2lip.load(imported).state_dict()[key], published_state[key])
 
 
 def test_a_missing_layer_is_named(published_state, tmp_path):

@@ -237,9 +237,9 @@ def test_the_example_holds_and_explains_every_key():
 
     example = notebooks.root() / "params/served/policy.yaml"
     text = example.read_text("utf-8")
-    told = policy.checked(policy.Policy, recipes.read(example))
-    assert text.endswith(recipes.write(told))
-    assert (example.parent / told.agreement).is_file()
+    rules = policy.checked(policy.Policy, recipes.read(example))
+    assert text.endswith(recipes.write(rules))
+    assert (example.parent / rules.agreement).is_file()
 
 
 @pytest.mark.parametrize(
@@ -274,11 +274,11 @@ def test_people_are_added_by_name_and_their_password_is_kept_as_a_hash(tmp_path,
     run = CliRunner().invoke
     done = run(app, ["policy", "user", str(path), "bert"], input="long enough\nlong enough\n")
     assert done.exit_code == 0, done.output
-    kept = (tmp_path / "rules/users.yaml").read_text()
-    assert "long enough" not in kept and policy.Rules(path).users.keys() == {"anna", "bert"}
+    users = (tmp_path / "rules/users.yaml").read_text()
+    assert "long enough" not in users and policy.Rules(path).users.keys() == {"anna", "bert"}
     assert (tmp_path / "rules/users.yaml").stat().st_mode & 0o077 == 0
-    told = run(app, ["policy", "check", str(path)]).output
-    assert "bert       0 of 40 videos" in told and "has not agreed" in told
+    output = run(app, ["policy", "check", str(path)]).output
+    assert "bert       0 of 40 videos" in output and "has not agreed" in output
     for name, word in (("../x", "long enough"), ("Bert", "long enough"), ("bert", "short")):
         with pytest.raises(ParameterError):
             policy.set_password(path, name, word)
@@ -424,12 +424,12 @@ def test_a_kernel_takes_widget_messages_and_no_code(studio):
         code = {"code": "print(40 + 2)", "silent": False, "store_history": False}
         socket_.send(message("execute_request", code))
         socket_.send(message("kernel_info_request", {}))
-        seen = []
+        messages = []
         deadline = time.monotonic() + 30
-        while not any("kernel_info_reply" in text for text in seen):
-            assert time.monotonic() < deadline, seen
-            seen.append(str(socket_.recv(timeout=30)))
-    assert not any("execute_reply" in text or '"42' in text for text in seen)
+        while not any("kernel_info_reply" in text for text in messages):
+            assert time.monotonic() < deadline, messages
+            messages.append(str(socket_.recv(timeout=30)))
+    assert not any("execute_reply" in text or '"42' in text for text in messages)
 
 
 def test_the_owners_own_studio_has_no_policy(monkeypatch):

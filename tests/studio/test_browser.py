@@ -47,7 +47,7 @@ def run_notebook(page, server, name):
     page.wait_for_function("document.querySelector('.hg-result video')?.dataset.shown")
 
 
-def shown(page):
+def result_url(page):
     return page.evaluate("document.querySelector('.hg-result video').dataset.shown")
 
 
@@ -61,14 +61,14 @@ def test_preview_plays_source_and_result_side_by_side(page, lab_server):
     )
     assert apart < 0.15
     assert page.locator(".hg-timeline .hg-after").count() == 1
-    before = shown(page)
+    before = result_url(page)
     box = page.locator(".hg-overview").bounding_box()
     page.mouse.click(box["x"] + 0.7 * box["width"], box["y"] + 5)  # another span
     page.wait_for_function(
         "was => document.querySelector('.hg-result video').dataset.shown != was", arg=before
     )
-    assert lab_server.status("/" + shown(page)) in (302, 403), "not without the token"
-    assert lab_server.status("/" + shown(page), token=True) == HTTP_OK
+    assert lab_server.status("/" + result_url(page)) in (302, 403), "not without the token"
+    assert lab_server.status("/" + result_url(page), token=True) == HTTP_OK
 
 
 def test_from_a_slider_to_the_video_in_mlflow(page, lab_server, root):
@@ -76,10 +76,10 @@ def test_from_a_slider_to_the_video_in_mlflow(page, lab_server, root):
     run_notebook(page, lab_server, "02_tuning")
     curve = "document.querySelector('.hg-curves').innerHTML"
     for _ in range(2):
-        picture, drawn = shown(page), page.evaluate(curve)
+        picture, path = result_url(page), page.evaluate(curve)
         page.locator('.widget-slider:has-text("Opening") .noUi-handle').first.focus()
         page.keyboard.press("ArrowRight")
-        page.wait_for_function(f"was => {curve} != was", arg=drawn)
+        page.wait_for_function(f"was => {curve} != was", arg=path)
         page.wait_for_function(
             "was => document.querySelector('.hg-result video').dataset.shown != was", arg=picture
         )
@@ -96,9 +96,9 @@ def test_from_a_slider_to_the_video_in_mlflow(page, lab_server, root):
     page.get_by_placeholder("Recipe name").fill("../outside")
     page.get_by_role("button", name="Save as params/NAME.yaml").click()
     page.wait_for_selector("text=not a name for a recipe")
-    (kept,) = runs.list_runs(root / "mlruns")
-    assert kept.name == "from-the-browser" and kept.kind == "snapshot" and kept.video is not None
-    assert kept.params["lips.openness_gain"] == "1.1" and kept.curve is not None
+    (run,) = runs.list_runs(root / "mlruns")
+    assert run.name == "from-the-browser" and run.kind == "snapshot" and run.video is not None
+    assert run.params["lips.openness_gain"] == "1.1" and run.curve is not None
 
     run_heygem(root, "run", recipe, "--set", "media.preset=ultrafast")
     item = runs.list_runs(root / "mlruns", kinds=("video",))[0]

@@ -35,9 +35,9 @@ def test_videos_are_chosen_by_their_thumbnails(clip, silent_clip, tmp_path):
     several = file_picker.FilesPicker("Videos", tmp_path, kind="video")
     for browser in (one, several):
         assert browser.strip.task.wait(WAIT_S)
-        shown = {item["name"]: item["source"][:22] for item in browser.strip.items}
+        sources = {item["name"]: item["source"][:22] for item in browser.strip.items}
         picture = "data:image/jpeg;base64"
-        assert shown == {"clip.mp4": picture, "silent.mp4": picture, "empty.mp4": ""}
+        assert sources == {"clip.mp4": picture, "silent.mp4": picture, "empty.mp4": ""}
     one.strip.clicked = {"path": str(clip), "n": 1}
     assert one.chosen == str(clip) and one.strip.selected == [str(clip)]
     for n, path in enumerate((silent_clip, clip, silent_clip)):

@@ -147,8 +147,8 @@ def test_finetuning_can_be_stopped_and_continued(page, finetuning):
 
 
 def test_the_consent_form_gives_a_complete_statement():
-    given = {"basis": "recorded", "who": "P-17", "purpose": "our films", "until": "2030-01-31"}
-    form = ConsentForm(TRANSLATE, given)
+    answers = {"basis": "recorded", "who": "P-17", "purpose": "our films", "until": "2030-01-31"}
+    form = ConsentForm(TRANSLATE, answers)
     assert form.details.layout.display == "flex"
     with pytest.raises(ConsentError, match="without reference"):
         form.statement()

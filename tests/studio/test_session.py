@@ -33,11 +33,11 @@ def test_curves_follow_the_controls(session):
 
 def test_a_span_is_rendered_with_its_audio_and_its_label(session):
     clip = session.render(GATE_OFF, 0.4, 1.0)
-    made, source = media.probe(clip.result), media.probe(clip.source)
+    result, source = media.probe(clip.result), media.probe(clip.source)
     assert clip.frames == 25 and clip.skipped_frames == 0
-    assert made.video.frames == source.video.frames == 25
-    assert made.audio is not None and source.audio is None
-    assert "AIGC" in made.tags and "AIGC" not in source.tags
+    assert result.video.frames == source.video.frames == 25
+    assert result.audio is not None and source.audio is None
+    assert "AIGC" in result.tags and "AIGC" not in source.tags
     sound = media.read_audio(clip.result).samples[:, 0]
     assert np.abs(sound[:4000]).max() > 0.1, "the burst at 0.4 s opens the span"
 

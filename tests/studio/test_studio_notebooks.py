@@ -11,12 +11,12 @@ pytestmark = pytest.mark.usefixtures("isolated_home")
 @pytest.mark.parametrize("name", ["01_preview", "02_tuning", "04_studio"])
 def test_a_notebook_runs_under_papermill_without_a_page(name, talking, speech, tmp_path):
     papermill = pytest.importorskip("papermill")
-    given = {"inputs": {"output": str(tmp_path / "made")}, "mlflow": {"enabled": False}}
+    parameters = {"inputs": {"output": str(tmp_path / "made")}, "mlflow": {"enabled": False}}
     if name != "04_studio":
-        given["inputs"] |= {"videos": [str(talking[0])], "audio": str(speech)}
+        parameters["inputs"] |= {"videos": [str(talking[0])], "audio": str(speech)}
     source = Path(__file__).parents[2] / "notebooks" / f"{name}.ipynb"
     done = papermill.execute_notebook(
-        str(source), str(tmp_path / "done.ipynb"), parameters=given, cwd=str(tmp_path),
+        str(source), str(tmp_path / "done.ipynb"), parameters=parameters, cwd=str(tmp_path),
         progress_bar=False, store_widget_state=False,
     )  # fmt: skip
     kinds = [

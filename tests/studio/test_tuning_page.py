@@ -19,8 +19,8 @@ def test_a_moving_control_redraws_the_curve_and_renders_once(tuning):
     assert page.task.wait(WAIT_S)
     assert page.clip is not first and not page.player.stale
     assert page.clip.params.lips.openness_gain == 1.5
-    made = sorted(p.name for p in page.session.folder.glob("*-result.mp4"))
-    assert len(made) == 2, "positions in between are not rendered"
+    names = sorted(p.name for p in page.session.folder.glob("*-result.mp4"))
+    assert len(names) == 2, "positions in between are not rendered"
 
 
 def test_a_snapshot_restores_controls_and_clip_without_rendering(tuning):

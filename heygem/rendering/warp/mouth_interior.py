@@ -206,9 +206,9 @@ def _synthetic_share(
     A seam cannot be stretched into an opening: from twice its height the synthetic one takes over.
     """
     upper, lower = mesh[topo.LIP_MIDDLE[0]], mesh[topo.LIP_MIDDLE[1]]
-    shown = float(np.linalg.norm(lower - upper)) * zoom
-    share = float(np.clip((gap_px - 1.6 * shown) / max(1.2 * shown, 2.0), 0, 1))
-    return share, 0.0 if shown > TEETH_SHOW * width_px else 1.0
+    source_gap_px = float(np.linalg.norm(lower - upper)) * zoom
+    share = float(np.clip((gap_px - 1.6 * source_gap_px) / max(1.2 * source_gap_px, 2.0), 0, 1))
+    return share, 0.0 if source_gap_px > TEETH_SHOW * width_px else 1.0
 
 
 def _synthesize(crop: Image, mesh: FloatArray, teeth: float) -> tuple[Image, FloatArray]:

@@ -3,7 +3,7 @@
 Prajwal et al., "A Lip Sync Expert Is All You Need for Speech to Lip Generation In The
 Wild", ACM MM 2020. A user's own ``wav2lip.pth`` or ``wav2lip_gan.pth`` is loaded by the
 published layer names and shapes and gives what the original network gives for a crop and a
-window of sound. Around it stand this kit's face track, exact frame times and paste-back.
+window of sound. heygem adds its own face track, exact frame times and blending into the frame.
 """
 
 from heygem.rendering.wav2lip.checkpoint import import_checkpoint, imported, load

@@ -60,13 +60,13 @@ def _check(state: Any, name: str) -> dict[str, torch.Tensor]:
     missing = [k for k in published if k not in state and not k.endswith("num_batches_tracked")]
     unexpected = [k for k in state if k not in published]
     if missing or unexpected:
-        seen = []
+        differences = []
         if missing:
-            seen.append(f"{len(missing)} missing, first {missing[0]}")
+            differences.append(f"{len(missing)} missing, first {missing[0]}")
         if unexpected:
-            seen.append(f"{len(unexpected)} unexpected, first {unexpected[0]}")
+            differences.append(f"{len(unexpected)} unexpected, first {unexpected[0]}")
         what = f"{name} does not have the published layers"
-        raise AssetError(what, seen=" and ".join(seen), remedy=remedy)
+        raise AssetError(what, seen=" and ".join(differences), remedy=remedy)
     result = {}
     for key, like in published.items():
         if key.endswith("num_batches_tracked"):
