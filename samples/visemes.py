@@ -1,7 +1,7 @@
-"""From what is said when to how the mouth stands: phones in, lip curves out.
+"""Curves of lip aperture and mouth width from phones and their times.
 
-The table says how far lips are apart and how wide the mouth is while a phone is held; dominance
-says how much a phone insists. Neighbours are blended after Cohen and Massaro, "Modeling
+The table gives lip aperture and mouth width of each phone, and its dominance: its weight against
+its neighbours. Neighbouring phones are blended after Cohen and Massaro, "Modeling
 coarticulation in synthetic visual speech" (1993), with Gaussians for their exponentials.
 """
 

@@ -124,7 +124,7 @@ def talking(hopper, hopper_avatar, tmp_path_factory):
     """A clip of the portrait whose head sways and whose mouth opens and shuts.
 
     Returns (path, opening float32 [40]): 40 frames at 25 a second, 512x600, without sound; the
-    opening is what was asked for, in eye distances.
+    opening is the one the clip was made with, in IOD.
     """
     import cv2
 

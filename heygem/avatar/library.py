@@ -49,7 +49,7 @@ class MouthLibrary:
 
 
 def lip_features(shape: FloatArray) -> FloatArray:
-    """Lip shape as a feature vector; its Euclidean distance says how alike two mouths look.
+    """Lip shape as a feature vector; its Euclidean distance measures how different two mouths look.
 
     Parameters
     ----------

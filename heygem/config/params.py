@@ -228,7 +228,7 @@ class LabelSettings(Settings):
     reason: str | None = Field(None, max_length=500, description="why they asked for it")
 
     @model_validator(mode="after")
-    def _unlabelled_copies_name_who_answers(self) -> Self:
+    def _unlabelled_copies_need_requester_and_reason(self) -> Self:
         if not self.visible and not (
             (self.requester or "").strip() and (self.reason or "").strip()
         ):

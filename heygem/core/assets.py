@@ -23,7 +23,7 @@ WEIGHTS = Path(__file__).parents[1] / "lips" / "weights"
 CHECKSUMS = "SHA256SUMS"  # beside shipped weights, in the format of sha256sum(1)
 REMEDY = "run: heygem models pull"
 
-# Any platform's wheel holds the same models; this one is fetched wherever we run.
+# The wheels of all platforms hold the same models; this one is fetched on every platform.
 WHEEL = "mediapipe==0.10.21"
 WHEEL_TAGS = (
     "--platform", "manylinux_2_28_x86_64", "--python-version", "3.11",

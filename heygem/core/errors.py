@@ -1,4 +1,4 @@
-"""Errors of heygem: what failed, the value that was met, and what the user can do."""
+"""Errors of heygem: what failed, the offending value, and what the user can do."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ class HeygemError(Exception):
     what : str
         What failed, naming the file or the key.
     seen : object, optional
-        The value that was met.
+        The offending value.
     remedy : str, optional
         What the user can do about it.
     """

@@ -123,7 +123,7 @@ def adapt(
         fine-tuned model follows the sound, whatever the lag of the camera.
     settings : FinetuneSettings, optional
     progress : callable, optional
-        `progress(stage, done, total)`; stages are "sync", "hear", "learn".
+        `progress(stage, done, total)`; stages are "sync", "encode", "learn".
     cancel : threading.Event, optional
     watch : callable, optional
         `watch(name, value, step)` for curves.
@@ -294,7 +294,7 @@ class _Run:
         """The regression with all rows of the footage and of the preservation set."""
         ridge = Ridge(self._folds(clips), self.aperture)
         for i, clip in enumerate(clips):
-            self._report_progress("hear", i, len(clips))
+            self._report_progress("encode", i, len(clips))
             target = clip.displacement.reshape(len(clip.displacement), -1) @ self.project
             ridge.add(*self._hidden_activations(clip.features), target)
         rows = sum(len(clip.displacement) for clip in clips)
@@ -305,10 +305,10 @@ class _Run:
         ):
             count = sum(len(features) // 2 for features in preserved)
             for features in preserved:
-                self._report_progress("hear", len(clips), len(clips))
+                self._report_progress("encode", len(clips), len(clips))
                 hidden, _ = self._hidden_activations(features)
                 ridge.preserve(hidden, weight=share * rows / count)
-        ridge.prepare(lambda: self._report_progress("hear", len(clips), len(clips)))
+        ridge.prepare(lambda: self._report_progress("encode", len(clips), len(clips)))
         return ridge
 
     def _hidden_activations(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -1,4 +1,4 @@
-"""Audio on which a fine-tuned model is to stay what the base is, whoever the person.
+"""Audio on which a fine-tuned model must predict what the base model predicts.
 
 Footage is narrow: six-word commands, one language, one microphone. What is fitted there may harm
 everything else, and held-out seconds of the same footage cannot show it. So the change is held near

@@ -45,7 +45,7 @@ def extract_features(
 
 
 def normalize_spectra(features: Tensor, *, like: Tensor | None = None) -> Tensor:
-    """Remove the mean and the spread of each spectral band: they tell voice and microphone apart.
+    """Remove each spectral band's mean and spread, which depend on voice and microphone.
 
     Each band is brought to mean 0 and a spread near 1 over the loud frames, as cepstral mean and
     variance normalisation does (Viikki and Laurila 1998).

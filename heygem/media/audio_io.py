@@ -80,7 +80,7 @@ class AudioFile:
         FFmpeg's name of the channel layout, such as "stereo".
     codec : str
     notes : list of str
-        Damage met while decoding.
+        Damage encountered while decoding.
     non_finite_count : int
         Samples that were NaN or infinite and became 0, in the last pass.
 

@@ -61,7 +61,7 @@ class VideoReader:
     ----------
     info : MediaInfo
     notes : list of str
-        Conversions done and damage met, as text; complete after the iteration.
+        Conversions done and damage encountered, as text; complete after the iteration.
 
     Raises
     ------
@@ -99,7 +99,7 @@ class VideoReader:
 
     @property
     def notes(self) -> list[str]:
-        """Conversions done and damage met."""
+        """Conversions done and damage encountered."""
         v = self._video
         geometry = []
         if v.rotation_deg or v.mirrored:
@@ -261,7 +261,7 @@ class VideoReader:
 
 
 class _DecodingState:
-    """Time zero of the stream, and counts of the damage met while decoding.
+    """Time zero of the stream, and counts of the damage encountered while decoding.
 
     origin : int, pts of the first shown frame, ticks
     tick_s : float, seconds a tick

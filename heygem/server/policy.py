@@ -109,7 +109,7 @@ class Rules:
     Raises
     ------
     InputError, ParameterError
-        Anything is missing or wrong: nobody is served under rules that cannot be read.
+        Anything is missing or wrong: no request is served under rules that cannot be read.
     """
 
     def __init__(self, path):

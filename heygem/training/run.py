@@ -131,7 +131,7 @@ def _evaluate(
 def _about(
     result: TrainingResult, data: dataset.Dataset, evaluation: model_card.Evaluation | None
 ) -> dict[str, object]:
-    """What the model file says of itself."""
+    """Metadata of the model file."""
     about: dict[str, object] = {
         "held_out_correlation": model_card.mean_correlation(result.held_out)
     }

@@ -58,7 +58,7 @@ def test_empty_section_means_its_defaults(tmp_path):
     assert Params.from_yaml(write(tmp_path, "lips:\n")) == Params()
 
 
-def test_label_may_be_off_when_somebody_answers_for_it():
+def test_label_may_be_off_with_a_requester_and_a_reason():
     tree = {"label": {"visible": False, "requester": "A. Editor", "reason": "broadcast master"}}
     assert Params.from_dict(tree).label.visible is False
 

@@ -28,7 +28,7 @@ def test_an_unlike_speaker_is_adapted_to(base, utterances):
     assert adaptation.after.correlation > adaptation.before.correlation + 0.05
     assert 0.7 < adaptation.after.ratio < 1.3  # opens as far as the person does
     assert len(adaptation.history) == len(PENALTIES)
-    assert {"hear", "learn", "held_out/correlation"} <= {report[0] for report in reports}
+    assert {"encode", "learn", "held_out/correlation"} <= {report[0] for report in reports}
     # It holds for audio that was not in the footage, too.
     features, coefficients = utterances[0].features, utterances[0].coefficients
     rest = [c for c in speaker(base, utterances, unlike(base), noise=0.1)][1:]

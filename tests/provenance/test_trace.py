@@ -73,7 +73,7 @@ def test_the_result_is_compliant_in_every_layer(produced, records):
     assert report["origin"]["evidence"] == ["hash", "metadata", "watermark", "fingerprint"]
 
 
-def test_the_record_answers_for_it(produced, records):
+def test_the_ledger_row_names_inputs_user_and_label(produced, records):
     (row,) = records.entries(kind="made")
     body = row.body
     assert row.subject == hash_input(produced.result)

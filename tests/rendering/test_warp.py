@@ -40,7 +40,7 @@ def draw(person, images, displacement):
 
 
 def tracked_opening(person, pictures, faces):
-    """Lip gap of rendered pictures, measured anew, in eye distances."""
+    """Lip gap of rendered pictures, tracked again, in IOD."""
     from heygem.face.detector import region_of
 
     points = np.stack(
@@ -87,7 +87,7 @@ def test_the_same_mouth_gives_the_same_picture(person, images):
 
 
 @pytest.mark.parametrize("aperture", [0.05, 0.14])
-def test_the_mouth_opens_as_far_as_it_is_told(person, images, faces, aperture):
+def test_the_mouth_opens_as_far_as_the_motion_demands(person, images, faces, aperture):
     patches = draw(person, images, gape(np.full(40, aperture), person.rest.neutral))
     pictures = [paste(i, p) for i, p in zip(images, patches, strict=True)]
     assert np.median(tracked_opening(person, pictures, faces)) == pytest.approx(aperture, abs=0.035)

@@ -438,7 +438,7 @@ def test_the_engine_speaks_rgb_and_hides_the_mouth(published_state, checkpoint):
     assert np.abs(got - expected).max() <= 0.51
 
 
-def test_offset_moves_the_sound_each_frame_hears(checkpoint):
+def test_offset_moves_the_audio_window_of_each_frame(checkpoint):
     track = FakeTrack([[100, 40, 220, 200]])
     engine = wav2lip.Wav2LipEngine(checkpoint, "cpu")
     image = np.full((240, 320, 3), 90, np.uint8)

@@ -83,7 +83,7 @@ class WarpRenderer:
     def plan(self, motion: Motion | None, samples: FloatArray, timeline: Timeline) -> None:
         """Select the textures of a whole sequence; see `heygem.rendering.base.Renderer.plan`.
 
-        `samples` is not used: the motion says all there is to draw.
+        `samples` is not used: the motion alone determines what is drawn.
         """
         if motion is None:
             raise ValueError("the warp renderer needs a motion to draw")
