@@ -46,17 +46,17 @@ def passed_on(trees: list[ast.Module], names: list[set[str]]) -> dict[str, set[s
             if isinstance(node, ast.FunctionDef):
                 functions[node.name] = [p for p in parameters(node) if p.arg not in ("self", "cls")]
     received: dict[str, set[str]] = {}
-    for tree, known in zip(trees, names, strict=True):
+    for tree, aliases in zip(trees, names, strict=True):
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or last_name(node.func) not in functions:
                 continue
             function = last_name(node.func) or ""
             arguments = zip(node.args, functions[function], strict=False)
             for argument, parameter in arguments:
-                if last_name(argument) in known:
+                if last_name(argument) in aliases:
                     received.setdefault(function, set()).add(parameter.arg)
             for keyword in node.keywords:
-                if keyword.arg and last_name(keyword.value) in known:
+                if keyword.arg and last_name(keyword.value) in aliases:
                     received.setdefault(function, set()).add(keyword.arg)
     return received
 
@@ -71,21 +71,21 @@ def reads(sources: list[str], section: str | None, kind: type[Settings]) -> set[
     names = [{section or "params"} for _ in trees]
     for _ in range(3):
         names = [
-            known | annotated_and_assigned(tree, known, kind)
-            for tree, known in zip(trees, names, strict=True)
+            aliases | annotated_and_assigned(tree, aliases, kind)
+            for tree, aliases in zip(trees, names, strict=True)
         ]
         received = passed_on(trees, names)
-        for tree, known in zip(trees, names, strict=True):
+        for tree, aliases in zip(trees, names, strict=True):
             for node in ast.walk(tree):
                 if isinstance(node, ast.FunctionDef):
-                    known |= received.get(node.name, set())
+                    aliases |= received.get(node.name, set())
     return {
         node.attr
-        for tree, known in zip(trees, names, strict=True)
+        for tree, aliases in zip(trees, names, strict=True)
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute)
         and isinstance(node.ctx, ast.Load)
-        and last_name(node.value) in known
+        and last_name(node.value) in aliases
     }
 
 
