@@ -29,11 +29,13 @@ browser:
 	@command -v chromium >/dev/null || test -z "$$CI" || \
 	  { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }
 
+# Two processes, a file at a time; the browser's tests run alone, because a busy machine times out.
 test: models browser  ## run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not browser"
+	@$(BIN)/python -m pytest -q -m browser
 
-test-fast: models  ## run the tests that take under a second or two each: about a minute in all
-	@$(BIN)/python -m pytest -q -m "not slow and not browser"
+test-fast: models  ## run the tests that need no more than a moment each: under a minute in all
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser"
 
 lint: $(STAMP)  ## check style and types, and that notebooks carry no outputs
 	@$(BIN)/ruff check .
