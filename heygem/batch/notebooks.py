@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from heygem.config import capabilities
 from heygem.config.params import Params
+from heygem.config.renamed import show_notice
 from heygem.core import logs
 from heygem.core.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.core.files import read_json, safe_name
@@ -80,6 +81,24 @@ def enter() -> None:
             log = os.open(logs.log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(log, 2)
             os.close(log)
+
+
+def accept_old_names(variables: dict[str, Any], **names: str) -> None:
+    """Let Papermill set a notebook's parameters under the names of the last release.
+
+    Papermill only warns about a parameter that the notebook does not have.
+
+    Parameters
+    ----------
+    variables : dict
+        The notebook's `globals()`; a value under an old name is moved to the current one.
+    names : str
+        Current name by old name: `tracking="mlflow"`.
+    """
+    for old, current in names.items():
+        if old in variables:
+            show_notice(f"`{old}` is now called `{current}`")
+            variables[current] = variables.pop(old)
 
 
 def _show_error(shell, kind, error, trace, tb_offset=None) -> list[str]:

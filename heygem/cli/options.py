@@ -51,6 +51,6 @@ def printable(name: object) -> str:
 
 def renamed(old: str, new: str) -> None:
     """Say on stderr that an old name was used."""
-    typer.echo(
-        f"notice: {old} is now called {new}; the old name works for one more release", err=True
-    )
+    from heygem.config.renamed import ACCEPTED
+
+    typer.echo(f"notice: {old} is now called {new}; {ACCEPTED}", err=True)

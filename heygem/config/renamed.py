@@ -12,6 +12,9 @@ from typing import Any
 
 from heygem.core.errors import Notice, ParameterError
 
+#: How long an old name works; the end of every notice.
+ACCEPTED = "the old name is accepted in this release only"
+
 
 @dataclass(frozen=True)
 class Names:
@@ -114,7 +117,7 @@ def with_current_names(
     renamed = _renamed(tree, "", "", names, used_names, notices, f"{place}: " if place else "")
     if notify:
         for text in notices:
-            _notify(text)
+            show_notice(text)
     return renamed
 
 
@@ -174,9 +177,14 @@ def _refuse_both(old: str, name: str, used_names: dict[str, str], place: str) ->
             )
 
 
-_shown: dict[Any, Any] = {}  # which notices this process has shown, in the form `warnings` keeps
+# Not a registry of `warnings`, which is emptied whenever a library changes the warning filters.
+_shown: set[str] = set()
 
 
-def _notify(text: str) -> None:
-    message = f"{text}; the old name is accepted in this release only"
-    warnings.warn_explicit(message, Notice, "heygem", 0, module="heygem", registry=_shown)
+def show_notice(text: str) -> None:
+    """Show a notice that an old name was used, once in a process."""
+    if text in _shown:
+        return
+    _shown.add(text)
+    message = f"{text}; {ACCEPTED}"
+    warnings.warn_explicit(message, Notice, "heygem", 0, module="heygem", registry={})

@@ -27,6 +27,7 @@ from heygem.avatar.avatar import Avatar
 from heygem.avatar.reasons import Reason, describe
 from heygem.avatar.timeline import Timeline, build_timeline, frames_in_order
 from heygem.config.params import Params
+from heygem.config.renamed import show_notice
 from heygem.core import assets
 from heygem.core.errors import Cancelled, OutputError, ParameterError
 from heygem.core.files import sha256
@@ -76,6 +77,12 @@ class Result:
     timings: dict[str, float]
     warnings: list[str]
     trajectory: Trajectory | None
+
+    @property
+    def passed_through(self) -> dict[str, int]:
+        """The name of `skipped_frames` in the last release."""
+        show_notice("`Result.passed_through` is now called `Result.skipped_frames`")
+        return self.skipped_frames
 
 
 def generate(

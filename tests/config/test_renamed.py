@@ -5,13 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from heygem.config import pairs
+from heygem.config import pairs, renamed
 from heygem.config.params import FaceSettings, Params, Settings, checked
 from heygem.config.renamed import RECIPE, TABLE, Names, with_current_names
 from heygem.core.errors import Notice, ParameterError
 
 ROOT = Path(__file__).parents[2]
 OLD_RECIPES = sorted(Path(__file__).with_name("recipes_0_1").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def no_notice_yet(monkeypatch):
+    monkeypatch.setattr(renamed, "_shown", set())
 
 
 def notices(recorded) -> list[str]:
@@ -78,6 +83,7 @@ def test_empty_sections_of_a_notebook_do_not_count_as_given_twice():
     for empty, used in (("tracking", "mlflow"), ("mlflow", "tracking")):
         for order in ((empty, used), (used, empty)):
             space = {name: {"folder": "x"} if name == used else {} for name in order}
+            renamed._shown.clear()
             with pytest.warns(Notice):
                 assert Params.from_namespace(space).mlflow.folder == "x"
 
@@ -100,6 +106,7 @@ def test_a_notice_is_shown_once_in_a_process():
         warnings.simplefilter("default")
         for _ in range(3):
             Params.from_dict({"face.choose": "index"})
+            warnings.filterwarnings("ignore", module="a_library_that_sets_filters")
     assert len(notices(recorded)) == 1
     assert "\n" not in notices(recorded)[0]
 

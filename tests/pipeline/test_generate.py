@@ -11,9 +11,10 @@ from helpers.media import gape, tone, write_wav
 
 from heygem import audio as sound
 from heygem import avatar, media, pipeline
+from heygem.config import renamed
 from heygem.config.params import Params
 from heygem.core import assets
-from heygem.core.errors import AssetError, Cancelled, InputError, OutputError
+from heygem.core.errors import AssetError, Cancelled, InputError, Notice, OutputError
 from heygem.lips.av_sync import av_agreement
 from heygem.lips.trajectory import Trajectory
 from heygem.pipeline.models import EncodedAudio
@@ -290,3 +291,11 @@ def test_a_late_mouth_is_measured_as_late(models, tmp_path, late_ms):
     measures = av_agreement(motion, encoded)
     assert measures["av_offset_ms"] == pytest.approx(late_ms, abs=25)
     assert measures["av_corr"] > 0.7
+
+
+def test_passed_through_is_accepted_with_a_notice(monkeypatch, tmp_path):
+    monkeypatch.setattr(renamed, "_shown", set())
+    result = pipeline.Result(tmp_path / "a.mp4", {}, 1.0, 25, {"NO_FACE": 5}, {}, [], None)
+    with pytest.warns(Notice, match="`Result.passed_through` is now called") as recorded:
+        assert result.passed_through == result.passed_through == {"NO_FACE": 5}
+    assert len(recorded) == 1
