@@ -190,7 +190,7 @@ class SpeechFiles:
                 path = Path(inputs.audio)
                 self._files[key] = SpeechFile(path, hash_input(path))
             else:
-                utterance = tts.synthesize(inputs.text, inputs.language, voice=inputs.voice)
+                utterance = tts.synthesize(inputs.text or "", inputs.language, voice=inputs.voice)
                 path = self._folder / f"speech-{len(self._files)}.wav"
                 write_wav(path, utterance.samples, utterance.rate_hz)
                 self._files[key] = SpeechFile(path, sha256(path))

@@ -194,6 +194,8 @@ def _row(outcome: Outcome, link: Callable[[Path], str], embed: _Embedder) -> dic
 
 def _figures(outcome: Outcome, embed: _Embedder) -> list[_Embedded | None]:
     """Contact sheet and lip curve, as far as they exist and fit."""
+    if outcome.details is None:
+        return []
     paths = [outcome.details / name for name in _FIGURES]
     return [
         embed(path, f"{path.name} of {outcome.name}", FIGURE_PX) for path in paths if path.is_file()

@@ -152,10 +152,10 @@ def _describe_avatar(avatar: "Avatar") -> list[str]:
     from heygem.avatar.reasons import describe
 
     report, info = avatar.report, avatar.info
-    size = f"{info.video.width}x{info.video.height}"
+    size = f"{info.video.width}x{info.video.height}, " if info.video is not None else ""
     length = "still portrait" if info.is_still else f"{info.duration_s:.1f} s"
     lines = [
-        f"{size}, {length}, face {report['face_px']:.0f} px wide",
+        f"{size}{length}, face {report['face_px']:.0f} px wide",
         f"{report['usable_frames']} of {report['frames']} frames usable",
     ]
     lines += [

@@ -86,9 +86,8 @@ def verify(
                 raise AssetError(
                     "there is no ledger to write a report from", remedy="run `heygem keys init`"
                 )
-            trace_report.write(
-                report, verification, origin, ledger, origin and store.find_run(origin.entry)
-            )
+            run = store.find_run(origin.entry) if origin is not None else None
+            trace_report.write(report, verification, origin, ledger, run)
             typer.echo(f"report: {report}", err=True)
     by_severity = (UNREADABLE, NONCOMPLIANT, NOT_FOUND, INCONCLUSIVE, COMPLIANT)
     raise typer.Exit(next(code for code in by_severity if code in exit_codes))
@@ -245,11 +244,13 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the ledger."
 
 def _subject(path: Path | None, sha256: str | None) -> str:
     """sha256 of the recording that a command names by file or by hash."""
-    if (path is None) == (sha256 is None):
+    if path is not None and sha256 is None:
+        return hash_input(path)
+    if path is not None or sha256 is None:
         raise InputError("name one recording", remedy="give a file or --sha256")
-    if sha256 is not None and len(sha256) != 64:
+    if len(sha256) != 64:
         raise InputError("this is not a sha256", seen=sha256, remedy="64 hexadecimal digits")
-    return sha256.lower() if sha256 is not None else hash_input(path)
+    return sha256.lower()
 
 
 @consent_app.command("add")

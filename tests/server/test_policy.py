@@ -1,4 +1,4 @@
-"""Serving others: by name, from where, how much, how large; and no clock gives more."""
+"""Policy of a served studio: accounts, networks, quotas, limits, and the server itself."""
 
 import ipaddress
 import os
@@ -97,9 +97,10 @@ def test_going_back_over_a_reboot_gives_nothing_either(book, clock):
 
 
 def test_the_real_clock_runs():
-    before = quota._clock()
+    started, before = time.monotonic(), quota._clock()
     time.sleep(0.05)
-    assert 0.03 < quota._elapsed(before, quota._clock()) < 5
+    elapsed_s = quota._elapsed(before, quota._clock())
+    assert 0.03 < elapsed_s <= time.monotonic() - started + 0.01
 
 
 def test_two_pages_at_once_cannot_share_one_video(book):
@@ -119,7 +120,7 @@ def test_two_pages_at_once_cannot_share_one_video(book):
     assert book.verify() == []
 
 
-# --- from where ---
+# --- networks ---
 
 
 def test_only_a_known_proxy_is_believed_about_where_somebody_is(tmp_path):
@@ -156,7 +157,7 @@ def test_without_proxies_the_connection_itself_counts_and_headers_do_not(tmp_pat
     assert not rules(tmp_path, region={"allow": "here.txt"}).is_served("203.0.113.9")
 
 
-# --- how large, and from which folder ---
+# --- media limits and folders ---
 
 
 def test_too_large_too_long_and_elsewhere_are_refused(tmp_path):
@@ -185,17 +186,17 @@ def test_too_large_too_long_and_elsewhere_are_refused(tmp_path):
             mine.check_media(path)
 
 
-# --- the line of jobs ---
+# --- the job queue ---
 
 
-def test_the_line_takes_what_the_rules_allow_and_knows_who_asked(tmp_path, monkeypatch):
+def test_the_queue_admits_what_the_rules_allow_and_records_the_user(tmp_path, monkeypatch):
     from heygem.batch import notebooks
 
     samples = notebooks.root() / "samples"
     path = served(tmp_path / "rules", quota={"videos_per_day": 1})
     monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "records"))
     monkeypatch.setenv(policy.FILE_VARIABLE, str(path))
-    queue = JobQueue(tmp_path / "line", admission=policy.admit_pairs)
+    queue = JobQueue(tmp_path / "queue", admission=policy.admit_pairs)
     pair = Pair(video=str(samples / "hopper.mp4"), audio=str(samples / "speech_en.wav"))
     with pytest.raises(PolicyError, match="nobody is logged in"):
         queue.add_all([pair], Params())
@@ -264,7 +265,7 @@ def test_the_variable_alone_does_not_open_anything(tmp_path, monkeypatch):
         policy.current()
 
 
-def test_people_are_added_by_name_and_their_password_is_kept_as_a_hash(tmp_path, monkeypatch):
+def test_users_are_added_and_their_passwords_are_stored_as_hashes(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
     from heygem.cli.main import app
@@ -287,7 +288,7 @@ def test_people_are_added_by_name_and_their_password_is_kept_as_a_hash(tmp_path,
 # --- the server ---
 
 
-class Visitor:
+class Browser:
     """A browser, as far as HTTP goes."""
 
     def __init__(self, base, **headers):
@@ -332,10 +333,10 @@ def studio(tmp_path_factory):
     server = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
     base = f"http://127.0.0.1:{port}/"
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 1200
         while True:
             try:
-                Visitor(base).ask("login")
+                Browser(base).ask("login")
                 break
             except OSError:
                 assert server.poll() is None and time.monotonic() < deadline, (
@@ -352,17 +353,17 @@ def studio(tmp_path_factory):
 INSIDE = {"X_Forwarded_For": "203.0.113.5"}
 
 
-def test_who_is_elsewhere_sees_not_even_the_login(studio):
+def test_clients_from_other_networks_do_not_reach_the_login(studio):
     base, _ = studio
     for headers in ({}, {"X_Forwarded_For": "198.51.100.7"}):
         for path in ("", "login", "static/favicon.ico", "api/kernels", "files/pyproject.toml"):
-            status, text, _ = Visitor(base, **headers).ask(path)
+            status, text, _ = Browser(base, **headers).ask(path)
             assert (status, text) == (403, "not served in your region\n"), (headers, path)
 
 
-def test_nobody_gets_in_without_name_password_and_agreement(studio):
+def test_login_needs_name_password_and_agreement(studio):
     base, home = studio
-    stranger = Visitor(base, **INSIDE)
+    stranger = Browser(base, **INSIDE)
     status, page, url = stranger.ask("")
     assert status == 200 and "/login" in url and "Be kind." in page
     for path in ("files/runs/x.mp4", f"voila/render/{jupyter.STUDIO}"):
@@ -373,9 +374,9 @@ def test_nobody_gets_in_without_name_password_and_agreement(studio):
     assert Ledger(home / "records/ledger.db").entries(kind="agreed") == []
 
 
-def test_who_has_agreed_gets_the_page_and_nothing_beside_it(studio):
+def test_a_user_reaches_the_studio_page_and_no_other(studio):
     base, home = studio
-    anna = Visitor(base, **INSIDE)
+    anna = Browser(base, **INSIDE)
     status, page, url = anna.log_in("anna", WORD)
     assert status == 200 and url.endswith(jupyter.STUDIO), page[-2000:]
     assert "PolicyError" not in page
@@ -400,14 +401,14 @@ def test_who_has_agreed_gets_the_page_and_nothing_beside_it(studio):
         assert (status, text) == (404, "no such page\n"), path
 
 
-def test_a_kernel_takes_widget_messages_and_no_code(studio):
+def test_a_kernel_accepts_widget_messages_and_no_code(studio):
     import json
     import uuid
 
     from websockets.sync.client import connect
 
     base, _ = studio
-    anna = Visitor(base, **INSIDE)
+    anna = Browser(base, **INSIDE)
     _, page, _ = anna.log_in("anna", WORD)
     kernel = re.search(r'"?kernelId"?:\s*"([0-9a-f-]{36})"', page)[1]
     cookies = "; ".join(f"{c.name}={c.value}" for c in anna.jar)
@@ -425,10 +426,10 @@ def test_a_kernel_takes_widget_messages_and_no_code(studio):
         socket_.send(message("execute_request", code))
         socket_.send(message("kernel_info_request", {}))
         messages = []
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not any("kernel_info_reply" in text for text in messages):
             assert time.monotonic() < deadline, messages
-            messages.append(str(socket_.recv(timeout=30)))
+            messages.append(str(socket_.recv(timeout=120)))
     assert not any("execute_reply" in text or '"42' in text for text in messages)
 
 
