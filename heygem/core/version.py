@@ -7,12 +7,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-# Every package that a result passes through, whole. Packages above the pipeline (evaluation, batch,
-# server, studio, cli) and those beside it (experiments, training) cannot change a frame: editing a
-# page or a login must not make finished videos look out of date.
+# Everything from `core` to `pipeline`, in the order of imports and whole: what a result passes through.
+# Packages after the pipeline (evaluation, batch, server, studio, cli) cannot change a frame, so an
+# edit of a page or a login does not make finished videos look out of date.
 RESULT_PACKAGES: tuple[str, ...] = (
     "core", "config", "media", "audio", "face", "lips", "avatar", "provenance", "rendering",
-    "finetune", "pipeline",
+    "experiments", "training", "finetune", "pipeline",
 )  # fmt: skip
 
 
