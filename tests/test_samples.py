@@ -82,7 +82,7 @@ def test_picture_follows_the_truth(name):
         backend = MediaPipeBackend(assets.path)
     except AssetError as e:
         pytest.skip(str(e))
-    rows, region = [], None
+    measured, region = [], None
     for frame in media.VideoReader(SAMPLES / f"{name}.mp4"):
         if region is None:
             region = backend.detect(frame.image)[0]
@@ -91,8 +91,8 @@ def test_picture_follows_the_truth(name):
         eyes = np.linalg.norm(points[263, :2] - points[33, :2])
         gap = np.linalg.norm(points[14, :2] - points[13, :2]) / eyes
         width = np.linalg.norm(points[291, :2] - points[61, :2]) / eyes
-        rows.append((gap, width))
-    gap, width = np.array(rows).T
+        measured.append((gap, width))
+    gap, width = np.array(measured).T
     rows = _table(name)
     truth = _column(rows, "aperture")
     at = {k: np.corrcoef(np.roll(gap, -k)[5:-5], truth[5:-5])[0, 1] for k in range(-3, 4)}

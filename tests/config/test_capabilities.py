@@ -86,7 +86,7 @@ def test_a_reduced_build_holds_nothing_of_it_even_after_a_full_one(checkout, tmp
     assert {"notebooks/10_generate.ipynb", "tests/media/test_media.py"} <= source
     assert (checkout / "heygem/finetune/deeper/step.py").is_file()  # only copies are cut
 
-    # And from the wheel itself, installed where nothing else of the kit is.
+    # And from the wheel itself, installed where nothing else of heygem is.
     place = tmp_path / "installed"
     zipfile.ZipFile(built).extractall(place)
     code = "import heygem.config.capabilities as c; print(c.__file__, c.enabled('finetune'))"

@@ -51,13 +51,13 @@ def store(tmp_path_factory, hopper):
 
 def test_runs_come_newest_first_with_their_videos_and_curves(store):
     folder, ids = store
-    found = runs.list_runs(folder, experiment="heygem")
-    assert [run.id for run in found] == [ids[k] for k in ("c", "bare", "b", "a", "batch")]
-    assert [run.video is not None for run in found] == [True, False, True, True, False]
-    assert found[1].status == "skipped" and found[3].status == "finished"
-    times_s, opening = found[3].lip_curve
+    listed = runs.list_runs(folder, experiment="heygem")
+    assert [run.id for run in listed] == [ids[k] for k in ("c", "bare", "b", "a", "batch")]
+    assert [run.video is not None for run in listed] == [True, False, True, True, False]
+    assert listed[1].status == "skipped" and listed[3].status == "finished"
+    times_s, opening = listed[3].lip_curve
     assert len(times_s) == 100 and opening.max() == pytest.approx(0.1, abs=0.001)
-    assert found[0].lip_curve is None
+    assert listed[0].lip_curve is None
 
 
 def test_runs_are_chosen_by_id_by_name_or_as_the_last_ones(store):
@@ -79,27 +79,27 @@ def test_runs_are_chosen_by_id_by_name_or_as_the_last_ones(store):
 
 def test_the_table_has_what_differs_and_says_what_is_clearly_better(store):
     folder, _ = store
-    found = runs.select_runs(folder, ids=["anna-hello", "anna-<b>wide</b>"])
-    assert [(row.key, row.values) for row in table.settings_table(found)] == [
+    selected = runs.select_runs(folder, ids=["anna-hello", "anna-<b>wide</b>"])
+    assert [(row.key, row.values) for row in table.settings_table(selected)] == [
         ("lips.openness_gain", ("1.0", "1.5"))
     ]
-    measures = {row.key: row for row in table.metrics_table(found)}
+    measures = {row.key: row for row in table.metrics_table(selected)}
     assert "system/x" not in measures
     assert measures["timings.seconds_per_second"].best == 1  # less is better
     assert measures["measures.av_corr"].best is None  # 0.41 to 0.40 is no difference
     assert measures["warnings"].values == (None, 2)
-    shown = report.tables_html(report.tabulate(found))
-    assert "anna-&lt;b&gt;wide&lt;/b&gt;" in shown and "<b>3</b>" in shown
-    assert "lips.closure" not in shown
+    html = report.tables_html(report.tabulate(selected))
+    assert "anna-&lt;b&gt;wide&lt;/b&gt;" in html and "<b>3</b>" in html
+    assert "lips.closure" not in html
 
 
 def test_instants_are_those_where_mouths_differ_in_each_part_of_the_time():
     times_s = np.arange(0, 6, 0.02)
     flat = np.zeros_like(times_s)
     bump = np.exp(-((times_s - 1.2) ** 2) / 0.02)
-    found = contact_sheet.instants([6.0, 5.98], [(times_s, flat), (times_s, bump), None], count=3)
-    assert found[0] == pytest.approx(1.2, abs=0.03)
-    assert list(found) == sorted(found) and found[-1] < 5.98
+    times = contact_sheet.instants([6.0, 5.98], [(times_s, flat), (times_s, bump), None], count=3)
+    assert times[0] == pytest.approx(1.2, abs=0.03)
+    assert list(times) == sorted(times) and times[-1] < 5.98
     assert np.allclose(
         contact_sheet.instants([6.0, 9.0], [None, (times_s, bump)], count=3), [1, 3, 5]
     )
@@ -108,9 +108,9 @@ def test_instants_are_those_where_mouths_differ_in_each_part_of_the_time():
 @pytest.fixture(scope="module")
 def comparison(store, faces, tmp_path_factory):
     folder, _ = store
-    found = runs.select_runs(folder, ids=["anna-hello", "anna-<b>wide</b>", "skipped"])
+    selected = runs.select_runs(folder, ids=["anna-hello", "anna-<b>wide</b>", "skipped"])
     out = tmp_path_factory.mktemp("compared")
-    return report.add_film(report.compare_runs(found, out / "here", count=3, faces=faces))
+    return report.add_film(report.compare_runs(selected, out / "here", count=3, faces=faces))
 
 
 def test_a_comparison_leaves_sheet_figures_table_page_and_film(comparison):
@@ -130,12 +130,12 @@ def test_a_comparison_leaves_sheet_figures_table_page_and_film(comparison):
 def test_the_sheet_shows_frames_of_the_same_instants_and_their_mouths(store, faces, hopper):
     folder, _ = store
     (run,) = [run for run in runs.list_runs(folder) if run.name == "anna-hello"]
-    found = contact_sheet.moments(run.video, [0.5, 1.0, 9.0], faces)
-    assert [round(one.time_s, 2) for one in found[:2]] == [0.48, 1.0] and found[2] is None
-    assert np.abs(found[0].image.astype(int) - face(hopper, 12, 512, 600)).mean() < 6
-    mouth = found[0].mouth
+    moments = contact_sheet.moments(run.video, [0.5, 1.0, 9.0], faces)
+    assert [round(one.time_s, 2) for one in moments[:2]] == [0.48, 1.0] and moments[2] is None
+    assert np.abs(moments[0].image.astype(int) - face(hopper, 12, 512, 600)).mean() < 6
+    mouth = moments[0].mouth
     assert mouth.image.shape[1] > mouth.image.shape[0] > 30
-    sheet = contact_sheet.draw_sheet([found, found], ["A", "B"])
+    sheet = contact_sheet.draw_sheet([moments, moments], ["A", "B"])
     assert sheet.shape[1] == 3 * contact_sheet.CELL_PX and sheet.dtype == np.uint8
     assert contact_sheet.crop_mouth(np.zeros((90, 90, 3), np.uint8), faces) is None
 
@@ -162,8 +162,8 @@ def test_the_film_is_in_step_has_sound_and_is_labelled_through_and_through(compa
         source = next(iter(reader)).image
     x, y = page.panel_origin(1)
     panel = frame.image[y : y + page.panel_height, x : x + page.panel_width]
-    wanted = contact_sheet.fit_into(source, page.panel_width, page.panel_height)
-    assert np.abs(panel.astype(int) - wanted).mean() < 8
+    expected = contact_sheet.fit_into(source, page.panel_width, page.panel_height)
+    assert np.abs(panel.astype(int) - expected).mean() < 8
 
 
 def test_a_film_that_is_stopped_leaves_nothing(store, tmp_path):
@@ -184,11 +184,11 @@ def test_a_film_that_is_stopped_leaves_nothing(store, tmp_path):
 def test_a_comparison_goes_back_into_mlflow_and_is_not_compared_itself(comparison, store):
     folder, ids = store
     run_id = report.record_comparison(comparison, folder, note="why")
-    found = next(run for run in runs.list_runs(folder) if run.id == run_id)
-    assert found.kind == "compare" and found.tags["heygem.compared"].startswith(ids["a"])
-    assert found.video.name == "compare.mp4"
-    assert (found.artifacts / "compare.html").is_file() and (
-        found.artifacts / "contact_sheet.jpg"
+    run = next(run for run in runs.list_runs(folder) if run.id == run_id)
+    assert run.kind == "compare" and run.tags["heygem.compared"].startswith(ids["a"])
+    assert run.video.name == "compare.mp4"
+    assert (run.artifacts / "compare.html").is_file() and (
+        run.artifacts / "contact_sheet.jpg"
     ).is_file()
     assert [run.id for run in runs.select_runs(folder, last=2)] == [ids["c"], ids["b"]]
     with pytest.raises(InputError, match="no files yet"):
@@ -199,10 +199,10 @@ def test_runs_without_videos_are_compared_by_their_numbers(store, tmp_path):
     folder, _ = store
     for name, r in (("first", 0.4), ("second", 0.6)):
         record(folder, name, kind="evaluate", metrics={"ours.r": r}, within="numbers")
-    found = runs.select_runs(folder, ids=["first", "second"])
-    comparison = report.add_film(report.compare_runs(found, tmp_path / "out"))
+    selected = runs.select_runs(folder, ids=["first", "second"])
+    comparison = report.add_film(report.compare_runs(selected, tmp_path / "out"))
     assert sorted(comparison.files) == ["measures", "page", "table"]
-    assert plots.lip_curves(found, comparison.letters) is None
+    assert plots.lip_curves(selected, comparison.letters) is None
 
 
 def test_letters_go_on_after_z():
@@ -215,10 +215,10 @@ def test_letters_go_on_after_z():
 def test_without_a_visible_label_the_film_still_says_what_it_is(store, tmp_path):
     folder, _ = store
     quiet = LabelSettings(visible=False, requester="a", reason="b")
-    made = film.side_by_side(
+    video = film.side_by_side(
         [folder / "a.mp4", folder / "c.mp4"], tmp_path / "x.mp4", captions="ab", settings=quiet
     )
-    assert made.label["box"] is None and len(containers.read_tags(made.path)) == 1
+    assert video.label["box"] is None and len(containers.read_tags(video.path)) == 1
 
 
 @pytest.fixture

@@ -89,8 +89,8 @@ def test_parent_per_batch_child_per_video(params, tmp_path):
     assert anna.data.metrics["timings.render_s"] == 1.5
     assert anna.data.metrics["output.frames"] == 50
     assert anna.data.metrics["skipped_frames.turned away __30__"] == 3
-    kept = {item.path for item in client.list_artifacts(anna.info.run_id)}
-    assert kept == {"video", "contact_sheet.png", "lip_curve.png", "manifest.json"}
+    names = {item.path for item in client.list_artifacts(anna.info.run_id)}
+    assert names == {"video", "contact_sheet.png", "lip_curve.png", "manifest.json"}
     (video,) = client.list_artifacts(anna.info.run_id, "video")
     assert video.path == "video/anna-voice.mp4"
     assert (anna.info.status, ben.info.status) == ("FINISHED", "FAILED")
@@ -126,7 +126,7 @@ def test_runs_of_dead_processes_are_closed_and_others_left(params, tmp_path):
         "elsewhere": {**owner, "heygem.host": "another-machine", "heygem.pid": dead},
         "alive": owner,
     }
-    made = {
+    run_ids = {
         name: client.create_run(
             first.info.experiment_id, tags={**values, "heygem.kind": "batch"}
         ).info.run_id
@@ -134,7 +134,7 @@ def test_runs_of_dead_processes_are_closed_and_others_left(params, tmp_path):
     }
     with track_batch(params, names=["b"]):
         pass
-    status = {name: client.get_run(run_id).info.status for name, run_id in made.items()}
+    status = {name: client.get_run(run_id).info.status for name, run_id in run_ids.items()}
     assert status == {
         "dead": "KILLED",
         "number given to another": "KILLED",
@@ -195,11 +195,11 @@ def test_telemetry_is_off():
 
 def test_the_run_of_a_ledger_row_is_found(tmp_path, monkeypatch):
     ledger = Ledger(tmp_path / "ledger.db")
-    asked = []
+    tracking_uris = []
 
     class Store:  # a real one takes many seconds to be created
         def __init__(self, tracking_uri):
-            asked.append(tracking_uri)
+            tracking_uris.append(tracking_uri)
 
         def search_experiments(self):
             return [SimpleNamespace(experiment_id="1")]
@@ -212,7 +212,7 @@ def test_the_run_of_a_ledger_row_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr("mlflow.tracking.MlflowClient", Store)
     about = {"params": {"mlflow": {"enabled": True, "folder": str(tmp_path)}}}
     entry = ledger.append("made", "ab" * 32, about)
-    assert store.find_run(entry) is None and not asked  # no store in that folder
+    assert store.find_run(entry) is None and not tracking_uris  # no store in that folder
     (tmp_path / "mlflow.db").touch()
     assert store.find_run(entry)["run_id"] == "r" * 32
     other = ledger.append("made", "cd" * 32, about)

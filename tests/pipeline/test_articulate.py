@@ -52,14 +52,14 @@ def test_the_limit_is_the_persons_own_or_the_usual_one():
 
 
 def test_a_typical_person_without_controls_gets_what_was_predicted(predicted):
-    drawn = articulate(predicted, None, person(std=0.04), model(0.04), PLAIN)
-    assert np.allclose(drawn.aperture(), predicted.aperture(), atol=1e-6)
+    motion = articulate(predicted, None, person(std=0.04), model(0.04), PLAIN)
+    assert np.allclose(motion.aperture(), predicted.aperture(), atol=1e-6)
 
 
 def test_scale_and_gain_multiply_and_the_limit_grows_with_the_gain(predicted):
     louder = PLAIN.model_copy(update={"openness_gain": 2.0})
-    drawn = articulate(predicted, None, person(std=0.05), model(0.04), louder)
-    assert drawn.aperture().max() == pytest.approx(0.08 * 1.25 * 2, rel=0.01)
+    motion = articulate(predicted, None, person(std=0.05), model(0.04), louder)
+    assert motion.aperture().max() == pytest.approx(0.08 * 1.25 * 2, rel=0.01)
 
 
 def test_no_opening_exceeds_the_persons_widest(predicted):

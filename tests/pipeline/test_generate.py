@@ -264,8 +264,8 @@ def test_the_second_engine_draws_with_a_brought_checkpoint(talking, voice, model
     settings = params(engine="wav2lip", checkpoint=str(checkpoint))
     out = tmp_path / "w.mp4"
     result = pipeline.generate(talking[0], voice(0.4), out, settings, models=models)
-    result, source = read(out)[0][5].astype(int), read(talking[0])[0][5].astype(int)
-    change = np.abs(result - source).mean(-1)
+    frame, source = read(out)[0][5].astype(int), read(talking[0])[0][5].astype(int)
+    change = np.abs(frame - source).mean(-1)
     assert result.skipped_frames == {}
     mouth, eyes = change[290:350, 220:320].mean(), change[150:230, 190:350].mean()
     assert mouth > 3 * eyes  # an untrained network's mouth below her own eyes
