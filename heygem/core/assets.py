@@ -208,7 +208,7 @@ def shipped() -> list[Asset]:
             assets.append(
                 Asset(
                     name,
-                    f"our own weights; model card: heygem/lips/weights/{card}",
+                    f"heygem's own weights; model card: heygem/lips/weights/{card}",
                     "trained by this project, comes with the package",
                     "Apache-2.0",
                     digest,

@@ -57,7 +57,7 @@ class AvatarBundle:
 
     @property
     def sources(self) -> dict[str, str]:
-        """What a result is made from beside the shown footage: name to sha256."""
+        """What a result is made from beside the primary video: name to sha256."""
         more = {f"footage {k}": sha256 for k, sha256 in enumerate(self.footage[1:], 2)}
         adapter_sha256 = self.facts["files"].get(ADAPTER)
         return more | ({"adapter": adapter_sha256} if adapter_sha256 else {})

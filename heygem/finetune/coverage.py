@@ -1,6 +1,6 @@
 """Coverage: which mouth shapes the footage shows in which poses, and what is missing.
 
-Only poses of the shown video count: new speech is rendered on its frames and no others. Where a
+Only poses of the primary video count: new speech is rendered on its frames and no others. Where a
 mouth shape was never recorded in a pose, its picture comes from another pose and is warped further.
 """
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # In inter-ocular distances (IOD) from rest, about the thirds that speech spends its time in.
 CLOSED, WIDE_OPEN = 0.015, 0.08  # lip aperture
 ROUNDED, SPREAD = -0.03, 0.015  # mouth width
-TURNED_DEG, NODDED_DEG = 8.0, 6.0  # from the person's usual pose in the shown video
-MIN_POSE_SHARE = 0.04  # of the shown frames; rarer poses do not count
+TURNED_DEG, NODDED_DEG = 8.0, 6.0  # from the person's usual pose in the primary video
+MIN_POSE_SHARE = 0.04  # of the primary video's frames; rarer poses do not count
 MIN_PICTURES = 3  # of a mouth shape in a pose
 
 MOUTHS = {
@@ -53,7 +53,7 @@ class Coverage:
     turn : int [N, 2]
         Pose of each: 0, 1, 2 for left, straight, right and for up, level, down.
     frames_per_pose : int [3, 3]
-        Frames of the shown video in each pose (yaw, pitch).
+        Frames of the primary video in each pose (yaw, pitch).
     counts : dict of str to int [3, 3]
         Frames of each of `MOUTHS` in each pose.
     """
@@ -140,7 +140,7 @@ def classify(aperture: FloatArray, width: FloatArray) -> dict[str, np.ndarray]:
 
 
 def plot(coverage: Coverage) -> "Figure":
-    """Plot mouth shapes in each pose, one small map for each pose of the shown video."""
+    """Plot mouth shapes in each pose, one small map for each pose of the primary video."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.5, 7.6), layout="constrained")
@@ -152,7 +152,7 @@ def plot(coverage: Coverage) -> "Figure":
         ax.set_xlabel("mouth width from rest [IOD]", fontsize=7)
     for ax in axes[:, 0]:
         ax.set_ylabel("lip aperture [IOD]", fontsize=7)
-    title = "Mouth shapes in each pose: frames of all footage (share of the shown video)"
+    title = "Mouth shapes in each pose: frames of all footage (share of the primary video)"
     figure.suptitle(title, fontsize=10)
     return figure
 

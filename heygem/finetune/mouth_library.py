@@ -1,7 +1,7 @@
 """Appearance: mouth pictures from all of a person's footage.
 
 Pictures are selected by farthest-point sampling in the renderer's own costs. Those of other footage
-count for less, by the renderer's cost of a change of shot: they are used where the shown video,
+count for less, by the renderer's cost of a change of shot: they are used where the primary video,
 whose light, lens and make-up match, has nothing similar. Near duplicates are never selected.
 """
 
@@ -28,8 +28,8 @@ from heygem.rendering.warp.texture_selection import OTHER_SHOT, SHAPE, TURN_DEG
 
 MAX_PICTURES = 400  # the search for a path through them grows with the square
 MAX_CANDIDATES = 3000  # frames of each further video
-MIN_FACE_SIZE = 0.75  # of the shown face's; pictures of smaller faces would look blurred
-MIN_SHARPNESS = 0.5  # of the shown pictures'
+MIN_FACE_SIZE = 0.75  # of the primary video's face; pictures of smaller faces would look blurred
+MIN_SHARPNESS = 0.5  # of the primary video's pictures
 TEMPLATE_FRAMES = 400
 SKIN = (205, 425, 50, 280, 199, 200, 421)  # of the mesh: cheeks and chin, where no lip is
 GAMMA, MAX_GAIN = 2.2, 2.5
@@ -44,7 +44,7 @@ class ExtendedLibrary:
     ----------
     library : MouthLibrary
     own, added : int
-        Pictures of the shown video, and of other footage.
+        Pictures of the primary video, and of other footage.
     by_file : dict of str to int
     """
 
@@ -175,7 +175,7 @@ def _concatenate(parts: Sequence[MouthLibrary]) -> MouthLibrary:
 
 
 def _template(avatar: Avatar) -> FloatArray:
-    """The person's canonical mesh in the shown video."""
+    """The person's canonical mesh in the primary video."""
     tracked = np.flatnonzero(avatar.track.detected)
     count = min(len(tracked), TEMPLATE_FRAMES)
     sample = tracked[np.linspace(0, len(tracked) - 1, count).astype(int)]

@@ -33,7 +33,9 @@ from heygem.provenance import keys
 from heygem.provenance.ledger import Ledger
 from heygem.training.clip import Clip, Source, from_track
 
-MIN_FACE_PX = 32.0  # of further footage, for motion; the shown face needs `face.min_face_px`
+MIN_FACE_PX = (
+    32.0  # of further footage, for motion; the primary video's face needs `face.min_face_px`
+)
 SHORT_FOOTAGE_S = 55
 
 
@@ -167,7 +169,7 @@ def consent_from_params(params: Params) -> Statement:
     Raises
     ------
     ConsentError
-        None is recorded for the shown video.
+        None is recorded for the primary video.
     """
     basis = params.label.consent
     if basis != "recorded":

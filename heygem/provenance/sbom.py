@@ -244,7 +244,7 @@ def _capabilities() -> Iterator[Item]:
 _TITLES = {
     "capability": "What it can do",
     "pretrained": "Pretrained files",
-    "data": "Data behind our own weights",
+    "data": "Data behind heygem's own weights",
     "font": "Fonts",
     "package": "Packages",
 }
