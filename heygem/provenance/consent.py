@@ -93,14 +93,8 @@ def require(
         A file is blocked, or the consent is missing, withdrawn or expired.
     """
     today = today or datetime.datetime.now(datetime.UTC).date()
-    for name, sha256 in (("video", video_sha256), ("sound", audio_sha256)):
-        row = _latest(ledger, sha256, ("blocked", "unblocked"))
-        if row is not None and row.kind == "blocked":
-            raise ConsentError(
-                f"this {name} is blocked",
-                seen=f"{row.body['reason']} (ledger row {row.number}, {row.time_utc[:10]})",
-                remedy="use another one, or lift the block with `heygem consent unblock`",
-            )
+    _require_unblocked(ledger, "video", video_sha256)
+    _require_unblocked(ledger, "sound", audio_sha256)
     row = _latest(ledger, video_sha256, ("consent", "consent withdrawn"))
     if row is None:
         if basis == "recorded":
@@ -123,6 +117,16 @@ def require(
             remedy="obtain a new consent and record it with `heygem consent add`",
         )
     return {"basis": basis, "ledger_row": row.number, "reference": row.body["reference"]}
+
+
+def _require_unblocked(ledger: Ledger, name: str, sha256: str) -> None:
+    row = _latest(ledger, sha256, ("blocked", "unblocked"))
+    if row is not None and row.kind == "blocked":
+        raise ConsentError(
+            f"this {name} is blocked",
+            seen=f"{row.body['reason']} (ledger row {row.number}, {row.time_utc[:10]})",
+            remedy="use another one, or lift the block with `heygem consent unblock`",
+        )
 
 
 def _latest(ledger: Ledger, sha256: str, kinds: Sequence[str]) -> Entry | None:

@@ -97,26 +97,13 @@ def sign(
     staged = path.with_name(f".{path.stem[:40]}-{os.getpid()}.c2pa{path.suffix}")
     manifest = _manifest(title or path.name, MEDIA_TYPES[path.suffix.lower()], version)
     try:
-        with (
-            _context(c2pa, keys) as context,
-            c2pa.Signer.from_callback(
-                _es256(keys), c2pa.C2paSigningAlg.ES256, keys.chain_pem
-            ) as signer,
-            c2pa.Builder(manifest, context) as builder,
-        ):
-            builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
-            _add_parent(builder, Path(parent))
-            builder.sign_file(path, staged, signer)
+        _write_signed_copy(path, staged, keys, Path(parent), manifest)
         written = read(staged, keys)
-        if (
-            written is None
-            or written.state != "Trusted"
-            or written.failures
-            or not written.declares_ai
-        ):
+        problem = _problem(written)
+        if written is None or problem is not None:
             raise OutputError(
                 "the Content Credentials just written do not read back as valid",
-                seen=written and f"{written.state}: {written.failures}",
+                seen=problem,
                 remedy="check the certificate with `heygem keys show`",
             )
         with open(staged, "rb") as f:
@@ -184,6 +171,32 @@ def _context(c2pa: Any, keys: Keys | None) -> Any:
     if keys is not None:
         settings["trust"] = {"trust_anchors": keys.anchors_pem}
     return c2pa.Context(c2pa.Settings.from_dict(settings))
+
+
+def _write_signed_copy(
+    path: Path, staged: Path, keys: Keys, parent: Path, manifest: dict[str, Any]
+) -> None:
+    import c2pa
+
+    with (
+        _context(c2pa, keys) as context,
+        c2pa.Signer.from_callback(
+            _es256(keys), c2pa.C2paSigningAlg.ES256, keys.chain_pem
+        ) as signer,
+        c2pa.Builder(manifest, context) as builder,
+    ):
+        builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
+        _add_parent(builder, parent)
+        builder.sign_file(path, staged, signer)
+
+
+def _problem(written: Credentials | None) -> str | None:
+    """What is wrong with credentials of this installation; None if they are valid."""
+    if written is None:
+        return "none found"
+    if written.state != "Trusted" or written.failures or not written.declares_ai:
+        return f"{written.state}: {written.failures}"
+    return None
 
 
 def _es256(keys: Keys) -> Callable[[bytes], bytes]:

@@ -130,23 +130,18 @@ class Labeller:
         title = title or path.name
         self._require_tag(path, title)
         layers = self._write_layers(path, parent, title, version)
-        audio_hashes = hash_audio(*sound) if sound is not None else np.zeros(0, np.uint32)
-        entry = ledger.append(
-            "made",
-            hash_input(path),
-            {
-                "produce_id": self.produce_id,
-                "title": title,
-                "user": current_user(),
-                "layers": layers,
-                "label_text": self._settings.text if self._settings.visible else None,
-                "label_box": self.visible.box,
-                "input_label": _input_label(parent),
-                "fingerprint": Fingerprint(self._hasher.hashes, audio_hashes).to_dict(),
-                **(facts or {}),
-            },
-            watermark_id=self.watermark_id,
-        )
+        body = {
+            "produce_id": self.produce_id,
+            "title": title,
+            "user": current_user(),
+            "layers": layers,
+            "label_text": self._settings.text if self._settings.visible else None,
+            "label_box": self.visible.box,
+            "input_label": _input_label(parent),
+            "fingerprint": self._fingerprint(sound).to_dict(),
+            **(facts or {}),
+        }
+        entry = ledger.append("made", hash_input(path), body, watermark_id=self.watermark_id)
         return {
             "produce_id": self.produce_id,
             "watermark_id": entry.watermark_id or None,
@@ -156,6 +151,10 @@ class Labeller:
             "ledger_row": entry.number,
             "ledger_hash": entry.hash,
         }
+
+    def _fingerprint(self, sound: tuple[FloatArray, int] | None) -> Fingerprint:
+        audio_hashes = hash_audio(*sound) if sound is not None else np.zeros(0, np.uint32)
+        return Fingerprint(self._hasher.hashes, audio_hashes)
 
     def _write_layers(
         self, path: Path, parent: PathLike, title: str, version: str

@@ -91,20 +91,13 @@ def side_by_side(
     audio = media.AudioFile(videos[sound]) if infos[sound].audio is not None else None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        writer = media.VideoWriter(
+        with media.VideoWriter(
             staged, width=page.width, height=page.height, rate=rate, audio=audio,
             preset="veryfast", metadata=labeller.tags,
-        )  # fmt: skip
-        players = [_Player(video) for video in videos]
-        with writer:
-            for k in range(total):
-                if cancel is not None and cancel.is_set():
-                    raise Cancelled("stopped on request")
-                if progress is not None:
-                    progress("film", k, total)
-                time_s = k / rate
-                frame = page.draw([player.frame_at(time_s) for player in players])
-                writer.write(labeller.label_frame(frame, time_s), time_s)
+        ) as writer:  # fmt: skip
+            frames = _frames(videos, page, rate, total)
+            for k, frame in enumerate(_reporting(frames, total, progress, cancel)):
+                writer.write(labeller.label_frame(frame, k / rate), k / rate)
         label = labeller.finalize(
             staged,
             ledger=Ledger(keys=own_keys),
@@ -126,6 +119,25 @@ def side_by_side(
         with contextlib.suppress(OSError):
             staged.unlink()
     return Film(out, total, total / rate, label)
+
+
+def _frames(videos: Sequence[PathLike], page: "_Page", rate: float, total: int) -> Iterator[Image]:
+    """Frames of the film, without a label."""
+    players = [_Player(video) for video in videos]
+    for k in range(total):
+        yield page.draw([player.frame_at(k / rate) for player in players])
+
+
+def _reporting(
+    frames: Iterator[Image], total: int, progress: Progress | None, cancel: Event | None
+) -> Iterator[Image]:
+    """The frames, with a report before each; stops with Cancelled on request."""
+    for k in range(total):
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("stopped on request")
+        if progress is not None:
+            progress("film", k, total)
+        yield next(frames)
 
 
 def _video_info(info: media.MediaInfo) -> media.VideoInfo:
