@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from heygem.config.renamed import Names, with_current_names
 from heygem.core.errors import InputError, ParameterError
 from heygem.core.types import FloatArray, PathLike
 from heygem.experiments import store
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
 MAX_RUNS = 500  # that a list holds
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".m4v")
 VIDEO_KINDS = ("video", "snapshot")  # kinds of runs that make a video
+
+#: Metrics of runs that release 0.1 recorded, by their current names: same units and signs.
+FORMER_METRICS = Names(
+    {
+        "measures.mouth_sound_r": "measures.av_corr",
+        "measures.mouth_sound_lag_ms": "measures.av_offset_ms",
+        "measures.silence_opening": "measures.silence_leakage",
+        "passed_through": "skipped_frames",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -199,8 +210,8 @@ def _convert(run: "MlflowRun", experiment: str) -> Run:
         status=_status(info.status, data.tags),
         started=datetime.fromtimestamp(info.start_time / 1000, UTC),
         seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
-        params=dict(data.params),
-        metrics=dict(data.metrics),
+        params=with_current_names(data.params, notify=False),
+        metrics=with_current_names(data.metrics, FORMER_METRICS, notify=False),
         tags=dict(data.tags),
         artifacts=_local_folder(info.artifact_uri),
     )
