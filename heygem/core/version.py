@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-# Everything from `core` to `pipeline`, whole and in the order of imports: a result passes through it.
+# Everything from `core` to `pipeline`, whole and in the order of imports: all that makes a result.
 # Packages after the pipeline (evaluation, batch, server, studio, cli) cannot change a frame, so an
 # edit of a page or a login does not make finished videos look out of date.
 RESULT_PACKAGES: tuple[str, ...] = (
