@@ -10,7 +10,7 @@ from typing import Any
 
 from heygem.config.params import ENGINES, Params
 from heygem.core import assets
-from heygem.core.files import sha256
+from heygem.core.files import hash_input, sha256
 from heygem.core.version import code_version
 from heygem.lips import predictor
 from heygem.pipeline.renderers import engine_identity
@@ -28,11 +28,11 @@ def model_hashes(params: Params) -> dict[str, str]:
     if params.lips.model and predictor.is_installed_name(params.lips.model):
         hashes["lips"] = predictor.identity(params.lips.model)
     elif params.lips.model:
-        hashes["lips"] = sha256(params.lips.model)
+        hashes["lips"] = hash_input(params.lips.model)
     else:
         hashes |= {asset.name: asset.sha256 for asset in assets.shipped()}
     if params.engine == "wav2lip":
-        hashes["wav2lip"] = sha256(params.checkpoint or wav2lip.imported())
+        hashes["wav2lip"] = hash_input(params.checkpoint or wav2lip.imported())
     elif params.engine not in ENGINES:
         hashes["engine"] = engine_identity(params.engine)
     return hashes
