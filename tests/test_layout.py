@@ -135,6 +135,7 @@ PART_OF = {
 }
 
 
+@pytest.mark.slow
 def test_everything_imported_is_a_named_dependency():
     imported = {}
     for path in (ROOT / "heygem").rglob("*.py"):

@@ -32,6 +32,7 @@ def test_the_package_has_at_most_twenty_entries_and_every_one_is_in_the_order():
     assert entries - {"__init__.py", "py.typed"} == set(ORDER)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_module_imports_only_from_packages_above_its_own(name):
     own = ORDER.index(name.split(".")[0])
@@ -39,6 +40,7 @@ def test_a_module_imports_only_from_packages_above_its_own(name):
     assert not upward, f"{name} imports {upward}, which come after it in {ORDER}"
 
 
+@pytest.mark.slow
 def test_no_modules_import_each_other_in_a_circle():
     graph = {name: set(imports(name)) - {name} for name in MODULES}
     finished, path = set(), []

@@ -37,6 +37,7 @@ def _column(rows, key):
     return np.array([float(r[key]) for r in rows])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLIPS)
 def test_clip_plays_and_has_a_row_for_every_frame(name):
     info = media.probe(SAMPLES / f"{name}.mp4")
@@ -72,6 +73,7 @@ def test_truth_opens_on_vowels_and_shuts_on_closures(name):
     assert aperture[:5].max() == 0 and aperture[-5:].max() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLIPS)
 def test_picture_follows_the_truth(name):
     """Tracked by heygem's own face mesh, which does not use the viseme table."""

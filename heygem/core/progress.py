@@ -23,7 +23,7 @@ class Bar:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._off = not self._stream.isatty() and "ipykernel" not in sys.modules
+        self._off = not self._stream.isatty() and not _in_notebook()
         self._lock = threading.Lock()
         self._bar: tqdm | None = None
         self._key: tuple[str, str] | None = None
@@ -38,7 +38,7 @@ class Bar:
         _trace: TracebackType | None,
     ) -> None:
         self.clear()
-        if "ipykernel" in sys.modules:  # keep finished progress out of an executed notebook
+        if _in_notebook():  # keep finished progress out of an executed notebook
             from IPython.display import clear_output
 
             clear_output()
@@ -91,3 +91,12 @@ class Bar:
 
 def _short(name: str, length: int = 32) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def _in_notebook() -> bool:
+    """Whether this process is a notebook's kernel; an import of ipykernel alone is not enough."""
+    if "ipykernel" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None

@@ -1,6 +1,7 @@
 """Phone recogniser: correct phones at the correct times, reproducibly."""
 
 import numpy as np
+import pytest
 
 from heygem import audio
 from heygem.audio import phones, tts
@@ -22,6 +23,7 @@ def test_bilabials_are_recognised_at_their_times():
     assert at_m > 3 * activity.mean()
 
 
+@pytest.mark.slow
 def test_phones_depend_neither_on_earlier_calls_nor_on_level():
     samples, _ = synthesize_16k("Place blue by P two now.")
     first = phones.segments(samples)
@@ -31,6 +33,7 @@ def test_phones_depend_neither_on_earlier_calls_nor_on_level():
     assert phones.segments(samples * 0.1) == first
 
 
+@pytest.mark.slow
 def test_long_speech_is_recognised_in_pieces_without_a_gap(monkeypatch):
     samples, _ = synthesize_16k("Bin blue at F two now. " * 6)
     monkeypatch.setattr(phones, "MAX_PIECE_S", 4.0)

@@ -63,6 +63,7 @@ def _digests(count=1, workers=1):
         return set(pool.map(digest, range(count)))
 
 
+@pytest.mark.slow
 def test_the_same_text_gives_the_same_samples_in_threads_and_other_processes():
     """A repeated run is recognised as done by the hash of its audio."""
     digests = _digests(3) | _digests(24, workers=6)
@@ -143,6 +144,7 @@ def test_a_user_defined_voice(monkeypatch, tmp_path):
             tts.synthesize("hello", voice=bad)
 
 
+@pytest.mark.slow
 def test_a_missing_library_is_reported_with_how_to_install_it():
     code = (
         "import sys; sys.modules['espeakng_loader'] = None\n"
@@ -159,6 +161,7 @@ def test_a_missing_library_is_reported_with_how_to_install_it():
     assert "pip install espeakng-loader" in process.stdout, process.stderr
 
 
+@pytest.mark.slow
 def test_the_library_works_in_a_folder_with_a_very_long_name(tmp_path):
     """The library truncates its data path at 160 bytes; an environment may lie deeper."""
     import espeakng_loader

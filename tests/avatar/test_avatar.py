@@ -34,6 +34,7 @@ def test_a_still_portrait_is_an_avatar(hopper_avatar):
     assert hopper_avatar.speech_scale is None
 
 
+@pytest.mark.slow
 def test_the_second_load_tracks_nothing(talking, faces):
     first = avatar.load(talking[0], FaceSettings(), backend=faces)
     again = avatar.load(talking[0], FaceSettings(), backend=Untouchable())
@@ -45,12 +46,14 @@ def test_the_second_load_tracks_nothing(talking, faces):
     )
 
 
+@pytest.mark.slow
 def test_other_settings_are_another_avatar(talking, faces):
     avatar.load(talking[0], FaceSettings(), backend=faces)
     with pytest.raises(AssertionError, match="tracked again"):
         avatar.load(talking[0], FaceSettings(min_face_px=50), backend=Untouchable())
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_is_replaced(talking, faces, tmp_path):
     first = avatar.load(talking[0], FaceSettings(), backend=faces)
     (stored,) = (tmp_path / "avatars").glob("*.npz")
@@ -59,6 +62,7 @@ def test_a_damaged_cache_is_replaced(talking, faces, tmp_path):
     assert np.array_equal(first.track.points, again.track.points)
 
 
+@pytest.mark.slow
 def test_tracked_opening_follows_the_truth(talking, faces):
     path, truth = talking
     person = avatar.load(path, FaceSettings(), backend=faces)
@@ -67,6 +71,7 @@ def test_tracked_opening_follows_the_truth(talking, faces):
     assert aperture(person.rest.neutral) < 0.03
 
 
+@pytest.mark.slow
 def test_the_library_has_the_pixels_of_its_frames(talking, faces):
     person = avatar.load(talking[0], FaceSettings(), backend=faces)
     library = person.library
@@ -87,6 +92,7 @@ def test_a_small_face_is_refused_with_its_size(hopper_still, faces):
         avatar.load(hopper_still, FaceSettings(min_face_px=400), backend=faces)
 
 
+@pytest.mark.slow
 def test_a_face_about_the_size_limit_does_not_switch_between_usable_and_not(talking, faces):
     limit = float(
         np.floor(10 * avatar.load(talking[0], FaceSettings(), backend=faces).report["face_px"]) / 10
@@ -116,6 +122,7 @@ def test_a_smile_can_be_closed(hopper_avatar):
     assert np.array_equal(closed.neutral[eyes], smile[eyes])
 
 
+@pytest.mark.slow
 def test_a_hand_in_front_of_the_mouth_makes_frames_unusable(hopper, hopper_avatar, faces, tmp_path):
     """The mesh goes on as if nothing were there; the colours around the mouth do not."""
     path = tmp_path / "hand.mp4"
@@ -134,6 +141,7 @@ def test_a_hand_in_front_of_the_mouth_makes_frames_unusable(hopper, hopper_avata
     assert not set(range(20, 28)) & set(person.library.frames.tolist())
 
 
+@pytest.mark.slow
 def test_frames_of_a_dissolve_are_unusable_and_give_no_texture(hopper, faces, tmp_path):
     import cv2
 

@@ -52,6 +52,7 @@ write_json(path.parent, {'exit_code': 0, 'lips': lips}, name=path.name)
 """
 
 
+@pytest.mark.slow
 def test_parameters_reach_the_notebook_and_the_record_is_returned(workdir):
     params = Params.from_dict({"lips": {"openness_gain": "1.5e0"}})
     done = notebooks.execute(
@@ -62,18 +63,21 @@ def test_parameters_reach_the_notebook_and_the_record_is_returned(workdir):
     assert not list(workdir.glob("kernel-*"))  # sockets do not land in the working folder
 
 
+@pytest.mark.slow
 def test_a_failing_cell_is_a_one_line_error_that_names_the_notebook(workdir):
     with pytest.raises(HeygemError, match=r"ZeroDivisionError.*n\.ipynb") as caught:
         notebooks.execute(notebook(workdir / "n.ipynb", "lips = {}", "1 / 0"), Params())
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_errors_of_heygem_keep_their_type(workdir):
     source = "from heygem.config.params import Params\nParams.from_dict({'lisp': 1})"
     with pytest.raises(ParameterError, match="did you mean 'lips'"):
         notebooks.execute(notebook(workdir / "n.ipynb", "lips = {}", source), Params())
 
 
+@pytest.mark.slow
 def test_errors_of_heygem_are_shown_in_the_notebook_without_traceback(workdir):
     source = (
         "from heygem import media\nfrom heygem.batch import notebooks\n"
@@ -126,12 +130,14 @@ def test_notebooks_accept_their_old_parameters(name):
         assert variables[current] == values[old] and old not in variables
 
 
+@pytest.mark.slow
 def test_a_kernel_that_dies_is_an_error(workdir):
     source = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
     with pytest.raises(HeygemError):
         notebooks.execute(notebook(workdir / "n.ipynb", "lips = {}", source), Params())
 
 
+@pytest.mark.slow
 def test_a_notebook_without_a_record_is_an_error(workdir):
     with pytest.raises(HeygemError, match="no record"):
         notebooks.execute(notebook(workdir / "n.ipynb", "lips = {}", "pass"), Params())

@@ -160,6 +160,7 @@ def test_failed_jobs_can_be_retried(queue):
     assert states(queue) == {"a": "done", "b": "done"}
 
 
+@pytest.mark.slow
 def test_a_job_interrupted_by_a_crash_is_made_again(queue):
     (a,) = fill(queue, "a")
 
@@ -176,6 +177,7 @@ def test_a_job_interrupted_by_a_crash_is_made_again(queue):
     assert states(queue) == {"a": "done"}
 
 
+@pytest.mark.slow
 def test_only_one_worker_processes_a_queue(queue):
     fill(queue, "a")
     started, go, calls = threading.Event(), threading.Event(), []
@@ -218,6 +220,7 @@ def test_a_job_that_keeps_crashing_the_worker_fails_and_the_others_are_made(queu
     assert queue.jobs()[0].deaths == 0
 
 
+@pytest.mark.slow
 def test_an_idle_worker_takes_the_next_job_and_exits_when_released(queue):
     (a,) = fill(queue, "a")
     workers = []

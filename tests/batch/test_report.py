@@ -74,10 +74,12 @@ def test_the_page_lists_results_errors_and_warnings(report):
     assert page.count("data:image/jpeg;base64") == 8 and "<details>" in page
 
 
+@pytest.mark.slow
 def test_contact_sheets_of_a_few_items_are_open(folder):
     assert "<details open>" in to_html(runner.Report(folder, (outcome(folder, "anna"),), 1.0), link)
 
 
+@pytest.mark.slow
 def test_page_of_many_items_stays_small_and_says_what_is_omitted(folder, monkeypatch):
     outcomes = tuple(outcome(folder, name) for name in ("anna", "ben") * 12)
     page = to_html(runner.Report(folder, outcomes, 1.0), link)
@@ -115,6 +117,7 @@ def test_a_missing_video_costs_its_thumbnail_only(folder):
     assert "../gone.mp4" in page
 
 
+@pytest.mark.slow
 def test_spoken_text_is_shown_in_quotes(folder):
     params = Params.from_dict({"inputs": {"text": "Good morning, everybody"}})
     spoken = replace(outcome(folder, "anna", params=params), speech="Good morning, everybody")

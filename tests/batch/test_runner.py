@@ -20,6 +20,7 @@ def files(folder):
     return sorted(str(p.relative_to(folder)) for p in Path(folder).rglob("*") if p.is_file())
 
 
+@pytest.mark.slow
 def test_each_item_gets_a_video_and_a_manifest_with_its_hash(pipeline_stub, recipe, tmp_path):
     params = recipe("fine", "fine")
     report = runner.run(params)
@@ -43,6 +44,7 @@ def test_each_item_gets_a_video_and_a_manifest_with_its_hash(pipeline_stub, reci
     ]
 
 
+@pytest.mark.slow
 def test_one_failing_item_does_not_affect_the_others(pipeline_stub, recipe, tmp_path):
     report = runner.run(recipe("fine", "faceless", "crash", "fine"))
     assert [o.status for o in report.outcomes] == ["done", "failed", "failed", "done"]
@@ -54,6 +56,7 @@ def test_one_failing_item_does_not_affect_the_others(pipeline_stub, recipe, tmp_
     assert "p1-voice" not in os.listdir(tmp_path / "out/details")
 
 
+@pytest.mark.slow
 def test_missing_video_fails_alone_with_exit_code_2(pipeline_stub, recipe, tmp_path):
     params = recipe("fine", "fine")
     (tmp_path / "p0.mp4").unlink()
@@ -62,6 +65,7 @@ def test_missing_video_fails_alone_with_exit_code_2(pipeline_stub, recipe, tmp_p
     assert report.exit_code == 2
 
 
+@pytest.mark.slow
 def test_second_run_skips_finished_items_and_remakes_damaged_ones(pipeline_stub, recipe, tmp_path):
     params = recipe("fine", "fine", "fine", "faceless")
     runner.run(params)
@@ -73,6 +77,7 @@ def test_second_run_skips_finished_items_and_remakes_damaged_ones(pipeline_stub,
     assert pipeline_stub.generated == ["p0.mp4", "p1.mp4"]
 
 
+@pytest.mark.slow
 def test_no_model_is_loaded_when_all_items_are_finished(pipeline_stub, recipe):
     params = recipe("fine")
     runner.run(params)
@@ -80,6 +85,7 @@ def test_no_model_is_loaded_when_all_items_are_finished(pipeline_stub, recipe):
     assert pipeline_stub.loaded == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["parameter", "video", "audio"])
 def test_changed_parameter_video_or_audio_remakes_the_item(pipeline_stub, recipe, tmp_path, change):
     params = recipe("fine")
@@ -92,12 +98,14 @@ def test_changed_parameter_video_or_audio_remakes_the_item(pipeline_stub, recipe
     assert runner.run(params).outcomes[0].status == "done"
 
 
+@pytest.mark.slow
 def test_changed_device_does_not_remake_the_item(pipeline_stub, recipe):
     params = recipe("fine")
     runner.run(params)
     assert runner.run(params.override({"device": "cpu"})).outcomes[0].status == "skipped"
 
 
+@pytest.mark.slow
 def test_cancel_keeps_finished_items_and_leaves_no_partial_file(pipeline_stub, recipe, tmp_path):
     report = runner.run(recipe("fine", "cancel", "fine"))
     assert [o.status for o in report.outcomes] == ["done", "cancelled", "cancelled"]
@@ -172,6 +180,7 @@ ODD = [
 ]
 
 
+@pytest.mark.slow
 def test_odd_long_and_clashing_names_stay_distinct_and_stable(pipeline_stub, recipe, tmp_path):
     params = recipe(*["fine"] * len(ODD), names=ODD)
     report = runner.run(params)
@@ -186,12 +195,14 @@ def test_odd_long_and_clashing_names_stay_distinct_and_stable(pipeline_stub, rec
     assert {o.status for o in runner.run(again).outcomes} == {"skipped"}
 
 
+@pytest.mark.slow
 def test_duplicate_videos_are_made_once(pipeline_stub, recipe):
     params = recipe("fine")
     twice = params.override({"inputs.videos": list(params.inputs.videos) * 2})
     assert len(runner.run(twice).outcomes) == 1
 
 
+@pytest.mark.slow
 def test_text_is_spoken_when_there_is_no_audio(pipeline_stub, recipe, tmp_path):
     changes = {"inputs.audio": None, "inputs.text": "Good morning.", "inputs.language": "en"}
     report = runner.run(recipe("fine").override(changes))
@@ -201,6 +212,7 @@ def test_text_is_spoken_when_there_is_no_audio(pipeline_stub, recipe, tmp_path):
     assert runner.run(recipe("fine").override(changes)).outcomes[0].status == "skipped"
 
 
+@pytest.mark.slow
 def test_progress_reports_item_and_stage(pipeline_stub, recipe):
     steps = []
     runner.run(recipe("fine", "fine"), progress=lambda *step: steps.append(step))
@@ -224,6 +236,7 @@ def test_cancel_from_another_thread_stops_all_items(pipeline_stub, recipe, monke
     assert report.exit_code == 130
 
 
+@pytest.mark.slow
 def test_a_table_of_pairs_makes_one_video_per_row(pipeline_stub, workdir):
     rows = "video,audio,text,name,lips.offset_ms\n"
     rows += "anna.mp4,hello.wav,,,\nanna.mp4,bye.wav,,,40\n,,,,\nben.mp4,,早上好。,今天,\n"
@@ -255,6 +268,7 @@ def test_a_table_of_pairs_makes_one_video_per_row(pipeline_stub, workdir):
     assert statuses == ["skipped", "done", "skipped", "failed", "failed"]
 
 
+@pytest.mark.slow
 def test_rows_in_the_recipe_default_to_its_audio(pipeline_stub, workdir):
     params = Params.from_dict(
         {
@@ -270,6 +284,7 @@ def test_rows_in_the_recipe_default_to_its_audio(pipeline_stub, workdir):
     assert [o.name for o in runner.run(params).outcomes] == ["anna-hello", "ben-bye"]
 
 
+@pytest.mark.slow
 def test_each_speech_is_freed_after_its_last_row(pipeline_stub, workdir, monkeypatch):
     freed = []
     monkeypatch.setattr(

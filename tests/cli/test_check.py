@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_check_reports_good_and_bad_inputs(heygem, inputs):
     videos = ("--video", inputs / "good.mp4", "--video", inputs / "small.mp4")
     code, out, err = heygem("check", "--audio", inputs / "voice.wav", *videos)
@@ -25,6 +28,7 @@ def test_unusable_audio_does_not_hide_the_videos(heygem, inputs):
     assert code == 2 and "UNUSABLE" in out and "8 of 8 frames usable" in out
 
 
+@pytest.mark.slow
 def test_files_without_options_are_accepted_with_a_notice(heygem, inputs):
     code, out, err = heygem("check", inputs / "voice.wav", inputs / "good.mp4")
     assert code == 0 and "s of sound" in out and "8 of 8 frames usable" in out

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from heygem.batch.notebooks import root
 from heygem.cli import finetune as command
 from heygem.finetune.consent import Statement
@@ -10,6 +12,7 @@ from heygem.finetune.consent import Statement
 MAIN = "from heygem.cli.main import main; main()"
 
 
+@pytest.mark.slow
 def test_a_script_without_a_consent_is_refused_in_one_line(tmp_path):
     done = subprocess.run(
         [

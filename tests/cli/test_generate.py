@@ -59,6 +59,7 @@ def test_each_bad_video_gets_a_one_line_error_and_the_good_one_is_made(heygem, i
     assert code == 2 and "already there" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*BAD_VIDEOS])
 def test_a_bad_video_alone_leaves_no_output(heygem, inputs, name, tmp_path):
     code, out, err = run_generate(heygem, inputs, inputs / name)
@@ -67,6 +68,7 @@ def test_a_bad_video_alone_leaves_no_output(heygem, inputs, name, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["short.wav", "missing.wav", "empty.mp4", "text.mp4", "good.mp4"])
 def test_bad_audio_is_one_error_for_all_videos(heygem, inputs, name, tmp_path):
     code, out, err = run_generate(
@@ -161,6 +163,7 @@ def test_options_override_the_recipe(heygem, inputs, tmp_path):
     assert written["audio"]["path"] == str(inputs / "voice.wav")
 
 
+@pytest.mark.slow
 def test_missing_models_name_the_remedy(heygem, inputs, monkeypatch, tmp_path_factory, tmp_path):
     monkeypatch.setenv("HEYGEM_HOME", str(tmp_path_factory.mktemp("bare")))
     code, out, err = run_generate(heygem, inputs, inputs / "good.mp4")

@@ -45,6 +45,7 @@ def test_help_imports_no_heavy_module():
     assert done.stdout == "[]\n", done.stderr
 
 
+@pytest.mark.slow
 def test_renamed_commands_are_accepted_with_a_notice(heygem, tmp_path):
     code, _, err = heygem("keys", "adopt", tmp_path / "chain.pem", tmp_path / "key.pem")
     assert code == 2 and "heygem keys adopt is now called heygem keys import" in err

@@ -74,6 +74,7 @@ def build(checkout, out, *, finetune):
     return wheel, set(zipfile.ZipFile(wheel).namelist()), source, listed
 
 
+@pytest.mark.slow
 def test_a_reduced_build_holds_nothing_of_it_even_after_a_full_one(checkout, tmp_path):
     _, wheel, source, _ = build(checkout, tmp_path / "full", finetune=True)
     assert {"heygem/finetune/deeper/step.py", "heygem/studio/pages/finetune.py"} <= wheel
@@ -131,6 +132,7 @@ def test_what_was_left_out_is_refused_in_one_line(switched_off):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_its_notebooks_are_refused_and_the_inventory_says_it(switched_off):
     with pytest.raises(InputError, match="without fine-tuning.*12_finetune"):
         capabilities.require_path("notebooks/12_finetune.ipynb")

@@ -95,6 +95,7 @@ def sources() -> list[str]:
     return [path.read_text() for path in paths]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", [None, *SECTIONS], ids=str)
 def test_no_setting_is_without_effect(sources, section):
     kind = SECTIONS[section] if section else Params

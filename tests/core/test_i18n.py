@@ -56,6 +56,7 @@ def test_a_phrase_is_written_in_its_language(section):
         assert re.search("[\u4e00-\u9fff]", chinese[key]), key
 
 
+@pytest.mark.slow
 def test_every_key_that_the_code_asks_for_is_there():
     """`translate("key")`, `self.translate("key", ...)`, `Finding(level, "CODE", ...)`."""
     interface, findings = i18n.phrases("interface", "en"), i18n.phrases("findings", "en")

@@ -85,6 +85,7 @@ def test_metrics_keep_the_order_of_the_table():
     assert len({metric.label for metric in METRICS.values()}) == len(METRICS)
 
 
+@pytest.mark.slow
 def test_results_are_saved_as_csv_markdown_and_figures(tmp_path):
     results = Results(
         "m", [row("clip,1.mp4", "a", m, v) for m, v in [("model", 0.5), ("real video", 1)]]

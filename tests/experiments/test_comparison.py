@@ -49,6 +49,7 @@ def store(tmp_path_factory, hopper):
     return folder, ids
 
 
+@pytest.mark.slow
 def test_runs_come_newest_first_with_their_videos_and_curves(store):
     folder, ids = store
     listed = runs.list_runs(folder, experiment="heygem")
@@ -113,6 +114,7 @@ def comparison(store, faces, tmp_path_factory):
     return report.add_film(report.compare_runs(selected, out / "here", count=3, faces=faces))
 
 
+@pytest.mark.slow
 def test_a_comparison_leaves_sheet_figures_table_page_and_film(comparison):
     assert sorted(comparison.files) == ["curves", "film", "measures", "page", "sheet", "table"]
     assert all(
@@ -127,6 +129,7 @@ def test_a_comparison_leaves_sheet_figures_table_page_and_film(comparison):
     assert "lips.openness_gain,1.0,1.5," in rows
 
 
+@pytest.mark.slow
 def test_the_sheet_shows_frames_of_the_same_instants_and_their_mouths(store, faces, hopper):
     folder, _ = store
     (run,) = [run for run in runs.list_runs(folder) if run.name == "anna-hello"]
@@ -140,6 +143,7 @@ def test_the_sheet_shows_frames_of_the_same_instants_and_their_mouths(store, fac
     assert contact_sheet.crop_mouth(np.zeros((90, 90, 3), np.uint8), faces) is None
 
 
+@pytest.mark.slow
 def test_the_film_is_in_step_has_sound_and_is_labelled_through_and_through(comparison, store):
     folder, _ = store
     path = comparison.files["film"]
@@ -166,6 +170,7 @@ def test_the_film_is_in_step_has_sound_and_is_labelled_through_and_through(compa
     assert np.abs(panel.astype(int) - expected).mean() < 8
 
 
+@pytest.mark.slow
 def test_a_film_that_is_stopped_leaves_nothing(store, tmp_path):
     folder, _ = store
     videos = [folder / "a.mp4", folder / "b.mp4"]
@@ -195,6 +200,7 @@ def test_a_comparison_goes_back_into_mlflow_and_is_not_compared_itself(compariso
         report.record_comparison(report.tabulate(comparison.runs), folder)
 
 
+@pytest.mark.slow
 def test_runs_without_videos_are_compared_by_their_numbers(store, tmp_path):
     folder, _ = store
     for name, r in (("first", 0.4), ("second", 0.6)):
@@ -212,6 +218,7 @@ def test_letters_go_on_after_z():
     ]
 
 
+@pytest.mark.slow
 def test_without_a_visible_label_the_film_still_says_what_it_is(store, tmp_path):
     folder, _ = store
     quiet = LabelSettings(visible=False, requester="a", reason="b")
@@ -243,6 +250,7 @@ def test_the_page_shows_what_it_is_given_without_sending_videos(page, comparison
     assert row["status"] == "skipped" and not row["video"]
 
 
+@pytest.mark.slow
 def test_other_runs_are_compared_and_recorded_with_a_button_each(page, store):
     folder, ids = store
     page.table.chosen = [ids["a"]]

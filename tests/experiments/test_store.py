@@ -71,6 +71,7 @@ def runs_of(params):
     return client, kinds["batch"], kinds["video"]
 
 
+@pytest.mark.slow
 def test_parent_per_batch_child_per_video(params, tmp_path):
     params = params.override({"lips.openness_gain": 1.25})
     with track_batch(params, names=["anna-voice", "ben-voice"]) as tracker:
@@ -100,6 +101,7 @@ def test_parent_per_batch_child_per_video(params, tmp_path):
     assert place.is_relative_to(params.mlflow.folder)
 
 
+@pytest.mark.slow
 def test_system_metrics_are_recorded(params, tmp_path):
     with track_batch(params, names=["a"]) as tracker:
         tracker.log(outcome(tmp_path))
@@ -111,6 +113,7 @@ def test_system_metrics_are_recorded(params, tmp_path):
     assert any(key.startswith("system/") for key in parent.data.metrics)
 
 
+@pytest.mark.slow
 def test_runs_of_dead_processes_are_closed_and_others_left(params, tmp_path):
     with track_batch(params, names=["a"]):
         pass
@@ -153,6 +156,7 @@ def test_an_exception_in_the_batch_ends_its_run(params):
     assert parent.info.status == "FAILED"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["file in place of folder", "no database", "locked"])
 def test_a_broken_store_is_one_warning_and_never_waited_for(
     tmp_path, kind, params, folder, caplog, monkeypatch

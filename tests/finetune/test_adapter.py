@@ -23,6 +23,7 @@ def zero(base, **changes):
     return adapter.Adapter(**{"weights": weights, "bias": bias, **numbers, **changes})
 
 
+@pytest.mark.slow
 def test_scale_bias_and_spread_act_on_the_prediction(base, features):
     plain = base.predict_features(features).coefficients
     bias = np.linspace(-1, 1, len(base.basis)).astype(np.float32)

@@ -8,6 +8,7 @@ from heygem.core.errors import Cancelled
 from heygem.finetune.cancellation import CancellableProgress
 
 
+@pytest.mark.slow
 def test_a_cancellation_does_not_wait_for_the_work():
     cancel, started, release = threading.Event(), threading.Event(), threading.Event()
     progress = CancellableProgress(None, cancel)

@@ -33,11 +33,13 @@ def babble(seconds, seed=0):
     return (0.1 * rng.normal(size=len(t)) * (1 + np.sin(2 * np.pi * 4 * t))).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_one_row_per_20_ms(model):
     for n in (0, 1, 319, 320, 321, 16000, 16001):
         assert len(model.predict(np.zeros(n, np.float32))) == -(-n // 320)
 
 
+@pytest.mark.slow
 def test_chunks_give_the_same_as_the_whole(model, monkeypatch):
     samples = babble(7.3)
     whole = model.predict(samples).coefficients
@@ -45,6 +47,7 @@ def test_chunks_give_the_same_as_the_whole(model, monkeypatch):
     np.testing.assert_allclose(model.predict(samples).coefficients, whole, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_saved_model_predicts_the_same(model, tmp_path):
     path = tmp_path / "m.safetensors"
     save(model, path)
@@ -91,6 +94,7 @@ def test_microphones_and_voices_do_not_move_the_mouth(model):
     )
 
 
+@pytest.mark.slow
 def test_networks_of_format_2_take_spectra_as_they_are(model, tmp_path, monkeypatch):
     for network in model.networks:
         network.normalize = False
@@ -136,6 +140,7 @@ def test_features_of_short_audio_end_in_silence():
     np.testing.assert_array_equal(features[-1], silent_features())
 
 
+@pytest.mark.slow
 def test_normalized_bands_have_no_mean_and_no_gain():
     features = torch.randn(200, FEATURE_DIM, generator=torch.Generator().manual_seed(0))
     normal = normalize_spectra(features)

@@ -88,6 +88,7 @@ def test_iterating_twice_gives_the_same(clip):
     assert all((a.image == b.image).all() for a, b in zip(first, second, strict=True))
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_length(tmp_path):
     # 100 frames of 1.2 MB: a list of them would take 120 MB.
     still = picture(0, 800, 512)

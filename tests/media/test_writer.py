@@ -84,6 +84,7 @@ def test_an_unwritable_target_is_refused_with_its_reason(tmp_path):
     assert part_files(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_files_and_is_reported(tmp_path):
     # A limit on file size stops writes where a full disk would, without needing to be root.
     code = """

@@ -139,6 +139,7 @@ def test_an_unknown_engine_is_an_error_that_names_the_nearest():
         Params.from_dict({"engine": "warb"})
 
 
+@pytest.mark.slow
 def test_a_given_trajectory_is_drawn_exactly(talking, speech, faces, sine, tmp_path):
     custom = replace(sine.predict(np.zeros(9600)), coefficients=np.full((30, 1), 0.09, np.float32))
     params = Params.from_dict(QUICK | {"lips": {"openness_gain": 3.0}})
@@ -154,6 +155,7 @@ def test_a_given_trajectory_is_drawn_exactly(talking, speech, faces, sine, tmp_p
     assert result.trajectory is custom and "opening_scale" not in result.manifest
 
 
+@pytest.mark.slow
 def test_a_trajectory_is_refused_where_the_engine_draws_none(
     talking, speech, checkpoint, faces, sine, tmp_path
 ):
@@ -167,6 +169,7 @@ def test_a_trajectory_is_refused_where_the_engine_draws_none(
     assert not (tmp_path / "a.mp4").exists()
 
 
+@pytest.mark.slow
 def test_a_package_offers_an_engine_by_name(talking, speech, faces, sine, tmp_path, monkeypatch):
     offer(monkeypatch, renderers, square=RedSquare)
     offer(monkeypatch, schema, square=RedSquare)

@@ -70,6 +70,7 @@ def read(path):
     return [f.image for f in frames], np.array([f.time_s for f in frames])
 
 
+@pytest.mark.slow
 def test_a_shorter_sound_ends_the_video(talking, voice, models, tmp_path):
     out = tmp_path / "a.mp4"
     result = pipeline.generate(talking[0], voice(1.1), out, params(), models=models)
@@ -81,6 +82,7 @@ def test_a_shorter_sound_ends_the_video(talking, voice, models, tmp_path):
     assert set(result.timings) >= {"listen_s", "track_s", "render_s", "seconds_per_second"}
 
 
+@pytest.mark.slow
 def test_a_longer_sound_plays_the_video_back_and_forth(talking, voice, models, tmp_path):
     person = avatar.load(talking[0], params().face, backend=models.faces)
     line = pipeline.build_timeline(person, 5.0, params().media)
@@ -95,6 +97,7 @@ def test_a_longer_sound_plays_the_video_back_and_forth(talking, voice, models, t
     assert abs(media.probe(out).video.duration_s - 4.0) <= 1 / 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extend, tail", [("loop", [38, 39, 0, 1]), ("freeze", [38, 39, 39, 39])])
 def test_other_ways_to_go_on(talking, models, extend, tail):
     person = avatar.load(talking[0], params().face, backend=models.faces)
@@ -102,12 +105,14 @@ def test_other_ways_to_go_on(talking, models, extend, tail):
     assert line.order[38:42].tolist() == tail and len(line) == 50
 
 
+@pytest.mark.slow
 def test_the_rest_of_the_video_can_be_kept(talking, voice, models, tmp_path):
     settings = params(media={"tail": "keep", "crf": 30, "preset": "ultrafast"})
     result = pipeline.generate(talking[0], voice(1.0), tmp_path / "k.mp4", settings, models=models)
     assert result.frames == 40 and result.skipped_frames == {"AFTER_AUDIO": 15}
 
 
+@pytest.mark.slow
 def test_frames_keep_their_own_times(hopper, voice, models, tmp_path):
     times_s = np.array([0, 1, 3, 4, 5, 8, 9, 12, 13, 15]) / 30
     path = tmp_path / "vfr.mp4"
@@ -119,6 +124,7 @@ def test_frames_keep_their_own_times(hopper, voice, models, tmp_path):
     assert np.allclose(read(out)[1], times_s[times_s < 0.5], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_frames_come_in_any_order(talking, models):
     person = avatar.load(talking[0], params().face, backend=models.faces)
     images, _ = read(talking[0])
@@ -128,6 +134,7 @@ def test_frames_come_in_any_order(talking, models):
     assert all(np.array_equal(images[i], image) for i, image in zip(order, got, strict=True))
 
 
+@pytest.mark.slow
 def test_a_still_portrait_speaks(hopper_still, voice, models, tmp_path):
     out = tmp_path / "still.mp4"
     settings = params(media={"crf": 16}, lips={"silence_gate": False})
@@ -140,6 +147,7 @@ def test_a_still_portrait_speaks(hopper_still, voice, models, tmp_path):
     assert hair.std(0).mean() < 0.3 * mouths.std(0).mean()  # and only it
 
 
+@pytest.mark.slow
 def test_frames_without_a_face_pass_and_are_counted(hopper, voice, models, tmp_path):
     path = tmp_path / "gap.mp4"
     nothing = np.full_like(hopper, 120)
@@ -155,6 +163,7 @@ def test_frames_without_a_face_pass_and_are_counted(hopper, voice, models, tmp_p
     assert np.abs(below_label.astype(int) - 120).max() < 12
 
 
+@pytest.mark.slow
 def test_the_result_says_that_it_is_ai_made(talking, voice, models, tmp_path):
     out = tmp_path / "l.mp4"
     result = pipeline.generate(talking[0], voice(0.5), out, params(), models=models)
@@ -167,6 +176,7 @@ def test_the_result_says_that_it_is_ai_made(talking, voice, models, tmp_path):
     assert change.mean() > 20
 
 
+@pytest.mark.slow
 def test_cancel_stops_and_leaves_nothing(talking, voice, models, tmp_path):
     cancel = threading.Event()
     folder = tmp_path / "made"
@@ -190,6 +200,7 @@ def test_cancel_stops_and_leaves_nothing(talking, voice, models, tmp_path):
     assert not [t for t in threading.enumerate() if t.name in ("decode", "encode")]
 
 
+@pytest.mark.slow
 def test_a_failure_in_the_middle_leaves_the_old_result(talking, voice, models, tmp_path):
     folder = tmp_path / "made"
     folder.mkdir()
@@ -205,6 +216,7 @@ def test_a_failure_in_the_middle_leaves_the_old_result(talking, voice, models, t
     assert [p.name for p in folder.iterdir()] == ["o.mp4"] and out.read_bytes() == b"yesterday's"
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_not_there(talking, voice, models, tmp_path):
     with pytest.raises(OutputError):
         pipeline.generate(
@@ -212,6 +224,7 @@ def test_a_folder_that_is_not_there(talking, voice, models, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_silence_is_no_error_and_the_mouth_stays_shut(talking, models, empty_wav, tmp_path):
     out = tmp_path / "s.mp4"
     result = pipeline.generate(talking[0], empty_wav, out, params(), models=models)
@@ -224,6 +237,7 @@ def test_a_sound_that_is_too_short(talking, models, short_wav, tmp_path):
         pipeline.generate(talking[0], short_wav, tmp_path / "x.mp4", params(), models=models)
 
 
+@pytest.mark.slow
 def test_who_opens_wide_is_drawn_opening_wide(talking, models):
     person = avatar.load(talking[0], params().face, backend=models.faces)
     loud = replace(person, report=person.report | {"speech_aperture_std": 0.05})
@@ -231,6 +245,7 @@ def test_who_opens_wide_is_drawn_opening_wide(talking, models):
     assert pipeline.speaker_scale(loud, models.lips) == pytest.approx(1.25)
 
 
+@pytest.mark.slow
 def test_rate_of_film_is_kept(hopper, voice, models, tmp_path):
     path = tmp_path / "film.mp4"
     rate = Fraction(24000, 1001)
@@ -242,6 +257,7 @@ def test_rate_of_film_is_kept(hopper, voice, models, tmp_path):
     assert media.probe(out).video.rate == rate
 
 
+@pytest.mark.slow
 def test_the_sound_is_the_sources(talking, models, tmp_path):
     track = tone(1.0, rate_hz=44100, channels=2)
     path = write_wav(tmp_path / "t.wav", track.samples, rate_hz=44100)
@@ -253,6 +269,7 @@ def test_the_sound_is_the_sources(talking, models, tmp_path):
     assert np.corrcoef(result_samples, track.samples[4410:39690, 0])[0, 1] > 0.99
 
 
+@pytest.mark.slow
 def test_the_second_engine_draws_with_a_brought_checkpoint(talking, voice, models, tmp_path):
     import torch
 
@@ -271,6 +288,7 @@ def test_the_second_engine_draws_with_a_brought_checkpoint(talking, voice, model
     assert mouth > 3 * eyes  # an untrained network's mouth below her own eyes
 
 
+@pytest.mark.slow
 def test_the_second_engine_without_a_checkpoint(talking, voice, models, tmp_path):
     with pytest.raises(AssetError, match="heygem models import wav2lip"):
         pipeline.generate(

@@ -10,6 +10,7 @@ from heygem.core.files import hash_input
 from heygem.provenance import consent
 
 
+@pytest.mark.slow
 def test_verify_prints_verdicts_and_exits_with_codes(installation, command, tmp_path):
     good = command("verify", installation.result, "--json")
     assert good.exit_code == 0

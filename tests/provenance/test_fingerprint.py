@@ -25,6 +25,7 @@ def test_bit_error_rate_is_that_of_the_best_alignment(dtype):
     assert bit_error_rate(a[:3], a) == 1  # too few to compare
 
 
+@pytest.mark.slow
 def test_frames_are_hashed_twice_a_second_by_their_content():
     hasher, inverted = FrameHasher(), FrameHasher()
     for k in range(50):

@@ -118,6 +118,7 @@ def test_rows_cannot_be_changed_by_accident(signed):
         db.execute("DELETE FROM entries")
 
 
+@pytest.mark.slow
 def test_many_writers_make_one_chain(tmp_path):
     ledger = Ledger(tmp_path / "ledger.db")
     with ThreadPoolExecutor(8) as pool:

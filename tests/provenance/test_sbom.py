@@ -35,6 +35,7 @@ def test_the_listing_names_packages_models_and_the_font(items, folder):
     assert {line.replace("\\|", "").count("|") for line in rows} == {9}
 
 
+@pytest.mark.slow
 def test_the_document_is_valid_cyclonedx(folder):
     text = (folder / "sbom.cdx.json").read_text(encoding="utf-8")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
@@ -70,6 +71,7 @@ def test_a_missing_file_has_no_hash():
     assert not component.hashes
 
 
+@pytest.mark.slow
 def test_the_command_writes_both_files_and_its_earlier_name_still_works(command, tmp_path):
     assert command("sbom", "--out", tmp_path / "a").exit_code == 0
     earlier = command("inventory", "--out", tmp_path / "b")

@@ -66,6 +66,7 @@ def copy_of(result, path, *, scale=1.0, crf=28):
     return path
 
 
+@pytest.mark.slow
 def test_the_result_is_compliant_in_every_layer(produced, records):
     code, (report,) = verify(produced.result)
     assert code == 0 and report["verdict"] == "compliant"
@@ -89,6 +90,7 @@ def test_the_ledger_row_names_inputs_user_and_label(produced, records):
     assert body["fingerprint"]
 
 
+@pytest.mark.slow
 def test_a_stripped_scaled_and_encoded_copy_is_traced_to_its_run(produced, records, tmp_path):
     copy = copy_of(produced.result, tmp_path / "copy.mp4", scale=0.75)
     code, (report,) = verify(copy)
@@ -100,12 +102,14 @@ def test_a_stripped_scaled_and_encoded_copy_is_traced_to_its_run(produced, recor
     assert report["origin"]["proven"] and "watermark" in report["origin"]["evidence"]
 
 
+@pytest.mark.slow
 def test_a_ruined_copy_is_still_likely_ours_by_looks_and_sound(produced, records, tmp_path):
     copy = copy_of(produced.result, tmp_path / "copy.mp4", scale=0.3, crf=40)
     _, (report,) = verify("--no-search", copy)
     assert "fingerprint" in report["origin"]["evidence"]
 
 
+@pytest.mark.slow
 def test_what_was_never_made_here_is_not_claimed(produced, records):
     code, (report,) = verify(SAMPLES / "collins.mp4")
     assert code == 0 and report["origin"] is None  # labelled, but by somebody else
@@ -158,6 +162,7 @@ def test_programs_that_are_here_agree(produced, tool, arguments):
 # --- after a complaint ---
 
 
+@pytest.mark.slow
 def test_the_takedown_list_keeps_it_from_being_made_again(produced, records, tmp_path, monkeypatch):
     home = tmp_path / "records"
     shutil.copytree(produced.home / "records", home)

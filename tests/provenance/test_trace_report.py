@@ -1,6 +1,7 @@
 """Trace reports: Markdown, PDF, the notebook and the page."""
 
 import nbformat
+import pytest
 from pypdf import PdfReader
 
 from heygem.batch import notebooks
@@ -8,6 +9,7 @@ from heygem.core.files import hash_input
 from heygem.studio.pages.trace import TracePage
 
 
+@pytest.mark.slow
 def test_the_report_in_markdown_names_the_run_and_the_takedown_command(
     installation, command, tmp_path
 ):
@@ -18,6 +20,7 @@ def test_the_report_in_markdown_names_the_run_and_the_takedown_command(
     assert f"heygem consent block --sha256 {hash_input(installation.source)}" in text
 
 
+@pytest.mark.slow
 def test_the_report_as_pdf_has_the_same_content_and_drops_no_character(
     installation, command, tmp_path
 ):
@@ -35,6 +38,7 @@ def test_the_report_as_pdf_has_the_same_content_and_drops_no_character(
     assert [len(page.images) for page in pages][0] == 1  # what it looks like
 
 
+@pytest.mark.slow
 def test_the_notebook_traces_files(installation, tmp_path, monkeypatch):
     """Its cells, run in order as a kernel would, on a result and on a stranger's file."""
     monkeypatch.setenv("HEYGEM_RECORDS", str(installation.root))
@@ -57,6 +61,7 @@ def test_the_notebook_traces_files(installation, tmp_path, monkeypatch):
     assert len(list((tmp_path / "runs" / "trace").glob("*.md"))) == 2
 
 
+@pytest.mark.slow
 def test_a_file_uploaded_in_the_page_is_traced(installation, tmp_path, monkeypatch):
     monkeypatch.setenv("HEYGEM_RECORDS", str(installation.root))
     page = TracePage(folder=tmp_path, out=tmp_path / "traced")

@@ -1,11 +1,13 @@
 """Verification of the labels of a file, layer by layer."""
 
+import pytest
 from helpers.labelled import HEIGHT, WIDTH, verify_in, write_clip
 
 from heygem.config.params import LabelSettings
 from heygem.provenance import VisibleLabel, keys, trace, verify
 
 
+@pytest.mark.slow
 def test_every_layer_of_a_result_is_compliant_and_leads_to_its_run(installation):
     verification = verify_in(installation, installation.result)
     assert {name: layer.verdict for name, layer in verification.layers.items()} == {
@@ -21,6 +23,7 @@ def test_every_layer_of_a_result_is_compliant_and_leads_to_its_run(installation)
     assert origin.evidence == ["hash", "metadata", "watermark", "fingerprint"]
 
 
+@pytest.mark.slow
 def test_the_source_has_no_label(installation):
     verification = verify_in(installation, installation.source)
     assert verification.verdict == "not found"
@@ -29,6 +32,7 @@ def test_the_source_has_no_label(installation):
     assert verification.layers["visible"].verdict == "inconclusive"
 
 
+@pytest.mark.slow
 def test_another_installation_reads_the_public_layers_only(installation, tmp_path):
     other = keys.init(tmp_path / "keys")
     verification = verify.verify_file(installation.result, keys=other, search=False)
@@ -45,6 +49,7 @@ def test_a_forged_content_number_is_noncompliant(installation, tmp_path):
     assert layer.verdict == "noncompliant" and "forged" in layer.findings[0]
 
 
+@pytest.mark.slow
 def test_a_visible_label_of_half_a_second_is_noncompliant(installation, tmp_path):
     label = VisibleLabel(LabelSettings(), WIDTH, HEIGHT)
     images = [label.draw(i) if k < 12 else i for k, i in enumerate(installation.frames)]

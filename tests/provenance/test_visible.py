@@ -14,6 +14,7 @@ def random_frame(width, height, seed=0):
     return rng.integers(60, 200, (height, width, 3)).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1280, 720), (720, 1280), (360, 288), (3840, 2160), (512, 512)])
 def test_words_are_high_enough_and_other_pixels_unchanged(size):
     image = random_frame(*size)

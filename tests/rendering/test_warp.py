@@ -52,6 +52,7 @@ def tracked_opening(person, pictures, faces):
     return aperture(to_canonical(points, person.pose[: len(points)]))
 
 
+@pytest.mark.slow
 def test_pixels_outside_the_mask_are_the_sources_own(person, images):
     for image, patch in zip(
         images, draw(person, images, gape(np.full(40, 0.1), person.rest.neutral)), strict=True
@@ -76,6 +77,7 @@ def test_the_rim_of_the_region_is_seamless(person, images):
     assert change.mean() < 2.0
 
 
+@pytest.mark.slow
 def test_the_same_mouth_gives_the_same_picture(person, images):
     own = person.displacement()
     for k in (4, 12, 25):
@@ -86,6 +88,7 @@ def test_the_same_mouth_gives_the_same_picture(person, images):
         assert 10 * np.log10(255**2 / error) > 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aperture", [0.05, 0.14])
 def test_the_mouth_opens_as_far_as_the_motion_demands(person, images, faces, aperture):
     patches = draw(person, images, gape(np.full(40, aperture), person.rest.neutral))
@@ -93,6 +96,7 @@ def test_the_mouth_opens_as_far_as_the_motion_demands(person, images, faces, ape
     assert np.median(tracked_opening(person, pictures, faces)) == pytest.approx(aperture, abs=0.035)
 
 
+@pytest.mark.slow
 def test_in_silence_the_mouth_is_shut_and_still_whatever_the_source_says(person, images, faces):
     source = tracked_opening(person, images, faces)
     patches = draw(person, images, gape(np.zeros(40), person.rest.neutral))
@@ -128,6 +132,7 @@ def test_frames_that_cannot_be_used_pass_and_the_change_is_gradual(person):
     assert renderer.render(np.zeros((600, 512, 3), np.uint8), 22) is None
 
 
+@pytest.mark.slow
 def test_a_mouth_being_handed_over_keeps_the_inside_of_its_own_frame(person, images, faces):
     opening = tracked_opening(person, images, faces)
     wide = int(5 + opening[5:35].argmax())

@@ -160,6 +160,7 @@ def inputs(count=2):
 # --- the network -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_output_equals_the_published_network(published_state, checkpoint):
     mel, faces = inputs()
     with torch.inference_mode():
@@ -170,6 +171,7 @@ def test_output_equals_the_published_network(published_state, checkpoint):
     assert (got - expected).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_folding_the_batch_norms_changes_nothing(published_state, checkpoint):
     mel, faces = inputs()
     with torch.inference_mode():
@@ -219,6 +221,7 @@ class Prefixed(torch.nn.Module):
         return self.module(mel, faces)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "form",
     ["bare", "bare_prefixed", "nested", "old_format", "torchscript", "torchscript_wrapped"],
@@ -230,11 +233,13 @@ def test_every_form_of_checkpoint_loads_alike(form, published_state, tmp_path):
             assert torch.equal(loaded[key], value), key
 
 
+@pytest.mark.slow
 def test_half_precision_values_are_widened(published_state, tmp_path):
     network = wav2lip.load(in_form("half_precision", published_state, tmp_path))
     assert {p.dtype for p in network.parameters()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_an_imported_checkpoint_is_kept_as_safetensors(
     published_state, checkpoint, tmp_path, monkeypatch
 ):
@@ -247,6 +252,7 @@ def test_an_imported_checkpoint_is_kept_as_safetensors(
     assert torch.equal(wav2lip.load(imported).state_dict()[key], published_state[key])
 
 
+@pytest.mark.slow
 def test_a_missing_layer_is_named(published_state, tmp_path):
     state = dict(published_state)
     del state["audio_encoder.3.conv_block.0.bias"]
@@ -255,12 +261,14 @@ def test_a_missing_layer_is_named(published_state, tmp_path):
         wav2lip.load(tmp_path / "w.pth")
 
 
+@pytest.mark.slow
 def test_an_unexpected_layer_is_named(published_state, tmp_path):
     torch.save({**published_state, "sam.sa.conv1.weight": torch.zeros(1)}, tmp_path / "w.pth")
     with pytest.raises(AssetError, match=r"unexpected, first sam\.sa\.conv1\.weight"):
         wav2lip.load(tmp_path / "w.pth")
 
 
+@pytest.mark.slow
 def test_a_layer_of_another_shape_is_named_with_both_shapes(published_state, tmp_path):
     key = "output_block.1.weight"
     torch.save({**published_state, key: torch.zeros(3, 64, 1, 1)}, tmp_path / "w.pth")
@@ -278,6 +286,7 @@ class Payload:
         return (open, (self.target, "w"))
 
 
+@pytest.mark.slow
 def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path):
     trace = tmp_path / "it_ran"
     torch.save({"state_dict": Payload(str(trace))}, tmp_path / "evil.pth")
@@ -286,6 +295,7 @@ def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path):
     assert not trace.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 cut short"])
 def test_a_file_that_is_no_checkpoint_gives_one_clear_line(content, tmp_path):
     path = tmp_path / "w.pth"
@@ -295,6 +305,7 @@ def test_a_file_that_is_no_checkpoint_gives_one_clear_line(content, tmp_path):
     assert "w.pth" in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_missing_file_says_so(tmp_path):
     with pytest.raises(AssetError, match=r"no Wav2Lip checkpoint at .*absent\.pth"):
         wav2lip.load(tmp_path / "absent.pth")
@@ -324,6 +335,7 @@ def chirp(seconds=2.0):
     return (sweep + 1e-3 * np.random.default_rng(3).standard_normal(len(t))).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_mel_equals_the_published_steps():
     samples = chirp()
     expected = published_mel(samples)
@@ -406,6 +418,7 @@ def test_the_mask_takes_the_hidden_half_and_fades_out():
     assert np.abs(np.diff(mask, axis=0)).max() < 0.2
 
 
+@pytest.mark.slow
 def test_render_gives_patches_where_there_is_a_face(checkpoint):
     track = FakeTrack([[100, 40, 220, 200]] * 3, detected=[True, True, False])
     engine = wav2lip.Wav2LipEngine(checkpoint, "cpu", batch_size=2)
@@ -423,6 +436,7 @@ def test_render_gives_patches_where_there_is_a_face(checkpoint):
     assert np.abs(alone.image.astype(int) - patches[3].image).max() <= 1
 
 
+@pytest.mark.slow
 def test_the_engine_speaks_rgb_and_hides_the_mouth(published_state, checkpoint):
     engine = wav2lip.Wav2LipEngine(checkpoint, "cpu")
     mel = wav2lip.mel_spectrogram(chirp())
@@ -438,6 +452,7 @@ def test_the_engine_speaks_rgb_and_hides_the_mouth(published_state, checkpoint):
     assert np.abs(got - expected).max() <= 0.51
 
 
+@pytest.mark.slow
 def test_offset_moves_the_audio_window_of_each_frame(checkpoint):
     track = FakeTrack([[100, 40, 220, 200]])
     engine = wav2lip.Wav2LipEngine(checkpoint, "cpu")

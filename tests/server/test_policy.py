@@ -103,6 +103,7 @@ def test_the_real_clock_runs():
     assert 0.03 < elapsed_s <= time.monotonic() - started + 0.01
 
 
+@pytest.mark.slow
 def test_two_pages_at_once_cannot_share_one_video(book):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -123,6 +124,7 @@ def test_two_pages_at_once_cannot_share_one_video(book):
 # --- networks ---
 
 
+@pytest.mark.slow
 def test_only_a_known_proxy_is_believed_about_where_somebody_is(tmp_path):
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules/here.txt").write_text("203.0.113.0/24  # the house\n\n2001:db8::/32\n")
@@ -160,6 +162,7 @@ def test_without_proxies_the_connection_itself_counts_and_headers_do_not(tmp_pat
 # --- media limits and folders ---
 
 
+@pytest.mark.slow
 def test_too_large_too_long_and_elsewhere_are_refused(tmp_path):
     from heygem.batch import notebooks
 

@@ -41,6 +41,7 @@ def test_jobs_are_ordered_stopped_and_removed_by_buttons(studio):
     assert "no such job" in studio.batch.error_box.value, "another page may have removed it"
 
 
+@pytest.mark.slow
 def test_a_pasted_table_is_queued_whole_or_not_at_all(studio, speech, tmp_path):
     batch = studio.batch
     batch.mode.value = "pairs"

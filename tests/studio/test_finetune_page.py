@@ -114,6 +114,7 @@ def test_footage_is_shown_and_nothing_starts_without_consent(page, finetuning):
     assert finetuning.calls == []
 
 
+@pytest.mark.slow
 def test_the_result_is_shown_with_metrics_curves_and_comparison(page, finetuning, clip, tmp_path):
     page.button.click()
     assert page.task.wait(WAIT_S) and page.task.error is None
@@ -132,6 +133,7 @@ def test_the_result_is_shown_with_metrics_curves_and_comparison(page, finetuning
     assert page.before_after.grid.shape == (180, 120, 3)
 
 
+@pytest.mark.slow
 def test_finetuning_can_be_stopped_and_continued(page, finetuning):
     finetuning.slow = True
     page.button.click()

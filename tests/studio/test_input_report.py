@@ -8,6 +8,7 @@ from heygem.studio import input_report
 pytestmark = pytest.mark.usefixtures("isolated_home")
 
 
+@pytest.mark.slow
 def test_the_report_names_size_rate_and_face_in_both_languages(session):
     html = input_report.report_html(session, i18n.translator("en"), "en")
     assert "512×600, 25 frames/s, 40 frames" in html and "px wide" in html

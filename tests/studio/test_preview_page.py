@@ -36,6 +36,7 @@ def test_no_video_passes_through_the_widget_socket(tuning):
     assert sum(len(str(v)) for k, v in state.items() if not k.startswith("_")) < 200_000
 
 
+@pytest.mark.slow
 def test_the_span_follows_a_click_in_the_overview(tuning):
     page = tuning.preview
     page.player.clicked_start_s = 0.5

@@ -31,6 +31,7 @@ def test_curves_follow_the_controls(session):
     ] == pytest.approx(0.2, abs=0.03)
 
 
+@pytest.mark.slow
 def test_a_span_is_rendered_with_its_audio_and_its_label(session):
     clip = session.render(GATE_OFF, 0.4, 1.0)
     result, source = media.probe(clip.result), media.probe(clip.source)
@@ -107,6 +108,7 @@ def test_a_bad_file_leaves_the_loaded_ones(session, wav, tmp_path):
     assert session.avatar is person and session.is_loaded
 
 
+@pytest.mark.slow
 def test_blocked_footage_is_not_previewed(models, talking, speech, tmp_path, monkeypatch):
     monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "other-home"))
     consent.block(Ledger(keys=keys.ensure()), hash_input(talking[0]), reason="asked us to stop")
@@ -114,6 +116,7 @@ def test_blocked_footage_is_not_previewed(models, talking, speech, tmp_path, mon
         Session(folder=tmp_path / "p", models=models).load(talking[0], speech)
 
 
+@pytest.mark.slow
 def test_a_cancelled_render_leaves_no_partial_file(session):
     session.render(GATE_OFF, 0.0, 1.0)
     before = sorted(session.folder.iterdir())
@@ -130,6 +133,7 @@ def test_a_cancelled_render_leaves_no_partial_file(session):
     assert sorted(session.folder.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_old_previews_are_deleted_and_those_in_snapshots_stay(session, monkeypatch):
     monkeypatch.setattr("heygem.studio.session.MAX_CLIPS", 2)
     slots = Snapshots(session)

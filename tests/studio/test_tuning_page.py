@@ -10,6 +10,7 @@ from heygem.studio.pages.tuning import TuningPage
 pytestmark = pytest.mark.usefixtures("isolated_home")
 
 
+@pytest.mark.slow
 def test_a_moving_control_redraws_the_curve_and_renders_once(tuning):
     page = tuning.preview
     first, curves = page.clip, page.player.curves
@@ -23,6 +24,7 @@ def test_a_moving_control_redraws_the_curve_and_renders_once(tuning):
     assert len(names) == 2, "positions in between are not rendered"
 
 
+@pytest.mark.slow
 def test_a_snapshot_restores_controls_and_clip_without_rendering(tuning):
     page = tuning.preview
     tuning.save_buttons["A"].click()
@@ -45,6 +47,7 @@ def test_a_snapshot_leaves_out_a_clip_of_other_settings(tuning):
     assert snapshots.save("B", other, tuning.preview.clip).clip is None
 
 
+@pytest.mark.slow
 def test_reset_restores_all_controls(tuning):
     tuning.controls["lips.smoothing_ms"].value = 100.0
     tuning.controls["renderer.color_match"].value = False
@@ -53,6 +56,7 @@ def test_reset_restores_all_controls(tuning):
     assert tuning.preview.task.wait(WAIT_S)
 
 
+@pytest.mark.slow
 def test_a_recipe_saved_from_the_page_can_be_run_and_loaded(tuning, tmp_path, talking, speech):
     tuning.controls["lips.openness_gain"].value = 1.4
     tuning.name.value = "mine"
@@ -75,6 +79,7 @@ def test_a_bad_recipe_name_is_an_error_box_and_nothing_is_written(tuning, tmp_pa
     assert not (tmp_path / "x.yaml").exists()
 
 
+@pytest.mark.slow
 def test_a_recipe_value_beyond_the_range_of_the_slider_is_kept(tuning):
     tuning.set_params(tuning.preview.params.override({"lips.smoothing_ms": 400.0}))
     assert tuning.controls["lips.smoothing_ms"].value == 400.0

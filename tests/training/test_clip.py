@@ -62,6 +62,7 @@ def test_too_little_of_a_face_is_refused():
         from_track(SOURCE, track, np.zeros(32000, np.float32))
 
 
+@pytest.mark.slow
 def test_a_shifted_clip_has_its_picture_earlier():
     clip = talking("a", 1)
     earlier = clip.shifted(0.1)

@@ -43,6 +43,7 @@ def load(folder):
     return dataset.load(dataset.find(folder), backend=lambda: None, cache=folder / "cache")
 
 
+@pytest.mark.slow
 def test_a_video_is_read_once(tmp_path, video, monkeypatch):
     reads, clip = [], talking("anna", 1)
 

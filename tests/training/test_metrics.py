@@ -56,18 +56,21 @@ def test_verdict(check, verdict, correction_s):
     assert (check.verdict, check.correction_s) == (verdict, correction_s)
 
 
+@pytest.mark.slow
 def test_sync_check_measures_the_lag_of_a_late_picture():
     clip = talking("a", 1, seconds=10.0)
     (check,) = metrics.check_sync([clip], [np.roll(clip.aperture, -5)])
     assert check.verdict == "shifted" and check.lag_s == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_sync_check_rejects_somebody_elses_sound():
     clip, other = talking("a", 1), talking("b", 2)
     (check,) = metrics.check_sync([clip], [other.aperture[: len(clip.valid)]])
     assert check.verdict == "off"
 
 
+@pytest.mark.slow
 def test_short_clips_of_one_speaker_are_judged_together():
     clips = [talking("a", seed, seconds=4.0) for seed in (1, 2)] + [talking("b", 3, seconds=4.0)]
     predicted = [clips[0].aperture, np.zeros(200), clips[2].aperture]

@@ -28,6 +28,7 @@ def test_coefficients_have_a_standard_deviation_of_one(generated_speakers):
     assert (np.diff(basis.spread) <= 0).all()
 
 
+@pytest.mark.slow
 def test_wide_and_narrow_mouths_have_the_same_target():
     clips = [talking("small", 3, gap=0.04), talking("big", 3, gap=0.12)]
     scales, median = speaker_scales(clips)
@@ -41,6 +42,7 @@ def test_wide_and_narrow_mouths_have_the_same_target():
     assert (small - big).abs().max() > 1
 
 
+@pytest.mark.slow
 def test_same_seed_same_batch(generated_speakers):
     clips = generated_speakers.clips[:4]
     windows = TrainingWindows(clips, fit_basis(clips, 3), {}, rows=64)
@@ -52,6 +54,7 @@ def test_same_seed_same_batch(generated_speakers):
     assert np.isfinite(first[0].numpy()).all()
 
 
+@pytest.mark.slow
 def test_some_windows_are_silent_with_the_mouth_at_rest(generated_speakers):
     clips = generated_speakers.clips[:4]
     windows = TrainingWindows(clips, fit_basis(clips, 3), {}, rows=64)
@@ -64,6 +67,7 @@ def test_some_windows_are_silent_with_the_mouth_at_rest(generated_speakers):
     assert torch.equal(phones[has_phones][0, 0], windows._silent_phones)
 
 
+@pytest.mark.slow
 def test_speakers_with_much_footage_are_drawn_more_often_but_not_in_proportion():
     clips = [talking("much", 1, seconds=18.0), talking("little", 2, seconds=2.0)]
     windows = TrainingWindows(clips, fit_basis(clips, 2), {}, rows=32)
