@@ -12,10 +12,9 @@ import contextlib
 import hashlib
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from heygem.avatar.timeline import Timeline, build_timeline, frames_in_order
 from heygem.config.params import Params
 from heygem.config.renamed import show_notice
 from heygem.core import assets
-from heygem.core.errors import Cancelled, OutputError, ParameterError
+from heygem.core.errors import OutputError, ParameterError
 from heygem.core.files import sha256
 from heygem.core.types import FloatArray, Image, PathLike, Progress
 from heygem.core.version import code_version
@@ -39,6 +38,7 @@ from heygem.pipeline.articulate import articulate, speaker_scale
 from heygem.pipeline.frames import finished_frames
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
+from heygem.pipeline.progress import StageClock, cancellable
 from heygem.pipeline.renderers import find_engine, make_renderer
 from heygem.pipeline.streaming import BackgroundConsumer, prefetch
 from heygem.provenance import consent
@@ -125,8 +125,8 @@ def generate(
     InputError, NoFaceError, ConsentError, OutputError, ParameterError, AssetError, Cancelled
     """
     params = params if params is not None else Params()
-    report_progress = _reporter(progress, cancel)
-    clock = _StageClock()
+    report_progress = cancellable(progress, cancel)
+    clock = StageClock()
     models = models if models is not None else Models(params)
     keys = keys if keys is not None else key_store.ensure()
     ledger = ledger if ledger is not None else Ledger(keys=keys)
@@ -398,35 +398,3 @@ def _whole_file(out: Path) -> Iterator[Path]:
         ) from error
     finally:
         hidden.unlink(missing_ok=True)
-
-
-def _reporter(progress: Progress | None, cancel: threading.Event | None) -> Progress:
-    """Progress that also stops the work when it was cancelled."""
-
-    def report_progress(stage: str, done: int, total: int, /) -> None:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("stopped on request", remedy="run it again to make it")
-        if progress is not None:
-            progress(stage, done, total)
-
-    return report_progress
-
-
-@dataclass
-class _StageClock:
-    """Seconds by stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    _last: float = field(default_factory=time.perf_counter)
-
-    def lap(self, stage: str) -> None:
-        """End a stage."""
-        now = time.perf_counter()
-        self.seconds[f"{stage}_s"] = now - self._last
-        self._last = now
-
-    def timings(self, duration_s: float) -> dict[str, float]:
-        """Seconds by stage, and all of them per second of video."""
-        total = sum(self.seconds.values())
-        named = self.seconds | {"seconds_per_second": total / max(duration_s, 1e-6)}
-        return {name: round(value, 3) for name, value in named.items()}

@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import pytest
 from helpers.media import gape, write_video
+from helpers.wav2lip import write_random_checkpoint
 
 from heygem import evaluation, media
 from heygem.config.params import Params
-from heygem.core.errors import InputError
+from heygem.core.errors import InputError, ParameterError
 from heygem.evaluation import (
     EvaluateSettings,
     baselines,
@@ -143,6 +144,25 @@ def test_the_fine_tuned_model_has_a_row_of_its_own(person, monkeypatch, kept_bas
         assert {key: measure.value for key, measure in tuned.items()} == values
     else:
         assert tuned["amplitude_ratio"].value < 0.3 < base["amplitude_ratio"].value
+
+
+@pytest.mark.usefixtures("chewing")
+def test_the_chosen_engine_draws_the_models_row(tmp_path):
+    settings = {"mlflow": {"enabled": False}, "device": "cpu"}
+    wav2lip = {"engine": "wav2lip", "checkpoint": str(write_random_checkpoint(tmp_path))}
+    own, other = (
+        evaluation.evaluate([SAMPLES / "hopper.mp4"], Params.from_dict(params), SHORT)
+        for params in (settings, settings | wav2lip)
+    )
+    assert other.model == "wav2lip wav2lip"
+    # Random weights paint noise over the mouth: nothing like the chewing model's picture.
+    assert other.means()["model"]["psnr_db"].value < own.means()["model"]["psnr_db"].value - 3
+    with pytest.raises(ParameterError, match="finetune_seconds has no effect.*wav2lip"):
+        evaluation.evaluate(
+            [SAMPLES / "hopper.mp4"],
+            Params.from_dict(settings | wav2lip),
+            EvaluateSettings(finetune_seconds=(2,)),
+        )
 
 
 @pytest.mark.usefixtures("chewing")

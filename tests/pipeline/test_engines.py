@@ -5,10 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from helpers.media import gape, tone, write_wav
 from helpers.rendering import timeline_of
-from safetensors.torch import save_file
+from helpers.wav2lip import write_random_checkpoint
 
 import heygem
 from heygem import media, pipeline
@@ -23,7 +22,6 @@ from heygem.lips.trajectory import Trajectory
 from heygem.pipeline import renderers
 from heygem.rendering.base import Patch
 from heygem.rendering.warp.renderer import WarpRenderer
-from heygem.rendering.wav2lip import Wav2Lip
 
 QUICK = {"device": "cpu", "media": {"crf": 0, "preset": "ultrafast"}}
 QUICK |= {"label": {"watermark": False, "c2pa": False}}
@@ -79,11 +77,7 @@ def speech(tmp_path):
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """The published network with random weights."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("models") / "wav2lip.safetensors"
-    save_file({k: v.clone() for k, v in Wav2Lip().state_dict().items()}, path)
-    return path
+    return write_random_checkpoint(tmp_path_factory.mktemp("models"))
 
 
 def offer(monkeypatch, module, **values):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers.studio import GATE_OFF
+from helpers.wav2lip import write_random_checkpoint
 
 from heygem import media
 from heygem.config.params import Params
@@ -41,6 +42,20 @@ def test_a_span_is_rendered_with_its_audio_and_its_label(session):
     assert "AIGC" in result.tags and "AIGC" not in source.tags
     sound = media.read_audio(clip.result).samples[:, 0]
     assert np.abs(sound[:4000]).max() > 0.1, "the burst at 0.4 s opens the span"
+
+
+@pytest.mark.slow
+def test_a_preview_is_drawn_by_the_chosen_engine(session, tmp_path):
+    wav2lip = Params.from_dict(
+        {"engine": "wav2lip", "checkpoint": str(write_random_checkpoint(tmp_path))}
+    )
+
+    def frames(params):
+        with media.VideoReader(session.render(params, 0.4, 0.4).result) as reader:
+            return np.stack([frame.image for frame in reader]).astype(int)
+
+    assert np.abs(frames(GATE_OFF) - frames(wav2lip)).mean((1, 2, 3)).min() > 0.1
+    assert session.draws_trajectory(GATE_OFF) and not session.draws_trajectory(wav2lip)
 
 
 @pytest.mark.slow
