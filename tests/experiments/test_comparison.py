@@ -15,6 +15,8 @@ from heygem.experiments.comparison import contact_sheet, film, plots, report, ta
 from heygem.face import backends
 from heygem.provenance import aigc, containers
 
+pytestmark = pytest.mark.slow
+
 
 def face(hopper, index, width, height):
     return np.roll(hopper[:height, :width], index % 3, axis=1)

@@ -2,7 +2,11 @@
 
 import warnings
 
+import pytest
+
 from heygem.experiments import runs, store
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_run_of_the_last_release_has_the_current_names(tmp_path):

@@ -8,6 +8,8 @@ from heygem.core.errors import AssetError
 from heygem.finetune import adapter
 from heygem.finetune.adapt import adapt
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def features(utterances):

@@ -16,6 +16,8 @@ from heygem.cli.main import app
 from heygem.core.files import hash_input
 from heygem.provenance.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = notebooks.root() / "samples"
 SECONDS = 3.0
 run = CliRunner().invoke

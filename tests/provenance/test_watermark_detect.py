@@ -6,6 +6,8 @@ from helpers.labelled import RATE
 
 from heygem.provenance.watermark.detect import WatermarkDetector
 
+pytestmark = pytest.mark.slow
+
 
 def transformed(installation, kind):
     images, rate = installation.labelled, RATE

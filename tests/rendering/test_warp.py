@@ -20,6 +20,8 @@ from heygem.rendering.warp.mouth_interior import MouthInterior
 from heygem.rendering.warp.renderer import Sampler, WarpRenderer, replacement_strength
 from heygem.rendering.warp.texture_selection import _parted
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def person(talking, faces):

@@ -356,6 +356,7 @@ def studio(tmp_path_factory):
 INSIDE = {"X_Forwarded_For": "203.0.113.5"}
 
 
+@pytest.mark.slow
 def test_clients_from_other_networks_do_not_reach_the_login(studio):
     base, _ = studio
     for headers in ({}, {"X_Forwarded_For": "198.51.100.7"}):
@@ -377,6 +378,7 @@ def test_login_needs_name_password_and_agreement(studio):
     assert Ledger(home / "records/ledger.db").entries(kind="agreed") == []
 
 
+@pytest.mark.slow
 def test_a_user_reaches_the_studio_page_and_no_other(studio):
     base, home = studio
     anna = Browser(base, **INSIDE)
@@ -404,6 +406,7 @@ def test_a_user_reaches_the_studio_page_and_no_other(studio):
         assert (status, text) == (404, "no such page\n"), path
 
 
+@pytest.mark.slow
 def test_a_kernel_accepts_widget_messages_and_no_code(studio):
     import json
     import uuid
@@ -436,6 +439,7 @@ def test_a_kernel_accepts_widget_messages_and_no_code(studio):
     assert not any("execute_reply" in text or '"42' in text for text in messages)
 
 
+@pytest.mark.slow
 def test_the_owners_own_studio_has_no_policy(monkeypatch):
     monkeypatch.setenv(policy.FILE_VARIABLE, "somewhere.yaml")
     monkeypatch.setenv(policy.USER_VARIABLE, "anna")

@@ -8,7 +8,7 @@ from helpers.studio import WAIT_S
 
 from heygem.studio.pages.preview import PreviewPage
 
-pytestmark = pytest.mark.usefixtures("isolated_home")
+pytestmark = [pytest.mark.usefixtures("isolated_home"), pytest.mark.slow]
 
 
 def test_an_empty_page_gives_a_hint_and_opening_nothing_names_the_missing_file(tmp_path):

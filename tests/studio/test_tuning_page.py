@@ -7,7 +7,7 @@ from heygem.config.params import Params
 from heygem.studio.controls import control_differences
 from heygem.studio.pages.tuning import TuningPage
 
-pytestmark = pytest.mark.usefixtures("isolated_home")
+pytestmark = [pytest.mark.usefixtures("isolated_home"), pytest.mark.slow]
 
 
 @pytest.mark.slow
