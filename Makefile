@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 export HF_HUB_OFFLINE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: browser help run test test-fast lint docs tour lab models train-base evaluate dist clean
+.PHONY: browser help run test test-fast test-faults lint docs tour lab models train-base evaluate dist clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -36,6 +36,9 @@ test: models browser  ## run all tests
 
 test-fast: models  ## run the tests that need no more than a moment each: under a minute in all
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser"
+
+test-faults: models  ## run the tests that kill, fill the disk, damage and forge (make test runs them too)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "fault and not browser"
 
 lint: $(STAMP)  ## check style and types, and that notebooks carry no outputs
 	@$(BIN)/ruff check .
