@@ -7,7 +7,6 @@ The built-in voice is eSpeak NG (`heygem.audio.espeak`). A voice of your own is 
 
 import html
 import importlib
-import importlib.metadata
 import re
 import unicodedata
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from heygem.audio.espeak import EspeakVoice
 from heygem.audio.utterance import Utterance, Voice
+from heygem.core import plugins
 from heygem.core.errors import HeygemError, ParameterError
 
 __all__ = ["ENTRY_POINTS", "EspeakVoice", "Utterance", "Voice", "clean", "find_voice", "synthesize"]
@@ -86,7 +86,7 @@ def find_voice(name: str) -> Voice:
     """The voice of this name: built in, registered, or what `module:function` returns."""
     if name == "espeak":
         return EspeakVoice()
-    registered = {p.name: p for p in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    registered = plugins.offered(ENTRY_POINTS)
     try:
         if name in registered:
             loaded = registered[name].load()

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from heygem.config.params import ENGINES, Params
-from heygem.core import assets
+from heygem.core import assets, plugins
 from heygem.core.files import hash_input, sha256
 from heygem.core.version import code_version
 from heygem.lips import predictor
-from heygem.pipeline.renderers import engine_identity
+from heygem.pipeline import renderers
 from heygem.rendering import wav2lip
 
 SCHEMA = 1
@@ -26,7 +26,7 @@ def model_hashes(params: Params) -> dict[str, str]:
     """
     hashes = {asset.name: asset.sha256 for asset in assets.PULLED}
     if params.lips.model and predictor.is_installed_name(params.lips.model):
-        hashes["lips"] = predictor.identity(params.lips.model)
+        hashes["lips"] = plugins.identity(predictor.ENTRY_POINTS, params.lips.model)
     elif params.lips.model:
         hashes["lips"] = hash_input(params.lips.model)
     else:
@@ -34,7 +34,7 @@ def model_hashes(params: Params) -> dict[str, str]:
     if params.engine == "wav2lip":
         hashes["wav2lip"] = hash_input(params.checkpoint or wav2lip.imported())
     elif params.engine not in ENGINES:
-        hashes["engine"] = engine_identity(params.engine)
+        hashes["engine"] = plugins.identity(renderers.ENTRY_POINTS, params.engine)
     return hashes
 
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -19,6 +18,7 @@ from heygem.config import recipes
 from heygem.config.pairs import Pair
 from heygem.config.pairs import check as check_pairs
 from heygem.config.settings import Settings, checked, current, flatten, nest
+from heygem.core import plugins
 from heygem.core.types import PathLike
 
 DEFAULT_LABEL = "AI生成 / AI-generated"
@@ -266,8 +266,7 @@ UNUSED_BY_ENGINE: dict[str, tuple[str, ...]] = {
 
 def known_engines() -> list[str]:
     """Names that `engine` may have: built-in engines, and those that installed packages offer."""
-    offered = entry_points(group="heygem.renderers")
-    return [*ENGINES, *sorted(point.name for point in offered)]
+    return [*ENGINES, *sorted(plugins.offered("heygem.renderers"))]
 
 
 class Params(Settings):
@@ -304,8 +303,7 @@ class Params(Settings):
 
     @model_validator(mode="after")
     def _engine_uses_every_setting(self) -> "Params":
-        names = known_engines()
-        if self.engine not in names:
+        if self.engine not in ENGINES and self.engine not in (names := known_engines()):
             nearest = difflib.get_close_matches(self.engine, names, 1)
             hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(names)}"
             raise ValueError(f"no engine is called {self.engine!r}; {hint}")

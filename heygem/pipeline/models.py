@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from heygem import audio
 from heygem.avatar.avatar import Avatar
 from heygem.config.params import AudioSettings, Params
+from heygem.core import plugins
 from heygem.core.errors import HeygemError
 from heygem.core.files import sha256
 from heygem.core.findings import Finding
@@ -134,7 +135,7 @@ def _load_lips(
     if lips is not None:
         return lips, f"{type(lips).__module__}.{type(lips).__qualname__}"
     if name is not None and predictor.is_installed_name(name):
-        return predictor.load_installed(name), predictor.identity(name)
+        return predictor.load_installed(name), plugins.identity(predictor.ENTRY_POINTS, name)
     return LipsModel.load(name, device=device), sha256(name or SHIPPED)
 
 

@@ -1,11 +1,11 @@
 """Engines by name: which renderer draws, and which settings have no effect with it."""
 
-from importlib.metadata import entry_points
 from typing import Protocol
 
 from heygem.avatar.avatar import Avatar
 from heygem.config.params import Params
-from heygem.core.errors import AssetError, ParameterError
+from heygem.core import plugins
+from heygem.core.errors import ParameterError
 from heygem.pipeline.models import Models
 from heygem.rendering.base import Renderer
 from heygem.rendering.warp.renderer import WarpRenderer
@@ -75,25 +75,9 @@ def find_engine(name: str) -> Engine:
     """
     if name in ENGINES:
         return ENGINES[name]
-    offered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    offered = plugins.offered(ENTRY_POINTS)
     if name not in offered:
         names = ", ".join([*ENGINES, *sorted(offered)])
         raise ParameterError("no engine has this name", seen=name, remedy=f"known: {names}")
-    try:
-        return offered[name].load()
-    except Exception as error:  # whatever somebody else's code raises
-        raise AssetError(
-            f"the engine {name!r} cannot be loaded",
-            seen=f"{offered[name].value}: {type(error).__name__}: {error}",
-            remedy="check the package that offers it",
-        ) from error
-
-
-def engine_identity(name: str) -> str:
-    """Name and version of an installed engine, for hashes: "heygem.renderers:NAME PACKAGE==1.0"."""
-    for point in entry_points(group=ENTRY_POINTS):
-        if point.name == name:
-            package = getattr(point, "dist", None)
-            version = f" {package.name}=={package.version}" if package is not None else ""
-            return f"{ENTRY_POINTS}:{name}{version}"
-    return f"{ENTRY_POINTS}:{name}"
+    engine: Engine = plugins.load(offered[name], "engine")
+    return engine

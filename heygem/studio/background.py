@@ -135,15 +135,3 @@ class LatestTask(traitlets.HasTraits):
             setattr(self, name, value)
         except Exception:
             log.exception("an observer of %s failed", name)
-
-
-def cancellable(progress: Progress | None, cancel: threading.Event | None) -> Progress:
-    """A progress callback that raises `Cancelled` once `cancel` is set."""
-
-    def report_progress(stage: str, done: int, total: int) -> None:
-        if cancel is not None and cancel.is_set():
-            raise Cancelled("stopped on request")
-        if progress is not None:
-            progress(stage, done, total)
-
-    return report_progress

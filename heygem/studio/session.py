@@ -26,13 +26,13 @@ from heygem.core.types import FloatArray, Image, IntArray, PathLike, Progress
 from heygem.lips.trajectory import Trajectory
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
+from heygem.pipeline.progress import cancellable
 from heygem.provenance import keys
 from heygem.provenance.aigc import aigc_tags
 from heygem.provenance.ledger import Ledger
 from heygem.provenance.visible import VisibleLabel
 from heygem.rendering.base import Renderer
 from heygem.server import policy
-from heygem.studio.background import cancellable
 from heygem.studio.clip import ApertureCurves, Clip, Span
 from heygem.studio.downscale import downscale_avatar, downscale_image, preview_px
 

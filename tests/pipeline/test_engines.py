@@ -12,14 +12,11 @@ from helpers.wav2lip import write_random_checkpoint
 import heygem
 from heygem import media, pipeline
 from heygem.batch import manifest
-from heygem.config import params as schema
 from heygem.config.params import Params, RendererSettings
-from heygem.core import assets
+from heygem.core import assets, plugins
 from heygem.core.errors import AssetError, ParameterError
-from heygem.lips import predictor
 from heygem.lips.motion import RecordedMotion
 from heygem.lips.trajectory import Trajectory
-from heygem.pipeline import renderers
 from heygem.rendering.base import Patch
 from heygem.rendering.warp.renderer import WarpRenderer
 
@@ -80,13 +77,13 @@ def checkpoint(tmp_path_factory):
     return write_random_checkpoint(tmp_path_factory.mktemp("models"))
 
 
-def offer(monkeypatch, module, **values):
+def offer(monkeypatch, **values):
     """Entry points, as an installed package would offer them."""
     points = [
         SimpleNamespace(name=name, value=f"package:{name}", load=lambda value=value: value)
         for name, value in values.items()
     ]
-    monkeypatch.setattr(module, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
 
 
 def frames_of(path):
@@ -165,8 +162,7 @@ def test_a_trajectory_is_refused_where_the_engine_draws_none(
 
 @pytest.mark.slow
 def test_a_package_offers_an_engine_by_name(talking, speech, faces, sine, tmp_path, monkeypatch):
-    offer(monkeypatch, renderers, square=RedSquare)
-    offer(monkeypatch, schema, square=RedSquare)
+    offer(monkeypatch, square=RedSquare)
     params = Params.from_dict(QUICK | {"engine": "square"})
     models = pipeline.Models(params, lips=sine, faces=faces)
     result = heygem.generate(talking[0], speech, tmp_path / "out.mp4", params, models=models)
@@ -181,15 +177,14 @@ def test_an_engine_that_cannot_be_loaded_is_named(hopper_avatar, monkeypatch):
         raise ImportError("no module named square")
 
     point = SimpleNamespace(name="square", value="package:square", load=fail)
-    for module in (renderers, schema):
-        monkeypatch.setattr(module, "entry_points", lambda group: [point])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
     params = Params.from_dict({"engine": "square"})
     with pytest.raises(AssetError, match="'square' cannot be loaded.*no module named square"):
         pipeline.make_renderer(hopper_avatar, params, SimpleNamespace(device="cpu"))
 
 
 def test_a_package_offers_a_lips_model_by_name(faces, sine, monkeypatch):
-    offer(monkeypatch, predictor, sine=lambda: sine)
+    offer(monkeypatch, sine=lambda: sine)
     models = pipeline.Models(Params.from_dict({"lips.model": "sine", "device": "cpu"}), faces=faces)
     assert models.lips is sine and models.lips_sha256 == "heygem.lips:sine"
     hashes = manifest.model_hashes(Params.from_dict({"lips.model": "sine"}))
