@@ -1,11 +1,13 @@
 """Fixtures that several test modules share."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from helpers import disks
 from helpers.media import RATE_HZ, gape, real_data, tone, write_raw_video, write_video, write_wav
 from helpers.rendering import plan
 
@@ -25,6 +27,13 @@ def data():
 def clip(tmp_path) -> Path:
     """One second, 64x48, 25 frames a second, with a 440 Hz tone at 16 kHz."""
     return write_video(tmp_path / "clip.mp4", audio=tone())
+
+
+@pytest.fixture
+def tiny_disk(tmp_path) -> Iterator[Path]:
+    """A real disk of one megabyte."""
+    with disks.mounted(tmp_path / "tiny", "1m") as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ Face models are extracted from a published MediaPipe wheel: its later releases c
 installing it would pin an old NumPy. heygem's own weights are part of the package.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +16,13 @@ from typing import Literal
 
 from heygem.core.errors import AssetError
 from heygem.core.files import replacing, sha256
+from heygem.core.folders import avatar_folder, home, model_folder
 from heygem.core.types import PathLike
+
+__all__ = [
+    "PULLED", "Asset", "Entry", "avatar_folder", "home", "inventory", "model_folder", "path",
+    "pinned", "pull", "shipped", "verify",
+]  # fmt: skip
 
 WEIGHTS = Path(__file__).parents[1] / "lips" / "weights"
 CHECKSUMS = "SHA256SUMS"  # beside shipped weights, in the format of sha256sum(1)
@@ -101,22 +106,6 @@ class Entry:
     asset: Asset
     path: Path
     state: State
-
-
-def home() -> Path:
-    """Folder of models, caches and logs: `$HEYGEM_HOME`, else `~/.cache/heygem`."""
-    configured = os.environ.get("HEYGEM_HOME")
-    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "heygem"
-
-
-def model_folder() -> Path:
-    """Folder of fetched models."""
-    return home() / "models"
-
-
-def avatar_folder() -> Path:
-    """Folder of tracked avatars."""
-    return home() / "avatars"
 
 
 def path(name: str) -> Path:

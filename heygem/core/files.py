@@ -5,13 +5,14 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from heygem.core.errors import InputError, OutputError
+from heygem.core import disk
+from heygem.core.errors import InputError
+from heygem.core.leftovers import hidden_path
 from heygem.core.types import PathLike
 
 BUNDLE_FACTS = "avatar.json"  # in an avatar bundle, see `heygem.finetune.bundle`
@@ -79,19 +80,18 @@ def replacing(target: PathLike, *, mode: int = 0o644, durable: bool = True) -> I
         The folder cannot be written, or the disk is full.
     """
     target = Path(target)
-    handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=target.parent)
-    os.close(handle)
-    staged = Path(name)
+    staged = hidden_path(target)
+    os.close(os.open(staged, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
         yield staged
         if durable:
-            _sync(staged)
+            sync(staged)
         os.chmod(staged, mode)
         os.replace(staged, target)
     finally:
         staged.unlink(missing_ok=True)
     if durable:
-        _sync(target.parent)
+        sync(target.parent)
 
 
 def write_bytes(target: Path, content: bytes, *, mode: int = 0o644) -> Path:
@@ -121,11 +121,7 @@ def write_bytes(target: Path, content: bytes, *, mode: int = 0o644) -> Path:
         with replacing(target, mode=mode) as staged:
             staged.write_bytes(content)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {target.name} ({error.strerror})",
-            seen=folder,
-            remedy="check free space and permissions",
-        ) from error
+        raise disk.write_error(error, target, needed_bytes=len(content)) from error
     return target
 
 
@@ -168,7 +164,7 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _sync(path: Path) -> None:
+def sync(path: PathLike) -> None:
     """Wait until a file, or the list of names in a folder, is on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -1,0 +1,175 @@
+"""Failures of the disk in the user's terms: which disk, how much is free, what to do."""
+
+import errno
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from heygem.core.errors import OutputError
+from heygem.core.folders import home
+from heygem.core.types import PathLike
+
+Place = Literal["output", "cache", "temporary", "records"]
+
+_NEARLY_NOTHING = 64 * 1024  # bytes; some libraries fail on a full disk without saying why
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your disk quota is used up",
+    errno.EFBIG: "the file system, or a limit of this account, allows no file as large",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "you may not write there",
+    errno.EPERM: "you may not write there",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.ENOTDIR: "a part of the path is a file and not a folder",
+    errno.EISDIR: "a folder has this name",
+    errno.ENOENT: "the folder is not there",
+    errno.EIO: "the disk reports an error",
+    errno.EMFILE: "this program has too many files open",
+}
+_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ELSEWHERE: dict[Place, str] = {
+    "output": "give another folder with --out (inputs.output)",
+    "cache": "set HEYGEM_HOME to a folder elsewhere",
+    "temporary": "set TMPDIR to a folder elsewhere",
+    "records": "move the folder of keys and ledger elsewhere and set HEYGEM_RECORDS to it",
+}
+_SQLITE = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_PERM: errno.EACCES,
+    sqlite3.SQLITE_IOERR: errno.EIO,
+}
+
+
+def write_error(
+    error: BaseException,
+    target: PathLike,
+    *,
+    what: str = "",
+    place: Place | None = None,
+    needed_bytes: int = 0,
+) -> OutputError:
+    """The error of a failed write as one that names the disk, what is free, and what to do.
+
+    Parameters
+    ----------
+    error : exception
+        Of the operating system, SQLite, FFmpeg, or a library that wraps one of theirs.
+    target : path
+        The file or folder as the user knows it, not a temporary name.
+    what : str, optional
+        What failed; default: "cannot write NAME".
+    place : optional
+        Which setting moves the file; default: found from the path.
+    needed_bytes : int
+        About how much the file needs; 0 where unknown.
+    """
+    number = error_number(error, target)
+    reason = _REASONS.get(number) or _plain_text(error)
+    if number == errno.ENOSPC and _inodes_used_up(target):
+        reason = "the disk has no room for more files (its inodes are used up)"
+    elsewhere = _ELSEWHERE[place or _place_of(Path(target))]
+    if number in _SPACE:
+        needed = f" (about {format_size(needed_bytes)} are needed)" if needed_bytes else ""
+        remedy = f"free some space{needed}, or {elsewhere}"
+    elif number == errno.ENAMETOOLONG:
+        remedy = "choose a shorter name"
+    elif number == errno.EIO:
+        remedy = f"check the disk, or {elsewhere}"
+    else:
+        remedy = elsewhere
+    seen = describe_disk(target) if number in (*_SPACE, errno.EROFS, errno.EIO) else Path(target)
+    return OutputError(
+        f"{what or f'cannot write {Path(target).name}'}: {reason}", seen=seen, remedy=remedy
+    )
+
+
+def error_number(error: BaseException, target: PathLike) -> int:
+    """The `errno` of a failed write, 0 where unknown.
+
+    Found in the error itself or in what it was raised from; in its text, where a library of Rust
+    passes it on; and from a disk without free space, where a library names no reason at all.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        number = getattr(cause, "errno", None)
+        if isinstance(number, int) and number in errno.errorcode:
+            return number
+        code = getattr(cause, "sqlite_errorcode", None)
+        if isinstance(code, int):
+            return _SQLITE.get(code & 0xFF, 0)
+        match = re.search(r"\(os error (\d+)\)", str(cause))
+        if match:
+            return int(match[1])
+        cause = cause.__cause__ or cause.__context__
+    try:
+        return errno.ENOSPC if free_bytes(target) < _NEARLY_NOTHING else 0
+    except OSError:
+        return 0
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Whether an error is the operating system's refusal to write: no space, quota, permission."""
+    numbers = {*_SPACE, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EIO}
+    return isinstance(error, OSError) and error.errno in numbers
+
+
+def free_bytes(path: PathLike) -> int:
+    """Bytes that this user can still write on the disk of a path, which need not exist."""
+    return shutil.disk_usage(_existing(Path(path))).free
+
+
+def describe_disk(path: PathLike) -> str:
+    """The disk of a path: "0 B of 1.0 MB free on the disk at /mnt"."""
+    folder = _existing(Path(path))
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return str(folder)
+    mount = folder.resolve()
+    while not os.path.ismount(mount):
+        mount = mount.parent
+    return f"{format_size(usage.free)} of {format_size(usage.total)} free on the disk at {mount}"
+
+
+def format_size(count: int) -> str:
+    """Bytes for a reader: "640 B", "1.5 MB"; powers of 1000, as disks are sold."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _plain_text(error: BaseException) -> str:
+    """Without the path: a temporary name means nothing to a user."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
+
+
+def _existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _inodes_used_up(target: PathLike) -> bool:
+    try:
+        status = os.statvfs(_existing(Path(target)))
+    except (OSError, AttributeError):  # not on Windows
+        return False
+    return bool(status.f_files) and status.f_favail == 0
+
+
+def _place_of(target: Path) -> Place:
+    resolved = target.absolute().resolve()
+    if resolved.is_relative_to(home().resolve()):
+        return "cache"
+    if resolved.is_relative_to(Path(tempfile.gettempdir()).resolve()):
+        return "temporary"
+    return "output"
