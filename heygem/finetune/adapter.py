@@ -11,9 +11,11 @@ import torch
 from heygem.core.errors import AssetError
 from heygem.core.files import replacing
 from heygem.core.types import FloatArray, PathLike
+from heygem.core.weights import require_finite
 from heygem.lips.model import LipsModel
 
 FORMAT = "heygem-adapter-1"
+REMEDY = "make the avatar again with `heygem finetune`"
 
 
 @dataclass(frozen=True)
@@ -97,26 +99,38 @@ def load(path: PathLike, base: LipsModel, *, base_sha256: str) -> LipsModel:
     AssetError
         The file is missing or damaged, or belongs to another base.
     """
+    metadata, weights, bias = _read(path)
+    if metadata.get("base_sha256") != base_sha256:
+        raise AssetError(
+            f"{Path(path).parent.name} was made for another lips model",
+            seen=f"{metadata.get('base_sha256', '')[:12]}, this is {base_sha256[:12]}",
+            remedy="make it again with `heygem finetune`, or set lips.model to the one it was "
+            "made with",
+        )
+    head = base.networks[0].head
+    shape = (len(base.networks), head.out_channels, head.in_channels)
+    try:
+        if weights.shape != shape or bias.shape != shape[1:2]:
+            raise ValueError(f"weights of {weights.shape}, not {shape}")
+        numbers = {key: float(v) for key, v in json.loads(metadata["numbers"]).items()}
+        adapter = Adapter(weights=weights, bias=bias, **numbers)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise AssetError(f"cannot read the adapter {path}", seen=error, remedy=REMEDY) from error
+    arrays = {"weights": weights, "bias": bias, "numbers": np.array([*numbers.values()], float)}
+    require_finite(arrays, str(path), remedy=REMEDY)
+    return adapter.apply(base)
+
+
+def _read(path: PathLike) -> tuple[dict[str, str], FloatArray, FloatArray]:
+    """Metadata, weights and bias of an adapter file."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as f:
             metadata = f.metadata() or {}
             weights, bias = f.get_tensor("weights"), f.get_tensor("bias")
-        numbers = json.loads(metadata.get("numbers", "null"))
-        if metadata.get("format") != FORMAT or not isinstance(numbers, dict):
+        if metadata.get("format") != FORMAT:
             raise ValueError(f"format {metadata.get('format')!r}")
     except (OSError, SafetensorError, ValueError) as error:
-        raise AssetError(
-            f"cannot read the adapter {path}",
-            seen=error,
-            remedy="make the avatar again with `heygem finetune`",
-        ) from error
-    if metadata["base_sha256"] != base_sha256:
-        raise AssetError(
-            f"{Path(path).parent.name} was made for another lips model",
-            seen=f"{metadata['base_sha256'][:12]}, this is {base_sha256[:12]}",
-            remedy="make it again with `heygem finetune`, or set lips.model to the one it was "
-            "made with",
-        )
-    return Adapter(weights=weights, bias=bias, **numbers).apply(base)
+        raise AssetError(f"cannot read the adapter {path}", seen=error, remedy=REMEDY) from error
+    return metadata, weights, bias

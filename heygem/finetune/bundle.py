@@ -142,6 +142,9 @@ def person(path: PathLike) -> Avatar:
     """Read the avatar, its `bundle` set; all files are checked against their hashes."""
     path = Path(path)
     facts = read(path)
+    for name in (*facts["files"], facts["shown"]):
+        if name != Path(name).name:
+            raise InputError(f"{path.name} names a file outside it", seen=name, remedy=REMEDY)
     for name, sha256 in facts["files"].items():
         try:
             is_unchanged = files.sha256(path / name) == sha256
@@ -157,6 +160,17 @@ def person(path: PathLike) -> Avatar:
     if avatar is None:
         raise InputError(f"{path.name} cannot be read", seen=PERSON, remedy=REMEDY)
     return replace(avatar, bundle=AvatarBundle(path, facts))
+
+
+def is_own(path: Path) -> bool:
+    """Whether a folder is an avatar bundle and holds nothing else, so that it may be replaced."""
+    if path.is_symlink():
+        return False
+    try:
+        listed = {FACTS, *read(path)["files"]}
+    except (InputError, KeyError, TypeError):
+        return False
+    return {entry.name for entry in path.iterdir()} <= listed
 
 
 def read(path: PathLike) -> dict[str, Any]:

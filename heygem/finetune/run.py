@@ -156,7 +156,7 @@ def finetune(
         "notes": notes,
     }
     primary = _merge(avatars, extended)
-    bundle_writer.write(out, facts, paths[0], primary, adaptation, covered, report_progress)
+    bundle_writer.write(out, facts, paths, primary, adaptation, covered, report_progress)
     stopwatch.lap("write")
     return FinetuneResult(
         out, bundle.read(out), adaptation, covered, extended, stopwatch.seconds, notes
@@ -193,11 +193,18 @@ def _check_arguments(out: PathLike, footage: Sequence[PathLike]) -> tuple[Path, 
         )
     if not paths:
         raise ParameterError("no footage is named", remedy="give one video or more")
-    if out.exists() and not (out / bundle.FACTS).is_file():
+    if (out.exists() or out.is_symlink()) and not bundle.is_own(out):
         raise OutputError(
-            f"{out.name} exists and is not an avatar bundle", remedy="choose another name"
+            f"{out.name} exists and is not an avatar bundle, or holds other files as well",
+            remedy="choose another name",
         )
     for path in paths:
+        if path.resolve().is_relative_to(out.resolve()):
+            raise InputError(
+                f"{path.name} lies in the folder that would be replaced",
+                seen=out,
+                remedy="choose another name for --out",
+            )
         info = media.probe(path)
         if info.video is None or info.is_still:
             raise InputError(f"{path.name} is not a video", remedy="give videos of the person")
@@ -265,7 +272,7 @@ def _facts(
         "format": bundle.FORMAT,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "code": code_version(),
-        "shown": f"shown{material.paths[0].suffix.lower()}",
+        "shown": f"shown{material.paths[0].resolve().suffix.lower()}",
         "sources": _sources(material, adaptation),
         "seconds": round(adaptation.seconds, 2),
         "kept_base": adaptation.kept_base,

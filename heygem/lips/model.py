@@ -23,6 +23,7 @@ from heygem import audio
 from heygem.audio.encoder import SpeechEncoder, encoder_from_metadata
 from heygem.core.errors import AssetError
 from heygem.core.types import FloatArray, PathLike
+from heygem.core.weights import require_finite
 from heygem.face.topology import LOWER
 from heygem.lips.features import extract_features, normalize_spectra, silent_features
 from heygem.lips.network import LipsNetwork
@@ -34,6 +35,7 @@ SHIPPED = Path(__file__).parent / "weights" / "lips.safetensors"
 FORMAT = "heygem-lips-3"
 READABLE_FORMATS = (FORMAT, "heygem-lips-2")  # 2: spectra are not normalised
 DEFAULT_OPENING_STD = 0.03  # IOD
+REMEDY = "give a .safetensors file made by `heygem train lips`"
 
 
 class LipsModel:
@@ -78,32 +80,34 @@ class LipsModel:
         Raises
         ------
         AssetError
-            The file, or the speech encoder it was trained with, is missing or another one.
+            The file, or the speech encoder it was trained with, is missing or another one, or
+            the file's weights are incomplete or not finite.
         """
         path = Path(path) if path is not None else SHIPPED
         meta, tensors = _read_file(path)
-        shape = json.loads(meta["network"])
-        networks = []
-        for i in range(int(meta["networks"])):
-            network = LipsNetwork.from_shape(shape)
-            prefix = f"network{i}."
-            network.load_state_dict(
-                {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-            )
-            networks.append(network)
-        basis = tensors["basis"].numpy()
+        require_finite(tensors, path.name, remedy=REMEDY)
+        try:
+            networks, about = _networks(meta, tensors), json.loads(meta.get("about", "{}"))
+            basis, gain = tensors["basis"].numpy(), tensors["gain"].numpy()
+            if gain.shape != basis.shape[:1]:
+                raise ValueError(f"a gain of {gain.shape} for a basis of {basis.shape}")
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise AssetError(
+                f"{path} does not have the layers of a lips model",
+                seen=(str(error).splitlines() or [type(error).__name__])[0],
+                remedy=REMEDY,
+            ) from error
         if basis.shape[1:] != (len(LOWER), 3):
             raise AssetError(
                 f"{path} moves other points than this version does",
                 seen=f"{basis.shape[1]} points, not {len(LOWER)}",
                 remedy="train it again with `heygem train lips`",
             )
-        about = json.loads(meta.get("about", "{}"))
         encoder = None
         encoder_meta = meta.get("speech_encoder") or meta.get("ears")  # the latter in older files
         if encoder_meta:
             encoder = encoder_from_metadata(json.loads(encoder_meta), path, device=device)
-        return cls(networks, basis, tensors["gain"].numpy(), about, device=device, encoder=encoder)
+        return cls(networks, basis, gain, about, device=device, encoder=encoder)
 
     @cached_property
     def opening_std(self) -> float:
@@ -156,6 +160,20 @@ class LipsModel:
         return outputs.mean(0)[0].float().cpu().numpy() * self.gain
 
 
+def _networks(meta: dict[str, str], tensors: dict[str, Tensor]) -> list[LipsNetwork]:
+    """The networks of a model file, on the CPU."""
+    shape = json.loads(meta["network"])
+    networks = []
+    for i in range(int(meta["networks"])):
+        network = LipsNetwork.from_shape(shape)
+        prefix = f"network{i}."
+        network.load_state_dict(
+            {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+        )
+        networks.append(network)
+    return networks
+
+
 def _read_file(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a lips model file.
 
@@ -173,7 +191,7 @@ def _read_file(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise AssetError(
             f"cannot read the lips model {path}",
             seen=str(error),
-            remedy="give a .safetensors file made by `heygem train lips`",
+            remedy=REMEDY,
         ) from error
     if meta.get("format") not in READABLE_FORMATS:
         raise AssetError(

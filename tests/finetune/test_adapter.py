@@ -63,3 +63,23 @@ def test_an_adapter_file_belongs_to_its_base(base, utterances, tmp_path):
     path.write_bytes(b"no adapter")
     with pytest.raises(AssetError, match="cannot read"):
         adapter.load(path, base, base_sha256="a" * 64)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"bias": np.float32("nan")}, r"bias holds values .*NaN"),
+        ({"scale": float("nan")}, "numbers holds values"),
+        ({"weights": np.zeros((1, 2, 3), np.float32)}, r"weights of \(1, 2, 3\)"),
+    ],
+)
+def test_an_adapter_that_is_not_finite_or_of_another_shape_is_refused(
+    changes, match, base, tmp_path
+):
+    if "bias" in changes:
+        changes = {"bias": np.full(len(base.basis), changes["bias"])}
+    path = tmp_path / "adapter.safetensors"
+    adapter.save(zero(base, **changes), path, base_sha256="a" * 64)
+    with pytest.raises(AssetError, match=match):
+        adapter.load(path, base, base_sha256="a" * 64)

@@ -18,6 +18,8 @@ from heygem.lips.features import (
 from heygem.lips.network import LipsNetwork
 from heygem.training.trainer import save
 
+ONE = torch.tensor([1])
+
 
 @pytest.fixture
 def model(basis):
@@ -115,6 +117,35 @@ def test_a_file_that_is_no_model_is_refused(tmp_path):
     wrong.write_bytes(b"not a model at all, but long enough to be read as one")
     with pytest.raises(AssetError, match="heygem train lips"):
         lips.LipsModel.load(wrong)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("name", "damage", "match"),
+    [
+        ("gain", lambda t: t.fill_(float("nan")), r"gain holds values .*6 of 6 are NaN"),
+        ("basis", lambda t: t.index_fill(0, ONE, float("-inf")), "NaN or infinite"),
+        ("network1.head.bias", lambda t: t.fill_(float("nan")), r"network1\.head\.bias"),
+        ("gain", lambda t: t[:2], "does not have the layers"),
+        ("network0.head.bias", lambda t: t[:2], "does not have the layers"),
+        ("network0.head.bias", lambda t: t.int(), "floating-point"),
+        ("network0.head.bias", lambda t: None, "does not have the layers"),
+    ],
+)
+def test_weights_that_are_not_finite_or_not_there_are_refused(name, damage, match, model, tmp_path):
+    from safetensors.torch import safe_open, save_file
+
+    path = tmp_path / "m.safetensors"
+    save(model, path)
+    with safe_open(path, framework="pt") as file:
+        meta, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+    changed = damage(tensors[name])
+    tensors = {k: v for k, v in tensors.items() if k != name}
+    if changed is not None:
+        tensors[name] = changed
+    save_file(tensors, path, metadata=meta)
+    with pytest.raises(AssetError, match=match):
+        lips.LipsModel.load(path)
 
 
 def test_shipped_model_keeps_still_in_digital_silence():

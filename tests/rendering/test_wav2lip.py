@@ -1,5 +1,7 @@
 """The second engine gives what the published network gives, from every form of checkpoint."""
 
+import re
+import zipfile
 from fractions import Fraction
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers.rendering import timeline_of
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from heygem.avatar.timeline import Timeline
 from heygem.core.errors import AssetError
@@ -208,7 +210,10 @@ def in_form(form, state, folder):
         network.load_state_dict(state)
         if form == "torchscript_wrapped":
             network = Prefixed(network)
-        torch.jit.trace(network.eval(), inputs(1), check_trace=False).save(str(path))
+        if form == "torchscript_scripted":
+            torch.jit.script(network.eval()).save(str(path))
+        else:
+            torch.jit.trace(network.eval(), inputs(1), check_trace=False).save(str(path))
     return path
 
 
@@ -224,7 +229,15 @@ class Prefixed(torch.nn.Module):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "form",
-    ["bare", "bare_prefixed", "nested", "old_format", "torchscript", "torchscript_wrapped"],
+    [
+        "bare",
+        "bare_prefixed",
+        "nested",
+        "old_format",
+        "torchscript",
+        "torchscript_wrapped",
+        "torchscript_scripted",
+    ],
 )
 def test_every_form_of_checkpoint_loads_alike(form, published_state, tmp_path):
     loaded = wav2lip.load(in_form(form, published_state, tmp_path)).state_dict()
@@ -293,6 +306,103 @@ def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path):
     with pytest.raises(AssetError, match="evil.pth"):
         wav2lip.load(tmp_path / "evil.pth")
     assert not trace.exists()
+
+
+class RestoresItself(torch.nn.Module):
+    """Its archive writes a file when a loader restores it."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__()
+        self.target = target
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, bool]:
+        return self.target, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        self.target, self.training = state
+        torch.save(torch.zeros(1), self.target)
+
+
+@pytest.mark.fault
+def test_the_code_of_a_torchscript_archive_is_never_run(tmp_path):
+    written = tmp_path / "it_ran"
+    archive = tmp_path / "evil.pth"
+    torch.jit.script(RestoresItself(str(written))).save(str(archive))
+    torch.jit.load(str(archive))
+    assert written.exists(), "the archive must be dangerous to a loader that runs its code"
+    written.unlink()
+    with pytest.raises(AssetError, match=r"evil\.pth .*restores itself with code"):
+        wav2lip.load(archive)
+    with pytest.raises(AssetError, match=r"evil\.pth"):
+        wav2lip.import_checkpoint(archive)
+    assert not written.exists()
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("written", "match"),
+    [
+        (b"cos\nsystem\n(S'touch %s'\ntR.", "names os.system"),
+        (b"c__torch__.M\nX\n(S'touch %s'\ntR.", "cannot be read"),
+        (b"ctorch._utils\n_rebuild_tensor_v2\n}(S'a'\nS'%s'\nu\x86R.", "cannot be read"),
+    ],
+)
+def test_a_forged_pickle_in_an_archive_is_refused(written, match, tmp_path):
+    trace, archive = tmp_path / "it_ran", tmp_path / "evil.pth"
+    with zipfile.ZipFile(archive, "w") as z:
+        z.writestr("m/constants.pkl", b"\x80\x02).")
+        z.writestr("m/data.pkl", b"\x80\x02" + written.replace(b"%s", bytes(trace)))
+    with pytest.raises(AssetError, match=match):
+        wav2lip.load(archive)
+    assert not trace.exists()
+
+
+@pytest.mark.fault
+def test_a_storage_that_would_unpack_to_another_size_is_refused(tmp_path):
+    layer = torch.nn.Linear(64, 64)
+    archive, packed = tmp_path / "m.pth", tmp_path / "packed.pth"
+    torch.jit.script(layer).save(str(archive))
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(packed, "w") as target:
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member), zipfile.ZIP_DEFLATED)
+    with pytest.raises(AssetError, match="another size than it states"):
+        wav2lip.load(packed)
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_that_are_not_finite_are_refused(value, suffix, published_state, tmp_path):
+    key = "audio_encoder.3.conv_block.0.bias"
+    broken = published_state[key].clone()
+    broken[2] = value
+    path = tmp_path / f"w{suffix}"
+    state = {**published_state, key: broken}
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    with pytest.raises(AssetError, match=rf"{re.escape(key)} .*1 of 64 are NaN or infinite"):
+        wav2lip.load(path)
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("key", "value", "match"),
+    [
+        ("output_block.1.bias", torch.zeros(3, dtype=torch.int32), "floating-point"),
+        ("output_block.1.bias", torch.full((3,), 1e300, dtype=torch.float64), "infinite"),
+        ("output_block.0.conv_block.1.running_var", -torch.ones(32), "below zero"),
+    ],
+)
+def test_weights_of_another_kind_are_refused(key, value, match, published_state, tmp_path):
+    torch.save({**published_state, key: value}, tmp_path / "w.pth")
+    with pytest.raises(AssetError, match=rf"{re.escape(key)}.*{match}"):
+        wav2lip.load(tmp_path / "w.pth")
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """Wav2Lip checkpoints: loading every form they are distributed in, and importing them."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,13 @@ from heygem.core import assets
 from heygem.core.errors import AssetError
 from heygem.core.files import replacing
 from heygem.core.types import PathLike
+from heygem.core.weights import require_finite
+from heygem.rendering.wav2lip import torchscript
 from heygem.rendering.wav2lip.network import Wav2Lip
 
+REMEDY = "this is not a Wav2Lip generator checkpoint (wav2lip.pth or wav2lip_gan.pth)"
 
-def _is_torchscript(path: Path) -> bool:
-    """TorchScript archives hold constants.pkl beside their code; plain checkpoints do not."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.rsplit("/", 1)[-1] == "constants.pkl" for name in archive.namelist())
+DAMAGED = "the file is damaged, or its training failed: get it again from where it was published"
 
 
 def _read(path: Path) -> Any:
@@ -32,8 +29,8 @@ def _read(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        if _is_torchscript(path):
-            return dict(torch.jit.load(str(path), map_location="cpu").state_dict())
+        if torchscript.is_archive(path):
+            return torchscript.read_state(path)  # torch.jit.load would run the archive's code
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch raises pickle, zip, runtime and OS errors alike here
         reason = str(e).strip().splitlines() or [type(e).__name__]
@@ -50,9 +47,8 @@ def _read(path: Path) -> Any:
 
 def _check(state: Any, name: str) -> dict[str, torch.Tensor]:
     """The state dict under the published names, complete, in float32."""
-    remedy = "this is not a Wav2Lip generator checkpoint (wav2lip.pth or wav2lip_gan.pth)"
     if not isinstance(state, dict) or not state:
-        raise AssetError(f"{name} holds no state dict", seen=type(state).__name__, remedy=remedy)
+        raise AssetError(f"{name} holds no state dict", seen=type(state).__name__, remedy=REMEDY)
     state = {str(key).removeprefix("module."): value for key, value in state.items()}
     with torch.device("meta"):
         published = Wav2Lip().state_dict()
@@ -66,20 +62,36 @@ def _check(state: Any, name: str) -> dict[str, torch.Tensor]:
         if unexpected:
             differences.append(f"{len(unexpected)} unexpected, first {unexpected[0]}")
         what = f"{name} does not have the published layers"
-        raise AssetError(what, seen=" and ".join(differences), remedy=remedy)
-    result = {}
-    for key, like in published.items():
-        if key.endswith("num_batches_tracked"):
-            result[key] = torch.zeros((), dtype=torch.long)
-            continue
-        value = state[key]
-        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-        if shape != tuple(like.shape):
-            raise AssetError(
-                f"{name}: {key} should have shape {tuple(like.shape)}", seen=shape, remedy=remedy
-            )
-        result[key] = value.detach().to("cpu", torch.float32).contiguous()
-    return result
+        raise AssetError(what, seen=" and ".join(differences), remedy=REMEDY)
+    return {key: _weights(state, key, like, name) for key, like in published.items()}
+
+
+def _weights(state: dict[str, Any], key: str, like: torch.Tensor, name: str) -> torch.Tensor:
+    """One entry in float32, of the published shape, and finite."""
+    if key.endswith("num_batches_tracked"):
+        return torch.zeros((), dtype=torch.long)
+    value = state[key]
+    is_plain = (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+    )
+    shape = tuple(value.shape) if is_plain else type(value).__name__
+    if shape != tuple(like.shape):
+        raise AssetError(
+            f"{name}: {key} should have shape {tuple(like.shape)}", seen=shape, remedy=REMEDY
+        )
+    if not value.is_floating_point():
+        raise AssetError(
+            f"{name}: {key} should hold floating-point numbers", seen=value.dtype, remedy=REMEDY
+        )
+    value = value.detach().to(torch.float32).contiguous()
+    require_finite({key: value}, name, remedy=DAMAGED)
+    if key.endswith("running_var") and bool((value < 0).any()):
+        raise AssetError(
+            f"{name}: {key} is a variance and below zero", seen=float(value.min()), remedy=DAMAGED
+        )
+    return value
 
 
 def load(path: PathLike) -> Wav2Lip:
@@ -87,7 +99,7 @@ def load(path: PathLike) -> Wav2Lip:
 
     Accepts the published form (a dict with ``state_dict``), bare state dicts, both with or
     without ``module.`` before each name, TorchScript archives, and safetensors. Nothing in
-    the file is unpickled beyond plain tensors.
+    the file is unpickled beyond plain tensors, and no code in it is run.
 
     Parameters
     ----------
@@ -101,8 +113,8 @@ def load(path: PathLike) -> Wav2Lip:
     Raises
     ------
     AssetError
-        If the file is unreadable, or a layer is missing, unexpected or of another shape;
-        the first such name is in the message.
+        If the file is unreadable, or a layer is missing, unexpected, of another shape, or
+        holds values that are not finite; the first such name is in the message.
     """
     network = Wav2Lip()
     network.load_state_dict(_check(_read(Path(path)), Path(path).name))
