@@ -11,8 +11,8 @@ from typing import Any
 
 from heygem.avatar import cache
 from heygem.avatar.avatar import Avatar
-from heygem.core import files
-from heygem.core.errors import InputError, OutputError
+from heygem.core import disk, files
+from heygem.core.errors import InputError
 from heygem.core.types import Progress
 from heygem.finetune import adapter, bundle, report
 from heygem.finetune.adapt import Adaptation
@@ -101,9 +101,7 @@ def _replaced_folder(out: Path) -> Iterator[Path]:
     except OSError as error:
         if old.exists() and not out.exists():
             old.rename(out)
-        raise OutputError(
-            f"cannot write {out.name}", seen=error.strerror, remedy="check the output folder"
-        ) from error
+        raise disk.write_error(error, out, place="output") from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
