@@ -276,10 +276,13 @@ def consent_add(
     typer.echo(f"recorded in ledger row {entry.number}")
 
 
-def _record_change(action: str, file: Path | None, sha256: str | None, reason: str) -> None:
+def _record_change(
+    action: str, file: Path | None, sha256: str | None, reason: str, **people: str
+) -> None:
     from heygem.provenance import consent
 
-    entry = getattr(consent, action)(_writable_ledger(), _subject(file, sha256), reason=reason)
+    change = getattr(consent, action)
+    entry = change(_writable_ledger(), _subject(file, sha256), reason=reason, **people)
     typer.echo(f"recorded in ledger row {entry.number}")
 
 
@@ -296,9 +299,15 @@ def consent_block(reason: Reason, file: Recording = None, sha256: Hash = None) -
 
 
 @consent_app.command("unblock")
-def consent_unblock(reason: Reason, file: Recording = None, sha256: Hash = None) -> None:
-    """Lift a takedown."""
-    _record_change("unblock", file, sha256, reason)
+def consent_unblock(
+    reason: Reason,
+    requester: Annotated[str, typer.Option(help="Who asks for it.")],
+    approver: Annotated[str, typer.Option(help="Another person, who agrees to it.")],
+    file: Recording = None,
+    sha256: Hash = None,
+) -> None:
+    """Lift a takedown; two different people answer for it, and both are recorded."""
+    _record_change("unblock", file, sha256, reason, requester=requester, approver=approver)
 
 
 Rulebook = Annotated[Path, typer.Argument(metavar="POLICY.yaml", help="See params/served.")]

@@ -90,7 +90,7 @@ class AvatarBundle:
         statement = Statement(**self.facts["consent"])
         require_consent(ledger, statement, self.footage, avatar=self.path.name)
         for sha256 in self.sources.values():  # an adapter can be blocked like a recording
-            consent.require(ledger, sha256, "", basis="own")
+            consent.require_unblocked(ledger, "avatar", sha256)
         return statement.basis
 
     def summary(self) -> dict[str, Any]:

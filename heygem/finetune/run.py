@@ -29,7 +29,7 @@ from heygem.finetune.cancellation import CancellableProgress
 from heygem.finetune.consent import Statement, require_consent
 from heygem.finetune.identity_check import check_same_person
 from heygem.finetune.settings import FinetuneSettings
-from heygem.provenance import keys
+from heygem.provenance import installation, keys
 from heygem.provenance.ledger import Ledger
 from heygem.training.clip import Clip, Source, from_track
 
@@ -171,14 +171,13 @@ def consent_from_params(params: Params) -> Statement:
     ConsentError
         None is recorded for the primary video.
     """
-    basis = params.label.consent
+    ledger = Ledger(keys=keys.ensure())
+    basis = installation.consent_basis(ledger.path.parent, params.label.consent)
     if basis != "recorded":
         return Statement(basis)
     if not params.inputs.videos:
         raise ParameterError("no footage is named", remedy="list it under inputs.videos")
-    return Statement.on_record(
-        Ledger(keys=keys.ensure()), files.hash_input(params.inputs.videos[0])
-    )
+    return Statement.on_record(ledger, files.hash_input(params.inputs.videos[0]))
 
 
 def _check_arguments(out: PathLike, footage: Sequence[PathLike]) -> tuple[Path, list[Path]]:

@@ -6,8 +6,8 @@
 
 from heygem.avatar.timeline import Timeline, build_timeline, frames_in_order
 from heygem.pipeline.articulate import aperture_limit, articulate, speaker_scale
-from heygem.pipeline.frames import FinishedFrame, finished_frames
-from heygem.pipeline.generate import Result, authorize, face_boxes, generate
+from heygem.pipeline.frames import FinishedFrame, face_boxes, finished_frames
+from heygem.pipeline.generate import Result, authorize, generate
 from heygem.pipeline.models import EncodedAudio, Models, load_models
 from heygem.pipeline.people import load_avatar, load_person
 from heygem.pipeline.renderers import find_engine, make_renderer

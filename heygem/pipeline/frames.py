@@ -5,8 +5,11 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+
+from heygem.avatar.avatar import Avatar
 from heygem.avatar.timeline import Timeline
-from heygem.core.types import Image
+from heygem.core.types import FloatArray, Image
 from heygem.rendering.base import Patch, Renderer
 from heygem.rendering.compose import paste
 
@@ -67,3 +70,18 @@ def finished_frames(
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def face_boxes(avatar: Avatar) -> FloatArray:
+    """Face boxes of the whole clip, for the label to keep clear of : float32 [n, 4], x0 y0 x1 y1.
+
+    The frames of a second are put into one box, in which the face also is where the tracker lost
+    it for some frames.
+    """
+    track = avatar.track
+    seconds = np.floor(track.times_s).astype(int)
+    boxes = []
+    for second in np.unique(seconds[track.detected]):
+        points = track.points[track.detected & (seconds == second), :, :2]
+        boxes.append([*points.min((0, 1)), *points.max((0, 1))])
+    return np.asarray(boxes, np.float32).reshape(-1, 4)

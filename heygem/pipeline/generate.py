@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from heygem import __version__, media
 from heygem.audio import RATE_HZ
 from heygem.avatar.avatar import Avatar
@@ -30,12 +28,12 @@ from heygem.config.renamed import show_notice
 from heygem.core import assets
 from heygem.core.errors import OutputError, ParameterError
 from heygem.core.files import sha256
-from heygem.core.types import FloatArray, Image, PathLike, Progress
+from heygem.core.types import Image, PathLike, Progress
 from heygem.core.version import code_version
 from heygem.lips.av_sync import av_agreement
 from heygem.lips.trajectory import Trajectory
 from heygem.pipeline.articulate import articulate, speaker_scale
-from heygem.pipeline.frames import finished_frames
+from heygem.pipeline.frames import face_boxes, finished_frames
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
 from heygem.pipeline.progress import StageClock, cancellable
@@ -189,7 +187,12 @@ def generate(
 
 
 def authorize(
-    ledger: Ledger, avatar: Avatar | None, video_sha256: str, audio_sha256: str, *, basis: str
+    ledger: Ledger,
+    avatar: Avatar | None,
+    video_sha256: str,
+    audio_sha256: str,
+    *,
+    basis: str | None,
 ) -> dict[str, Any]:
     """Refuse unless this person and this sound may be used; see `heygem.provenance.consent`.
 
@@ -202,14 +205,6 @@ def authorize(
     if avatar is not None and avatar.bundle is not None:
         basis = avatar.bundle.authorize(ledger)
     return consent.require(ledger, video_sha256, audio_sha256, basis=basis)
-
-
-def face_boxes(avatar: Avatar, *, at_most: int = 500) -> FloatArray:
-    """Face boxes over the clip, for the label to keep clear of : float32 [n, 4], x0 y0 x1 y1."""
-    frames = np.flatnonzero(avatar.track.detected)
-    frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), at_most)).astype(int)]
-    points = avatar.track.points[frames][..., :2]
-    return np.concatenate([points.min(1), points.max(1)], 1)
 
 
 def _loaded(video: PathLike | Avatar, params: Params) -> Avatar | None:

@@ -10,8 +10,10 @@ earlier one.
 import datetime
 from collections.abc import Sequence
 
+from heygem.core.approval import require_approval
 from heygem.core.errors import ConsentError, ParameterError
-from heygem.provenance.ledger import Entry, Ledger
+from heygem.provenance import installation
+from heygem.provenance.ledger import Entry, Ledger, current_user
 
 
 def record(
@@ -57,9 +59,17 @@ def block(ledger: Ledger, sha256: str, *, reason: str) -> Entry:
     return ledger.append("blocked", sha256, {"reason": reason})
 
 
-def unblock(ledger: Ledger, sha256: str, *, reason: str) -> Entry:
-    """Append the end of a takedown."""
-    return ledger.append("unblocked", sha256, {"reason": reason})
+def unblock(ledger: Ledger, sha256: str, *, reason: str, requester: str, approver: str) -> Entry:
+    """Append the end of a takedown, which two different people answer for.
+
+    Raises
+    ------
+    ConsentError
+        One of them is not named, or both are the same person.
+    """
+    require_approval("lifting a block", requester, approver)
+    body = {"reason": reason, "requester": requester, "approver": approver}
+    return ledger.append("unblocked", sha256, body | {"user": current_user()})
 
 
 def require(
@@ -67,7 +77,7 @@ def require(
     video_sha256: str,
     audio_sha256: str,
     *,
-    basis: str,
+    basis: str | None,
     today: datetime.date | None = None,
 ) -> dict[str, object]:
     """Check that a recording and an audio file may be used.
@@ -77,8 +87,9 @@ def require(
     ledger
     video_sha256, audio_sha256
     basis
-        `label.consent`: `own`, `synthetic` or `recorded`. Only `recorded` requires a consent; a
-        block, a withdrawal and an expiry are enforced for all three.
+        `label.consent`: `own`, `synthetic` or `recorded`; None: the installation's default, see
+        `heygem.provenance.installation`. Only `recorded` requires a consent; a block, a withdrawal
+        and an expiry are enforced for all three.
     today
         UTC, by default the current day.
 
@@ -90,11 +101,13 @@ def require(
     Raises
     ------
     ConsentError
-        A file is blocked, or the consent is missing, withdrawn or expired.
+        A file is blocked, the consent is missing, withdrawn or expired, or this installation
+        does not accept the basis.
     """
+    basis = installation.consent_basis(ledger.path.parent, basis)
     today = today or datetime.datetime.now(datetime.UTC).date()
-    _require_unblocked(ledger, "video", video_sha256)
-    _require_unblocked(ledger, "sound", audio_sha256)
+    require_unblocked(ledger, "video", video_sha256)
+    require_unblocked(ledger, "sound", audio_sha256)
     row = _latest(ledger, video_sha256, ("consent", "consent withdrawn"))
     if row is None:
         if basis == "recorded":
@@ -119,7 +132,8 @@ def require(
     return {"basis": basis, "ledger_row": row.number, "reference": row.body["reference"]}
 
 
-def _require_unblocked(ledger: Ledger, name: str, sha256: str) -> None:
+def require_unblocked(ledger: Ledger, name: str, sha256: str) -> None:
+    """Refuse a file under a takedown; `name` says what it is. Raises ConsentError."""
     row = _latest(ledger, sha256, ("blocked", "unblocked"))
     if row is not None and row.kind == "blocked":
         raise ConsentError(

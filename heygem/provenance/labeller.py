@@ -82,7 +82,7 @@ class Labeller:
         """A labelled copy of one frame, uint8 [H, W, 3], RGB; frames come in order of time."""
         if self._watermark is not None:
             image = self._watermark.embed(image, time_s)
-        image = self.visible.draw(image)
+        image = self.visible.draw(image, time_s)
         self._hasher.add(image, time_s)
         self._last_s = time_s
         return image
@@ -183,8 +183,12 @@ class Labeller:
 
     def _visible_state(self) -> str:
         if self.visible.box is not None:
-            return WRITTEN
-        return f"{SWITCHED_OFF}, asked for by {self._settings.requester}: {self._settings.reason}"
+            seconds = self._settings.seconds
+            return WRITTEN if seconds is None else f"{WRITTEN}, for the first {seconds:g} s"
+        return (
+            f"{SWITCHED_OFF}, asked for by {self._settings.requester}, approved by "
+            f"{self._settings.approver}: {self._settings.reason}"
+        )
 
     def _require_tag(self, path: Path, title: str) -> None:
         tags = containers.read_tags(path)

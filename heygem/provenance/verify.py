@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from heygem import media
-from heygem.config.params import DEFAULT_LABEL
+from heygem.config.params import BILINGUAL_LABEL, DEFAULT_LABEL
 from heygem.core.errors import HeygemError
 from heygem.core.types import FloatArray, Image, PathLike
 from heygem.provenance import containers, credentials
@@ -32,8 +32,8 @@ LAYERS = ("visible", "metadata", "c2pa", "watermark")
 _MIN_CORRELATION = 0.55  # of the label's letters; frames without a label stay under 0.35
 _CHECKED_FRAMES = 6  # frames that are searched for the visible label
 _SHORT_SIDE_PX = 480  # frames are reduced to this for the search
-_CORE_TEXT = "AI生成"
-_FULL_TEXTS = (DEFAULT_LABEL,)
+_CORE_TEXT = DEFAULT_LABEL
+_FULL_TEXTS = (BILINGUAL_LABEL,)  # longer texts that begin with it
 
 
 @dataclass(frozen=True)

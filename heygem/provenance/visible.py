@@ -2,12 +2,13 @@
 
 China's labelling Measures (in force since 2025-09-01) and GB 45438-2025 §5.4 require words that
 name AI and generation, at an edge or corner, at least 2 s from the start, with letters of at least
-5 % of the frame's shorter side. Here the label is shown for the whole clip in one place, chosen
-once so that it avoids all face boxes. It is rendered once into an image that is blended into each
-frame.
+5 % of the frame's shorter side. Here the label is shown for the whole clip, or for the seconds that
+the settings name, in one place, chosen once so that it avoids the face in all frames. It is
+rendered once into an image that is blended into each frame.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -16,14 +17,22 @@ import numpy as np
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
+from heygem.config.label_wording import wording_problem
 from heygem.config.params import LabelSettings
 from heygem.core.errors import AssetError, InputError, ParameterError
 from heygem.core.types import FloatArray, Image, PathLike
 
-AI_WORDS = ("人工智能", "AI")
-GENERATED_WORDS = ("生成", "合成")
 MIN_HEIGHT = 0.05  # of the shorter side: GB 45438-2025 §5.4, known from quotations
 MIN_DURATION_S = 2.0  # the label must be shown for this long
+#: What a label that ends before its clip does not do; sources in `docs/compliance.md`.
+SHORT_LABEL_NOTE = (
+    "the visible label ends after {seconds:g} s: enough for GB 45438-2025 §5.4, but later excerpts "
+    "and viewers who join later see none, which the EU AI Act, art. 50(4) and (5), and the Deep "
+    "Synthesis Provisions, art. 17, ask for"
+)
+_REQUIRED_WORDS = re.compile(r"人工智能|(?<![a-z0-9])ai(?![a-z0-9])|生成|合成", re.IGNORECASE)
+_EDGE_STEPS = 12  # places along an edge that are tried after the corners
+_FACE_MARGIN = 0.12  # of the face's height: hair and chin, kept clear where there is room
 _FONT = "NotoSansCJKsc-Bold-subset.otf"
 _NONCHARACTER = "\U0010fffe"  # no font maps it, so it renders as the missing glyph
 
@@ -40,23 +49,20 @@ class RenderedLabel:
     text_height_px: int  # of the lowest glyph among the required words
 
 
-def states_ai_generated(text: str) -> bool:
-    """Whether a text names AI and generation in the words of GB 45438-2025 §5.4."""
-    return any(w in text for w in AI_WORDS) and any(w in text for w in GENERATED_WORDS)
-
-
 class VisibleLabel:
     """A label in one place for a whole clip.
 
     Parameters
     ----------
     settings
-        `text`, `corner`, `opacity`, `height`, `logo`, `font`, `visible`.
+        `text`, `seconds`, `corner`, `opacity`, `height`, `logo`, `font`, `visible`.
     width, height
         Size of the frames, pixels.
     keep_clear
         Boxes that the label must not cover, (x0, y0, x1, y1) in pixels: the face boxes of the
-        whole clip. Their bounding box is avoided.
+        whole clip. The requested corner, the other corners, and places along the edges are tried
+        in this order. Where all of them meet a face, the place is chosen that covers the least of
+        it, its lower part weighted most, and `notes` states how much that is.
 
     Attributes
     ----------
@@ -88,19 +94,37 @@ class VisibleLabel:
         self.text_height_px = 0
         if not settings.visible:
             self.notes.append(
-                f"visible label switched off, asked for by {settings.requester}: {settings.reason}"
+                f"visible label switched off, asked for by {settings.requester}, approved by "
+                f"{settings.approver}: {settings.reason}"
             )
             return
-        face = _bounding_box(keep_clear)
-        text = settings.text
-        if not states_ai_generated(text):
+        faces = _face_boxes(keep_clear)
+        self._end_s = settings.seconds
+        if settings.seconds is not None:
+            self.notes.append(SHORT_LABEL_NOTE.format(seconds=settings.seconds))
+        if wording_problem(settings.text):
             self.notes.append("visible label lacks 生成 or 合成, which GB 45438-2025 asks for")
+        label, position = self._place(settings, width, height, faces)
+        h, w = label.alpha.shape
+        x, y, _ = position
+        self.box = (x, y, x + w, y + h)
+        self.text_height_px = label.text_height_px
+        # out = (frame * frame_weight + weighted_label) >> 8 in 16 bits: at most 255 * 256 + 128.
+        alpha = np.rint(label.alpha * 256).astype(np.uint16)[..., None]
+        self._frame_weight = np.repeat(256 - alpha, 3, axis=2)
+        self._weighted_label = label.image * alpha + np.uint16(128)
+
+    def _place(
+        self, settings: LabelSettings, width: int, height: int, faces: FloatArray
+    ) -> tuple[RenderedLabel, tuple[int, int, str]]:
+        """The rendered label and its place (x, y, name); departures go into `notes`."""
+        text = settings.text
         label = _render([text], settings, width, height)
-        position = _free_position(label, settings.corner, width, height, face)
+        position = _free_position(label, settings.corner, width, height, faces)
         if position is None and " / " in text:  # two short lines fit where a long one does not
             lines = [part.strip() for part in text.split(" / ")]
             label = _render(lines, settings, width, height)
-            position = _free_position(label, settings.corner, width, height, face)
+            position = _free_position(label, settings.corner, width, height, faces)
             self.notes.append("visible label broken into two lines")
         h, w = label.alpha.shape
         if w > width or h > height:
@@ -110,32 +134,33 @@ class VisibleLabel:
                 remedy="use a shorter label.text",
             )
         if position is None:
-            position = _least_covering_position(label, width, height, face)
-            self.notes.append("visible label covers part of the face box: no free place in frame")
+            position = _least_covering_position(label, settings.corner, width, height, faces)
+            x, y, _ = position
+            covered = _covered(np.array([x, y, x + w, y + h]), faces).max()
+            self.notes.append(
+                f"visible label covers part of the face box, {covered:.0%} at most: there is no "
+                "free place in the picture; the label may not be smaller or left out"
+            )
         elif position[2] != settings.corner:
             self.notes.append(f"visible label moved to {position[2]}, clear of the face")
-        x, y, _ = position
-        self.box = (x, y, x + w, y + h)
-        self.text_height_px = label.text_height_px
-        # out = (frame * frame_weight + weighted_label) >> 8 in 16 bits: at most 255 * 256 + 128.
-        alpha = np.rint(label.alpha * 256).astype(np.uint16)[..., None]
-        self._frame_weight = np.repeat(256 - alpha, 3, axis=2)
-        self._weighted_label = label.image * alpha + np.uint16(128)
+        return label, position
 
-    def draw(self, image: Image) -> Image:
+    def draw(self, image: Image, time_s: float = 0.0) -> Image:
         """A copy of the frame with the label.
 
         Parameters
         ----------
         image
             uint8 [H, W, 3], RGB
+        time_s
+            When the frame is shown; decides where `settings.seconds` ends the label.
 
         Returns
         -------
         uint8 [H, W, 3]
-            Equal to `image` outside `box`; `image` itself if the label is switched off.
+            Equal to `image` outside `box`; `image` itself where there is no label.
         """
-        if self.box is None:
+        if self.box is None or (self._end_s is not None and time_s > self._end_s):
             return image
         x0, y0, x1, y1 = self.box
         out = image.copy()
@@ -175,16 +200,12 @@ def render_template(text: str, height_px: float) -> FloatArray | None:
     return np.asarray(image, np.float32)
 
 
-def _bounding_box(keep_clear: Sequence[Box] | FloatArray | None) -> Box | None:
+def _face_boxes(keep_clear: Sequence[Box] | FloatArray | None) -> FloatArray:
+    """The finite boxes among those to keep clear : float64 [n, 4]."""
     if keep_clear is None:
-        return None
+        return np.zeros((0, 4))
     boxes = np.asarray(keep_clear, np.float64).reshape(-1, 4)
-    boxes = boxes[np.isfinite(boxes).all(1)]
-    if len(boxes) == 0:
-        return None
-    x0, y0 = boxes[:, :2].min(0)
-    x1, y1 = boxes[:, 2:].max(0)
-    return x0, y0, x1, y1
+    return boxes[np.isfinite(boxes).all(1)]
 
 
 def _load_font(font_path: PathLike | None, size_px: int) -> ImageFont.FreeTypeFont:
@@ -230,8 +251,8 @@ def _text_box(
 
 
 def _words_height_px(font: ImageFont.FreeTypeFont, text: str) -> int:
-    """Height of the lowest glyph among the required words, pixels."""
-    characters = {c for word in (*AI_WORDS, *GENERATED_WORDS) if word in text for c in word}
+    """Height of the lowest glyph of the required words, pixels."""
+    characters = {c for match in _REQUIRED_WORDS.finditer(text) for c in match[0]}
     boxes = [_text_box(font, c) for c in characters or "A"]
     return min(box[3] - box[1] for box in boxes)
 
@@ -294,53 +315,63 @@ def _load_logo(path: PathLike | None, height_px: int) -> PilImage.Image | None:
     return logo.resize((max(round(logo.width * scale), 1), max(round(height_px), 1)))
 
 
-def _overlap(box: Box, other: Box | None) -> float:
-    """Area of `box` inside `other`, pixels squared."""
-    if other is None:
-        return 0.0
-    w = min(box[2], other[2]) - max(box[0], other[0])
-    h = min(box[3], other[3]) - max(box[1], other[1])
-    return max(w, 0) * max(h, 0)
+def _covered(box: FloatArray, faces: FloatArray) -> FloatArray:
+    """Share of each face box that a label's box covers : float64 [n], 0..1."""
+    w = np.minimum(box[2], faces[:, 2]) - np.maximum(box[0], faces[:, 0])
+    h = np.minimum(box[3], faces[:, 3]) - np.maximum(box[1], faces[:, 1])
+    area = (faces[:, 2] - faces[:, 0]) * (faces[:, 3] - faces[:, 1])
+    return np.maximum(w, 0) * np.maximum(h, 0) / np.maximum(area, 1)
 
 
-def _positions(label: RenderedLabel, width: int, height: int) -> dict[str, tuple[int, int]]:
-    """Possible positions of the label: (x, y) by name, such as `top-left`."""
+def _positions(
+    label: RenderedLabel, corner: str, width: int, height: int
+) -> Iterator[tuple[int, int, str]]:
+    """Places of the label as (x, y, name): the requested corner, the others, then the edges."""
     h, w = label.alpha.shape
     margin = max(round(0.025 * min(width, height)), 1)
-    xs = {"left": margin, "center": (width - w) // 2, "right": width - w - margin}
-    ys = {"top": margin, "bottom": height - h - margin}
-    return {f"{v}-{s}": (max(xs[s], 0), max(ys[v], 0)) for v in ys for s in xs}
+    xs = {"left": margin, "right": max(width - w - margin, 0)}
+    ys = {"top": margin, "bottom": max(height - h - margin, 0)}
+    vertical, side = corner.split("-")
+    verticals = (vertical, "bottom" if vertical == "top" else "top")
+    sides = (side, "right" if side == "left" else "left")
+    for v in verticals:
+        for s in sides:
+            yield xs[s], ys[v], f"{v}-{s}"
+    along = np.arange(1, _EDGE_STEPS) / _EDGE_STEPS
+    for v in verticals:
+        for share in along:
+            yield round(margin + share * (xs["right"] - margin)), ys[v], f"the {v} edge"
+    for s in sides:
+        for share in along:
+            yield xs[s], round(margin + share * (ys["bottom"] - margin)), f"the {s} edge"
 
 
 def _free_position(
-    label: RenderedLabel, corner: str, width: int, height: int, face: Box | None
+    label: RenderedLabel, corner: str, width: int, height: int, faces: FloatArray
 ) -> tuple[int, int, str] | None:
-    """The requested corner or the nearest free one, as (x, y, name); None if none is free."""
+    """The first place that no face meets, if possible with a margin; None if none is free."""
     h, w = label.alpha.shape
     if w > width or h > height:
         return None
-    positions = _positions(label, width, height)
-    vertical, side = corner.split("-")
-    other_side = {"left": "right", "right": "left", "center": "right"}[side]
-    other_vertical = {"top": "bottom", "bottom": "top"}[vertical]
-    order = [corner]
-    order += [f"{v}-{s}" for v in (vertical, other_vertical) for s in (side, other_side)]
-    order += [f"{vertical}-center", f"{other_vertical}-center"]
-    for name in order:
-        x, y = positions[name]
-        if _overlap((x, y, x + w, y + h), face) == 0:
-            return x, y, name
+    margin = _FACE_MARGIN * (faces[:, 3] - faces[:, 1])[:, None] * [-1, -1, 1, 1]
+    for obstacles in (faces + margin, faces):
+        for x, y, name in _positions(label, corner, width, height):
+            if not _covered(np.array([x, y, x + w, y + h]), obstacles).any():
+                return x, y, name
     return None
 
 
 def _least_covering_position(
-    label: RenderedLabel, width: int, height: int, face: Box | None
+    label: RenderedLabel, corner: str, width: int, height: int, faces: FloatArray
 ) -> tuple[int, int, str]:
-    """The position that covers least of the face, as (x, y, name)."""
+    """The place that covers least of the faces; the half with the mouth counts three times."""
     h, w = label.alpha.shape
-    positions = _positions(label, width, height)
-    name = min(
-        positions,
-        key=lambda n: _overlap((*positions[n], positions[n][0] + w, positions[n][1] + h), face),
-    )
-    return (*positions[name], name)
+    lower = faces.copy()
+    lower[:, 1] = faces[:, [1, 3]].mean(1)
+
+    def cost(position: tuple[int, int, str]) -> float:
+        x, y, _ = position
+        box = np.array([x, y, x + w, y + h])
+        return float(_covered(box, faces).mean() + _covered(box, lower).mean())
+
+    return min(_positions(label, corner, width, height), key=cost)

@@ -9,6 +9,12 @@ from heygem.config.params import Params, Settings
 from heygem.core.errors import InputError, ParameterError
 
 RECIPES = sorted((Path(__file__).parents[2] / "params").glob("*.yaml"))
+QUIET = {
+    "label.visible": False,
+    "label.requester": "A. Editor",
+    "label.approver": "B. Lawyer",
+    "label.reason": "broadcast master",
+}
 
 
 def write(tmp_path, text):
@@ -33,8 +39,12 @@ def write(tmp_path, text):
         ({"face": {"select": "box"}}, "needs `box"),
         ({"face": {"select": "box", "box": [5, 5, 1, 9]}}, "left, top, right, bottom"),
         ({"inputs": {"audio": "a.wav", "text": "hello"}}, "not both"),
-        ({"label": {"visible": False}}, "`requester` and `reason`"),
-        ({"label": {"visible": False, "requester": " ", "reason": "x"}}, "`requester`"),
+        ({"label": {"visible": False}}, "no requester is named"),
+        (QUIET | {"label.requester": " "}, "no requester is named"),
+        (QUIET | {"label.approver": None}, "no approver is named"),
+        (QUIET | {"label.approver": " a. editor"}, "are the same person"),
+        (QUIET | {"label.reason": " "}, "no reason is given"),
+        ({"label": {"seconds": 1.9}}, "greater than or equal to 2"),
         ({"label": {"text": "made with love"}}, "must say that AI made it"),
         ({"label": {"text": "AI-generated"}}, "must say that AI made it"),
         ({"label": {"opacity": 0.1}}, "0.5"),
@@ -58,9 +68,9 @@ def test_empty_section_means_its_defaults(tmp_path):
     assert Params.from_yaml(write(tmp_path, "lips:\n")) == Params()
 
 
-def test_label_may_be_off_with_a_requester_and_a_reason():
-    tree = {"label": {"visible": False, "requester": "A. Editor", "reason": "broadcast master"}}
-    assert Params.from_dict(tree).label.visible is False
+def test_label_may_be_off_with_a_reason_and_two_people():
+    label = Params.from_dict(QUIET).label
+    assert (label.visible, label.approver) == (False, "B. Lawyer")
 
 
 @pytest.mark.parametrize(

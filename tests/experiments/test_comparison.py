@@ -223,7 +223,7 @@ def test_letters_go_on_after_z():
 @pytest.mark.slow
 def test_without_a_visible_label_the_film_still_says_what_it_is(store, tmp_path):
     folder, _ = store
-    quiet = LabelSettings(visible=False, requester="a", reason="b")
+    quiet = LabelSettings(visible=False, requester="a", approver="b", reason="c")
     video = film.side_by_side(
         [folder / "a.mp4", folder / "c.mp4"], tmp_path / "x.mp4", captions="ab", settings=quiet
     )

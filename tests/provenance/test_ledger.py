@@ -56,7 +56,7 @@ def test_every_kind_of_row_shows_that_it_was_changed(tmp_path):
     consent.record(book, "b" * 64, who="x", purpose="y", until="2030-01-01", reference="z")
     consent.withdraw(book, "b" * 64, reason="asked")
     consent.block(book, "a" * 64, reason="complaint")
-    consent.unblock(book, "a" * 64, reason="settled")
+    consent.unblock(book, "a" * 64, reason="settled", requester="anna", approver="ben")
     book.append("agreed", "anna", {"version": "1"})
     quota.admit(book, "anna", rules, videos=1, minutes=1)
     with pytest.raises(PolicyError):

@@ -1,9 +1,9 @@
 """Verification of the labels of a file, layer by layer."""
 
 import pytest
-from helpers.labelled import HEIGHT, WIDTH, verify_in, write_clip
+from helpers.labelled import HEIGHT, RATE, WIDTH, verify_in, write_clip
 
-from heygem.config.params import LabelSettings
+from heygem.config.params import BILINGUAL_LABEL, DEFAULT_LABEL, LabelSettings
 from heygem.provenance import VisibleLabel, keys, trace, verify
 
 
@@ -47,6 +47,19 @@ def test_a_forged_content_number_is_noncompliant(installation, tmp_path):
     path = write_clip(tmp_path / "forged.mp4", installation.frames[:10], tags={"AIGC": tag})
     layer = verify_in(installation, path, search=False).layers["metadata"]
     assert layer.verdict == "noncompliant" and "forged" in layer.findings[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", [DEFAULT_LABEL, BILINGUAL_LABEL])
+@pytest.mark.parametrize("seconds", [None, 2.0])
+def test_default_texts_of_this_and_the_earlier_version_are_read(
+    installation, tmp_path, text, seconds
+):
+    label = VisibleLabel(LabelSettings(text=text, seconds=seconds), WIDTH, HEIGHT)
+    images = [label.draw(image, k / RATE) for k, image in enumerate(installation.frames)]
+    path = write_clip(tmp_path / "labelled.mp4", images)
+    layer = verify_in(installation, path, search=False).layers["visible"]
+    assert (layer.verdict, layer.values["text"]) == ("compliant", text)
 
 
 @pytest.mark.slow

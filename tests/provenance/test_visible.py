@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heygem.config.params import LabelSettings
+from heygem.config.params import BILINGUAL_LABEL, LabelSettings
 from heygem.core.errors import AssetError, ParameterError
 from heygem.provenance import VisibleLabel
 
@@ -54,12 +54,51 @@ def test_the_label_avoids_every_face_box():
 
 def test_a_face_that_fills_the_frame_is_noted():
     label = VisibleLabel(LabelSettings(), 640, 360, keep_clear=[(0, 0, 640, 360)])
-    assert label.box is not None
-    assert any("covers part of the face" in note for note in label.notes)
+    (note,) = label.notes
+    assert "covers part of the face box, 1% at most" in note
+    assert label.box[3] < 180  # not over the half with the mouth
+
+
+@pytest.mark.parametrize("size", [(640, 360), (1280, 720), (1920, 1080), (512, 512), (360, 640)])
+def test_the_default_plate_is_small(size):
+    """At the lawful height of the letters; the earlier text took 72 % of a square picture."""
+    label = VisibleLabel(LabelSettings(), *size)
+    x0, y0, x1, y1 = label.box
+    assert label.text_height_px >= 0.05 * min(size)
+    assert x1 - x0 <= 0.25 * min(size)
+    assert (x1 - x0) * (y1 - y0) <= 0.025 * size[0] * size[1]
+
+
+def test_where_faces_fill_the_corners_the_label_stands_at_an_edge():
+    corners = [(0, 0, 250, 300), (390, 0, 640, 300), (0, 250, 250, 360), (390, 250, 640, 360)]
+    label = VisibleLabel(LabelSettings(), 640, 360, keep_clear=corners)
+    x0, _, x1, _ = label.box
+    assert (
+        x0 >= 250
+        and x1 <= 390
+        and label.notes == ["visible label moved to the top edge, clear of the face"]
+    )
+
+
+def test_a_face_that_crosses_the_frame_leaves_the_corners_it_never_reaches():
+    path = [(100 * k, 60 * k, 100 * k + 160, 60 * k + 120) for k in range(5)]  # to bottom right
+    label = VisibleLabel(LabelSettings(), 640, 360, keep_clear=path)
+    x0, y0, x1, y1 = label.box
+    assert not any(x0 < b[2] and b[0] < x1 and y0 < b[3] and b[1] < y1 for b in path)
+    assert label.notes == ["visible label moved to top-right, clear of the face"]
+
+
+def test_a_label_of_two_seconds_ends_and_says_which_law_that_does_not_meet():
+    label = VisibleLabel(LabelSettings(seconds=2), 640, 360)
+    image = random_frame(640, 360)
+    assert (label.draw(image, 0.0) != image).any() and (label.draw(image, 2.0) != image).any()
+    assert (label.draw(image, 2.04) == image).all()
+    assert "AI Act, art. 50" in label.notes[0] and "Deep Synthesis" in label.notes[0]
 
 
 def test_in_a_narrow_place_the_label_has_two_lines():
-    label = VisibleLabel(LabelSettings(), 640, 360, keep_clear=[(210, 0, 640, 360)])
+    settings = LabelSettings(text=BILINGUAL_LABEL)
+    label = VisibleLabel(settings, 640, 360, keep_clear=[(210, 0, 640, 360)])
     assert label.box[2] <= 210
     assert any("two lines" in note for note in label.notes)
 
@@ -91,8 +130,10 @@ def test_the_logo_is_drawn_beside_the_text(tmp_path):
 def test_only_a_named_requester_can_switch_it_off():
     with pytest.raises(ValueError):
         LabelSettings(visible=False)
-    settings = LabelSettings(visible=False, requester="newsroom", reason="contract 12")
+    settings = LabelSettings(
+        visible=False, requester="newsroom", approver="counsel", reason="contract 12"
+    )
     label = VisibleLabel(settings, 640, 360)
     image = random_frame(640, 360)
     assert label.box is None and (label.draw(image) == image).all()
-    assert "newsroom" in label.notes[0] and "contract 12" in label.notes[0]
+    assert all(word in label.notes[0] for word in ("newsroom", "counsel", "contract 12"))
