@@ -27,8 +27,9 @@ class HeygemError(Exception):
             texts.append(f"seen: {seen}")
         if remedy is not None:
             texts.append(str(remedy))
-        # One line, even where a file name holds line breaks.
-        super().__init__("; ".join(texts).replace("\r", "\\r").replace("\n", "\\n"))
+        # One line that can be printed, even where a file name holds line breaks or is not UTF-8.
+        line = "; ".join(texts).replace("\r", "\\r").replace("\n", "\\n")
+        super().__init__(line.encode("utf-8", "backslashreplace").decode())
 
     @property
     def parts(self) -> dict[str, str]:

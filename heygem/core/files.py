@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,12 +35,37 @@ def sha256(path: PathLike) -> str:
     ------
     OSError
         The file cannot be read.
+    InputError
+        It is no regular file.
     """
     path = Path(path)
     if path.is_dir() and (path / BUNDLE_FACTS).is_file():
         path = path / BUNDLE_FACTS  # holds the hashes of all other files of the bundle
+    require_regular_file(path)
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def require_regular_file(path: PathLike) -> None:
+    """Refuse what only looks like a file: opening a named pipe or a device may wait for ever.
+
+    Raises
+    ------
+    FileNotFoundError, OSError
+        It is not there, or its folder cannot be read.
+    InputError
+        It is a folder, a named pipe, a socket or a device.
+    """
+    mode = os.stat(path).st_mode
+    if stat.S_ISREG(mode):
+        return
+    kinds = {
+        stat.S_IFDIR: ("a folder", "Name one file inside it."),
+        stat.S_IFIFO: ("a pipe", "Save its content as a file first."),
+        stat.S_IFSOCK: ("a socket", "Name a file."),
+    }
+    kind, remedy = kinds.get(stat.S_IFMT(mode), ("a device", "Save its content as a file first."))
+    raise InputError(f"{os.fspath(path)!s} is {kind}, not a file", remedy=remedy)
 
 
 def hash_input(path: PathLike) -> str:

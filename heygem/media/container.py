@@ -11,6 +11,7 @@ import av
 from av.container import InputContainer
 
 from heygem.core.errors import InputError
+from heygem.core.files import require_regular_file
 from heygem.core.types import PathLike
 
 #: Demuxers that may open a user's file. Playlists (hls, dash, concat, sdp, image2) are left out:
@@ -28,7 +29,6 @@ _IMAGE_FORMATS = (
     (b"MM\0*", "tiff_pipe"),
 )
 BUNDLE_SUFFIX = ".heygem"  # of an avatar bundle's folder, see `heygem.finetune.bundle`
-MIN_COMPLETE_SHARE = 0.98  # with less of its declared frames a file counts as cut short
 SUPPORTED = "an MP4, MOV, MKV, WebM or AVI video, a WAV, MP3, M4A or FLAC sound, or a JPEG or PNG"
 
 
@@ -92,9 +92,8 @@ def open_media(path: PathLike) -> InputContainer:
 def _read_head(path: Path) -> tuple[int, bytes]:
     """A regular file's size and its first bytes."""
     name = printable(path)
-    if path.is_dir():
-        raise InputError(f"{name} is a folder", remedy="Name one media file inside it.")
     try:
+        require_regular_file(path)
         size = path.stat().st_size
         with open(path, "rb") as file:
             head = file.read(4096)
@@ -108,8 +107,6 @@ def _read_head(path: Path) -> tuple[int, bytes]:
         ) from e
     if size == 0:
         raise InputError(f"{name} is empty", seen="0 bytes", remedy="Copy or record it again.")
-    if not path.is_file():
-        raise InputError(f"{name} is not a regular file", remedy="Copy it to a plain file first.")
     return size, head
 
 
@@ -180,31 +177,3 @@ def first_frame(container: InputContainer, stream: av.VideoStream, name: str) ->
         seen=stream.codec_context.name if stream.codec_context else "unknown codec",
         remedy="The file is damaged or its codec is unknown; convert it to H.264 MP4.",
     )
-
-
-def rewind(container: InputContainer) -> None:
-    """Seek to the start (a still image has only one frame and cannot seek)."""
-    if not is_still_image(container):
-        container.seek(container.start_time or 0, backward=True)
-
-
-def require_complete(container: InputContainer, path: PathLike) -> None:
-    """Refuse an MP4/MOV whose index points beyond the end of the file, before any work is done.
-
-    FFmpeg decodes such a file up to the cut and reports success, so that half a video would pass
-    for a whole one.
-    """
-    if not container.format.name.startswith("mov"):
-        return
-    size = os.stat(media_path(path)).st_size
-    for stream in (video_stream(container), audio_stream(container)):
-        if stream is None:
-            continue
-        ends = [entry.pos + entry.size for entry in stream.index_entries]
-        inside = sum(end <= size for end in ends)
-        if ends and inside < MIN_COMPLETE_SHARE * len(ends):
-            raise InputError(
-                f"{printable(path)} is cut short",
-                seen=f"{inside} of {len(ends)} {stream.type} packets are inside the file",
-                remedy="Copy or download it again.",
-            )
