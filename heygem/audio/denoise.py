@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from heygem.core.types import FloatArray
-from heygem.media.audio_io import AudioFile, filter_blocks
+from heygem.media.audio_filter import filter_blocks
+from heygem.media.audio_io import AudioFile
 
 REDUCTION_DB = 12.0  # more makes speech sound watery
 _PROFILE_S = 1.0  # of noise given to the filter before the recording

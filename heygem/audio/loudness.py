@@ -3,7 +3,8 @@
 import av
 import numpy as np
 
-from heygem.media.audio_io import AudioFile, AudioSource, audio_frame, finished_frames
+from heygem.media.audio_filter import audio_frame, finished_frames
+from heygem.media.audio_io import AudioFile, AudioSource
 
 MAX_TRUE_PEAK_DB = -1.0  # dBTP, the ceiling of EBU R 128
 SILENCE_LUFS = -70.0  # absolute gate of BS.1770-4

@@ -20,10 +20,10 @@ def check(speech: Speech) -> list[Finding]:
     Music and noise are inferred, not recognised: from audible frames that Silero VAD does not take
     for speech, and from pauses that are nearly as loud as the words.
     """
-    findings = []
+    findings = [Finding("warning", "NO_END_MARK")] if speech.lacks_end_mark else []
     samples = speech.samples
-    if speech.non_finite_count or not np.isfinite(samples).all():
-        count = speech.non_finite_count or int((~np.isfinite(samples)).sum())
+    if speech.invalid_samples or not np.isfinite(samples).all():
+        count = speech.invalid_samples or int((~np.isfinite(samples)).sum())
         findings.append(Finding("warning", "NOT_NUMBERS", {"count": count}))
         samples = np.nan_to_num(samples, posinf=0, neginf=0)
     rms = voiced_rms(samples)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import av
 import numpy as np
 
 from heygem.audio.denoise import fit_denoiser
@@ -15,7 +14,8 @@ from heygem.audio.features import RATE_HZ
 from heygem.audio.loudness import normalization_gain_db
 from heygem.core.errors import InputError
 from heygem.core.types import FloatArray, PathLike
-from heygem.media.audio_io import AudioFile, AudioSource, audio_frame
+from heygem.media.audio_filter import filter_blocks
+from heygem.media.audio_io import AudioFile, AudioSource
 from heygem.media.probe import printable
 
 MIN_DURATION_S = 0.2  # a syllable
@@ -31,14 +31,16 @@ class Speech:
     source : AudioFile or AudioTrack, at its own rate and channels, for the writer
     notes : list of str, what processing did to it
     clipped_share : float, 0..1, share of the source's samples in flat tops at full scale
-    non_finite_count : int, samples that were NaN or infinite and became 0
+    invalid_samples : int, samples that were no numbers or far beyond full scale and became 0
+    lacks_end_mark : bool, whether the file may be cut short
     """
 
     samples: FloatArray
     source: AudioSource
     notes: list[str] = field(default_factory=list)
     clipped_share: float = 0.0
-    non_finite_count: int = 0
+    invalid_samples: int = 0
+    lacks_end_mark: bool = False
 
     @property
     def duration_s(self) -> float:
@@ -71,7 +73,8 @@ def load(
     Raises
     ------
     InputError
-        The file cannot be used, holds no audio, or is shorter than 0.2 s.
+        The file cannot be used, holds no audio, ends before its declared end, holds samples that
+        cannot be sound, or is shorter than 0.2 s.
     """
     path = Path(path)
     unprocessed = AudioFile(path)
@@ -91,6 +94,8 @@ def load(
     samples = to_mono_16k(blocks, unprocessed.rate_hz, unprocessed.layout)
     if gain_db:
         samples *= np.float32(10 ** (gain_db / 20))
+    # Float files may exceed full scale; the writer and every player clip them.
+    samples = np.clip(samples, -1, 1)
     notes += unprocessed.notes
     if len(samples) < MIN_DURATION_S * RATE_HZ:
         raise InputError(
@@ -101,11 +106,18 @@ def load(
     source = unprocessed
     if process_output and (process is not None or gain_db):
         source = AudioFile(path, gain_db=gain_db, process=process)
-    return Speech(samples, source, notes, clipping.clipped_share, unprocessed.non_finite_count)
+    return Speech(
+        samples,
+        source,
+        notes,
+        clipping.clipped_share,
+        unprocessed.invalid_samples,
+        unprocessed.lacks_end_mark,
+    )
 
 
 def to_mono_16k(blocks: Iterable[FloatArray], rate_hz: int, layout: str) -> FloatArray:
-    """Mix down and resample.
+    """Mix down and resample; what all channels hold keeps its level.
 
     Parameters
     ----------
@@ -118,13 +130,11 @@ def to_mono_16k(blocks: Iterable[FloatArray], rate_hz: int, layout: str) -> Floa
     -------
     float32 [n], 16 kHz mono
     """
-    resampler = av.AudioResampler("flt", "mono", RATE_HZ)
-    parts: list[FloatArray] = []
-    for block in blocks:
-        frame = audio_frame(block, rate_hz, layout)
-        parts += [f.to_ndarray()[0] for f in resampler.resample(frame)]
-    parts += [f.to_ndarray()[0] for f in resampler.resample(None)] if parts else []
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    # FFmpeg adds the channels of float sound up: two equal ones by 3 dB, those of 5.1 by 10 dB.
+    mix = ("aresample", f"{RATE_HZ}:out_chlayout=mono:rematrix_maxval=1")
+    parts = filter_blocks(blocks, rate_hz, layout, [mix], out_rate_hz=RATE_HZ, out_layout="mono")
+    samples = [part[:, 0] for part in parts]
+    return np.concatenate(samples) if samples else np.zeros(0, np.float32)
 
 
 class _ClippingMeter:

@@ -56,7 +56,7 @@ def require_regular_file(path: PathLike) -> None:
     InputError
         It is a folder, a named pipe, a socket or a device.
     """
-    mode = os.stat(path).st_mode
+    mode = Path(path).stat().st_mode
     if stat.S_ISREG(mode):
         return
     kinds = {
@@ -65,7 +65,7 @@ def require_regular_file(path: PathLike) -> None:
         stat.S_IFSOCK: ("a socket", "Name a file."),
     }
     kind, remedy = kinds.get(stat.S_IFMT(mode), ("a device", "Save its content as a file first."))
-    raise InputError(f"{os.fspath(path)!s} is {kind}, not a file", remedy=remedy)
+    raise InputError(f"{path} is {kind}, not a file", remedy=remedy)
 
 
 def hash_input(path: PathLike) -> str:

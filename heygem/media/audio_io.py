@@ -1,4 +1,4 @@
-"""Audio of a file, in memory (`AudioTrack`) or streamed (`AudioFile`); filters; WAV output.
+"""Audio of a file, in memory (`AudioTrack`) or streamed (`AudioFile`); WAV output.
 
 Ten minutes of stereo at 48 kHz take 230 MB in memory, and almost nothing when streamed.
 """
@@ -18,18 +18,24 @@ from av.container import InputContainer
 
 from heygem.core.errors import InputError
 from heygem.core.types import FloatArray, PathLike
+from heygem.media.completeness import (
+    lacks_end_mark,
+    require_complete,
+    require_declared_length,
+)
 from heygem.media.container import (
     audio_stream,
-    first_frame,
+    first_shown_tick,
     is_still_image,
     open_media,
     printable,
-    require_complete,
     video_stream,
 )
+from heygem.media.sound_limits import SampleCheck, require_plausible_format
 
 _MIN_GAP_S = 0.05  # larger jumps of the time stamps are real gaps, smaller ones are rounding
 _SILENCE_BLOCK = 48_000  # samples
+_MAX_UNTIMED_FRAMES = 1_000  # at the beginning; a stream without any times starts at 0
 
 
 @dataclass(frozen=True)
@@ -79,15 +85,18 @@ class AudioFile:
     layout : str
         FFmpeg's name of the channel layout, such as "stereo".
     codec : str
+    lacks_end_mark : bool
+        See `heygem.media.completeness.lacks_end_mark`.
     notes : list of str
         Damage encountered while decoding.
-    non_finite_count : int
-        Samples that were NaN or infinite and became 0, in the last pass.
+    invalid_samples : int
+        Samples that were no numbers or far beyond full scale and became 0, in the last pass.
 
     Raises
     ------
     InputError
-        A file that cannot be used or holds no audio.
+        A file that cannot be used or holds no audio; at the end of a pass, one that ended before
+        its declared end, or whose samples cannot be sound.
     """
 
     def __init__(
@@ -101,24 +110,27 @@ class AudioFile:
         self.gain_db = gain_db
         self.process = process
         self.notes: list[str] = []
-        self.non_finite_count = 0
+        self.invalid_samples = 0
         with open_media(self.path) as container:
             require_complete(container, self.path)
             stream = self._stream(container)
-            frame = self._first_frame(container, stream)
+            frame, self._start_s = self._first_frame(container, stream)
+            require_plausible_format(self.path, frame.sample_rate, frame.layout.nb_channels)
             self.rate_hz: int = frame.sample_rate
             self.channels: int = frame.layout.nb_channels
             self.layout: str = frame.layout.name
             self.codec: str = stream.codec_context.name
-            self._origin_s = self._time_zero_s(stream, frame)
+            self.lacks_end_mark = lacks_end_mark(container, self.path)
+            self._declared_s = _declared_length_s(container)
+            self._origin_s = self._time_zero_s()
 
     @property
     def samples(self) -> FloatArray:
-        """The whole audio: float32 [n, channels], -1..1."""
+        """The whole audio: float32 [n, channels], clipped to -1..1."""
         blocks = list(self.blocks())
         if not blocks:
             return np.zeros((0, self.channels), np.float32)
-        return np.concatenate(blocks)
+        return np.clip(np.concatenate(blocks), -1, 1)
 
     @cached_property
     def duration_s(self) -> float:
@@ -126,7 +138,10 @@ class AudioFile:
         return sum(len(block) for block in self.blocks()) / self.rate_hz
 
     def blocks(self) -> Iterator[FloatArray]:
-        """Yield float32 [k, channels], some hundredths of a second each."""
+        """Yield float32 [k, channels], some hundredths of a second each.
+
+        Float files may exceed -1..1; what plays or writes the blocks clips them.
+        """
         gain = np.float32(10 ** (self.gain_db / 20))
         blocks = self._aligned_blocks()
         if self.process is not None:
@@ -144,71 +159,85 @@ class AudioFile:
             )
         return stream
 
-    def _first_frame(self, container: InputContainer, stream: av.AudioStream) -> av.AudioFrame:
-        for frame in _decode(container, stream, []):
-            return frame
+    def _first_frame(
+        self, container: InputContainer, stream: av.AudioStream
+    ) -> tuple[av.AudioFrame, float]:
+        """The first frame, and its stream time in seconds.
+
+        Matroska cannot store the times of frames before 0: they are counted back from the first
+        frame that has a time.
+        """
+        first, samples = None, 0
+        for count, frame in enumerate(_decode(container, stream, _Damage())):
+            first = frame if first is None else first
+            if frame.pts is not None:
+                return first, _seconds(frame.pts, stream.time_base) - samples / first.sample_rate
+            samples += frame.samples
+            if count > _MAX_UNTIMED_FRAMES:
+                break
+        if first is not None:
+            return first, 0.0
         raise InputError(
             f"{printable(self.path)}: no sound can be decoded",
             seen=stream.codec_context.name,
             remedy="The file is damaged or its codec is unknown; convert it to WAV.",
         )
 
-    def _time_zero_s(self, stream: av.AudioStream, frame: av.AudioFrame) -> float:
+    def _time_zero_s(self) -> float:
         """Stream time of time zero: of the first video frame, else of the first audio frame."""
         with open_media(self.path) as container:
             video = video_stream(container)
             if video is not None and not is_still_image(container):
                 try:
-                    first = first_frame(container, video, "")
-                    return _seconds(first.pts or 0, video.time_base)
+                    return _seconds(first_shown_tick(container, video, ""), video.time_base)
                 except InputError:
                     pass
-        return _seconds(frame.pts or 0, stream.time_base)
+        return self._start_s
 
     def _aligned_blocks(self) -> Iterator[FloatArray]:
         """Decoded blocks from time zero on, with gaps filled and overlaps cut."""
-        self.non_finite_count = 0
+        check, damage = SampleCheck(), _Damage()
         position = 0  # samples yielded
-        errors: list[str] = []
+        for block, start_s in self._timed_blocks(damage):
+            block = check.repaired(block)
+            self.invalid_samples = check.invalid
+            gap = round((start_s - self._origin_s) * self.rate_hz) - position
+            # The first block is placed exactly, later ones only after a real gap.
+            tolerance = 0 if position == 0 else _MIN_GAP_S * self.rate_hz
+            if gap > tolerance:
+                yield from _silence(gap, self.channels)
+                position += gap
+            elif -gap > tolerance:
+                block = block[-gap:]
+            if len(block):
+                position += len(block)
+                yield np.ascontiguousarray(block, dtype=np.float32)
+        note = f"{damage.packets} damaged audio packets skipped"
+        if damage.packets and note not in self.notes:
+            self.notes.append(note)
+        check.require_usable(self.path)
+        if self._declared_s:
+            read_s = max(damage.end_s - self._origin_s, position / self.rate_hz)
+            require_declared_length(self.path, read_s, self._declared_s)
+
+    def _timed_blocks(self, damage: "_Damage") -> Iterator[tuple[FloatArray, float]]:
+        """Decoded float32 [k, channels] blocks at the file's own rate, and their stream times."""
+        next_s = self._start_s
         with open_media(self.path) as container:
             stream = self._stream(container)
             resampler, format_before = None, None
-            frames = _decode(container, stream, errors)
+            frames = _decode(container, stream, damage)
             for frame, length in _with_declared_end(frames, container, stream):
                 frame_format = (frame.sample_rate, frame.layout.name, frame.format.name)
                 if resampler is None or frame_format != format_before:
                     resampler = av.AudioResampler("flt", self.layout, self.rate_hz)
                     format_before = frame_format
-                start_s = None if frame.pts is None else _seconds(frame.pts, frame.time_base)
+                start_s = next_s if frame.pts is None else _seconds(frame.pts, frame.time_base)
+                next_s = start_s + frame.samples / frame.sample_rate
                 frame.pts = None
                 parts = [np.asarray(f.to_ndarray(), np.float32) for f in resampler.resample(frame)]
-                if not parts:
-                    continue
-                block = np.concatenate(parts, 1).reshape(-1, self.channels)[:length]
-                block = self._finite(block)
-                if start_s is not None:
-                    gap = round((start_s - self._origin_s) * self.rate_hz) - position
-                    # The first block is placed exactly, later ones only after a real gap.
-                    tolerance = 0 if position == 0 else _MIN_GAP_S * self.rate_hz
-                    if gap > tolerance:
-                        yield from _silence(gap, self.channels)
-                        position += gap
-                    elif -gap > tolerance:
-                        block = block[-gap:]
-                if len(block):
-                    position += len(block)
-                    yield np.ascontiguousarray(block, dtype=np.float32)
-        note = f"{len(errors)} damaged audio packets skipped"
-        if errors and note not in self.notes:
-            self.notes.append(note)
-
-    def _finite(self, block: FloatArray) -> FloatArray:
-        """Zero NaN and infinity, which float WAVs can hold and filters would spread."""
-        finite = np.isfinite(block)
-        if finite.all():
-            return block
-        self.non_finite_count += int((~finite).sum())
-        return np.where(finite, block, 0)
+                if parts:
+                    yield np.concatenate(parts, 1).reshape(-1, self.channels)[:length], start_s
 
 
 AudioSource: TypeAlias = AudioFile | AudioTrack
@@ -244,67 +273,6 @@ def write_wav(path: PathLike, samples: FloatArray, rate_hz: int) -> None:
         file.writeframes(pcm.tobytes())
 
 
-def audio_frame(block: FloatArray, rate_hz: int, layout: str | av.AudioLayout) -> av.AudioFrame:
-    """A PyAV frame of packed float samples, from float32 [k, channels]; without a time."""
-    packed = np.ascontiguousarray(block, np.float32).reshape(1, -1)
-    frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
-    frame.sample_rate = rate_hz
-    return frame
-
-
-def filter_blocks(
-    blocks: Iterable[FloatArray],
-    rate_hz: int,
-    layout: str,
-    filters: Iterable[tuple[str, str]],
-) -> Iterator[FloatArray]:
-    """Run audio through FFmpeg filters.
-
-    Parameters
-    ----------
-    blocks : iterable of float32 [k, channels]
-    rate_hz : int
-    layout : str
-        FFmpeg's name of the channel layout.
-    filters : iterable of (name, arguments)
-
-    Yields
-    ------
-    float32 [k, channels], the same total length
-    """
-    graph = av.filter.Graph()
-    nodes = [graph.add_abuffer(format="flt", sample_rate=rate_hz, layout=layout)]
-    nodes += [graph.add(name, arguments) for name, arguments in filters]
-    nodes += [
-        graph.add("aformat", f"sample_fmts=flt:sample_rates={rate_hz}:channel_layouts={layout}"),
-        graph.add("abuffersink"),
-    ]
-    graph.link_nodes(*nodes).configure()
-    channels = av.AudioLayout(layout).nb_channels
-    position = 0
-    for block in blocks:
-        frame = audio_frame(block, rate_hz, layout)
-        frame.pts = position
-        position += len(block)
-        graph.push(frame)
-        for filtered in finished_frames(graph):
-            yield np.asarray(filtered.to_ndarray(), np.float32).reshape(-1, channels)
-    graph.push(None)
-    for filtered in finished_frames(graph):
-        yield np.asarray(filtered.to_ndarray(), np.float32).reshape(-1, channels)
-
-
-def finished_frames(graph: av.filter.Graph) -> Iterator[av.AudioFrame]:
-    """Yield the audio frames that a filter graph has finished."""
-    while True:
-        try:
-            frame = graph.pull()
-        except (av.BlockingIOError, av.EOFError):
-            return
-        assert isinstance(frame, av.AudioFrame)
-        yield frame
-
-
 def _seconds(ticks: int, time_base: Fraction | None) -> float:
     return float(ticks * (time_base or 0))
 
@@ -315,23 +283,51 @@ def _silence(count: int, channels: int) -> Iterator[FloatArray]:
         count -= _SILENCE_BLOCK
 
 
+@dataclass
+class _Damage:
+    """Packets that could not be decoded, and the end of the last packet in stream seconds."""
+
+    packets: int = 0
+    end_s: float = 0.0
+
+
+def _declared_length_s(container: InputContainer) -> float:
+    """Seconds that the header of a Matroska or FLAC file states; 0 for others.
+
+    Where FFmpeg only estimates the length (MPEG streams, MP3 without a table), the file says
+    nothing; see `heygem.media.completeness` for what is known before decoding.
+    """
+    if not container.format.name.startswith(("matroska", "flac")):
+        return 0.0
+    return ((container.duration or 0) - max(0, container.start_time or 0)) / av.time_base
+
+
 def _decode(
-    container: InputContainer, stream: av.AudioStream, errors: list[str]
+    container: InputContainer, stream: av.AudioStream, damage: _Damage
 ) -> Iterator[av.AudioFrame]:
-    """Yield frames; damaged packets are skipped and their errors appended to `errors`."""
-    packets = container.demux(stream)
+    """Yield the stream's frames; damaged packets are skipped and counted."""
+    packets = container.demux()  # the end of a file may be that of its picture
     while True:
         try:
             packet = next(packets)
         except StopIteration:
             return
-        except av.FFmpegError as e:
-            errors.append(str(e))
+        except av.FFmpegError:
+            damage.packets += 1
             return
+        if packet.pts is not None:
+            end = packet.pts + (packet.duration or 0)
+            damage.end_s = max(damage.end_s, _seconds(end, packet.time_base))
+        if packet.stream is not stream:
+            continue
         try:
-            yield from packet.decode()
-        except av.FFmpegError as e:
-            errors.append(str(e))
+            decoded = packet.decode()
+        except av.FFmpegError:
+            damage.packets += 1
+            continue
+        for frame in decoded:
+            assert isinstance(frame, av.AudioFrame)
+            yield frame
 
 
 def _with_declared_end(

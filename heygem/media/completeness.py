@@ -31,6 +31,7 @@ _REMEDY = "Copy or download it again; to use what is there, save it anew in an a
 #: No measured sizes: a recorder that writes to a pipe states the largest number that its counter or
 #: the format holds (SoX 0x7FFFF000, arecord 0x80000000, FFmpeg 0xFFFFFFFF), or 0.
 _UNKNOWN_SIZES = (range(0x7FFF0000, 0x80001000), range(0xFFFF0000, 1 << 32))
+_OGG_PAGE_BYTES = 65_307  # the largest page
 _SCAN_BYTES = 4096  # an MP3's first frame is shorter
 
 
@@ -60,6 +61,20 @@ def require_complete(container: InputContainer, path: PathLike) -> None:
                 seen=f"{max(0, present)} of the {declared} bytes that its header declares",
                 remedy=_REMEDY,
             )
+
+
+def lacks_end_mark(container: InputContainer, path: PathLike) -> bool:
+    """Whether an Ogg file ends without the mark of its last page, as one that was cut short does.
+
+    So does a stream that somebody recorded, which is whole.
+    """
+    if container.format.name != "ogg":
+        return False
+    with open(media_path(path), "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _OGG_PAGE_BYTES))
+        end = file.read()
+    page = end.rfind(b"OggS")
+    return page < 0 or len(end) < page + 6 or not end[page + 5] & 4
 
 
 def require_declared_length(path: PathLike, decoded_s: float, declared_s: float) -> None:
@@ -174,7 +189,9 @@ def _mp3_data(file: BinaryIO) -> tuple[int, int]:
     head = file.read(10)
     start = 0
     if head.startswith(b"ID3"):
-        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+        start = 10 + sum(
+            (byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)
+        )
     file.seek(start)
     frame = file.read(_SCAN_BYTES)
     at = max(frame.find(b"Xing"), frame.find(b"Info"))

@@ -5,6 +5,7 @@ a network stream under the name ``x.mp4`` is refused instead of followed.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -28,6 +29,7 @@ _IMAGE_FORMATS = (
     (b"II*\0", "tiff_pipe"),
     (b"MM\0*", "tiff_pipe"),
 )
+_MAX_UNTIMED_FRAMES = 1_000  # at the beginning; a stream without any times starts at 0
 BUNDLE_SUFFIX = ".heygem"  # of an avatar bundle's folder, see `heygem.finetune.bundle`
 SUPPORTED = "an MP4, MOV, MKV, WebM or AVI video, a WAV, MP3, M4A or FLAC sound, or a JPEG or PNG"
 
@@ -101,9 +103,11 @@ def _read_head(path: Path) -> tuple[int, bytes]:
         raise InputError(
             f"no such file: {name}", remedy="Check the spelling and the folder."
         ) from e
-    except OSError as e:
+    except (OSError, ValueError) as e:  # ValueError: a name with a null byte
         raise InputError(
-            f"cannot read {name}", seen=e.strerror, remedy="Check the file's permissions."
+            f"cannot read {name}",
+            seen=getattr(e, "strerror", None) or e,
+            remedy="Check the file's permissions.",
         ) from e
     if size == 0:
         raise InputError(f"{name} is empty", seen="0 bytes", remedy="Copy or record it again.")
@@ -162,17 +166,49 @@ def first_frame(container: InputContainer, stream: av.VideoStream, name: str) ->
     InputError
         No frame decodes; `name` is the file's name in the message.
     """
+    for frame in _decodable_frames(container, stream):
+        return frame
+    raise _undecodable(stream, name)
+
+
+def first_shown_tick(container: InputContainer, stream: av.VideoStream, name: str) -> int:
+    """Stream time of the first frame in ticks, from a container at its start.
+
+    Matroska cannot store the times of frames before 0: they are counted back, evenly spaced, from
+    the first frame that has a time.
+
+    Raises
+    ------
+    InputError
+        No frame decodes; `name` is the file's name in the message.
+    """
+    untimed = 0
+    rate = stream.average_rate or stream.guessed_rate or 25
+    for frame in _decodable_frames(container, stream):
+        stamp = frame.pts if frame.pts is not None else frame.dts
+        if stamp is not None:
+            return stamp - round(untimed / (rate * (stream.time_base or 1)))
+        untimed += 1
+        if untimed > _MAX_UNTIMED_FRAMES:
+            break
+    if untimed:
+        return 0
+    raise _undecodable(stream, name)
+
+
+def _decodable_frames(container: InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
     try:
         for packet in container.demux(stream):
             try:
-                frames = packet.decode()
+                yield from packet.decode()
             except av.InvalidDataError:
                 continue
-            if frames:
-                return frames[0]
     except av.FFmpegError:
-        pass
-    raise InputError(
+        return
+
+
+def _undecodable(stream: av.VideoStream, name: str) -> InputError:
+    return InputError(
         f"{name}: no picture can be decoded",
         seen=stream.codec_context.name if stream.codec_context else "unknown codec",
         remedy="The file is damaged or its codec is unknown; convert it to H.264 MP4.",

@@ -11,6 +11,7 @@ from av.container import InputContainer
 from heygem.core.errors import InputError
 from heygem.core.types import FloatArray, PathLike
 from heygem.media.colour import HDR_TRANSFERS
+from heygem.media.completeness import require_complete
 from heygem.media.container import (
     SUPPORTED,
     audio_stream,
@@ -19,8 +20,6 @@ from heygem.media.container import (
     media_path,
     open_media,
     printable,
-    require_complete,
-    rewind,
     video_stream,
 )
 from heygem.media.orientation import display_rotation, exif_rotation
@@ -137,7 +136,7 @@ def _describe_video(
 ) -> VideoInfo:
     still = is_still_image(container)
     frames, steps = (1, np.zeros(0)) if still else _timing(container, stream)
-    frame = first_frame(container, stream, printable(path))
+    frame = _first_frame(path)
     rotation_deg, mirrored = exif_rotation(path) if still else display_rotation(frame)
     width, height = frame.width, frame.height
     aspect = stream.sample_aspect_ratio or Fraction(1)
@@ -165,6 +164,14 @@ def _describe_video(
         mirrored=mirrored,
         pixel_aspect=aspect,
     )
+
+
+def _first_frame(path: PathLike) -> av.VideoFrame:
+    """From a container of its own: not every file can be rewound to its first key frame."""
+    with open_media(path) as container:
+        stream = video_stream(container)
+        assert stream is not None
+        return first_frame(container, stream, printable(path))
 
 
 def _has_alpha(pixel_format: av.VideoFormat) -> bool:
@@ -203,7 +210,6 @@ def _timing(container: InputContainer, stream: av.VideoStream) -> tuple[int | No
                 ticks.append(stamp)
             if len(ticks) >= _TIMING_PACKETS:
                 break
-        rewind(container)
     except av.FFmpegError:
         pass
     steps = np.diff(np.sort(ticks))

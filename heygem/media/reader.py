@@ -11,14 +11,12 @@ import av
 from heygem.core.errors import InputError
 from heygem.core.types import Image, PathLike
 from heygem.media.colour import RgbConverter
-from heygem.media.container import (
+from heygem.media.completeness import (
     MIN_COMPLETE_SHARE,
-    first_frame,
-    open_media,
-    printable,
     require_complete,
-    video_stream,
+    require_declared_length,
 )
+from heygem.media.container import first_shown_tick, open_media, printable, video_stream
 from heygem.media.orientation import make_upright
 from heygem.media.probe import VideoInfo, describe
 
@@ -138,8 +136,8 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         self._damage = []
         stream = self._restart()
-        origin = first_frame(self._container, stream, printable(self.path))
-        state = _DecodingState(stream, origin.pts if origin.pts is not None else 0)
+        origin = first_shown_tick(self._container, stream, printable(self.path))
+        state = _DecodingState(stream, origin)
         first_index = 0
         frames: _TimedFrames | None = None
         if self.start_s > 0 and not self.info.is_still:
@@ -247,16 +245,14 @@ class VideoReader:
 
     def _require_complete(self, state: "_DecodingState", decoded: int) -> None:
         """Refuse a file that ended before its declared end, which FFmpeg accepts silently."""
-        v, share = self._video, MIN_COMPLETE_SHARE
-        shortfall = None
-        if v.frames is not None:
-            if decoded < share * v.frames:
-                shortfall = f"{decoded} of {v.frames} frames could be decoded"
-        elif state.end_s < min(share * self.info.duration_s, self.info.duration_s - 0.5):
-            shortfall = f"{state.end_s:.1f} of {self.info.duration_s:.1f} s could be read"
-        if shortfall:
+        declared = self._video.frames
+        if declared is None:
+            require_declared_length(self.path, state.end_s, self.info.duration_s)
+        elif decoded < MIN_COMPLETE_SHARE * declared:
             raise InputError(
-                f"{printable(self.path)} is cut short or damaged", seen=shortfall, remedy=_REMEDY
+                f"{printable(self.path)} is cut short or damaged",
+                seen=f"{decoded} of {declared} frames could be decoded",
+                remedy=_REMEDY,
             )
 
 

@@ -16,7 +16,8 @@ from av.video.reformatter import VideoReformatter
 
 from heygem.core.errors import OutputError, ParameterError
 from heygem.core.types import Image, PathLike
-from heygem.media.audio_io import AudioSource, audio_frame
+from heygem.media.audio_filter import audio_frame
+from heygem.media.audio_io import AudioSource
 from heygem.media.colour import rgb_to_frame
 from heygem.media.container import printable
 

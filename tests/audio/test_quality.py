@@ -59,4 +59,4 @@ def test_non_finite_samples_become_silence_and_are_reported(tmp_path):
     wave[300] = np.inf
     speech = audio.load(write_wav(tmp_path / "nan.wav", wave))
     assert np.isfinite(speech.samples).all() and np.isfinite(speech.source.samples).all()
-    assert "NOT_NUMBERS" in codes(speech) and speech.non_finite_count == 101
+    assert "NOT_NUMBERS" in codes(speech) and speech.invalid_samples == 101

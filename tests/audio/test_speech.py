@@ -21,6 +21,13 @@ def test_the_model_input_is_16k_mono_and_the_output_keeps_its_format(tmp_path, r
     assert (speech.source.samples == read_audio(path).samples).all()
 
 
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_mixing_down_keeps_the_level_of_what_all_channels_hold(tmp_path, channels):
+    voice = synthetic_voice(2, level=0.9)
+    path = write_wav(tmp_path / "a.wav", np.repeat(voice[:, None], channels, 1))
+    assert np.abs(audio.load(path).samples - voice).max() < 1e-3
+
+
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100, 48_000])
 def test_resampling_does_not_shift_time(tmp_path, rate_hz):
     click = np.zeros(rate_hz, np.float32)

@@ -1,6 +1,7 @@
 """Small media made on the spot: nothing here is downloaded, and nothing stays."""
 
 import os
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -61,6 +62,19 @@ def write_wav(path, samples, rate_hz=RATE_HZ, codec="pcm_f32le") -> Path:
         for part in [*resampler.resample(frame), *resampler.resample(None)]:
             container.mux(stream.encode(part))
         container.mux(stream.encode(None))
+    return Path(path)
+
+
+def raw_wav(path, samples, rate_hz=RATE_HZ, *, declared_bytes=None) -> Path:
+    """A float WAV whose header says what it is told to, from samples [n] or [n, channels]."""
+    samples = np.asarray(samples, "<f4")
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    data = samples.tobytes()
+    size = len(data) if declared_bytes is None else declared_bytes
+    block = 4 * channels
+    header = b"RIFF" + struct.pack("<I", min(36 + size, 0xFFFFFFFF)) + b"WAVEfmt "
+    header += struct.pack("<IHHIIHH", 16, 3, channels, rate_hz, rate_hz * block, block, 32)
+    Path(path).write_bytes(header + b"data" + struct.pack("<I", size) + data)
     return Path(path)
 
 

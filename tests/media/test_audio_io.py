@@ -9,7 +9,7 @@ from helpers.media import picture, read_frames, tone, write_video, write_wav
 
 import heygem.media
 from heygem.media import AudioFile, AudioTrack, VideoWriter, read_audio
-from heygem.media.audio_io import filter_blocks
+from heygem.media.audio_filter import filter_blocks
 
 
 def flash_and_beep(seconds, rate=Fraction(30000, 1001), rate_hz=48_000, every_s=2.0):
@@ -106,6 +106,33 @@ def test_audio_is_aligned_to_the_first_frame_of_its_own_video(tmp_path, shift_s)
         container.mux(sound.encode(None))
     samples = read_audio(path).samples[:, 0]
     assert np.flatnonzero(np.abs(samples) > 0.1)[0] / 16_000 == pytest.approx(0.7, abs=0.002)
+
+
+@pytest.mark.parametrize("early", [2, 10])
+def test_a_matroska_that_starts_before_zero_is_whole_and_in_sync(tmp_path, early):
+    """Matroska has no negative times: FFmpeg reads the frames before 0 without any."""
+    make, audio, _ = flash_and_beep(3, rate=Fraction(25), every_s=1.0)
+    path = tmp_path / "early.mkv"
+    options = {"avoid_negative_ts": "disabled"}
+    with av.open(str(path), "w", container_options=options) as container:
+        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.time_base = video.codec_context.time_base = Fraction(1, 25)
+        sound = container.add_stream("pcm_f32le", rate=48_000, layout="mono")
+        for i in range(75):
+            frame = av.VideoFrame.from_ndarray(make(i, 64, 48), format="rgb24")
+            frame.pts, frame.time_base = i - early, Fraction(1, 25)
+            container.mux(video.encode(frame))
+            block = audio.samples[i * 1920 : (i + 1) * 1920].reshape(1, -1)
+            heard = av.AudioFrame.from_ndarray(block, format="flt", layout="mono")
+            heard.sample_rate, heard.time_base = 48_000, Fraction(1, 48_000)
+            heard.pts = (i - early) * 1920
+            container.mux(sound.encode(heard))
+        container.mux(video.encode(None))
+        container.mux(sound.encode(None))
+    times_s = [frame.time_s for frame in read_frames(path)[0]]
+    assert np.allclose(times_s, np.arange(75) / 25, atol=0.002)
+    assert np.abs(measured_offsets_s(path)).max() < 0.005
 
 
 def test_an_audio_file_can_be_read_more_than_once(tmp_path):

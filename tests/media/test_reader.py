@@ -108,6 +108,14 @@ def test_memory_does_not_grow_with_length(tmp_path):
     assert count == 90 and growth_kb < 30_000
 
 
+def test_a_transport_stream_with_one_key_frame_is_whole(tmp_path):
+    frames = [av.VideoFrame.from_ndarray(picture(i), format="rgb24") for i in range(75)]
+    options = {"g": "9999", "sc_threshold": "0"}
+    path = write_raw_video(tmp_path / "one.ts", frames, options=options)
+    times_s = [frame.time_s for frame in read_frames(path)[0]]
+    assert np.allclose(times_s, np.arange(75) / 25, atol=1e-4)
+
+
 def test_interlaced_video_is_read_and_noted(tmp_path):
     frames = [av.VideoFrame.from_ndarray(picture(i, 64, 64), format="rgb24") for i in range(5)]
     path = write_raw_video(tmp_path / "i.mp4", frames, options={"x264-params": "interlaced=1"})
