@@ -5,7 +5,12 @@ from typing import Protocol
 
 import numpy as np
 
+from heygem.core.errors import ParameterError
 from heygem.core.types import FloatArray, IntArray
+
+#: Inter-ocular distances, outer corners: more than a face is wide or high. The widest mouth that the
+#: controls can make moves by a third of it.
+MAX_DISPLACEMENT = 2.0
 
 
 class FrameMotion(Protocol):
@@ -22,6 +27,25 @@ class Motion(Protocol):
 
     def for_frames(self, times_s: FloatArray) -> FrameMotion:
         """Sample the motion at each output frame's own time, float64 [T]."""
+
+
+def require_drawable(displacement: FloatArray) -> None:
+    """Refuse displacements [n, len(LOWER), 3] in IOD that no face can make.
+
+    A mesh of numbers that are not finite, or far outside the picture, takes minutes to fill.
+
+    Raises
+    ------
+    ParameterError
+    """
+    largest = float(np.abs(displacement).max(initial=0))
+    if not largest <= MAX_DISPLACEMENT:  # also where it is not a number
+        raise ParameterError(
+            "the mouth movement cannot be drawn",
+            seen=f"a point moves by {largest:.3g} times the distance of the eyes",
+            remedy="check the sound with `heygem check`, and the trajectory or lips model if it "
+            "is your own",
+        )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from helpers.rendering import plan
 from heygem import avatar, media
 from heygem.avatar.library import MouthLibrary
 from heygem.config.params import FaceSettings, RendererSettings
+from heygem.core.errors import ParameterError
 from heygem.face import topology as topo
 from heygem.face.pose import aperture, to_canonical
 from heygem.rendering.base import Patch
@@ -39,6 +40,25 @@ def draw(person, images, displacement):
     renderer = WarpRenderer(person, RendererSettings())
     plan(renderer, displacement, order)
     return [renderer.render(images[k], k) for k in order]
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30, 2.5])
+def test_a_movement_that_no_face_makes_is_refused(hopper_avatar, value):
+    displacement = gape(np.full(3, 0.1), hopper_avatar.rest.neutral)
+    displacement[1, 7, 0] = value
+    renderer = WarpRenderer(hopper_avatar, RendererSettings())
+    with pytest.raises(ParameterError, match="cannot be drawn"):
+        plan(renderer, displacement, np.zeros(3, int))
+
+
+@pytest.mark.slow
+def test_the_largest_movement_is_drawn(hopper_avatar):
+    with media.VideoReader(hopper_avatar.path) as reader:
+        image = next(iter(reader)).image
+    displacement = gape(np.array([2.0]), hopper_avatar.rest.neutral)
+    patch = draw(hopper_avatar, [image], displacement)[0]
+    assert patch.mask.max() > 0.9 and patch.image.shape[0] <= image.shape[0]
 
 
 def tracked_opening(person, pictures, faces):

@@ -24,7 +24,7 @@ from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 from heygem.face import topology as topo
 from heygem.face.pose import from_canonical, to_canonical
 from heygem.face.topology import LOWER, LOWER_WEIGHT
-from heygem.lips.motion import FrameMotion, Motion
+from heygem.lips.motion import FrameMotion, Motion, require_drawable
 from heygem.rendering.base import Patch
 from heygem.rendering.warp.blend import (
     fit_color_plane,
@@ -95,6 +95,8 @@ class WarpRenderer:
         rows = np.flatnonzero(avatar.usable[order])
         if not len(rows):
             return
+        for k in range(0, len(rows), PLAN_ROWS):
+            require_drawable(self._motion[rows[k : k + PLAN_ROWS]])
         features = [
             lip_features(self._drawn_shapes(rows[k : k + PLAN_ROWS]))
             for k in range(0, len(rows), PLAN_ROWS)
