@@ -8,8 +8,8 @@ import numpy as np
 from heygem.core.errors import ParameterError
 from heygem.core.types import FloatArray, IntArray
 
-#: Inter-ocular distances, outer corners: more than a face is wide or high. The widest mouth that the
-#: controls can make moves by a third of it.
+#: Inter-ocular distances, outer corners: more than a face is wide or high. The widest mouth that
+#: the controls can make moves by a third of it.
 MAX_DISPLACEMENT = 2.0
 
 
