@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 PEM = serialization.Encoding.PEM
+_ROOT_NAME = "heygem local root"
 _ROOT_DAYS = 3650
 _DOCUMENT_SIGNING = x509.ObjectIdentifier("1.3.6.1.5.5.7.3.36")
 _C2PA_SIGNING = x509.ObjectIdentifier("1.3.6.1.4.1.62558.2.1")
@@ -30,7 +31,7 @@ def issue_chain(
     """
     root_key = ec.generate_private_key(ec.SECP256R1())
     leaf_key = ec.generate_private_key(ec.SECP256R1())
-    root_name = _name(organisation, "heygem local root")
+    root_name = _name(organisation, _ROOT_NAME)
     root = (
         _builder(root_name, root_name, root_key.public_key(), _ROOT_DAYS)
         .add_extension(x509.BasicConstraints(True, None), True)
@@ -50,6 +51,12 @@ def issue_chain(
         .sign(root_key, hashes.SHA256())
     )
     return leaf_key, leaf, root
+
+
+def is_self_issued(leaf: x509.Certificate) -> bool:
+    """Whether `issue_chain` made a certificate, rather than an authority elsewhere."""
+    names = leaf.issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return [name.value for name in names] == [_ROOT_NAME]
 
 
 def rejection_reason(leaf: x509.Certificate, private_key: object) -> str | None:

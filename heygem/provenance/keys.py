@@ -1,32 +1,28 @@
 """The secret keys of one installation: for signatures and for the invisible watermark.
 
-Files in one folder, readable by their owner alone: an Ed25519 key that signs the metadata label, a
-P-256 key with its certificate chain for Content Credentials (C2PA), and 32 random bytes that
-seed the watermark's pattern.
+An Ed25519 key signs the metadata label and the ledger, a P-256 key with its certificate chain signs
+Content Credentials (C2PA), and 32 random bytes seed the watermark's pattern. Keys that were
+replaced stay in the key ring (`heygem.provenance.key_ring`), so that what was labelled with them is
+still recognised. Without the secrets, `load_for_reading` returns the public halves that the ledger
+holds.
 """
 
-import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from heygem.core.errors import AssetError, InputError, OutputError
 from heygem.core.types import PathLike
-from heygem.provenance import ledger
-from heygem.provenance.certificates import PEM, issue_chain, rejection_reason
+from heygem.provenance import key_ring, key_succession, ledger
+from heygem.provenance.certificates import PEM, is_self_issued, issue_chain, rejection_reason
+from heygem.provenance.key_ring import KeyRing, RingKey
+from heygem.provenance.public_keys import PublicKeys, public_half
 
-SIGNING_KEY = "sign.key"
-WATERMARK_KEY = "mark.key"
-C2PA_KEY = "c2pa.key"
-C2PA_CHAIN = "c2pa-chain.pem"
-ANCHORS = "anchors.pem"
-_LEAF_DAYS = 825
+LEAF_DAYS = 825
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,11 @@ class Keys:
     chain_pem, anchors_pem : str
         Certificates, leaf first; the roots this installation trusts.
     watermark_secret : bytes [32]
+        The one in use.
+    watermark_secrets : dict of str to bytes [32]
+        All, by the name of the signing key of their time; the one in use first.
+    public : PublicKeys
+        The public halves, also of retired keys.
     """
 
     folder: Path
@@ -49,14 +50,13 @@ class Keys:
     chain_pem: str
     anchors_pem: str
     watermark_secret: bytes
+    watermark_secrets: dict[str, bytes]
+    public: PublicKeys
 
     @property
     def public_hex(self) -> str:
         """The public half of the signing key, 64 hexadecimal digits."""
-        raw = self.signer.public_key().public_bytes(
-            serialization.Encoding.Raw, serialization.PublicFormat.Raw
-        )
-        return raw.hex()
+        return self.public.keys[0].public_hex
 
     @property
     def name(self) -> str:
@@ -68,16 +68,11 @@ class Keys:
         return f"ed25519:{self.name}:{self.signer.sign(message).hex()}"
 
     def verify(self, message: bytes, signature: str) -> bool | None:
-        """Whether `signature` is this installation's over `message`; None for another key's."""
-        kind, _, rest = signature.partition(":")
-        name, _, digits = rest.partition(":")
-        if kind != "ed25519" or name != self.name:
-            return None
-        try:
-            self.signer.public_key().verify(bytes.fromhex(digits), message)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
+        """Whether `signature` is by a key of this installation, in use or retired, over `message`.
+
+        None for another installation's.
+        """
+        return self.public.verify(message, signature)
 
 
 def folder() -> Path:
@@ -85,10 +80,85 @@ def folder() -> Path:
     return ledger.home() / "keys"
 
 
+def load(path: PathLike | None = None) -> Keys:
+    """Load the keys.
+
+    Raises
+    ------
+    AssetError
+        There are none, one is missing or damaged, or other users can read one.
+    """
+    path = _folder(path)
+    ring = key_ring.read(path)
+    if ring is None:
+        key_succession.require_no_ledger(path)
+        raise AssetError(
+            "there are no keys to label with",
+            seen=path,
+            remedy="run `heygem keys init`, or set HEYGEM_RECORDS to the folder that holds them",
+        )
+    return _loaded(path, ring)
+
+
+def ensure(path: PathLike | None = None) -> Keys:
+    """Load the keys, or create them on first use.
+
+    Of several processes that do this at once, one creates them. Keys that are incomplete are never
+    replaced, nor those of a ledger that is there without them.
+
+    Raises
+    ------
+    AssetError
+        They cannot be loaded, or are gone while the ledger is there.
+    OutputError
+        They cannot be written.
+    """
+    path = _folder(path)
+    ring = key_ring.read(path)
+    if ring is not None:
+        return _loaded(path, ring)
+    with key_ring.locked(path):
+        ring = key_ring.read(path)  # by another process, in the meantime
+        if ring is not None:
+            return _loaded(path, ring)
+        key_succession.require_no_ledger(path)
+        return _create(path, "heygem local", LEAF_DAYS)
+
+
+def load_for_reading(path: PathLike | None = None) -> Keys | PublicKeys | None:
+    """What there is to check labels with.
+
+    Returns
+    -------
+    Keys, PublicKeys or None
+        The keys; without them the public halves that the ledger beside them holds, perhaps none;
+        None where there is no ledger either.
+
+    Raises
+    ------
+    AssetError
+        There are keys that cannot be opened.
+    """
+    path = _folder(path)
+    ring = key_ring.read(path)
+    if ring is not None:
+        return _loaded(path, ring)
+    if not key_succession.ledger_path(path).exists():
+        return None
+    return key_succession.recorded_keys(path)
+
+
 def init(
-    path: PathLike | None = None, *, organisation: str = "heygem local", days: int = _LEAF_DAYS
+    path: PathLike | None = None,
+    *,
+    organisation: str = "heygem local",
+    days: int = LEAF_DAYS,
+    replace_lost: bool = False,
 ) -> Keys:
     """Create the keys of a new installation.
+
+    An incomplete set, which the earlier version left when it was killed, is set aside if nothing
+    was made with it.
 
     Parameters
     ----------
@@ -98,36 +168,86 @@ def init(
         Name in the certificates.
     days
         Validity of the signing certificate.
+    replace_lost
+        The ledger beside the folder was signed with keys that are lost: make new ones, which
+        continue it.
 
     Raises
     ------
     OutputError
-        There are keys already, or the folder cannot be created.
+        There are keys already, or the folder cannot be written.
+    AssetError
+        There is a ledger, and the keys that signed it are missing.
     """
-    path = Path(path) if path is not None else folder()
-    names = (SIGNING_KEY, WATERMARK_KEY, C2PA_KEY, C2PA_CHAIN)
-    existing = [name for name in names if (path / name).exists()]
-    if existing:
-        raise OutputError(
-            "this installation has keys already, and files labelled with them",
-            seen=f"{path}: {', '.join(existing)}",
-            remedy="keep them; `heygem keys renew` issues a new certificate only",
-        )
-    _create_folder(path)
-    _write_secret(path / SIGNING_KEY, _private_pem(ed25519.Ed25519PrivateKey.generate()))
-    _write_secret(path / WATERMARK_KEY, secrets.token_hex(32).encode() + b"\n")
-    _write_chain(path, organisation, days)
-    return load(path)
+    path = _folder(path)
+    with key_ring.locked(path):
+        _require_no_keys(path)
+        if not replace_lost:
+            key_succession.require_no_ledger(path)
+        key_ring.set_aside_incomplete(path)
+        lost = key_succession.recorded_keys(path) if replace_lost else None
+        return _create(path, organisation, days, lost)
 
 
 def renew(
-    path: PathLike | None = None, *, organisation: str = "heygem local", days: int = _LEAF_DAYS
+    path: PathLike | None = None, *, organisation: str = "heygem local", days: int = LEAF_DAYS
 ) -> Keys:
-    """Issue a new certificate for Content Credentials; old roots stay trusted, other keys stay."""
-    path = Path(path) if path is not None else folder()
-    load(path)
-    _write_chain(path, organisation, days)
-    return load(path)
+    """Issue a new certificate for Content Credentials; old roots stay trusted, other keys stay.
+
+    Also mends a set of the earlier version whose certificate is missing or damaged.
+    """
+    path = _folder(path)
+    with key_ring.locked(path):
+        ring = _read_without_certificate(path)
+        return _write(path, _with_new_chain(ring, organisation, days))
+
+
+def rotate(
+    path: PathLike | None = None,
+    *,
+    reason: str,
+    is_stolen: bool = False,
+    organisation: str = "heygem local",
+    days: int = LEAF_DAYS,
+) -> Keys:
+    """Replace the keys in use with new ones; the old ones stay in the ring, to recognise by.
+
+    The last row that the old key signs in the ledger names the new one. A certificate that was
+    imported stays, unless it is stolen too: only its issuer can replace it.
+
+    Parameters
+    ----------
+    path
+        Folder, by default `folder`.
+    reason
+        Why, for the ring and for the ledger.
+    is_stolen
+        Somebody else may have the keys: their certificates are no longer trusted, and signatures
+        with them prove nothing without a row in the ledger.
+    organisation, days
+        As for `init`.
+
+    Raises
+    ------
+    AssetError
+        The keys cannot be loaded.
+    OutputError
+        The ledger or the keys cannot be written; then the old keys are still in use.
+    """
+    path = _folder(path)
+    with key_ring.locked(path):
+        ring = key_ring.read(path)
+        if ring is None:
+            return load(path)  # raises, and says what is missing
+        old, new = _loaded(path, ring), _new_key()
+        certificates = x509.load_pem_x509_certificates(ring.chain_pem.encode())
+        if is_stolen or is_self_issued(certificates[0]):
+            trusted = "" if is_stolen else ring.anchors_pem
+            ring = _with_new_chain(replace(ring, anchors_pem=trusted), organisation, days)
+        retired = ring.keys[0].retired(reason, is_stolen=is_stolen)
+        ring = replace(ring, keys=(new, retired, *ring.keys[1:]))
+        key_succession.record_rotation(path, old, new, retired)
+        return _write(path, ring)
 
 
 def import_certificate(chain: PathLike, key: PathLike, path: PathLike | None = None) -> Keys:
@@ -146,8 +266,7 @@ def import_certificate(chain: PathLike, key: PathLike, path: PathLike | None = N
     InputError
         They cannot be read, do not belong together, or readers would reject the signature.
     """
-    path = Path(path) if path is not None else folder()
-    load(path)
+    path = _folder(path)
     try:
         certificates = x509.load_pem_x509_certificates(Path(chain).read_bytes())
         private_key = serialization.load_pem_private_key(Path(key).read_bytes(), None)
@@ -158,99 +277,119 @@ def import_certificate(chain: PathLike, key: PathLike, path: PathLike | None = N
             remedy="give PEM files, the key without a password",
         ) from error
     problem = rejection_reason(certificates[0], private_key)
-    if problem is not None:
+    if problem is not None or not isinstance(private_key, ec.EllipticCurvePrivateKey):
         raise InputError("this certificate cannot sign Content Credentials", seen=problem)
-    anchors = path / ANCHORS
-    # From now on this installation also trusts the last certificate of the chain.
-    _write_secret(anchors, anchors.read_bytes() + certificates[-1].public_bytes(PEM))
-    _write_secret(path / C2PA_KEY, _private_pem(private_key))
-    _write_secret(path / C2PA_CHAIN, b"".join(each.public_bytes(PEM) for each in certificates))
-    return load(path)
-
-
-def load(path: PathLike | None = None) -> Keys:
-    """Load the keys.
-
-    Raises
-    ------
-    AssetError
-        There are none, one is missing or damaged, or other users can read one.
-    """
-    path = Path(path) if path is not None else folder()
-    remedy = "run `heygem keys init`, or set HEYGEM_RECORDS to the folder that holds them"
-    if not path.is_dir():
-        raise AssetError("there are no keys to label with", seen=path, remedy=remedy)
-    for name in (SIGNING_KEY, WATERMARK_KEY, C2PA_KEY):
-        file = path / name
-        if not file.exists():
-            raise AssetError(
-                "a key is missing",
-                seen=file,
-                remedy="restore it from a backup: earlier files were labelled with it",
-            )
-        if os.name == "posix" and file.stat().st_mode & 0o077:
-            raise AssetError(
-                "a secret key can be read by others", seen=file, remedy=f"run: chmod 600 {file}"
-            )
-    try:
-        signer = serialization.load_pem_private_key((path / SIGNING_KEY).read_bytes(), None)
-        c2pa_key = serialization.load_pem_private_key((path / C2PA_KEY).read_bytes(), None)
-        if not isinstance(signer, ed25519.Ed25519PrivateKey):
-            raise ValueError(f"{SIGNING_KEY} is not an Ed25519 key")
-        if not isinstance(c2pa_key, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"{C2PA_KEY} is not an elliptic-curve key")
-        return Keys(
-            folder=path,
-            signer=signer,
-            c2pa_key=c2pa_key,
-            chain_pem=(path / C2PA_CHAIN).read_text(),
-            anchors_pem=(path / ANCHORS).read_text(),
-            watermark_secret=bytes.fromhex((path / WATERMARK_KEY).read_text().strip()),
+    pems = [each.public_bytes(PEM).decode() for each in certificates]
+    with key_ring.locked(path):
+        ring = _read_without_certificate(path)
+        # From now on this installation also trusts the last certificate of the chain.
+        return _write(
+            path,
+            replace(
+                ring,
+                c2pa_pem=key_ring.private_pem(private_key),
+                chain_pem="".join(pems),
+                anchors_pem=ring.anchors_pem + pems[-1],
+            ),
         )
-    except (OSError, ValueError) as error:
-        raise AssetError(
-            "a key cannot be opened", seen=f"{path}: {error}", remedy=remedy
-        ) from error
 
 
-def ensure(path: PathLike | None = None) -> Keys:
-    """Load the keys, or create them on first use; an incomplete set is an error, never replaced."""
-    path = Path(path) if path is not None else folder()
-    if not path.exists() or not any(path.iterdir()):
-        return init(path)
-    return load(path)
+def _folder(path: PathLike | None) -> Path:
+    return Path(path) if path is not None else folder()
 
 
-def _create_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.name == "posix":
-            path.chmod(0o700)
-    except OSError as error:
-        raise OutputError(
-            "the folder for the keys cannot be created",
-            seen=path,
-            remedy="set HEYGEM_RECORDS to a folder you may write",
-        ) from error
+def _loaded(path: Path, ring: KeyRing) -> Keys:
+    secrets_by_name = {
+        key.name: bytes.fromhex(key.watermark_hex) for key in ring.keys if not key.is_lost
+    }
+    return Keys(
+        folder=path,
+        signer=key_ring.open_signer(ring.keys[0].sign_pem),
+        c2pa_key=key_ring.open_certificate_key(ring.c2pa_pem, ring.chain_pem),
+        chain_pem=ring.chain_pem,
+        anchors_pem=ring.anchors_pem,
+        watermark_secret=secrets_by_name[ring.keys[0].name],
+        watermark_secrets=secrets_by_name,
+        public=PublicKeys(tuple(map(public_half, ring.keys)), ring.anchors_pem),
+    )
 
 
-def _write_secret(path: Path, content: bytes) -> None:
-    # Created with its final permissions: other users can never read it, not even for a moment.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as f:
-        f.write(content)
-        f.flush()
-        os.fsync(f.fileno())
+def _write(path: Path, ring: KeyRing) -> Keys:
+    ring.check()
+    key_ring.write(path, ring)
+    return _loaded(path, ring)
 
 
-def _private_pem(key: PrivateKeyTypes) -> bytes:
-    return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+def _new_key() -> RingKey:
+    signer = ed25519.Ed25519PrivateKey.generate()
+    return RingKey(
+        key_ring.public_hex(signer),
+        key_ring.now_utc(),
+        sign_pem=key_ring.private_pem(signer),
+        watermark_hex=secrets.token_hex(32),
+    )
 
 
-def _write_chain(path: Path, organisation: str, days: int) -> None:
+def _with_new_chain(ring: KeyRing, organisation: str, days: int) -> KeyRing:
     leaf_key, leaf, root = issue_chain(organisation, days)
-    anchors = path / ANCHORS
-    trusted = anchors.read_bytes() if anchors.exists() else b""
-    _write_secret(path / C2PA_KEY, _private_pem(leaf_key))
-    _write_secret(path / C2PA_CHAIN, leaf.public_bytes(PEM) + root.public_bytes(PEM))
-    _write_secret(anchors, trusted + root.public_bytes(PEM))
+    leaf_pem, root_pem = (each.public_bytes(PEM).decode() for each in (leaf, root))
+    return replace(
+        ring,
+        c2pa_pem=key_ring.private_pem(leaf_key),
+        chain_pem=leaf_pem + root_pem,
+        anchors_pem=ring.anchors_pem + root_pem,
+    )
+
+
+def _create(path: Path, organisation: str, days: int, lost: PublicKeys | None = None) -> Keys:
+    """Make and store new keys; call it with the folder locked and without keys."""
+    new = _new_key()
+    ring = KeyRing((new,), "", "", "")
+    if lost is not None:
+        retired = (RingKey(key.public_hex).retired("lost") for key in lost.keys)
+        ring = KeyRing((new, *retired), "", "", lost.anchors_pem)
+    ring = _with_new_chain(ring, organisation, days)
+    keys = _loaded(path, ring)
+    try:
+        key_ring.make_folder(path)
+        # Both before the ring: a process that is killed between leaves no keys without them.
+        if lost is None:
+            key_succession.write_empty_head(path, keys)
+        else:
+            key_succession.record_replacement(path, keys, lost.keys)
+    except OSError as error:
+        raise key_ring.cannot_write(path, error) from error
+    return _write(path, ring)
+
+
+def _require_no_keys(path: Path) -> None:
+    try:
+        ring = key_ring.read(path)
+    except AssetError:
+        # Files of the earlier version may be incomplete; a damaged ring is never replaced.
+        if not key_ring.is_incomplete(path):
+            raise
+        return
+    if ring is not None:
+        raise OutputError(
+            "this installation has keys already, and files labelled with them",
+            seen=f"{path}: {ring.keys[0].name}",
+            remedy="keep them; `heygem keys renew` issues a new certificate only, `heygem keys"
+            " rotate` makes new keys and keeps these to recognise earlier files",
+        )
+
+
+def _read_without_certificate(path: Path) -> KeyRing:
+    """The ring; from a set of the earlier version whose certificate is damaged, the rest."""
+    try:
+        ring = key_ring.read(path)
+    except AssetError:
+        if not key_ring.has_earlier_files(path):
+            raise
+        anchors = path / key_ring.ANCHORS
+        trusted = anchors.read_text(encoding="ascii") if anchors.exists() else ""
+        return KeyRing((key_ring.read_earlier_signer(path),), "", "", trusted)
+    if ring is None:
+        load(path)  # raises, and says what is missing
+    assert ring is not None
+    return ring

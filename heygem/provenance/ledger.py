@@ -1,95 +1,54 @@
 """An append-only record of what was made from what, by whom and when; any tampering is detected.
 
 The rows form a hash chain: each holds the hash of the row before it, and is signed by the
-installation's key. The newest row's number and hash are also written to a file beside the
-database, so that truncation is detected too. Rows are never removed: the labelling Measures (China,
-art. 9) require logs of six months, and a row takes some kilobytes, seventy for ten minutes of
-video.
+installation's key. The newest row's number and hash are signed as well, and stored beside the
+database and with the keys, so that truncation is detected too (`heygem.provenance.ledger_heads`).
+Rows are never removed: the labelling Measures (China, art. 9) require logs of six months, and a row
+takes some kilobytes, seventy for ten minutes of video.
+
+A result has two rows: `begun` before its first frame is rendered, with the content number and the
+watermark id that it will carry, and `made` with the hash of the finished file, or `abandoned`. A
+`begun` row alone is a run that was killed; its file, if there is one, can still be attributed.
 """
 
 import contextlib
 import datetime
 import getpass
-import hashlib
-import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from contextvars import ContextVar
-from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from heygem.core.errors import OutputError
-from heygem.core.files import replacing
+import psutil
+
+from heygem.core.errors import AssetError, OutputError
+from heygem.core.leftovers import remove_leftovers
 from heygem.core.types import PathLike
+from heygem.provenance import ledger_database, ledger_export, ledger_heads
+from heygem.provenance.ledger_check import check_head, check_heads, check_rows
+from heygem.provenance.ledger_database import database_error
+from heygem.provenance.ledger_heads import Head
+from heygem.provenance.ledger_rows import (
+    GENESIS_HASH,
+    Entry,
+    Fault,
+    Signer,
+    Verifier,
+    canonical_json,
+    hash_fields,
+    hex_id,
+    parse_row,
+)
 
-GENESIS_HASH = "0" * 64  # the `previous` of the first row
+__all__ = ["Entry", "Fault", "Head", "Ledger", "Signer", "Verifier"]
 FILE_NAME = "ledger.db"
-_BUSY_TIMEOUT_S = 20.0
+BEGUN, MADE, ABANDONED = "begun", "made", "abandoned"  # kinds of the rows of a result
 _current_user: ContextVar[str | None] = ContextVar("user", default=None)
-# Column names are part of the stored format: existing ledgers have them.
-_COLUMNS = (
-    "number", "time_utc", "kind", "subject", "mark_id", "body", "previous", "hash", "signature",
-)  # fmt: skip
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-  number INTEGER PRIMARY KEY,
-  time_utc TEXT NOT NULL,
-  kind TEXT NOT NULL,
-  subject TEXT NOT NULL,
-  mark_id TEXT NOT NULL,
-  body TEXT NOT NULL,
-  previous TEXT NOT NULL,
-  hash TEXT NOT NULL,
-  signature TEXT NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS by_subject ON entries (subject);
-CREATE INDEX IF NOT EXISTS by_mark ON entries (mark_id) WHERE mark_id <> '';
-CREATE TRIGGER IF NOT EXISTS never_changed BEFORE UPDATE ON entries
-  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS never_removed BEFORE DELETE ON entries
-  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-"""
-
-
-class Signer(Protocol):
-    """Signs messages and checks signatures; `heygem.provenance.keys.Keys` is one."""
-
-    def sign(self, message: bytes, /) -> str:
-        """A signature over `message`, with the name of the key."""
-
-    def verify(self, message: bytes, signature: str, /) -> bool | None:
-        """Whether `signature` is this key's over `message`; None for another key's."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One row.
-
-    `kind` is the event (`made`, `refused`, `consent`, `blocked`, `unblocked`, ...); `subject` the
-    sha256 of the file concerned, or another name; `watermark_id` 16 hexadecimal digits or empty;
-    `body` everything else.
-    """
-
-    number: int
-    time_utc: str
-    kind: str
-    subject: str
-    watermark_id: str
-    body: dict[str, Any]
-    previous: str
-    hash: str
-    signature: str
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A row at which the ledger differs from what was written: its number, and the problem."""
-
-    number: int
-    problem: str
+_FROM_NEWEST = "FROM entries ORDER BY number DESC LIMIT 1"
+_NEWEST_ROW = f"SELECT number, hash {_FROM_NEWEST}"
 
 
 class Ledger:
@@ -100,7 +59,8 @@ class Ledger:
     path
         Database file, created if missing; by default `default_path`.
     keys
-        Sign what is appended, and check signatures.
+        `heygem.provenance.keys.Keys` sign what is appended, and check signatures; `PublicKeys`
+        check signatures alone, and nothing can be appended with them.
 
     Raises
     ------
@@ -108,22 +68,13 @@ class Ledger:
         The database cannot be opened or created.
     """
 
-    def __init__(self, path: PathLike | None = None, *, keys: Signer | None = None) -> None:
+    def __init__(self, path: PathLike | None = None, *, keys: Verifier | None = None) -> None:
         self.path = Path(path) if path is not None else default_path()
         self._keys = keys
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            is_new = not self.path.exists()
-            with closing(self._connect()) as db:
-                db.executescript(_SCHEMA)
-            if is_new and os.name == "posix":
-                self.path.chmod(0o600)
-        except (OSError, sqlite3.Error) as error:
-            raise OutputError(
-                "the ledger cannot be opened",
-                seen=f"{self.path}: {error}",
-                remedy="set HEYGEM_RECORDS to a folder you may write",
-            ) from error
+        for head in self._head_paths():
+            if head is not None:
+                remove_leftovers(head.parent)
+        ledger_database.create(self.path)
 
     def append(
         self,
@@ -134,6 +85,9 @@ class Ledger:
         watermark_id: int | None = None,
     ) -> Entry:
         """Append a row; it is on the disk when this returns.
+
+        Where rows were cut off the end, the new row continues after the number in the signed head:
+        no number is used twice, and `verify` names the gap for ever.
 
         Parameters
         ----------
@@ -147,32 +101,80 @@ class Ledger:
         ------
         OutputError
             The database cannot be written, or stays locked.
+        AssetError
+            The keys to sign with are missing.
         """
-        watermark = _hex_id(watermark_id)
-        newest_row = "SELECT number, hash FROM entries ORDER BY number DESC LIMIT 1"
+        signer = self._require_signer()
+        watermark = hex_id(watermark_id)
         try:
             with closing(self._connect()) as db:
                 db.execute("BEGIN IMMEDIATE")  # no other writer between reading and writing
-                text = _canonical_json(body() if callable(body) else body)
-                last = db.execute(newest_row).fetchone()
-                number, previous = (last[0] + 1, last[1]) if last else (1, GENESIS_HASH)
+                text = canonical_json(body() if callable(body) else body)
+                number, previous = self._newest(db)
                 now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-                digest = _hash_fields(number, now, kind, subject, watermark, text, previous)
-                signature = self._keys.sign(bytes.fromhex(digest)) if self._keys else ""
-                row = (number, now, kind, subject, watermark, text, previous, digest, signature)
+                fields = (number + 1, now, kind, subject, watermark, text, previous)
+                digest = hash_fields(*fields)
+                signature = signer.sign(bytes.fromhex(digest)) if signer else ""
+                row = (*fields, digest, signature)
                 db.execute("INSERT INTO entries VALUES (?,?,?,?,?,?,?,?,?)", row)
+                self._register_signer(db)
                 db.execute("COMMIT")
                 # Again under the writers' lock, so that an older head never replaces a newer one.
                 db.execute("BEGIN IMMEDIATE")
-                self._write_head(*db.execute(newest_row).fetchone())
+                self._write_heads(*db.execute(_NEWEST_ROW).fetchone())
                 db.execute("COMMIT")
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(
-                "the ledger cannot be written",
-                seen=f"{self.path}: {error}",
-                remedy="free disk space, or check which program locks the file",
-            ) from error
-        return _entry(row)
+            raise database_error("written", self.path, error) from error
+        return parse_row(row)
+
+    def begin(
+        self, produce_id: str, body: dict[str, Any], *, watermark_id: int | None = None
+    ) -> Entry:
+        """Record that a result is about to be rendered.
+
+        Parameters
+        ----------
+        produce_id
+            The content number that its metadata will carry.
+        body
+            What is known of it before: title, sources.
+        watermark_id
+        """
+        process = psutil.Process()
+        facts = {
+            "produce_id": produce_id,
+            "user": current_user(),
+            "process": {"id": process.pid, "started_s": process.create_time()},
+        }
+        return self.append(BEGUN, produce_id, facts | body, watermark_id=watermark_id)
+
+    def finish(self, begun: Entry | None, sha256: str, body: dict[str, Any]) -> Entry:
+        """Record the finished file of a run.
+
+        Parameters
+        ----------
+        begun
+            Of `begin`; None where nothing was recorded before.
+        sha256
+            Of the file.
+        body
+            Labels, fingerprint, sources and settings.
+        """
+        if begun is None:
+            return self.append(MADE, sha256, body)
+        watermark_id = int(begun.watermark_id, 16) if begun.watermark_id else None
+        body = body | {"begun": begun.number}
+        return self.append(MADE, sha256, body, watermark_id=watermark_id)
+
+    def abandon(self, begun: Entry, reason: str) -> Entry:
+        """Record that a run ended without a result: an error, or the user stopped it."""
+        return self.append(ABANDONED, begun.subject, {"begun": begun.number, "reason": reason})
+
+    def unfinished(self) -> list[Entry]:
+        """Rows of runs without an end: still running (see `ledger_rows.is_running`), or killed."""
+        ends = self.entries(kind=MADE) + self.entries(kind=ABANDONED)
+        ended = {entry.body.get("begun") for entry in ends}
+        return [entry for entry in self.entries(kind=BEGUN) if entry.number not in ended]
 
     def entries(
         self,
@@ -189,7 +191,7 @@ class Ledger:
         for condition, value in (
             ("kind = ?", kind),
             ("subject = ?", subject),
-            ("mark_id = ?", None if watermark_id is None else _hex_id(watermark_id)),
+            ("mark_id = ?", None if watermark_id is None else hex_id(watermark_id)),
             ("time_utc >= ?", since),
             ("time_utc < ?", until),
         ):
@@ -199,41 +201,63 @@ class Ledger:
         where = " WHERE " + " AND ".join(conditions) if conditions else ""
         with closing(self._connect()) as db:
             rows = db.execute(f"SELECT * FROM entries{where} ORDER BY number", values).fetchall()
-        return [_entry(row) for row in rows]
+        return [parse_row(row) for row in rows]
+
+    def newest(self) -> Entry | None:
+        """The row with the highest number; None in an empty ledger.
+
+        Raises
+        ------
+        OutputError
+            The database is damaged.
+        """
+        try:
+            with closing(self._connect()) as db:
+                row = db.execute(f"SELECT * {_FROM_NEWEST}").fetchone()
+        except sqlite3.DatabaseError as error:
+            raise database_error("read", self.path, error) from error
+        return parse_row(row) if row else None
 
     def watermark_ids(self) -> list[int]:
-        """Every watermark id that this installation has embedded."""
+        """Every watermark id that this installation has embedded, finished results or not."""
         with closing(self._connect()) as db:
             rows = db.execute("SELECT DISTINCT mark_id FROM entries WHERE mark_id <> ''").fetchall()
         return [int(row[0], 16) for row in rows]
 
-    def verify(self) -> list[Fault]:
-        """Check every row; empty if none was changed, removed, inserted, reordered or cut off."""
-        faults = []
-        number, previous = 0, GENESIS_HASH
+    def verify(self, anchors: Sequence[tuple[str, Head]] = ()) -> list[Fault]:
+        """Check every row; empty if none was changed, removed, inserted, reordered or cut off.
+
+        Parameters
+        ----------
+        anchors
+            Names and contents of anchors that were stored elsewhere.
+        """
         try:
             with closing(self._connect()) as db:
                 rows = db.execute("SELECT * FROM entries ORDER BY number").fetchall()
         except sqlite3.DatabaseError as error:
             return [Fault(0, f"the database cannot be read: {error}")]
-        hashes = {}
-        for row in rows:
-            entry_number, *_, stated_previous, digest, signature = row
-            if entry_number != number + 1:
-                faults.append(Fault(entry_number, f"follows {number}: rows between are missing"))
-            elif stated_previous != previous:
-                faults.append(Fault(entry_number, "does not follow the row before it"))
-            if _hash_fields(*row[:7]) != digest:
-                faults.append(Fault(entry_number, "was changed after it was written"))
-            elif self._keys is not None:
-                is_valid = self._keys.verify(bytes.fromhex(digest), signature)
-                if is_valid is None:
-                    faults.append(Fault(entry_number, "was not signed by this installation"))
-                elif not is_valid:
-                    faults.append(Fault(entry_number, "is forged"))
-            number, previous = entry_number, digest
-            hashes[entry_number] = digest
-        return faults + self._verify_head(number, hashes)
+        faults = check_rows(rows, self._keys)
+        faults += check_heads(rows, *self._head_paths(), self._keys)
+        for name, head in anchors:
+            faults += check_head(head, rows, self._keys, name=name)
+        return faults
+
+    def anchor(self) -> Head:
+        """The head of the ledger as of now, signed; to be stored by somebody else.
+
+        Raises
+        ------
+        AssetError
+            The keys to sign with are missing.
+        OutputError
+            There is no row yet.
+        """
+        signer = self._require_signer()
+        newest = self.newest()
+        if newest is None:
+            raise OutputError("the ledger has no row yet", seen=self.path)
+        return ledger_heads.sign(newest.number, newest.hash, signer)
 
     def export(self, path: PathLike, *, since: str | None = None, until: str | None = None) -> int:
         """Write rows as JSON lines, for an authority: each with its hash and signature.
@@ -249,47 +273,67 @@ class Ledger:
             The file exists, or cannot be written.
         """
         entries = self.entries(since=since, until=until)
-        try:
-            with open(path, "x", encoding="utf-8") as f:
-                for entry in entries:
-                    row = dict(zip(_COLUMNS, astuple(entry), strict=True))
-                    f.write(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
-        except FileExistsError as error:
-            raise OutputError(
-                "the export would overwrite a file", seen=path, remedy="give another name"
-            ) from error
-        except OSError as error:
-            raise OutputError("the export cannot be written", seen=f"{path}: {error}") from error
+        ledger_export.write(path, entries)
         return len(entries)
 
+    def backup(self, path: PathLike) -> None:
+        """Copy the database while others may be appending to it; nothing is overwritten.
+
+        Raises
+        ------
+        OutputError
+        """
+        with closing(self._connect()) as db:
+            ledger_database.copy(db, path)
+
+    def recorded_signers(self) -> list[tuple[str, str]]:
+        """Public key [hex] and trusted roots [PEM] of every key that signed rows here."""
+        with closing(self._connect()) as db:
+            try:
+                return list(db.execute("SELECT public_key, anchors FROM signers ORDER BY rowid"))
+            except sqlite3.OperationalError:  # the earlier version's, on a disk that is read-only
+                return []
+
     def _connect(self) -> sqlite3.Connection:
-        # Autocommit: `append` begins and ends its transactions explicitly.
-        db = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
-        db.execute("PRAGMA synchronous = FULL")
-        return db
+        return ledger_database.connect(self.path)
 
-    @property
-    def _head(self) -> Path:
-        return self.path.with_name(self.path.name + ".head")
+    def _require_signer(self) -> Signer | None:
+        """The keys that sign rows; None in a ledger that is not signed."""
+        if self._keys is None or isinstance(self._keys, Signer):
+            return self._keys
+        raise AssetError(
+            "the keys that sign the ledger are missing",
+            seen=self.path,
+            remedy="restore them with `heygem keys restore BACKUP`",
+        )
 
-    def _write_head(self, number: int, digest: str) -> None:
-        with replacing(self._head, mode=0o600) as staged:
-            staged.write_text(f"{number} {digest}\n", encoding="ascii")
+    def _newest(self, db: sqlite3.Connection) -> tuple[int, str]:
+        """Number and hash of the row that a new one follows."""
+        row = db.execute(_NEWEST_ROW).fetchone() or (0, GENESIS_HASH)
+        paths = [path for path in self._head_paths() if path is not None]
+        head = ledger_heads.newest(paths, self._keys)
+        return (head.number, head.hash) if head.number > row[0] else row
 
-    def _verify_head(self, last: int, hashes: dict[int, str]) -> list[Fault]:
-        """Compare the head file with the newest row, number `last`."""
-        try:
-            text, digest = self._head.read_text(encoding="ascii").split()
-            number = int(text)
-        except FileNotFoundError:
-            return [Fault(last, "the file that names the newest row is missing")] if last else []
-        except (OSError, ValueError):
-            return [Fault(last, "the file that names the newest row cannot be read")]
-        if number > last:
-            return [Fault(number, f"rows {last + 1} to {number} were cut off the end")]
-        if hashes.get(number) != digest:
-            return [Fault(number, "is not the row that was written under this number")]
-        return []
+    def _head_paths(self) -> tuple[Path, Path | None]:
+        """Head files: beside the database, and with the keys where that folder can be written."""
+        name = self.path.name + ".head"
+        folder = self._keys.folder if isinstance(self._keys, Signer) else None
+        is_usable = folder is not None and os.access(folder, os.W_OK)
+        return self.path.with_name(name), folder / name if folder and is_usable else None
+
+    def _write_heads(self, number: int, digest: str) -> None:
+        head = ledger_heads.sign(number, digest, self._require_signer())
+        for path in self._head_paths():
+            if path is not None:
+                ledger_heads.write(path, head)
+
+    def _register_signer(self, db: sqlite3.Connection) -> None:
+        """Record the public half of the key, with which rows can be checked if the key is lost."""
+        if isinstance(self._keys, Signer):
+            row = (self._keys.public_hex, self._keys.anchors_pem)
+            known = "SELECT 1 FROM signers WHERE public_key = ? AND anchors = ?"
+            if db.execute(known, row).fetchone() is None:
+                db.execute("INSERT OR REPLACE INTO signers VALUES (?, ?)", row)
 
 
 def current_user() -> str:
@@ -325,23 +369,3 @@ def home() -> Path:
 def default_path() -> Path:
     """The ledger of this installation, in `home`."""
     return home() / FILE_NAME
-
-
-def _hex_id(watermark_id: int | None) -> str:
-    return "" if watermark_id is None else f"{watermark_id:016x}"
-
-
-def _canonical_json(body: dict[str, Any]) -> str:
-    return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-def _hash_fields(*fields: int | str) -> str:
-    # Hashed as JSON, so that no two different rows have the same text.
-    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _entry(row: tuple[Any, ...]) -> Entry:
-    number, time_utc, kind, subject, watermark_id, body, previous, digest, signature = row
-    body = json.loads(body)
-    return Entry(number, time_utc, kind, subject, watermark_id, body, previous, digest, signature)

@@ -1,0 +1,173 @@
+"""Checks of a ledger: each row, the chain, the keys that signed it, its heads and anchors."""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from heygem.provenance import ledger_heads
+from heygem.provenance.ledger_heads import Head
+from heygem.provenance.ledger_rows import (
+    GENESIS_HASH,
+    Fault,
+    Verifier,
+    hash_fields,
+    signing_key_name,
+)
+
+# Kinds of the rows with which one signing key takes over from another.
+ROTATED = "keys rotated"  # signed by the old key
+REPLACED = "keys replaced"  # signed by the new key: the old one was lost
+
+
+def check_rows(
+    rows: Iterable[tuple[Any, ...]], verifier: Verifier | None, *, is_whole: bool = True
+) -> list[Fault]:
+    """Check that rows are as they were written, follow one another, and are signed.
+
+    Parameters
+    ----------
+    rows
+        Values of `COLUMNS`, in order.
+    verifier
+        Checks signatures; None checks hashes alone.
+    is_whole
+        The rows begin with the first one of the ledger; an export may begin later.
+    """
+    faults = []
+    number, previous = 0, GENESIS_HASH
+    succession = _KeySuccession()
+    for row in rows:
+        entry_number, *_, stated_previous, digest, signature = row
+        if is_whole or number:
+            if entry_number != number + 1:
+                faults.append(Fault(entry_number, f"follows {number}: rows between are missing"))
+            elif stated_previous != previous:
+                faults.append(Fault(entry_number, "does not follow the row before it"))
+        problem = _row_problem(row, verifier) or succession.problem(row)
+        if problem is not None:
+            faults.append(Fault(entry_number, problem))
+        number, previous = entry_number, digest
+    return faults
+
+
+def _row_problem(row: tuple[Any, ...], verifier: Verifier | None) -> str | None:
+    *fields, digest, signature = row
+    if hash_fields(*fields) != digest:
+        return "was changed after it was written"
+    if verifier is None:
+        return None
+    is_valid = verifier.verify(bytes.fromhex(digest), signature)
+    if is_valid is None:
+        return "was not signed by this installation"
+    return None if is_valid else "is forged"
+
+
+class _KeySuccession:
+    """Follows which key signs: a change is announced by a row, and a replaced key never returns."""
+
+    def __init__(self) -> None:
+        self._current = ""
+        self._announced = ""  # public key, hexadecimal
+        self._replaced: set[str] = set()
+
+    def problem(self, row: tuple[Any, ...]) -> str | None:
+        """What is wrong with the key of the next row, or None."""
+        _, _, kind, _, _, body, _, _, signature = row
+        name = signing_key_name(signature)
+        if not name:
+            return None
+        problem = None
+        if name in self._replaced:
+            problem = "is signed with a key that was replaced before"
+        elif self._current not in ("", name):
+            self._replaced.add(self._current)
+            if kind != REPLACED and not (name and self._announced.startswith(name)):
+                problem = "is signed with another key than the rows before, and no row says why"
+        if name not in self._replaced:
+            self._current = name
+        if kind == ROTATED:
+            self._announced = str(json.loads(body).get("public_key", ""))
+        return problem
+
+
+def check_heads(
+    rows: Sequence[tuple[Any, ...]], beside: Path, in_keys: Path | None, verifier: Verifier | None
+) -> list[Fault]:
+    """Compare the stored heads with the rows.
+
+    Parameters
+    ----------
+    rows
+        All rows of the ledger.
+    beside, in_keys
+        Head files: beside the database, and in the folder of the keys, if there is one.
+    verifier
+    """
+    last = rows[-1][0] if rows else 0
+    faults: dict[str, Fault] = {}  # by problem: both heads usually show the same one
+    heads: list[Head | None] = []
+    for path in (beside, in_keys):
+        head = None
+        if path is not None:
+            try:
+                head = ledger_heads.read(path)
+            except (OSError, ValueError):
+                fault = Fault(last, f"the file that names the newest row cannot be read: {path}")
+                faults[fault.problem] = fault
+        heads.append(head)
+        if head is not None and path is not None:
+            for fault in check_head(head, rows, verifier, name=f"the head in {path}"):
+                faults.setdefault(fault.problem, fault)
+    if not faults:
+        faults |= {f.problem: f for f in _missing_heads(last, beside, in_keys, *heads)}
+    return list(faults.values())
+
+
+def _missing_heads(
+    last: int, beside: Path, in_keys: Path | None, head: Head | None, key_head: Head | None
+) -> list[Fault]:
+    if last == 0:
+        if in_keys is not None and head is None and key_head is None:
+            return [Fault(0, f"there are keys but no rows, and no {in_keys}: rows were removed")]
+        return []
+    if head is None:
+        if last == 1 and key_head is not None:
+            return []  # killed between the very first row and its head
+        return [Fault(last, f"the file that names the newest row is missing: {beside}")]
+    # The earlier version signed no head and stored none with the keys.
+    if in_keys is not None and key_head is None and head.signature:
+        return [Fault(last, f"the file that names the newest row is missing: {in_keys}")]
+    return []
+
+
+def check_head(
+    head: Head, rows: Sequence[tuple[Any, ...]], verifier: Verifier | None, *, name: str
+) -> list[Fault]:
+    """Compare one head or anchor with the rows, which may be those of an export.
+
+    Parameters
+    ----------
+    head
+    rows
+    verifier
+    name
+        Of the head, for messages.
+    """
+    is_earlier = not head.time_utc  # heads of the earlier version were not signed
+    if verifier is not None and not is_earlier and not ledger_heads.is_own(head, verifier):
+        return [Fault(head.number, f"{name} is not signed by this installation, or was changed")]
+    last = rows[-1][0] if rows else 0
+    if head.number > last:
+        gone = f"row {head.number} was" if head.number == last + 1 else (
+            f"rows {last + 1} to {head.number} were"
+        )  # fmt: skip
+        return [Fault(head.number, f"{gone} cut off the end")]
+    if rows and head.number < rows[0][0] - 1:
+        return []  # of a time before these rows
+    hashes = {row[0]: row[-2] for row in rows}
+    if rows:
+        hashes.setdefault(rows[0][0] - 1, rows[0][-3])
+    if head.number and hashes.get(head.number) != head.hash:
+        return [Fault(head.number, "is not the row that was written under this number")]
+    return []
