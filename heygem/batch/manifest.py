@@ -1,7 +1,8 @@
 """Manifest of a finished item: inputs, parameters, models, code, and the hash of its result.
 
-It is written last and atomically, so its presence proves that the item is finished. A result whose
-file no longer has the recorded hash counts as unfinished.
+It is written last and atomically, with the status "done", which proves that the item is finished.
+While an item is made, a manifest with the status "begun" marks its folder as heygem's. A result
+whose file no longer has the recorded hash is the user's: it is not up to date, nor replaced.
 """
 
 import hashlib
@@ -10,7 +11,8 @@ from typing import Any
 
 from heygem.config.params import ENGINES, Params
 from heygem.core import assets, plugins
-from heygem.core.files import hash_input, sha256
+from heygem.core.files import hash_input
+from heygem.core.publish import has_hash
 from heygem.core.version import code_version
 from heygem.lips import predictor
 from heygem.pipeline import renderers
@@ -46,9 +48,28 @@ def item_id(params: Params, video_sha256: str, audio_sha256: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
+def is_manifest(content: dict[str, Any] | None) -> bool:
+    """Whether a dictionary is the manifest of an item, finished or begun, of any version."""
+    return content is not None and {"schema", "id", "status"} <= content.keys()
+
+
+def records_result(content: dict[str, Any] | None, output: Path) -> bool:
+    """Whether a manifest says that this video is its result, unchanged since."""
+    return content is not None and has_hash(output, (content.get("output") or {}).get("sha256"))
+
+
+def records_figure(content: dict[str, Any] | None, path: Path) -> bool:
+    """Whether a manifest says that this picture or curve beside it is heygem's, unchanged since.
+
+    One that was begun lists none yet, nor do those of version 0.1: a manifest alone then counts.
+    """
+    if content is None or not is_manifest(content):
+        return False
+    return "files" not in content or has_hash(path, content["files"].get(path.name))
+
+
 def is_up_to_date(content: dict[str, Any] | None, identity: str, output: Path) -> bool:
     """Whether a manifest belongs to this item (see `item_id`) and its file is unchanged."""
     if not content or content.get("id") != identity or content.get("status") != "done":
         return False
-    recorded = (content.get("output") or {}).get("sha256")
-    return output.is_file() and sha256(output) == recorded
+    return records_result(content, output)

@@ -4,15 +4,21 @@ import contextlib
 import fcntl
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
+from heygem.batch.items import DETAILS
+from heygem.core import disk, folders
 from heygem.core.errors import OutputError
+from heygem.core.leftovers import remove_leftovers, temporary_folder
+from heygem.core.publish import check_folder
 
 _LOCK = ".heygem.lock"
-_PARTIAL = re.compile(r"\.[0-9a-f]+-(\d+)\.(part|mp4)")  # unfinished file of process \1
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # a link of this name leads to another file
+_PARTIAL = re.compile(r"\.[0-9a-f]+-(\d+)\.(part|mp4)")  # of process \1, in version 0.1
 
 
 @contextlib.contextmanager
@@ -31,7 +37,7 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         while True:
-            stream = path.open("a+")
+            stream = os.fdopen(os.open(path, _LOCK_FLAGS, 0o644), "r+")
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The previous owner may have removed the file between our open and our lock.
             with contextlib.suppress(FileNotFoundError):
@@ -51,16 +57,15 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
         for parent in created:
             with contextlib.suppress(OSError):
                 parent.rmdir()
-        raise OutputError(
-            f"the output folder cannot be written ({error.strerror})",
-            seen=folder,
-            remedy="give another folder with --out or inputs.output",
-        ) from error
+        what = "the output folder cannot be written"
+        raise disk.write_error(error, folder, what=what, place="output") from error
     with stream:
-        stream.truncate(0)
-        stream.write(f"{os.getpid()}\n")
-        stream.flush()
         try:
+            with contextlib.suppress(OSError):  # a full disk: the lock holds, nameless
+                stream.truncate(0)
+                stream.write(f"{os.getpid()}\n")
+                stream.flush()
+            check_folder(folder)
             yield
         finally:
             path.unlink(missing_ok=True)
@@ -73,6 +78,7 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
 
 def remove_stale_parts(folder: Path) -> None:
     """Remove partial files of dead processes; call it with the folder locked."""
+    remove_leftovers(folder)
     for path in folder.glob(".*-*.*"):
         match = _PARTIAL.fullmatch(path.name)
         if match and not psutil.pid_exists(int(match[1])):
@@ -85,3 +91,27 @@ def remove_empty_dirs(folder: Path) -> None:
         for path in [*folder.iterdir(), folder]:
             with contextlib.suppress(OSError):
                 path.rmdir()
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A temporary folder; one that cannot be made is told in the user's terms."""
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(temporary_folder())
+        except OSError as error:
+            what = "cannot make a temporary folder"
+            raise disk.write_error(
+                error, tempfile.gettempdir(), what=what, place="temporary"
+            ) from error
+        yield folder
+
+
+def remove_leftovers_of_killed_runs(folder: Path) -> None:
+    """Clean the (locked) output folder, the caches, and the system's temporary folder."""
+    remove_stale_parts(folder)
+    for details_folder in (folder / DETAILS).glob("*/"):
+        remove_leftovers(details_folder, own_folder=True)
+    remove_leftovers(folders.avatar_folder(), own_folder=True)
+    remove_leftovers(folders.model_folder(), own_folder=True)
+    remove_leftovers(tempfile.gettempdir())

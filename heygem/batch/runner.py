@@ -6,8 +6,6 @@ have made the existing file.
 """
 
 import logging
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,17 +16,17 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 from heygem import pipeline
-from heygem.batch import manifest, output_lock
+from heygem.batch import details, manifest, output_lock
 from heygem.batch.items import DETAILS, Item, SpeechFiles, plan_items
-from heygem.config.params import Params
+from heygem.config.params import LabelSettings, Params
+from heygem.core import disk, publish
 from heygem.core.errors import Cancelled, HeygemError
-from heygem.core.files import hash_input, read_json, sha256, write_json
-from heygem.core.types import Progress
-from heygem.core.version import code_version
-from heygem.experiments import figures
+from heygem.core.files import hash_input, read_json, write_json
+from heygem.core.types import PathLike, Progress
 from heygem.experiments.batch_tracking import track_batch
-from heygem.pipeline import Result
+from heygem.pipeline import preflight
 from heygem.pipeline.models import Models
+from heygem.provenance import ledger
 
 log = logging.getLogger(__name__)
 
@@ -155,13 +153,13 @@ def run(
     cancel = cancel or threading.Event()
     folder = Path(params.inputs.output)
     items = plan_items(params)
-    with (
-        output_lock.lock_output_dir(folder),
-        tempfile.TemporaryDirectory(prefix="heygem-") as scratch,
-    ):
-        output_lock.remove_stale_parts(folder)
+    with output_lock.lock_output_dir(folder), output_lock.scratch_folder() as scratch:
+        output_lock.remove_leftovers_of_killed_runs(folder)
+        if record is None:
+            may_replace = publish.always if params.inputs.overwrite else _is_record
+            publish.check(folder / RECORD, may_replace=may_replace)
         try:
-            speech = SpeechFiles(Path(scratch))
+            speech = SpeechFiles(scratch)
             if params.inputs.pairs is None:  # all items share it: an error ends the batch
                 speech.get(items[0])
             runner = _Runner(params, speech, progress, cancel, models)
@@ -182,6 +180,12 @@ def run(
             write_json(target.parent, summary(report, params), name=target.name)
             report = replace(report, record=target)
     return report
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a file is the record of an earlier batch."""
+    content = read_json(path.parent, name=path.name) if path.is_file() else None
+    return content is not None and {"schema", "params_sha256", "items"} <= content.keys()
 
 
 def summary(report: Report, params: Params) -> dict[str, Any]:
@@ -224,9 +228,14 @@ class _Runner:
         self._models = models
         self._owns_models = models is None
         self._identities: dict[str, _Identity] = {}  # by item name
+        self._inputs: set[PathLike] = set()  # of all items: none of them is ever replaced
+        self._usable_labels: list[LabelSettings] = []
 
     def run(self, items: Sequence[Item]) -> list[Outcome]:
         outcomes: dict[str, Outcome] = {}
+        self._inputs.update(preflight.input_files(self.params))
+        for item in items:
+            self._inputs.update(preflight.input_files(item.params))
         with track_batch(self.params, names=[item.name for item in items]) as tracker:
 
             def record(item: Item, outcome: Outcome) -> None:
@@ -306,6 +315,11 @@ class _Runner:
                 "failed", bad_input=True, error=str(error), code=error.code, reason=error.parts
             )
         except Exception as error:
+            if disk.is_disk_error(error):
+                refusal = disk.write_error(error, getattr(error, "filename", None) or item.output)
+                return unfinished(
+                    "failed", error=str(refusal), code=refusal.code, reason=refusal.parts
+                )
             log.exception("unexpected failure of %r", item.name)
             text = " ".join(str(error).split())
             line = f"{item.video.name}: unexpected {type(error).__name__}: {text}"
@@ -317,52 +331,55 @@ class _Runner:
         item_id = manifest.item_id(item.params, video_sha256, self.speech.get(item).sha256)
         self._identities[item.name] = _Identity(video_sha256, item_id)
         content = read_json(item.details)
-        if content is None or not manifest.is_up_to_date(content, item_id, item.output):
-            return None
-        return _outcome(item, "skipped", content)
+        if content is not None and manifest.is_up_to_date(content, item_id, item.output):
+            return _outcome(item, "skipped", content)
+        # What can be known before any work is found before any work, for all items.
+        may_replace = partial(self._may_replace, item)
+        preflight.check_result(item.output, inputs=self._inputs, may_replace=may_replace)
+        details.check(item, is_result=item.output.is_file() and may_replace(item.output))
+        if item.params.label not in self._usable_labels:
+            preflight.check_label(item.params.label)
+            self._usable_labels.append(item.params.label)
+        return None
+
+    def _may_replace(self, item: Item, path: Path) -> bool:
+        """Whether a file under the name of a result is an earlier result, or may go anyway."""
+        if publish.is_one_of(path, self._inputs):
+            return False
+        if item.params.inputs.overwrite or manifest.records_result(read_json(item.details), path):
+            return True
+        # A run that was killed after it had finished the file, and before it wrote the manifest.
+        if not ledger.default_path().is_file():
+            return False
+        return preflight.replaces_results(ledger.Ledger(), item.params)(path)
 
     def _generate(self, item: Item, report_progress: Progress) -> Outcome:
-        result = pipeline.generate(
-            item.video,
-            self.speech.get(item).path,
-            item.output,
-            item.params,
-            models=self._models,
-            progress=report_progress,
-            cancel=self.cancel,
+        begun = details.begin(item, self._identities[item.name].item_id)
+        try:
+            result = pipeline.generate(
+                item.video,
+                self.speech.get(item).path,
+                item.output,
+                item.params,
+                models=self._models,
+                may_replace=partial(self._may_replace, item),
+                progress=report_progress,
+                cancel=self.cancel,
+            )
+        except BaseException:
+            if begun:
+                details.abandon(item)
+            raise
+        warnings = [*result.warnings, *details.save_figures(result, item)]
+        content = details.finish(
+            item,
+            result,
+            item_id=self._identities[item.name].item_id,
+            video_sha256=self._identities[item.name].video_sha256,
+            audio_sha256=self.speech.get(item).sha256,
+            warnings=warnings,
         )
-        warnings = [*result.warnings, *_save_figures(result, item)]
-        content = self._manifest(item, result, warnings)
-        write_json(item.details, content)
         return _outcome(item, "done", content)
-
-    def _manifest(self, item: Item, result: Result, warnings: Sequence[str]) -> dict[str, Any]:
-        inputs, identity = item.params.inputs, self._identities[item.name]
-        text = {"text": inputs.text, "voice": inputs.voice} if inputs.audio is None else {}
-        return {
-            **(result.manifest or {}),
-            "schema": manifest.SCHEMA,
-            "id": identity.item_id,
-            "status": "done",
-            "name": item.name,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-            "video": {"path": str(item.video), "sha256": identity.video_sha256},
-            "audio": {"path": inputs.audio, "sha256": self.speech.get(item).sha256, **text},
-            "output": {
-                "file": os.path.relpath(item.output, item.details),
-                "sha256": sha256(item.output),
-                "bytes": item.output.stat().st_size,
-                "duration_s": result.duration_s,
-                "frames": result.frames,
-            },
-            "skipped_frames": dict(result.skipped_frames),
-            "params": item.params.tree(),
-            "params_sha256": item.params.digest(),
-            "models": manifest.model_hashes(item.params),
-            "code": code_version(),
-            "timings": dict(result.timings),
-            "warnings": list(warnings),
-        }
 
 
 def _outcome(
@@ -377,18 +394,3 @@ def _outcome(
             "manifest": content,
         }
     return Outcome(item.name, item.video, status, speech=item.speech, params=item.params, **details)
-
-
-def _save_figures(result: Result, item: Item) -> list[str]:
-    """Write contact sheet and lip curve; returns a warning where that fails."""
-    try:
-        item.details.mkdir(parents=True, exist_ok=True)
-        figures.save_image(figures.contact_sheet(item.output), item.details / "contact_sheet.png")
-        if result.trajectory is not None:
-            curve = figures.lip_curve(result.trajectory)
-            curve.savefig(item.details / "lip_curve.png", dpi=110)
-            figures.save_curve(result.trajectory, item.details / "lip_curve.csv")
-    except Exception as error:
-        log.exception("no figures of %r", item.name)
-        return [f"contact sheet or lip curve could not be drawn: {type(error).__name__}"]
-    return []

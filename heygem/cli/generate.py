@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heygem.cli.options import Change, Recipe, printable, read_changes, renamed
+from heygem.cli.options import Change, Overwrite, Recipe, printable, read_changes, renamed
 from heygem.core import interrupts, logs
 from heygem.core.errors import HeygemError, ParameterError
 
@@ -43,14 +43,17 @@ def generate(
     ] = None,
     params: Recipe = None,
     changes: Change = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make videos: every given person speaks the same audio; or one video per row of a table.
 
-    A video that an earlier run finished with the same inputs and settings is not made again.
+    A video that an earlier run finished with the same inputs and settings is not made again. A
+    file that heygem did not make is not replaced, unless --overwrite says so; an input never is.
     Ctrl-C stops; finished videos stay and no partial file is left.
     """
-    options = {"inputs.videos": list(videos or ()) or None, "inputs.output": out}
+    options: dict[str, Any] = {"inputs.videos": list(videos or ()) or None, "inputs.output": out}
     options |= {"inputs.audio": audio, "inputs.text": text, "inputs.pairs": pairs}
+    options["inputs.overwrite"] = overwrite or None
     if pairs is not None and not videos:  # the table replaces the recipe's videos
         options["inputs.videos"] = []
     settings = _read_params(params, changes, {k: v for k, v in options.items() if v is not None})
@@ -69,9 +72,10 @@ def run(
         str, typer.Option("--notebook", help="Notebook to run it through.")
     ] = "10_generate",
     changes: Change = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Run a recipe through a notebook, and keep the executed notebook in runs/."""
-    settings = _read_params(params, changes, {})
+    settings = _read_params(params, changes, {"inputs.overwrite": True} if overwrite else {})
     from heygem.batch import notebooks
 
     with logs.quiet_libraries():

@@ -20,6 +20,13 @@ Change = Annotated[
     ),
 ]
 
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace files under the names of results, whoever made them."
+    ),
+]
+
 
 def read_changes(changes: list[str] | None) -> dict[str, Any]:
     """KEY=VALUE texts as a dictionary; values are parsed as YAML: numbers, true, null, [lists].

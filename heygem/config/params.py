@@ -48,6 +48,11 @@ class InputSettings(Settings):
         "each with settings of its own (name:, lips.offset_ms:, ...); or a CSV file of such rows",
     )
     output: str = Field("runs/out", min_length=1, description="folder that receives the results")
+    overwrite: bool = Field(
+        False,
+        description="replace files that have the name of a result, whoever made them; "
+        "inputs are never replaced",
+    )
 
     @field_validator("videos", mode="before")
     @classmethod

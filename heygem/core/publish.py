@@ -212,9 +212,13 @@ def _put_back(aside: Path, target: Path) -> None:
 
 def is_one_of(path: Path, files: Iterable[PathLike]) -> bool:
     """Whether a path leads to one of these files, under whatever name."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
     for file in files:
         with contextlib.suppress(OSError, ValueError):
-            if os.path.samefile(path, file):
+            if os.path.samestat(status, os.stat(file)):
                 return True
     return False
 

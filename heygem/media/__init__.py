@@ -8,7 +8,7 @@ from heygem.media.audio_io import AudioFile, AudioSource, AudioTrack, read_audio
 from heygem.media.container import BUNDLE_SUFFIX, is_avatar_bundle
 from heygem.media.probe import AudioInfo, MediaInfo, VideoInfo, probe
 from heygem.media.reader import Frame, VideoReader
-from heygem.media.writer import VideoWriter
+from heygem.media.writer import VideoWriter, container_format
 
 __all__ = [
     "BUNDLE_SUFFIX",
@@ -21,6 +21,7 @@ __all__ = [
     "VideoInfo",
     "VideoReader",
     "VideoWriter",
+    "container_format",
     "is_avatar_bundle",
     "probe",
     "read_audio",

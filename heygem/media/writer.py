@@ -1,8 +1,6 @@
 """Write frames and audio to an MP4 that all players support; atomically."""
 
 import contextlib
-import errno
-import hashlib
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -10,11 +8,12 @@ from types import TracebackType
 
 import av
 import numpy as np
-import psutil
 from av.container import OutputContainer
 from av.video.reformatter import VideoReformatter
 
+from heygem.core import disk
 from heygem.core.errors import OutputError, ParameterError
+from heygem.core.leftovers import hidden_path, remove_leftovers
 from heygem.core.types import Image, PathLike
 from heygem.media.audio_filter import audio_frame
 from heygem.media.audio_io import AudioSource
@@ -27,6 +26,30 @@ _AAC_RATES_HZ = (
 )  # fmt: skip  # ISO/IEC 14496-3, table 1.18
 _AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
 _AUDIO_AHEAD_S = 0.5  # audio is encoded this far ahead of the frames
+
+
+def container_format(path: PathLike) -> str:
+    """FFmpeg's name of the format that a video's suffix asks for.
+
+    Raises
+    ------
+    OutputError
+        The suffix is unknown, or this build of FFmpeg has no H.264 encoder.
+    """
+    muxer = _FORMATS.get(Path(path).suffix.lower())
+    if muxer is None:
+        raise OutputError(
+            f"cannot write {printable(path)}",
+            seen=f"ending {Path(path).suffix!r}",
+            remedy=f"Use one of {', '.join(_FORMATS)}.",
+        )
+    if "libx264" not in av.codecs_available:
+        raise OutputError(
+            f"cannot write {printable(path)}: this FFmpeg cannot write H.264",
+            seen=f"PyAV {av.__version__}",
+            remedy="install PyAV from PyPI: pip install --force-reinstall av",
+        )
+    return muxer
 
 
 class VideoWriter:
@@ -55,6 +78,10 @@ class VideoWriter:
         Container tags, the only ones written.
     lossless : bool
         RGB bit for bit (libx264rgb, crf 0), for measurements.
+    expected_frames : int
+        How many will be written, for the message where the disk is too small; 0: not known.
+    shown_name : str, optional
+        What messages call the file, where `path` is a temporary one.
     time_base : Fraction, optional
         Unit of the written times, seconds. Give the source's to keep its times exact. The
         default is exact for a constant ``rate``.
@@ -79,6 +106,8 @@ class VideoWriter:
         preset: str = "medium",
         metadata: dict[str, str] | None = None,
         lossless: bool = False,
+        expected_frames: int = 0,
+        shown_name: str | None = None,
         time_base: Fraction | None = None,
         pixel_aspect: Fraction = Fraction(1),
     ) -> None:
@@ -87,15 +116,11 @@ class VideoWriter:
         self.rate = Fraction(rate).limit_denominator(100_000)
         self.notes: list[str] = []
         self.frames = 0
+        self._expected_frames = expected_frames
+        self._shown_name = shown_name or self.path
         self._container: OutputContainer | None = None
         self._done = False
-        container_format = _FORMATS.get(self.path.suffix.lower())
-        if container_format is None:
-            raise OutputError(
-                f"cannot write {printable(self.path)}",
-                seen=f"ending {self.path.suffix!r}",
-                remedy=f"Use one of {', '.join(_FORMATS)}.",
-            )
+        muxer = container_format(self.path)
         self._time_base = Fraction(time_base) if time_base else _exact_time_base(self.rate)
         self._pad = (0, 0) if lossless else (height % 2, width % 2)
         self._pixel_format = "rgb24" if lossless else "yuv420p"
@@ -106,32 +131,34 @@ class VideoWriter:
                 seen="a folder has this name",
                 remedy="Choose another name.",
             )
-        self._temp = _temporary_name(self.path.absolute())
+        remove_leftovers(self.path.absolute().parent)
+        self._temp = hidden_path(self.path.absolute())
         self._last_tick: int | None = None
         self._last_s = 0.0
         try:
             # Created here first, so that a refusal carries the operating system's reason.
             with open(self._temp, "wb"):
                 pass
-            container = self._open_container(container_format, metadata or {})
+            container = self._open_container(muxer, metadata or {})
             self._video = self._open_video(container, crf, preset, lossless, pixel_aspect)
             self._audio = None if audio is None else self._open_audio(container, audio)
             container.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as e:
+            refusal = self._refusal(e)
             self.abort()
-            raise self._refusal(e) from e
+            raise refusal from e
         except BaseException:
             self.abort()
             raise
 
-    def _open_container(self, container_format: str, metadata: dict[str, str]) -> OutputContainer:
+    def _open_container(self, muxer: str, metadata: dict[str, str]) -> OutputContainer:
         options = {}
-        if container_format != "matroska":
+        if muxer != "matroska":
             # use_metadata_tags: keys outside the fixed iTunes set (AIGC) are written too.
             options["movflags"] = "use_metadata_tags+faststart"
             options["video_track_timescale"] = str(self._time_base.denominator)
         container = av.open(
-            "file:" + os.fspath(self._temp), "w", format=container_format, container_options=options
+            "file:" + os.fspath(self._temp), "w", format=muxer, container_options=options
         )
         self._container = container
         container.metadata.update(metadata)
@@ -218,8 +245,9 @@ class VideoWriter:
             self._write_audio_until(time_s + _AUDIO_AHEAD_S)
             self._mux_video(frame)
         except (av.FFmpegError, OSError) as e:
+            refusal = self._refusal(e)  # before the file is removed, and its space is free again
             self.abort()
-            raise self._refusal(e) from e
+            raise refusal from e
         self._last_tick, self._last_s = tick, time_s
         self.frames += 1
 
@@ -261,8 +289,9 @@ class VideoWriter:
                 os.fsync(file.fileno())
             os.replace(self._temp, self.path)
         except (av.FFmpegError, OSError) as e:
+            refusal = self._refusal(e)  # before the file is removed, and its space is free again
             self.abort()
-            raise self._refusal(e) from e
+            raise refusal from e
         except BaseException:
             self.abort()
             raise
@@ -296,19 +325,19 @@ class VideoWriter:
             self.abort()
 
     def _refusal(self, error: Exception) -> OutputError:
-        code = getattr(error, "errno", 0)
-        remedy = {
-            errno.ENOSPC: "Free some disk space or choose another folder.",
-            errno.EDQUOT: "Your disk quota is used up; free some space or choose another folder.",
-            errno.EFBIG: "The file system or a limit does not allow files this large.",
-            errno.ENOENT: "Create the folder first.",
-            errno.ENOTDIR: "Name a file inside a folder.",
-            errno.EACCES: "Choose a folder you may write to.",
-            errno.EROFS: "The disk is read-only; choose another folder.",
-            errno.ENAMETOOLONG: "Choose a shorter name.",
-        }.get(code, "Check the folder and the encoder settings.")
-        reason = getattr(error, "strerror", None) or str(error)
-        return OutputError(f"cannot write {printable(self.path)}", seen=reason, remedy=remedy)
+        what = f"cannot write {printable(self._shown_name)}"
+        return disk.write_error(error, self.path, what=what, needed_bytes=self._needed_bytes())
+
+    def _needed_bytes(self) -> int:
+        """Size of the whole file, estimated from the frames so far; 0 where that is not known.
+
+        Twice, because a labelled file is written, and then signed in a copy.
+        """
+        if not self.frames:
+            return 0
+        with contextlib.suppress(OSError):
+            return 2 * self._temp.stat().st_size * self._expected_frames // self.frames
+        return 0
 
 
 def _exact_time_base(rate: Fraction) -> Fraction:
@@ -317,12 +346,3 @@ def _exact_time_base(rate: Fraction) -> Fraction:
     while ticks < 10_000:
         ticks *= 2
     return Fraction(1, ticks)
-
-
-def _temporary_name(path: Path) -> Path:
-    """A hidden temporary name beside the target; files that killed processes left are removed."""
-    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]  # the name may be 255 bytes long
-    for old in path.parent.glob(f".{digest}-*.part"):
-        if not psutil.pid_exists(int(old.stem.rpartition("-")[2])):
-            old.unlink(missing_ok=True)
-    return path.parent / f".{digest}-{os.getpid()}.part"

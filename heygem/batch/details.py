@@ -1,0 +1,147 @@
+"""The folder beside the results that holds an item's manifest and pictures."""
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from heygem.batch import manifest
+from heygem.batch.items import Item
+from heygem.core.errors import HeygemError, OutputError
+from heygem.core.files import read_json, sha256, write_json
+from heygem.core.publish import always, free_name, publishing
+from heygem.core.version import code_version
+from heygem.experiments import figures
+from heygem.pipeline import Result
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+_FIGURES = ("contact_sheet.png", "lip_curve.png", "lip_curve.csv")
+
+
+def check(item: Item, *, is_result: bool) -> None:
+    """Refuse a folder of details that holds somebody else's files.
+
+    Parameters
+    ----------
+    item : Item
+    is_result : bool
+        Whether the item's video is known as an earlier result, so that the folder is as well,
+        even if its manifest is damaged.
+
+    Raises
+    ------
+    OutputError
+    """
+    folder = item.details
+    if is_result or not folder.is_dir() or manifest.is_manifest(read_json(folder)):
+        return
+    if item.params.inputs.overwrite or all(path.name[0] == "." for path in folder.iterdir()):
+        return
+    raise OutputError(
+        f"the folder for the manifest of {item.name} holds files that heygem did not make",
+        seen=folder,
+        remedy=f"use a free name, such as {free_name(item.output).stem}, or another folder; or "
+        "replace them with --overwrite (inputs.overwrite: true)",
+    )
+
+
+def begin(item: Item, item_id: str) -> bool:
+    """Mark the folder as heygem's before anything is made; returns whether that was new.
+
+    A manifest of an earlier result stays: until the new one is there, it says whose that is.
+    """
+    if manifest.is_manifest(read_json(item.details)):
+        return False
+    content = {
+        "schema": manifest.SCHEMA,
+        "id": item_id,
+        "status": "begun",
+        "name": item.name,
+        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(item.details, content, name=MANIFEST)
+    return True
+
+
+def abandon(item: Item) -> None:
+    """Remove the mark of an item that was not made."""
+    (item.details / MANIFEST).unlink(missing_ok=True)
+
+
+def save_figures(result: Result, item: Item) -> list[str]:
+    """Write contact sheet and lip curve; returns a warning for each that fails."""
+    sheet, curve_plot, curve = _FIGURES
+    savers: dict[str, Callable[[Path], Any]] = {
+        sheet: lambda path: figures.save_image(figures.contact_sheet(item.output), path)
+    }
+    motion = result.trajectory
+    if motion is not None:
+        savers[curve_plot] = lambda path: figures.lip_curve(motion).savefig(path, dpi=110)
+        savers[curve] = lambda path: figures.save_curve(motion, path)
+    earlier = read_json(item.details)
+    may_replace = (
+        always if item.params.inputs.overwrite else partial(manifest.records_figure, earlier)
+    )
+    warnings = []
+    for name, save in savers.items():
+        try:
+            with publishing(item.details / name, may_replace=may_replace) as staged:
+                save(staged)
+        except HeygemError as error:
+            warnings.append(str(error))
+        except Exception as error:
+            log.exception("no %s of %r", name, item.name)
+            warnings.append(f"{name} could not be drawn: {type(error).__name__}")
+    return warnings
+
+
+def finish(
+    item: Item,
+    result: Result,
+    *,
+    item_id: str,
+    video_sha256: str,
+    audio_sha256: str,
+    warnings: Sequence[str],
+) -> dict[str, Any]:
+    """Write the manifest of a finished item, which proves that it is finished; returns it."""
+    inputs = item.params.inputs
+    text = {"text": inputs.text, "voice": inputs.voice} if inputs.audio is None else {}
+    content = {
+        **(result.manifest or {}),
+        "schema": manifest.SCHEMA,
+        "id": item_id,
+        "status": "done",
+        "name": item.name,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "video": {"path": str(item.video), "sha256": video_sha256},
+        "audio": {"path": inputs.audio, "sha256": audio_sha256, **text},
+        "output": {
+            "file": os.path.relpath(item.output, item.details),
+            "sha256": sha256(item.output),
+            "bytes": item.output.stat().st_size,
+            "duration_s": result.duration_s,
+            "frames": result.frames,
+        },
+        "files": _file_hashes(item),
+        "skipped_frames": dict(result.skipped_frames),
+        "params": item.params.tree(),
+        "params_sha256": item.params.digest(),
+        "models": manifest.model_hashes(item.params),
+        "code": code_version(),
+        "timings": dict(result.timings),
+        "warnings": list(warnings),
+    }
+    write_json(item.details, content, name=MANIFEST)
+    return content
+
+
+def _file_hashes(item: Item) -> dict[str, str]:
+    """sha256 [hex] of the pictures and curves, by name."""
+    paths = sorted(item.details.iterdir()) if item.details.is_dir() else []
+    return {path.name: sha256(path) for path in paths if path.name in _FIGURES}

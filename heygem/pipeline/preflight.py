@@ -1,0 +1,71 @@
+"""What can be known before a video is made: its name, folder and format, and the label's files."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from heygem import media
+from heygem.config.params import LabelSettings, Params
+from heygem.core import publish
+from heygem.core.files import sha256
+from heygem.core.publish import MayReplace
+from heygem.core.types import PathLike
+from heygem.provenance.ledger import Ledger
+from heygem.provenance.visible import VisibleLabel
+
+_COMMON_SIZE = (1920, 1080)  # pixels, of a video that is not known yet
+
+
+def check_result(out: Path, *, inputs: Iterable[PathLike], may_replace: MayReplace) -> None:
+    """Refuse a result's name that is taken, has no known format, or lies in an unusable folder.
+
+    Raises
+    ------
+    OutputError
+    """
+    media.container_format(out)
+    publish.check(out, inputs=inputs, may_replace=may_replace)
+    publish.check_folder(out.parent)
+
+
+def check_label(settings: LabelSettings, video: PathLike | None = None) -> None:
+    """Refuse a label that cannot be drawn: its font, its logo, and its length on this video.
+
+    Raises
+    ------
+    AssetError, InputError, ParameterError
+    """
+    width, height = _COMMON_SIZE
+    if video is not None:
+        picture = media.probe(video).video
+        if picture is None:  # a person cannot be loaded from it, which has its own message
+            return
+        width, height = picture.width, picture.height
+    VisibleLabel(settings, width, height)
+
+
+def input_files(params: Params, *more: PathLike) -> list[PathLike]:
+    """Every file that making a video reads; none of them may be replaced by it."""
+    named = (
+        *more,
+        params.inputs.audio,
+        *params.inputs.videos,
+        params.inputs.pairs if isinstance(params.inputs.pairs, str) else None,
+        params.label.logo,
+        params.label.font,
+        params.lips.model,
+        params.checkpoint,
+    )
+    return [path for path in named if path is not None]
+
+
+def replaces_results(ledger: Ledger, params: Params) -> MayReplace:
+    """Whether a file may be replaced: the ledger knows it as a result, or the user has said so."""
+
+    def may_replace(path: Path) -> bool:
+        if params.inputs.overwrite:
+            return True
+        if path.is_symlink() or not path.is_file():
+            return False
+        return bool(ledger.entries(kind="made", subject=sha256(path)))
+
+    return may_replace
