@@ -1,4 +1,11 @@
-"""Conversion of decoded frames to 8-bit RGB and back, with the correct colour matrix and range."""
+"""Conversion of decoded frames to 8-bit RGB and back, with the correct colour matrix and range.
+
+A video that does not name its matrix is decoded with a guess, and readers guess differently: by its
+size, or always BT.601. What is written from it is coded with the same matrix and says as little, so
+that every reader is as right or wrong about the new video as about the source.
+"""
+
+from dataclasses import dataclass, replace
 
 import av
 import numpy as np
@@ -11,6 +18,8 @@ from heygem.media.hdr import ToneMap
 #: flags interpolate it and round correctly (3.7 ms for 720p on one core; bicubic takes 5.7).
 _QUALITY = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # AVCOL_TRC_SMPTE2084, AVCOL_TRC_ARIB_STD_B67
+_UNSPECIFIED = 2  # in AVCOL_SPC_*, AVCOL_PRI_* and AVCOL_TRC_*
+_SMPTE170M, _BT709 = 6, 1  # likewise
 _MATRICES = {  # AVCOL_SPC_*
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -28,10 +37,66 @@ def ycbcr_matrix(frame: av.VideoFrame) -> Colorspace:
     Players assume the same for an untagged video (ITU-R BT.601, BT.709; mpv's rule).
     """
     tagged = _MATRICES.get(int(frame.colorspace))
-    if tagged is not None:
-        return tagged
-    hd = frame.width >= 1280 or frame.height > 576
+    return tagged if tagged is not None else usual_matrix(frame.width, frame.height)
+
+
+def usual_matrix(width: int, height: int) -> Colorspace:
+    """The YCbCr matrix that players assume for an untagged video of this size in pixels."""
+    hd = width >= 1280 or height > 576
     return Colorspace.ITU709 if hd else Colorspace.ITU601
+
+
+@dataclass(frozen=True)
+class ColourCoding:
+    """How a video codes RGB, and what its header says about it.
+
+    Attributes
+    ----------
+    matrix : Colorspace
+        YCbCr matrix; the range is always limited (16..235).
+    space, primaries, transfer : int
+        Tags: AVCOL_SPC_*, AVCOL_PRI_*, AVCOL_TRC_*; 2 says nothing.
+    range_tag : int
+        AVCOL_RANGE_*: 1 is limited; 0 says nothing, which means the same.
+    """
+
+    matrix: Colorspace = Colorspace.ITU709
+    space: int = _BT709
+    primaries: int = _BT709
+    transfer: int = _BT709
+    range_tag: int = 1
+
+    def for_size(self, width: int, height: int) -> "ColourCoding":
+        """The same coding for another size: named where players would now assume another one."""
+        if self.space != _UNSPECIFIED or usual_matrix(width, height) == self.matrix:
+            return self
+        return replace(self, space=_name(self.matrix))
+
+
+BT709 = ColourCoding()
+
+
+def coding_of(frame: av.VideoFrame) -> ColourCoding:
+    """How to code what `RgbConverter` makes of a frame, so that all readers see the same again.
+
+    High dynamic range becomes BT.709. RGB has no coding of its own and takes the usual one for its
+    size, by name. Other videos keep their matrix and their tags, or their lack of tags.
+    """
+    if int(frame.color_trc) in HDR_TRANSFERS:
+        return BT709
+    if frame.format.is_rgb or frame.format.has_palette:
+        matrix = usual_matrix(frame.width, frame.height)
+        return ColourCoding(matrix, _name(matrix))
+    matrix, space = ycbcr_matrix(frame), int(frame.colorspace)
+    if space not in (_UNSPECIFIED, *_MATRICES):  # a rare one, decoded as if it were the usual one
+        space = _name(matrix)
+    range_tag = 1 if int(frame.color_range) else 0
+    return ColourCoding(matrix, space, int(frame.color_primaries), int(frame.color_trc), range_tag)
+
+
+def _name(matrix: Colorspace) -> int:
+    """AVCOL_SPC_* of one of the two usual matrices."""
+    return _BT709 if matrix == Colorspace.ITU709 else _SMPTE170M
 
 
 class RgbConverter:
@@ -92,14 +157,16 @@ class RgbConverter:
         return ((image.astype(np.uint16) * alpha + 127) // 255).astype(np.uint8)
 
 
-def rgb_to_frame(image: Image, pixel_format: str, reformatter: VideoReformatter) -> av.VideoFrame:
-    """Convert ``uint8 [H, W, 3]`` RGB to a frame for the encoder, BT.709 limited range."""
+def rgb_to_frame(
+    image: Image, pixel_format: str, reformatter: VideoReformatter, coding: ColourCoding
+) -> av.VideoFrame:
+    """Convert ``uint8 [H, W, 3]`` RGB to a frame for the encoder, limited range."""
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
     return reformatter.reformat(
         frame,
         format=pixel_format,
-        src_colorspace=Colorspace.ITU709,
-        dst_colorspace=Colorspace.ITU709,
+        src_colorspace=coding.matrix,
+        dst_colorspace=coding.matrix,
         src_color_range=ColorRange.JPEG,
         dst_color_range=ColorRange.MPEG,
         interpolation=_QUALITY,

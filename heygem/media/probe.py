@@ -10,7 +10,7 @@ from av.container import InputContainer
 
 from heygem.core.errors import InputError
 from heygem.core.types import FloatArray, PathLike
-from heygem.media.colour import HDR_TRANSFERS
+from heygem.media.colour import BT709, HDR_TRANSFERS, ColourCoding, coding_of
 from heygem.media.completeness import require_complete
 from heygem.media.container import (
     SUPPORTED,
@@ -37,7 +37,7 @@ class VideoInfo:
     ``rate`` is frames per second (the mean when ``variable_rate``), ``frames`` the number of
     shown frames or None where the container does not say, ``hdr`` is ``"PQ"``, ``"HLG"`` or
     None, ``rotation_deg`` the clockwise rotation that made the picture upright, ``pixel_aspect``
-    width over height of one pixel.
+    width over height of one pixel, ``coding`` how a video made of its frames should code colour.
     """
 
     width: int
@@ -56,6 +56,7 @@ class VideoInfo:
     is_still: bool = False
     mirrored: bool = False
     pixel_aspect: Fraction = Fraction(1)
+    coding: ColourCoding = BT709
 
     @property
     def frame_estimate(self) -> int:
@@ -163,6 +164,7 @@ def _describe_video(
         is_still=still,
         mirrored=mirrored,
         pixel_aspect=aspect,
+        coding=coding_of(frame),
     )
 
 

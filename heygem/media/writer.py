@@ -17,7 +17,7 @@ from heygem.core.leftovers import hidden_path, remove_leftovers
 from heygem.core.types import Image, PathLike
 from heygem.media.audio_filter import audio_frame
 from heygem.media.audio_io import AudioSource
-from heygem.media.colour import rgb_to_frame
+from heygem.media.colour import BT709, ColourCoding, rgb_to_frame
 from heygem.media.container import printable
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -87,6 +87,9 @@ class VideoWriter:
         default is exact for a constant ``rate``.
     pixel_aspect : Fraction
         Width over height of one pixel, as in `VideoInfo`.
+    coding : ColourCoding
+        Matrix and tags; that of the source's `VideoInfo` shows its colours as every reader shows
+        the source's. The default is BT.709, tagged so.
 
     Raises
     ------
@@ -110,6 +113,7 @@ class VideoWriter:
         shown_name: str | None = None,
         time_base: Fraction | None = None,
         pixel_aspect: Fraction = Fraction(1),
+        coding: ColourCoding = BT709,
     ) -> None:
         self.path = Path(path)
         self.width, self.height = width, height
@@ -125,6 +129,7 @@ class VideoWriter:
         self._pad = (0, 0) if lossless else (height % 2, width % 2)
         self._pixel_format = "rgb24" if lossless else "yuv420p"
         self._reformatter = VideoReformatter()
+        self._coding = coding.for_size(width + self._pad[1], height + self._pad[0])
         if self.path.is_dir():
             raise OutputError(
                 f"cannot write {printable(self.path)}",
@@ -182,7 +187,8 @@ class VideoWriter:
         stream.options = {"crf": "0" if lossless else str(crf), "preset": preset}
         if not lossless:
             c = stream.codec_context
-            c.color_range, c.colorspace, c.color_primaries, c.color_trc = 1, 1, 1, 1
+            c.color_range, c.colorspace = self._coding.range_tag, self._coding.space
+            c.color_primaries, c.color_trc = self._coding.primaries, self._coding.transfer
         if self._pad != (0, 0):
             self.notes.append(
                 f"{self.width}x{self.height} is odd: written as {stream.width}x{stream.height}, "
@@ -238,7 +244,7 @@ class VideoWriter:
         if self._pixel_format == "rgb24":
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         else:
-            frame = rgb_to_frame(image, self._pixel_format, self._reformatter)
+            frame = rgb_to_frame(image, self._pixel_format, self._reformatter, self._coding)
         frame.pts = tick
         frame.time_base = self._time_base
         try:

@@ -297,6 +297,7 @@ def _writer(
         # A still has no time base of its own; a video's is kept, so that its times are exact.
         time_base=None if avatar.is_still else avatar.info.video.time_base,
         pixel_aspect=avatar.info.video.pixel_aspect,
+        coding=avatar.info.video.coding,
     )
 
 

@@ -338,6 +338,7 @@ class Session:
             rate=span.timeline.rate,
             preset=ENCODER_PRESET,
             pixel_aspect=_loaded(self.avatar.info.video).pixel_aspect,
+            coding=_loaded(self.avatar.info.video).coding,
             **options,
         )
 

@@ -1,6 +1,7 @@
 """Colours: matrices, ranges, bit depth, dynamic range, transparency."""
 
 import av
+import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import Colorspace, VideoReformatter
@@ -8,6 +9,7 @@ from helpers.media import read_frames, write_raw_video
 from PIL import Image
 
 from heygem.media import VideoWriter
+from heygem.media.colour import usual_matrix
 from heygem.media.hdr import PEAK_NITS, WHITE_NITS, display_nits, hdr_to_sdr
 
 PATCHES = np.array(
@@ -52,10 +54,103 @@ def test_colours_survive_reading_and_writing(tmp_path, tag, full_range):
     with VideoWriter(tmp_path / "out.mp4", width=160, height=120, rate=25, crf=1) as writer:
         writer.write(image, 0.0)
     assert patch_error(read_frames(tmp_path / "out.mp4")[0][0].image) <= 4
-    with av.open(str(tmp_path / "out.mp4")) as container:  # any player must read it as BT.709
+    assert tags(tmp_path / "out.mp4") == (1, 1, 1, 1)  # any player must read it as BT.709
+
+
+def tags(path):
+    """Matrix, primaries, transfer and range that a video's header states."""
+    with av.open(str(path)) as container:
         c = container.streams.video[0].codec_context
-        assert (c.colorspace, c.color_primaries, c.color_trc, c.color_range) == (1, 1, 1, 1)
         assert c.pix_fmt == "yuv420p"
+        return c.colorspace, c.color_primaries, c.color_trc, max(1, c.color_range)  # 0 is limited
+
+
+def opencv_reads(path):
+    """First frame as OpenCV shows it, RGB: it takes every video for BT.601."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        return cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
+    finally:
+        capture.release()
+
+
+def swscale_reads(path):
+    """First frame as FFmpeg shows it, RGB: it goes by the tags."""
+    with av.open(str(path)) as container:
+        return next(container.decode(video=0)).to_ndarray(format="rgb24")
+
+
+MATRICES = {1: Colorspace.ITU709, 5: Colorspace.ITU601, 6: Colorspace.ITU601, 9: Colorspace.BT2020}
+SOURCES = {  # size, and tags of matrix, primaries, transfer, range: of the source, of the copy
+    "untagged, small": ((160, 120), (2, 2, 2, 0), (2, 2, 2, 1)),
+    "untagged, wide": ((1280, 120), (2, 2, 2, 0), (2, 2, 2, 1)),
+    "untagged, limited range": ((160, 120), (2, 2, 2, 1), (2, 2, 2, 1)),
+    "untagged, full range": ((160, 120), (2, 2, 2, 2), (2, 2, 2, 1)),
+    "BT.601, 625 lines": ((160, 120), (5, 5, 6, 1), (5, 5, 6, 1)),
+    "BT.601, 525 lines, wide": ((1280, 120), (6, 6, 6, 1), (6, 6, 6, 1)),
+    "BT.601, full range": ((160, 120), (6, 1, 1, 2), (6, 1, 1, 1)),
+    "BT.709, small": ((160, 120), (1, 1, 1, 1), (1, 1, 1, 1)),
+    "BT.709, wide": ((1280, 120), (1, 1, 1, 1), (1, 1, 1, 1)),
+    "BT.2020, standard range": ((160, 120), (9, 9, 14, 1), (9, 9, 14, 1)),
+    # Padded to 1280, from where on players assume BT.709 unless told.
+    "untagged, odd": ((1279, 121), (2, 2, 2, 0), (6, 2, 2, 1)),
+}
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_reader_sees_the_colours_of_the_source(tmp_path, name, ending):
+    (width, height), source_tags, copy_tags = SOURCES[name]
+    image = cv2.resize(patches(), (width, height), interpolation=cv2.INTER_NEAREST)
+    matrix = MATRICES.get(source_tags[0]) or usual_matrix(width, height)
+    frame = VideoReformatter().reformat(
+        av.VideoFrame.from_ndarray(image, format="rgb24"),
+        format="yuv444p",
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
+        src_color_range=2,
+        dst_color_range=source_tags[3] or 1,
+    )
+
+    def prepare(stream):
+        c = stream.codec_context
+        c.colorspace, c.color_primaries, c.color_trc, c.color_range = source_tags
+
+    source, copy = tmp_path / f"source.{ending}", tmp_path / f"copy.{ending}"
+    options = {"crf": "1", "preset": "ultrafast"}
+    write_raw_video(source, [frame], pixel_format="yuv444p", prepare=prepare, options=options)
+    frames, reader = read_frames(source)
+    options = {"crf": 1, "preset": "ultrafast", "coding": reader.info.video.coding}
+    with VideoWriter(copy, width=width, height=height, rate=25, **options) as writer:
+        writer.write(frames[0].image, 0.0)
+    assert tags(copy) == copy_tags
+    rows, columns = height // 6 + height // 3 * np.arange(3), width // 8 + width // 4 * np.arange(4)
+    readers = [swscale_reads, lambda path: read_frames(path)[0][0].image]
+    if source_tags[0] != 9:  # OpenCV takes ten seconds to map primaries other than its own
+        readers.append(opencv_reads)
+    for reads in readers:
+        before, after = (reads(path)[np.ix_(rows, columns)] for path in (source, copy))
+        assert np.abs(before.astype(int) - after).max() <= 4
+
+
+@pytest.mark.parametrize("size", [(160, 120), (1280, 240)])
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_a_video_of_a_picture_has_the_pictures_colours_for_every_reader(tmp_path, size, ending):
+    image = cv2.resize(patches(), size, interpolation=cv2.INTER_NEAREST)
+    picture, copy = tmp_path / f"picture.{ending}", tmp_path / "copy.mp4"
+    Image.fromarray(image).save(picture, **({"quality": 98} if ending == "jpg" else {}))
+    frames, reader = read_frames(picture)
+    coding = reader.info.video.coding
+    with VideoWriter(copy, width=size[0], height=size[1], rate=25, crf=1, coding=coding) as writer:
+        writer.write(frames[0].image, 0.0)
+    assert tags(copy)[0] in (1, 5, 6)  # named: a picture says nothing about a video of it
+    rows, columns = (size[1] // 6 * np.arange(1, 7, 2), size[0] // 8 * np.arange(1, 9, 2))
+    readers = [swscale_reads, lambda path: read_frames(path)[0][0].image]
+    if tags(copy)[0] != 1:  # OpenCV takes any video for BT.601
+        readers.append(opencv_reads)
+    for reads in readers:
+        shown = reads(copy)[np.ix_(rows, columns)]
+        assert np.abs(shown.astype(int) - PATCHES).max() <= 6
 
 
 def ten_bit(tmp_path, transfer):
