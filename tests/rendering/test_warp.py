@@ -180,25 +180,28 @@ def test_lips_that_a_frame_hides_draw_no_halo_on_the_skin(hopper_avatar):
     x1, y1 = np.ceil(mesh[topo.LIPS_OUTER].max(0) + 30).astype(int)
     points = mesh - (x0, y0)
     distance = blend.lip_distance(points, (y1 - y0, x1 - x0))
-    skin = np.full((y1 - y0, x1 - x0, 3), (200, 160, 140), np.float32)
+    skin = np.full((y1 - y0, x1 - x0, 3), (200, 160, 140), np.uint8)
     lipstick = np.where(distance[..., None] == 0, np.float32((150, 30, 60)), skin)
-    tone = blend.lip_tone(skin, lipstick, points, distance, 20.0)
+    matched = lipstick.copy()
+    opening = blend.interior_mask(points, distance.shape)
+    blend.match_lip_tone(matched, skin, opening, distance, 20.0)
+    tone = matched - lipstick
     assert 5 < tone[distance == 0].max() < 25  # some of the way, not into skin's colour
     assert np.abs(tone[distance > 4]).max() == 0
 
 
 def test_teeth_take_the_tint_of_the_lamp_and_not_of_the_skin():
     """A picture from under a blue lamp goes into an orange frame; a flush of the skin does not."""
-    ring = np.ones((20, 20), bool)
     skin, teeth = np.float32((150, 120, 100)), np.float32((180, 175, 165))
     blue, orange = np.float32((0.8, 1.0, 1.3)), np.float32((1.2, 1.0, 0.5))
-    there = np.broadcast_to(skin * blue, (20, 20, 3)).astype(np.float32)
-    moved = blend.interior_gain(skin * orange - there, ring, there) * teeth * blue
+    there = skin * blue
+    correction = np.broadcast_to(skin * orange - there, (20, 20, 3))
+    moved = blend.interior_gain(correction, there) * teeth * blue
     expected = teeth * orange
     assert np.abs(moved - expected).max() < 0.15 * expected.max()
     assert np.abs(moved[..., 2] / moved[..., 0] - expected[2] / expected[0]).max() < 0.12
     flushed = np.broadcast_to(np.float32((6, -3, -3)), (20, 20, 3))
-    assert np.allclose(blend.interior_gain(flushed, ring, there), 1, atol=0.02)
+    assert np.allclose(blend.interior_gain(flushed, there), 1, atol=0.02)
 
 
 def test_texture_changes_are_rare(person):
@@ -244,7 +247,8 @@ def test_teeth_a_person_shows_stay_when_the_rest_is_drawn(hopper, hopper_avatar)
     blue = hopper.copy()  # teeth that no drawing would have
     cv2.fillPoly(blue, [np.rint(little[topo.LIPS_INNER]).astype(np.int32)], (40, 60, 220))
     inside = MouthInterior(Sampler("cpu"))
-    out = inside.fill(blue, little, wide, 1.0, blue.astype(np.float32))
+    out = blue.astype(np.float32)
+    inside.fill(blue, little, wide, 1.0, out)
     x, y = np.rint(line[5]).astype(int)
     depth = 0.40 * width
     own, below = out[y + 2, x], out[int(y + 0.5 * depth), x]

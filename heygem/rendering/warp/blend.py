@@ -3,8 +3,9 @@
 import cv2
 import numpy as np
 
-from heygem.core.types import BoolArray, FloatArray, IntArray
+from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 from heygem.face import topology as topo
+from heygem.rendering.warp import kernels
 from heygem.rendering.warp.mesh_warp import bounds
 
 BLUR_BELOW = 0.6  # of the picture's own detail: frames blurrier than this blur the mouth too
@@ -13,6 +14,9 @@ BLUR_BELOW = 0.6  # of the picture's own detail: frames blurrier than this blur 
 MAX_LIP_TONE = 18.0
 USUAL_TINT = 0.05  # by which skin differs in tint from moment to moment in one light
 MAX_TINT = 0.6
+FITTED_PIXELS = 1500  # of the ring, for the colour plane
+SLOPE_DAMPING = 0.05
+LIP_EDGE = 0.15  # of the margin, over which a change of the lips' colour ends
 
 
 def lip_distance(points: FloatArray, size: tuple[int, ...]) -> FloatArray:
@@ -37,12 +41,13 @@ def skin_ring(distance: FloatArray, scale: float, margin_px: float, labels: IntA
     return (distance > max(1.0, 0.02 * scale)) & (distance < 1.4 * margin_px) & (labels >= 0)
 
 
-def match_sharpness(picture: FloatArray, reference: FloatArray, ring: BoolArray) -> FloatArray:
+def match_sharpness(picture: FloatArray, reference: Image, ring: BoolArray) -> FloatArray:
     """Blur a picture that is sharper than the frame it goes into (motion, a dissolve, defocus).
 
     Parameters
     ----------
-    picture, reference : float32 [h, w, 3]
+    picture : float32 [h, w, 3]
+    reference : uint8 [h, w, 3]
     ring : bool [h, w]
         Where both show the same skin.
 
@@ -51,7 +56,7 @@ def match_sharpness(picture: FloatArray, reference: FloatArray, ring: BoolArray)
     float32 [h, w, 3]
         `picture` itself in the usual case.
     """
-    if ring.sum() < 50:
+    if np.count_nonzero(ring) < 50:
         return picture
     target = _detail(reference, ring)
     if target > BLUR_BELOW * _detail(picture, ring):
@@ -63,43 +68,38 @@ def match_sharpness(picture: FloatArray, reference: FloatArray, ring: BoolArray)
     return blurred
 
 
-def _detail(picture: FloatArray, ring: BoolArray) -> float:
+def _detail(picture: Image | FloatArray, ring: BoolArray) -> float:
     """Mean absolute Laplacian of the green channel on the ring, grey levels, plus one."""
-    grey = picture[..., 1]
     # The added grey level: detail below it comes from the codec, not from the lens.
-    return float(np.abs(cv2.Laplacian(grey, cv2.CV_32F))[ring].mean()) + 1.0
+    return float(kernels.detail(picture, ring)) + 1.0
 
 
-def lip_tone(
-    own: FloatArray,
-    other: FloatArray,
-    points: FloatArray,
-    distance: FloatArray,
-    margin_px: float,
-) -> FloatArray:
-    """Offset that brings another moment's lips to the colour of the frame's own lips.
+def match_lip_tone(
+    lips: FloatArray, own: Image, opening: FloatArray, distance: FloatArray, margin_px: float
+) -> None:
+    """Bring another moment's lips to the colour of the frame's own lips, in place.
+
+    The change ends at the edge of the lips: on skin it would be a halo.
 
     Parameters
     ----------
-    own, other : float32 [h, w, 3]
-        The frame and the other picture, both warped to `points`.
-    points : float32 [n, 2]
+    lips, own : float32 and uint8 [h, w, 3]
+        The other picture and the frame, both warped to the same mesh.
+    opening : float32 [h, w]
+        From `interior_mask`.
     distance : float32 [h, w]
         From `lip_distance`.
     margin_px : float
-
-    Returns
-    -------
-    float32 [h, w, 3]
-        Ends at the edge of the lips: on skin it would be a halo.
     """
-    lips = distance == 0
-    lips &= interior_mask(points, distance.shape) == 0
-    if lips.sum() < 12:
-        return np.zeros((1, 1, 3), np.float32)
-    offset = np.median(own[lips], 0) - np.median(other[lips], 0)
-    soft = np.clip(1 - distance / max(0.15 * margin_px, 1.0), 0, 1)
-    return np.clip(offset, -MAX_LIP_TONE, MAX_LIP_TONE).astype(np.float32) * soft[..., None]
+    inside = (distance == 0) & (opening == 0)
+    if np.count_nonzero(inside) < 12:
+        return
+    rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    inside = inside[box]
+    offset = np.median(own[box][inside], 0) - np.median(lips[box][inside], 0)
+    offset = np.clip(offset, -MAX_LIP_TONE, MAX_LIP_TONE).astype(np.float32)
+    kernels.add_near(lips, offset, distance, max(LIP_EDGE * margin_px, 1.0))
 
 
 def interior_mask(points: FloatArray, size: tuple[int, ...]) -> FloatArray:
@@ -116,27 +116,42 @@ def interior_mask(points: FloatArray, size: tuple[int, ...]) -> FloatArray:
     return mask
 
 
-def fit_color_plane(difference: FloatArray, ring: BoolArray) -> FloatArray:
-    """Least-squares plane per channel through `difference` on the ring : float32 [h, w, 3].
+def fit_color_plane(own: Image, other: Image, ring: BoolArray) -> FloatArray:
+    """Least-squares plane per channel through `own - other` on the ring.
 
-    `difference` float32 [h, w, 3]; its slopes are damped, and with under 12 ring pixels it is 0.
+    Parameters
+    ----------
+    own, other : uint8 [h, w, 3]
+    ring : bool [h, w]
+
+    Returns
+    -------
+    float32 [3, 3]
+        Coefficients of 1, x / w - 1/2 and y / h - 1/2 (rows) for each channel.
+        The slopes are damped; 0 with under 12 ring pixels.
     """
-    h, w = ring.shape
-    y, x = np.nonzero(ring)
-    if len(y) < 12:
-        return np.zeros((1, 1, 3), np.float32)
-    step = max(1, len(y) // 1500)
-    y, x = y[::step], x[::step]
-    values = np.clip(difference[y, x], -60, 60)
-    basis = np.stack([np.ones(len(y)), x / w - 0.5, y / h - 0.5], 1)
-    gram = basis.T @ basis + np.diag([0, 0.05, 0.05]) * len(y)
-    coefficients = np.linalg.solve(gram, basis.T @ values).astype(np.float32)  # [3, 3]
-    gx = (np.arange(w, dtype=np.float32) / w - 0.5)[None, :, None]
-    gy = (np.arange(h, dtype=np.float32) / h - 0.5)[:, None, None]
+    count = np.count_nonzero(ring)
+    if count < 12:
+        return np.zeros((3, 3), np.float32)
+    gram, products = kernels.plane_sums(own, other, ring, max(1, int(count) // FITTED_PIXELS))
+    gram += np.diag([0, SLOPE_DAMPING, SLOPE_DAMPING]) * gram[0, 0]
+    return np.linalg.solve(gram, products).astype(np.float32)
+
+
+def color_plane(
+    coefficients: FloatArray, size: tuple[int, ...], box: tuple[slice, slice]
+) -> FloatArray:
+    """Values of a plane from `fit_color_plane` in a part of the picture : float32 [h, w, 3].
+
+    `size` is the (height, width) it was fitted in.
+    """
+    h, w = size[:2]
+    gx = (np.arange(w, dtype=np.float32)[box[1]] / w - 0.5)[None, :, None]
+    gy = (np.arange(h, dtype=np.float32)[box[0]] / h - 0.5)[:, None, None]
     return coefficients[0] + gx * coefficients[1] + gy * coefficients[2]
 
 
-def interior_gain(correction: FloatArray, ring: BoolArray, picture: FloatArray) -> FloatArray:
+def interior_gain(correction: FloatArray, skin_level: FloatArray | None) -> FloatArray:
     """Factors that bring the mouth interior to another light.
 
     The interior differs from skin in colour, so the offset of the skin does not hold for it. Light
@@ -146,10 +161,9 @@ def interior_gain(correction: FloatArray, ring: BoolArray, picture: FloatArray) 
     Parameters
     ----------
     correction : float32 [h, w, 3]
-        From `fit_color_plane`: what brings `picture` to the light of the frame it goes into.
-    ring : bool [h, w]
-        The skin it was measured on.
-    picture : float32 [h, w, 3]
+        From `color_plane`: what brings a picture to the light of the frame it goes into.
+    skin_level : float32 [3] or None
+        Mean colour of that picture's skin; None corrects brightness alone.
 
     Returns
     -------
@@ -158,9 +172,8 @@ def interior_gain(correction: FloatArray, ring: BoolArray, picture: FloatArray) 
     """
     light = correction.mean(-1, keepdims=True)
     gain = np.clip(1 + light / 140, 0.6, 1.5)
-    if not ring.any():
+    if skin_level is None:
         return gain
-    level = np.maximum(picture[ring].mean(0), 20)
-    tint = (correction - light) / level
+    tint = (correction - light) / np.maximum(skin_level, 20)
     tint = np.sign(tint) * np.clip(np.abs(tint) - USUAL_TINT, 0, MAX_TINT)
     return gain * (1 + tint)

@@ -6,6 +6,7 @@ import numpy as np
 from heygem.core.types import FloatArray, Image, IntArray
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER
+from heygem.rendering.warp import kernels
 
 SLIVER_PX = 1.5  # triangles lower than this only shift
 RIM = 0.42  # how far beyond the jaw the warp fades out [IOD]
@@ -102,30 +103,11 @@ def backward_map(
     labels : int [h, w]
         Triangle of each target pixel, from `rasterize`; -1 maps to itself.
     """
-    t, s = target[triangles].astype(np.float64), source[triangles].astype(np.float64)
-    edges_t = t[:, 1:] - t[:, :1]  # [K, 2, 2]
-    edges_s = s[:, 1:] - s[:, :1]
-    det = edges_t[:, 0, 0] * edges_t[:, 1, 1] - edges_t[:, 0, 1] * edges_t[:, 1, 0]
-    det = np.where(np.abs(det) < 1e-3, np.where(det < 0, -1e-3, 1e-3), det)
-    inverse = (
-        np.stack(
-            [edges_t[:, 1, 1], -edges_t[:, 0, 1], -edges_t[:, 1, 0], edges_t[:, 0, 0]], 1
-        ).reshape(-1, 2, 2)
-        / det[:, None, None]
+    table = kernels.affine_table(
+        *(np.ascontiguousarray(points, np.float32) for points in (target, source)),
+        np.ascontiguousarray(triangles, np.int32),
+        SLIVER_PX,
     )
-    linear = inverse @ edges_s  # rows: target x, y; columns: source x, y
-    constant = s[:, 0] - np.einsum("ki,kij->kj", t[:, 0], linear)
-    # A sliver's slope is noise: half a pixel beyond its edge it would fetch a speck from anywhere.
-    longest = np.linalg.norm(t - np.roll(t, 1, axis=1), axis=2).max(1)
-    sliver = np.abs(det) / np.maximum(longest, 1e-6) < SLIVER_PX
-    linear[sliver] = np.eye(2)
-    constant[sliver] = (s - t).mean(1)[sliver]
-    table = np.concatenate([linear.reshape(-1, 4), constant], 1).astype(np.float32)
-    table = np.concatenate([table, np.array([[1, 0, 0, 1, 0, 0]], np.float32)])  # label -1
-    per_pixel = table[labels]  # [h, w, 6]
-    h, w = labels.shape
-    x = np.arange(w, dtype=np.float32)[None]
-    y = np.arange(h, dtype=np.float32)[:, None]
-    map_x = per_pixel[..., 0] * x + per_pixel[..., 2] * y + per_pixel[..., 4]
-    map_y = per_pixel[..., 1] * x + per_pixel[..., 3] * y + per_pixel[..., 5]
+    map_x, map_y = np.empty(labels.shape, np.float32), np.empty(labels.shape, np.float32)
+    kernels.affine_map(labels, table, map_x, map_y)
     return map_x, map_y

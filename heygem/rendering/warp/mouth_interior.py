@@ -1,5 +1,7 @@
 """The mouth interior between two lips: the person's own, or a synthetic one."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from heygem.core.types import FloatArray, Image
@@ -68,8 +70,8 @@ class MouthInterior:
 
     def fill(
         self, crop: Image, mesh: FloatArray, target: FloatArray, zoom: float, canvas: FloatArray
-    ) -> FloatArray:
-        """Draw the interior of a mouth.
+    ) -> None:
+        """Draw the interior of a mouth into the canvas, wherever the opening may show it.
 
         Parameters
         ----------
@@ -83,56 +85,43 @@ class MouthInterior:
             Scale of the canvas over that of the crop.
         canvas : float32 [H, W, 3]
             The layers below.
-
-        Returns
-        -------
-        float32 [H, W, 3]
-            The canvas, with the interior wherever the opening may show it.
         """
+        opening = _Opening.of(target, canvas.shape)
         upper, lower = mesh[topo.INNER_UPPER], mesh[topo.INNER_LOWER]
-        out = self._anchor_to_lips(crop, upper, lower, target, zoom, canvas)
+        interior = self._anchor_to_lips(crop, upper, lower, opening, zoom)
         gap = float(np.linalg.norm(target[topo.LIP_MIDDLE[1]] - target[topo.LIP_MIDDLE[0]]))
         corners = target[topo.MOUTH_CORNERS[1]] - target[topo.MOUTH_CORNERS[0]]
         share, teeth = _synthetic_share(mesh, gap, float(np.linalg.norm(corners)), zoom)
         if share > 0:
             # What the person did show stays where it is, on its lip; the rest is synthetic.
-            synthetic = self._place_synthetic(crop, mesh, target, canvas, teeth)
-            synthetic = self._anchor_to_lips(crop, upper, lower, target, zoom, canvas, synthetic)
-            out = out + share * (synthetic - out)
-        return out
+            synthetic = self._place_synthetic(crop, mesh, opening, teeth)
+            synthetic = self._anchor_to_lips(crop, upper, lower, opening, zoom, synthetic)
+            interior += share * (synthetic - interior)
+        canvas[opening.rows, opening.columns] = interior
 
     def _place_synthetic(
-        self, crop: Image, mesh: FloatArray, target: FloatArray, canvas: FloatArray, teeth: float
+        self, crop: Image, mesh: FloatArray, opening: "_Opening", teeth: float
     ) -> FloatArray:
-        """The synthetic interior, tinted like this face, in the target opening; float32 picture."""
+        """The synthetic interior, tinted like this face, in the opening : float32 [h, w, 3]."""
         texture, lip_rgb = self._synthetic.get(teeth) or _synthesize(crop, mesh, teeth)
-        upper, lower = target[topo.INNER_UPPER], target[topo.INNER_LOWER]
-        out = canvas.copy()
-        x0, y0, x1, y1 = bounds(np.concatenate([upper, lower]), 3, canvas.shape)
-        axes = _mouth_axes(upper)
-        yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
-        u, v = _to_mouth_axes(axes, np.stack([xx, yy], -1))
-        top, bottom = _contours(axes, upper, lower, u)
-        height = axes[3] * synthetic_interior.HEIGHT_OVER_WIDTH
-        below_upper = np.maximum(v - top, 0) / height
-        out[y0:y1, x0:x1] = synthetic_interior.fill(
+        height = opening.axes[3] * synthetic_interior.HEIGHT_OVER_WIDTH
+        below_upper = np.maximum(opening.v - opening.top, 0) / height
+        return synthetic_interior.fill(
             texture,
-            np.clip(u, 0, 1),
+            np.clip(opening.u, 0, 1),
             below_upper,
-            np.maximum(bottom - v, 0) / height,
+            np.maximum(opening.bottom - opening.v, 0) / height,
             below_upper=below_upper,
             lip_rgb=lip_rgb,
         )
-        return out
 
     def _anchor_to_lips(
         self,
         picture: Image,
         upper: FloatArray,
         lower: FloatArray,
-        target: FloatArray,
+        opening: "_Opening",
         zoom: float,
-        canvas: FloatArray,
         between: FloatArray | None = None,
     ) -> FloatArray:
         """Sample an interior so that its upper and lower part move with upper and lower lip.
@@ -142,10 +131,9 @@ class MouthInterior:
         picture : uint8 [h, w, 3], RGB
         upper, lower : float32 [11, 2]
             Inner lip contours in `picture`, corner to corner.
-        target : float32 [n, 2]
+        opening : _Opening
         zoom : float
             Target scale over source scale.
-        canvas : float32 [H, W, 3]
         between : float32 [H, W, 3], optional
             Fills what the picture does not show; nothing is then stretched.
 
@@ -153,40 +141,28 @@ class MouthInterior:
         -------
         float32 [H, W, 3]
         """
-        target_upper, target_lower = target[topo.INNER_UPPER], target[topo.INNER_LOWER]
-        x0, y0, x1, y1 = bounds(np.concatenate([target_upper, target_lower]), 3, canvas.shape)
-        out = canvas.copy()
-        if x1 <= x0 or y1 <= y0:
-            return out
-        # Axes along the mouth, from corner to corner, in target and in source.
-        target_axes, source_axes = _mouth_axes(target_upper), _mouth_axes(upper)
-        yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
-        u, v = _to_mouth_axes(target_axes, np.stack([xx, yy], -1))
-        target_top, target_bottom = _contours(target_axes, target_upper, target_lower, u)
-        source_top, source_bottom = _contours(source_axes, upper, lower, u)
-        target_height = np.maximum(target_bottom - target_top, 1e-3)
-        source_height = np.maximum(source_bottom - source_top, 1e-3)
+        axes = _mouth_axes(upper)
+        top, bottom = _contours(axes, upper, lower, opening.u)
+        height = np.maximum(bottom - top, 1e-3)
+        below_upper, above_lower = opening.v - opening.top, opening.bottom - opening.v
         rate = np.full(1, 1.0 / max(zoom, 1e-6), np.float32)
         if between is None:
-            rate = np.minimum(rate, source_height / target_height)
-        depth = np.clip((v - target_top) / target_height, 0, 1)
-        from_top = self._sample_at(picture, source_axes, u, source_top + (v - target_top) * rate)
-        from_bottom = self._sample_at(
-            picture, source_axes, u, source_bottom - (target_bottom - v) * rate
-        )
+            rate = np.minimum(rate, height / opening.height)
+        from_top = self._sample_at(picture, axes, opening.u, top + below_upper * rate)
+        from_bottom = self._sample_at(picture, axes, opening.u, bottom - above_lower * rate)
         if between is None:
-            out[y0:y1, x0:x1] = from_top + (from_bottom - from_top) * _soft(0.4, 0.75, depth)
-            return out
+            depth = np.clip(below_upper / opening.height, 0, 1)
+            from_top += (from_bottom - from_top) * _soft(0.4, 0.75, depth)
+            return from_top
         # In the corners a little lip shows too: a cavity that ends in points is a mask's.
-        room = np.maximum(source_height * zoom, 0.6 * float((lower - upper)[3:8, 1].max()) * zoom)
+        room = np.maximum(height * zoom, 0.6 * float((lower - upper)[3:8, 1].max()) * zoom)
         room = np.maximum(room, 1e-3)
-        out[y0:y1, x0:x1] = between[y0:y1, x0:x1]
         for sample, share in (
-            (from_bottom, 1 - _soft(0.2, 0.5, (target_bottom - v) / room)),
-            (from_top, 1 - _soft(0.55, 0.95, (v - target_top) / room)),
+            (from_bottom, 1 - _soft(0.2, 0.5, above_lower / room)),
+            (from_top, 1 - _soft(0.55, 0.95, below_upper / room)),
         ):
-            out[y0:y1, x0:x1] += (sample - out[y0:y1, x0:x1]) * share
-        return out
+            between = between + (sample - between) * share
+        return between
 
     def _sample_at(self, picture: Image, axes: Axes, u: FloatArray, v: FloatArray) -> FloatArray:
         origin, along, across, length = axes
@@ -196,6 +172,45 @@ class MouthInterior:
             np.ascontiguousarray(place[..., 0], np.float32),
             np.ascontiguousarray(place[..., 1], np.float32),
         ).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """The pixels of a canvas in which the interior may show, in coordinates of the mouth.
+
+    Attributes
+    ----------
+    rows, columns : slice
+        Of the canvas.
+    axes : Axes
+    u, v : float32 [h, w]
+        Along the mouth, 0..1 from corner to corner, and across it, pixels.
+    top, bottom : float32 [h, w]
+        The inner lips at that `u`, pixels across.
+    height : float32 [h, w]
+        Between them, positive.
+    """
+
+    rows: slice
+    columns: slice
+    axes: Axes
+    u: FloatArray
+    v: FloatArray
+    top: FloatArray
+    bottom: FloatArray
+    height: FloatArray
+
+    @classmethod
+    def of(cls, target: FloatArray, size: tuple[int, ...]) -> "_Opening":
+        """The opening of a mesh, float32 [n, 2], on a canvas of (height, width, ...)."""
+        upper, lower = target[topo.INNER_UPPER], target[topo.INNER_LOWER]
+        x0, y0, x1, y1 = bounds(np.concatenate([upper, lower]), 3, size)
+        yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
+        axes = _mouth_axes(upper)
+        u, v = _to_mouth_axes(axes, np.stack([xx, yy], -1))
+        top, bottom = _contours(axes, upper, lower, u)
+        height = np.maximum(bottom - top, 1e-3)
+        return cls(slice(y0, y1), slice(x0, x1), axes, u, v, top, bottom, height)
 
 
 def _synthetic_share(

@@ -13,6 +13,8 @@ It composes three layers, from the outside in, all warped to the same target mes
    over them. A person who never shows an interior gets a synthetic one.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -26,13 +28,15 @@ from heygem.face.pose import from_canonical, to_canonical
 from heygem.face.topology import LOWER, LOWER_WEIGHT
 from heygem.lips.motion import FrameMotion, Motion, require_drawable
 from heygem.rendering.base import Patch
+from heygem.rendering.warp import kernels
 from heygem.rendering.warp.blend import (
+    color_plane,
     fit_color_plane,
     interior_gain,
     interior_mask,
     lip_distance,
     lip_mask,
-    lip_tone,
+    match_lip_tone,
     match_sharpness,
     skin_ring,
 )
@@ -167,18 +171,18 @@ class WarpRenderer:
         covered = labels >= 0
         _grow_labels(labels, target, margin_px)
         view = image[y0:y1, x0:x1]
-        skin = self._warp(view, target, own, labels)
-        lips, interior = self._lips_and_interior(textures, target, labels, skin, frame, scale)
+        pixels = self._warp(view, target, own, labels)
+        mouth = _Mouth.around(target, labels, scale, margin_px)
+        skin = pixels[mouth.rows, mouth.columns]
+        lips, interior = self._lips_and_interior(textures, mouth, skin.copy(), frame, scale)
         if strength < 0.5:  # below half, lips and interior fade to the frame's own
-            own_interior = self._interior.fill(view, own, target, 1.0, skin)
-            lips = skin + (lips - skin) * (2 * strength)
-            interior = own_interior + (interior - own_interior) * (2 * strength)
-        alpha = lip_mask(lip_distance(target, labels.shape), margin_px)
-        mixed = skin + (lips - skin) * alpha[..., None]
-        opening = interior_mask(target, labels.shape)[..., None]
-        mixed += (interior - mixed) * opening
-        pixels = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
-        covered |= opening[..., 0] > 0
+            share = 2 * strength
+            own_interior = skin.astype(np.float32)
+            self._interior.fill(view, own, mouth.target, 1.0, own_interior)
+            lips = skin + (lips - skin) * share
+            interior = own_interior + (interior - own_interior) * share
+        kernels.compose(skin, lips, mouth.alpha, interior, mouth.opening)
+        covered[mouth.rows, mouth.columns] |= mouth.opening > 0
         return Patch(pixels, covered.astype(np.float32), x0, y0)
 
     def _drawn_shapes(self, rows: IntArray) -> FloatArray:
@@ -200,79 +204,140 @@ class WarpRenderer:
         shape = resolve_lip_contact(self._avatar.rest.at(pose) + motion)
         return from_canonical(shape, pose)[0, :, :2]
 
-    def _warp(
-        self, image: Image, target: FloatArray, own: FloatArray, labels: IntArray
-    ) -> FloatArray:
+    def _warp(self, image: Image, target: FloatArray, own: FloatArray, labels: IntArray) -> Image:
         """Warp `image` so that its mesh `own` lies on `target` (window coordinates)."""
         map_x, map_y = backward_map(target, own, TRIANGLES, labels)
-        return self._sample(image, map_x, map_y).astype(np.float32)
+        return self._sample(image, map_x, map_y)
 
     def _lips_and_interior(
         self,
         textures: list[tuple[int, float]],
-        target: FloatArray,
-        labels: IntArray,
-        skin: FloatArray,
+        mouth: "_Mouth",
+        around: Image,
         frame: int,
         scale: float,
     ) -> tuple[FloatArray, FloatArray]:
-        """Lips and mouth interior from the library, warped to `target`; float32 like `skin`."""
-        margin_px = self._settings.feather * scale
-        x0, y0, x1, y1 = bounds(target[topo.LIPS_OUTER], 2.2 * margin_px, labels.shape)
-        target = target - np.array([x0, y0], np.float32)
-        labels, around = labels[y0:y1, x0:x1], skin[y0:y1, x0:x1]
-        distance = lip_distance(target, labels.shape)
-        ring = skin_ring(distance, scale, margin_px, labels)
-        layers = []
-        for pick, weight in textures:
-            zoom = scale / float(self._avatar.library.pose.scale[pick])
-            layer = self._texture(pick, target, labels, zoom)
-            if self._settings.color_match and self._avatar.library.frames[pick] != frame:
-                layer = _match_light(*layer, around, target, distance, ring, margin_px)
-            layers.append((weight, *layer))
-        lips, interior = np.zeros_like(around), np.zeros_like(around)
-        for weight, lip_layer, interior_layer in layers:
-            lips += weight * lip_layer
-            interior += weight * interior_layer
+        """Lips and mouth interior from the library, warped to the mouth; float32 [h, w, 3] each.
+
+        `around` uint8 [h, w, 3] is the frame itself, warped to the mouth.
+        """
+        layers = [self._texture(pick, mouth, around, frame, scale) for pick, _ in textures]
+        lips, interior = layers[0]
         if len(layers) > 1:
             # Two pictures on top of each other blur: colours fade, detail is the heavier one's.
             sigma_px = max(0.8, DETAIL_IOD * scale)
-            lips, interior = (
-                cv2.GaussianBlur(mixed, (0, 0), sigma_px)
-                + heaviest
-                - cv2.GaussianBlur(heaviest, (0, 0), sigma_px)
-                for mixed, heaviest in zip((lips, interior), layers[0][1:], strict=True)
-            )
-        whole = skin.copy(), skin.copy()
-        whole[0][y0:y1, x0:x1], whole[1][y0:y1, x0:x1] = lips, interior
-        return whole
+            weights = [weight for _, weight in textures]
+            for (heaviest, *others), part in zip(
+                zip(*layers, strict=True), (np.s_[:, :], mouth.interior), strict=True
+            ):
+                change = np.zeros_like(heaviest[part])
+                for weight, other in zip(weights[1:], others, strict=True):
+                    change += weight * (other[part] - heaviest[part])
+                heaviest[part] += cv2.GaussianBlur(change, (0, 0), sigma_px)
+        return lips, interior
 
     def _texture(
-        self, pick: int, target: FloatArray, labels: IntArray, zoom: float
+        self, pick: int, mouth: "_Mouth", around: Image, frame: int, scale: float
     ) -> tuple[FloatArray, FloatArray]:
-        """Lips and interior of one library picture, warped to `target`, in their own light."""
+        """Lips and interior of one library picture, in the light of the frame."""
         library = self._avatar.library
         mesh = with_rim(library.points[pick][:, :2], float(library.pose.scale[pick]))
         crop = library.crops[pick]
-        lips = self._warp(crop, target, mesh, labels)
-        return lips, self._interior.fill(crop, mesh, target, zoom, lips)
+        zoom = scale / float(library.pose.scale[pick])
+        picture = self._warp(crop, mouth.target, mesh, mouth.labels)
+        interior = picture.astype(np.float32)
+        self._interior.fill(crop, mesh, mouth.target, zoom, interior)
+        if self._settings.color_match and library.frames[pick] != frame:
+            return _match_light(picture, interior, around, mouth), interior
+        return picture.astype(np.float32), interior
 
 
-def _match_light(
-    lips: FloatArray,
-    interior: FloatArray,
-    around: FloatArray,
-    target: FloatArray,
-    distance: FloatArray,
-    ring: BoolArray,
-    margin_px: float,
-) -> tuple[FloatArray, FloatArray]:
-    """Bring lips and interior from another moment to the light and sharpness of the frame."""
-    correction = fit_color_plane(around - lips, ring)
-    gain = interior_gain(correction, ring, lips)
-    lips = match_sharpness(lips + correction, around, ring)
-    lips = lips + lip_tone(around, lips, target, distance, margin_px)
-    return lips, interior * gain
+@dataclass(frozen=True)
+class _Mouth:
+    """The part of a frame's window in which lips and interior are drawn.
+
+    Attributes
+    ----------
+    rows, columns : slice
+        Of the window.
+    target : float32 [n, 2]
+        The mesh, in pixels of this part.
+    labels : int16 [h, w]
+        The triangle of each pixel.
+    distance : float32 [h, w]
+        From the lips, pixels.
+    ring : bool [h, w]
+        Skin on which pictures are compared.
+    alpha, opening : float32 [h, w]
+        Opacity of the library's lips, and of the interior.
+    interior : (slice, slice)
+        Where the interior is drawn: the opening, and what a cross-fade reads around it.
+    margin_px : float
+        Width of the lips' soft edge.
+    """
+
+    rows: slice
+    columns: slice
+    target: FloatArray
+    labels: IntArray
+    distance: FloatArray
+    ring: BoolArray
+    alpha: FloatArray
+    opening: FloatArray
+    interior: tuple[slice, slice]
+    margin_px: float
+
+    @classmethod
+    def around(
+        cls, target: FloatArray, labels: IntArray, scale: float, margin_px: float
+    ) -> "_Mouth":
+        """The mouth of a mesh in a window; `scale` is the inter-ocular distance in pixels."""
+        x0, y0, x1, y1 = bounds(target[topo.LIPS_OUTER], 2.2 * margin_px, labels.shape)
+        target = target - np.array([x0, y0], np.float32)
+        labels = np.ascontiguousarray(labels[y0:y1, x0:x1])
+        distance = lip_distance(target, labels.shape)
+        margin = 3 + 3 * DETAIL_IOD * scale
+        left, top, right, bottom = bounds(target[topo.LIPS_INNER], margin, labels.shape)
+        return cls(
+            slice(y0, y1),
+            slice(x0, x1),
+            target,
+            labels,
+            distance,
+            skin_ring(distance, scale, margin_px, labels),
+            lip_mask(distance, margin_px),
+            interior_mask(target, labels.shape),
+            np.s_[top:bottom, left:right],
+            margin_px,
+        )
+
+
+def _match_light(picture: Image, interior: FloatArray, around: Image, mouth: _Mouth) -> FloatArray:
+    """Bring lips and interior from another moment to the light and sharpness of the frame.
+
+    Parameters
+    ----------
+    picture, around : uint8 [h, w, 3]
+        The other moment, and the frame, both warped to the mouth.
+    interior : float32 [h, w, 3]
+        Changed in place.
+
+    Returns
+    -------
+    float32 [h, w, 3]
+        The lips.
+    """
+    coefficients = fit_color_plane(around, picture, mouth.ring)
+    lips = np.empty(picture.shape, np.float32)
+    kernels.add_plane(picture, coefficients, lips)
+    lips = match_sharpness(lips, around, mouth.ring)
+    match_lip_tone(lips, around, mouth.opening, mouth.distance, mouth.margin_px)
+    skin_level = None
+    if mouth.ring.any():
+        skin_level = np.array(cv2.mean(picture, mouth.ring.view(np.uint8))[:3], np.float32)
+    correction = color_plane(coefficients, picture.shape, mouth.interior)
+    interior[mouth.interior] *= interior_gain(correction, skin_level)
+    return lips
 
 
 def _grow_labels(labels: IntArray, target: FloatArray, margin_px: float) -> None:

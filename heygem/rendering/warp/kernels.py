@@ -1,0 +1,225 @@
+"""Loops over the pixels of one mouth, compiled by Numba.
+
+Each does in one pass what would take NumPy many passes over full-size arrays. They release the GIL,
+so that several frames are rendered at the same time. They are compiled at the first import, which
+takes seconds; the machine code is then cached on disk.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from heygem.core.types import BoolArray, FloatArray, Image, IntArray
+
+EDGE_PX = 0.5
+MIN_AREA_PX = 1e-3  # twice the area of a triangle that has none
+MAX_DIFFERENCE = 60.0  # grey levels between two pictures of the same skin
+
+
+def _compiled(*signatures: str) -> Any:
+    """Decorator: compile for these types of arguments, without the GIL, and cache the result."""
+    return njit(list(signatures), cache=True, nogil=True, error_model="numpy")
+
+
+@_compiled("f4[:,::1](f4[:,::1], f4[:,::1], i4[:,::1], f8)")
+def affine_table(
+    target: FloatArray, source: FloatArray, triangles: IntArray, sliver_px: float
+) -> FloatArray:
+    """The affine map of each triangle from target to source, and one of the identity.
+
+    Parameters
+    ----------
+    target, source : float32 [n, 2]
+        Corresponding points, pixels.
+    triangles : int32 [K, 3]
+    sliver_px : float
+        Triangles lower than this only shift.
+
+    Returns
+    -------
+    float32 [K + 1, 6]
+        a, b, c, d, e, f of `x' = a x + c y + e`, `y' = b x + d y + f`; the last is the identity.
+    """
+    count = len(triangles)
+    table = np.zeros((count + 1, 6), np.float32)
+    table[count, 0], table[count, 3] = 1, 1
+    for k in range(count):
+        i, j, m = triangles[k]
+        x0, y0 = float(target[i, 0]), float(target[i, 1])
+        x1, y1 = float(target[j, 0]) - x0, float(target[j, 1]) - y0
+        x2, y2 = float(target[m, 0]) - x0, float(target[m, 1]) - y0
+        u0, v0 = float(source[i, 0]), float(source[i, 1])
+        u1, v1 = float(source[j, 0]) - u0, float(source[j, 1]) - v0
+        u2, v2 = float(source[m, 0]) - u0, float(source[m, 1]) - v0
+        det = x1 * y2 - y1 * x2
+        longest = max(np.hypot(x1, y1), np.hypot(x2, y2), np.hypot(x2 - x1, y2 - y1))
+        if abs(det) < MIN_AREA_PX:
+            det = -MIN_AREA_PX if det < 0 else MIN_AREA_PX
+        if abs(det) / max(longest, 1e-6) < sliver_px:
+            # Its slope is noise: half a pixel beyond its edge it would fetch a speck from anywhere.
+            table[k, 0], table[k, 3] = 1, 1
+            table[k, 4] = u0 - x0 + (u1 - x1 + u2 - x2) / 3
+            table[k, 5] = v0 - y0 + (v1 - y1 + v2 - y2) / 3
+            continue
+        a, c = (y2 * u1 - y1 * u2) / det, (x1 * u2 - x2 * u1) / det
+        b, d = (y2 * v1 - y1 * v2) / det, (x1 * v2 - x2 * v1) / det
+        table[k, 0], table[k, 1], table[k, 2], table[k, 3] = a, b, c, d
+        table[k, 4], table[k, 5] = u0 - a * x0 - c * y0, v0 - b * x0 - d * y0
+    return table
+
+
+@_compiled("void(i2[:,::1], f4[:,::1], f4[:,::1], f4[:,::1])")
+def affine_map(labels: IntArray, table: FloatArray, map_x: FloatArray, map_y: FloatArray) -> None:
+    """Write the source place of every target pixel into `map_x` and `map_y`, float32 [h, w].
+
+    Parameters
+    ----------
+    labels : int16 [h, w]
+        Triangle of each pixel; -1 stands for the last row of the table.
+    table : float32 [K + 1, 6]
+        From `affine_table`.
+    map_x, map_y : float32 [h, w]
+    """
+    height, width = labels.shape
+    for y in range(height):
+        fy = np.float32(y)
+        previous = -2
+        for x in range(width):
+            if labels[y, x] != previous:
+                previous = labels[y, x]
+                a, b, c, d, e, f = table[previous]
+            fx = np.float32(x)
+            map_x[y, x] = a * fx + c * fy + e
+            map_y[y, x] = b * fx + d * fy + f
+
+
+@_compiled("Tuple((f8[:,::1], f8[:,::1]))(u1[:,:,::1], u1[:,:,::1], b1[:,::1], i8)")
+def plane_sums(
+    own: Image, other: Image, ring: BoolArray, step: int
+) -> tuple[FloatArray, FloatArray]:
+    """Normal equations of a plane per channel through `own - other` on every `step`-th ring pixel.
+
+    Parameters
+    ----------
+    own, other : uint8 [h, w, 3]
+    ring : bool [h, w]
+    step : int
+
+    Returns
+    -------
+    float64 [3, 3], float64 [3, 3]
+        Gram matrix of (1, x / w - 1/2, y / h - 1/2), and its products with the channels.
+    """
+    height, width = ring.shape
+    gram, products = np.zeros((3, 3)), np.zeros((3, 3))
+    basis = np.ones(3)
+    number = 0
+    for y in range(height):
+        basis[2] = y / height - 0.5
+        for x in range(width):
+            if not ring[y, x]:
+                continue
+            if number % step == 0:
+                basis[1] = x / width - 0.5
+                for a in range(3):
+                    for b in range(3):
+                        gram[a, b] += basis[a] * basis[b]
+                for c in range(3):
+                    value = float(own[y, x, c]) - float(other[y, x, c])
+                    value = min(max(value, -MAX_DIFFERENCE), MAX_DIFFERENCE)
+                    for a in range(3):
+                        products[a, c] += basis[a] * value
+            number += 1
+    return gram, products
+
+
+@_compiled("void(u1[:,:,::1], f4[:,::1], f4[:,:,::1])")
+def add_plane(picture: Image, coefficients: FloatArray, out: FloatArray) -> None:
+    """Write the picture plus a plane per channel into `out`.
+
+    Parameters
+    ----------
+    picture : uint8 [h, w, 3]
+    coefficients : float32 [3, 3]
+        Of 1, x / w - 1/2 and y / h - 1/2 (rows) for each channel.
+    out : float32 [h, w, 3]
+    """
+    height, width = picture.shape[:2]
+    half = np.float32(0.5)
+    for y in range(height):
+        gy = np.float32(y) / np.float32(height) - half
+        for x in range(width):
+            gx = np.float32(x) / np.float32(width) - half
+            for c in range(3):
+                plane = coefficients[0, c] + gx * coefficients[1, c] + gy * coefficients[2, c]
+                out[y, x, c] = np.float32(picture[y, x, c]) + plane
+
+
+@_compiled("void(f4[:,:,::1], f4[::1], f4[:,::1], f8)")
+def add_near(picture: FloatArray, offset: FloatArray, distance: FloatArray, reach: float) -> None:
+    """Add an offset where the distance is 0, less and less up to `reach` pixels, in place.
+
+    Parameters
+    ----------
+    picture : float32 [h, w, 3]
+    offset : float32 [3]
+    distance : float32 [h, w]
+    reach : float
+    """
+    height, width = distance.shape
+    for y in range(height):
+        for x in range(width):
+            if distance[y, x] < reach:
+                soft = np.float32(1 - distance[y, x] / reach)
+                for c in range(3):
+                    picture[y, x, c] += offset[c] * soft
+
+
+@_compiled("f8(u1[:,:,::1], b1[:,::1])", "f8(f4[:,:,::1], b1[:,::1])")
+def detail(picture: Image | FloatArray, ring: BoolArray) -> float:
+    """Mean absolute Laplacian of the green channel on the ring, grey levels.
+
+    `picture` is uint8 or float32 [h, w, 3]; its border is mirrored.
+    """
+    height, width = ring.shape
+    total, count = 0.0, 0
+    for y in range(height):
+        above, below = abs(y - 1), y + 1 if y + 1 < height else height - 2
+        for x in range(width):
+            if ring[y, x]:
+                left, right = abs(x - 1), x + 1 if x + 1 < width else width - 2
+                total += abs(
+                    float(picture[above, x, 1])
+                    + float(picture[below, x, 1])
+                    + float(picture[y, left, 1])
+                    + float(picture[y, right, 1])
+                    - 4.0 * float(picture[y, x, 1])
+                )
+                count += 1
+    return total / max(count, 1)
+
+
+@_compiled("void(u1[:,:,:], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,::1])")
+def compose(
+    skin: Image, lips: FloatArray, alpha: FloatArray, interior: FloatArray, opening: FloatArray
+) -> None:
+    """Blend lips and mouth interior over the skin, in place.
+
+    Parameters
+    ----------
+    skin : uint8 [h, w, 3]
+    lips, interior : float32 [h, w, 3]
+    alpha, opening : float32 [h, w]
+        Opacity of each, 0..1.
+    """
+    height, width = alpha.shape
+    for y in range(height):
+        for x in range(width):
+            if alpha[y, x] <= 0 and opening[y, x] <= 0:
+                continue
+            for c in range(3):
+                value = np.float32(skin[y, x, c])
+                value += (lips[y, x, c] - value) * alpha[y, x]
+                value += (interior[y, x, c] - value) * opening[y, x]
+                skin[y, x, c] = np.uint8(min(max(np.rint(value), 0.0), 255.0))
