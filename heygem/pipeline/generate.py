@@ -157,7 +157,11 @@ def generate(
     clock.lap("plan")
 
     labeller = _labeller(avatar, params, keys, models.device)
-    with publishing(out, inputs=inputs, may_replace=may_replace) as part:
+    facts = _facts(avatar, models, params, sources, permission)
+    with (
+        labeller.recorded_run(ledger, title=out.name, facts=facts),
+        publishing(out, inputs=inputs, may_replace=may_replace) as part,
+    ):
         writer = _writer(part, out.name, avatar, timeline, encoded, params, labeller.tags)
         skipped = _write_frames(writer, avatar, renderer, timeline, labeller, report_progress)
         label = labeller.finalize(
@@ -166,7 +170,7 @@ def generate(
             parent=avatar.path,
             title=out.name,
             sound=(encoded.speech.samples, RATE_HZ),
-            facts=_facts(avatar, models, params, sources, permission),
+            facts=facts,
             version=__version__,
         )
     clock.lap("render")

@@ -1,10 +1,12 @@
 """All label layers of one result, applied in the only possible order.
 
 Watermark, visible label, encoding, metadata, Content Credentials: each later layer includes the
-earlier ones, and the credentials are bound to every byte. The ledger row is written before the file
-gets its final name, so that no result is missing from the record.
+earlier ones, and the credentials are bound to every byte. The ledger gets a row before the first
+frame, and that of the finished file before the file gets its final name, so that no result is
+missing from the record.
 """
 
+import contextlib
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +22,7 @@ from heygem.provenance import containers, credentials
 from heygem.provenance.aigc import KEY, aigc_tags, parse_label
 from heygem.provenance.fingerprint import Fingerprint, FrameHasher, hash_audio
 from heygem.provenance.keys import Keys
-from heygem.provenance.ledger import Ledger, current_user
+from heygem.provenance.ledger import Entry, Ledger, current_user
 from heygem.provenance.visible import MIN_DURATION_S, Box, VisibleLabel
 from heygem.provenance.watermark.detect import MIN_S
 from heygem.provenance.watermark.embed import WatermarkEmbedder, new_id
@@ -77,6 +79,33 @@ class Labeller:
             )
         self._hasher = FrameHasher()
         self._last_s = 0.0
+        self._begun: Entry | None = None
+
+    @contextlib.contextmanager
+    def recorded_run(
+        self, ledger: Ledger, *, title: str, facts: dict[str, Any] | None = None
+    ) -> Iterator[None]:
+        """Record the run before its first frame, and that it was abandoned if the block fails.
+
+        A process that is killed leaves the first row alone; its content number and watermark id
+        then say which run an unfinished file is of.
+
+        Parameters
+        ----------
+        ledger
+        title
+            The final name of the file.
+        facts
+            As for `finalize`.
+        """
+        body = {"title": title, **(facts or {})}
+        self._begun = ledger.begin(self.produce_id, body, watermark_id=self.watermark_id)
+        try:
+            yield
+        except BaseException as error:
+            with contextlib.suppress(HeygemError):  # the first error is the one to report
+                ledger.abandon(self._begun, str(error) or type(error).__name__)
+            raise
 
     def label_frame(self, image: Image, time_s: float) -> Image:
         """A labelled copy of one frame, uint8 [H, W, 3], RGB; frames come in order of time."""
@@ -141,7 +170,7 @@ class Labeller:
             "fingerprint": self._fingerprint(sound).to_dict(),
             **(facts or {}),
         }
-        entry = ledger.append("made", hash_input(path), body, watermark_id=self.watermark_id)
+        entry = ledger.finish(self._begun, hash_input(path), body, watermark_id=self.watermark_id)
         return {
             "produce_id": self.produce_id,
             "watermark_id": entry.watermark_id or None,

@@ -148,7 +148,14 @@ class Ledger:
         }
         return self.append(BEGUN, produce_id, facts | body, watermark_id=watermark_id)
 
-    def finish(self, begun: Entry | None, sha256: str, body: dict[str, Any]) -> Entry:
+    def finish(
+        self,
+        begun: Entry | None,
+        sha256: str,
+        body: dict[str, Any],
+        *,
+        watermark_id: int | None = None,
+    ) -> Entry:
         """Record the finished file of a run.
 
         Parameters
@@ -159,11 +166,11 @@ class Ledger:
             Of the file.
         body
             Labels, fingerprint, sources and settings.
+        watermark_id
+            As given to `begin`.
         """
-        if begun is None:
-            return self.append(MADE, sha256, body)
-        watermark_id = int(begun.watermark_id, 16) if begun.watermark_id else None
-        body = body | {"begun": begun.number}
+        if begun is not None:
+            body = body | {"begun": begun.number}
         return self.append(MADE, sha256, body, watermark_id=watermark_id)
 
     def abandon(self, begun: Entry, reason: str) -> Entry:

@@ -1,13 +1,20 @@
 """All label layers of one result."""
 
+import os
+import signal
+
 import pytest
+from helpers.killing import run_killed
 from helpers.labelled import HEIGHT, RATE, WIDTH, write_clip
 
 from heygem.config.params import LabelSettings
 from heygem.core.errors import OutputError
 from heygem.core.files import hash_input
 from heygem.provenance import containers, credentials
+from heygem.provenance.aigc import parse_label
 from heygem.provenance.labeller import Labeller
+from heygem.provenance.ledger import Ledger
+from heygem.provenance.ledger_rows import is_running
 
 
 def test_the_ledger_holds_the_finished_file(installation):
@@ -39,6 +46,51 @@ def test_a_file_without_its_tag_is_not_finalized(installation, tmp_path):
     with pytest.raises(OutputError, match="metadata label"):
         labeller.finalize(path, ledger=installation.ledger, parent=installation.source)
     assert len(installation.ledger.entries()) == rows
+
+
+def test_a_result_has_a_row_from_before_its_first_frame(installation, tmp_path):
+    ledger = installation.ledger
+    labeller = Labeller(LabelSettings(), WIDTH, HEIGHT, keys=installation.keys)
+    with labeller.recorded_run(ledger, title="a.mp4", facts={"sources": {"video": "f" * 64}}):
+        (begun,) = ledger.unfinished()
+        assert begun.subject == labeller.produce_id and begun.body["title"] == "a.mp4"
+        assert begun.watermark_id == f"{labeller.watermark_id:016x}"
+        assert begun.body["sources"] == {"video": "f" * 64}
+        images = [labeller.label_frame(i, k / RATE) for k, i in enumerate(installation.frames[:5])]
+        path = write_clip(tmp_path / "a.mp4", images, tags=labeller.tags)
+        manifest = labeller.finalize(path, ledger=ledger, parent=installation.source)
+    (made,) = ledger.entries(subject=hash_input(path))
+    assert made.body["begun"] == begun.number and made.number == manifest["ledger_row"]
+    assert ledger.unfinished() == []
+
+
+@pytest.mark.fault
+def test_a_run_that_fails_is_recorded_as_abandoned(installation):
+    ledger = installation.ledger
+    labeller = Labeller(LabelSettings(), WIDTH, HEIGHT, keys=installation.keys)
+    with pytest.raises(KeyboardInterrupt), labeller.recorded_run(ledger, title="a.mp4"):
+        raise KeyboardInterrupt
+    begun, abandoned = ledger.entries(subject=labeller.produce_id)
+    assert abandoned.kind == "abandoned" and abandoned.body["begun"] == begun.number
+    assert abandoned.body["reason"] == "KeyboardInterrupt" and ledger.unfinished() == []
+
+
+@pytest.mark.fault
+def test_the_whole_file_of_a_killed_run_belongs_to_the_row_of_that_run(installation, tmp_path):
+    ledger, path = Ledger(installation.ledger.path, keys=installation.keys), tmp_path / "a.mp4"
+
+    def run():
+        labeller = Labeller(LabelSettings(), WIDTH, HEIGHT, keys=installation.keys)
+        with labeller.recorded_run(ledger, title="a.mp4"):
+            write_clip(path, installation.labelled[:3], tags=labeller.tags)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert run_killed(run, at_operation=10**6)
+    label, _ = parse_label(containers.read_tags(path)[0])
+    (begun,) = [row for row in ledger.unfinished() if row.body["title"] == "a.mp4"]
+    assert begun.body["produce_id"] == label.ProduceID and begun.watermark_id
+    assert not is_running(begun) and ledger.verify() == []
+    ledger.abandon(begun, "killed")
 
 
 @pytest.mark.parametrize("name", ["a.mov", "a.mkv"])

@@ -299,7 +299,7 @@ def test_a_result_is_begun_before_it_is_made(signed):
     assert begun.body["produce_id"] == begun.subject == "c0ffee"
     assert signed.unfinished() == [begun] and is_running(begun)
     assert 77 in signed.watermark_ids()
-    made = signed.finish(begun, "f" * 64, {"layers": {}})
+    made = signed.finish(begun, "f" * 64, {"layers": {}}, watermark_id=77)
     assert made.watermark_id == begun.watermark_id == f"{77:016x}"
     assert made.body["begun"] == begun.number and signed.unfinished() == []
     stopped = signed.begin("decaf", {"title": "b.mp4"})

@@ -89,28 +89,31 @@ def side_by_side(
         settings, page.width, page.height, keys=own_keys, keep_clear=[page.panels_box]
     )
     audio = media.AudioFile(videos[sound]) if infos[sound].audio is not None else None
+    ledger = Ledger(keys=own_keys)
+    facts = {
+        "comparison": [sha256(video) for video in videos],
+        "params": {"label": settings.model_dump(mode="json")},
+        **(facts or {}),
+    }
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with media.VideoWriter(
-            staged, width=page.width, height=page.height, rate=rate, audio=audio,
-            preset="veryfast", metadata=labeller.tags,
-        ) as writer:  # fmt: skip
-            frames = _frames(videos, page, rate, total)
-            for k, frame in enumerate(_reporting(frames, total, progress, cancel)):
-                writer.write(labeller.label_frame(frame, k / rate), k / rate)
-        label = labeller.finalize(
-            staged,
-            ledger=Ledger(keys=own_keys),
-            parent=videos[sound],
-            title=out.name,
-            facts={
-                "comparison": [sha256(video) for video in videos],
-                "params": {"label": settings.model_dump(mode="json")},
-                **(facts or {}),
-            },
-            version=__version__,
-        )
-        os.replace(staged, out)
+        with labeller.recorded_run(ledger, title=out.name, facts=facts):
+            with media.VideoWriter(
+                staged, width=page.width, height=page.height, rate=rate, audio=audio,
+                preset="veryfast", metadata=labeller.tags,
+            ) as writer:  # fmt: skip
+                frames = _frames(videos, page, rate, total)
+                for k, frame in enumerate(_reporting(frames, total, progress, cancel)):
+                    writer.write(labeller.label_frame(frame, k / rate), k / rate)
+            label = labeller.finalize(
+                staged,
+                ledger=ledger,
+                parent=videos[sound],
+                title=out.name,
+                facts=facts,
+                version=__version__,
+            )
+            os.replace(staged, out)
     except OSError as error:
         raise OutputError(
             f"cannot write {out.name}", seen=error.strerror, remedy="check the output folder"
