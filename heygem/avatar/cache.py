@@ -4,9 +4,9 @@ Array names are part of the format: files of earlier versions, in users' avatar 
 stay readable. Where an attribute was renamed since, its array keeps the first name.
 """
 
-import contextlib
 import json
-import zipfile
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,16 @@ import numpy as np
 from heygem.avatar.avatar import Avatar
 from heygem.avatar.library import MouthLibrary
 from heygem.avatar.reasons import UNUSABLE, Reason, from_stored
+from heygem.core import disk
+from heygem.core.errors import Notice
 from heygem.core.files import replacing
 from heygem.core.types import PathLike
 from heygem.face.pose import Pose
 from heygem.face.rest import RestShape
 from heygem.face.tracking import Track
 from heygem.media import MediaInfo
+
+log = logging.getLogger(__name__)
 
 #: Attribute of `Track` to the name of its array.
 _TRACK = {
@@ -37,7 +41,13 @@ _REST = ("neutral", "pose_mean", "pose_reach", "bend")
 
 
 def write(stored: Path, avatar: Avatar) -> None:
-    """Write an avatar; an unwritable folder is no error, the avatar is tracked again next time."""
+    """Write an avatar.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written, or the disk is full.
+    """
     track, library = avatar.track, avatar.library
     facts = {
         "width": track.width,
@@ -61,10 +71,19 @@ def write(stored: Path, avatar: Avatar) -> None:
         "pixels": np.concatenate([crop.reshape(-1) for crop in library.crops]),
         "words": np.array(json.dumps(facts)),
     }
-    with contextlib.suppress(OSError):
-        stored.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(stored, mode=0o600, durable=False) as staged, staged.open("wb") as file:
-            np.savez(file, **arrays)
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(stored, mode=0o600, durable=False) as staged, staged.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def keep(stored: Path, avatar: Avatar) -> None:
+    """Write an avatar to the cache; where that fails, a notice says so and the work goes on."""
+    try:
+        write(stored, avatar)
+    except OSError as error:
+        what = f"the tracking of {avatar.path.name} cannot be kept for the next time"
+        refusal = disk.write_error(error, stored, what=what, place="cache")
+        warnings.warn(str(refusal), Notice, stacklevel=2)
 
 
 def read(stored: PathLike, path: Path, sha256: str, info: MediaInfo) -> Avatar | None:
@@ -115,7 +134,8 @@ def read(stored: PathLike, path: Path, sha256: str, info: MediaInfo) -> Avatar |
                 ),
                 facts["report"],
             )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except Exception:  # damaged headers raise whatever NumPy, zip and JSON have: TokenError, ...
+        log.info("damaged: %s", stored, exc_info=True)
         return None
 
 

@@ -91,7 +91,7 @@ def load(
     track = _track(path, info, settings, backend, progress)
     avatar = _analyse(path, sha256, info, track, settings)
     if cache:
-        disk_cache.write(stored, avatar)
+        disk_cache.keep(stored, avatar)
     return avatar
 
 

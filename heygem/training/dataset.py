@@ -221,7 +221,7 @@ def _append_encoder_features(clip: Clip, encoder: SpeechEncoder, folder: Path) -
     stored = folder / f"{clip.sha256[:32]}-{identity.sha256[:16]}-{identity.layer}.npy"
     try:
         encoded = np.load(stored)
-    except (OSError, ValueError):
+    except Exception:  # missing, or damaged: headers raise TokenError and more
         samples = audio.load(clip.source.path).samples
         encoded = encoder.encode(samples, rows=len(clip.features)).astype(np.float16)
         with files.replacing(stored, durable=False) as staged, staged.open("wb") as f:
@@ -256,5 +256,5 @@ def _read_cached(stored: Path, source: Source, sha256: str) -> Clip | None:
                 valid=z["valid"],
                 iod_px=float(z["eye_px"]),
             )
-    except (OSError, ValueError, KeyError):
+    except Exception:  # damaged: headers raise whatever NumPy and zip have, as TokenError
         return None

@@ -1,12 +1,15 @@
 """Pretrained files: pinned, checked, never half there."""
 
+import errno
 import hashlib
+import os
 import zipfile
 
 import pytest
+from helpers import disks
 
-from heygem.core import assets
-from heygem.core.errors import AssetError
+from heygem.core import assets, files
+from heygem.core.errors import AssetError, OutputError
 from heygem.core.files import sha256
 
 
@@ -59,6 +62,48 @@ def test_damaged_file_is_found_and_replaced(store, offline):
     assets.verify()
 
 
+@pytest.mark.fault
+@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped", "unreadable"])
+def test_a_damaged_model_is_named_before_it_is_used(store, offline, damage, monkeypatch):
+    assets.pull(source=store)
+    model = assets.path("b.tflite")
+    content = model.read_bytes()
+    if damage == "unreadable":
+        monkeypatch.setattr(files, "sha256", fail_to_read)
+        os.utime(model, ns=(0, 0))
+    else:
+        flipped = content[:70] + bytes([content[70] ^ 1]) + content[71:]
+        model.write_bytes({"truncated": content[:100], "empty": b"", "flipped": flipped}[damage])
+    with pytest.raises(AssetError, match="b.tflite is damaged.*run: heygem models pull"):
+        assets.path("b.tflite")
+
+
+def fail_to_read(path):
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_model_is_hashed_once_while_it_is_unchanged(store, offline, monkeypatch):
+    assets.pull(source=store)
+    hashed = []
+    monkeypatch.setattr(files, "sha256", lambda path: hashed.append(path) or sha256(path))
+    for _ in range(3):
+        assets.path("a.tflite")
+    model = assets.path("a.tflite")
+    count = len(hashed)
+    assert count <= 1
+    os.utime(model, ns=(0, 0))
+    assets.path("a.tflite")
+    assert len(hashed) == count + 1
+
+
+@pytest.mark.fault
+def test_a_full_disk_is_told_when_models_are_fetched(store, offline, tiny_disk, monkeypatch):
+    monkeypatch.setenv("HEYGEM_HOME", str(tiny_disk))
+    disks.fill(tiny_disk)
+    with pytest.raises(OutputError, match="cannot write the models: the disk is full.*HEYGEM_HOME"):
+        assets.pull(source=store)
+
+
 def test_wrong_content_never_gets_its_name(store, offline, tmp_path):
     folder = tmp_path / "wrong"
     folder.mkdir()
@@ -95,7 +140,7 @@ def test_unreachable_registry_is_one_line_with_a_way_out(store, monkeypatch):
 def test_home_that_cannot_be_written(store, tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "file" / "x"))
-    with pytest.raises(AssetError, match="HEYGEM_HOME"):
+    with pytest.raises(OutputError, match="HEYGEM_HOME"):
         assets.pull(source=store)
 
 

@@ -1,5 +1,6 @@
 """The second engine gives what the published network gives, from every form of checkpoint."""
 
+import os
 import re
 import zipfile
 from fractions import Fraction
@@ -259,10 +260,19 @@ def test_an_imported_checkpoint_is_kept_as_safetensors(
     monkeypatch.setattr(wav2lip.checkpoint.assets, "model_folder", lambda: tmp_path / "models")
     imported = wav2lip.import_checkpoint(checkpoint)
     assert imported.suffix == ".safetensors" and imported.parent == tmp_path / "models"
-    assert [p.name for p in imported.parent.iterdir()] == [imported.name]
+    names = sorted(p.name for p in imported.parent.iterdir())
+    assert names == [imported.name, f"{imported.stem}.sha256"]
     key = "audio_encoder.0.conv_block.0.weight"
     assert torch.equal(load_file(imported)[key], published_state[key])
     assert torch.equal(wav2lip.load(imported).state_dict()[key], published_state[key])
+    assert wav2lip.imported() == imported
+    with imported.open("r+b") as file:  # one bit in the middle of the weights
+        file.seek(imported.stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(AssetError, match="is damaged.*models import wav2lip"):
+        wav2lip.imported()
 
 
 @pytest.mark.slow

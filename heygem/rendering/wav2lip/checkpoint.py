@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from heygem.core import assets
+from heygem.core import assets, disk
 from heygem.core.errors import AssetError
-from heygem.core.files import replacing
+from heygem.core.files import replacing, sha256, sha256_of_unchanged, write_text
 from heygem.core.types import PathLike
 from heygem.core.weights import require_finite
 from heygem.rendering.wav2lip import torchscript
@@ -136,9 +137,17 @@ def import_checkpoint(path: PathLike) -> Path:
     """
     state = _check(_read(Path(path)), Path(path).name)
     target = assets.model_folder() / f"{Path(path).stem}.safetensors"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as staged:
-        save_file(state, staged, metadata={"network": "wav2lip", "source": Path(path).name})
+    _checksum(target).unlink(missing_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _checksum(target).unlink(missing_ok=True)
+        with replacing(target) as staged:
+            save_file(state, staged, metadata={"network": "wav2lip", "source": Path(path).name})
+            digest = sha256(staged)
+    except (OSError, SafetensorError) as error:
+        raise disk.write_error(error, target, place="cache") from error
+    # In the format of sha256sum(1). Written after it: without it, a checkpoint counts as unchecked.
+    write_text(_checksum(target), f"{digest}  {target.name}\n")
     return target
 
 
@@ -148,14 +157,33 @@ def imported() -> Path:
     Raises
     ------
     AssetError
-        None was imported yet.
+        None was imported yet, or its file was damaged since.
     """
     folder = assets.model_folder()
     for stem in ("wav2lip_gan", "wav2lip"):
         if (path := folder / f"{stem}.safetensors").is_file():
-            return path
+            return _undamaged(path)
     raise AssetError(
         "engine: wav2lip has no checkpoint",
         seen=f"neither wav2lip_gan nor wav2lip in {folder}",
         remedy="import one with `heygem models import wav2lip FILE.pth`, or name it: checkpoint",
     )
+
+
+def _undamaged(path: Path) -> Path:
+    """The path of an imported checkpoint whose hash is that of the import, where one was kept."""
+    try:
+        recorded = _checksum(path).read_text("utf-8").split()[0]
+    except (OSError, ValueError, IndexError):  # imported by an earlier version
+        return path
+    if sha256_of_unchanged(path) != recorded:
+        raise AssetError(
+            f"the imported checkpoint {path.name} is damaged",
+            seen=path,
+            remedy="import it again with `heygem models import wav2lip FILE.pth`",
+        )
+    return path
+
+
+def _checksum(path: Path) -> Path:
+    return path.with_suffix(".sha256")
