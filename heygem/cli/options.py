@@ -29,24 +29,21 @@ Overwrite = Annotated[
 
 
 def read_changes(changes: list[str] | None) -> dict[str, Any]:
-    """KEY=VALUE texts as a dictionary; values are parsed as YAML: numbers, true, null, [lists].
+    """KEY=VALUE texts as a dictionary; values are read as in a recipe: numbers, true, [lists].
 
     Raises
     ------
     ParameterError
         A text is not KEY=VALUE.
     """
-    import yaml
+    from heygem.config import recipes
 
     overrides = {}
     for change in changes or ():
         key, equals, value = change.partition("=")
         if not equals or not key.strip():
             raise ParameterError("--set takes KEY=VALUE", seen=change)
-        try:
-            overrides[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ParameterError("bad value for --set", seen=change) from error
+        overrides[key.strip()] = recipes.parse(value, f"the value of --set {key.strip()}")
     return overrides
 
 

@@ -11,17 +11,18 @@ import io
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 from heygem.config import recipes
 from heygem.config.renamed import with_current_names
 from heygem.core.errors import InputError, ParameterError
+from heygem.core.files import require_regular_file
 from heygem.core.types import PathLike
 
 COLUMNS = ("video", "audio", "text", "name")
 MAX_BYTES = 4 << 20
 MAX_ROWS = 10_000
+MAX_TEXT, MAX_CELL = 20_000, 4_096  # letters of a text to speak, and of any other cell
 #: Sections of a recipe that a row may change, and what of them all rows share.
 ROW_SECTIONS = ("inputs", "lips", "renderer", "face", "media", "audio", "label")
 _ROW_INPUTS = ("inputs.language", "inputs.voice")
@@ -113,6 +114,8 @@ def _pair(row: dict[Any, Any], where: str) -> Pair | None:
     if not cells:
         return None
     columns = {key: str(cells.pop(key)).strip() for key in COLUMNS if key in cells}
+    for key, cell in [*columns.items(), *cells.items()]:
+        _require_short(key, cell, where)
     cells = with_current_names(cells, place=where)
     for key in cells:
         _require_row_setting(key, where)
@@ -124,9 +127,19 @@ def _pair(row: dict[Any, Any], where: str) -> Pair | None:
         raise ParameterError(
             f"{where}, column 'text': 'audio' is given too", remedy="give one of them"
         )
-    if len(columns.get("text", "")) > 20_000:
-        raise ParameterError(f"{where}, column 'text': too long", remedy="at most 20000 letters")
     return Pair(**columns, changes=cells, where=where)
+
+
+def _require_short(key: str, cell: object, where: str) -> None:
+    """Refuse what is no path, name, number or text; the cause is often a quote left open."""
+    limit = MAX_TEXT if key == "text" else MAX_CELL
+    length = len(cell) if isinstance(cell, str) else 0
+    if length > limit:
+        raise ParameterError(
+            f"{where}, column {key!r}: the cell is too long",
+            seen=f"{length} letters, beginning {str(cell)[:30]!r}",
+            remedy=f"at most {limit}; in a CSV file, look for a double quote that is not closed",
+        )
 
 
 def _is_blank(value: object) -> bool:
@@ -197,14 +210,15 @@ def _value(key: str | None, text: Any) -> Any:
     if key is None or key in COLUMNS or not (text or "").strip():
         return text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return recipes.parse(text, key)
+    except ParameterError:
         return text
 
 
 def _csv(path: Path) -> tuple[list[dict[str | None, Any]], list[str]]:
     """Rows by column, and the names of the columns, of a CSV file."""
     try:
+        require_regular_file(path)
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
@@ -212,16 +226,22 @@ def _csv(path: Path) -> tuple[list[dict[str | None, Any]], list[str]]:
         raise InputError(what, seen=path, remedy="check its path") from error
     if len(data) > MAX_BYTES:
         raise InputError("the table is too large", seen=path, remedy="at most 4 MiB")
+    text = recipes.decoded(data, path.name)
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows, number = [], 1
     try:
-        text = data.decode("utf-8-sig")
-        header = text.partition("\n")[0]
-        delimiter = max(",;\t", key=header.count)
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
+        for row in reader:
+            number += 1
+            rows.append(row)
+    except csv.Error as error:
+        is_open_quote = "field larger" in str(error) or "unexpected end" in str(error)
         raise ParameterError(
-            f"{path.name} is not a table in UTF-8 ({error})",
-            remedy="in the spreadsheet, save it as CSV UTF-8",
+            f"{path.name}, row {number + 1}: {'a cell does not end' if is_open_quote else error}",
+            remedy="close the double quote that begins it; double a quote within a cell"
+            if is_open_quote
+            else "in the spreadsheet, save it as CSV UTF-8",
         ) from error
     names = [name.strip() for name in reader.fieldnames or []]
     repeated = next((name for name in names if name and names.count(name) > 1), None)

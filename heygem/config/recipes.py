@@ -1,5 +1,7 @@
 """Recipe files: reading small YAML safely, and writing it with comments."""
 
+import codecs
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from heygem.core.errors import InputError, ParameterError
+from heygem.core.files import require_regular_file
 from heygem.core.types import PathLike
 
 MAX_YAML_BYTES = 256 * 1024  # a recipe is a page long; anything near this is not a recipe
@@ -39,6 +42,9 @@ def read(path: PathLike) -> dict[str, Any]:
 def load(path: PathLike) -> Any:
     """Content of a small YAML file, read safely: no tags, no aliases, no key twice, 256 KiB.
 
+    Values are those of YAML 1.2: `yes` and `1:30` are texts, which a switch understands and a
+    number refuses. YAML 1.1 makes them 1 and 90.
+
     Raises
     ------
     InputError
@@ -48,6 +54,7 @@ def load(path: PathLike) -> Any:
     """
     path = Path(path)
     try:
+        require_regular_file(path)
         with path.open("rb") as stream:
             data = stream.read(MAX_YAML_BYTES + 1)
     except FileNotFoundError as error:
@@ -64,16 +71,46 @@ def load(path: PathLike) -> Any:
             seen=path,
             remedy=f"at most {MAX_YAML_BYTES // 1024} KiB",
         )
+    return parse(decoded(data, path.name), path.name)
+
+
+def parse(text: str, name: str) -> Any:
+    """Content of YAML text; see `load`. `name` is what the text is called in messages.
+
+    Raises
+    ------
+    ParameterError
+        It is not valid YAML.
+    """
     try:
-        return yaml.load(data.decode("utf-8-sig"), Loader=_PlainLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        return yaml.load(text, Loader=_PlainLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         where = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or type(error).__name__
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None)
         line = f" in line {where.line + 1}" if where else ""
         raise ParameterError(
-            f"{path.name} is not valid YAML{line}: {problem}",
-            seen=path,
+            f"{name} is not valid YAML{line}: {problem or type(error).__name__}",
             remedy="compare with params/demo.yaml",
+        ) from error
+
+
+def decoded(data: bytes, name: str) -> str:
+    """Text of a recipe or table: UTF-8, or UTF-16 with its byte order mark, as Windows saves it.
+
+    Raises
+    ------
+    ParameterError
+        It is another encoding; names the first line that shows it.
+    """
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ParameterError(
+            f"{name} is not text in UTF-8",
+            seen=f"byte 0x{data[error.start]:02X} in line {line}",
+            remedy="save it again with the encoding UTF-8 (in a spreadsheet: CSV UTF-8)",
         ) from error
 
 
@@ -97,7 +134,12 @@ def write(settings: BaseModel, *, commented: bool = True, keep: set[str] | None 
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """SafeLoader without aliases (a small file could unfold into gigabytes) or repeated keys."""
+    """SafeLoader without aliases (a small file could unfold into gigabytes) or repeated keys.
+
+    Of plain values only null, true, false and decimal numbers are not texts.
+    """
+
+    yaml_implicit_resolvers: dict[str, Any] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.events.AliasEvent):
@@ -115,6 +157,22 @@ class _PlainLoader(yaml.SafeLoader):
                 )
             keys.add(key)
         return super().construct_mapping(node, deep=deep)
+
+
+# Each is a part of what YAML 1.1 takes for it, so that what PyYAML writes is read as it was.
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(?:0|[1-9][0-9]{0,99})", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+):
+    _PlainLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), _first
+    )
 
 
 def _yaml_entry(

@@ -1,11 +1,10 @@
 """Base class of all settings, and how a dictionary becomes settings or a one-line error."""
 
 import difflib
-import textwrap
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from heygem.config.renamed import TABLE, Names, with_current_names
@@ -16,8 +15,23 @@ class Settings(BaseModel):
     """Base of all sections: frozen, no unknown keys, no infinities."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _a_switch_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python's True counts as 1, and a mouth that opens "true" wide was meant otherwise."""
+        kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
+        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
+            raise ValueError("must be a number, not true or false")
+        return value
+
     #: A file that shows all keys, for messages; where there is none, messages list the keys.
     example: ClassVar[str] = ""
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types that a value of this annotation may have: {float, NoneType} of `float | None`."""
+    return set(get_args(annotation)) or {annotation}
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -108,7 +122,10 @@ def _explain(error: ValidationError, kind: type[Settings]) -> ParameterError:
 def _shown(problem: Mapping[str, object]) -> str | None:
     """The value of a problem, short; nothing for a whole section."""
     value = problem.get("input")
-    return None if isinstance(value, BaseModel | dict) else textwrap.shorten(repr(value), 80)
+    if isinstance(value, BaseModel | dict):
+        return None
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text)} letters)"
 
 
 def _nearest(location: list[str], kind: type[Settings]) -> str | None:

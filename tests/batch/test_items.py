@@ -53,7 +53,7 @@ def test_tables_in_the_formats_that_spreadsheets_save(workdir):
         )
     )
     assert (item.name, item.speech) == ("x", "bye.wav")
-    with pytest.raises(ParameterError, match="save it as CSV UTF-8"):
+    with pytest.raises(ParameterError, match="CSV UTF-8"):
         plan_items(
             pairs_recipe(write_table(workdir, "video,audio\n中.mp4,b.wav\n", encoding="gbk"))
         )

@@ -1,5 +1,6 @@
 """Recipes: what a user may write, and what they are told when they mistype."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,13 +82,55 @@ def test_label_may_be_off_with_a_reason_and_two_people():
         ("lips: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
         ("- a\n- b\n", "does not hold"),
         ("lips: [1,\n", "not valid YAML in line"),
-        (b"\xff\xfe\x00x", "not valid YAML"),
+        (
+            "inputs:\n  text: Café\n".encode("latin-1"),
+            "not text in UTF-8; seen: byte 0xE9",
+        ),
+        ("lips:\n  x: \x07\n", "not valid YAML: special characters are not allowed"),
         ("lips:\n\tx: 1\n", "not valid YAML"),
     ],
 )
 def test_file_that_is_no_recipe(tmp_path, content, words):
     with pytest.raises(ParameterError, match=words):
         Params.from_yaml(write(tmp_path, content))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_recipe_may_be_in_any_unicode_encoding_that_editors_write(tmp_path, encoding):
+    text = "inputs:\n  text: Grüße, 你好\n"
+    params = Params.from_yaml(write(tmp_path, text.encode(encoding)))
+    assert params.inputs.text == "Grüße, 你好"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("lips.offset_ms: 1:30", "valid number.*seen: '1:30'"),  # 90 in YAML 1.1
+        ("lips.openness_gain: yes", "valid number.*seen: 'yes'"),  # True there, and 1 as a number
+        ("lips.openness_gain: true", "must be a number, not true or false; seen: True"),
+        ("face.index: on", "valid integer.*seen: 'on'"),
+        ("face.index: false", "must be a number"),
+        (f"lips.offset_ms: {'1' * 5000}", r"lips.offset_ms: .*finite.*\(5002 letters\)"),
+        (f"lips.offset_ms: {'1' * 90}", "less than or equal to 500"),
+    ],
+)
+def test_a_value_that_yaml_reads_in_its_own_way_is_refused(tmp_path, line, words):
+    with pytest.raises(ParameterError, match=words):
+        Params.from_yaml(write(tmp_path, line + "\n"))
+
+
+def test_yes_and_no_are_switches_where_a_switch_is_asked_for_and_texts_elsewhere(tmp_path):
+    text = "lips.silence_gate: no\nlabel.watermark: yes\ninputs.language: no\n"
+    params = Params.from_yaml(write(tmp_path, text))
+    assert (params.lips.silence_gate, params.label.watermark) == (False, True)
+    assert params.inputs.language == "no"  # Norwegian
+
+
+@pytest.mark.fault
+def test_a_pipe_is_no_recipe(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(InputError, match="is a pipe"):
+        Params.from_yaml(tmp_path / "pipe.yaml")
 
 
 def test_huge_or_missing_file(tmp_path):
