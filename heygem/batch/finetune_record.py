@@ -67,11 +67,8 @@ def log_run(result: FinetuneResult, params: Params) -> str:
 
 
 def _log(result: FinetuneResult, params: Params) -> str:
-    from mlflow import MlflowClient
-
     folder = Path(params.mlflow.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    client = MlflowClient(store.tracking_uri(folder))
+    client = store.open_client(folder)
     experiment = store.experiment_id(client, folder, params.mlflow.experiment)
     run = client.create_run(experiment, run_name=result.path.stem).info.run_id
     facts = result.facts

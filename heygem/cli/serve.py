@@ -57,11 +57,13 @@ def ui(
 ) -> None:
     """Open the MLflow UI on this machine's recorded runs (loopback only)."""
     from heygem.experiments import store
+    from heygem.experiments.database import prepare
 
     path = Path(folder).absolute()
     if not (path / "mlflow.db").is_file():
         raise InputError("no recorded runs", seen=path, remedy="make a video first, or --folder")
     store.disable_telemetry()
+    prepare(path)
     uri = store.tracking_uri(folder)
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]

@@ -113,8 +113,8 @@ def path(name: str) -> Path:
     """Path of a pretrained file whose content is what it should be.
 
     Its sha256 is computed once in a process (16 MB in all, about 50 ms), and again when the file's
-    inode, size or time of change is another one. Nothing is remembered from one process to the next, so
-    that a disk that spoils a file in silence is noticed too.
+    inode, size or time of change is another one. Nothing is remembered from one process to the
+    next, so that a disk that spoils a file in silence is noticed too.
 
     Raises
     ------

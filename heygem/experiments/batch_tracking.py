@@ -158,7 +158,6 @@ class BatchTracker:
             log.warning(self.problem)
 
     def _start_batch_run(self, names: list[str], started_ms: int) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
         if store.exists(self._folder):
             self._timeout_s = CALL_TIMEOUT_S
         self._client = store.open_client(self._folder)

@@ -15,13 +15,13 @@ import psutil
 from heygem.config.params import Params
 from heygem.config.renamed import with_current_names
 from heygem.core.types import PathLike
+from heygem.experiments.database import DATABASE, prepare
 from heygem.provenance.ledger import Entry
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 MAX_VALUE = 6000  # characters of a parameter or tag; MLflow refuses longer ones
-DATABASE = "mlflow.db"
 # Tags that identify the process that records a run.
 HOST_TAG, PID_TAG, PROCESS_START_TAG = "heygem.host", "heygem.pid", "heygem.pid_started"
 
@@ -37,9 +37,17 @@ def exists(folder: PathLike) -> bool:
 
 
 def open_client(folder: PathLike) -> "MlflowClient":
-    """A client of the store in a folder, which MLflow creates on first use."""
+    """A client of the store in a folder, which is made on first use; see `database.prepare`.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
     disable_telemetry()
     from mlflow.tracking import MlflowClient
+
+    prepare(Path(folder).absolute())
 
     return MlflowClient(tracking_uri=tracking_uri(folder))
 
@@ -115,7 +123,6 @@ def record_run(
         The run's id.
     """
     store_folder = Path(params.mlflow.folder).absolute()
-    store_folder.mkdir(parents=True, exist_ok=True)
     client = open_client(store_folder)
     experiment = experiment_id(client, store_folder, f"{params.mlflow.experiment}-{kind}")
     tags = {**owner_tags(), "params_hash": params.digest(), "heygem.kind": kind}

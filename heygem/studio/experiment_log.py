@@ -43,11 +43,9 @@ def log_snapshot(
     folder = (Path(root) / settings.folder).resolve()
     store.disable_telemetry()
     from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
 
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        client = MlflowClient(tracking_uri=store.tracking_uri(folder))
+        client = store.open_client(folder)
         experiment = store.experiment_id(client, folder, settings.experiment)
         tags = {
             "heygem.kind": "snapshot",

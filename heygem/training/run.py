@@ -155,9 +155,8 @@ def _log_curves(folder: PathLike | None, settings: TrainSettings) -> Iterator[Wa
     try:
         import mlflow
 
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        client = store.open_client(folder)
         mlflow.set_tracking_uri(store.tracking_uri(folder))
-        client = mlflow.MlflowClient()
         mlflow.start_run(experiment_id=store.experiment_id(client, folder, "train lips"))
         mlflow.log_params(settings.model_dump())
     except Exception as error:  # noqa: BLE001  without a store, training goes on
