@@ -1,4 +1,4 @@
-"""Compliance commands: verify, keys, ledger, consent, policy and sbom."""
+"""Compliance commands: verify, consent, policy and sbom; with those of keys and ledger."""
 
 import json
 from pathlib import Path
@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from heygem.cli import keys as keys_commands
+from heygem.cli import ledger as ledger_commands
 from heygem.cli.options import renamed
 from heygem.core.errors import AssetError, HeygemError, InputError
 from heygem.core.files import hash_input
 
 if TYPE_CHECKING:
-    from heygem.provenance.ledger import Ledger
     from heygem.provenance.trace import Origin
     from heygem.provenance.verify import Verification
 
 COMPLIANT, NONCOMPLIANT, UNREADABLE, NOT_FOUND, INCONCLUSIVE = 0, 1, 2, 3, 4  # exit codes
 
-keys_app = typer.Typer(help="The keys this installation labels with.", no_args_is_help=True)
-ledger_app = typer.Typer(help="The record of everything made.", no_args_is_help=True)
 consent_app = typer.Typer(help="Consents of the people shown, and takedowns.", no_args_is_help=True)
 policy_app = typer.Typer(help="Rules of a studio that serves others.", no_args_is_help=True)
 
@@ -28,8 +27,8 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(verify)
     app.command("sbom")(list_components)
     app.command(hidden=True)(inventory)  # its earlier name, for one release
-    app.add_typer(keys_app, name="keys")
-    app.add_typer(ledger_app, name="ledger")
+    app.add_typer(keys_commands.app, name="keys")
+    app.add_typer(ledger_commands.app, name="ledger")
     app.add_typer(consent_app, name="consent")
     app.add_typer(policy_app, name="policy")
 
@@ -117,124 +116,6 @@ def _print_verification(verification: "Verification", origin: "Origin | None") -
     typer.echo(f"            found by {', '.join(origin.evidence)}")
 
 
-@keys_app.command("init")
-def keys_init(
-    organisation: Annotated[str, typer.Option(help="Name in the certificates.")] = "heygem local",
-) -> None:
-    """Make the keys: for signing metadata, for Content Credentials, for the invisible watermark."""
-    from heygem.provenance import keys
-
-    created = keys.init(organisation=organisation)
-    typer.echo(
-        f"keys in {created.folder}, named {created.name}. Back them up: they cannot be made again."
-    )
-
-
-@keys_app.command("renew")
-def keys_renew(
-    organisation: Annotated[str, typer.Option(help="Name in the certificates.")] = "heygem local",
-) -> None:
-    """A new certificate for Content Credentials; everything signed before stays trusted."""
-    from heygem.provenance import keys
-
-    renewed = keys.renew(organisation=organisation)
-    typer.echo(f"new certificate in {renewed.folder}")
-
-
-CertificateChain = Annotated[
-    Path, typer.Argument(metavar="CHAIN.pem", help="Certificates, yours first.")
-]
-PrivateKey = Annotated[Path, typer.Argument(metavar="KEY.pem", help="Its private key, P-256.")]
-
-
-@keys_app.command("import")
-def keys_import(chain: CertificateChain, key: PrivateKey) -> None:
-    """Sign Content Credentials with a certificate of your own from now on."""
-    from heygem.provenance import keys
-
-    keys.ensure()
-    imported = keys.import_certificate(chain, key)
-    typer.echo(f"certificate in {imported.folder}; what was signed before stays trusted here")
-
-
-@keys_app.command("adopt", hidden=True)
-def keys_adopt(chain: CertificateChain, key: PrivateKey) -> None:
-    """The earlier name of `heygem keys import`."""
-    renamed("heygem keys adopt", "heygem keys import")
-    keys_import(chain, key)
-
-
-@keys_app.command("show")
-def keys_show() -> None:
-    """Show which keys there are, and until when the certificate is valid. Shows no secret."""
-    from cryptography import x509
-
-    from heygem.provenance import keys
-
-    installed = keys.load()
-    leaf = x509.load_pem_x509_certificate(installed.chain_pem.encode())
-    typer.echo(f"folder       {installed.folder}")
-    typer.echo(f"name         {installed.name}")
-    typer.echo(f"public key   {installed.public_hex}")
-    typer.echo(f"certificate  {leaf.subject.rfc4514_string()}")
-    typer.echo(f"valid until  {leaf.not_valid_after_utc:%Y-%m-%d}")
-
-
-def _open_ledger() -> "Ledger":
-    """This installation's ledger, for reading; an AssetError where nothing was recorded yet."""
-    from heygem.provenance import keys
-    from heygem.provenance.ledger import Ledger, default_path
-
-    installed = keys.load() if keys.folder().exists() else None
-    if installed is None and not default_path().exists():
-        raise AssetError(
-            "nothing has been recorded here", seen=default_path(), remedy="make a video first"
-        )
-    return Ledger(keys=installed)
-
-
-def _writable_ledger() -> "Ledger":
-    """This installation's ledger; keys are made where there are none."""
-    from heygem.provenance import keys
-    from heygem.provenance.ledger import Ledger
-
-    return Ledger(keys=keys.ensure())
-
-
-@ledger_app.command("verify")
-def ledger_verify() -> None:
-    """Check every row; names the rows that were tampered with, exit code 1."""
-    ledger = _open_ledger()
-    faults = ledger.verify()
-    for fault in faults:
-        typer.echo(f"row {fault.number} {fault.problem}")
-    if faults:
-        raise typer.Exit(1)
-    typer.echo(f"{len(ledger.entries())} rows, every one as it was written")
-
-
-@ledger_app.command("list")
-def ledger_list(
-    last: Annotated[int, typer.Option(min=1, help="How many of the newest.")] = 20,
-    kind: Annotated[str | None, typer.Option(help="made, consent, blocked ...")] = None,
-) -> None:
-    """The newest rows."""
-    for entry in _open_ledger().entries(kind=kind)[-last:]:
-        about = entry.body.get("title") or entry.body.get("reason") or entry.body.get("who") or ""
-        typer.echo(f"{entry.number:6} {entry.time_utc[:19]} {entry.kind:18} {about}")
-
-
-@ledger_app.command("export")
-def ledger_export(
-    out: Annotated[Path, typer.Argument(metavar="OUT.jsonl")],
-    since: Annotated[str | None, typer.Option(help="From this day on, YYYY-MM-DD.")] = None,
-    until: Annotated[str | None, typer.Option(help="Before this day, YYYY-MM-DD.")] = None,
-) -> None:
-    """Write rows for an authority: JSON lines with their hashes and signatures."""
-    count = _open_ledger().export(out, since=since, until=until)
-    typer.echo(f"{count} rows in {out}")
-
-
 Recording = Annotated[
     Path | None, typer.Argument(metavar="FILE", help="The recording; or give --sha256.")
 ]
@@ -266,7 +147,7 @@ def consent_add(
     from heygem.provenance import consent
 
     entry = consent.record(
-        _writable_ledger(),
+        ledger_commands.open_for_writing(),
         _subject(file, sha256),
         who=who,
         purpose=purpose,
@@ -282,7 +163,9 @@ def _record_change(
     from heygem.provenance import consent
 
     change = getattr(consent, action)
-    entry = change(_writable_ledger(), _subject(file, sha256), reason=reason, **people)
+    entry = change(
+        ledger_commands.open_for_writing(), _subject(file, sha256), reason=reason, **people
+    )
     typer.echo(f"recorded in ledger row {entry.number}")
 
 
@@ -319,7 +202,7 @@ def policy_check(path: Rulebook) -> None:
     from heygem.server import policy
     from heygem.server.quota import usage
 
-    rules, ledger = policy.Rules(path), _writable_ledger()
+    rules, ledger = policy.Rules(path), ledger_commands.open_for_writing()
     quota, limits = rules.policy.quota, rules.policy.limits
     everywhere = rules.networks is None
     where = "anywhere" if everywhere else f"{len(rules.networks)} networks"

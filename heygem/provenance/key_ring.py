@@ -204,19 +204,18 @@ def is_incomplete(folder: Path) -> bool:
     return False
 
 
-def set_aside_incomplete(folder: Path) -> None:
-    """Rename a folder that holds an incomplete set of the earlier version; nothing is deleted.
+def set_aside(folder: Path, why: str) -> None:
+    """Rename the folder of the keys; nothing is deleted.
 
     Raises
     ------
     OutputError
     """
-    if is_incomplete(folder):
-        time = now_utc().replace(":", "").partition("+")[0]
-        try:
-            folder.rename(folder.with_name(f"{folder.name}-incomplete-{time}"))
-        except OSError as error:
-            raise cannot_write(folder, error) from error
+    time = now_utc().replace(":", "").partition("+")[0]
+    try:
+        folder.rename(folder.with_name(f"{folder.name}-{why}-{time}"))
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def read_earlier_signer(folder: Path) -> RingKey:

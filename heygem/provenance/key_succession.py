@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from heygem.core.errors import AssetError, OutputError
-from heygem.provenance import ledger, ledger_heads
+from heygem.provenance import key_ring, ledger, ledger_heads
 from heygem.provenance.ledger import Ledger, current_user
 from heygem.provenance.ledger_check import REPLACED, ROTATED
+from heygem.provenance.ledger_heads import Head
 from heygem.provenance.ledger_rows import GENESIS_HASH, Signer
 from heygem.provenance.public_keys import PublicKey, PublicKeys
 
@@ -45,6 +46,35 @@ def recorded_keys(folder: Path) -> PublicKeys:
     return PublicKeys(keys, signers[0][1] if signers else "")
 
 
+def signing_names(folder: Path) -> list[str]:
+    """Names of the keys that signed the ledger beside a folder, in the order of their last row."""
+    path = ledger_path(folder)
+    return Ledger(path).signing_names() if path.exists() else []
+
+
+def head_paths(folder: Path) -> list[Path]:
+    """The head files of the ledger: beside it, and in the folder of the keys."""
+    name = f"{ledger.FILE_NAME}.head"
+    return [folder.with_name(name), folder / name]
+
+
+def restore_head(folder: Path, head: Head) -> None:
+    """Put the head of a backup into the folder of the keys, unless a newer one is there.
+
+    Raises
+    ------
+    OutputError
+    """
+    present = ledger_heads.newest(head_paths(folder), None)
+    if present.number > head.number or not head.signature:
+        return
+    try:
+        key_ring.make_folder(folder)
+        ledger_heads.write(head_paths(folder)[1], head)
+    except OSError as error:
+        raise key_ring.cannot_write(folder, error) from error
+
+
 def record_rotation(folder: Path, signer: Signer, new: PublicKey, old: PublicKey) -> None:
     """Append the last row of a retired key, which names the key that follows it."""
     body = {
@@ -75,14 +105,14 @@ def write_empty_head(folder: Path, signer: Signer) -> None:
     OSError
     """
     head = ledger_heads.sign(0, GENESIS_HASH, signer)
-    ledger_heads.write(folder / f"{ledger.FILE_NAME}.head", head)
+    ledger_heads.write(head_paths(folder)[1], head)
 
 
 def _last_signer(folder: Path) -> str | None:
     """Name of the key of the ledger's newest row, None without a ledger that was signed."""
     path = ledger_path(folder)
     try:
-        head = ledger_heads.read(path.with_name(f"{path.name}.head"))
+        head = ledger_heads.read(head_paths(folder)[0])
     except (OSError, ValueError):
         return ""
     if path.exists():

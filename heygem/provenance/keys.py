@@ -11,14 +11,12 @@ import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from heygem.core.errors import AssetError, InputError, OutputError
+from heygem.core.errors import AssetError, OutputError
 from heygem.core.types import PathLike
 from heygem.provenance import key_ring, key_succession, ledger
-from heygem.provenance.certificates import PEM, is_self_issued, issue_chain, rejection_reason
+from heygem.provenance.certificates import PEM, issue_chain
 from heygem.provenance.key_ring import KeyRing, RingKey
 from heygem.provenance.public_keys import PublicKeys, public_half
 
@@ -88,7 +86,7 @@ def load(path: PathLike | None = None) -> Keys:
     AssetError
         There are none, one is missing or damaged, or other users can read one.
     """
-    path = _folder(path)
+    path = folder_or_default(path)
     ring = key_ring.read(path)
     if ring is None:
         key_succession.require_no_ledger(path)
@@ -97,7 +95,7 @@ def load(path: PathLike | None = None) -> Keys:
             seen=path,
             remedy="run `heygem keys init`, or set HEYGEM_RECORDS to the folder that holds them",
         )
-    return _loaded(path, ring)
+    return opened(path, ring)
 
 
 def ensure(path: PathLike | None = None) -> Keys:
@@ -113,14 +111,14 @@ def ensure(path: PathLike | None = None) -> Keys:
     OutputError
         They cannot be written.
     """
-    path = _folder(path)
+    path = folder_or_default(path)
     ring = key_ring.read(path)
     if ring is not None:
-        return _loaded(path, ring)
+        return opened(path, ring)
     with key_ring.locked(path):
         ring = key_ring.read(path)  # by another process, in the meantime
         if ring is not None:
-            return _loaded(path, ring)
+            return opened(path, ring)
         key_succession.require_no_ledger(path)
         return _create(path, "heygem local", LEAF_DAYS)
 
@@ -139,10 +137,10 @@ def load_for_reading(path: PathLike | None = None) -> Keys | PublicKeys | None:
     AssetError
         There are keys that cannot be opened.
     """
-    path = _folder(path)
+    path = folder_or_default(path)
     ring = key_ring.read(path)
     if ring is not None:
-        return _loaded(path, ring)
+        return opened(path, ring)
     if not key_succession.ledger_path(path).exists():
         return None
     return key_succession.recorded_keys(path)
@@ -179,126 +177,68 @@ def init(
     AssetError
         There is a ledger, and the keys that signed it are missing.
     """
-    path = _folder(path)
+    path = folder_or_default(path)
     with key_ring.locked(path):
         _require_no_keys(path)
         if not replace_lost:
             key_succession.require_no_ledger(path)
-        key_ring.set_aside_incomplete(path)
-        lost = key_succession.recorded_keys(path) if replace_lost else None
-        return _create(path, organisation, days, lost)
+        if key_ring.is_incomplete(path):
+            key_ring.set_aside(path, "incomplete")
+        if not replace_lost:
+            return _create(path, organisation, days)
+        lost = key_succession.recorded_keys(path)
+        retired = tuple(RingKey(key.public_hex).retired("lost") for key in lost.keys)
+        ring = KeyRing(retired, "", "", lost.anchors_pem)
+        return continue_with_new(path, ring, organisation=organisation, days=days)
 
 
-def renew(
-    path: PathLike | None = None, *, organisation: str = "heygem local", days: int = LEAF_DAYS
+def continue_with_new(
+    path: Path, ring: KeyRing, *, organisation: str = "heygem local", days: int = LEAF_DAYS
 ) -> Keys:
-    """Issue a new certificate for Content Credentials; old roots stay trusted, other keys stay.
-
-    Also mends a set of the earlier version whose certificate is missing or damaged.
-    """
-    path = _folder(path)
-    with key_ring.locked(path):
-        ring = _read_without_certificate(path)
-        return _write(path, _with_new_chain(ring, organisation, days))
-
-
-def rotate(
-    path: PathLike | None = None,
-    *,
-    reason: str,
-    is_stolen: bool = False,
-    organisation: str = "heygem local",
-    days: int = LEAF_DAYS,
-) -> Keys:
-    """Replace the keys in use with new ones; the old ones stay in the ring, to recognise by.
-
-    The last row that the old key signs in the ledger names the new one. A certificate that was
-    imported stays, unless it is stolen too: only its issuer can replace it.
+    """Make new keys that continue a ledger whose last key is lost; call it with the folder locked.
 
     Parameters
     ----------
     path
-        Folder, by default `folder`.
-    reason
-        Why, for the ring and for the ledger.
-    is_stolen
-        Somebody else may have the keys: their certificates are no longer trusted, and signatures
-        with them prove nothing without a row in the ledger.
+    ring
+        What is left of the former ring.
     organisation, days
         As for `init`.
 
     Raises
     ------
-    AssetError
-        The keys cannot be loaded.
     OutputError
-        The ledger or the keys cannot be written; then the old keys are still in use.
     """
-    path = _folder(path)
-    with key_ring.locked(path):
-        ring = key_ring.read(path)
-        if ring is None:
-            return load(path)  # raises, and says what is missing
-        old, new = _loaded(path, ring), _new_key()
-        certificates = x509.load_pem_x509_certificates(ring.chain_pem.encode())
-        if is_stolen or is_self_issued(certificates[0]):
-            trusted = "" if is_stolen else ring.anchors_pem
-            ring = _with_new_chain(replace(ring, anchors_pem=trusted), organisation, days)
-        retired = ring.keys[0].retired(reason, is_stolen=is_stolen)
-        ring = replace(ring, keys=(new, retired, *ring.keys[1:]))
-        key_succession.record_rotation(path, old, new, retired)
-        return _write(path, ring)
+    new, lost = new_key(), [key for key in ring.keys if key.is_lost]
+    kept = (key if key.retired_utc else key.retired("restored") for key in ring.keys)
+    ring = with_new_chain(replace(ring, keys=(new, *kept)), organisation, days)
+    try:
+        key_ring.make_folder(path)
+    except OSError as error:
+        raise key_ring.cannot_write(path, error) from error
+    key_succession.record_replacement(path, opened(path, ring), lost)
+    return write(path, ring)
 
 
-def import_certificate(chain: PathLike, key: PathLike, path: PathLike | None = None) -> Keys:
-    """Sign Content Credentials with a certificate from elsewhere; other keys stay.
-
-    Parameters
-    ----------
-    chain, key
-        PEM files: certificates, leaf first, with or without the root; the leaf's private key,
-        P-256 and not encrypted.
-    path
-        Folder of the keys, by default `folder`.
+def write(path: Path, ring: KeyRing) -> Keys:
+    """Replace the ring in a folder by a checked one; call it with the folder locked.
 
     Raises
     ------
-    InputError
-        They cannot be read, do not belong together, or readers would reject the signature.
+    OutputError
     """
-    path = _folder(path)
-    try:
-        certificates = x509.load_pem_x509_certificates(Path(chain).read_bytes())
-        private_key = serialization.load_pem_private_key(Path(key).read_bytes(), None)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            "the certificate cannot be opened",
-            seen=f"{chain}, {key}: {error}",
-            remedy="give PEM files, the key without a password",
-        ) from error
-    problem = rejection_reason(certificates[0], private_key)
-    if problem is not None or not isinstance(private_key, ec.EllipticCurvePrivateKey):
-        raise InputError("this certificate cannot sign Content Credentials", seen=problem)
-    pems = [each.public_bytes(PEM).decode() for each in certificates]
-    with key_ring.locked(path):
-        ring = _read_without_certificate(path)
-        # From now on this installation also trusts the last certificate of the chain.
-        return _write(
-            path,
-            replace(
-                ring,
-                c2pa_pem=key_ring.private_pem(private_key),
-                chain_pem="".join(pems),
-                anchors_pem=ring.anchors_pem + pems[-1],
-            ),
-        )
+    ring.check()
+    key_ring.write(path, ring)
+    return opened(path, ring)
 
 
-def _folder(path: PathLike | None) -> Path:
+def folder_or_default(path: PathLike | None) -> Path:
+    """A folder of keys as given, or this installation's."""
     return Path(path) if path is not None else folder()
 
 
-def _loaded(path: Path, ring: KeyRing) -> Keys:
+def opened(path: Path, ring: KeyRing) -> Keys:
+    """The keys of a ring, loaded."""
     secrets_by_name = {
         key.name: bytes.fromhex(key.watermark_hex) for key in ring.keys if not key.is_lost
     }
@@ -314,13 +254,8 @@ def _loaded(path: Path, ring: KeyRing) -> Keys:
     )
 
 
-def _write(path: Path, ring: KeyRing) -> Keys:
-    ring.check()
-    key_ring.write(path, ring)
-    return _loaded(path, ring)
-
-
-def _new_key() -> RingKey:
+def new_key() -> RingKey:
+    """A new signing key with a watermark's secret."""
     signer = ed25519.Ed25519PrivateKey.generate()
     return RingKey(
         key_ring.public_hex(signer),
@@ -330,7 +265,8 @@ def _new_key() -> RingKey:
     )
 
 
-def _with_new_chain(ring: KeyRing, organisation: str, days: int) -> KeyRing:
+def with_new_chain(ring: KeyRing, organisation: str, days: int) -> KeyRing:
+    """A ring with a new certificate of its own; it trusts the new root and the former ones."""
     leaf_key, leaf, root = issue_chain(organisation, days)
     leaf_pem, root_pem = (each.public_bytes(PEM).decode() for each in (leaf, root))
     return replace(
@@ -341,25 +277,16 @@ def _with_new_chain(ring: KeyRing, organisation: str, days: int) -> KeyRing:
     )
 
 
-def _create(path: Path, organisation: str, days: int, lost: PublicKeys | None = None) -> Keys:
-    """Make and store new keys; call it with the folder locked and without keys."""
-    new = _new_key()
-    ring = KeyRing((new,), "", "", "")
-    if lost is not None:
-        retired = (RingKey(key.public_hex).retired("lost") for key in lost.keys)
-        ring = KeyRing((new, *retired), "", "", lost.anchors_pem)
-    ring = _with_new_chain(ring, organisation, days)
-    keys = _loaded(path, ring)
+def _create(path: Path, organisation: str, days: int) -> Keys:
+    """Make and store the first keys; call it with the folder locked and without keys."""
+    ring = with_new_chain(KeyRing((new_key(),), "", "", ""), organisation, days)
     try:
         key_ring.make_folder(path)
-        # Both before the ring: a process that is killed between leaves no keys without them.
-        if lost is None:
-            key_succession.write_empty_head(path, keys)
-        else:
-            key_succession.record_replacement(path, keys, lost.keys)
+        # Before the ring: where it is written, its head is there.
+        key_succession.write_empty_head(path, opened(path, ring))
     except OSError as error:
         raise key_ring.cannot_write(path, error) from error
-    return _write(path, ring)
+    return write(path, ring)
 
 
 def _require_no_keys(path: Path) -> None:
@@ -377,19 +304,3 @@ def _require_no_keys(path: Path) -> None:
             remedy="keep them; `heygem keys renew` issues a new certificate only, `heygem keys"
             " rotate` makes new keys and keeps these to recognise earlier files",
         )
-
-
-def _read_without_certificate(path: Path) -> KeyRing:
-    """The ring; from a set of the earlier version whose certificate is damaged, the rest."""
-    try:
-        ring = key_ring.read(path)
-    except AssetError:
-        if not key_ring.has_earlier_files(path):
-            raise
-        anchors = path / key_ring.ANCHORS
-        trusted = anchors.read_text(encoding="ascii") if anchors.exists() else ""
-        return KeyRing((key_ring.read_earlier_signer(path),), "", "", trusted)
-    if ring is None:
-        load(path)  # raises, and says what is missing
-    assert ring is not None
-    return ring

@@ -231,6 +231,16 @@ class Ledger:
             rows = db.execute("SELECT DISTINCT mark_id FROM entries WHERE mark_id <> ''").fetchall()
         return [int(row[0], 16) for row in rows]
 
+    def signing_names(self) -> list[str]:
+        """Names of the keys that signed rows, in the order of their last row."""
+        name = f"substr(signature, {len('ed25519:') + 1}, 16)"
+        query = f"SELECT {name} FROM entries WHERE signature <> '' GROUP BY 1 ORDER BY max(number)"
+        try:
+            with closing(self._connect()) as db:
+                return [row[0] for row in db.execute(query)]
+        except sqlite3.DatabaseError as error:
+            raise database_error("read", self.path, error) from error
+
     def verify(self, anchors: Sequence[tuple[str, Head]] = ()) -> list[Fault]:
         """Check every row; empty if none was changed, removed, inserted, reordered or cut off.
 

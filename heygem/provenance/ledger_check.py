@@ -159,10 +159,8 @@ def check_head(
         return [Fault(head.number, f"{name} is not signed by this installation, or was changed")]
     last = rows[-1][0] if rows else 0
     if head.number > last:
-        gone = f"row {head.number} was" if head.number == last + 1 else (
-            f"rows {last + 1} to {head.number} were"
-        )  # fmt: skip
-        return [Fault(head.number, f"{gone} cut off the end")]
+        span = f"rows {last + 1} to {head.number} were" if head.number > last + 1 else "it was"
+        return [Fault(head.number, f"{span} cut off the end")]
     if rows and head.number < rows[0][0] - 1:
         return []  # of a time before these rows
     hashes = {row[0]: row[-2] for row in rows}

@@ -68,9 +68,19 @@ def read(path: PathLike) -> Head | None:
         It cannot be read, or is not a head.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return parse(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+
+
+def parse(text: str) -> Head:
+    """The head in the text of a file, of this version or of the earlier one.
+
+    Raises
+    ------
+    ValueError
+        It is not a head.
+    """
     if not text.startswith("{"):  # the earlier version's: number and hash
         number, digest = text.split()
         return Head(int(number), digest)

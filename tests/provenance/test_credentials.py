@@ -6,7 +6,7 @@ import pytest
 from helpers.certificates import write_certificate
 
 from heygem.core.errors import OutputError
-from heygem.provenance import credentials, keys
+from heygem.provenance import credentials, key_changes
 
 
 def test_one_changed_byte_invalidates_the_credentials(installation, tmp_path):
@@ -29,14 +29,16 @@ def test_failed_signing_leaves_the_file_unchanged_and_no_other(installation, tmp
 
 def test_earlier_results_stay_trusted_after_renewal(installation, tmp_path):
     shutil.copytree(installation.keys.folder, tmp_path / "keys")
-    renewed = keys.renew(tmp_path / "keys")
+    renewed = key_changes.renew(tmp_path / "keys")
     assert renewed.chain_pem != installation.keys.chain_pem
     assert credentials.read(installation.result, renewed).state == "Trusted"
 
 
 def test_an_imported_certificate_signs_and_earlier_results_stay_trusted(installation, tmp_path):
     shutil.copytree(installation.root / "keys", tmp_path / "keys")
-    own_keys = keys.import_certificate(*write_certificate(tmp_path / "own"), tmp_path / "keys")
+    own_keys = key_changes.import_certificate(
+        *write_certificate(tmp_path / "own"), tmp_path / "keys"
+    )
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(installation.source.read_bytes())
     signed = credentials.sign(copy, own_keys, parent=installation.source)

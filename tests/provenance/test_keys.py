@@ -11,7 +11,7 @@ from helpers.earlier_installation import write_keys, write_ledger
 from helpers.killing import run_at_once, run_killed, run_with_full_disk
 
 from heygem.core.errors import AssetError, HeygemError, InputError, OutputError
-from heygem.provenance import keys
+from heygem.provenance import key_changes, keys
 from heygem.provenance.ledger import Ledger
 from heygem.provenance.public_keys import PublicKeys, read_public_keys
 
@@ -51,7 +51,7 @@ def test_keys_are_private_and_never_replaced(tmp_path):
 def test_a_damaged_key_ring_is_named_and_never_replaced(tmp_path, content):
     keys.init(tmp_path / "k")
     (tmp_path / "k" / "ring.json").write_text(content)
-    for attempt in (keys.load, keys.ensure, keys.init, keys.renew):
+    for attempt in (keys.load, keys.ensure, keys.init, key_changes.renew):
         with pytest.raises(AssetError, match="heygem keys restore"):
             attempt(tmp_path / "k")
     assert (tmp_path / "k" / "ring.json").read_text() == content
@@ -160,8 +160,8 @@ def test_rotated_keys_sign_and_the_retired_ones_are_recognised(tmp_path):
     first = keys.ensure(tmp_path / "keys")
     ledger = Ledger(tmp_path / "ledger.db", keys=first)
     ledger.append("made", "a", {})
-    second = keys.rotate(tmp_path / "keys", reason="yearly")
-    third = keys.rotate(tmp_path / "keys", reason="again")
+    second = key_changes.rotate(tmp_path / "keys", reason="yearly")
+    third = key_changes.rotate(tmp_path / "keys", reason="again")
     assert len({first.name, second.name, third.name}) == 3
     for retired, reason in ((first, "yearly"), (second, "again")):
         signature = retired.sign(b"text")
@@ -182,7 +182,7 @@ def test_rotated_keys_sign_and_the_retired_ones_are_recognised(tmp_path):
 def test_a_retired_key_signs_no_more_rows(tmp_path):
     stolen = keys.ensure(tmp_path / "keys")
     Ledger(tmp_path / "ledger.db", keys=stolen).append("made", "a", {})
-    new = keys.rotate(tmp_path / "keys", reason="laptop stolen", is_stolen=True)
+    new = key_changes.rotate(tmp_path / "keys", reason="laptop stolen", is_stolen=True)
     assert new.public.find(stolen.sign(b"")).is_stolen
     assert stolen.anchors_pem not in new.anchors_pem
     Ledger(tmp_path / "ledger.db", keys=new).append("made", "b", {})
@@ -225,7 +225,7 @@ def test_wherever_rotation_is_killed_one_whole_set_is_in_use(tmp_path, quick_dis
         Ledger(home / "ledger.db", keys=keys.ensure(home / "keys")).append("made", "a", {})
     before = keys.load(home / "keys")
     kill_everywhere(
-        tmp_path, prepare, lambda home: keys.rotate(home / "keys", reason="yearly"), check
+        tmp_path, prepare, lambda home: key_changes.rotate(home / "keys", reason="yearly"), check
     )
 
 
@@ -233,7 +233,9 @@ def test_wherever_rotation_is_killed_one_whole_set_is_in_use(tmp_path, quick_dis
 @pytest.mark.parametrize("free_bytes", [0, 300])
 def test_a_full_disk_while_keys_are_rotated_keeps_the_old_ones(tmp_path, free_bytes):
     old = keys.ensure(tmp_path / "keys")
-    error = run_with_full_disk(lambda: keys.rotate(tmp_path / "keys", reason="x"), free_bytes)
+    error = run_with_full_disk(
+        lambda: key_changes.rotate(tmp_path / "keys", reason="x"), free_bytes
+    )
     assert "OutputError: the ledger cannot be opened: the disk" in error
     assert keys.load(tmp_path / "keys").name == old.name
 
@@ -245,7 +247,7 @@ def test_keys_of_the_earlier_version_are_read_and_become_a_ring_at_the_first_cha
     assert before.public_hex == signer.public_key().public_bytes_raw().hex()
     assert before.watermark_secret == secret
     assert (tmp_path / "keys" / "sign.key").exists(), "reading changed it"
-    renewed = keys.renew(tmp_path / "keys")
+    renewed = key_changes.renew(tmp_path / "keys")
     assert renewed.name == before.name and renewed.watermark_secret == secret
     assert renewed.chain_pem != before.chain_pem
     assert renewed.anchors_pem.startswith(before.anchors_pem)
@@ -274,20 +276,24 @@ def test_public_keys_are_written_for_others_without_a_secret(tmp_path):
 def test_a_certificate_that_readers_would_reject_is_refused(tmp_path, wrong, message):
     before = keys.init(tmp_path / "keys")
     with pytest.raises(InputError, match=message):
-        keys.import_certificate(*write_certificate(tmp_path / "own", **wrong), tmp_path / "keys")
+        key_changes.import_certificate(
+            *write_certificate(tmp_path / "own", **wrong), tmp_path / "keys"
+        )
     chain, _ = write_certificate(tmp_path / "one")
     _, key = write_certificate(tmp_path / "two")
     with pytest.raises(InputError, match="not the certificate's"):
-        keys.import_certificate(chain, key, tmp_path / "keys")
+        key_changes.import_certificate(chain, key, tmp_path / "keys")
     assert keys.load(tmp_path / "keys").chain_pem == before.chain_pem
 
 
 def test_an_imported_certificate_survives_a_rotation_unless_it_is_stolen(tmp_path):
     keys.init(tmp_path / "keys")
-    imported = keys.import_certificate(*write_certificate(tmp_path / "own"), tmp_path / "keys")
-    rotated = keys.rotate(tmp_path / "keys", reason="yearly")
+    imported = key_changes.import_certificate(
+        *write_certificate(tmp_path / "own"), tmp_path / "keys"
+    )
+    rotated = key_changes.rotate(tmp_path / "keys", reason="yearly")
     assert rotated.chain_pem == imported.chain_pem and rotated.name != imported.name
-    stolen = keys.rotate(tmp_path / "keys", reason="stolen", is_stolen=True)
+    stolen = key_changes.rotate(tmp_path / "keys", reason="stolen", is_stolen=True)
     assert stolen.chain_pem != imported.chain_pem
 
 
