@@ -9,9 +9,9 @@ import difflib
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from heygem.config import recipes
 from heygem.config.label_wording import wording_problem
@@ -24,6 +24,16 @@ from heygem.core.types import PathLike
 
 DEFAULT_LABEL = "AI生成"
 BILINGUAL_LABEL = "AI生成 / AI-generated"  # the default of the earlier version
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise ValueError("it is empty")
+    return text
+
+
+#: A folder's name. Not `min_length`, with which pydantic refuses names that are not UTF-8.
+Folder = Annotated[str, AfterValidator(_not_empty)]
 
 
 class InputSettings(Settings):
@@ -47,7 +57,7 @@ class InputSettings(Settings):
         description="instead of `videos`: rows {video: a.mp4, audio: b.wav} or {video:, text:}, "
         "each with settings of its own (name:, lips.offset_ms:, ...); or a CSV file of such rows",
     )
-    output: str = Field("runs/out", min_length=1, description="folder that receives the results")
+    output: Folder = Field("runs/out", description="folder that receives the results")
     overwrite: bool = Field(
         False,
         description="replace files that have the name of a result, whoever made them; "
@@ -271,7 +281,7 @@ class MlflowSettings(Settings):
     experiment: str = Field(
         "heygem", min_length=1, max_length=200, description="MLflow experiment that receives it"
     )
-    folder: str = Field("mlruns", min_length=1, description="folder of mlflow.db and artifacts")
+    folder: Folder = Field("mlruns", description="folder of mlflow.db and artifacts")
 
 
 ENGINES = ("warp", "wav2lip")  # built in; packages add more, see `heygem.pipeline.renderers`
@@ -388,7 +398,7 @@ class Params(Settings):
         for key in ("inputs", "mlflow", "device"):
             del tree[key]
         canonical = json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()
 
     def to_yaml(self, *, commented: bool = True, keep: set[str] | None = None) -> str:
         """YAML text; with the meaning, unit and default of each key above it.

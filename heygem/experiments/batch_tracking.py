@@ -234,12 +234,12 @@ class BatchTracker:
             "params_hash": params.digest(),
             "heygem.kind": "video",
             "heygem.status": outcome.status,
-            "heygem.video": str(outcome.video)[: store.MAX_VALUE],
-            "heygem.sound": outcome.speech[: store.MAX_VALUE],
+            "heygem.video": store.storable(outcome.video),
+            "heygem.sound": store.storable(outcome.speech),
             "mlflow.parentRunId": self._batch_run,
         }
         if outcome.error:
-            tags["heygem.error"] = outcome.error[: store.MAX_VALUE]
+            tags["heygem.error"] = store.storable(outcome.error)
         if outcome.manifest:
             tags["heygem.item_id"] = outcome.manifest["id"]
             tags["heygem.output_sha256"] = outcome.manifest["output"]["sha256"]

@@ -134,14 +134,16 @@ def record_run(
     return run_id
 
 
+def storable(value: object) -> str:
+    """A value as text that the database takes: cut, file names that are not UTF-8 escaped."""
+    return str(value)[:MAX_VALUE].encode("utf-8", "backslashreplace").decode()[:MAX_VALUE]
+
+
 def log_params(client: "MlflowClient", run_id: str, settings: Mapping[str, Any]) -> None:
     """Log settings as parameters of a run; None becomes empty, long values are cut."""
     from mlflow.entities import Param
 
-    rows = [
-        Param(key, ("" if value is None else str(value))[:MAX_VALUE])
-        for key, value in settings.items()
-    ]
+    rows = [Param(key, "" if value is None else storable(value)) for key, value in settings.items()]
     for i in range(0, len(rows), 100):  # MLflow's limit of one call
         client.log_batch(run_id, params=rows[i : i + 100])
 

@@ -29,6 +29,7 @@ from heygem.core.types import Image, PathLike, Progress
 from heygem.core.version import code_version
 from heygem.lips.av_sync import av_agreement
 from heygem.lips.trajectory import Trajectory
+from heygem.media.container import printable
 from heygem.pipeline.articulate import articulate, speaker_scale
 from heygem.pipeline.frames import face_boxes, finished_frames
 from heygem.pipeline.models import EncodedAudio, Models
@@ -159,7 +160,7 @@ def generate(
     labeller = _labeller(avatar, params, keys, models.device)
     facts = _facts(avatar, models, params, sources, permission)
     with (
-        labeller.recorded_run(ledger, title=out.name, facts=facts),
+        labeller.recorded_run(ledger, title=printable(out.name), facts=facts),
         publishing(out, inputs=inputs, may_replace=may_replace) as part,
     ):
         writer = _writer(part, out.name, avatar, timeline, encoded, params, labeller.tags)
@@ -168,7 +169,7 @@ def generate(
             part,
             ledger=ledger,
             parent=avatar.path,
-            title=out.name,
+            title=printable(out.name),
             sound=(encoded.speech.samples, RATE_HZ),
             facts=facts,
             version=__version__,

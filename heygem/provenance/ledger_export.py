@@ -9,7 +9,7 @@ from typing import Any
 from heygem.core import disk
 from heygem.core.errors import InputError, OutputError
 from heygem.core.types import PathLike
-from heygem.provenance.ledger_rows import COLUMNS, Entry, canonical_json
+from heygem.provenance.ledger_rows import COLUMNS, Entry, canonical_json, storable
 
 
 def write(path: PathLike, entries: Iterable[Entry]) -> None:
@@ -20,7 +20,7 @@ def write(path: PathLike, entries: Iterable[Entry]) -> None:
     OutputError
         The file exists, or cannot be written.
     """
-    lines = (json.dumps(e.to_dict(), ensure_ascii=False, sort_keys=True) for e in entries)
+    lines = (storable(json.dumps(e.to_dict(), ensure_ascii=False, sort_keys=True)) for e in entries)
     write_new(path, "".join(f"{line}\n" for line in lines))
 
 

@@ -94,7 +94,15 @@ def parse_row(row: tuple[Any, ...]) -> Entry:
 
 def canonical_json(body: dict[str, Any]) -> str:
     """JSON of a row's body, the same for equal bodies."""
-    return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return storable(json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":")))
+
+
+def storable(text: str) -> str:
+    """JSON text with lone surrogates escaped: they stand for bytes of names that are not UTF-8.
+
+    Databases and files refuse them; JSON reads its escape as the same character.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def hash_fields(*fields: int | str) -> str:

@@ -121,6 +121,7 @@ def test_odd_file_names_work(heygem, inputs, tmp_path):
         "new\nline.mp4",
         "q\"uo'te$.mp4",
         "长" * 80 + ".mp4",
+        os.fsdecode(b"latin-\xe9.mp4"),
     ]
     for name in names:
         shutil.copy(inputs / "good.mp4", tmp_path / name)

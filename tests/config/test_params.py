@@ -127,6 +127,17 @@ def test_yes_and_no_are_switches_where_a_switch_is_asked_for_and_texts_elsewhere
 
 
 @pytest.mark.fault
+def test_file_names_that_are_not_utf8_are_settings_like_others(tmp_path):
+    name = os.fsdecode(b"anna-\xe9.mp4")
+    tree = {"inputs.videos": [name], "inputs.audio": name, "inputs.output": name}
+    params = Params.from_dict(tree | {"mlflow.folder": name, "label.logo": name})
+    assert Params.from_yaml(write(tmp_path, params.to_yaml())) == params
+    assert len(params.digest()) == 64
+    with pytest.raises(ParameterError, match="inputs.output: it is empty"):
+        Params.from_dict({"inputs.output": ""})
+
+
+@pytest.mark.fault
 def test_a_pipe_is_no_recipe(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(InputError, match="is a pipe"):

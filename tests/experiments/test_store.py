@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,6 +70,20 @@ def runs_of(params):
     for run in runs:
         kinds[run.data.tags["heygem.kind"]].append(run)
     return client, kinds["batch"], kinds["video"]
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_file_names_that_are_not_utf8_are_recorded(params, tmp_path):
+    name = os.fsdecode(b"anna-\xe9.mp4")
+    params = params.override({"inputs.videos": [name], "inputs.output": name})
+    item = outcome(tmp_path)
+    with track_batch(params, names=[item.name]) as tracker:
+        tracker.log(replace(item, video=tmp_path / name, params=params))
+    assert tracker.problem == ""
+    _, (batch,), (video,) = runs_of(params)
+    assert video.data.tags["heygem.video"].endswith("anna-\\udce9.mp4")
+    assert batch.data.params["inputs.output"] == "anna-\\udce9.mp4"
 
 
 @pytest.mark.slow

@@ -40,6 +40,17 @@ def test_an_untouched_ledger_is_whole(signed):
     assert signed.verify() == []
 
 
+@pytest.mark.fault
+def test_a_file_name_that_is_not_utf8_is_recorded_and_exported(signed, tmp_path):
+    name = os.fsdecode(b"anna-\xe9.mp4")
+    signed.append("made", "file9", {"params": {"inputs": {"videos": [name]}}})
+    assert signed.entries(subject="file9")[0].body["params"]["inputs"]["videos"] == [name]
+    signed.export(tmp_path / "rows.jsonl")
+    assert signed.verify() == [] and not check_rows(
+        ledger_export.read(tmp_path / "rows.jsonl"), None
+    )
+
+
 def test_rows_are_found_by_what_they_are_about(signed):
     assert [e.body["n"] for e in signed.entries(subject="file3")] == [3]
     assert [e.subject for e in signed.entries(watermark_id=2)] == ["file1"]
