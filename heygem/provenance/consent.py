@@ -4,14 +4,15 @@ The Deep Synthesis Provisions (China) require that a person whose face or voice 
 informed and agrees separately. A consent belongs to one recording, identified by its content hash;
 it states who agreed, to what, until when, and where the document is filed. A takedown blocks a
 recording or an audio file from being used again. Neither is ever erased: a later row supersedes an
-earlier one.
+earlier one. What is refused leaves a row too.
 """
 
+import contextlib
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from heygem.core.approval import require_approval
-from heygem.core.errors import ConsentError, ParameterError
+from heygem.core.errors import ConsentError, HeygemError, ParameterError
 from heygem.provenance import installation
 from heygem.provenance.ledger import Entry, Ledger, current_user
 
@@ -102,12 +103,46 @@ def require(
     ------
     ConsentError
         A file is blocked, the consent is missing, withdrawn or expired, or this installation
-        does not accept the basis.
+        does not accept the basis. The refusal is recorded.
     """
+    with _recorded_refusal(ledger, video_sha256, sound=audio_sha256, basis=basis):
+        return _permission(ledger, video_sha256, audio_sha256, basis, today)
+
+
+def require_unblocked(ledger: Ledger, name: str, sha256: str) -> None:
+    """Refuse a file under a takedown, and record that; `name` says what it is.
+
+    Raises
+    ------
+    ConsentError
+    """
+    with _recorded_refusal(ledger, sha256):
+        _require_unblocked(ledger, name, sha256)
+
+
+@contextlib.contextmanager
+def _recorded_refusal(ledger: Ledger, subject: str, **facts: str | None) -> Iterator[None]:
+    """Append a row for a ConsentError that the block raises; the error itself goes on."""
+    try:
+        yield
+    except ConsentError as refusal:
+        body = {"user": current_user(), "reason": str(refusal), **facts}
+        with contextlib.suppress(HeygemError):  # refused all the same
+            ledger.append("refused", subject, body)
+        raise
+
+
+def _permission(
+    ledger: Ledger,
+    video_sha256: str,
+    audio_sha256: str,
+    basis: str | None,
+    today: datetime.date | None,
+) -> dict[str, object]:
     basis = installation.consent_basis(ledger.path.parent, basis)
     today = today or datetime.datetime.now(datetime.UTC).date()
-    require_unblocked(ledger, "video", video_sha256)
-    require_unblocked(ledger, "sound", audio_sha256)
+    _require_unblocked(ledger, "video", video_sha256)
+    _require_unblocked(ledger, "sound", audio_sha256)
     row = _latest(ledger, video_sha256, ("consent", "consent withdrawn"))
     if row is None:
         if basis == "recorded":
@@ -132,8 +167,7 @@ def require(
     return {"basis": basis, "ledger_row": row.number, "reference": row.body["reference"]}
 
 
-def require_unblocked(ledger: Ledger, name: str, sha256: str) -> None:
-    """Refuse a file under a takedown; `name` says what it is. Raises ConsentError."""
+def _require_unblocked(ledger: Ledger, name: str, sha256: str) -> None:
     row = _latest(ledger, sha256, ("blocked", "unblocked"))
     if row is not None and row.kind == "blocked":
         raise ConsentError(

@@ -32,6 +32,24 @@ def test_consents_and_takedowns_supersede_each_other(tmp_path):
         consent.require(ledger, "v", "a", basis="synthetic")
 
 
+def test_every_refusal_leaves_a_row(tmp_path):
+    ledger = Ledger(tmp_path / "l.db")
+    consent.block(ledger, "a", reason="rumour")
+    refused = [("v", "s", "recorded"), ("v", "a", "own"), ("a", "s", "own")]
+    for video, sound, basis in refused:
+        with pytest.raises(ConsentError):
+            consent.require(ledger, video, sound, basis=basis)
+    with pytest.raises(ConsentError, match="this avatar is blocked"):
+        consent.require_unblocked(ledger, "avatar", "a")
+    rows = ledger.entries(kind="refused")
+    assert [row.subject for row in rows] == ["v", "v", "a", "a"]
+    assert [row.body.get("sound") for row in rows] == ["s", "a", "s", None]
+    assert "no consent is recorded" in rows[0].body["reason"] and rows[0].body["user"]
+    assert all("rumour" in row.body["reason"] for row in rows[1:])
+    consent.require(ledger, "v", "s", basis="own")
+    assert len(ledger.entries(kind="refused")) == 4
+
+
 def test_both_people_of_an_unblock_are_recorded(tmp_path):
     ledger = Ledger(tmp_path / "l.db")
     row = consent.unblock(ledger, "a", reason="cleared", requester="Anna", approver="Ben")
