@@ -2,19 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from heygem.cli import keys as keys_commands
 from heygem.cli import ledger as ledger_commands
 from heygem.cli.options import renamed
-from heygem.core.errors import AssetError, HeygemError, InputError
+from heygem.core.errors import HeygemError, InputError
 from heygem.core.files import hash_input
-
-if TYPE_CHECKING:
-    from heygem.provenance.trace import Origin
-    from heygem.provenance.verify import Verification
 
 COMPLIANT, NONCOMPLIANT, UNREADABLE, NOT_FOUND, INCONCLUSIVE = 0, 1, 2, 3, 4  # exit codes
 
@@ -40,19 +36,32 @@ def verify(
         Path | None,
         typer.Option("--report", metavar="OUT.pdf", help="Write a trace report: .pdf or .md."),
     ] = None,
+    redacted: Annotated[
+        bool,
+        typer.Option("--redacted", help="Without names of users, files and folders."),
+    ] = False,
+    public_keys: Annotated[
+        Path | None,
+        typer.Option(
+            "--public-keys",
+            metavar="KEYS.json",
+            help="Check the signature of another installation, see `heygem keys public`.",
+        ),
+    ] = None,
     search: Annotated[
-        bool, typer.Option(help="Also look for the watermark in cropped copies; takes seconds.")
+        bool, typer.Option(help="Also look for parts and changed copies; takes seconds.")
     ] = True,
 ) -> None:
-    """Read the labels of files, and say which run made them.
+    """Read the labels of files, and conclude from all evidence which run made them.
 
-    Exit code: 0 if every file is labelled correctly, 1 if a label is wrong or one of two is
-    missing, 2 if a file cannot be read, 3 if there is no label, 4 if it cannot be decided. Of
-    several files the most severe counts.
+    Exit code: 0 if every file is labelled correctly; 1 if a label is wrong, copied from another
+    file, missing beside others, or without its row in the ledger; 2 if a file cannot be read; 3 if
+    there is no label; 4 if it cannot be decided. Of several files the most severe counts.
     """
     from heygem.experiments import store
     from heygem.provenance import trace, trace_report
     from heygem.provenance import verify as reading
+    from heygem.provenance.public_keys import read_public_keys
 
     if report is not None and len(files) > 1:
         raise InputError("a trace report is about one file", seen=f"{len(files)} files")
@@ -62,10 +71,11 @@ def verify(
         reading.NOT_FOUND: NOT_FOUND,
         reading.INCONCLUSIVE: INCONCLUSIVE,
     }
+    others = read_public_keys(public_keys) if public_keys is not None else None
     exit_codes = []
     for path in files:
         try:
-            verification, origin, ledger = trace.trace_file(path, search=search)
+            traced = trace.trace_file(path, search=search, public_keys=others)
         except HeygemError as error:
             exit_codes.append(UNREADABLE)
             if as_json:
@@ -73,47 +83,20 @@ def verify(
             else:
                 typer.echo(f"{path}: cannot be read: {error}", err=True)
             continue
-        exit_codes.append(codes[verification.verdict])
+        exit_codes.append(codes[traced.verdict])
+        run = None
+        if traced.origin is not None and not redacted:
+            run = store.find_run(traced.origin.entry)
         if as_json:
-            data = verification.to_dict() | {"origin": origin and origin.to_dict()}
-            data["mlflow"] = origin and store.find_run(origin.entry)
+            data = traced.to_dict(redacted=redacted) | {"mlflow": run}
             typer.echo(json.dumps(data, ensure_ascii=False, default=float))
         else:
-            _print_verification(verification, origin)
+            typer.echo(trace_report.text(traced, run, redacted=redacted))
         if report is not None:
-            if ledger is None:
-                raise AssetError(
-                    "there is no ledger to write a report from", remedy="run `heygem keys init`"
-                )
-            run = store.find_run(origin.entry) if origin is not None else None
-            trace_report.write(report, verification, origin, ledger, run)
+            trace_report.write(report, traced, run, redacted=redacted)
             typer.echo(f"report: {report}", err=True)
     by_severity = (UNREADABLE, NONCOMPLIANT, NOT_FOUND, INCONCLUSIVE, COMPLIANT)
     raise typer.Exit(next(code for code in by_severity if code in exit_codes))
-
-
-def _print_verification(verification: "Verification", origin: "Origin | None") -> None:
-    from heygem.experiments import store
-    from heygem.provenance import trace
-
-    typer.echo(f"{verification.path}: {verification.verdict}")
-    for name, layer in verification.layers.items():
-        findings = f"  {'; '.join(layer.findings)}" if layer.findings else ""
-        typer.echo(f"  {name:9} {layer.verdict:13}{findings}")
-    if origin is None:
-        typer.echo("  origin    not a run of this installation, as far as can be told")
-        return
-    body = origin.entry.body
-    label = "run" if origin.is_proven else "probably run"
-    typer.echo(f"  origin    {label} recorded in ledger row {origin.entry.number}:")
-    typer.echo(f"            made {origin.entry.time_utc} by {body.get('user')}")
-    typer.echo(f"            as {body.get('title')}")
-    for name, value in trace.input_summary(body).items():
-        typer.echo(f"            {name}: {value}")
-    run = store.find_run(origin.entry)
-    if run is not None:
-        typer.echo(f"            MLflow: run {run['run_id']}, heygem ui --folder {run['folder']}")
-    typer.echo(f"            found by {', '.join(origin.evidence)}")
 
 
 Recording = Annotated[

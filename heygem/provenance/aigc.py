@@ -8,11 +8,10 @@ example; a reader must also accept the wrapped form `{"AIGC": {...}}` that the a
 
 import json
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from heygem.config.params import LabelSettings
 from heygem.core.errors import ParameterError
-from heygem.provenance.ledger import Signer
 
 KEY = "AIGC"
 COMMENT = "AI生成 / AI-generated"
@@ -37,7 +36,7 @@ class AigcLabel:
 
     @property
     def signed_bytes(self) -> bytes:
-        """What `ReservedCode1` signs: the first three fields as they appear in the JSON."""
+        """The fields that `ReservedCode1` signs: the first three, as they appear in the JSON."""
         signed = {name: getattr(self, name) for name in ("Label", "ContentProducer", "ProduceID")}
         text = json.dumps(signed, ensure_ascii=False, separators=(",", ":"))
         return text[1:-1].encode()
@@ -85,9 +84,7 @@ def _has_valid_check_digit(code: str) -> bool:
     return _CREDIT_ALPHABET[(31 - total % 31) % 31] == code[17]
 
 
-def aigc_tags(
-    settings: LabelSettings, produce_id: str, *, keys: Signer | None = None
-) -> dict[str, str]:
+def aigc_tags(settings: LabelSettings, produce_id: str, *, reserved: str = "") -> dict[str, str]:
     """Container tags that declare a file AI-generated.
 
     Parameters
@@ -96,8 +93,8 @@ def aigc_tags(
         `producer` names the producer.
     produce_id
         Content number: unique to the file, without personal data.
-    keys
-        Sign the first three fields into `ReservedCode1`, which otherwise stays empty.
+    reserved
+        For `ReservedCode1`; see `heygem.provenance.binding.reserve`.
 
     Returns
     -------
@@ -117,9 +114,7 @@ def aigc_tags(
             remedy="use letters, digits and hyphens",
         )
     # On first publication the propagator is the producer (annex E, note 1).
-    label = AigcLabel("1", producer, produce_id, "", producer, produce_id, "")
-    if keys is not None:
-        label = replace(label, ReservedCode1=keys.sign(label.signed_bytes))
+    label = AigcLabel("1", producer, produce_id, reserved, producer, produce_id, "")
     return {KEY: label.to_json(), "comment": COMMENT}
 
 

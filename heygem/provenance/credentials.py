@@ -16,6 +16,7 @@ from typing import Any
 from heygem.core.errors import OutputError
 from heygem.core.types import PathLike
 from heygem.provenance.keys import Keys
+from heygem.provenance.public_keys import PublicKeys
 
 DIGITAL_SOURCE_TYPE = (
     "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
@@ -43,7 +44,8 @@ class Credentials:
     `state` is `Trusted` (signed under a root this installation trusts), `Valid` (intact, signed by
     another installation) or `Invalid`; `actions` are pairs of name and digital source type;
     `parents` has one entry per source recording, true if that recording's own credentials are
-    included; `failures` are the failed checks, in the standard's codes.
+    included; `failures` are the failed checks, in the standard's codes; `title` is the content
+    number (the file name in results of heygem 0.1).
     """
 
     state: str
@@ -52,6 +54,7 @@ class Credentials:
     parents: list[bool]
     failures: list[str]
     generator: str
+    title: str = ""
 
     @property
     def declares_ai(self) -> bool:
@@ -65,7 +68,7 @@ def is_supported(path: PathLike) -> bool:
 
 
 def sign(
-    path: PathLike, keys: Keys, *, parent: PathLike, title: str | None = None, version: str = "0"
+    path: PathLike, keys: Keys, *, parent: PathLike, title: str, version: str = "0"
 ) -> Credentials:
     """Write credentials into a file: into a copy, which replaces the file once it is verified.
 
@@ -75,9 +78,9 @@ def sign(
         A finished file, replaced on success and unchanged on failure.
     keys
     parent
-        The source recording. Its name is not written: it may be the name of a person.
+        The source recording. Its name is not written either.
     title
-        Name shown by readers; the file's own by default.
+        Name shown by readers: the content number, never a file name, which may be a person's.
     version
         Of heygem.
 
@@ -95,7 +98,7 @@ def sign(
 
     path = Path(path)
     staged = path.with_name(f".{path.stem[:40]}-{os.getpid()}.c2pa{path.suffix}")
-    manifest = _manifest(title or path.name, MEDIA_TYPES[path.suffix.lower()], version)
+    manifest = _manifest(title, MEDIA_TYPES[path.suffix.lower()], version)
     try:
         _write_signed_copy(path, staged, keys, Path(parent), manifest)
         written = read(staged, keys)
@@ -121,7 +124,7 @@ def sign(
     return written
 
 
-def read(path: PathLike, keys: Keys | None = None) -> Credentials | None:
+def read(path: PathLike, keys: Keys | PublicKeys | None = None) -> Credentials | None:
     """The credentials in a file, or None without any.
 
     Parameters
@@ -164,7 +167,7 @@ def _manifest(title: str, media_type: str, version: str) -> dict[str, Any]:
     }
 
 
-def _context(c2pa: Any, keys: Keys | None) -> Any:
+def _context(c2pa: Any, keys: Keys | PublicKeys | None) -> Any:
     settings: dict[str, dict[str, Any]] = {
         "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}
     }
@@ -243,4 +246,5 @@ def _credentials(reader: Any) -> Credentials:
         parents=[bool(i.get("active_manifest")) for i in active.get("ingredients", [])],
         failures=failures,
         generator=f"{info.get('name', '')} {info.get('version', '')}".strip(),
+        title=str(active.get("title") or ""),
     )

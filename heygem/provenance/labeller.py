@@ -1,9 +1,9 @@
 """All label layers of one result, applied in the only possible order.
 
 Watermark, visible label, encoding, metadata, Content Credentials: each later layer includes the
-earlier ones, and the credentials are bound to every byte. The ledger gets a row before the first
-frame, and that of the finished file before the file gets its final name, so that no result is
-missing from the record.
+earlier ones. The metadata is bound to the coded picture and sound, the credentials to every byte.
+The ledger gets a row before the first frame, and that of the finished file before the file gets its
+final name, so that no result is missing from the record.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from heygem.config.params import LabelSettings
 from heygem.core.errors import HeygemError, OutputError
 from heygem.core.files import hash_input
 from heygem.core.types import FloatArray, Image, PathLike
-from heygem.provenance import containers, credentials
+from heygem.provenance import binding, containers, credentials
 from heygem.provenance.aigc import KEY, aigc_tags, parse_label
 from heygem.provenance.fingerprint import Fingerprint, FrameHasher, hash_audio
 from heygem.provenance.keys import Keys
@@ -51,7 +51,7 @@ class Labeller:
         The content number, in the metadata and in the ledger.
     watermark_id : int or None
     tags : dict of str to str
-        For `VideoWriter(metadata=)`.
+        For `VideoWriter(metadata=)`; `finalize` completes the label in the file, and here.
     visible : VisibleLabel
     """
 
@@ -68,7 +68,7 @@ class Labeller:
         self._settings = settings
         self._keys = keys
         self.produce_id = uuid.uuid4().hex
-        self.tags = aigc_tags(settings, self.produce_id, keys=keys)
+        self.tags = aigc_tags(settings, self.produce_id, reserved=binding.reserve(keys.name))
         self.visible = VisibleLabel(settings, width, height, keep_clear=keep_clear)
         self.watermark_id: int | None = None
         self._watermark: WatermarkEmbedder | None = None
@@ -127,7 +127,7 @@ class Labeller:
         facts: dict[str, Any] | None = None,
         version: str = "0",
     ) -> dict[str, Any]:
-        """Finish an encoded file: verify its metadata, sign it, and enter it into the ledger.
+        """Finish an encoded file: bind its metadata, sign it, and enter it into the ledger.
 
         Parameters
         ----------
@@ -137,7 +137,7 @@ class Labeller:
         parent
             The source recording.
         title
-            The final name of the file.
+            The final name of the file, for the ledger alone.
         sound
             The audio, float32 [n], and its rate in Hz, for the fingerprint.
         facts
@@ -158,7 +158,9 @@ class Labeller:
         path = Path(path)
         title = title or path.name
         self._require_tag(path, title)
+        self.tags[KEY] = binding.bind(path, self.tags[KEY], self._keys)
         layers = self._write_layers(path, parent, title, version)
+        self._require_binding(path, title)
         body = {
             "produce_id": self.produce_id,
             "title": title,
@@ -183,7 +185,7 @@ class Labeller:
 
     def _fingerprint(self, sound: tuple[FloatArray, int] | None) -> Fingerprint:
         audio_hashes = hash_audio(*sound) if sound is not None else np.zeros(0, np.uint32)
-        return Fingerprint(self._hasher.hashes, audio_hashes)
+        return self._hasher.fingerprint(audio_hashes)
 
     def _write_layers(
         self, path: Path, parent: PathLike, title: str, version: str
@@ -196,8 +198,9 @@ class Labeller:
             "c2pa": SWITCHED_OFF,
         }
         if self._settings.c2pa and credentials.is_supported(path):
-            credentials.sign(path, self._keys, parent=parent, title=title, version=version)
-            self._require_tag(path, title)
+            credentials.sign(
+                path, self._keys, parent=parent, title=self.produce_id, version=version
+            )
             layers["c2pa"] = WRITTEN
         elif self._settings.c2pa:
             layers["c2pa"] = f"not possible in {path.suffix}"
@@ -218,6 +221,19 @@ class Labeller:
             f"{SWITCHED_OFF}, asked for by {self._settings.requester}, approved by "
             f"{self._settings.approver}: {self._settings.reason}"
         )
+
+    def _require_binding(self, path: Path, title: str) -> None:
+        """Read the finished file back: the label is in it, and signed over this very content."""
+        self._require_tag(path, title)
+        label, _ = parse_label(self.tags[KEY])
+        bound = binding.parse_binding(label.ReservedCode1) if label is not None else None
+        content = binding.hash_content(path)
+        if label is None or bound is None or bound.content != content:
+            raise OutputError(
+                f"the metadata label of {title} does not belong to its picture and sound",
+                seen=content,
+                remedy="make it again; the file was changed while it was finished",
+            )
 
     def _require_tag(self, path: Path, title: str) -> None:
         tags = containers.read_tags(path)

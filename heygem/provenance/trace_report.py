@@ -1,7 +1,8 @@
-"""The trace report: the labels of a file and the run it comes from, as Markdown and as PDF.
+"""The trace report: what a file is and which run it comes from, as Markdown and as PDF.
 
-Both forms have the same content: Markdown for further work, PDF for a recipient. File names and
-findings come from outside: both forms render them as plain text only.
+Both forms have the same content: Markdown for further work, PDF for a recipient. Each can be
+redacted, for a recipient outside: then it names no user, file or folder. File names and findings
+come from outside: all forms render them as plain text only.
 """
 
 import datetime
@@ -16,9 +17,9 @@ from heygem.core import templating
 from heygem.core.errors import HeygemError, OutputError
 from heygem.core.files import hash_input
 from heygem.core.types import PathLike
-from heygem.provenance.ledger import Ledger
-from heygem.provenance.trace import EVIDENCE, Origin, input_summary
-from heygem.provenance.verify import Verification
+from heygem.media.container import printable
+from heygem.provenance.evidence import EVIDENCE, Origin, input_summary
+from heygem.provenance.trace import PROBABLE, Trace
 
 if TYPE_CHECKING:
     from fpdf import FPDF
@@ -39,47 +40,52 @@ class Part:
     content: Any
 
 
-def report_parts(
-    verification: Verification, origin: Origin | None, ledger: Ledger, run: Run | None = None
-) -> list[Part]:
+def report_parts(traced: Trace, run: Run | None = None, *, redacted: bool = False) -> list[Part]:
     """The parts of the report in order.
 
-    The ledger is verified as a whole: evidence from a damaged record is worthless.
+    Parameters
+    ----------
+    traced
+    run
+        Of MLflow.
+    redacted
+        Leave out names of users, files and folders, and commands for this installation.
     """
-    faults = ledger.verify()
+    path = traced.verification.path
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    ledger_state = "every row is valid" if not faults else f"{len(faults)} faults, see the end"
-    path = verification.path
     layers = [
         [name, layer.verdict, "; ".join(layer.findings)]
-        for name, layer in verification.layers.items()
+        for name, layer in traced.verification.layers.items()
     ]
     facts = [
         f"Written: {now}",
         f"File examined, sha256: {hash_input(path)}",
-        f"Labels as a whole: {verification.verdict}",
-        f"Ledger: {ledger_state}",
+        f"Conclusion: {_conclusion(traced)}",
+        f"Labels and conclusion as a whole: {traced.verdict}",
+        f"Ledger: {_ledger_state(traced)}",
     ]
     parts = [
-        Part("title", f"Trace report: {path.name}"),
+        Part("title", "Trace report" if redacted else f"Trace report: {path.name}"),
         Part("list", facts),
         Part("picture", path),
+        Part("heading", "What it was concluded from"),
+        Part("list", _grounds(traced)),
         Part("heading", "Labels"),
         Part("table", [["Layer", "Verdict", "Findings"], *layers]),
         Part("heading", "Origin"),
     ]
-    if origin is not None:
-        parts += _origin_parts(origin, run)
+    if traced.origin is not None:
+        parts += _origin_parts(traced.origin, traced.certainty, run, redacted)
     else:
         not_found = (
-            "Not made by this installation, as far as it can tell: neither the file's hash nor "
-            "its metadata, nor an invisible watermark, nor its picture and sound lead to a "
-            "recorded run."
+            "No run of this installation, as far as can be told. Runs that labels or content point "
+            "to without being the origin are listed above."
         )
         parts.append(Part("text", not_found))
-    if faults:
+    if traced.faults:
         parts.append(Part("heading", "Faults of the ledger"))
-        parts.append(Part("list", [f"Row {fault.number} {fault.problem}" for fault in faults]))
+        faults = [f"Row {fault.number} {fault.problem}" for fault in traced.faults]
+        parts.append(Part("list", faults))
     disclaimer = (
         "This report states what was found in the file and in the records of one installation. "
         "It is not a legal assessment."
@@ -87,31 +93,59 @@ def report_parts(
     return [*parts, Part("text", disclaimer)]
 
 
-def _origin_parts(origin: Origin, run: Run | None) -> list[Part]:
+def _conclusion(traced: Trace) -> str:
+    return f"{traced.conclusion}{f' ({traced.certainty})' if traced.certainty else ''}"
+
+
+def _ledger_state(traced: Trace) -> str:
+    if traced.ledger is None:
+        return "none here"
+    return f"{len(traced.faults)} faults, see the end" if traced.faults else "every row is valid"
+
+
+def _grounds(traced: Trace) -> list[str]:
+    """Reasons, conflicts and what was not checked, one line each."""
+    unchecked = [f"not checked: {each}" for each in traced.unchecked]
+    conflicts = [f"conflict: {each}" for each in traced.conflicts]
+    return [*traced.reasons, *conflicts, *unchecked] or ["no label and no known content"]
+
+
+def _origin_rows(origin: Origin, run: Run | None, redacted: bool) -> list[tuple[str, Any]]:
+    """What the ledger says of a run: what, by whom, when, from what."""
     entry, body = origin.entry, origin.entry.body
-    evidence = [EVIDENCE[kind] for kind in origin.evidence]
-    evidence += [f"{k}: {v:.0%} of the fingerprint agrees" for k, v in origin.similarity.items()]
     rows: list[tuple[str, Any]] = [
         ("Ledger row", f"{entry.number}, hash {entry.hash}"),
-        ("Made", entry.time_utc),
-        ("By", body.get("user", "")),
-        ("File then", f"{body.get('title', '')}, sha256 {entry.subject}"),
+        ("Made" if entry.kind == "made" else "Begun", entry.time_utc),
+    ]
+    if not redacted:
+        rows += [("By", body.get("user", "")), ("As", body.get("title", ""))]
+    rows += [
+        ("sha256 then", entry.subject if entry.kind == "made" else ""),
         ("Content number", body.get("produce_id", "")),
         ("Invisible watermark", entry.watermark_id),
-        *input_summary(body).items(),
-        *[(name, body[name]) for name in ("permission", "run", "code") if body.get(name)],
     ]
-    if run is not None:
-        rows.append(("MLflow run", run["run_id"]))
-    table = [["What", "Record"], *[[name, _plain(value)] for name, value in rows if value]]
+    if redacted:
+        sources = body.get("sources", {}).items()
+        rows += [(f"sha256 of the {name}", value) for name, value in sources]
+    else:
+        rows += input_summary(body).items()
+        rows += [(name, body[name]) for name in ("permission", "run", "code") if name in body]
+    if run is not None and not redacted:
+        rows.append(("MLflow run", f"{run['run_id']}, heygem ui --folder {run['folder']}"))
+    return [(name, value) for name, value in rows if value]
+
+
+def _origin_parts(origin: Origin, certainty: str, run: Run | None, redacted: bool) -> list[Part]:
+    made = "Probably made" if certainty == PROBABLE else "Made"
+    rows = [[name, _plain(value)] for name, value in _origin_rows(origin, run, redacted)]
     parts = [
-        Part("text", f"{'Made' if origin.is_proven else 'Probably made'} by this installation."),
+        Part("text", f"{made} by this installation."),
         Part("text", "Evidence, the strongest first:"),
-        Part("list", evidence),
-        Part("table", table),
+        Part("list", [EVIDENCE[kind] for kind in origin.evidence] or ["part of its content"]),
+        Part("table", [["What", "Record"], *rows]),
     ]
-    sources = body.get("sources", {})
-    if sources:
+    sources = origin.entry.body.get("sources", {})
+    if sources and not redacted:
         takedown = (
             "These commands keep the recording and the sound from being used again, with "
             "whatever settings, and are themselves recorded:"
@@ -122,6 +156,24 @@ def _origin_parts(origin: Origin, run: Run | None) -> list[Part]:
         ]
         parts += [Part("heading", "To take down"), Part("text", takedown), Part("code", commands)]
     return parts
+
+
+def text(traced: Trace, run: Run | None = None, *, redacted: bool = False) -> str:
+    """Conclusion, grounds, labels and origin in a few lines for a terminal."""
+    path = traced.verification.path
+    name = f"sha256 {hash_input(path)}" if redacted else printable(path)
+    lines = [f"{name}: {traced.verdict}", f"  {_conclusion(traced)}"]
+    lines += [f"    {_plain(ground)}" for ground in _grounds(traced)]
+    lines += [f"    the ledger has {len(traced.faults)} faults: run `heygem ledger verify`"] * bool(
+        traced.faults
+    )
+    if traced.origin is not None:
+        rows = _origin_rows(traced.origin, run, redacted)
+        lines += [f"  {what.lower():19} {_plain(value)}" for what, value in rows]
+    for layer_name, layer in traced.verification.layers.items():
+        findings = f"  {'; '.join(layer.findings)}" if layer.findings else ""
+        lines.append(f"  {layer_name:9} {layer.verdict:13}{_plain(findings)}")
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _plain(value: Any) -> str:
@@ -136,33 +188,30 @@ def escape_cell(value: Any) -> str:
     return text.replace("<", "&lt;")
 
 
-def summary(verification: Verification, origin: Origin | None, run: Run | None = None) -> str:
-    """Labels and origin in a few lines of Markdown, for a notebook."""
-    inputs = input_summary(origin.entry.body) if origin is not None else {}
+def summary(traced: Trace, run: Run | None = None, *, redacted: bool = False) -> str:
+    """Conclusion, labels and origin in a few lines of Markdown, for a notebook."""
+    origin = traced.origin
     return templating.render(
         "heygem.provenance",
         "trace_summary.md",
         filters={"cell": escape_cell},
-        verification=verification,
-        origin=origin,
-        inputs=inputs,
-        run=run,
+        traced=traced,
+        name=hash_input(traced.verification.path) if redacted else traced.verification.path.name,
+        conclusion=_conclusion(traced),
+        grounds=_grounds(traced),
+        rows=_origin_rows(origin, run, redacted) if origin is not None else [],
     )
 
 
-def markdown(
-    verification: Verification, origin: Origin | None, ledger: Ledger, run: Run | None = None
-) -> str:
+def markdown(traced: Trace, run: Run | None = None, *, redacted: bool = False) -> str:
     """The report as Markdown."""
-    parts = report_parts(verification, origin, ledger, run)
+    parts = report_parts(traced, run, redacted=redacted)
     return templating.render(
         "heygem.provenance", "trace_report.md", filters={"cell": escape_cell}, parts=parts
     )
 
 
-def pdf(
-    verification: Verification, origin: Origin | None, ledger: Ledger, run: Run | None = None
-) -> bytes:
+def pdf(traced: Trace, run: Run | None = None, *, redacted: bool = False) -> bytes:
     """The report as PDF on A4, with a frame of the file.
 
     Characters without a glyph in either font are written as escapes, such as `\\u9f98`.
@@ -170,11 +219,12 @@ def pdf(
     from fpdf import FPDF
 
     page = FPDF(format="A4")
-    page.set_title(f"Trace report: {verification.path.name}")
+    parts = report_parts(traced, run, redacted=redacted)
+    page.set_title(parts[0].content)
     page.set_auto_page_break(True, margin=12)
     supported = _add_fonts(page)
     page.add_page()
-    for part in report_parts(verification, origin, ledger, run):
+    for part in parts:
         _add_part(page, part, supported)
     return bytes(page.output())
 
@@ -259,13 +309,7 @@ def _first_frame(path: PathLike) -> io.BytesIO | None:
     return data
 
 
-def write(
-    path: PathLike,
-    verification: Verification,
-    origin: Origin | None,
-    ledger: Ledger,
-    run: Run | None = None,
-) -> None:
+def write(path: PathLike, traced: Trace, run: Run | None = None, *, redacted: bool = False) -> None:
     """Write the report: as PDF if the name ends in .pdf, as Markdown otherwise.
 
     Raises
@@ -275,9 +319,9 @@ def write(
     """
     path = Path(path)
     if path.suffix.lower() == ".pdf":
-        content = pdf(verification, origin, ledger, run)
+        content = pdf(traced, run, redacted=redacted)
     else:
-        content = markdown(verification, origin, ledger, run).encode()
+        content = markdown(traced, run, redacted=redacted).encode()
     try:
         path.write_bytes(content)
     except OSError as error:

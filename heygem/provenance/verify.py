@@ -1,5 +1,9 @@
 """Verification of a file's labels, layer by layer.
 
+A layer's verdict says whether the label is well made, not whether it belongs to this file: labels
+can be copied. Which run a file comes from is concluded from all layers, the ledger and the
+fingerprint together, see `heygem.provenance.trace`.
+
 Each layer gets one of four verdicts. `compliant`: present and correct. `noncompliant`: present and
 wrong. `not found`: searched for and absent. `inconclusive`: cannot be decided, with the reason; a
 visible label in unknown words is one, since a program cannot judge what people see.
@@ -17,10 +21,12 @@ from heygem import media
 from heygem.config.params import BILINGUAL_LABEL, DEFAULT_LABEL
 from heygem.core.errors import HeygemError
 from heygem.core.types import FloatArray, Image, PathLike
-from heygem.provenance import containers, credentials
-from heygem.provenance.aigc import parse_label
-from heygem.provenance.fingerprint import Fingerprint, FrameHasher, hash_audio
+from heygem.provenance import binding, containers, credentials
+from heygem.provenance.aigc import AigcLabel, parse_label
+from heygem.provenance.fingerprint import FrameHasher
 from heygem.provenance.keys import Keys
+from heygem.provenance.public_keys import PublicKeys
+from heygem.provenance.similarity import ExaminedContent
 from heygem.provenance.visible import MIN_DURATION_S, render_template
 from heygem.provenance.watermark.detect import TOO_SHORT, WINDOW_S, WatermarkDetector
 
@@ -28,6 +34,7 @@ COMPLIANT = "compliant"
 NONCOMPLIANT = "noncompliant"
 NOT_FOUND = "not found"
 INCONCLUSIVE = "inconclusive"
+NO_SECRET = "only the installation that made a file can detect its watermark; no keys here"
 LAYERS = ("visible", "metadata", "c2pa", "watermark")
 _MIN_CORRELATION = 0.55  # of the label's letters; frames without a label stay under 0.35
 _CHECKED_FRAMES = 6  # frames that are searched for the visible label
@@ -47,19 +54,19 @@ class LayerResult:
 
 @dataclass(frozen=True)
 class Verification:
-    """All layers of one file, and its fingerprint for the search in the ledger.
+    """All layers of one file, and its picture and sound for comparisons.
 
     Attributes
     ----------
     path : Path
     layers : dict of str to LayerResult
         `visible`, `metadata`, `c2pa`, `watermark`.
-    fingerprint : heygem.provenance.fingerprint.Fingerprint
+    content : heygem.provenance.similarity.ExaminedContent
     """
 
     path: Path
     layers: dict[str, LayerResult]
-    fingerprint: Fingerprint
+    content: ExaminedContent
 
     @property
     def verdict(self) -> str:
@@ -76,7 +83,7 @@ class Verification:
         return INCONCLUSIVE
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, without the fingerprint."""
+        """Plain values for JSON, without the content."""
         return {
             "path": str(self.path),
             "verdict": self.verdict,
@@ -87,7 +94,7 @@ class Verification:
 def verify_file(
     path: PathLike,
     *,
-    keys: Keys | None = None,
+    keys: Keys | PublicKeys | None = None,
     known_ids: Sequence[int] = (),
     texts: Sequence[str] = (),
     search: bool = True,
@@ -98,7 +105,8 @@ def verify_file(
     ----------
     path
     keys
-        Of the installation that may have made the file: for its watermark and its signature.
+        Of the installation that may have made the file; public keys check its signatures, but
+        cannot detect its watermark.
     known_ids
         Watermark ids in the ledger, recognised even if they are too weak to be decoded.
     texts
@@ -120,25 +128,27 @@ def verify_file(
         layers |= {"visible": no_picture, "watermark": no_picture}
     else:
         first_frames: list[Image] = []
-        detector = WatermarkDetector(keys.watermark_secret) if keys is not None else None
+        secrets = keys.watermark_secrets.values() if isinstance(keys, Keys) else ()
+        detectors = [WatermarkDetector(secret) for secret in secrets]
         with media.VideoReader(path) as frames:
             for frame in frames:
                 hasher.add(frame.image, frame.time_s)
                 if frame.time_s <= MIN_DURATION_S and len(first_frames) < MIN_DURATION_S * 60:
                     first_frames.append(_shrink(frame.image))
-                if detector is not None and frame.time_s < WINDOW_S:
-                    detector.add(frame.image, frame.time_s)
+                if frame.time_s < WINDOW_S:
+                    for detector in detectors:
+                        detector.add(frame.image, frame.time_s)
         layers["visible"] = _verify_visible(first_frames, texts)
-        layers["watermark"] = _verify_watermark(detector, known_ids, search, info.is_still)
-    audio_hashes = np.zeros(0, np.uint32)
+        layers["watermark"] = _verify_watermark(detectors, known_ids, search, info.is_still)
+    samples, rate_hz = np.zeros(0, np.float32), 1
     if info.audio is not None:
         track = media.read_audio(path)
-        audio_hashes = hash_audio(track.samples.mean(1), track.rate_hz)
+        samples, rate_hz = track.samples.mean(1), track.rate_hz
     ordered = {name: layers[name] for name in LAYERS}
-    return Verification(path, ordered, Fingerprint(hasher.hashes, audio_hashes))
+    return Verification(path, ordered, ExaminedContent.of(hasher, samples, rate_hz))
 
 
-def _verify_metadata(path: Path, keys: Keys | None) -> LayerResult:
+def _verify_metadata(path: Path, keys: Keys | PublicKeys | None) -> LayerResult:
     try:
         texts = containers.read_tags(path)
     except HeygemError as error:
@@ -155,15 +165,62 @@ def _verify_metadata(path: Path, keys: Keys | None) -> LayerResult:
         "ContentProducer": label.ContentProducer,
         "ProduceID": label.ProduceID,
         "signed_by_us": None,
+        "bound": None,
     }
-    if keys is not None and label.ReservedCode1:
-        values["signed_by_us"] = keys.verify(label.signed_bytes, label.ReservedCode1)
-        if values["signed_by_us"] is False:
-            problems.append("signed with our key, but over other fields: forged or changed")
-    return LayerResult(NONCOMPLIANT if problems else COMPLIANT, problems, values)
+    findings: list[str] = []
+    is_forged = False
+    if label.ReservedCode1:
+        findings, is_forged = _verify_signature(label, path, keys, values)
+    verdict = NONCOMPLIANT if problems or is_forged else COMPLIANT
+    return LayerResult(verdict, problems + findings, values)
 
 
-def _verify_c2pa(path: Path, keys: Keys | None) -> LayerResult:
+def _verify_signature(
+    label: AigcLabel, path: Path, keys: Keys | PublicKeys | None, values: dict[str, Any]
+) -> tuple[list[str], bool]:
+    """Check `ReservedCode1`: the findings, and whether it is forged.
+
+    Sets `signed_by_us` (None without keys, and for another's key) and `bound`: whether the hashes
+    in it are those of this file's coded picture and sound, which can be compared without keys.
+    """
+    bound = binding.parse_binding(label.ReservedCode1)
+    if bound is None:
+        if keys is not None:
+            values["signed_by_us"] = keys.verify(label.signed_bytes, label.ReservedCode1)
+        if values["signed_by_us"]:
+            return ["signed by this installation, without binding to the content"], False
+    else:
+        content = binding.hash_content(path)
+        values |= {
+            "key": bound.key_name,
+            "picture_bound": content.picture == bound.content.picture,
+            "sound_bound": content.sound == bound.content.sound,
+        }
+        values["bound"] = values["picture_bound"] and values["sound_bound"]
+        if not bound.is_signed:
+            return ["reserved, but not signed yet: the run was killed before its end"], False
+        if keys is not None:
+            values["signed_by_us"] = binding.verify_binding(label, keys)
+    if values["signed_by_us"] is False:
+        return ["names our key, but is not signed with it over these fields: forged"], True
+    if bound is None:
+        return [], False
+    who = "by this installation" if values["signed_by_us"] else f"with the key {bound.key_name}"
+    if values["signed_by_us"] and keys is not None:
+        public = keys.public if isinstance(keys, Keys) else keys
+        key = public.find(f"ed25519:{bound.key_name}:")
+        values["key_stolen"] = key is not None and key.is_stolen
+        who += ", by a key that was stolen" * values["key_stolen"]
+    if values["bound"]:
+        return [f"signed {who}, for this very picture and sound"], False
+    other = " and ".join(name for name in ("picture", "sound") if not values[f"{name}_bound"])
+    return [
+        f"signed {who}, but for another coded {other}: "
+        "encoded again since, or copied from another file"
+    ], False
+
+
+def _verify_c2pa(path: Path, keys: Keys | PublicKeys | None) -> LayerResult:
     if not credentials.is_supported(path):
         return LayerResult(NOT_FOUND, [f"{path.suffix} cannot carry Content Credentials"])
     content = credentials.read(path, keys)
@@ -181,20 +238,24 @@ def _verify_c2pa(path: Path, keys: Keys | None) -> LayerResult:
 
 
 def _verify_watermark(
-    detector: WatermarkDetector | None, known_ids: Sequence[int], search: bool, is_still: bool
+    detectors: Sequence[WatermarkDetector], known_ids: Sequence[int], search: bool, is_still: bool
 ) -> LayerResult:
-    if detector is None:
-        return LayerResult(
-            INCONCLUSIVE,
-            ["only the installation that made a file can detect its watermark; no keys here"],
-        )
-    detection = detector.detect(known_ids, search=search and not is_still)
+    """Detect the watermark with every secret of the installation, the one in use first."""
+    if not detectors:
+        return LayerResult(INCONCLUSIVE, [NO_SECRET])
+    detections = []
+    for detector in detectors:
+        detections.append(detector.detect(known_ids, search=search and not is_still))
+        if detections[-1].watermark_id is not None:
+            break
+    detection = max(detections, key=lambda each: (each.watermark_id is not None, each.pilot_sigma))
     values: dict[str, Any] = {
         "pilot_sigma": round(detection.pilot_sigma, 1),
         "data_sigma": round(detection.data_sigma, 1),
     }
     if detection.watermark_id is not None:
         values["watermark_id"] = f"{detection.watermark_id:016x}"
+        values["transform"] = detection.transform
         recognised = ", recognised among known ids" if detection.recognised else ""
         return LayerResult(COMPLIANT, [detection.transform + recognised], values)
     if is_still or detection.transform == TOO_SHORT:

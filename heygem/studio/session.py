@@ -353,7 +353,7 @@ class Session:
         """Render and write the span; returns the number of frames left as they were."""
         boxes = pipeline.face_boxes(self.preview_avatar)
         label = VisibleLabel(params.label, *self._size, keep_clear=boxes)
-        tags = aigc_tags(params.label, uuid.uuid4().hex, keys=keys.ensure())
+        tags = aigc_tags(params.label, uuid.uuid4().hex)  # unsigned: a preview has no ledger row
         skipped = 0
         writer = self._writer(path, span, audio=span.audio, crf=params.media.crf, metadata=tags)
         images: Iterable[Image] | None = span.frames

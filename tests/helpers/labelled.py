@@ -1,9 +1,13 @@
 """Clips to label and to verify."""
 
+import contextlib
+
+import av
 import cv2
 import numpy as np
 
 from heygem import media
+from heygem.provenance import trace
 from heygem.provenance.verify import verify_file
 
 RATE = 25
@@ -49,3 +53,29 @@ def verify_in(installation, path, **more):
     """Verify a file with the keys and the ledger of an installation."""
     known_ids = installation.ledger.watermark_ids()
     return verify_file(path, keys=installation.keys, known_ids=known_ids, **more)
+
+
+def trace_in(installation, path, **more):
+    """What is concluded about a file with the keys and the ledger of an installation."""
+    return trace.conclude(verify_in(installation, path, **more), installation.ledger)
+
+
+def remux(target, *, tags_of, packets_of):
+    """Write the tags of one file and the coded packets of others, without encoding."""
+    with contextlib.ExitStack() as opened:
+        tagged, *coded = (
+            opened.enter_context(av.open(str(path))) for path in (tags_of, *packets_of)
+        )
+        options = {"movflags": "use_metadata_tags"}
+        out = opened.enter_context(av.open(str(target), "w", options=options))
+        out.metadata.update(tagged.metadata)
+        streams = [
+            {each.index: out.add_stream_from_template(each) for each in source.streams}
+            for source in coded
+        ]
+        for source, copies in zip(coded, streams, strict=True):
+            for packet in source.demux():
+                if packet.size:
+                    packet.stream = copies[packet.stream.index]
+                    out.mux(packet)
+    return target

@@ -16,6 +16,7 @@ def test_verify_prints_verdicts_and_exits_with_codes(installation, command, tmp_
     assert good.exit_code == 0
     data = json.loads(good.stdout)
     assert data["verdict"] == "compliant" and data["origin"]["entry"]["body"]["run"] == "r-17"
+    assert data["conclusion"] == "made here, unchanged" and data["certainty"] == "proven"
     bare = write_clip(tmp_path / "bare.mp4", [i[:, :100] for i in installation.frames[:10]])
     assert command("verify", bare, "--no-search").exit_code == 3
     assert command("verify", tmp_path / "none.mp4").exit_code == 2

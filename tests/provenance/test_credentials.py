@@ -22,7 +22,7 @@ def test_failed_signing_leaves_the_file_unchanged_and_no_other(installation, tmp
     path = tmp_path / "bad.mp4"
     path.write_bytes(b"not a video at all")
     with pytest.raises(OutputError):
-        credentials.sign(path, installation.keys, parent=installation.source)
+        credentials.sign(path, installation.keys, parent=installation.source, title="1")
     assert path.read_bytes() == b"not a video at all"
     assert [p.name for p in tmp_path.iterdir()] == ["bad.mp4"]
 
@@ -41,6 +41,6 @@ def test_an_imported_certificate_signs_and_earlier_results_stay_trusted(installa
     )
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(installation.source.read_bytes())
-    signed = credentials.sign(copy, own_keys, parent=installation.source)
+    signed = credentials.sign(copy, own_keys, parent=installation.source, title="1")
     assert signed.state == "Trusted" and "Example Ltd" in signed.signer
     assert credentials.read(installation.result, own_keys).state == "Trusted"

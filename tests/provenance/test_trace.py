@@ -73,7 +73,9 @@ def test_the_result_is_compliant_in_every_layer(produced, records):
     code, (report,) = verify(produced.result)
     assert code == 0 and report["verdict"] == "compliant"
     assert {layer["verdict"] for layer in report["layers"].values()} == {"compliant"}
-    assert report["origin"]["evidence"] == ["hash", "metadata", "watermark", "fingerprint"]
+    assert report["origin"]["evidence"] == [
+        "hash", "binding", "metadata", "credentials", "watermark", "fingerprint",
+    ]  # fmt: skip
 
 
 def test_the_ledger_row_names_inputs_user_and_label(produced, records):
@@ -101,7 +103,8 @@ def test_a_stripped_scaled_and_encoded_copy_is_traced_to_its_run(produced, recor
     assert report["layers"]["c2pa"]["verdict"] == "not found"
     (row,) = records.entries(kind="made")
     assert report["origin"]["entry"]["number"] == row.number
-    assert report["origin"]["proven"] and "watermark" in report["origin"]["evidence"]
+    assert report["conclusion"] == "made here, changed since" and report["certainty"] == "strong"
+    assert report["origin"]["evidence"] == ["watermark", "fingerprint"]
 
 
 @pytest.mark.slow
@@ -109,6 +112,7 @@ def test_a_ruined_copy_is_still_likely_ours_by_looks_and_sound(produced, records
     copy = copy_of(produced.result, tmp_path / "copy.mp4", scale=0.3, crf=40)
     _, (report,) = verify("--no-search", copy)
     assert "fingerprint" in report["origin"]["evidence"]
+    assert report["conclusion"] == "made here, changed since"
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ def test_the_notebook_traces_files(installation, tmp_path, monkeypatch):
                 }
     assert (
         hash_input(installation.source) in displayed[0]
-        and "Not made by this installation" in displayed[1]
+        and "No run of this installation" in displayed[1]
     )
     assert len(list((tmp_path / "runs" / "trace").glob("*.md"))) == 2
 
@@ -68,7 +68,8 @@ def test_a_file_uploaded_in_the_page_is_traced(installation, tmp_path, monkeypat
     item = {"name": "../../<i>wild.mp4", "content": installation.result.read_bytes()}
     page._uploaded({"new": (item,)})
     assert page.task.wait(120)
-    assert "Made here." in page.report.value and "compliant" in page.report.value
+    assert "Made by this installation." in page.report.value
+    assert "compliant: made here, unchanged" in page.report.value
     assert "<i>" not in page.report.value
     names = {path.name for path in (tmp_path / "traced").iterdir()}
     assert names == {"_i_wild.mp4", "_i_wild.pdf", "_i_wild.md"}

@@ -1,7 +1,7 @@
 """Verification of the labels of a file, layer by layer."""
 
 import pytest
-from helpers.labelled import HEIGHT, RATE, WIDTH, verify_in, write_clip
+from helpers.labelled import HEIGHT, RATE, WIDTH, trace_in, verify_in, write_clip
 
 from heygem.config.params import BILINGUAL_LABEL, DEFAULT_LABEL, LabelSettings
 from heygem.provenance import VisibleLabel, keys, trace, verify
@@ -9,7 +9,8 @@ from heygem.provenance import VisibleLabel, keys, trace, verify
 
 @pytest.mark.slow
 def test_every_layer_of_a_result_is_compliant_and_leads_to_its_run(installation):
-    verification = verify_in(installation, installation.result)
+    traced = trace_in(installation, installation.result)
+    verification = traced.verification
     assert {name: layer.verdict for name, layer in verification.layers.items()} == {
         "visible": "compliant",
         "metadata": "compliant",
@@ -18,9 +19,12 @@ def test_every_layer_of_a_result_is_compliant_and_leads_to_its_run(installation)
     }  # fmt: skip
     assert verification.verdict == "compliant"
     assert verification.layers["metadata"].values["signed_by_us"] is True
-    origin = trace.find_origin(verification, installation.ledger)
-    assert origin.entry.body["run"] == "r-17"
-    assert origin.evidence == ["hash", "metadata", "watermark", "fingerprint"]
+    assert verification.layers["metadata"].values["bound"] is True
+    assert traced.origin.entry.body["run"] == "r-17"
+    assert traced.origin.evidence == [
+        "hash", "binding", "metadata", "credentials", "watermark", "fingerprint",
+    ]  # fmt: skip
+    assert (traced.conclusion, traced.certainty) == (trace.UNCHANGED, trace.PROVEN)
 
 
 @pytest.mark.slow

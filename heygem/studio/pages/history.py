@@ -136,8 +136,7 @@ class HistoryPage(w.VBox):
 
         def work(progress: Progress, cancel: threading.Event) -> str:
             progress(self.translate("trace"), 0, 0)
-            verification, origin, _ = trace.trace_file(path, search=False)
-            return trace_report.summary(verification, origin)
+            return trace_report.summary(trace.trace_file(path, search=False))
 
         def show(text: str) -> None:
             self.trace_text.value = _pre(html.escape(text))

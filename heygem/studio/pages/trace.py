@@ -1,4 +1,4 @@
-"""The trace page: choose or upload a file and read where it comes from."""
+"""The trace page: choose or upload a file and read what it is and where it comes from."""
 
 import html
 import threading
@@ -8,13 +8,12 @@ from typing import Any
 import ipywidgets as w
 
 from heygem.core.errors import HeygemError
+from heygem.core.files import hash_input
 from heygem.core.i18n import translator
 from heygem.core.types import PathLike, Progress
 from heygem.experiments import store
 from heygem.provenance import trace, trace_report
-from heygem.provenance.ledger import Ledger
-from heygem.provenance.trace import Origin
-from heygem.provenance.verify import Verification
+from heygem.provenance.trace import Trace
 from heygem.studio.background import LatestTask
 from heygem.studio.file_picker import MAX_UPLOAD_MB, FilePicker
 from heygem.studio.urls import page_url
@@ -23,7 +22,7 @@ _COLOURS = {"compliant": "#176f2c", "noncompliant": "#a3131f"}
 
 
 class TracePage(w.VBox):
-    """Four verdicts on a file, the run it comes from, and reports to download.
+    """The conclusion about a file, the run it comes from, and reports to download.
 
     Parameters
     ----------
@@ -48,8 +47,15 @@ class TracePage(w.VBox):
             layout=w.Layout(width="auto"),
         )
         self.button = w.Button(description="Trace", icon="search", button_style="primary")
+        self.redacted = w.Checkbox(
+            description="Redacted: no names of users, files and folders",
+            value=False,
+            indent=False,
+            layout=w.Layout(width="auto"),
+        )
         self.report = w.HTML()
-        super().__init__([self.file, w.HBox([self.button, self.upload]), self.report])
+        buttons = w.HBox([self.button, self.upload, self.redacted])
+        super().__init__([self.file, buttons, self.report])
         self.button.on_click(lambda _: self.trace(self.file.chosen))
         self.upload.observe(self._uploaded, "value")
         self.task.observe(self._failed, "error")
@@ -61,36 +67,29 @@ class TracePage(w.VBox):
             return
         self.report.value = "Reading every frame once ..."
 
-        def work(progress: Progress, cancel: threading.Event) -> tuple:
-            verification, origin, ledger = trace.trace_file(path)
-            return verification, origin, self._write_reports(verification, origin, ledger)
+        redacted = self.redacted.value
+
+        def work(progress: Progress, cancel: threading.Event) -> tuple[str, list[Path]]:
+            traced = trace.trace_file(path)
+            run = store.find_run(traced.origin.entry) if traced.origin else None
+            content = _trace_html(traced, run, redacted)
+            return content, self._write_reports(traced, run, redacted)
 
         self.task.submit(work, lambda result: self._show(*result))
 
     def _write_reports(
-        self, verification: Verification, origin: Origin | None, ledger: Ledger | None
+        self, traced: Trace, run: trace_report.Run | None, redacted: bool
     ) -> list[Path]:
-        if ledger is None:
-            return []
         self.out.mkdir(parents=True, exist_ok=True)
-        stem = verification.path.stem
+        path = traced.verification.path
+        stem = f"redacted-{hash_input(path)[:16]}" if redacted else path.stem
         paths = [self.out / f"{stem}.{suffix}" for suffix in ("pdf", "md")]
-        run = store.find_run(origin.entry) if origin else None
         for path in paths:
-            trace_report.write(path, verification, origin, ledger, run)
+            trace_report.write(path, traced, run, redacted=redacted)
         return paths
 
-    def _show(self, verification: Verification, origin: Origin | None, reports: list[Path]) -> None:
-        rows = [
-            f"<tr><td>{name}</td><td style='color:{_COLOURS.get(layer.verdict, '#555')}'>"
-            f"<b>{layer.verdict}</b></td><td>{html.escape('; '.join(layer.findings))}</td></tr>"
-            for name, layer in verification.layers.items()
-        ]
-        parts = [
-            f"<h3>{html.escape(verification.path.name)}: {verification.verdict}</h3>",
-            f"<table>{''.join(rows)}</table>",
-            _origin_html(origin),
-        ]
+    def _show(self, content: str, reports: list[Path]) -> None:
+        parts = [content]
         for path in reports:
             address = html.escape(page_url(path), quote=True)
             parts.append(f'<a href="{address}" target="_blank">report as {path.suffix[1:]}</a> ')
@@ -121,25 +120,24 @@ class TracePage(w.VBox):
         return path
 
 
-def _origin_html(origin: Origin | None) -> str:
-    """The ledger entry and the run that a file comes from."""
-    if origin is None:
-        return "<p>Not made by this installation, as far as it can tell.</p>"
-    body = origin.entry.body
-    facts = {
-        "Ledger entry": origin.entry.number,
-        "Made": f"{origin.entry.time_utc[:19]} UTC",
-        "By": body.get("user", ""),
-        "As": body.get("title", ""),
-        "Evidence": ", ".join(origin.evidence),
-        **trace.input_summary(body),
-    }
-    run = store.find_run(origin.entry)
-    if run is not None:
-        facts["MLflow run"] = f"{run['run_id']} in {run['folder']}"
-    rows = "".join(
-        f"<tr><td>{html.escape(str(name))}</td><td>{html.escape(str(value))}</td></tr>"
-        for name, value in facts.items()
-    )
-    verdict = "Made" if origin.is_proven else "Probably made"
-    return f"<p><b>{verdict} here.</b></p><table>{rows}</table>"
+def _trace_html(traced: Trace, run: trace_report.Run | None, redacted: bool) -> str:
+    """The conclusion, what it rests on, the run, and the labels."""
+    parts = trace_report.report_parts(traced, run, redacted=redacted)
+    shown = [part for part in parts if part.kind in ("title", "heading", "text", "list", "table")]
+    colour = _COLOURS.get(traced.verdict, "#555")
+    verdict = f"<p style='color:{colour}'><b>{traced.verdict}: {traced.conclusion}</b></p>"
+    title, *rest = (_part_html(part) for part in shown)
+    return "".join([title, verdict, *rest])
+
+
+def _part_html(part: trace_report.Part) -> str:
+    if part.kind == "list":
+        return f"<ul>{''.join(f'<li>{html.escape(str(each))}</li>' for each in part.content)}</ul>"
+    if part.kind == "table":
+        rows = [
+            f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>"
+            for row in part.content
+        ]
+        return f"<table>{''.join(rows)}</table>"
+    tag = {"title": "h3", "heading": "h4"}.get(part.kind, "p")
+    return f"<{tag}>{html.escape(str(part.content))}</{tag}>"

@@ -1,0 +1,110 @@
+"""Whether two files look and sound alike."""
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from helpers.labelled import RATE, SECONDS, make_audio, make_frame
+
+from heygem.provenance import similarity
+from heygem.provenance.fingerprint import FrameHasher, hash_audio
+from heygem.provenance.similarity import ExaminedContent, bit_error_rate, compare
+
+
+def content_of(images, samples, rate_hz=16_000):
+    hasher = FrameHasher()
+    for k, image in enumerate(images):
+        hasher.add(np.ascontiguousarray(image), k / RATE)
+    return ExaminedContent.of(hasher, samples, rate_hz)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return [make_frame(k) for k in range(int(SECONDS * RATE))]
+
+
+@pytest.fixture(scope="module")
+def original(frames):
+    return content_of(frames, make_audio()[:, 0]).fingerprint
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.uint64])
+def test_bit_error_rate_is_that_of_the_best_alignment(dtype):
+    bits = np.iinfo(dtype).bits
+    a = np.random.default_rng(1).integers(1, 2**bits - 1, 40, dtype)
+    assert bit_error_rate(a, a, min_hashes=4) == 0
+    assert bit_error_rate(a[7:20], a, min_hashes=4) == 0
+    assert bit_error_rate(a, a[7:20], min_hashes=4) == 0
+    assert bit_error_rate(a[:6], ~a[:6], min_hashes=4) == 1
+    flipped = a ^ dtype(1)  # one bit of each
+    assert bit_error_rate(a, flipped, min_hashes=4) == pytest.approx(1 / bits)
+
+
+def test_too_little_silence_and_black_cannot_be_compared():
+    a = np.random.default_rng(1).integers(1, 2**32, 40, np.uint32)
+    assert bit_error_rate(a[:3], a, min_hashes=4) is None
+    assert bit_error_rate(np.zeros(40, np.uint32), a, min_hashes=4) is None
+
+
+def test_a_long_sequence_with_a_gap_is_still_the_same():
+    a = np.random.default_rng(1).integers(1, 2**32, 1000, np.uint32)
+    cut = np.concatenate([a[:400], a[430:]])  # an alignment of the whole would miss half of it
+    assert bit_error_rate(cut, a, min_hashes=4) < 0.05
+
+
+TRANSFORMS = {
+    "smaller": lambda i: cv2.resize(i, (240, 136), interpolation=cv2.INTER_AREA),
+    "mirrored": lambda i: i[:, ::-1],
+    "cropped": lambda i: i[14:258, 24:456],
+    "cropped by 30 %": lambda i: i[40:232, 72:408],
+    "between bars": lambda i: np.pad(i, ((280, 280), (0, 0), (0, 0))),
+    "turned": lambda i: np.rot90(i),
+    "brighter": lambda i: cv2.LUT(i, (255 * (np.arange(256) / 255) ** 0.8).astype(np.uint8)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_changed_picture_is_never_called_another(frames, original, name):
+    changed = content_of([TRANSFORMS[name](i) for i in frames], make_audio()[:, 0])
+    result = compare(changed, original)
+    assert result.picture == similarity.SAME and result.sound == similarity.SAME
+
+
+def test_another_film_is_different_in_both(original):
+    other = content_of([make_frame(k, 5) for k in range(75)], make_audio(seed=5)[:, 0])
+    result = compare(other, original, is_as_made=True)
+    assert (result.picture, result.sound) == (similarity.DIFFERENT, similarity.DIFFERENT)
+
+
+def test_a_still_of_the_result_is_too_little_to_compare(frames, original):
+    still = content_of(frames[:1], np.zeros(0, np.float32), 1)
+    result = compare(still, original, search=False)
+    assert (result.picture, result.sound) == (similarity.ABSENT, similarity.ABSENT)
+
+
+def long_audio(seed):
+    return np.concatenate([make_audio(seed + k)[:, 0] for k in range(3)])
+
+
+@pytest.mark.parametrize("speed", [0.85, 0.97, 1.1])
+def test_sound_at_another_speed_is_the_same(speed):
+    samples = long_audio(0)
+    recorded = content_of([], samples).fingerprint
+    faster = content_of([], samples, round(16_000 * speed))
+    assert compare(faster, recorded, search=False).sound != similarity.SAME
+    assert compare(faster, recorded).sound == similarity.SAME
+    other = content_of([], long_audio(50), round(16_000 * speed))
+    assert compare(other, recorded).sound == similarity.DIFFERENT
+
+
+def test_sound_survives_a_shift_by_half_a_step_and_resampling():
+    samples = long_audio(0)
+    recorded = content_of([], samples).fingerprint
+    shifted = samples[round(0.0464 * 16_000) :]
+    ratio = Fraction(44_100, 16_000)
+    positions = np.arange(0, len(shifted), float(1 / ratio))
+    resampled = np.interp(positions, np.arange(len(shifted)), shifted)
+    result = compare(content_of([], resampled, 44_100), recorded, search=False)
+    assert result.sound == similarity.SAME and result.sound_error < 0.2
+    assert bit_error_rate(hash_audio(shifted, 16_000), recorded.audio, min_hashes=16) > 0.2
