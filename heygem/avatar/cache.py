@@ -18,6 +18,7 @@ from heygem.avatar.reasons import UNUSABLE, Reason, from_stored
 from heygem.core import disk
 from heygem.core.errors import Notice
 from heygem.core.files import replacing
+from heygem.core.folders import make_private_folder
 from heygem.core.types import PathLike
 from heygem.face.pose import Pose
 from heygem.face.rest import RestShape
@@ -71,7 +72,7 @@ def write(stored: Path, avatar: Avatar) -> None:
         "pixels": np.concatenate([crop.reshape(-1) for crop in library.crops]),
         "words": np.array(json.dumps(facts)),
     }
-    stored.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(stored.parent)
     with replacing(stored, mode=0o600, durable=False) as staged, staged.open("wb") as file:
         np.savez(file, **arrays)
 

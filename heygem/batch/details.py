@@ -12,6 +12,7 @@ from heygem.batch import manifest
 from heygem.batch.items import Item
 from heygem.core.errors import HeygemError, OutputError
 from heygem.core.files import read_json, sha256, write_json
+from heygem.core.folders import make_private_folder
 from heygem.core.publish import always, free_name, publishing
 from heygem.core.version import code_version
 from heygem.experiments import figures
@@ -20,6 +21,7 @@ from heygem.pipeline import Result
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+_PRIVATE = 0o600  # paths and pictures of people
 _FIGURES = ("contact_sheet.png", "lip_curve.png", "lip_curve.csv")
 
 
@@ -64,7 +66,8 @@ def begin(item: Item, item_id: str) -> bool:
         "name": item.name,
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_json(item.details, content, name=MANIFEST)
+    make_private_folder(make_private_folder(item.details.parent) / item.details.name)
+    write_json(item.details, content, name=MANIFEST, mode=_PRIVATE)
     return True
 
 
@@ -92,6 +95,7 @@ def save_figures(result: Result, item: Item) -> list[str]:
         try:
             with publishing(item.details / name, may_replace=may_replace) as staged:
                 save(staged)
+                staged.chmod(_PRIVATE)
         except HeygemError as error:
             warnings.append(str(error))
         except Exception as error:
@@ -137,7 +141,7 @@ def finish(
         "timings": dict(result.timings),
         "warnings": list(warnings),
     }
-    write_json(item.details, content, name=MANIFEST)
+    write_json(item.details, content, name=MANIFEST, mode=_PRIVATE)
     return content
 
 

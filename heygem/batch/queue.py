@@ -21,6 +21,7 @@ from heygem import media
 from heygem.config.pairs import Pair
 from heygem.core.errors import HeygemError, InputError
 from heygem.core.files import read_json
+from heygem.core.folders import make_private_folder
 
 STATES = ("waiting", "running", "done", "failed", "cancelled")
 _LOCK, _WORKER_LOCK, _LOG = ".lock", ".worker", "worker.log"
@@ -295,7 +296,7 @@ class JobQueue:
 
     @contextlib.contextmanager
     def _locked(self):
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.folder)
         with open(self.folder / _LOCK, "a+") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield

@@ -201,10 +201,12 @@ def write_text(target: Path, text: str, *, mode: int = 0o644) -> Path:
     return write_bytes(target, text.encode("utf-8", "surrogateescape"), mode=mode)
 
 
-def write_json(folder: Path, content: dict[str, Any], *, name: str = "manifest.json") -> Path:
+def write_json(
+    folder: Path, content: dict[str, Any], *, name: str = "manifest.json", mode: int = 0o644
+) -> Path:
     """Write a dictionary as `folder/name`, atomically; paths and NumPy values become plain ones."""
     text = json.dumps(content, ensure_ascii=False, indent=2, default=_plain) + "\n"
-    return write_text(folder / name, text)
+    return write_text(folder / name, text, mode=mode)
 
 
 def read_json(folder: Path, *, name: str = "manifest.json") -> dict[str, Any] | None:

@@ -18,3 +18,18 @@ def model_folder() -> Path:
 def avatar_folder() -> Path:
     """Folder of tracked avatars."""
     return home() / "avatars"
+
+
+def make_private_folder(folder: Path) -> Path:
+    """Create a folder that only this user can enter, with the folders above it, and return it.
+
+    For what heygem keeps for itself of people's recordings. A folder that is there keeps its mode,
+    and so do results, whose mode the umask decides.
+
+    Raises
+    ------
+    OSError
+        It cannot be created.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder

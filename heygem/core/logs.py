@@ -11,6 +11,7 @@ from pathlib import Path
 
 from heygem.core import assets
 from heygem.core.errors import Notice
+from heygem.core.folders import make_private_folder
 
 
 def log_file() -> Path:
@@ -25,7 +26,7 @@ def start_log() -> None:
     """
     logger = logging.getLogger("heygem")
     with contextlib.suppress(OSError):
-        log_file().parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(log_file().parent)
         handler = logging.handlers.RotatingFileHandler(
             log_file(), maxBytes=1 << 20, backupCount=3, encoding="utf-8", delay=True
         )
@@ -62,7 +63,7 @@ def quiet_libraries() -> Iterator[None]:
     """
     try:
         sys.stderr.flush()
-        log_file().parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(log_file().parent)
         terminal = os.dup(2)
         log = os.open(log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError:

@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 from heygem.core.errors import Notice
+from heygem.core.folders import make_private_folder
 from heygem.core.leftovers import remove_leftovers, temporary_folder
 from heygem.core.publish import place
 
@@ -49,7 +50,7 @@ def prepare(folder: Path) -> None:
     if folder in _prepared and (folder / DATABASE).exists():
         return
     database = folder / DATABASE
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     with _locked(folder):
         problem = find_problem(database) if database.exists() else None
         if problem is not None:

@@ -20,6 +20,7 @@ from heygem.avatar import Avatar
 from heygem.config.params import FaceSettings, Params
 from heygem.core import assets, files
 from heygem.core.errors import InputError, OutputError, ParameterError
+from heygem.core.folders import make_private_folder
 from heygem.core.types import PathLike, Progress, Watch
 from heygem.core.version import code_version
 from heygem.face.backends import make_backend
@@ -249,8 +250,7 @@ def _clip(person: Avatar, model: lips.LipsModel, progress: Progress) -> Clip:
 
 def _checkpoint(sha256s: Sequence[str]) -> Path:
     """File of the fit to this footage, in heygem's own cache."""
-    folder = assets.home() / "finetune"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_private_folder(assets.home() / "finetune")
     return folder / f"{hashlib.sha256(''.join(sha256s).encode()).hexdigest()[:32]}.npz"
 
 

@@ -22,6 +22,7 @@ from heygem.core import findings, logs
 from heygem.core.errors import InputError
 from heygem.core.files import sha256
 from heygem.core.findings import Finding
+from heygem.core.folders import make_private_folder
 from heygem.core.types import FloatArray, Image, IntArray, PathLike, Progress
 from heygem.lips.trajectory import Trajectory
 from heygem.pipeline.models import EncodedAudio, Models
@@ -250,7 +251,7 @@ class Session:
         report_progress = cancellable(progress, cancel)
         with self._lock:
             _loaded(self._avatar)
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.folder)
             span = self._prepare_span(params, start_s, length_s, report_progress)
             renderer = self._renderer_for(params)
             trajectory = None

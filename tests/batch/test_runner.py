@@ -45,6 +45,23 @@ def test_each_item_gets_a_video_and_a_manifest_with_its_hash(pipeline_stub, reci
 
 
 @pytest.mark.slow
+def test_what_is_kept_of_people_is_private_and_results_have_the_usual_mode(
+    pipeline_stub, recipe, tmp_path
+):
+    before = os.umask(0o022)
+    try:
+        runner.run(recipe("fine"))
+    finally:
+        os.umask(before)
+    details = tmp_path / "out/details"
+    modes = {path: path.stat().st_mode & 0o777 for path in (details, *details.rglob("*"))}
+    assert len(modes) == 6
+    assert all(mode == (0o700 if path.is_dir() else 0o600) for path, mode in modes.items())
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "out/p0-voice.mp4").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.slow
 def test_one_failing_item_does_not_affect_the_others(pipeline_stub, recipe, tmp_path):
     report = runner.run(recipe("fine", "faceless", "crash", "fine"))
     assert [o.status for o in report.outcomes] == ["done", "failed", "failed", "done"]

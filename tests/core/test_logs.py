@@ -26,6 +26,11 @@ def home(tmp_path, monkeypatch):
     logger.propagate = before[1]
 
 
+def test_only_this_user_can_read_the_log(home):
+    logs.start_log()
+    assert logs.log_file().parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_warnings_go_to_the_log_file(home):
     logs.start_log()
     logging.getLogger("heygem.test").warning("disk is slow")
