@@ -18,9 +18,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from heygem.batch import notebook_parameters
 from heygem.config import capabilities
 from heygem.config.params import Params
-from heygem.config.renamed import show_notice
 from heygem.core import logs
 from heygem.core.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.core.files import read_json, safe_name
@@ -61,11 +61,17 @@ def root() -> Path:
     return folder
 
 
-def enter() -> None:
-    """Set up a notebook, in JupyterLab and Papermill alike.
+def enter(**old_names: str) -> None:
+    """Set up a notebook, in JupyterLab and Papermill alike; its first cell calls this.
 
     Relative paths are relative to the project's folder; a HeygemError is shown without traceback;
-    output of compiled libraries on file descriptor 2 goes to the log.
+    parameters that Papermill injects are checked (see `heygem.batch.notebook_parameters`); output
+    of compiled libraries on file descriptor 2 goes to the log.
+
+    Parameters
+    ----------
+    old_names : str
+        Parameters that were renamed: current name by old name, `look="save_visuals"`.
     """
     if Path.cwd() == root() / "notebooks":
         os.chdir(root())
@@ -76,29 +82,12 @@ def enter() -> None:
     shell = get_ipython()
     if shell is not None:
         shell.set_custom_exc((HeygemError,), _show_error)
+        notebook_parameters.install(shell, old_names)
     if hasattr(sys.stderr, "watch_fd_thread"):  # in a kernel, Python's own stderr does not use fd 2
         with contextlib.suppress(OSError):
             log = os.open(logs.log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(log, 2)
             os.close(log)
-
-
-def accept_old_names(variables: dict[str, Any], **names: str) -> None:
-    """Let Papermill set a notebook's parameters under the names of the last release.
-
-    Papermill only warns about a parameter that the notebook does not have.
-
-    Parameters
-    ----------
-    variables : dict
-        The notebook's `globals()`; a value under an old name is moved to the current one.
-    names : str
-        Current name by old name: `tracking="mlflow"`.
-    """
-    for old, current in names.items():
-        if old in variables:
-            show_notice(f"`{old}` is now called `{current}`")
-            variables[current] = variables.pop(old)
 
 
 def _show_error(shell, kind, error, trace, tb_offset=None) -> list[str]:

@@ -1,6 +1,5 @@
 """Notebooks run with Papermill: validated parameters, saved results, errors."""
 
-import ast
 import json
 import os
 import re
@@ -8,21 +7,20 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import nbformat
 import numpy as np
+import papermill
 import pytest
 import skimage.data
 
 from heygem import media
 from heygem.audio import tts
 from heygem.batch import notebooks
-from heygem.config import renamed
 from heygem.config.params import Params
 from heygem.core import assets
-from heygem.core.errors import HeygemError, InputError, Notice, ParameterError
+from heygem.core.errors import HeygemError, InputError, ParameterError
 from heygem.media import write_wav
 
 ROOT = Path(__file__).parents[2]
@@ -92,42 +90,16 @@ def test_errors_of_heygem_are_shown_in_the_notebook_without_traceback(workdir):
     assert "none.mp4" in traceback and "what to do" in traceback and "line" not in traceback
 
 
-def test_variables_under_old_names_are_moved_with_a_notice(monkeypatch):
-    monkeypatch.setattr(renamed, "_shown", set())
-    variables = {"mlflow": {}, "tracking": {"enabled": False}, "cross_audio": ["a.wav"]}
-    with pytest.warns(Notice, match="`tracking` is now called `mlflow`"):
-        notebooks.accept_old_names(variables, tracking="mlflow", others="cross_audio")
-    assert variables == {"mlflow": {"enabled": False}, "cross_audio": ["a.wav"]}
-
-
-#: Parameters of notebooks in release 0.1 that do not pass through `Params.from_namespace`.
-OLD_PARAMETERS = {
-    "12_finetune": {"tracking": "mlflow"},
-    "21_evaluate": {"others": "cross_audio", "look": "save_visuals", "tracking": "mlflow"},
-}
-
-
-@pytest.mark.parametrize("name", OLD_PARAMETERS)
-def test_notebooks_accept_their_old_parameters(name):
-    first, second = [
-        cell.source
-        for cell in nbformat.read(notebooks.find(name), as_version=4).cells
-        if cell.cell_type == "code"
-    ][:2]
-    variables: dict = {}
-    exec(first, variables)
-    values = {old: f"value of {old}" for old in OLD_PARAMETERS[name]}
-    variables |= values  # as Papermill injects them
-    (call,) = [
-        node
-        for node in ast.parse(second).body
-        if isinstance(node, ast.Expr) and "accept_old_names" in ast.unparse(node)
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Notice)
-        exec(ast.unparse(call), variables | {"notebooks": notebooks, "globals": lambda: variables})
-    for old, current in OLD_PARAMETERS[name].items():
-        assert variables[current] == values[old] and old not in variables
+@pytest.mark.slow
+def test_a_parameter_that_a_notebook_does_not_have_stops_it_before_any_work(workdir):
+    with pytest.raises(ParameterError, match="no parameter 'file'.*did you mean 'files'"):
+        papermill.execute_notebook(
+            str(ROOT / "notebooks" / "30_trace.ipynb"),
+            str(workdir / "trace.ipynb"),
+            parameters={"file": "X"},
+            kernel_name="python3",
+            progress_bar=False,
+        )
 
 
 @pytest.mark.slow
