@@ -55,7 +55,12 @@ def make(video, audio, seconds, folder):
     long = folder / "long.mkv"
     # An audio file through heygem's own writer: no other encoder is needed.
     with media.VideoWriter(
-        long, width=16, height=16, rate=1, audio=media.AudioTrack(samples, sound.rate_hz)
+        long,
+        label=media.RecordedFrames(),
+        width=16,
+        height=16,
+        rate=1,
+        audio=media.AudioTrack(samples, sound.rate_hz),
     ) as writer:
         for second in range(int(seconds)):
             writer.write(np.zeros((16, 16, 3), np.uint8), float(second))

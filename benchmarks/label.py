@@ -98,11 +98,11 @@ def per_file():
         path = folder / "result.mp4"
         sound = np.random.default_rng(0).normal(0, 0.1, 160_000).astype(np.float32)
         with media.VideoWriter(
-            path, width=1280, height=720, rate=RATE, metadata=labeller.tags, preset="veryfast",
+            path, width=1280, height=720, rate=RATE, label=labeller, preset="veryfast",
             audio=media.AudioTrack(sound[:, None], 16_000),
         ) as writer:  # fmt: skip
             for k, image in enumerate(frames(1280, 720, 10 * RATE)):
-                writer.write(labeller.label_frame(image, k / RATE), k / RATE)
+                writer.write(image, k / RATE)
 
         def timed(name, operation):
             start = time.perf_counter()

@@ -132,6 +132,7 @@ def time_stages(arguments):
     with tempfile.TemporaryDirectory() as folder:
         writer = media.VideoWriter(
             Path(folder) / "out.mp4",
+            label=media.RecordedFrames(),
             width=size[0],
             height=size[1],
             rate=timeline.rate,
@@ -200,6 +201,7 @@ def looped(video, samples, seconds, folder):
     step, written = float(1 / info.rate), 0
     with media.VideoWriter(
         out,
+        label=media.RecordedFrames(),
         width=info.width,
         height=info.height,
         rate=info.rate,

@@ -60,7 +60,9 @@ def close_up(video, size, folder):
         info = reader.info.video
         high = round(info.width * height / width)
         top = round((info.height - high) * 0.3)  # the face is above the middle
-        with media.VideoWriter(path, width=width, height=height, rate=info.rate) as writer:
+        with media.VideoWriter(
+            path, label=media.RecordedFrames(), width=width, height=height, rate=info.rate
+        ) as writer:
             for frame in reader:
                 cut = frame.image[top : top + high]
                 writer.write(cv2.resize(cut, size, interpolation=cv2.INTER_CUBIC), frame.time_s)

@@ -227,6 +227,17 @@ def motions(clip, truth_curves, samples):
         )
 
 
+@dataclass(frozen=True)
+class SampleLabel:
+    """The label of a sample: in the picture and in the metadata, unsigned."""
+
+    tags: dict[str, str]
+    visible: VisibleLabel
+
+    def label_frame(self, image, time_s):
+        return self.visible.draw(image, time_s)
+
+
 def make_clip(clip, out):
     """Write `<name>.mp4` and `<name>.csv`."""
     samples, truth_curves = truth(clip)
@@ -236,20 +247,23 @@ def make_clip(clip, out):
     low, high = meshes.min((0, 1)), meshes.max((0, 1))
     # In the corner that heygem's own label does not use by default.
     settings = LabelSettings(corner="bottom-right")
-    label = VisibleLabel(settings, person.width, person.height, keep_clear=(*low, *high))
+    label = SampleLabel(
+        aigc_tags(settings, f"sample-{clip.name}"),
+        VisibleLabel(settings, person.width, person.height, keep_clear=(*low, *high)),
+    )
     track = media.AudioTrack(samples[: round(len(moves) / clip.rate * RATE_HZ), None], RATE_HZ)
     with media.VideoWriter(
         out / f"{clip.name}.mp4",
+        label=label,
         width=person.width,
         height=person.height,
         rate=clip.rate,
         audio=track,
         crf=20,
         preset="slow",
-        metadata=aigc_tags(settings, f"sample-{clip.name}"),
     ) as writer:
         for i, motion in enumerate(moves):
-            writer.write(label.draw(person.draw(motion)), truth_curves.times_s[i])
+            writer.write(person.draw(motion), truth_curves.times_s[i])
     (out / f"{clip.name}.csv").write_text(truth_curves.to_csv(), encoding="utf-8")
 
 

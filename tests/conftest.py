@@ -11,7 +11,7 @@ from helpers import disks
 from helpers.media import RATE_HZ, gape, real_data, tone, write_raw_video, write_video, write_wav
 from helpers.rendering import plan
 
-from heygem.media import VideoWriter
+from heygem.media import RecordedFrames, VideoWriter
 
 
 @pytest.fixture(scope="session")
@@ -145,7 +145,9 @@ def talking(hopper, hopper_avatar, tmp_path_factory):
     renderer = WarpRenderer(hopper_avatar, RendererSettings())
     plan(renderer, gape(opening, hopper_avatar.rest.neutral), np.zeros(40, int))
     path = tmp_path_factory.mktemp("people") / "talking.mp4"
-    with VideoWriter(path, width=512, height=600, rate=25, crf=12) as writer:
+    with VideoWriter(
+        path, label=RecordedFrames(), width=512, height=600, rate=25, crf=12
+    ) as writer:
         for k in range(40):
             image = paste(hopper, renderer.render(hopper, k))
             sway = cv2.getRotationMatrix2D((256, 500), 2.5 * np.sin(k / 6), 1)

@@ -22,6 +22,7 @@ from heygem.core import files
 from heygem.core.errors import InputError
 from heygem.core.types import FloatArray, PathLike
 from heygem.evaluation import lipreading
+from heygem.provenance import containers
 
 if TYPE_CHECKING:
     from heygem.training.dataset import Source
@@ -186,7 +187,8 @@ def join(
     out.parent.mkdir(parents=True, exist_ok=True)
     counter = itertools.count()
     with media.VideoWriter(
-        out, width=first.width, height=first.height, rate=first.rate,
+        out, label=containers.recorded(*paths), width=first.width, height=first.height,
+        rate=first.rate,
         audio=_join_audio(tracks, starts_s), lossless=True, preset="ultrafast",
     ) as writer:  # fmt: skip
         for path in paths:

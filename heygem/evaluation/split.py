@@ -20,6 +20,7 @@ from heygem.core.types import BoolArray, FloatArray, PathLike
 from heygem.face import tracking
 from heygem.face.pose import Pose, fit_pose, to_canonical
 from heygem.face.topology import LOWER
+from heygem.provenance import containers
 
 POSE_SIGMA_S = 0.04  # as the avatar's own poses are smoothed
 MIN_PART_S = 1.9  # fewer than about eight syllables give no estimate
@@ -168,7 +169,8 @@ def _write_library_part(path: PathLike, split: Split, folder: Path) -> Path:
         info = reader.info.video
         assert info is not None  # the reader has opened it
         with media.VideoWriter(
-            out, width=info.width, height=info.height, rate=info.rate,
+            out, label=containers.recorded(path), width=info.width, height=info.height,
+            rate=info.rate,
             audio=audio, lossless=True, preset="ultrafast",
         ) as writer:  # fmt: skip
             for frame in reader:

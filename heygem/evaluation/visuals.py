@@ -2,17 +2,23 @@
 
 No metric counts a tooth too many. The sheet shows mouths pixel by pixel, small ones enlarged by an
 integer factor; the video shows the held-out part with its audio. The real mouth is at the left, and
-everything rendered carries a caption that says so.
+everything rendered carries a caption that says so. Both files are labelled like any result.
 """
 
+import io
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image as PilImage
 
 from heygem import audio, media
 from heygem.avatar import Avatar
+from heygem.config.params import LabelSettings
+from heygem.core import files
 from heygem.core.types import FloatArray, Image, PathLike
 from heygem.evaluation.clips import Clip
 from heygem.evaluation.held_out import TestClip
@@ -20,12 +26,18 @@ from heygem.evaluation.image_metrics import Box
 from heygem.evaluation.results import FINETUNED, MODEL, OWN_AUDIO
 from heygem.evaluation.split import Person
 from heygem.face import topology as topo
+from heygem.provenance import consent, containers, keys
+from heygem.provenance.aigc import KEY, aigc_tags
+from heygem.provenance.film import write_film
+from heygem.provenance.ledger import Ledger
+from heygem.provenance.visible import VisibleLabel, label_strip_px
 
 SILENCE = "silence"  # kind of audio, beside those of `heygem.evaluation.results.Row.audio`
 MOMENTS = 12  # on the sheet, in two columns
 MOUTH = (0.62, 0.52)  # half width and height of the window around the mouth, IOD
 FACE = (1.3, 1.5)  # the same of the lower face
 MIN_WIDTH_PX = 280  # narrower pictures are enlarged
+STRIP_GREY = 32  # around the label, above the pictures
 JPEG_QUALITY = 98  # pictures are kept compressed: a minute of them would not fit in memory
 CAPTIONS = {
     (MODEL, OWN_AUDIO): "AI-generated",
@@ -48,6 +60,7 @@ class Visualizer:
 
     def __init__(self, folder: PathLike, clip: Clip) -> None:
         self._folder = Path(folder)
+        self._clip = clip
         self._name = f"{clip.speaker}_{clip.path.stem}"
         self._takes: dict[Take, dict[int, np.ndarray]] = {}
         self._real: dict[int, np.ndarray] = {}
@@ -74,10 +87,12 @@ class Visualizer:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         takes = [take for take in CAPTIONS if take in self._takes]
-        sheet = self._folder / f"{self._name}.png"
-        cv2.imwrite(str(sheet), self._sheet(clip, takes)[..., ::-1])
+        permission = _permission(self._clip)
+        sheet = _write_sheet(self._folder / f"{self._name}.png", self._sheet(clip, takes))
+        facts = {"evaluation": True, "sheet": files.sha256(sheet), **permission}
         video = self._folder / f"{self._name}.mp4"
-        self._write_video(video, clip, samples, [take for take in takes if take[1] == OWN_AUDIO])
+        shown = [take for take in takes if take[1] == OWN_AUDIO]
+        self._write_video(video, clip, samples, shown, facts)
         self._takes, self._real = {}, {}
         return [sheet, video]
 
@@ -108,21 +123,34 @@ class Visualizer:
         return [self._real, *(self._takes[take] for take in takes)]
 
     def _write_video(
-        self, path: Path, clip: TestClip, samples: FloatArray, takes: Sequence[Take]
+        self,
+        path: Path,
+        clip: TestClip,
+        samples: FloatArray,
+        takes: Sequence[Take],
+        facts: dict[str, Any],
     ) -> None:
         times_s = clip.times_s - clip.times_s[0]
         rate_hz = clip.real.rate_hz
         first, last = float(clip.times_s[0]), float(clip.times_s[-1]) + 1 / rate_hz
-        speech = samples[int(first * audio.RATE_HZ) : int(last * audio.RATE_HZ)]
-        track = media.AudioTrack(np.asarray(speech, np.float32)[:, None], audio.RATE_HZ)
+        speech = np.asarray(
+            samples[int(first * audio.RATE_HZ) : int(last * audio.RATE_HZ)], np.float32
+        )
         frames = [int(frame) for frame in clip.frames]
-        height, width = (n // 2 * 2 for n in self._side_by_side(frames[0], takes).shape[:2])
-        with media.VideoWriter(
-            path, width=width, height=height, rate=round(rate_hz, 3), audio=track
-        ) as writer:
-            for frame, time_s in zip(frames, times_s, strict=True):
-                picture = self._side_by_side(frame, takes)[:height, :width]
-                writer.write(np.ascontiguousarray(picture), float(time_s))
+        page = _Page(self._side_by_side(frames[0], takes))
+        pictures = (page.around(self._side_by_side(frame, takes)) for frame in frames)
+        write_film(
+            path,
+            zip(pictures, times_s.tolist(), strict=True),
+            size=page.size,
+            rate=round(rate_hz, 3),
+            settings=LabelSettings(),
+            keep_clear=[page.content],
+            parent=self._clip.path,
+            sound=(speech, audio.RATE_HZ),
+            facts=facts,
+            audio=media.AudioTrack(speech[:, None], audio.RATE_HZ),
+        )
 
     def _side_by_side(self, frame: int, takes: Sequence[Take]) -> Image:
         captions = ["real", *(CAPTIONS[take] for take in takes)]
@@ -130,6 +158,47 @@ class Visualizer:
         return np.concatenate(
             [_write_caption(cell, c) for cell, c in zip(cells, captions, strict=True)], 1
         )
+
+
+class _Page:
+    """A picture of even size below a strip in which the label stands."""
+
+    def __init__(self, picture: Image) -> None:
+        height, width = (n // 2 * 2 for n in picture.shape[:2])
+        self._strip_px = label_strip_px(LabelSettings(), width, height)
+        self.size = (width, self._strip_px + height)
+        self.content = (0, self._strip_px, *self.size)
+
+    def around(self, picture: Image) -> Image:
+        """The picture with the strip, without the label."""
+        width, height = self.size
+        page = np.full((height, width, 3), STRIP_GREY, np.uint8)
+        page[self._strip_px :] = picture[: height - self._strip_px, :width]
+        return page
+
+
+def _write_sheet(path: Path, picture: Image) -> Path:
+    """Write a PNG with the visible label above it and the label in its metadata."""
+    settings, page = LabelSettings(), _Page(picture)
+    label = VisibleLabel(settings, *page.size, keep_clear=[page.content])
+    files.write_bytes(path, _encode_png(label.draw(page.around(picture))))
+    containers.write_tag(path, aigc_tags(settings, uuid.uuid4().hex)[KEY])
+    return path
+
+
+def _permission(clip: Clip) -> dict[str, Any]:
+    """Permission to show the person of a clip, for the ledger; raises ConsentError without one."""
+    ledger = Ledger(keys=keys.ensure())
+    sources = [files.sha256(path) for path in clip.parts or (clip.path,)]
+    permissions = [consent.require(ledger, sha256, sha256, basis=None) for sha256 in sources]
+    return {"sources": {"video": sources[0]}, "clips": sources, "permission": permissions[0]}
+
+
+def _encode_png(image: Image) -> bytes:
+    """An image uint8 [H, W, 3] as a PNG file."""
+    data = io.BytesIO()
+    PilImage.fromarray(image).save(data, "PNG")
+    return data.getvalue()
 
 
 def _mouth_center(points: FloatArray) -> FloatArray:

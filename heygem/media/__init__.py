@@ -6,6 +6,7 @@ Times are seconds after the first shown frame; images are ``uint8 [H, W, 3]`` RG
 
 from heygem.media.audio_io import AudioFile, AudioSource, AudioTrack, read_audio, write_wav
 from heygem.media.container import BUNDLE_SUFFIX, is_avatar_bundle
+from heygem.media.disclosure import FrameLabel, RecordedFrames
 from heygem.media.probe import AudioInfo, MediaInfo, VideoInfo, probe
 from heygem.media.reader import Frame, VideoReader
 from heygem.media.writer import VideoWriter, container_format
@@ -17,7 +18,9 @@ __all__ = [
     "AudioSource",
     "AudioTrack",
     "Frame",
+    "FrameLabel",
     "MediaInfo",
+    "RecordedFrames",
     "VideoInfo",
     "VideoReader",
     "VideoWriter",

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,7 @@ from heygem.media.audio_filter import audio_frame
 from heygem.media.audio_io import AudioSource
 from heygem.media.colour import BT709, ColourCoding, rgb_to_frame
 from heygem.media.container import printable
+from heygem.media.disclosure import FrameLabel
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _AAC_RATES_HZ = (
@@ -53,7 +55,7 @@ def container_format(path: PathLike) -> str:
 
 
 class VideoWriter:
-    """Write frames at their own times, with audio, to H.264 + AAC.
+    """Write labelled frames at their own times, with audio, to H.264 + AAC.
 
     The data goes to a hidden temporary file beside the target, which is renamed to the target only
     when `close` has finished and the data is on the disk. As a context manager it closes on a
@@ -63,6 +65,9 @@ class VideoWriter:
     ----------
     path : str or Path
         ``.mp4``, ``.mov``, ``.m4v`` or ``.mkv`` (times in whole milliseconds in MKV).
+    label : FrameLabel
+        Labels every frame and names the container tags: `heygem.provenance.Labeller` for anything
+        AI-made, `RecordedFrames` for frames as they were recorded. Without one nothing is written.
     width, height : int
         Of the images, pixels. Odd sizes are padded by one repeated row or column (4:2:0 needs
         even ones) and noted.
@@ -74,8 +79,6 @@ class VideoWriter:
         x264 quality, 0 (best) .. 51; 18 is visually near the source.
     preset : str
         x264 preset, ``ultrafast`` .. ``veryslow``.
-    metadata : dict of str to str
-        Container tags, the only ones written.
     lossless : bool
         RGB bit for bit (libx264rgb, crf 0), for measurements.
     expected_frames : int
@@ -101,13 +104,13 @@ class VideoWriter:
         self,
         path: PathLike,
         *,
+        label: FrameLabel,
         width: int,
         height: int,
         rate: Fraction | float,
         audio: AudioSource | None = None,
         crf: int = 18,
         preset: str = "medium",
-        metadata: dict[str, str] | None = None,
         lossless: bool = False,
         expected_frames: int = 0,
         shown_name: str | None = None,
@@ -115,7 +118,14 @@ class VideoWriter:
         pixel_aspect: Fraction = Fraction(1),
         coding: ColourCoding = BT709,
     ) -> None:
+        if not isinstance(label, FrameLabel):
+            raise ParameterError(
+                f"{printable(Path(path))} has no label",
+                seen=repr(label),
+                remedy="Give a Labeller, or RecordedFrames for frames as they were recorded.",
+            )
         self.path = Path(path)
+        self._label = label
         self.width, self.height = width, height
         self.rate = Fraction(rate).limit_denominator(100_000)
         self.notes: list[str] = []
@@ -144,7 +154,7 @@ class VideoWriter:
             # Created here first, so that a refusal carries the operating system's reason.
             with open(self._temp, "wb"):
                 pass
-            container = self._open_container(muxer, metadata or {})
+            container = self._open_container(muxer, label.tags)
             self._video = self._open_video(container, crf, preset, lossless, pixel_aspect)
             self._audio = None if audio is None else self._open_audio(container, audio)
             container.start_encoding()
@@ -156,7 +166,7 @@ class VideoWriter:
             self.abort()
             raise
 
-    def _open_container(self, muxer: str, metadata: dict[str, str]) -> OutputContainer:
+    def _open_container(self, muxer: str, tags: Mapping[str, str]) -> OutputContainer:
         options = {}
         if muxer != "matroska":
             # use_metadata_tags: keys outside the fixed iTunes set (AIGC) are written too.
@@ -166,7 +176,7 @@ class VideoWriter:
             "file:" + os.fspath(self._temp), "w", format=muxer, container_options=options
         )
         self._container = container
-        container.metadata.update(metadata)
+        container.metadata.update(tags)
         return container
 
     def _open_video(
@@ -219,7 +229,7 @@ class VideoWriter:
         return stream
 
     def write(self, image: Image, time_s: float) -> None:
-        """Append one frame.
+        """Label one frame and append it.
 
         Parameters
         ----------
@@ -239,6 +249,7 @@ class VideoWriter:
                 f"frame times of {printable(self.path)} must increase",
                 seen=f"{time_s:.6f} s after {self._last_s:.6f} s",
             )
+        image = self._label.label_frame(image, time_s)
         if self._pad != (0, 0):
             image = np.pad(image, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), "edge")
         if self._pixel_format == "rgb24":

@@ -163,8 +163,8 @@ def generate(
         labeller.recorded_run(ledger, title=printable(out.name), facts=facts),
         publishing(out, inputs=inputs, may_replace=may_replace) as part,
     ):
-        writer = _writer(part, out.name, avatar, timeline, encoded, params, labeller.tags)
-        skipped = _write_frames(writer, avatar, renderer, timeline, labeller, report_progress)
+        writer = _writer(part, out.name, avatar, timeline, encoded, params, labeller)
+        skipped = _write_frames(writer, avatar, renderer, timeline, report_progress)
         label = labeller.finalize(
             part,
             ledger=ledger,
@@ -285,18 +285,18 @@ def _writer(
     timeline: Timeline,
     encoded: EncodedAudio,
     params: Params,
-    tags: dict[str, str],
+    labeller: Labeller,
 ) -> media.VideoWriter:
     assert avatar.info.video is not None
     return media.VideoWriter(
         path,
+        label=labeller,
         width=avatar.track.width,
         height=avatar.track.height,
         rate=timeline.rate,
         audio=encoded.speech.source,
         crf=params.media.crf,
         preset=params.media.preset,
-        metadata=tags,
         expected_frames=len(timeline),
         shown_name=shown_name,
         # A still has no time base of its own; a video's is kept, so that its times are exact.
@@ -311,7 +311,6 @@ def _write_frames(
     avatar: Avatar,
     renderer: Renderer,
     timeline: Timeline,
-    labeller: Labeller,
     report_progress: Progress,
 ) -> Counter[str]:
     """Render, label and encode all frames; returns the number of skipped ones by reason."""
@@ -324,7 +323,7 @@ def _write_frames(
             if frame.patch is None:
                 skipped[skip_reason(avatar, timeline, frame.index)] += 1
             time_s = float(timeline.times_s[frame.index])
-            encoder.put((labeller.label_frame(frame.image, time_s), time_s))
+            encoder.put((frame.image, time_s))
     report_progress("render", len(timeline), len(timeline))
     return skipped
 

@@ -99,7 +99,7 @@ def aigc_tags(settings: LabelSettings, produce_id: str, *, reserved: str = "") -
     Returns
     -------
     dict of str to str
-        `AIGC` (JSON) and `comment`, for `VideoWriter(metadata=)`.
+        `AIGC` (JSON) and `comment`, for `VideoWriter(label=)`.
 
     Raises
     ------

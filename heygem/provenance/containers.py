@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import quoteattr, unescape
 
-from heygem.core.errors import OutputError
+from heygem.core.errors import HeygemError, OutputError
 from heygem.core.types import PathLike
+from heygem.media.disclosure import RecordedFrames
 from heygem.provenance.aigc import KEY
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -38,6 +39,21 @@ def read_tags(path: PathLike) -> list[str]:
     return _read_container(path)
 
 
+def recorded(*paths: PathLike) -> RecordedFrames:
+    """What a copy of recordings' frames is written with: the first label that one of them carries.
+
+    An AI-made recording stays labelled in every copy; its visible label is in its frames.
+    """
+    for path in paths:
+        try:
+            texts = read_tags(path)
+        except (HeygemError, OSError):  # a kind of file without tags
+            continue
+        if texts:
+            return RecordedFrames({KEY: texts[0]})
+    return RecordedFrames()
+
+
 def write_tag(path: PathLike, text: str) -> None:
     """Write a metadata label into a finished WAV, PNG or JPEG, replacing earlier ones.
 
@@ -60,7 +76,7 @@ def write_tag(path: PathLike, text: str) -> None:
             raise OutputError(
                 "this kind of file cannot be labelled once it is finished",
                 seen=path.name,
-                remedy="pass the label to VideoWriter(metadata=)",
+                remedy="pass the label to VideoWriter(label=)",
             )
         if read_tags(staged) != [text]:
             raise OutputError("the metadata label does not read back", seen=path.name)

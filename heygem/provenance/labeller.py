@@ -51,7 +51,7 @@ class Labeller:
         The content number, in the metadata and in the ledger.
     watermark_id : int or None
     tags : dict of str to str
-        For `VideoWriter(metadata=)`; `finalize` completes the label in the file, and here.
+        For the container; `finalize` completes the label in the file, and here.
     visible : VisibleLabel
     """
 

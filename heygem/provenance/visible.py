@@ -172,6 +172,20 @@ class VisibleLabel:
         return out
 
 
+def label_strip_px(settings: LabelSettings, width: int, content_px: int) -> int:
+    """Height of a strip above the content of a page in which the label stands alone, even.
+
+    Parameters
+    ----------
+    settings
+    width, content_px
+        Width of the page, and height of what stands below the strip, pixels.
+    """
+    # The label's size depends on the page's height, which depends on the strip: 15 % more.
+    label = VisibleLabel(settings, width, round(content_px * 1.15)).box
+    return 0 if label is None else 2 * (label[3] + min(label[1], content_px - label[3])) // 2
+
+
 def render_template(text: str, height_px: float) -> FloatArray | None:
     """The letters of a label for template matching: white with dark edges on grey.
 

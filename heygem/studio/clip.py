@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from heygem import media
 from heygem.avatar.timeline import Timeline
 from heygem.config.params import Params
@@ -68,3 +70,16 @@ class Span:
     def times_s(self) -> FloatArray:
         """Times of the frames, the first at 0 : float64 [N]."""
         return self.timeline.times_s - self.timeline.times_s[0]
+
+
+def audio_between(source: media.AudioSource, start_s: float, end_s: float) -> media.AudioTrack:
+    """A span of an audio source; nothing after it is read."""
+    first, last = round(start_s * source.rate_hz), round(end_s * source.rate_hz)
+    parts, position = [], 0
+    for block in source.blocks():
+        parts.append(block[max(0, first - position) : max(0, last - position)])
+        position += len(block)
+        if position >= last:
+            break
+    samples = np.concatenate(parts) if parts else np.zeros((0, source.channels), np.float32)
+    return media.AudioTrack(samples, source.rate_hz)

@@ -28,14 +28,14 @@ from heygem.lips.trajectory import Trajectory
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
 from heygem.pipeline.progress import cancellable
-from heygem.provenance import keys
-from heygem.provenance.aigc import aigc_tags
+from heygem.provenance import containers, keys
+from heygem.provenance.film import write_film
 from heygem.provenance.ledger import Ledger
-from heygem.provenance.visible import VisibleLabel
 from heygem.rendering.base import Renderer
 from heygem.server import policy
-from heygem.studio.clip import ApertureCurves, Clip, Span
+from heygem.studio.clip import ApertureCurves, Clip, Span, audio_between
 from heygem.studio.downscale import downscale_avatar, downscale_image, preview_px
+from heygem.studio.preview_label import preview_settings
 
 Part = TypeVar("Part")
 
@@ -76,7 +76,7 @@ class Session:
         self._models = models
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
-        self._audio_path = Path()
+        self._audio_path, self._audio_sha256 = Path(), ""
         self._renderer: tuple[tuple, Renderer] | None = None
         self._span: Span | None = None  # whatever does not depend on a control, for one span
         self._results: list[Path] = []
@@ -142,17 +142,21 @@ class Session:
                 predict=self.draws_trajectory(self.params),
             )
             report_progress("listen", 1, 1)
-            self._require_consent(avatar, audio_path)
+            audio_sha256 = sha256(audio_path)
+            self._permission(self.params, avatar, audio_sha256)
             self._avatar, self._encoded_audio = avatar, encoded_audio
-            self._audio_path = Path(audio_path)
+            self._audio_path, self._audio_sha256 = Path(audio_path), audio_sha256
             self._preview_avatar = downscale_avatar(avatar, preview_px(avatar))
             self._renderer = self._span = None
 
-    def _require_consent(self, avatar: Avatar, audio_path: PathLike) -> None:
-        """A preview shows the person too: it needs the same consent as a finished video."""
-        basis = self.params.label.consent
-        ledger = Ledger(keys=keys.ensure())
-        pipeline.authorize(ledger, avatar, avatar.sha256, sha256(audio_path), basis=basis)
+    @staticmethod
+    def _permission(params: Params, avatar: Avatar, audio_sha256: str) -> dict[str, Any]:
+        """Inputs and permission, for the ledger: a preview shows the person as a result does."""
+        sources = {"video": avatar.sha256, "sound": audio_sha256}
+        permission = pipeline.authorize(
+            Ledger(keys=keys.ensure()), avatar, *sources.values(), basis=params.label.consent
+        )
+        return {"sources": sources, "permission": permission}
 
     @property
     def frame_s(self) -> float:
@@ -303,13 +307,16 @@ class Session:
         span = Span(
             key=key,
             timeline=part,
-            audio=_audio_between(source_track, float(part.times_s[0]), start_s + length_s),
+            audio=audio_between(source_track, float(part.times_s[0]), start_s + length_s),
             source=self.folder / f"{next(self._numbers):04d}-source.mp4",
         )
         width, height = self._size
         cacheable = len(rows) * width * height * 3 <= MAX_CACHED_FRAME_BYTES
         frames = []
-        with self._writer(span.source, span) as writer:
+        label = containers.recorded(self.avatar.path)
+        with media.VideoWriter(
+            span.source, label=label, width=width, height=height, **self._encoding(span)
+        ) as writer:
             for k, image in enumerate(self._read_frames(part.order)):
                 report_progress("decode", k, len(part))
                 writer.write(image, span.times_s[k])
@@ -330,18 +337,15 @@ class Session:
         for image in pipeline.frames_in_order(self.avatar, order):
             yield downscale_image(image, self._size)
 
-    def _writer(self, path: Path, span: Span, **options: Any) -> media.VideoWriter:
-        width, height = self._size
-        return media.VideoWriter(
-            path,
-            width=width,
-            height=height,
-            rate=span.timeline.rate,
-            preset=ENCODER_PRESET,
-            pixel_aspect=_loaded(self.avatar.info.video).pixel_aspect,
-            coding=_loaded(self.avatar.info.video).coding,
-            **options,
-        )
+    def _encoding(self, span: Span) -> dict[str, Any]:
+        """Options of both films of a span."""
+        video = _loaded(self.avatar.info.video)
+        return {
+            "rate": span.timeline.rate,
+            "preset": ENCODER_PRESET,
+            "pixel_aspect": video.pixel_aspect,
+            "coding": video.coding,
+        }
 
     def _write_result(
         self,
@@ -352,20 +356,32 @@ class Session:
         report_progress: Progress,
     ) -> int:
         """Render and write the span; returns the number of frames left as they were."""
-        boxes = pipeline.face_boxes(self.preview_avatar)
-        label = VisibleLabel(params.label, *self._size, keep_clear=boxes)
-        tags = aigc_tags(params.label, uuid.uuid4().hex)  # unsigned: a preview has no ledger row
+        permission = self._permission(params, self.avatar, self._audio_sha256)
         skipped = 0
-        writer = self._writer(path, span, audio=span.audio, crf=params.media.crf, metadata=tags)
         images: Iterable[Image] | None = span.frames
         if images is None:
             images = self._read_frames(span.timeline.order)
-        frames = pipeline.finished_frames(images, renderer, span.timeline, threads=RENDER_THREADS)
-        with writer:
-            for frame in frames:
+        finished = pipeline.finished_frames(images, renderer, span.timeline, threads=RENDER_THREADS)
+
+        def frames() -> Iterator[tuple[Image, float]]:
+            nonlocal skipped
+            for frame in finished:
                 report_progress("render", frame.index, len(span.timeline))
                 skipped += frame.patch is None
-                writer.write(label.draw(frame.image), span.times_s[frame.index])
+                yield frame.image, span.times_s[frame.index]
+
+        write_film(
+            path,
+            frames(),
+            size=self._size,
+            settings=preview_settings(params.label),
+            keep_clear=pipeline.face_boxes(self.preview_avatar),
+            parent=self.avatar.path,
+            facts={"preview": True, **permission},
+            audio=span.audio,
+            crf=params.media.crf,
+            **self._encoding(span),
+        )
         return skipped
 
     def _delete_old_results(self, newest: Path) -> None:
@@ -387,16 +403,3 @@ def _loaded(part: Part | None) -> Part:
     if part is None:
         raise InputError("no audio and no video are loaded", remedy="choose both first")
     return part
-
-
-def _audio_between(source: Any, start_s: float, end_s: float) -> media.AudioTrack:
-    """A span of an audio source; nothing after it is read."""
-    first, last = round(start_s * source.rate_hz), round(end_s * source.rate_hz)
-    parts, position = [], 0
-    for block in source.blocks():
-        parts.append(block[max(0, first - position) : max(0, last - position)])
-        position += len(block)
-        if position >= last:
-            break
-    samples = np.concatenate(parts) if parts else np.zeros((0, source.channels), np.float32)
-    return media.AudioTrack(samples, source.rate_hz)

@@ -127,7 +127,9 @@ def test_a_hand_in_front_of_the_mouth_makes_frames_unusable(hopper, hopper_avata
     """The mesh goes on as if nothing were there; the colours around the mouth do not."""
     path = tmp_path / "hand.mp4"
     x, y = hopper_avatar.track.points[0, 13, :2].astype(int)
-    with media.VideoWriter(path, width=512, height=600, rate=25, crf=12) as writer:
+    with media.VideoWriter(
+        path, label=media.RecordedFrames(), width=512, height=600, rate=25, crf=12
+    ) as writer:
         for k in range(50):
             image = hopper.copy()
             if 20 <= k < 28:  # a sleeve's width, skin-coloured, from the left
@@ -146,7 +148,9 @@ def test_frames_of_a_dissolve_are_unusable_and_give_no_texture(hopper, faces, tm
     import cv2
 
     path = tmp_path / "fade.mp4"
-    with media.VideoWriter(path, width=512, height=600, rate=25, crf=12) as writer:
+    with media.VideoWriter(
+        path, label=media.RecordedFrames(), width=512, height=600, rate=25, crf=12
+    ) as writer:
         for k in range(20):
             image = hopper if k < 14 else cv2.GaussianBlur(hopper // 3 + 150, (0, 0), 6)
             writer.write(image, k / 25)

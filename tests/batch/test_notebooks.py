@@ -149,7 +149,9 @@ def recipe(workdir):
     """A recipe with ten frames of one person, and a file that is not a video."""
     utterance = tts.synthesize("Good morning.", "en")
     write_wav(workdir / "voice.wav", utterance.samples, utterance.rate_hz)
-    with media.VideoWriter(workdir / "anna.mp4", width=512, height=512, rate=25) as writer:
+    with media.VideoWriter(
+        workdir / "anna.mp4", label=media.RecordedFrames(), width=512, height=512, rate=25
+    ) as writer:
         for i in range(10):
             writer.write(np.roll(skimage.data.astronaut(), i % 2, axis=1), i / 25)
     (workdir / "broken.mp4").write_text("no video")

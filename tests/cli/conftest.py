@@ -54,7 +54,9 @@ def write_test_video(path, image, frames=8):
         image = np.repeat(image[:, :, None], 3, 2)
         image = np.ascontiguousarray(image[:256, :256])
     height, width = image.shape[:2]
-    with media.VideoWriter(path, width=width, height=height, rate=25) as writer:
+    with media.VideoWriter(
+        path, label=media.RecordedFrames(), width=width, height=height, rate=25
+    ) as writer:
         for i in range(frames):
             writer.write(np.roll(image, i % 2, axis=1), i / 25)
 

@@ -12,6 +12,7 @@ from helpers.wav2lip import write_random_checkpoint
 from heygem import evaluation, media
 from heygem.config.params import Params
 from heygem.core.errors import InputError, ParameterError
+from heygem.core.files import hash_input, sha256
 from heygem.evaluation import (
     EvaluateSettings,
     baselines,
@@ -24,6 +25,8 @@ from heygem.evaluation import (
 from heygem.evaluation.visuals import MIN_WIDTH_PX
 from heygem.lips.motion import RecordedMotion
 from heygem.lips.trajectory import Trajectory
+from heygem.provenance import containers, keys, verify
+from heygem.provenance.ledger import Ledger
 from heygem.rendering.warp.renderer import WarpRenderer
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -73,7 +76,8 @@ class Chewing:
 
 
 @pytest.fixture
-def chewing(person, monkeypatch):
+def chewing(person, monkeypatch, tmp_path):
+    monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "records"))
     model = Chewing(person.avatar.rest.neutral)
     monkeypatch.setattr(protocol.lips.LipsModel, "load", lambda path, **_: model)
 
@@ -114,6 +118,15 @@ def test_a_mouth_that_only_chews_is_told_from_one_that_follows_the_audio(
     # The real mouth and the rendered one, side by side, with the audio.
     assert info.audio is not None and info.video.width > 2 * MIN_WIDTH_PX - 2
     assert info.video.duration_s == pytest.approx(2, abs=0.2)
+
+    # Both are labelled, and in the ledger.
+    own_keys = keys.load()
+    layers = verify.verify_file(video, keys=own_keys, search=False).layers
+    assert {layer.verdict for layer in layers.values()} == {"compliant"}
+    (row,) = Ledger(keys=own_keys).entries(kind="made")
+    assert row.subject == hash_input(video) and row.body["sheet"] == sha256(sheet)
+    assert len(containers.read_tags(sheet)) == 1
+    assert verify.verify_file(sheet, keys=own_keys).verdict == "compliant"
 
     # Started again, nothing is rendered twice.
     monkeypatch.setattr(rerender, "render_clip", None)

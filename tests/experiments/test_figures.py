@@ -14,7 +14,9 @@ from heygem.lips.trajectory import Trajectory
 def video(tmp_path):
     """Two seconds that go from black to white, twice as wide as high."""
     path = tmp_path / "fade.mp4"
-    with media.VideoWriter(path, width=128, height=64, rate=25) as writer:
+    with media.VideoWriter(
+        path, label=media.RecordedFrames(), width=128, height=64, rate=25
+    ) as writer:
         for i in range(50):
             writer.write(np.full((64, 128, 3), i * 5, np.uint8), i / 25)
     return path
@@ -35,7 +37,9 @@ def test_contact_sheet_runs_through_time(video):
 
 def test_contact_sheet_of_fewer_frames_than_cells(tmp_path):
     path = tmp_path / "one.mp4"
-    with media.VideoWriter(path, width=64, height=64, rate=25) as writer:
+    with media.VideoWriter(
+        path, label=media.RecordedFrames(), width=64, height=64, rate=25
+    ) as writer:
         writer.write(np.full((64, 64, 3), 200, np.uint8), 0.0)
     sheet = figures.contact_sheet(path, columns=2, rows=1)
     assert sheet.shape == (figures.THUMB_PX, 2 * figures.THUMB_PX, 3)

@@ -34,7 +34,9 @@ class PipelineStub:
         progress("render", 0, 2)
         with (
             publishing(out, inputs=[video, audio], may_replace=may_replace) as part,
-            media.VideoWriter(part, width=64, height=64, rate=25) as writer,
+            media.VideoWriter(
+                part, label=media.RecordedFrames(), width=64, height=64, rate=25
+            ) as writer,
         ):
             for i in range(5):
                 if cancel.is_set():

@@ -41,8 +41,8 @@ def write_clip(path, images, *, tags=None, sound=None, crf=18, rate=RATE):
     track = None if sound is None else media.AudioTrack(sound, 16000)
     height, width = images[0].shape[:2]
     with media.VideoWriter(
-        path, width=width, height=height, rate=rate, audio=track, crf=crf, metadata=tags or {},
-        preset="veryfast",
+        path, label=media.RecordedFrames(tags or {}), width=width, height=height, rate=rate,
+        audio=track, crf=crf, preset="veryfast",
     ) as writer:  # fmt: skip
         for k, image in enumerate(images):
             writer.write(image, k / rate)

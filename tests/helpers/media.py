@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from heygem.core.errors import InputError
-from heygem.media import AudioTrack, VideoReader, VideoWriter
+from heygem.media import AudioTrack, RecordedFrames, VideoReader, VideoWriter
 
 RATE_HZ = 16_000
 
@@ -93,7 +93,9 @@ def write_video(
     """A small MP4 through `VideoWriter`; ``make(index, width, height)`` draws each frame."""
     rate = Fraction(rate)
     options.setdefault("preset", "ultrafast")
-    with VideoWriter(path, width=width, height=height, rate=rate, audio=audio, **options) as out:
+    with VideoWriter(
+        path, label=RecordedFrames(), width=width, height=height, rate=rate, audio=audio, **options
+    ) as out:
         for i in range(frames):
             out.write(make(i, width, height), float(i / rate) if times_s is None else times_s[i])
     return Path(path)

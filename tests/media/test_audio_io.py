@@ -8,7 +8,7 @@ import pytest
 from helpers.media import picture, read_frames, tone, write_video, write_wav
 
 import heygem.media
-from heygem.media import AudioFile, AudioTrack, VideoWriter, read_audio
+from heygem.media import AudioFile, AudioTrack, RecordedFrames, VideoWriter, read_audio
 from heygem.media.audio_filter import filter_blocks
 
 
@@ -66,7 +66,12 @@ def test_audio_read_back_has_its_original_length(tmp_path, rate_hz):
 
 def test_a_rate_aac_lacks_is_resampled_and_noted(tmp_path):
     with VideoWriter(
-        tmp_path / "r.mp4", width=64, height=48, rate=25, audio=tone(1, rate_hz=20_000)
+        tmp_path / "r.mp4",
+        label=RecordedFrames(),
+        width=64,
+        height=48,
+        rate=25,
+        audio=tone(1, rate_hz=20_000),
     ) as writer:
         for i in range(25):
             writer.write(picture(i), i / 25)

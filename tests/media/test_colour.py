@@ -8,7 +8,7 @@ from av.video.reformatter import Colorspace, VideoReformatter
 from helpers.media import read_frames, write_raw_video
 from PIL import Image
 
-from heygem.media import VideoWriter
+from heygem.media import RecordedFrames, VideoWriter
 from heygem.media.colour import usual_matrix
 from heygem.media.hdr import PEAK_NITS, WHITE_NITS, display_nits, hdr_to_sdr
 
@@ -51,7 +51,9 @@ def test_colours_survive_reading_and_writing(tmp_path, tag, full_range):
     path = write_raw_video(tmp_path / "c.mp4", [frame], prepare=prepare, options={"crf": "1"})
     image = read_frames(path)[0][0].image
     assert patch_error(image) <= 3
-    with VideoWriter(tmp_path / "out.mp4", width=160, height=120, rate=25, crf=1) as writer:
+    with VideoWriter(
+        tmp_path / "out.mp4", label=RecordedFrames(), width=160, height=120, rate=25, crf=1
+    ) as writer:
         writer.write(image, 0.0)
     assert patch_error(read_frames(tmp_path / "out.mp4")[0][0].image) <= 4
     assert tags(tmp_path / "out.mp4") == (1, 1, 1, 1)  # any player must read it as BT.709
@@ -121,7 +123,9 @@ def test_every_reader_sees_the_colours_of_the_source(tmp_path, name, ending):
     write_raw_video(source, [frame], pixel_format="yuv444p", prepare=prepare, options=options)
     frames, reader = read_frames(source)
     options = {"crf": 1, "preset": "ultrafast", "coding": reader.info.video.coding}
-    with VideoWriter(copy, width=width, height=height, rate=25, **options) as writer:
+    with VideoWriter(
+        copy, label=RecordedFrames(), width=width, height=height, rate=25, **options
+    ) as writer:
         writer.write(frames[0].image, 0.0)
     assert tags(copy) == copy_tags
     rows, columns = height // 6 + height // 3 * np.arange(3), width // 8 + width // 4 * np.arange(4)
@@ -141,7 +145,9 @@ def test_a_video_of_a_picture_has_the_pictures_colours_for_every_reader(tmp_path
     Image.fromarray(image).save(picture, **({"quality": 98} if ending == "jpg" else {}))
     frames, reader = read_frames(picture)
     coding = reader.info.video.coding
-    with VideoWriter(copy, width=size[0], height=size[1], rate=25, crf=1, coding=coding) as writer:
+    with VideoWriter(
+        copy, label=RecordedFrames(), width=size[0], height=size[1], rate=25, crf=1, coding=coding
+    ) as writer:
         writer.write(frames[0].image, 0.0)
     assert tags(copy)[0] in (1, 5, 6)  # named: a picture says nothing about a video of it
     rows, columns = (size[1] // 6 * np.arange(1, 7, 2), size[0] // 8 * np.arange(1, 9, 2))

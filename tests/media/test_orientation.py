@@ -6,7 +6,7 @@ import pytest
 from helpers.media import read_frames, write_raw_video
 from PIL import Image
 
-from heygem.media import VideoWriter
+from heygem.media import RecordedFrames, VideoWriter
 from heygem.media.orientation import make_upright
 
 
@@ -18,7 +18,9 @@ def test_rotation_is_applied_once(rotated_clip, tmp_path):
     assert image.shape == (64, 48, 3)
     assert image[10, 10, 0] > 200 and image[50, 40].max() < 50 and image[10, 40].max() < 50
     assert any("upright" in note for note in reader.notes)
-    with VideoWriter(tmp_path / "again.mp4", width=48, height=64, rate=25) as writer:
+    with VideoWriter(
+        tmp_path / "again.mp4", label=RecordedFrames(), width=48, height=64, rate=25
+    ) as writer:
         writer.write(image, 0.0)
     again, reader = read_frames(tmp_path / "again.mp4")
     assert reader.info.video.rotation_deg == 0 and again[0].image.shape == (64, 48, 3)

@@ -9,7 +9,7 @@ import pytest
 from helpers.media import picture, write_raw_video, write_video
 from PIL import Image
 
-from heygem.media import VideoReader, VideoWriter, probe
+from heygem.media import RecordedFrames, VideoReader, VideoWriter, probe
 
 
 def test_probe_reports_size_rate_and_audio(clip):
@@ -59,7 +59,9 @@ def test_given_tags_are_written_and_source_tags_are_not(tmp_path):
         path = tmp_path / f"out.{ending}"
         with (
             VideoReader(source) as reader,
-            VideoWriter(path, width=64, height=48, rate=25, metadata={"AIGC": label}) as writer,
+            VideoWriter(
+                path, label=RecordedFrames({"AIGC": label}), width=64, height=48, rate=25
+            ) as writer,
         ):
             for frame in reader:
                 writer.write(frame.image, frame.time_s)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.media import picture, read_frames, refusal, tone, write_raw_video, write_video
 
-from heygem.media import VideoReader, VideoWriter
+from heygem.media import RecordedFrames, VideoReader, VideoWriter
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,12 @@ def test_uneven_times_survive_a_copy_exactly(vfr_clip, tmp_path):
     assert [f.time_s for f in frames] == list(times_s)
     copy = tmp_path / "copy.mp4"
     with VideoWriter(
-        copy, width=64, height=48, rate=video.rate, time_base=video.time_base
+        copy,
+        label=RecordedFrames(),
+        width=64,
+        height=48,
+        rate=video.rate,
+        time_base=video.time_base,
     ) as writer:
         for frame in frames:
             writer.write(frame.image, frame.time_s)

@@ -9,7 +9,7 @@ import pytest
 from helpers.media import part_files, picture, read_frames, refusal, tone, write_video, write_wav
 
 from heygem.core.errors import OutputError, ParameterError
-from heygem.media import AudioFile, VideoWriter, probe, read_audio
+from heygem.media import AudioFile, RecordedFrames, VideoWriter, probe, read_audio
 
 
 def test_lossless_is_bit_exact_and_odd_sizes_fit(tmp_path):
@@ -17,7 +17,9 @@ def test_lossless_is_bit_exact_and_odd_sizes_fit(tmp_path):
     images = rng.integers(0, 256, (4, 49, 65, 3), dtype=np.uint8)
     for ending in ("mp4", "mkv"):
         path = tmp_path / f"exact.{ending}"
-        with VideoWriter(path, width=65, height=49, rate=25, lossless=True) as writer:
+        with VideoWriter(
+            path, label=RecordedFrames(), width=65, height=49, rate=25, lossless=True
+        ) as writer:
             for i, image in enumerate(images):
                 writer.write(image, i / 25)
         assert not writer.notes
@@ -27,7 +29,7 @@ def test_lossless_is_bit_exact_and_odd_sizes_fit(tmp_path):
 def test_odd_sizes_are_padded_and_noted(tmp_path):
     image = picture(0, 65, 49)
     path = tmp_path / "odd.mp4"
-    with VideoWriter(path, width=65, height=49, rate=25, crf=5) as writer:
+    with VideoWriter(path, label=RecordedFrames(), width=65, height=49, rate=25, crf=5) as writer:
         writer.write(image, 0)
     assert any("65x49" in note for note in writer.notes)
     image_read = read_frames(path)[0][0].image
@@ -45,7 +47,7 @@ def test_an_aborted_video_leaves_no_files(tmp_path):
     target = tmp_path / "out.mp4"
     target.write_bytes(b"before")
     with pytest.raises(KeyboardInterrupt):
-        with VideoWriter(target, width=64, height=48, rate=25) as writer:
+        with VideoWriter(target, label=RecordedFrames(), width=64, height=48, rate=25) as writer:
             writer.write(picture(), 0)
             assert part_files(tmp_path)
             raise KeyboardInterrupt
@@ -54,7 +56,7 @@ def test_an_aborted_video_leaves_no_files(tmp_path):
 
 def test_the_target_appears_only_when_complete(tmp_path):
     target = tmp_path / "out.mp4"
-    writer = VideoWriter(target, width=64, height=48, rate=25)
+    writer = VideoWriter(target, label=RecordedFrames(), width=64, height=48, rate=25)
     writer.write(picture(), 0)
     assert not target.exists()
     assert writer.close() == target and probe(target).video.frames == 1
@@ -64,7 +66,7 @@ def test_the_target_appears_only_when_complete(tmp_path):
 
 def test_files_of_a_killed_process_are_removed(tmp_path):
     target = tmp_path / "o.mp4"
-    VideoWriter(target, width=64, height=48, rate=25)  # never closed
+    VideoWriter(target, label=RecordedFrames(), width=64, height=48, rate=25)  # never closed
     part_file = next(tmp_path.glob(".*.part"))
     dead_part_file = part_file.rename(
         part_file.with_name(part_file.name.replace(str(os.getpid()), "999999999"))
@@ -74,7 +76,7 @@ def test_files_of_a_killed_process_are_removed(tmp_path):
 
 
 def test_an_unwritable_target_is_refused_with_its_reason(tmp_path):
-    make = lambda path: VideoWriter(path, width=64, height=48, rate=25)  # noqa: E731
+    make = lambda path: VideoWriter(path, label=RecordedFrames(), width=64, height=48, rate=25)  # noqa: E731
     assert "folder" in refusal(lambda: make(tmp_path / "gone" / "o.mp4"), OutputError)
     (tmp_path / "file").touch()
     assert "folder" in refusal(lambda: make(tmp_path / "file" / "o.mp4"), OutputError)
@@ -91,12 +93,15 @@ def test_a_full_disk_leaves_no_files_and_is_reported(tmp_path):
 import resource, signal, sys
 import numpy as np
 from heygem.core.errors import OutputError
-from heygem.media import VideoWriter
+from heygem.media import RecordedFrames, VideoWriter
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 noise = np.random.default_rng(0)
 try:
-    with VideoWriter(sys.argv[1], width=320, height=240, rate=25, crf=5, preset="ultrafast") as w:
+    size = {"width": 320, "height": 240, "rate": 25}
+    with VideoWriter(
+        sys.argv[1], label=RecordedFrames(), **size, crf=5, preset="ultrafast"
+    ) as w:
         for i in range(int(sys.argv[2])):
             w.write(noise.integers(0, 256, (240, 320, 3), dtype=np.uint8), i / 25)
 except OutputError as e:
@@ -112,7 +117,9 @@ except OutputError as e:
 
 
 def test_frames_of_wrong_size_or_time_are_refused(tmp_path):
-    with VideoWriter(tmp_path / "o.mp4", width=64, height=48, rate=25) as writer:
+    with VideoWriter(
+        tmp_path / "o.mp4", label=RecordedFrames(), width=64, height=48, rate=25
+    ) as writer:
         writer.write(picture(), 0)
         with pytest.raises(ParameterError, match="increase"):
             writer.write(picture(), 0)

@@ -116,7 +116,9 @@ def test_the_rest_of_the_video_can_be_kept(talking, voice, models, tmp_path):
 def test_frames_keep_their_own_times(hopper, voice, models, tmp_path):
     times_s = np.array([0, 1, 3, 4, 5, 8, 9, 12, 13, 15]) / 30
     path = tmp_path / "vfr.mp4"
-    with media.VideoWriter(path, width=512, height=600, rate=30) as writer:
+    with media.VideoWriter(
+        path, label=media.RecordedFrames(), width=512, height=600, rate=30
+    ) as writer:
         for t in times_s:
             writer.write(hopper, float(t))
     out = tmp_path / "out.mp4"
@@ -151,7 +153,9 @@ def test_a_still_portrait_speaks(hopper_still, voice, models, tmp_path):
 def test_frames_without_a_face_pass_and_are_counted(hopper, voice, models, tmp_path):
     path = tmp_path / "gap.mp4"
     nothing = np.full_like(hopper, 120)
-    with media.VideoWriter(path, width=512, height=600, rate=25, crf=12) as writer:
+    with media.VideoWriter(
+        path, label=media.RecordedFrames(), width=512, height=600, rate=25, crf=12
+    ) as writer:
         for k in range(25):
             writer.write(nothing if 10 <= k < 15 else hopper, k / 25)
     out = tmp_path / "out.mp4"
@@ -250,7 +254,9 @@ def test_who_opens_wide_is_drawn_opening_wide(talking, models):
 def test_rate_of_film_is_kept(hopper, voice, models, tmp_path):
     path = tmp_path / "film.mp4"
     rate = Fraction(24000, 1001)
-    with media.VideoWriter(path, width=512, height=600, rate=rate, preset="ultrafast") as writer:
+    with media.VideoWriter(
+        path, label=media.RecordedFrames(), width=512, height=600, rate=rate, preset="ultrafast"
+    ) as writer:
         for k in range(24):
             writer.write(hopper, float(k / rate))
     out = tmp_path / "o.mp4"

@@ -60,8 +60,8 @@ def copy_of(result, path, *, scale=1.0, crf=28):
     height, width = (round(n * scale / 2) * 2 for n in frames[0][0].shape[:2])
     track = media.read_audio(result)
     with media.VideoWriter(
-        path, width=width, height=height, rate=25, audio=track, crf=crf, preset="veryfast",
-        metadata={},
+        path, label=media.RecordedFrames(), width=width, height=height, rate=25, audio=track,
+        crf=crf, preset="veryfast",
     ) as writer:  # fmt: skip
         for image, time_s in frames:
             writer.write(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), time_s)

@@ -13,9 +13,10 @@ from heygem.config.params import Params
 from heygem.core.errors import Cancelled, ConsentError, InputError
 from heygem.core.files import hash_input
 from heygem.face import topology as topo
-from heygem.provenance import consent, keys
+from heygem.provenance import consent, keys, verify
 from heygem.provenance.ledger import Ledger
 from heygem.studio.downscale import downscale_image, preview_px
+from heygem.studio.preview_label import PREVIEW_TEXT
 from heygem.studio.session import Session
 from heygem.studio.snapshots import Snapshots
 
@@ -45,6 +46,34 @@ def test_a_span_is_rendered_with_its_audio_and_its_label(session):
 
 
 @pytest.mark.slow
+def test_a_preview_is_labelled_and_recorded_whatever_a_recipe_switches_off(session):
+    off = {
+        "label.visible": False, "label.requester": "a", "label.approver": "b", "label.reason": "c",
+        "label.c2pa": False,
+    }  # fmt: skip
+    clip = session.render(GATE_OFF.override(off), 0.0, 2.0)
+    own_keys = keys.load()
+    verification = verify.verify_file(clip.result, keys=own_keys, search=False)
+    assert verification.verdict == "compliant"
+    assert verification.layers["visible"].values["text"].startswith("AI生成")
+    assert verification.layers["c2pa"].verdict == "compliant"
+    assert verification.layers["watermark"].verdict == "compliant"
+    (row,) = Ledger(keys=own_keys).entries(subject=hash_input(clip.result))
+    assert row.body["preview"] is True and row.body["label_text"] == PREVIEW_TEXT
+    assert row.body["sources"]["video"] == session.avatar.sha256
+    assert row.body["permission"]["basis"] == "own"
+
+
+def test_a_recording_blocked_after_it_was_loaded_is_not_previewed(session):
+    ledger = Ledger(keys=keys.ensure())
+    consent.block(ledger, session.avatar.sha256, reason="complaint")
+    with pytest.raises(ConsentError, match="complaint"):
+        session.render(GATE_OFF, 0.0, 0.4)
+    assert not list(session.folder.glob("*result*"))
+    consent.unblock(ledger, session.avatar.sha256, reason="settled", requester="a", approver="b")
+
+
+@pytest.mark.slow
 def test_a_preview_is_drawn_by_the_chosen_engine(session, tmp_path):
     wav2lip = Params.from_dict(
         {"engine": "wav2lip", "checkpoint": str(write_random_checkpoint(tmp_path))}
@@ -60,9 +89,10 @@ def test_a_preview_is_drawn_by_the_chosen_engine(session, tmp_path):
 
 @pytest.mark.slow
 def test_the_source_video_is_written_once_for_a_span(session):
-    first = session.render(GATE_OFF, 0.0, 1.0)
+    plain = GATE_OFF.override({"label.watermark": False})  # each film has a watermark of its own
+    first = session.render(plain, 0.0, 1.0)
     written = first.source.stat().st_mtime_ns
-    second = session.render(GATE_OFF.override({"lips.openness_gain": 2.0}), 0.0, 1.0)
+    second = session.render(plain.override({"lips.openness_gain": 2.0}), 0.0, 1.0)
     assert second.source == first.source and second.source.stat().st_mtime_ns == written
     assert second.result != first.result
 

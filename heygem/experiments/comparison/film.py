@@ -1,8 +1,6 @@
 """The side-by-side film: several videos in step in one, labelled like any result."""
 
-import contextlib
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from heygem import __version__, media, provenance
+from heygem import media
 from heygem.config.params import LabelSettings
-from heygem.core.errors import Cancelled, InputError, OutputError
+from heygem.core.errors import Cancelled, InputError
 from heygem.core.files import sha256
 from heygem.core.types import Image, PathLike, Progress
 from heygem.experiments.comparison import contact_sheet
-from heygem.provenance import keys
-from heygem.provenance.ledger import Ledger
+from heygem.provenance.film import write_film
+from heygem.provenance.visible import label_strip_px
 
 COLUMNS = 4  # panels in a row
 MAX_VIDEOS = 9
@@ -78,49 +76,24 @@ def side_by_side(
             "this many videos do not go beside each other", seen=len(videos), remedy="choose 2 to 9"
         )
     out = Path(out)
-    staged = out.with_name(f".{os.getpid()}-{out.name}")
     settings = settings if settings is not None else LabelSettings()
     infos = [media.probe(video) for video in videos]
     page = _Page([_video_info(info) for info in infos], captions, settings)
     rate = min(max(float(_video_info(info).rate) for info in infos), MAX_RATE_HZ)
     total = max(1, round(max(info.duration_s for info in infos) * rate))
-    own_keys = keys.ensure()
-    labeller = provenance.Labeller(
-        settings, page.width, page.height, keys=own_keys, keep_clear=[page.panels_box]
+    frames = _reporting(_frames(videos, page, rate, total), total, progress, cancel)
+    label = write_film(
+        out,
+        ((image, k / rate) for k, image in enumerate(frames)),
+        size=(page.width, page.height),
+        rate=rate,
+        settings=settings,
+        keep_clear=[page.panels_box],
+        parent=videos[sound],
+        facts={"comparison": [sha256(video) for video in videos], **(facts or {})},
+        audio=media.AudioFile(videos[sound]) if infos[sound].audio is not None else None,
+        preset="veryfast",
     )
-    audio = media.AudioFile(videos[sound]) if infos[sound].audio is not None else None
-    ledger = Ledger(keys=own_keys)
-    facts = {
-        "comparison": [sha256(video) for video in videos],
-        "params": {"label": settings.model_dump(mode="json")},
-        **(facts or {}),
-    }
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with labeller.recorded_run(ledger, title=out.name, facts=facts):
-            with media.VideoWriter(
-                staged, width=page.width, height=page.height, rate=rate, audio=audio,
-                preset="veryfast", metadata=labeller.tags,
-            ) as writer:  # fmt: skip
-                frames = _frames(videos, page, rate, total)
-                for k, frame in enumerate(_reporting(frames, total, progress, cancel)):
-                    writer.write(labeller.label_frame(frame, k / rate), k / rate)
-            label = labeller.finalize(
-                staged,
-                ledger=ledger,
-                parent=videos[sound],
-                title=out.name,
-                facts=facts,
-                version=__version__,
-            )
-            os.replace(staged, out)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {out.name}", seen=error.strerror, remedy="check the output folder"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            staged.unlink()
     return Film(out, total, total / rate, label)
 
 
@@ -188,11 +161,7 @@ class _Page:
         rows = math.ceil(len(videos) / columns)
         self.width = self.panel_width * columns
         panels_px = (self.panel_height + self._caption_px) * rows
-        # The label's size depends on the page's height, which depends on the strip: 15 % more.
-        label = provenance.VisibleLabel(settings, self.width, round(panels_px * 1.15)).box
-        self._strip_px = 0
-        if label is not None:
-            self._strip_px = 2 * (label[3] + min(label[1], panels_px - label[3])) // 2
+        self._strip_px = label_strip_px(settings, self.width, panels_px)
         self.height = self._strip_px + panels_px
         self.panels_box = (0, self._strip_px, self.width, self.height)
         self._aspects, self._columns = aspects, columns

@@ -1,0 +1,97 @@
+"""Films that heygem makes beside its results: previews, comparisons, evaluations; all labelled."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from heygem import __version__, media
+from heygem.config.params import LabelSettings
+from heygem.core.errors import OutputError
+from heygem.core.types import FloatArray, Image, PathLike
+from heygem.provenance import keys as key_store
+from heygem.provenance.keys import Keys
+from heygem.provenance.labeller import Labeller
+from heygem.provenance.ledger import Ledger
+from heygem.provenance.visible import Box
+
+
+def write_film(
+    out: PathLike,
+    frames: Iterable[tuple[Image, float]],
+    *,
+    size: tuple[int, int],
+    rate: float,
+    settings: LabelSettings,
+    parent: PathLike,
+    facts: dict[str, Any],
+    keep_clear: Sequence[Box] | FloatArray | None = None,
+    sound: tuple[FloatArray, int] | None = None,
+    keys: Keys | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Write a film with all label layers and a row in the ledger, whole or not at all.
+
+    Parameters
+    ----------
+    out : path
+        `.mp4`
+    frames : iterable of (uint8 [H, W, 3], float)
+        Images and their times in seconds.
+    size : tuple of int
+        Width and height of the frames, pixels.
+    rate : float
+        Frames per second.
+    settings : LabelSettings
+    parent : path
+        The recording that the film shows.
+    facts : dict
+        For the ledger: what the film is, and what it was made from.
+    keep_clear, sound : optional
+        As for `heygem.provenance.Labeller` and its `finalize`.
+    keys : Keys, optional
+        Default: this installation's.
+    **options
+        As for `heygem.media.VideoWriter`.
+
+    Returns
+    -------
+    dict
+        State of the label's layers, as from `Labeller.finalize`.
+
+    Raises
+    ------
+    OutputError
+        The film cannot be written, or a layer is missing when it is read back.
+    """
+    out = Path(out)
+    own_keys = keys if keys is not None else key_store.ensure()
+    labeller = Labeller(settings, *size, keys=own_keys, keep_clear=keep_clear)
+    staged = out.with_name(f".{os.getpid()}-{labeller.produce_id[:12]}{out.suffix}")
+    ledger = Ledger(keys=own_keys)
+    facts = {"params": {"label": settings.model_dump(mode="json")}, **facts}
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with labeller.recorded_run(ledger, title=out.name, facts=facts):
+            with media.VideoWriter(
+                staged, label=labeller, width=size[0], height=size[1], rate=rate, **options
+            ) as writer:
+                for image, time_s in frames:
+                    writer.write(image, time_s)
+            label = labeller.finalize(
+                staged,
+                ledger=ledger,
+                parent=parent,
+                title=out.name,
+                sound=sound,
+                facts=facts,
+                version=__version__,
+            )
+            os.replace(staged, out)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {out.name}", seen=error.strerror, remedy="check the output folder"
+        ) from error
+    finally:
+        staged.unlink(missing_ok=True)
+    return label
