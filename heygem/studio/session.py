@@ -9,7 +9,7 @@ import itertools
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -313,10 +313,8 @@ class Session:
         width, height = self._size
         cacheable = len(rows) * width * height * 3 <= MAX_CACHED_FRAME_BYTES
         frames = []
-        label = containers.recorded(self.avatar.path)
-        with media.VideoWriter(
-            span.source, label=label, width=width, height=height, **self._encoding(span)
-        ) as writer:
+        options = {"label": containers.recorded(self.avatar.path), **self._encoding(span)}
+        with media.VideoWriter(span.source, width=width, height=height, **options) as writer:
             for k, image in enumerate(self._read_frames(part.order)):
                 report_progress("decode", k, len(part))
                 writer.write(image, span.times_s[k])
@@ -356,11 +354,8 @@ class Session:
         report_progress: Progress,
     ) -> int:
         """Render and write the span; returns the number of frames left as they were."""
-        permission = self._permission(params, self.avatar, self._audio_sha256)
         skipped = 0
-        images: Iterable[Image] | None = span.frames
-        if images is None:
-            images = self._read_frames(span.timeline.order)
+        images = span.frames or self._read_frames(span.timeline.order)
         finished = pipeline.finished_frames(images, renderer, span.timeline, threads=RENDER_THREADS)
 
         def frames() -> Iterator[tuple[Image, float]]:
@@ -377,7 +372,7 @@ class Session:
             settings=preview_settings(params.label),
             keep_clear=pipeline.face_boxes(self.preview_avatar),
             parent=self.avatar.path,
-            facts={"preview": True, **permission},
+            facts=self._permission(params, self.avatar, self._audio_sha256) | {"preview": True},
             audio=span.audio,
             crf=params.media.crf,
             **self._encoding(span),
