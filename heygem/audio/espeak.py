@@ -5,11 +5,11 @@ reports exact phone times. The package `espeakng-loader` contains the library an
 """
 
 import _ctypes
+import contextlib
 import ctypes
 import os
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from heygem.audio.utterance import Utterance
-from heygem.core.errors import AssetError, HeygemError, ParameterError
+from heygem.core import disk
+from heygem.core.errors import AssetError, HeygemError, OutputError, ParameterError
+from heygem.core.leftovers import temporary_folder
 from heygem.core.types import IntArray
 
 # From eSpeak NG's speak_lib.h.
@@ -26,6 +28,7 @@ _PHONEME_EVENTS, _IPA, _DONT_EXIT = 0x0001, 0x0002, 0x8000
 _UTF8 = 1
 _EVENT_END, _EVENT_PHONEME = 0, 7
 _RATE, _PITCH, _RANGE = 1, 3, 4
+_COPY = "libespeak-ng"
 _MAX_DATA_PATH = 140  # bytes; the library copies the path into a buffer of 160
 
 
@@ -65,18 +68,20 @@ class _Library:
 
     def __enter__(self) -> "_Library":
         remedy = "install it: pip install espeakng-loader"
-        self._folder = tempfile.TemporaryDirectory(prefix="espeak-", ignore_cleanup_errors=True)
+        self._cleanup = contextlib.ExitStack()
         try:
             import espeakng_loader
 
             data = Path(espeakng_loader.get_data_path())
-            copy = shutil.copy(espeakng_loader.get_library_path(), self._folder.name)
-            self.library = ctypes.CDLL(copy)
+            folder = self._copy_of(Path(espeakng_loader.get_library_path()))
+            self.library = ctypes.CDLL(os.fspath(folder / _COPY))
+        except OutputError:
+            raise
         except Exception as e:
-            self._folder.cleanup()
+            self._cleanup.close()
             raise AssetError("the eSpeak NG library is missing", seen=e, remedy=remedy) from e
         if len(os.fsencode(data)) > _MAX_DATA_PATH:
-            link = Path(self._folder.name) / data.name
+            link = folder / data.name
             link.symlink_to(data, target_is_directory=True)
             data = link
         self.data = data
@@ -96,7 +101,26 @@ class _Library:
         self.library.espeak_Terminate()
         unload = getattr(_ctypes, "dlclose" if hasattr(_ctypes, "dlclose") else "FreeLibrary")
         unload(self.library._handle)
-        self._folder.cleanup()
+        self._cleanup.close()
+
+    def _copy_of(self, library: Path) -> Path:
+        """A temporary folder with a copy of the library; kept until `_cleanup`."""
+        folder = self._cleanup.enter_context(temporary_folder())
+        try:
+            shutil.copy(library, folder / _COPY)
+        except OSError as error:
+            if not disk.is_disk_error(error):
+                raise
+            refusal = disk.write_error(
+                error,
+                folder,
+                what="the voice cannot be set up in the temporary folder",
+                place="temporary",
+                needed_bytes=library.stat().st_size,
+            )
+            self._cleanup.close()
+            raise refusal from error
+        return folder
 
     def _collect(self, wave: Any, count: int, events: Any) -> int:
         """Synthesis callback: store samples and phone starts; 0 means continue."""

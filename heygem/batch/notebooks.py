@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ from typing import IO, TYPE_CHECKING, Any
 from heygem.batch import notebook_parameters
 from heygem.config import capabilities
 from heygem.config.params import Params
-from heygem.core import logs
+from heygem.core import disk, logs
 from heygem.core.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.core.files import read_json, safe_name
+from heygem.core.leftovers import temporary_folder
 from heygem.core.types import PathLike
 
 if TYPE_CHECKING:
@@ -210,11 +210,8 @@ def _new_folder(name: str) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise HeygemError(
-                f"cannot make a folder for the run ({error.strerror})",
-                seen=folder,
-                remedy="start the command in a folder that can be written",
-            ) from error
+            what = "cannot make a folder for the run in runs/ of the current folder"
+            raise disk.write_error(error, folder, what=what) from error
     raise HeygemError("no free name for the run's folder", seen=folder)
 
 
@@ -237,7 +234,7 @@ def _kernel(folder: Path) -> Iterator[Any]:
     previous = os.environ.get(RUN_FOLDER)
     os.environ[RUN_FOLDER] = str(folder)
     # Socket paths are limited to 107 characters.
-    with tempfile.TemporaryDirectory(prefix="hg-") as sockets:
+    with temporary_folder() as sockets:
         manager = Manager(kernel_name="python3", transport="ipc", ip=f"{sockets}/k")
         try:
             with _forward_signals(manager):

@@ -13,7 +13,7 @@ import psutil
 from heygem.batch.items import DETAILS
 from heygem.core import disk, folders
 from heygem.core.errors import OutputError
-from heygem.core.leftovers import remove_leftovers, temporary_folder
+from heygem.core.leftovers import remove_leftovers
 from heygem.core.publish import check_folder
 
 _LOCK = ".heygem.lock"
@@ -37,7 +37,7 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         while True:
-            stream = os.fdopen(os.open(path, _LOCK_FLAGS, 0o644), "r+")
+            stream = open(os.open(path, _LOCK_FLAGS, 0o644), "r+b", buffering=0)  # noqa: SIM115
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The previous owner may have removed the file between our open and our lock.
             with contextlib.suppress(FileNotFoundError):
@@ -46,7 +46,7 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
             stream.close()
     except BlockingIOError as error:
         stream.seek(0)
-        owner = stream.read().strip() or "unknown"
+        owner = stream.read().decode("ascii", "replace").strip() or "unknown"
         stream.close()
         raise OutputError(
             "another run is writing to this folder",
@@ -63,8 +63,7 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
         try:
             with contextlib.suppress(OSError):  # a full disk: the lock holds, nameless
                 stream.truncate(0)
-                stream.write(f"{os.getpid()}\n")
-                stream.flush()
+                stream.write(f"{os.getpid()}\n".encode())
             check_folder(folder)
             yield
         finally:
@@ -91,20 +90,6 @@ def remove_empty_dirs(folder: Path) -> None:
         for path in [*folder.iterdir(), folder]:
             with contextlib.suppress(OSError):
                 path.rmdir()
-
-
-@contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A temporary folder; one that cannot be made is told in the user's terms."""
-    with contextlib.ExitStack() as stack:
-        try:
-            folder = stack.enter_context(temporary_folder())
-        except OSError as error:
-            what = "cannot make a temporary folder"
-            raise disk.write_error(
-                error, tempfile.gettempdir(), what=what, place="temporary"
-            ) from error
-        yield folder
 
 
 def remove_leftovers_of_killed_runs(folder: Path) -> None:

@@ -22,6 +22,7 @@ from heygem.config.params import LabelSettings, Params
 from heygem.core import disk, publish
 from heygem.core.errors import Cancelled, HeygemError
 from heygem.core.files import hash_input, read_json, write_json
+from heygem.core.leftovers import temporary_folder
 from heygem.core.types import PathLike, Progress
 from heygem.experiments.batch_tracking import track_batch
 from heygem.pipeline import preflight
@@ -153,7 +154,7 @@ def run(
     cancel = cancel or threading.Event()
     folder = Path(params.inputs.output)
     items = plan_items(params)
-    with output_lock.lock_output_dir(folder), output_lock.scratch_folder() as scratch:
+    with output_lock.lock_output_dir(folder), temporary_folder() as scratch:
         output_lock.remove_leftovers_of_killed_runs(folder)
         if record is None:
             may_replace = publish.always if params.inputs.overwrite else _is_record
@@ -316,7 +317,7 @@ class _Runner:
             )
         except Exception as error:
             if disk.is_disk_error(error):
-                refusal = disk.write_error(error, getattr(error, "filename", None) or item.output)
+                refusal = disk.write_error(error, error.filename or item.output)
                 return unfinished(
                     "failed", error=str(refusal), code=refusal.code, reason=refusal.parts
                 )

@@ -62,8 +62,7 @@ def main() -> None:
         sys.exit(141)
     except Exception as error:
         if disk.is_disk_error(error):
-            target = getattr(error, "filename", None) or "."
-            typer.echo(f"error: {disk.write_error(error, target)}", err=True)
+            typer.echo(f"error: {disk.write_error_somewhere(error)}", err=True)
             sys.exit(2)
         logging.getLogger("heygem").exception("unexpected")
         text = " ".join(str(error).split())

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from heygem.core.errors import OutputError
 from heygem.core.folders import home
@@ -112,7 +112,7 @@ def error_number(error: BaseException, target: PathLike) -> int:
         return 0
 
 
-def is_disk_error(error: BaseException) -> bool:
+def is_disk_error(error: BaseException) -> TypeGuard[OSError]:
     """Whether an error is the operating system's refusal to write: no space, quota, permission."""
     numbers = {*_SPACE, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EIO}
     return isinstance(error, OSError) and error.errno in numbers
@@ -121,6 +121,17 @@ def is_disk_error(error: BaseException) -> bool:
 def free_bytes(path: PathLike) -> int:
     """Bytes that this user can still write on the disk of a path, which need not exist."""
     return shutil.disk_usage(_existing(Path(path))).free
+
+
+def write_error_somewhere(error: OSError) -> OutputError:
+    """As `write_error`, for an error of which it is not known what could not be written.
+
+    It is told of the file in the error; else, of that disk in use which has least space.
+    """
+    if error.filename is not None:
+        return write_error(error, os.fsdecode(error.filename))
+    fullest = min((Path.cwd(), home(), Path(tempfile.gettempdir())), key=free_bytes)
+    return write_error(error, fullest, what="a file cannot be written")
 
 
 def describe_disk(path: PathLike) -> str:
@@ -170,6 +181,8 @@ def _place_of(target: Path) -> Place:
     resolved = target.absolute().resolve()
     if resolved.is_relative_to(home().resolve()):
         return "cache"
-    if resolved.is_relative_to(Path(tempfile.gettempdir()).resolve()):
-        return "temporary"
+    temporary = Path(tempfile.gettempdir()).resolve()
+    if resolved.is_relative_to(temporary):  # results may go there too
+        first = resolved.relative_to(temporary).parts[:1]
+        return "temporary" if not first or first[0].startswith("heygem-") else "output"
     return "output"

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psutil
 
+from heygem.core import disk
 from heygem.core.types import PathLike
 
 _NAME = re.compile(r"\.?heygem-([0-9a-f]{4})-(\d+)-([0-9a-f]{8})-\w+((?:\.\w+)*)")
@@ -52,14 +53,19 @@ def temporary_folder(parent: PathLike | None = None) -> Iterator[Path]:
 
     Raises
     ------
-    OSError
-        The temporary folder cannot be written.
+    OutputError
+        It cannot be made.
     """
     if parent is None:
         folder = Path(tempfile.gettempdir()) / temporary_name()
     else:
         folder = Path(parent) / f".{temporary_name()}"
-    folder.mkdir(mode=0o700)
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        place: disk.Place = "temporary" if parent is None else "output"
+        what = "cannot make a temporary folder"
+        raise disk.write_error(error, folder.parent, what=what, place=place) from error
     try:
         yield folder
     finally:

@@ -7,7 +7,6 @@ model is also fine-tuned on growing amounts of the person's footage.
 """
 
 import logging
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +17,7 @@ from heygem import audio, lips, pipeline
 from heygem.config import capabilities
 from heygem.config.params import Params, Settings
 from heygem.core.errors import HeygemError, InputError, ParameterError
+from heygem.core.leftovers import temporary_folder
 from heygem.core.types import PathLike, Progress
 from heygem.evaluation import finetune_curve
 from heygem.evaluation.av_offset import FeaturePredictor, FileLag, estimate_file_lag
@@ -106,7 +106,7 @@ def evaluate(
     cache = None
     if cache_dir is not None:
         cache = ResultCache(cache_dir, params, models.lips_sha256, settings, cross_audio)
-    with tempfile.TemporaryDirectory(prefix="heygem-evaluate-") as folder:
+    with temporary_folder() as folder:
         collected = collect_clips(clips, folder)
 
         def evaluate_one(clip: Clip) -> ClipResult:

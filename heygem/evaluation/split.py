@@ -5,7 +5,6 @@ part the renderer gets what it gets in use: the frames, whose mouths it replaces
 A guard of a second lies between the parts, because neighbouring frames share a syllable.
 """
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from heygem import media
 from heygem.avatar.library import MouthLibrary
 from heygem.config.params import FaceSettings
 from heygem.core.errors import InputError
+from heygem.core.leftovers import temporary_folder
 from heygem.core.types import BoolArray, FloatArray, PathLike
 from heygem.face import tracking
 from heygem.face.pose import Pose, fit_pose, to_canonical
@@ -145,7 +145,7 @@ def fit_person(
         boundary_s=boundary_s,
         name=Path(path).name,
     )
-    with tempfile.TemporaryDirectory(prefix="heygem-evaluate-") as folder:
+    with temporary_folder() as folder:
         library_path = _write_library_part(path, split, Path(folder))
         library_avatar = avatars.load(library_path, settings, cache=False)
     in_library = split.library(times_s) & whole.track.detected

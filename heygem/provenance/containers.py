@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import quoteattr, unescape
 
+from heygem.core import disk
 from heygem.core.errors import HeygemError, OutputError
+from heygem.core.leftovers import hidden_path
 from heygem.core.types import PathLike
 from heygem.media.disclosure import RecordedFrames
 from heygem.provenance.aigc import KEY
@@ -66,7 +68,7 @@ def write_tag(path: PathLike, text: str) -> None:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    staged = path.with_name(f".{os.getpid()}-{path.stem[:40]}.part{suffix}")
+    staged = hidden_path(path, suffix)
     try:
         if suffix in PICTURE_SUFFIXES:
             _write_picture(path, staged, text)
@@ -84,11 +86,8 @@ def write_tag(path: PathLike, text: str) -> None:
             os.fsync(f.fileno())
         os.replace(staged, path)
     except OSError as error:
-        raise OutputError(
-            "the metadata label cannot be written",
-            seen=f"{path.name}: {error}",
-            remedy="check free disk space and the folder's rights",
-        ) from error
+        what = f"the metadata label of {path.name} cannot be written"
+        raise disk.write_error(error, path, what=what) from error
     finally:
         staged.unlink(missing_ok=True)
 

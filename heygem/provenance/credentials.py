@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from heygem.core import disk
 from heygem.core.errors import OutputError
+from heygem.core.leftovers import hidden_path
 from heygem.core.types import PathLike
 from heygem.provenance.keys import Keys
 from heygem.provenance.public_keys import PublicKeys
@@ -35,6 +37,8 @@ MEDIA_TYPES = {
     ".png": "image/png",
     ".webp": "image/webp",
 }
+
+_MANIFEST_BYTES = 50_000  # of credentials in a file, about
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def sign(
     import c2pa
 
     path = Path(path)
-    staged = path.with_name(f".{path.stem[:40]}-{os.getpid()}.c2pa{path.suffix}")
+    staged = hidden_path(path, f".c2pa{path.suffix}")
     manifest = _manifest(title, MEDIA_TYPES[path.suffix.lower()], version)
     try:
         _write_signed_copy(path, staged, keys, Path(parent), manifest)
@@ -113,10 +117,14 @@ def sign(
             os.fsync(f.fileno())
         os.replace(staged, path)
     except (c2pa.C2paError, OSError) as error:
+        if disk.error_number(error, path):
+            needed = 2 * path.stat().st_size + _MANIFEST_BYTES  # the file and its signed copy
+            what = "the Content Credentials cannot be written"
+            raise disk.write_error(error, path, what=what, needed_bytes=needed) from error
         raise OutputError(
             "the Content Credentials cannot be written",
-            seen=f"{path.name}: {error}",
-            remedy="check free disk space and `heygem keys show`, or set label.c2pa: false",
+            seen=f"{title}: {error}",
+            remedy="check the certificate with `heygem keys show`",
         ) from error
     finally:
         # Failed signing leaves a file behind, empty or complete but invalid.

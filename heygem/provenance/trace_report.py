@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heygem import media
-from heygem.core import templating
-from heygem.core.errors import HeygemError, OutputError
+from heygem.core import disk, templating
+from heygem.core.errors import HeygemError
 from heygem.core.files import hash_input
 from heygem.core.types import PathLike
 from heygem.media.container import printable
@@ -325,4 +325,4 @@ def write(path: PathLike, traced: Trace, run: Run | None = None, *, redacted: bo
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise OutputError("the report cannot be written", seen=f"{path}: {error}") from error
+        raise disk.write_error(error, path) from error

@@ -18,7 +18,8 @@ from pydantic import Field
 from heygem import media
 from heygem.config import recipes
 from heygem.config.params import Settings, checked
-from heygem.core.errors import InputError, OutputError, ParameterError, PolicyError
+from heygem.core import disk
+from heygem.core.errors import InputError, ParameterError, PolicyError
 from heygem.core.files import replacing
 from heygem.provenance import ledger as record
 from heygem.server import quota
@@ -256,7 +257,7 @@ def set_password(path, name, password):
         with replacing(target, mode=0o600) as staged:
             staged.write_text(yaml.safe_dump(users, allow_unicode=True), encoding="utf-8")
     except OSError as e:
-        raise OutputError("the users' file cannot be written", seen=f"{target}: {e}") from e
+        raise disk.write_error(e, target, what="the users' file cannot be written") from e
 
 
 def current():

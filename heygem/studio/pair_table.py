@@ -2,7 +2,6 @@
 
 import csv
 import io
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import InputError
 from heygem.core.i18n import Translate
+from heygem.core.leftovers import temporary_folder
 from heygem.core.types import PathLike
 
 MAX_UPLOAD_KB = 4096
@@ -76,7 +76,7 @@ def parse_pairs(text: str) -> list[Pair]:
     separator = max(",;\t", key=header.count)
     if "video" not in [cell.strip() for cell in header.split(separator)]:
         text = f"video{separator}audio\n{text}"
-    with tempfile.TemporaryDirectory(prefix="heygem-") as folder:
+    with temporary_folder() as folder:
         path = Path(folder) / "table.csv"
         path.write_text(text + "\n", "utf-8")
         return list(pairs.read(path))

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from heygem.config.params import Params
+from heygem.core import disk
 from heygem.core.errors import OutputError, ParameterError
 from heygem.core.files import replacing
 from heygem.core.types import PathLike
@@ -55,9 +56,7 @@ def save_recipe(
             if Params.from_yaml(staged) != params:
                 raise OutputError("the recipe changes when it is read back", seen=path)
     except OSError as e:
-        raise OutputError(
-            f"cannot write the recipe ({e.strerror})", seen=path, remedy="check the folder"
-        ) from e
+        raise disk.write_error(e, path, what=f"cannot write the recipe {path.name}") from e
     return path
 
 

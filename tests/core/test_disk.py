@@ -54,7 +54,8 @@ def test_the_place_follows_from_the_path(tmp_path, monkeypatch):
     monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temp"))
     full = OSError(errno.ENOSPC, "No space left on device")
-    for folder, words in (("home", "HEYGEM_HOME"), ("temp", "TMPDIR"), ("out", "--out")):
+    folders = ("home", "HEYGEM_HOME"), ("temp/heygem-1", "TMPDIR"), ("temp/out", "--out")
+    for folder, words in folders:
         assert words in str(disk.write_error(full, tmp_path / folder / "a"))
 
 

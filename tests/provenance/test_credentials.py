@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from helpers import disks
 from helpers.certificates import write_certificate
 
 from heygem.core.errors import OutputError
@@ -44,3 +45,17 @@ def test_an_imported_certificate_signs_and_earlier_results_stay_trusted(installa
     signed = credentials.sign(copy, own_keys, parent=installation.source, title="1")
     assert signed.state == "Trusted" and "Example Ltd" in signed.signer
     assert credentials.read(installation.result, own_keys).state == "Trusted"
+
+
+@pytest.mark.fault
+def test_a_full_disk_while_signing_is_no_reason_to_switch_signing_off(installation, tmp_path):
+    with disks.mounted(tmp_path / "disk", "4m") as disk:
+        result = disk / "anna.mp4"
+        result.write_bytes(installation.source.read_bytes())
+        disks.fill(disk, leave=20_000)
+        message = "cannot be written: the disk is full.*B are needed"
+        with pytest.raises(OutputError, match=message) as caught:
+            credentials.sign(result, installation.keys, parent=installation.source, title="1")
+        assert "label.c2pa" not in str(caught.value)
+        assert result.read_bytes() == installation.source.read_bytes()
+        assert sorted(path.name for path in disk.iterdir()) == ["anna.mp4", "filler"]

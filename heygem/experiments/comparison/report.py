@@ -14,7 +14,7 @@ from urllib.parse import quote
 import numpy as np
 
 from heygem import media
-from heygem.core import assets, templating
+from heygem.core import assets, disk, templating
 from heygem.core.errors import Cancelled, InputError, OutputError
 from heygem.core.types import FloatArray, PathLike, Progress
 from heygem.experiments import figures, store
@@ -111,9 +111,8 @@ def compare_runs(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            "cannot make the folder of the comparison", seen=folder, remedy="choose another"
-        ) from error
+        what = "cannot make the folder of the comparison"
+        raise disk.write_error(error, folder, what=what) from error
     instants_s: FloatArray = np.zeros(0)
     files = {"table": _write_csv(comparison, folder / "table.csv")}
     videos = comparison.videos

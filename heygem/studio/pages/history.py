@@ -13,7 +13,8 @@ import ipywidgets as w
 
 from heygem.batch import queue
 from heygem.config.params import Params
-from heygem.core.errors import OutputError, ParameterError
+from heygem.core import disk
+from heygem.core.errors import ParameterError
 from heygem.core.files import replacing
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike, Progress
@@ -235,7 +236,6 @@ def write_zip(
                 if manifest.is_file():
                     archive.write(manifest, f"{Path(name).stem}.json")
     except OSError as e:
-        raise OutputError(
-            f"cannot write the ZIP ({e.strerror})", seen=target, remedy="free space on the disk"
-        ) from e
+        size = sum(result["path"].stat().st_size for result in results)
+        raise disk.write_error(e, target, needed_bytes=size) from e
     return target, len(names)
