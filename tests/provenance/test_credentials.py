@@ -59,3 +59,12 @@ def test_a_full_disk_while_signing_is_no_reason_to_switch_signing_off(installati
         assert "label.c2pa" not in str(caught.value)
         assert result.read_bytes() == installation.source.read_bytes()
         assert sorted(path.name for path in disk.iterdir()) == ["anna.mp4", "filler"]
+
+
+def test_no_name_of_a_file_or_folder_leaves_with_the_file(installation):
+    data = installation.result.read_bytes()
+    assert installation.labeller.produce_id.encode() in data
+    content = credentials.read(installation.result, installation.keys)
+    assert content.title == installation.labeller.produce_id
+    for name in (installation.source.name, installation.result.name, str(installation.root)):
+        assert name.encode() not in data

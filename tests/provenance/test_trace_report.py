@@ -75,3 +75,39 @@ def test_a_file_uploaded_in_the_page_is_traced(installation, tmp_path, monkeypat
     assert names == {"_i_wild.mp4", "_i_wild.pdf", "_i_wild.md"}
     page.trace(tmp_path / "nowhere.mp4")
     assert page.task.wait(60) and "nowhere.mp4" in page.report.value
+
+
+@pytest.mark.slow
+def test_a_redacted_report_names_no_user_file_or_folder(installation, command, tmp_path):
+    path = tmp_path / "anna-schmidt.mp4"
+    path.write_bytes(installation.result.read_bytes())
+    (row,) = installation.ledger.entries(subject=hash_input(path))
+    secret = [row.body["user"], row.body["title"], "anna-schmidt", str(tmp_path), "r-17"]
+    for suffix in ("md", "pdf"):
+        out = tmp_path / f"report.{suffix}"
+        shown = command("verify", path, "--redacted", "--report", out, "--no-search")
+        assert shown.exit_code == 0
+        if suffix == "pdf":
+            reader = PdfReader(out)
+            text = "\n".join(page.extract_text() for page in reader.pages)
+            text += str(reader.metadata)
+        else:
+            text = out.read_text(encoding="utf-8")
+        assert f"{row.number}, hash" in text and "Made by this installation" in text
+        for each in (text, shown.stdout):
+            words = set(each.replace("/", " ").split())
+            assert not [name for name in secret if name in words or len(name) > 6 and name in each]
+    data = command("verify", path, "--redacted", "--json", "--no-search").stdout
+    assert row.hash in data and "anna-schmidt" not in data and row.body["title"] not in data
+    assert str(tmp_path) not in data and '"user"' not in data
+
+
+def test_the_page_writes_redacted_reports(installation, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEYGEM_RECORDS", str(installation.root))
+    page = TracePage(folder=tmp_path, out=tmp_path / "traced")
+    page.redacted.value = True
+    page.trace(installation.result)
+    assert page.task.wait(120)
+    assert "Made by this installation." in page.report.value
+    assert installation.result.name not in page.report.value
+    assert all(each.name.startswith("redacted-") for each in (tmp_path / "traced").iterdir())
