@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import scipy.fft
 
+from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import FloatArray
 
 RATE_HZ = 16_000  # sampling rate of the models' input
@@ -82,6 +83,7 @@ def log_mel(samples: FloatArray) -> FloatArray:
     window = _window() * np.float32(gain)
     out = np.empty((1 + len(samples) // HOP, BANDS), np.float32)
     for start in range(0, len(out), _CHUNK_FRAMES):
+        raise_if_cancelled()
         stop = min(start + _CHUNK_FRAMES, len(out))
         first, last = start * HOP - N_FFT // 2, (stop - 1) * HOP + N_FFT // 2
         piece = samples[max(0, first) : last]

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.ndimage import convolve1d
 
 from heygem.audio.features import HOP, RATE_HZ, WINDOW, voiced_rms
+from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import FloatArray
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def segments(samples: FloatArray) -> list[tuple[int, int, str]]:
     phones = []
     with _lock:  # all calls share one decoder, which has state
         for start, stop in _pieces(samples):
+            raise_if_cancelled()
             piece = np.clip(samples[start:stop] * (INPUT_RMS / rms), -1, 1)
             decoder = _decoder()
             decoder.reinit_feat()  # forget the noise floor of the last recording

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from heygem.audio.features import FRAME_HZ, HOP, RATE_HZ
+from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import BoolArray, FloatArray
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def voice_activity(samples: FloatArray) -> FloatArray:
         model = _vad_model()
         model.reset_states()
         for start in range(0, len(samples), _CHUNK):
+            raise_if_cancelled()
             chunk = samples[start : start + _CHUNK]
             chunk = np.pad(chunk, (0, _CHUNK - len(chunk)))
             probabilities.append(model(torch.from_numpy(chunk), RATE_HZ).item())

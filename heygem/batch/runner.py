@@ -22,6 +22,7 @@ from heygem.config.params import LabelSettings, Params
 from heygem.core import disk, publish
 from heygem.core.errors import Cancelled, HeygemError
 from heygem.core.files import hash_input, read_json, write_json
+from heygem.core.interrupts import cancellation, observes_cancel
 from heygem.core.leftovers import temporary_folder
 from heygem.core.types import PathLike, Progress
 from heygem.experiments.batch_tracking import track_batch
@@ -122,6 +123,7 @@ class Report:
         return 2 if failed else 0
 
 
+@observes_cancel
 def run(
     params: Params,
     *,
@@ -251,7 +253,9 @@ class _Runner:
             if remaining and not self.cancel.is_set():
                 try:
                     self._prepare(remaining[0], len(items))
-                except KeyboardInterrupt:  # in a notebook; the items are reported as cancelled
+                except Cancelled:  # the items are reported as cancelled
+                    pass
+                except KeyboardInterrupt:  # in a notebook; likewise
                     self.cancel.set()
             for k, item in enumerate(remaining):
                 report_progress = self._item_progress(item.name, items.index(item), len(items))
@@ -371,7 +375,9 @@ class _Runner:
             if begun:
                 details.abandon(item)
             raise
-        warnings = [*result.warnings, *details.save_figures(result, item)]
+        # The video is there: what belongs to it is written even when the batch is stopped now.
+        with cancellation(threading.Event()):
+            warnings = [*result.warnings, *details.save_figures(result, item)]
         content = details.finish(
             item,
             result,

@@ -23,6 +23,7 @@ from heygem import audio
 from heygem.audio.encoder import SpeechEncoder, encoder_from_metadata
 from heygem.core import assets
 from heygem.core.errors import AssetError
+from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import FloatArray, PathLike
 from heygem.core.weights import require_finite
 from heygem.face.topology import LOWER
@@ -139,6 +140,7 @@ class LipsModel:
         step, context = int(CHUNK_S * RATE_HZ), int(CONTEXT_S * RATE_HZ)
         padded = self._padded(features, context)
         for start in range(0, rows, step):
+            raise_if_cancelled()
             stop = min(start + step, rows)
             predicted = self._network_mean(padded[2 * start : 2 * (stop + 2 * context)])
             coefficients[start:stop] = predicted[context : context + stop - start]

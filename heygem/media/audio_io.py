@@ -17,6 +17,7 @@ import numpy as np
 from av.container import InputContainer
 
 from heygem.core.errors import InputError
+from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import FloatArray, PathLike
 from heygem.media.completeness import (
     lacks_end_mark,
@@ -308,6 +309,7 @@ def _decode(
     """Yield the stream's frames; damaged packets are skipped and counted."""
     packets = container.demux()  # the end of a file may be that of its picture
     while True:
+        raise_if_cancelled()
         try:
             packet = next(packets)
         except StopIteration:

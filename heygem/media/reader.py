@@ -9,6 +9,7 @@ from typing import TypeAlias
 import av
 
 from heygem.core.errors import InputError
+from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import Image, PathLike
 from heygem.media.colour import RgbConverter
 from heygem.media.completeness import (
@@ -177,6 +178,7 @@ class VideoReader:
         last_s = None
         packets = self._container.demux()
         while True:
+            raise_if_cancelled()
             try:
                 packet = next(packets)
             except StopIteration:

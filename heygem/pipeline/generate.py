@@ -24,6 +24,7 @@ from heygem.config.renamed import show_notice
 from heygem.core import assets
 from heygem.core.errors import ParameterError
 from heygem.core.files import sha256
+from heygem.core.interrupts import observes_cancel
 from heygem.core.publish import MayReplace, publishing
 from heygem.core.types import Image, PathLike, Progress
 from heygem.core.version import code_version
@@ -82,6 +83,7 @@ class Result:
         return self.skipped_frames
 
 
+@observes_cancel
 def generate(
     video: PathLike | Avatar,
     audio: PathLike,

@@ -1,6 +1,7 @@
 """Work in several threads at once, in order, with only a few items in between."""
 
 import contextlib
+import contextvars
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -40,7 +41,9 @@ def prefetch(items: Generator[Item, None, None] | Iterator[Item]) -> Iterator[It
             failures.append(error)
         put(_END)
 
-    worker = threading.Thread(target=work, name="decode", daemon=True)
+    # In this thread's context, so that a cancellation of its work is one of the other's.
+    run = contextvars.copy_context().run
+    worker = threading.Thread(target=run, args=(work,), name="decode", daemon=True)
     worker.start()
     try:
         while (item := ready.get()) is not _END:

@@ -22,6 +22,7 @@ from heygem.avatar.avatar import Avatar
 from heygem.avatar.library import lip_features
 from heygem.avatar.timeline import Timeline
 from heygem.config.params import RendererSettings
+from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 from heygem.face import topology as topo
 from heygem.face.pose import from_canonical, to_canonical
@@ -129,6 +130,7 @@ class WarpRenderer:
             part = rows[k : k + PLAN_ROWS]
             lips_px = self._target_lips(part)
             for row, points in zip(part, lips_px, strict=True):
+                raise_if_cancelled()
                 scale = float(self._avatar.pose.scale[self._order[row]])
                 for pick, _ in self._textures[row] or ():
                     zoom = scale / float(library.pose.scale[pick])

@@ -5,6 +5,7 @@ import numpy as np
 
 from heygem.avatar.library import MouthLibrary, lip_features
 from heygem.config.params import RendererSettings
+from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import BoolArray, FloatArray, IntArray
 from heygem.face import topology as topo
 from heygem.face.pose import to_canonical
@@ -94,6 +95,7 @@ class TextureSelector:
         best: FloatArray | None = None
         back = np.empty((len(at), n), np.int16)
         for k in range(len(at)):
+            raise_if_cancelled()
             shape = ((self._features - features[k]) ** 2).sum(1) * SHAPE
             turn = (((self._angles - angles[k]) / TURN_DEG) ** 2).sum(1) * s.pose_weight
             # Too small an interior has to be stretched; too large a one is only covered.
