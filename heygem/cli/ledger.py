@@ -50,9 +50,15 @@ def open_for_writing() -> "Ledger":
 @app.command("verify")
 def verify(anchor: Anchors = None) -> None:
     """Check every row; names the rows that were tampered with, exit code 1."""
+    from heygem.provenance.ledger_check import LOSS
+
     ledger = open_for_reading()
     _report(ledger.verify(_read_anchors(anchor)))
     typer.echo(f"{len(ledger.entries())} rows, every one as it was written")
+    for entry in ledger.entries(kind=LOSS):
+        for first, last in entry.body["missing"]:
+            rows = f"row {first} is" if first == last else f"rows {first} to {last} are"
+            typer.echo(f"{rows} missing: {entry.body['reason']} (row {entry.number})")
     for entry in ledger.unfinished():
         typer.echo(f"row {entry.number} ({entry.body.get('title', '')}) {_progress(entry)}")
 
@@ -116,6 +122,20 @@ def anchor(
     head = open_for_reading().anchor()
     write_new(out, head.to_json())
     typer.echo(f"row {head.number}, {head.hash}, signed by {head.public_key} in {out}")
+
+
+@app.command("state-loss")
+def state_loss(
+    reason: Annotated[str, typer.Option(help="How they were lost.")],
+    requester: Annotated[str, typer.Option(help="Who states it.")],
+    approver: Annotated[str, typer.Option(help="Another person, who agrees to it.")],
+) -> None:
+    """Record that rows were lost with a disk, so that `verify` reports new faults alone."""
+    from heygem.provenance import ledger_loss
+
+    ledger = open_for_reading()
+    entry = ledger_loss.state_loss(ledger, reason, requester=requester, approver=approver)
+    typer.echo(f"recorded in ledger row {entry.number}")
 
 
 @app.command("backup")

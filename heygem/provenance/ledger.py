@@ -327,9 +327,13 @@ class Ledger:
     def _newest(self, db: sqlite3.Connection) -> tuple[int, str]:
         """Number and hash of the row that a new one follows."""
         row = db.execute(_NEWEST_ROW).fetchone() or (0, GENESIS_HASH)
-        paths = [path for path in self._head_paths() if path is not None]
-        head = ledger_heads.newest(paths, self._keys)
+        head = self.newest_head()
         return (head.number, head.hash) if head.number > row[0] else row
+
+    def newest_head(self) -> Head:
+        """The stored head with the highest number, which may be ahead of the rows."""
+        paths = [path for path in self._head_paths() if path is not None]
+        return ledger_heads.newest(paths, self._keys)
 
     def _head_paths(self) -> tuple[Path, Path | None]:
         """Head files: beside the database, and with the keys where that folder can be written."""

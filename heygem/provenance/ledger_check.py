@@ -18,6 +18,7 @@ from heygem.provenance.ledger_rows import (
 # Kinds of the rows with which one signing key takes over from another.
 ROTATED = "keys rotated"  # signed by the old key
 REPLACED = "keys replaced"  # signed by the new key: the old one was lost
+LOSS = "loss stated"  # rows are missing, and two people answer for it
 
 
 def check_rows(
@@ -37,11 +38,15 @@ def check_rows(
     faults = []
     number, previous = 0, GENESIS_HASH
     succession = _KeySuccession()
+    rows = list(rows)
+    stated = _stated_losses(rows)
     for row in rows:
         entry_number, *_, stated_previous, digest, signature = row
         if is_whole or number:
             if entry_number != number + 1:
-                faults.append(Fault(entry_number, f"follows {number}: rows between are missing"))
+                if (number + 1, entry_number - 1) not in stated:
+                    gap = f"follows {number}: rows between are missing"
+                    faults.append(Fault(entry_number, gap))
             elif stated_previous != previous:
                 faults.append(Fault(entry_number, "does not follow the row before it"))
         problem = _row_problem(row, verifier) or succession.problem(row)
@@ -49,6 +54,11 @@ def check_rows(
             faults.append(Fault(entry_number, problem))
         number, previous = entry_number, digest
     return faults
+
+
+def _stated_losses(rows: Iterable[tuple[Any, ...]]) -> set[tuple[int, int]]:
+    bodies = [json.loads(row[5]) for row in rows if row[2] == LOSS]
+    return {(first, last) for body in bodies for first, last in body.get("missing", ())}
 
 
 def _row_problem(row: tuple[Any, ...], verifier: Verifier | None) -> str | None:

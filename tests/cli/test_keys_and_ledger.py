@@ -122,3 +122,17 @@ def test_a_run_without_an_end_is_shown(records):
     ledger.begin("c0ffee", {"title": "a.mp4"})
     assert "is being made by process" in run("ledger", "list")
     assert "row 1 (a.mp4) is being made by process" in run("ledger", "verify")
+
+
+@pytest.mark.fault
+def test_rows_lost_with_a_disk_are_stated_once(records):
+    append()
+    saved = [(path, path.read_bytes()) for path in records.glob("ledger.db*")]
+    append("b.mp4")
+    for path, content in saved:  # an older backup
+        path.write_bytes(content)
+    assert "row 2: it was cut off the end" in run("ledger", "verify", code=1)
+    people = ("--requester", "Anna", "--approver", "Ben")
+    run("ledger", "state-loss", "--reason", "disk broke", *people)
+    out = run("ledger", "verify")
+    assert "row 2 is missing: disk broke (row 3)" in out

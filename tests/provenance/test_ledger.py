@@ -12,10 +12,11 @@ import pytest
 from helpers.earlier_installation import write_keys, write_ledger
 from helpers.killing import run_at_once, run_killed, run_with_full_disk
 
-from heygem.core.errors import InputError, OutputError, PolicyError
+from heygem.core.errors import ConsentError, InputError, OutputError, PolicyError
 from heygem.provenance import consent, keys, ledger_export, ledger_heads
 from heygem.provenance.ledger import Ledger
 from heygem.provenance.ledger_check import check_head, check_rows
+from heygem.provenance.ledger_loss import state_loss
 from heygem.provenance.ledger_rows import hash_fields, is_running
 from heygem.server import quota
 from heygem.server.quota import QuotaSettings
@@ -205,6 +206,22 @@ def test_after_rows_were_removed_work_goes_on_and_the_gap_stays_named(signed):
     ledger = Ledger(signed.path, keys=signed._keys)
     assert [ledger.append("made", name, {}).number for name in "ab"] == [6, 7]
     assert [f.problem for f in ledger.verify()] == ["follows 0: rows between are missing"]
+
+
+@pytest.mark.fault
+def test_a_loss_that_two_people_state_is_no_fault_but_anchors_still_show_it(signed):
+    anchor, people = signed.anchor(), {"requester": "Anna", "approver": "Ben"}
+    with pytest.raises(OutputError, match="no row of the ledger is missing"):
+        state_loss(signed, "disk", **people)
+    tamper(signed, "DELETE FROM entries WHERE number = 2 OR number > 3")
+    with pytest.raises(ConsentError, match="two people"):
+        state_loss(signed, "disk", requester="Anna", approver="anna")
+    entry = state_loss(signed, "disk broke, backup of May", **people)
+    assert entry.number == 6 and entry.body["missing"] == [[2, 2], [4, 5]]
+    assert signed.verify() == []
+    assert signed.verify([("anchor", anchor)]) != []
+    tamper(signed, "DELETE FROM entries WHERE number = 3")
+    assert [f.number for f in signed.verify()] == [6], "a gap that nobody stated"
 
 
 @pytest.mark.fault
