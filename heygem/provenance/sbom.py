@@ -1,7 +1,7 @@
 """Software bill of materials: every component of heygem on this machine, without a verdict.
 
-Packages with their dependencies, pretrained files, the font, training data and capabilities. Export
-control, copyright and procurement need the same facts of each: version, origin, licence, whether
+Packages with their dependencies and the native libraries inside them, pretrained files, the font,
+training data and capabilities. Export control, copyright and procurement need the same facts of each: version, origin, licence, whether
 the file is intact, whether it is published, its function, and whether it can be removed. The
 machine-readable form is CycloneDX 1.6 (ECMA-424).
 """
@@ -14,16 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from heygem.config import capabilities
 from heygem.core import assets, files, templating
 from heygem.core.types import PathLike
-
-if TYPE_CHECKING:
-    from cyclonedx.model.bom import Bom
-    from cyclonedx.model.component import Component
-    from cyclonedx.model.license import License
+from heygem.provenance.sbom_bundled import bundled_libraries
+from heygem.provenance.sbom_licences import UNKNOWN, declared, spdx
 
 PACKAGE = "heygem"
 
@@ -35,7 +31,11 @@ class Item:
     Attributes
     ----------
     kind : str
-        `package`, `pretrained`, `font`, `data` or `capability`.
+        `package`, `bundled` (a library inside a package), `pretrained`, `font`, `data` or
+        `capability`.
+    licence : str
+        SPDX id or expression where there is one. Of a package: all that its files need, with the
+        libraries inside it.
     sha256 : str
         Of the file; of the record of installed files, for a package; empty without either.
     published : bool or None
@@ -46,6 +46,12 @@ class Item:
         Whether heygem still makes videos without it.
     requires : tuple of str
         For a package: names of the installed packages it depends on.
+    bundles : tuple of str
+        For a package: names of the items of kind `bundled` inside it.
+    declared : str
+        For a package: the licence in the words of its metadata.
+    library : str
+        For a bundled library: its name; `name` is its file.
     """
 
     kind: str
@@ -58,6 +64,9 @@ class Item:
     function: str
     removable: bool
     requires: tuple[str, ...] = ()
+    bundles: tuple[str, ...] = ()
+    declared: str = ""
+    library: str = ""
 
 
 # Name, module, function in words for readers outside the field, and whether it can be left out.
@@ -76,17 +85,9 @@ _CAPABILITIES = (
     ("labels", "heygem.provenance", "labels every result as AI-made and traces copies", False),
 )
 _EXTRA = re.compile(r"extra\s*==")
-# SPDX ids of the classifiers that name one licence; "BSD License", for example, names several.
-_SPDX_IDS = {
-    "Apache Software License": "Apache-2.0",
-    "GNU General Public License v3 or later (GPLv3+)": "GPL-3.0-or-later",
-    "ISC License (ISCL)": "ISC",
-    "MIT License": "MIT",
-    "MIT No Attribution License (MIT-0)": "MIT-0",
-    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
-    "Python Software Foundation License": "PSF-2.0",
-    "The Unlicense (Unlicense)": "Unlicense",
-}
+# Labels of project links, most telling first, as the package index normalizes them.
+_LINKS = ("source", "sourcecode", "repository", "github", "code", "homepage")
+_NOT_STATED = "not stated by the package"
 
 
 def collect() -> list[Item]:
@@ -94,7 +95,7 @@ def collect() -> list[Item]:
     return [*_packages(), *_pretrained_files(), _font(), *_training_data(), *_capabilities()]
 
 
-def _normalized(name: str) -> str:
+def normalized(name: str) -> str:
     """A package name as the index normalizes it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -108,7 +109,7 @@ def _packages() -> Iterator[Item]:
         # Required packages first: a package that an extra also names is not removable.
         pending.sort(key=lambda entry: not entry[1])
         name, is_removable = pending.pop()
-        key = _normalized(name)
+        key = normalized(name)
         if key in installed:
             continue
         try:
@@ -123,21 +124,62 @@ def _packages() -> Iterator[Item]:
             # Only heygem's own extras count: those of other packages are not installed for it.
             if match is not None and (not is_extra or key == PACKAGE):
                 pending.append((match[0], is_removable or is_extra))
-                requires[key].append(_normalized(match[0]))
+                requires[key].append(normalized(match[0]))
     for key in sorted(installed):
         package, is_removable = installed[key]
-        yield Item(
-            "package",
-            package.metadata["Name"],
-            package.version,
-            _origin(package),
-            _licence(package),
-            _record_hash(package),
-            True if key != PACKAGE else None,
-            " ".join(_field(package, "Summary").split())[:120],
+        needed = tuple(sorted({name for name in requires[key] if name in installed}))
+        yield from _package(package, is_removable, needed)
+
+
+def _package(package: Distribution, is_removable: bool, requires: tuple[str, ...]) -> list[Item]:
+    """A package, and the libraries inside it."""
+    name = package.metadata["Name"]
+    is_own = normalized(name) == PACKAGE
+    bundled = [
+        Item(
+            "bundled",
+            library.file,
+            library.version,
+            library.origin or "not known",
+            _stated(library.licence),
+            library.sha256,
+            True,
+            f"native library {library.name} inside {name}",
             is_removable,
-            tuple(sorted({name for name in requires[key] if name in installed})),
+            library=library.name,
         )
+        for library in bundled_libraries(package)
+    ]
+    item = Item(
+        "package",
+        name,
+        package.version,
+        "this project" if is_own else _origin(package),
+        _combined(spdx(package), [library.licence for library in bundled]),
+        _record_hash(package),
+        None if is_own else True,
+        " ".join(_field(package, "Summary").split())[:120],
+        is_removable,
+        requires,
+        tuple(library.name for library in bundled),
+        declared(package) or _NOT_STATED,
+    )
+    return [item, *bundled]
+
+
+def _stated(licence: str) -> str:
+    return _NOT_STATED if licence == UNKNOWN else licence
+
+
+def _combined(own: str, bundled: list[str]) -> str:
+    """A package's licence together with those of the libraries inside it, as one expression."""
+    licences = dict.fromkeys([_stated(own), *sorted(set(bundled))])
+    licences.pop(_NOT_STATED, None)
+    if not licences:
+        return _NOT_STATED
+    if len(licences) == 1:
+        return next(iter(licences))
+    return " AND ".join(f"({each})" if " OR " in each else each for each in licences)
 
 
 def _field(package: Distribution, name: str) -> str:
@@ -145,28 +187,17 @@ def _field(package: Distribution, name: str) -> str:
     return (package.metadata.get_all(name) or [""])[0]
 
 
-def _licence(package: Distribution) -> str:
-    from cyclonedx.spdx import is_supported_id
-
-    expression = _field(package, "License-Expression")
-    if expression:
-        return expression
-    classifiers = package.metadata.get_all("Classifier") or []
-    names = "; ".join(c.rsplit(":: ", 1)[-1] for c in classifiers if c.startswith("License ::"))
-    text = (_field(package, "License").strip().splitlines() or [""])[0][:80]
-    # A classifier such as "BSD License" names several licences; an SPDX id names one.
-    stated = text if names not in _SPDX_IDS and is_supported_id(text) else names or text
-    return stated or "not stated in its metadata"
-
-
 def _origin(package: Distribution) -> str:
-    links = [link.split(",", 1) for link in package.metadata.get_all("Project-URL") or []]
-    for keyword in ("source", "repository", "code", "homepage"):
-        for label, link in links:
-            if keyword in label.lower():
-                return link.strip()
-    page = _field(package, "Home-page") or (links[0][1].strip() if links else "")
-    return page or f"Python package index: {package.metadata['Name']}"
+    """Where the project is developed, as the package says; else its page at the package index."""
+    pairs = [link.split(",", 1) for link in package.metadata.get_all("Project-URL") or []]
+    links = {re.sub(r"[^a-z]", "", label.lower()): link.strip() for label, link in pairs}
+    for label in _LINKS:
+        if label in links:
+            return links[label]
+    hosts = re.compile(r"https?://(github|gitlab)\.com/[^/]+/[^/]+/?$")
+    hosted = [link for link in links.values() if hosts.match(link)]
+    page = f"https://pypi.org/project/{normalized(package.metadata['Name'])}/"
+    return _field(package, "Home-page") or next(iter(hosted), page)
 
 
 def _record_hash(package: Distribution) -> str:
@@ -247,6 +278,7 @@ _TITLES = {
     "data": "Data behind heygem's own weights",
     "font": "Fonts",
     "package": "Packages",
+    "bundled": "Native libraries inside packages",
 }
 
 
@@ -265,82 +297,6 @@ def report(items: list[Item]) -> str:
     )
 
 
-def cyclonedx_bom(items: list[Item]) -> "Bom":
-    """The components as a CycloneDX document with its dependency graph.
-
-    heygem itself is the document's subject; it depends on its direct requirements and on every
-    pretrained file, font, data set and capability.
-    """
-    from cyclonedx.contrib.this.builders import this_component
-    from cyclonedx.model.bom import Bom
-    from cyclonedx.model.component import Component, ComponentType
-
-    components = {(item.kind, _normalized(item.name)): _component(item) for item in items}
-    subject = components.pop(
-        ("package", PACKAGE),
-        Component(name=PACKAGE, type=ComponentType.APPLICATION, bom_ref=f"package:{PACKAGE}"),
-    )
-    subject.type = ComponentType.APPLICATION
-    bom = Bom(components=components.values())
-    bom.metadata.component = subject
-    bom.metadata.tools.components.add(this_component())
-    parts = [component for (kind, _), component in components.items() if kind != "package"]
-    bom.register_dependency(subject, parts)
-    for item in items:
-        if item.kind == "package":
-            name = _normalized(item.name)
-            dependent = subject if name == PACKAGE else components["package", name]
-            required = [("package", needed) for needed in item.requires if needed != PACKAGE]
-            bom.register_dependency(
-                dependent, [components[key] for key in required if key in components]
-            )
-    return bom
-
-
-def _component(item: Item) -> "Component":
-    from cyclonedx.model import HashAlgorithm, HashType, Property
-    from cyclonedx.model.component import Component, ComponentType
-    from packageurl import PackageURL
-
-    types = {
-        "package": ComponentType.LIBRARY,
-        "pretrained": ComponentType.MACHINE_LEARNING_MODEL,
-        "font": ComponentType.FILE,
-        "data": ComponentType.DATA,
-        "capability": ComponentType.APPLICATION,
-    }
-    facts = {
-        "kind": item.kind,
-        "origin": item.origin,
-        "published": item.published,
-        "removable": item.removable,
-    }
-    is_file_hash = item.kind != "package" and re.fullmatch(r"[0-9a-f]{64}", item.sha256)
-    purl = None
-    if item.kind == "package":
-        purl = PackageURL("pypi", name=_normalized(item.name), version=item.version)
-    return Component(
-        type=types[item.kind],
-        name=item.name,
-        version=item.version or None,
-        bom_ref=f"{item.kind}:{item.name}",
-        description=item.function,
-        licenses=[_cyclonedx_licence(item.licence)],
-        purl=purl,
-        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=item.sha256)] if is_file_hash else [],
-        properties=[
-            Property(name=f"heygem:{name}", value=str(value)) for name, value in facts.items()
-        ],
-    )
-
-
-def _cyclonedx_licence(stated: str) -> "License":
-    """A licence by its SPDX id or expression if it has one, else by the name stated."""
-    from cyclonedx.contrib.license.factories import LicenseFactory
-
-    return LicenseFactory().make_from_string(_SPDX_IDS.get(stated, stated))
-
-
 def write(items: list[Item], folder: PathLike) -> list[Path]:
     """Write `inventory.md` and `sbom.cdx.json`.
 
@@ -355,6 +311,8 @@ def write(items: list[Item], folder: PathLike) -> list[Path]:
         The folder cannot be written.
     """
     from cyclonedx.output.json import JsonV1Dot6
+
+    from heygem.provenance.sbom_cyclonedx import cyclonedx_bom
 
     readable = files.write_text(Path(folder) / "inventory.md", report(items))
     document = JsonV1Dot6(cyclonedx_bom(items)).output_as_string(indent=1)
