@@ -8,6 +8,7 @@ images that covers the person's lip shapes and poses, and a report on the qualit
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from heygem.avatar.report import quality_report
 from heygem.config.params import FaceSettings
 from heygem.core import assets, files
 from heygem.core.errors import InputError, NoFaceError
-from heygem.core.types import FloatArray, Image, IntArray, PathLike, Progress
+from heygem.core.types import BoolArray, FloatArray, Image, IntArray, PathLike, Progress
 from heygem.face import topology as topo
 from heygem.face import tracking
 from heygem.face.backends import make_backend
@@ -93,6 +94,30 @@ def load(
     if cache:
         disk_cache.keep(stored, avatar)
     return avatar
+
+
+def without_frames(avatar: Avatar, frames: BoolArray, settings: FaceSettings) -> Avatar:
+    """The avatar as if some frames showed no face: pose, rest, pictures and report of the others.
+
+    Parameters
+    ----------
+    avatar : Avatar
+    frames : bool [T]
+    settings : FaceSettings
+        Those it was loaded with.
+
+    Raises
+    ------
+    NoFaceError
+        No usable frame is left.
+    """
+    track = avatar.track
+    changed = replace(
+        track,
+        points=np.where(frames[:, None, None], 0, track.points).astype(np.float32),
+        detected=track.detected & ~frames,
+    )
+    return _analyse(avatar.path, avatar.sha256, avatar.info, changed, settings)
 
 
 def _track(

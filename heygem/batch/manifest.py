@@ -27,7 +27,7 @@ def model_hashes(params: Params) -> dict[str, str]:
 
     sha256 [hex] of a file; name and version of a model or engine that a package offers.
     """
-    hashes = {asset.name: asset.sha256 for asset in assets.PULLED}
+    hashes = assets.pinned()
     if params.lips.model and predictor.is_installed_name(params.lips.model):
         hashes["lips"] = plugins.identity(predictor.ENTRY_POINTS, params.lips.model)
     elif params.lips.model:

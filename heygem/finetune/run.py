@@ -13,9 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from heygem import audio, avatar, lips, media
+from heygem import lips, media
 from heygem.avatar import Avatar
 from heygem.config.params import FaceSettings, Params
 from heygem.core import assets, files
@@ -23,20 +21,15 @@ from heygem.core.errors import InputError, OutputError, ParameterError
 from heygem.core.folders import make_private_folder
 from heygem.core.types import PathLike, Progress, Watch
 from heygem.core.version import code_version
-from heygem.face.backends import make_backend
 from heygem.finetune import bundle, bundle_writer, coverage, mouth_library, report
 from heygem.finetune.adapt import Adaptation, adapt
 from heygem.finetune.cancellation import CancellableProgress
-from heygem.finetune.consent import Statement, require_consent
-from heygem.finetune.identity_check import check_same_person
+from heygem.finetune.consent import Statement, check_consent, require_consent
+from heygem.finetune.footage import Footage, check_identity, listen, track
 from heygem.finetune.settings import FinetuneSettings
 from heygem.provenance import installation, keys
 from heygem.provenance.ledger import Ledger
-from heygem.training.clip import Clip, Source, from_track
 
-MIN_FACE_PX = (
-    32.0  # of further footage, for motion; the primary video's face needs `face.min_face_px`
-)
 SHORT_FOOTAGE_S = 55
 
 
@@ -68,16 +61,6 @@ class FinetuneResult:
     notes: list[str]
 
 
-@dataclass(frozen=True)
-class _Footage:
-    """The videos, in one order: paths, hashes, avatars and clips."""
-
-    paths: list[Path]
-    sha256s: list[str]
-    avatars: list[Avatar]
-    clips: list[Clip]
-
-
 def finetune(
     footage: Sequence[PathLike],
     out: PathLike,
@@ -86,6 +69,7 @@ def finetune(
     consent: Statement,
     face: FaceSettings | None = None,
     base: PathLike | None = None,
+    same_person: Sequence[PathLike] = (),
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
     watch: Watch | None = None,
@@ -105,6 +89,9 @@ def finetune(
         Which face, where there are several.
     base : path, optional
         Base lips model; default: the bundled one.
+    same_person : sequence of path
+        Files of `footage` of which the user states that they show the same person, where the faces
+        leave a doubt.
     progress : callable, optional
         `progress(stage, done, total)`.
     cancel : threading.Event, optional
@@ -115,39 +102,43 @@ def finetune(
     Raises
     ------
     InputError, NoFaceError
-        Footage that cannot be used: no sound, no face, another face, too little speech.
+        Footage that cannot be used: no sound, no face, too little speech; or that may show
+        somebody else. What does show somebody else is left out.
     ConsentError, ParameterError, OutputError, AssetError, Cancelled
     """
-    out, paths = _check_arguments(out, footage)
+    out, paths = _check_arguments(out, footage, same_person)
     settings, face = settings or FinetuneSettings(), face or FaceSettings()
     stopwatch, report_progress = _Stopwatch(), CancellableProgress(progress, cancel)
     report_progress("check", 0, 1)
     sha256s = [files.sha256(path) for path in paths]
-    require_consent(Ledger(keys=keys.ensure()), consent, sha256s, avatar=out.name)
+    ledger = Ledger(keys=keys.ensure())
+    check_consent(ledger, consent, sha256s)
     model = lips.LipsModel.load(base)
-    avatars = report_progress.run(lambda: _track(paths, face, report_progress))
-    doubts = check_same_person(avatars)
-    stopwatch.lap("track")
-    clips = report_progress.run(lambda: [_clip(a, model, report_progress) for a in avatars])
-    material = _Footage(paths, sha256s, avatars, clips)
-    stopwatch.lap("listen")
-    checkpoint = _checkpoint(sha256s)
+    confirmed = [Path(path) for path in same_person]
+    material = _gather(paths, sha256s, face, model, confirmed, report_progress, stopwatch)
+    checkpoint = _checkpoint(material.sha256s)
     adaptation = report_progress.run(
         lambda: adapt(
-            model, clips, settings, progress=report_progress, watch=watch, checkpoint=checkpoint
+            model,
+            material.clips,
+            settings,
+            progress=report_progress,
+            watch=watch,
+            checkpoint=checkpoint,
         )
     )
     stopwatch.lap("learn")
+    material = material.without_unused_sound(adaptation.clips)
+    require_consent(ledger, consent, material.sha256s, avatar=out.name)
+    primary, others = material.avatars[0], material.avatars[1:]
     extended = report_progress.run(
         lambda: mouth_library.extend(
-            avatars[0],
-            avatars[1:],
-            progress=lambda done, total: report_progress("pictures", done, total),
+            primary, others, progress=lambda done, total: report_progress("pictures", done, total)
         )
     )
-    covered = coverage.measure(avatars[0], avatars[1:])
+    covered = coverage.measure(primary, others)
     stopwatch.lap("pictures")
-    notes = [*_notes(adaptation, covered), *doubts]
+    notes = [*_notes(adaptation), *covered.words, *material.notes]
     facts = _facts(material, adaptation, extended) | {
         "base_sha256": files.sha256(base or lips.SHIPPED),
         "settings": settings.model_dump(),
@@ -156,12 +147,38 @@ def finetune(
         "timings": dict(stopwatch.seconds),
         "notes": notes,
     }
-    primary = _merge(avatars, extended)
-    bundle_writer.write(out, facts, paths, primary, adaptation, covered, report_progress)
+    bundle_writer.write(
+        out,
+        facts,
+        material.paths,
+        _merge(material.avatars, extended),
+        adaptation,
+        covered,
+        report_progress,
+    )
     stopwatch.lap("write")
     return FinetuneResult(
         out, bundle.read(out), adaptation, covered, extended, stopwatch.seconds, notes
     )
+
+
+def _gather(
+    paths: Sequence[Path],
+    sha256s: Sequence[str],
+    face: FaceSettings,
+    model: lips.LipsModel,
+    confirmed: Sequence[Path],
+    progress: CancellableProgress,
+    stopwatch: "_Stopwatch",
+) -> Footage:
+    """Footage of one person, with its sound; nothing else is read of other people's files."""
+    tracked = progress.run(lambda: track(paths, sha256s, face, progress))
+    stopwatch.lap("track")
+    checked = progress.run(lambda: check_identity(tracked, face, progress, confirmed=confirmed))
+    stopwatch.lap("identity")
+    complete = progress.run(lambda: listen(checked, model, progress))
+    stopwatch.lap("listen")
+    return complete
 
 
 def consent_from_params(params: Params) -> Statement:
@@ -181,7 +198,9 @@ def consent_from_params(params: Params) -> Statement:
     return Statement.on_record(ledger, files.hash_input(params.inputs.videos[0]))
 
 
-def _check_arguments(out: PathLike, footage: Sequence[PathLike]) -> tuple[Path, list[Path]]:
+def _check_arguments(
+    out: PathLike, footage: Sequence[PathLike], same_person: Sequence[PathLike]
+) -> tuple[Path, list[Path]]:
     """The folder to make and the files to use; raises where they cannot be used."""
     out = Path(out)
     paths = list(dict.fromkeys(Path(path) for path in footage))
@@ -193,6 +212,14 @@ def _check_arguments(out: PathLike, footage: Sequence[PathLike]) -> tuple[Path, 
         )
     if not paths:
         raise ParameterError("no footage is named", remedy="give one video or more")
+    resolved = {path.resolve() for path in paths}
+    for path in same_person:
+        if Path(path).resolve() not in resolved:
+            raise ParameterError(
+                "a file that is said to show the same person is not among the footage",
+                seen=path,
+                remedy="name it as it is named among the footage",
+            )
     if (out.exists() or out.is_symlink()) and not bundle.is_own(out):
         raise OutputError(
             f"{out.name} exists and is not an avatar bundle, or holds other files as well",
@@ -215,39 +242,6 @@ def _check_arguments(out: PathLike, footage: Sequence[PathLike]) -> tuple[Path, 
     return out, paths
 
 
-def _track(paths: Sequence[Path], face: FaceSettings, progress: Progress) -> list[Avatar]:
-    """One Avatar for each video; all but the first may show a smaller face."""
-    backend = make_backend(face)
-    smaller = face.model_copy(update={"min_face_px": min(MIN_FACE_PX, face.min_face_px)})
-    avatars = []
-    for k, path in enumerate(paths):
-        stage = "track" if len(paths) == 1 else f"track {k + 1}/{len(paths)}"
-        avatars.append(
-            avatar.load(
-                path,
-                face if k == 0 else smaller,
-                backend=backend,
-                progress=lambda _, done, total, stage=stage: progress(stage, done, total),
-            )
-        )
-    return avatars
-
-
-def _clip(person: Avatar, model: lips.LipsModel, progress: Progress) -> Clip:
-    """Audio features and motion, valid where the face is usable."""
-    progress("listen", 0, 1)
-    samples = audio.load(person.path).samples
-    source = Source(person.path, "person")
-    clip = from_track(source, person.track, samples, sha256=person.sha256)
-    if model.encoder is not None:
-        encoded = model.encoder.encode(samples, rows=len(clip.features))
-        features = np.concatenate([clip.features, encoded], 1).astype(np.float32)
-        clip = replace(clip, features=features)
-    times_s = np.arange(len(clip.valid)) / lips.RATE_HZ
-    frame = np.clip(np.searchsorted(person.track.times_s, times_s), 0, len(person.track) - 1)
-    return replace(clip, valid=clip.valid & person.usable[frame])
-
-
 def _checkpoint(sha256s: Sequence[str]) -> Path:
     """File of the fit to this footage, in heygem's own cache."""
     folder = make_private_folder(assets.home() / "finetune")
@@ -264,7 +258,7 @@ def _merge(avatars: Sequence[Avatar], extended: mouth_library.ExtendedLibrary) -
 
 
 def _facts(
-    material: _Footage, adaptation: Adaptation, extended: mouth_library.ExtendedLibrary
+    material: Footage, adaptation: Adaptation, extended: mouth_library.ExtendedLibrary
 ) -> dict[str, Any]:
     """What `avatar.json` holds of footage and result; the keys are those of the format."""
     return {
@@ -273,6 +267,8 @@ def _facts(
         "code": code_version(),
         "shown": f"shown{material.paths[0].resolve().suffix.lower()}",
         "sources": _sources(material, adaptation),
+        "left_out": material.left_out,
+        "identity": material.identity,
         "seconds": round(adaptation.seconds, 2),
         "kept_base": adaptation.kept_base,
         "before": report.rounded(adaptation.before),
@@ -286,8 +282,8 @@ def _facts(
     }
 
 
-def _sources(material: _Footage, adaptation: Adaptation) -> list[dict[str, Any]]:
-    """One record for each file."""
+def _sources(material: Footage, adaptation: Adaptation) -> list[dict[str, Any]]:
+    """One record for each file that is used."""
     lags = {c.sha256: c.lag_s for c in adaptation.clips}
     return [
         {
@@ -304,8 +300,8 @@ def _sources(material: _Footage, adaptation: Adaptation) -> list[dict[str, Any]]
     ]
 
 
-def _notes(adaptation: Adaptation, covered: coverage.Coverage) -> list[str]:
-    """Messages for the user."""
+def _notes(adaptation: Adaptation) -> list[str]:
+    """Messages for the user about the fit."""
     before, after = adaptation.before.correlation, adaptation.after.correlation
     if adaptation.kept_base:
         notes = [
@@ -316,9 +312,7 @@ def _notes(adaptation: Adaptation, covered: coverage.Coverage) -> list[str]:
         notes = [f"the mouth follows held-out speech better: {before:.2f}, now {after:.2f}"]
     if adaptation.seconds < SHORT_FOOTAGE_S:
         notes.append(f"{adaptation.seconds:.0f} s of footage; a minute or more is better")
-    for clip in adaptation.dropped:
-        notes.append(f"{clip.source.path.name}: sound and picture do not belong together; left out")
-    return [*notes, *covered.words]
+    return notes
 
 
 class _Stopwatch:

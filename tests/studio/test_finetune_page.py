@@ -40,9 +40,21 @@ class FakeFinetuning:
         self.calls, self.began, self.slow = [], threading.Event(), False
 
     def finetune(
-        self, footage, out, settings=None, *, consent, face, base, progress, cancel, watch
+        self,
+        footage,
+        out,
+        settings=None,
+        *,
+        consent,
+        face,
+        base,
+        same_person,
+        progress,
+        cancel,
+        watch,
     ):
         self.calls.append((footage, out, consent))
+        self.same_person = list(same_person)
         for step in range(10):
             progress("learn", step, 10)
             watch("held_out/correlation", 0.3 + step / 100, step)
@@ -120,7 +132,7 @@ def test_the_result_is_shown_with_metrics_curves_and_comparison(page, finetuning
     assert page.task.wait(WAIT_S) and page.task.error is None
     ((footage, out, statement),) = finetuning.calls
     assert footage == [str(clip)] and out == tmp_path / "people" / "anna.heygem"
-    assert statement.basis == "own"
+    assert statement.basis == "own" and finetuning.same_person == []
     assert "held_out/correlation: 0.390" in page.metrics.value, "the last value is drawn, too"
     assert "0.40" in page.message.value and "0.65" in page.message.value
     assert "follows held-out speech better" in page.message.value
@@ -131,6 +143,13 @@ def test_the_result_is_shown_with_metrics_curves_and_comparison(page, finetuning
     assert page.player.labels["result"] == "Fine-tuned model"
     assert page.crops.value.count("data:image/jpeg") == 3 and "Original" in page.crops.value
     assert page.before_after.grid.shape == (180, 120, 3)
+
+
+def test_that_all_files_show_one_person_can_be_stated(page, finetuning, clip):
+    page.same_person.value = True
+    page.button.click()
+    assert page.task.wait(WAIT_S)
+    assert finetuning.same_person == [str(clip)]
 
 
 @pytest.mark.slow

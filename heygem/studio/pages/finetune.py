@@ -103,13 +103,18 @@ class FinetunePage(w.VBox):
             style={"description_width": "170px"},
             layout=w.Layout(width="100%", max_width="520px"),
         )  # fmt: skip
+        self.same_person = w.Checkbox(
+            False, description=translate("same_person"), indent=False,
+            layout=w.Layout(width="auto"),
+        )  # fmt: skip
         self.button = w.Button(
             description=translate("finetune"), button_style="success", icon="graduation-cap"
         )
         self.metrics = w.HTML()
         self.results = self._build_results(folder)
         form = w.VBox(
-            [self.consent, self.name, w.HBox([self.button])], layout=w.Layout(flex="1 1 420px")
+            [self.consent, self.name, self.same_person, w.HBox([self.button])],
+            layout=w.Layout(flex="1 1 420px"),
         )
         inputs = w.HBox([self.footage, form], layout=w.Layout(flex_flow="row wrap"))
         super().__init__(
@@ -155,13 +160,15 @@ class FinetunePage(w.VBox):
             self.status.show_error(error)
             return
         self._series, self.metrics.value = {}, ""
+        same_person = footage if self.same_person.value else []
 
         def work(progress: Progress, cancel: threading.Event) -> "FinetuneResult":
             from heygem.finetune.run import finetune
 
             return finetune(
                 footage, out, consent=statement, face=self.params.face, base=self.params.lips.model,
-                progress=progress, cancel=cancel, watch=self._metric_logged,
+                same_person=same_person, progress=progress, cancel=cancel,
+                watch=self._metric_logged,
             )  # fmt: skip
 
         self.task.submit(work, self._finetuned)
