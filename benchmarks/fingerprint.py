@@ -10,6 +10,7 @@ three others. `same`, `unknown` and `different` are the answers of `heygem.prove
 
 import argparse
 import random
+import sys
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -83,7 +84,23 @@ HARDER = {
     "blurred bars": blurred_bars,
     "picture in picture, 60 %": inset,
 }
-PICTURES = {name: attack for name, (_, attack, _) in robustness.ATTACKS.items()} | HARDER
+# Of the watermark's attacks, those that differ in what they do to the picture.
+TRIED = (
+    "H.264 crf 28, 2 s",
+    "scaled to 0.5, crf 28",
+    "to 12 frames a second, crf 28",
+    "mirrored, crf 28",
+    "cropped by 5 % on each side (10 %), crf 23",
+    "cropped by 10 % on the left, crf 28",
+    "mirrored and cropped by 10 %, crf 23",
+    "first 1.3 s cut off, crf 28",
+    "brightened and blurred, crf 28",
+    "black bars to an upright screen, crf 28",
+    "played 5 % faster, crf 28",
+    "turned by 2°, crf 28",
+    "off a screen: in a bright window, 6 % larger, 30 frames a second",
+)
+PICTURES = {name: robustness.ATTACKS[name][1] for name in TRIED} | HARDER
 
 
 def content_of(frames, samples=None, rate_hz=16_000):
@@ -145,6 +162,7 @@ def measure_pictures(clips, results):
     recorded = {clip: content_of(frames).fingerprint for clip, frames in originals.items()}
     with tempfile.TemporaryDirectory() as folder:
         for clip, frames in originals.items():
+            print(clip, file=sys.stderr)
             for name, attack in PICTURES.items():
                 copy = content_of(recoded(attack(frames), Path(folder)))
                 results["picture", name].append(compare(copy, recorded[clip]))

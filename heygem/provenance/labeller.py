@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from heygem import media
 from heygem.config.params import LabelSettings
 from heygem.core.errors import HeygemError, OutputError
 from heygem.core.files import hash_input
@@ -139,7 +140,7 @@ class Labeller:
         title
             The final name of the file, for the ledger alone.
         sound
-            The audio, float32 [n], and its rate in Hz, for the fingerprint.
+            The audio, float32 [n], and its rate in Hz, for the fingerprint; by default the file's.
         facts
             Sources and settings of the result: plain values, stored in the ledger.
         version
@@ -169,7 +170,7 @@ class Labeller:
             "label_text": self._settings.text if self._settings.visible else None,
             "label_box": self.visible.box,
             "input_label": _input_label(parent),
-            "fingerprint": self._fingerprint(sound).to_dict(),
+            "fingerprint": self._fingerprint(path, sound).to_dict(),
             **(facts or {}),
         }
         entry = ledger.finish(self._begun, hash_input(path), body, watermark_id=self.watermark_id)
@@ -183,7 +184,10 @@ class Labeller:
             "ledger_hash": entry.hash,
         }
 
-    def _fingerprint(self, sound: tuple[FloatArray, int] | None) -> Fingerprint:
+    def _fingerprint(self, path: Path, sound: tuple[FloatArray, int] | None) -> Fingerprint:
+        if sound is None and media.probe(path).audio is not None:
+            track = media.read_audio(path)
+            sound = track.samples.mean(1), track.rate_hz
         audio_hashes = hash_audio(*sound) if sound is not None else np.zeros(0, np.uint32)
         return self._hasher.fingerprint(audio_hashes)
 

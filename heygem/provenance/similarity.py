@@ -5,7 +5,7 @@ may have been cropped or put into another picture, and an honest copy must not b
 The limits come from `benchmarks/fingerprint.py`; docs/compliance.md has the measurements.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,13 +26,14 @@ from heygem.provenance.fingerprint import (
 
 SAME, DIFFERENT, UNKNOWN, ABSENT = "same", "different", "unknown", "absent"
 
-# Share of differing bits: copies as they were made have up to 0.16, unrelated videos 0.20 or more.
+# Share of differing bits: copies as they were made have up to 0.16, a banner over a third of the
+# picture up to 0.37, unrelated videos 0.20 or more and 0.48 in the median.
 MAX_SAME_PICTURE = 0.18
-MIN_DIFFERENT_PICTURE = 0.22
-MIN_UNLIKE_PICTURE = 0.30  # cropped copies exceed it too: only beside another difference
+MIN_UNLIKE_PICTURE = 0.38  # cropped copies exceed it too: only beside another difference
 # Half of 1 - correlation, at the best of all crops, insets and turns.
 MAX_SAME_LAYOUT = 0.10
 MIN_DIFFERENT_LAYOUT = 0.30
+MIN_UNLIKE_LAYOUT = 0.17  # at the original's own geometry
 MAX_SAME_SOUND = 0.35  # Haitsma and Kalker's threshold
 MAX_SAME_RETIMED_SOUND = 0.32  # at the best of many speeds
 MIN_DIFFERENT_SOUND = 0.42
@@ -155,8 +156,8 @@ def compare(
     search
         Also search for crops, insets, turns and other speeds, which takes about a second.
     is_as_made
-        The geometry is known to be the original's, for instance from the watermark: then a
-        picture that does not match is `DIFFERENT` without a search.
+        The geometry is known to be the original's, or its mirror image, from the watermark: then
+        a picture that does not match is `DIFFERENT` without a search.
     """
     sound, sound_error = _compare_sound(content, recorded, search)
     picture_error = _picture_error(content, recorded)
@@ -166,13 +167,24 @@ def compare(
     elif picture_error is not None and picture_error <= MAX_SAME_PICTURE:
         picture = SAME
     elif is_as_made and picture_error is not None:
-        picture = DIFFERENT if picture_error >= MIN_DIFFERENT_PICTURE else UNKNOWN
+        layout_error = _layout_error(content, recorded, scales=(1.0,), turns=(0,))
+        picture = _judge_as_made(picture_error, layout_error)
     else:
         layout_error = _layout_error(content, recorded) if search else None
         picture = _judge(layout_error, MAX_SAME_LAYOUT, MIN_DIFFERENT_LAYOUT)
         if layout_error is None and picture_error is None:
             picture = ABSENT
     return Similarity(picture, sound, picture_error, layout_error, sound_error)
+
+
+def _judge_as_made(picture_error: float, layout_error: float | None) -> str:
+    """Whether a picture of known geometry is another: captions over a part of it do not suffice."""
+    if layout_error is None:
+        return DIFFERENT if picture_error >= MIN_UNLIKE_PICTURE else UNKNOWN
+    if layout_error <= MAX_SAME_LAYOUT:
+        return SAME
+    is_unlike = picture_error >= MIN_UNLIKE_PICTURE and layout_error >= MIN_UNLIKE_LAYOUT
+    return DIFFERENT if is_unlike or layout_error >= MIN_DIFFERENT_LAYOUT else UNKNOWN
 
 
 def _judge(error: float | None, most: float, least: float) -> str:
@@ -252,7 +264,13 @@ def _picture_error(content: ExaminedContent, recorded: Fingerprint) -> float | N
     return min((each for each in errors if each is not None), default=None)
 
 
-def _layout_error(content: ExaminedContent, recorded: Fingerprint) -> float | None:
+def _layout_error(
+    content: ExaminedContent,
+    recorded: Fingerprint,
+    *,
+    scales: Sequence[float] | FloatArray = _SCALES,
+    turns: Sequence[int] = _TURNS,
+) -> float | None:
     """Half of 1 - correlation at the best crop, inset, mirroring and turn by quarters, 0..1."""
     if not len(recorded.layouts) or not content.thumbnails or not recorded.width:
         return None
@@ -264,10 +282,10 @@ def _layout_error(content: ExaminedContent, recorded: Fingerprint) -> float | No
         for area in _areas(thumbnail.astype(np.uint8)):
             # Both shares of the square thumbnail: this changes the aspect of what is left.
             area_aspect = aspect * area.shape[1] / area.shape[0]
-            for turn in _TURNS:
+            for turn in turns:
                 turned = np.rot90(area, turn)
                 shape = area_aspect if turn % 2 == 0 else 1 / area_aspect
-                for part in _parts(turned, shape / recorded_aspect):
+                for part in _parts(turned, shape / recorded_aspect, scales):
                     best = max(best, *(each.correlation(part) for each in originals))
     return (1 - best) / 2
 
@@ -285,15 +303,17 @@ def _areas(thumbnail: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     return [thumbnail] if is_whole else [thumbnail, area]
 
 
-def _parts(picture: NDArray[np.uint8], stretch: float) -> Iterator[FloatArray]:
-    """Layouts of a picture and its mirror image at all scales.
+def _parts(
+    picture: NDArray[np.uint8], stretch: float, scales: Sequence[float] | FloatArray
+) -> Iterator[FloatArray]:
+    """Layouts of a picture and its mirror image at several scales.
 
     `stretch` is its aspect over the original's; at scale 1 it just covers the original.
     """
     across, down = max(stretch, 1.0), max(1 / stretch, 1.0)
     for mirrored in (picture, picture[:, ::-1]):
         contiguous = np.ascontiguousarray(mirrored)
-        for scale in _SCALES:
+        for scale in scales:
             cells = round(CELLS * scale * across), round(CELLS * scale * down)
             if min(cells) >= CELLS // 3 and max(cells) <= 4 * CELLS:
                 yield layout(contiguous, *cells)
