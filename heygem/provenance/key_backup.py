@@ -24,7 +24,7 @@ from heygem.provenance.ledger_export import write_new
 from heygem.provenance.ledger_heads import Head
 
 _FORMAT = {"format": "heygem keys backup", "version": 1}
-# Costs of scrypt: 128 MB and about 0.4 s. Fixed by the version: a file cannot ask for more.
+# Costs of scrypt: 128 MB and 0.7 s of processor time. Fixed: a file cannot ask for more.
 _SCRYPT = {"length": 32, "n": 2**17, "r": 8, "p": 1}
 
 

@@ -141,10 +141,11 @@ def _missing_heads(
         if in_keys is not None and head is None and key_head is None:
             return [Fault(0, f"there are keys but no rows, and no {in_keys}: rows were removed")]
         return []
-    if head is None:
-        if last == 1 and key_head is not None:
-            return []  # killed between the very first row and its head
+    # One suffices: a database that was put back from a backup has none beside it.
+    if head is None and key_head is None:
         return [Fault(last, f"the file that names the newest row is missing: {beside}")]
+    if head is None:
+        return []
     # The earlier version signed no head and stored none with the keys.
     if in_keys is not None and key_head is None and head.signature:
         return [Fault(last, f"the file that names the newest row is missing: {in_keys}")]

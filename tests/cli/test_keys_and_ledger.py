@@ -51,6 +51,28 @@ def test_the_drill_keys_lost_and_restored(records, tmp_path):
 
 
 @pytest.mark.fault
+def test_the_drill_on_another_machine(records, tmp_path, monkeypatch):
+    for title in ("a.mp4", "b.mp4"):
+        append(title)
+    run("keys", "backup", tmp_path / "saved", "--no-passphrase")
+    run("ledger", "backup", tmp_path / "saved.db")
+    append("c.mp4")
+    run("ledger", "anchor", tmp_path / "anchor.json")
+    drill = tmp_path / "drill"
+    drill.mkdir()
+    shutil.copy(tmp_path / "saved.db", drill / "ledger.db")
+    monkeypatch.setenv("HEYGEM_RECORDS", str(drill))
+    run("keys", "restore", tmp_path / "saved")
+    assert "2 rows, every one" in run("ledger", "verify")
+    out = run("ledger", "verify", "--anchor", tmp_path / "anchor.json", code=1)
+    assert "row 3: it was cut off the end" in out
+    with Ledger(drill / "ledger.db")._connect() as db:
+        db.execute("DROP TRIGGER never_removed")
+        db.execute("DELETE FROM entries WHERE number = 2")
+    assert "row 2: it was cut off the end" in run("ledger", "verify", code=1)
+
+
+@pytest.mark.fault
 def test_lost_keys_are_replaced_only_on_request(records):
     run("keys", "init")
     append()

@@ -185,6 +185,14 @@ def test_a_changed_head_is_named(signed, field):
 
 
 @pytest.mark.fault
+def test_a_missing_head_is_named_unless_the_keys_have_the_other(signed, tmp_path):
+    (tmp_path / "keys" / "ledger.db.head").unlink()
+    assert any("newest row is missing" in f.problem for f in signed.verify())
+    signed.path.with_name("ledger.db.head").unlink()
+    assert any("newest row is missing" in f.problem for f in signed.verify())
+
+
+@pytest.mark.fault
 def test_a_ledger_that_was_removed_is_named(signed, tmp_path):
     for path, _ in snapshot(signed):
         path.unlink()
