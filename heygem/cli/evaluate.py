@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from heygem.cli.options import renamed
+from heygem.cli.options import Overwrite, renamed
 from heygem.core.errors import ParameterError
 
 T = TypeVar("T")
@@ -59,6 +59,7 @@ def evaluate(
             "--save-visuals", help="Write a contact sheet and a comparison video of each clip."
         ),
     ] = False,
+    overwrite: Overwrite = False,
     old_cross_audio: OldCrossAudio = None,
     old_test_fraction: OldTestFraction = None,
     old_baselines: OldBaselines = None,
@@ -87,6 +88,8 @@ def evaluate(
     recipe = Params.from_yaml(params) if params is not None else Params()
     if model is not None:
         recipe = recipe.override({"lips.model": str(model)})
+    if overwrite:
+        recipe = recipe.override({"inputs.overwrite": True})
     settings = EvaluateSettings(
         test_fraction=test_fraction,
         max_held_out_s=max_held_out_s,
@@ -97,6 +100,7 @@ def evaluate(
     def report_progress(stage: str, done: int, total: int) -> None:
         typer.echo(f"[{done}/{total}] {stage}", err=True)
 
+    record.check_folder(out, recipe)
     results = run_evaluation(
         clips,
         recipe,

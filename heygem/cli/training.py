@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from heygem.cli.options import Change, printable, read_changes
+from heygem.cli.options import Change, Overwrite, printable, read_changes
 from heygem.core import assets, logs
 
 train_app = typer.Typer(help="Train heygem's own models.", no_args_is_help=True)
@@ -24,6 +24,7 @@ def train_lips(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Videos read at once.")] = 1,
     tracking: Annotated[str, typer.Option(help="Folder of the MLflow store.")] = "mlruns",
     changes: Change = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train the lips model on any folder of talking videos.
 
@@ -45,6 +46,7 @@ def train_lips(
             workers=workers,
             cache=assets.home() / "training",
             tracking_folder=tracking,
+            overwrite=overwrite,
             progress=lambda stage, done, total: bar(out.name, 0, 1, stage, done, total),
         )
     typer.echo(f"{printable(out)}  ({len(trained.clips)} clips, {trained.seconds:.0f} s)")

@@ -24,6 +24,9 @@ from heygem.core.types import PathLike
 #: Whether a file that is there may be replaced; called with its path.
 MayReplace = Callable[[Path], bool]
 
+BY_OPTION = "replace it with --overwrite (inputs.overwrite: true)"
+BY_HAND = "move it away first"
+
 _PROBE_BYTES = 4096  # an empty file can be made on a full disk
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
@@ -72,7 +75,11 @@ def check_folder(folder: PathLike) -> None:
 
 
 def check(
-    target: PathLike, *, inputs: Iterable[PathLike] = (), may_replace: MayReplace = never
+    target: PathLike,
+    *,
+    inputs: Iterable[PathLike] = (),
+    may_replace: MayReplace = never,
+    way_out: str = BY_OPTION,
 ) -> Signature | None:
     """Refuse a name under which a file stands that must stay.
 
@@ -83,6 +90,8 @@ def check(
         Files that are never replaced, whatever `may_replace` says; compared by what they are and
         not by name, so that links and case-insensitive names do not deceive.
     may_replace : callable
+    way_out : str
+        How the user has a file replaced all the same, for the message.
 
     Returns
     -------
@@ -119,7 +128,7 @@ def check(
             "unchanged since",
             seen=target,
             remedy=f"use a free name, such as {free_name(target).stem}, or another folder; or "
-            "replace it with --overwrite (inputs.overwrite: true)",
+            f"{way_out}",
         )
     return _signature(status)
 
@@ -130,12 +139,13 @@ def publishing(
     *,
     inputs: Iterable[PathLike] = (),
     may_replace: MayReplace = never,
+    way_out: str = BY_OPTION,
 ) -> Iterator[Path]:
     """A hidden path beside `target`, whose file takes that name when the block ends well.
 
     Parameters
     ----------
-    target, inputs, may_replace
+    target, inputs, may_replace, way_out
         See `check`, which is made first.
 
     Yields
@@ -149,12 +159,13 @@ def publishing(
         The name must not be used, or the file cannot be written.
     """
     target, inputs = Path(target), tuple(inputs)
-    check(target, inputs=inputs, may_replace=may_replace)
+    check(target, inputs=inputs, may_replace=may_replace, way_out=way_out)
     staged = hidden_path(target, target.suffix)
     try:
         yield staged
         sync(staged)
-        place(staged, target, check(target, inputs=inputs, may_replace=may_replace))
+        expected = check(target, inputs=inputs, may_replace=may_replace, way_out=way_out)
+        place(staged, target, expected)
         sync(target.parent)
     except OSError as error:
         if not disk.is_disk_error(error):

@@ -3,17 +3,24 @@
 import json
 import logging
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from heygem import __version__, lips
 from heygem.config.params import Params, Settings
 from heygem.core.files import sha256
+from heygem.core.own_files import OwnFiles
+from heygem.core.publish import BY_OPTION
 from heygem.core.types import PathLike
 from heygem.core.version import commit
 from heygem.evaluation import figures, table
 from heygem.evaluation.results import Results
 from heygem.experiments import store
+
+FILES = (
+    "table.csv", "table.md", "figure.png", "finetune.csv", "finetune.png", "evaluation.json",
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -24,20 +31,43 @@ def save(results: Results, folder: PathLike, params: Params, settings: Settings)
     `table.csv`, `table.md`, `figure.png`, and with a fine-tuning curve `finetune.csv` and
     `finetune.png`. `evaluation.json` holds what makes the numbers reproducible: settings, hashes of
     the model, of the code and of the footage, and the library and held-out seconds of every clip.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written, or holds a file of the user under one of these names.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "table.csv", folder / "table.md", folder / "figure.png"]
-    table.write_csv(results, paths[0])
-    paths[1].write_text(table.to_markdown(results), encoding="utf-8")
-    figures.metrics_figure(results).savefig(paths[2], dpi=110)
+    facts = json.dumps(summary(results, params, settings), indent=1)
+    savers: dict[str, Callable[[Path], Any]] = {
+        "table.csv": lambda path: table.write_csv(results, path),
+        "table.md": lambda path: path.write_text(table.to_markdown(results), encoding="utf-8"),
+        "figure.png": lambda path: figures.metrics_figure(results).savefig(path, dpi=110),
+    }
     if results.points:
-        paths += [folder / "finetune.csv", folder / "finetune.png"]
-        table.write_finetune_csv(results, paths[3])
-        figures.finetune_figure(results).savefig(paths[4], dpi=110)
-    facts = folder / "evaluation.json"
-    facts.write_text(json.dumps(summary(results, params, settings), indent=1), encoding="utf-8")
-    return [*paths, facts]
+        savers |= {
+            "finetune.csv": lambda path: table.write_finetune_csv(results, path),
+            "finetune.png": lambda path: figures.finetune_figure(results).savefig(path, dpi=110),
+        }
+    savers["evaluation.json"] = lambda path: path.write_text(facts, encoding="utf-8")
+    own_files = _own_files(folder, params)
+    for name, save_as in savers.items():
+        with own_files.writing(name) as staged:
+            save_as(staged)
+    return [own_files.folder / name for name in savers]
+
+
+def check_folder(folder: PathLike, params: Params) -> None:
+    """Refuse, before any work, a folder where files of the user have the names of `save`.
+
+    Raises
+    ------
+    OutputError
+    """
+    _own_files(folder, params).check(*FILES)
+
+
+def _own_files(folder: PathLike, params: Params) -> OwnFiles:
+    return OwnFiles(folder, overwrite=params.inputs.overwrite, way_out=BY_OPTION)
 
 
 def summary(results: Results, params: Params, settings: Settings) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from heygem import media
 from heygem.config.params import LabelSettings, Params
 from heygem.core import publish
-from heygem.core.files import sha256
 from heygem.core.publish import MayReplace
 from heygem.core.types import PathLike
 from heygem.provenance.ledger import Ledger
+from heygem.provenance.results import is_result
 from heygem.provenance.visible import VisibleLabel
 
 _COMMON_SIZE = (1920, 1080)  # pixels, of a video that is not known yet
@@ -62,10 +62,6 @@ def replaces_results(ledger: Ledger, params: Params) -> MayReplace:
     """Whether a file may be replaced: the ledger knows it as a result, or the user has said so."""
 
     def may_replace(path: Path) -> bool:
-        if params.inputs.overwrite:
-            return True
-        if path.is_symlink() or not path.is_file():
-            return False
-        return bool(ledger.entries(kind="made", subject=sha256(path)))
+        return params.inputs.overwrite or is_result(ledger, path)
 
     return may_replace

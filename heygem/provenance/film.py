@@ -1,18 +1,20 @@
 """Films that heygem makes beside its results: previews, comparisons, evaluations; all labelled."""
 
-import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from heygem import __version__, media
 from heygem.config.params import LabelSettings
-from heygem.core.errors import OutputError
+from heygem.core import disk
+from heygem.core.publish import publishing
 from heygem.core.types import FloatArray, Image, PathLike
 from heygem.provenance import keys as key_store
 from heygem.provenance.keys import Keys
 from heygem.provenance.labeller import Labeller
 from heygem.provenance.ledger import Ledger
+from heygem.provenance.results import is_result
 from heygem.provenance.visible import Box
 
 
@@ -62,19 +64,28 @@ def write_film(
     Raises
     ------
     OutputError
-        The film cannot be written, or a layer is missing when it is read back.
+        The film cannot be written, a layer is missing when it is read back, or a file stands under
+        its name that is not an earlier film or result of this installation.
     """
     out = Path(out)
     own_keys = keys if keys is not None else key_store.ensure()
     labeller = Labeller(settings, *size, keys=own_keys, keep_clear=keep_clear)
-    staged = out.with_name(f".{os.getpid()}-{labeller.produce_id[:12]}{out.suffix}")
     ledger = Ledger(keys=own_keys)
     facts = {"params": {"label": settings.model_dump(mode="json")}, **facts}
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk.write_error(error, out) from error
+    with publishing(out, inputs=[parent], may_replace=partial(is_result, ledger)) as staged:
         with labeller.recorded_run(ledger, title=out.name, facts=facts):
             with media.VideoWriter(
-                staged, label=labeller, width=size[0], height=size[1], rate=rate, **options
+                staged,
+                label=labeller,
+                width=size[0],
+                height=size[1],
+                rate=rate,
+                shown_name=out.name,
+                **options,
             ) as writer:
                 for image, time_s in frames:
                     writer.write(image, time_s)
@@ -87,11 +98,4 @@ def write_film(
                 facts=facts,
                 version=__version__,
             )
-            os.replace(staged, out)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {out.name}", seen=error.strerror, remedy="check the output folder"
-        ) from error
-    finally:
-        staged.unlink(missing_ok=True)
     return label

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from heygem.config import capabilities
 from heygem.core import assets, files, templating
+from heygem.core.own_files import OwnFiles
 from heygem.core.types import PathLike
 from heygem.provenance.sbom_bundled import bundled_libraries
 from heygem.provenance.sbom_licences import UNKNOWN, declared, spdx
@@ -308,13 +309,17 @@ def write(items: list[Item], folder: PathLike) -> list[Path]:
     Raises
     ------
     OutputError
-        The folder cannot be written.
+        The folder cannot be written, or holds files of the user under these names.
     """
     from cyclonedx.output.json import JsonV1Dot6
 
     from heygem.provenance.sbom_cyclonedx import cyclonedx_bom
 
-    readable = files.write_text(Path(folder) / "inventory.md", report(items))
     document = JsonV1Dot6(cyclonedx_bom(items)).output_as_string(indent=1)
-    machine = files.write_text(Path(folder) / "sbom.cdx.json", document + "\n")
-    return [readable, machine]
+    contents = {"inventory.md": report(items), "sbom.cdx.json": document + "\n"}
+    own_files = OwnFiles(folder)
+    own_files.check(*contents)
+    for name, text in contents.items():
+        with own_files.writing(name) as staged:
+            staged.write_text(text, encoding="utf-8")
+    return [own_files.folder / name for name in contents]

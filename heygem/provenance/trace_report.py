@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heygem import media
-from heygem.core import disk, templating
+from heygem.core import templating
 from heygem.core.errors import HeygemError
 from heygem.core.files import hash_input
+from heygem.core.publish import BY_HAND, publishing
 from heygem.core.types import PathLike
 from heygem.media.container import printable
 from heygem.provenance.evidence import EVIDENCE, Origin, input_summary
@@ -322,7 +323,5 @@ def write(path: PathLike, traced: Trace, run: Run | None = None, *, redacted: bo
         content = pdf(traced, run, redacted=redacted)
     else:
         content = markdown(traced, run, redacted=redacted).encode()
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise disk.write_error(error, path) from error
+    with publishing(path, way_out=BY_HAND) as staged:
+        staged.write_bytes(content)

@@ -6,6 +6,7 @@ from typing import Any
 
 from heygem.audio import tts
 from heygem.core.errors import InputError
+from heygem.core.files import write_bytes
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike
 from heygem.media import write_wav
@@ -44,9 +45,9 @@ def save_upload(item: dict[str, Any], folder: PathLike, translate: Translate) ->
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(name).stem)[:60]
-    path = folder / f"upload-{stem or 'sound'}{suffix}"
-    path.write_bytes(content)
-    return path
+    # One file for each content: a queued job may still need an earlier one of this name.
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    return write_bytes(folder / f"upload-{stem or 'sound'}-{digest}{suffix}", content, mode=0o600)
 
 
 def synthesize_to_file(text: str, language: str, folder: PathLike) -> Path:

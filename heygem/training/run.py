@@ -10,6 +10,7 @@ import torch
 
 from heygem import lips
 from heygem.audio.encoder import SpeechEncoder
+from heygem.core import publish
 from heygem.core.errors import ParameterError
 from heygem.core.types import PathLike, Progress, Watch
 from heygem.core.version import commit
@@ -17,6 +18,8 @@ from heygem.experiments import store
 from heygem.training import dataset, model_card
 from heygem.training.settings import TrainSettings
 from heygem.training.trainer import TrainingResult, save, train
+
+OVERWRITE = "replace it with --overwrite (overwrite=True)"
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,7 @@ def train_lips(
     workers: int = 1,
     cache: PathLike | None = None,
     tracking_folder: PathLike | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> TrainingResult:
     """Train a lips model on every talking video of a folder.
@@ -55,11 +59,15 @@ def train_lips(
         Folder for tracked videos.
     tracking_folder : path, optional
         Folder of the MLflow store that receives the curves; None: no curves.
+    overwrite : bool
+        Whether a model, or another file, under the name of `out` or its card is replaced.
     progress : callable, optional
         `progress(stage, done, total)`.
 
     Raises
     ------
+    OutputError
+        A file has that name and is not to be replaced.
     InputError
         No videos, or too few speakers.
     ParameterError
@@ -71,7 +79,11 @@ def train_lips(
         raise ParameterError(
             "the model file must end in .safetensors", seen=out.name, remedy="rename it"
         )
+    card = out.with_suffix(".md")
+    may_replace = publish.always if overwrite else publish.never
     out.parent.mkdir(parents=True, exist_ok=True)
+    for path in (out, card):
+        publish.check(path, may_replace=may_replace, way_out=OVERWRITE)
     encoder = None
     if settings.speech_encoder is not None:
         encoder = SpeechEncoder(
@@ -92,16 +104,18 @@ def train_lips(
             watch=watch,
         )
         evaluation = _evaluate(result, data, watch)
-    result.model.about |= _about(result, data, evaluation) | {"card": out.with_suffix(".md").name}
-    save(result.model, out)
+    result.model.about |= _about(result, data, evaluation) | {"card": card.name}
+    with publish.publishing(out, may_replace=may_replace) as staged:
+        save(result.model, staged)
     notes = out.with_suffix(".notes.md")
-    model_card.write(
-        out.with_suffix(".md"),
-        result,
-        data,
-        evaluation=evaluation,
-        notes=[notes.read_text(encoding="utf-8").strip()] if notes.exists() else (),
-    )
+    with publish.publishing(card, may_replace=may_replace) as staged:
+        model_card.write(
+            staged,
+            result,
+            data,
+            evaluation=evaluation,
+            notes=[notes.read_text(encoding="utf-8").strip()] if notes.exists() else (),
+        )
     checkpoint.unlink(missing_ok=True)
     lips.LipsModel.load(out)  # the file can be read back
     return result

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from heygem.config.params import Params
+from heygem.core.errors import OutputError
 from heygem.evaluation import EvaluateSettings, record, table
 from heygem.evaluation.results import (
     METRICS,
@@ -106,3 +107,20 @@ def test_results_are_saved_as_csv_markdown_and_figures(tmp_path):
         lines = list(csv.DictReader(file))
     assert [line["footage s"] for line in lines] == ["0", "0", "15"]
     assert cv2.imread(str(paths[4])).shape[1] > 400
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_tables_of_the_user_are_never_replaced(tmp_path):
+    results = Results("m", [row("clip.mp4", "a", m, v) for m, v in [("model", 0.5), ("real", 1)]])
+    params, settings = Params(), EvaluateSettings()
+    (tmp_path / "table.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"table\.csv is there already.*--overwrite"):
+        record.check_folder(tmp_path, params)
+    with pytest.raises(OutputError):
+        record.save(results, tmp_path, params, settings)
+    assert (tmp_path / "table.csv").read_text() == "mine"
+    record.save(results, tmp_path, params.override({"inputs.overwrite": True}), settings)
+    assert (tmp_path / "table.csv").read_text() != "mine"
+    record.check_folder(tmp_path, params)
+    record.save(results, tmp_path, params, settings)  # its own, from a moment ago

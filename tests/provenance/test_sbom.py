@@ -157,5 +157,8 @@ def test_the_command_writes_both_files_and_its_earlier_name_still_works(command,
     assert command("sbom", "--out", tmp_path / "a").exit_code == 0
     earlier = command("inventory", "--out", tmp_path / "b")
     assert earlier.exit_code == 0 and "now called heygem sbom" in earlier.stderr
-    assert {path.name for path in (tmp_path / "b").iterdir()} == {"inventory.md", "sbom.cdx.json"}
+    assert {path.name for path in (tmp_path / "b").glob("[!.]*")} == {
+        "inventory.md",
+        "sbom.cdx.json",
+    }
     assert "Pretrained files" in command("sbom").stdout

@@ -5,7 +5,7 @@ from helpers.training import SMALL
 
 from heygem import lips
 from heygem.config.params import checked
-from heygem.core.errors import ParameterError
+from heygem.core.errors import OutputError, ParameterError
 from heygem.training import run
 from heygem.training.settings import TrainSettings
 
@@ -32,6 +32,21 @@ def test_a_model_and_its_card_are_written(generated_speakers, tmp_path, monkeypa
 def test_another_suffix_is_refused(tmp_path):
     with pytest.raises(ParameterError, match="safetensors"):
         run.train_lips(tmp_path, tmp_path / "mine.pth", QUICK)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", ["mine.safetensors", "mine.md"])
+def test_a_model_or_text_of_that_name_is_refused_before_training(tmp_path, name, monkeypatch):
+    def work(*_, **__):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr(run.dataset, "find", work)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(OutputError, match="is there already.*--overwrite"):
+        run.train_lips(tmp_path, tmp_path / "mine.safetensors", QUICK, device="cpu")
+    assert (tmp_path / name).read_text() == "mine"
+    with pytest.raises(AssertionError, match="work began"):
+        run.train_lips(tmp_path, tmp_path / "mine.safetensors", QUICK, device="cpu", overwrite=True)
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,15 @@ import numpy as np
 from heygem import media
 from heygem.core import assets, disk, templating
 from heygem.core.errors import Cancelled, InputError, OutputError
+from heygem.core.own_files import OwnFiles
 from heygem.core.types import FloatArray, PathLike, Progress
 from heygem.experiments import figures, store
 from heygem.experiments.comparison import contact_sheet, film, plots, table
 from heygem.experiments.runs import Run, open_store
 from heygem.face.tracking import Backend
 
-PAGE, SHEET, FILM = "compare.html", "contact_sheet.jpg", "compare.mp4"
+PAGE, SHEET, FILM, TABLE = "compare.html", "contact_sheet.jpg", "compare.mp4", "table.csv"
+PLOTS = {"measures": "measures.png", "curves": "curves.png"}
 _WORDS = {
     "compare_same": "All settings are the same.",
     "compare_settings": "settings that differ",
@@ -114,7 +116,11 @@ def compare_runs(
         what = "cannot make the folder of the comparison"
         raise disk.write_error(error, folder, what=what) from error
     instants_s: FloatArray = np.zeros(0)
-    files = {"table": _write_csv(comparison, folder / "table.csv")}
+    own_files = OwnFiles(folder)
+    own_files.check(TABLE, SHEET, PAGE, *PLOTS.values())
+    with own_files.writing(TABLE) as staged:
+        _write_csv(comparison, staged)
+    files = {"table": folder / TABLE}
     videos = comparison.videos
     if videos:
         infos = [media.probe(video) for video in videos.values()]
@@ -128,14 +134,17 @@ def compare_runs(
         )
         titles = [comparison.title(k) for k in videos]
         image = contact_sheet.draw_sheet(rows, titles)
-        files["sheet"] = figures.save_image(image, folder / SHEET)
+        with own_files.writing(SHEET) as staged:
+            figures.save_image(image, staged)
+        files["sheet"] = folder / SHEET
     for name, figure in (
         ("measures", plots.metric_bars(comparison.metrics, comparison.letters)),
         ("curves", plots.lip_curves(runs, comparison.letters, instants_s=instants_s)),
     ):
         if figure is not None:
-            files[name] = folder / f"{name}.png"
-            figure.savefig(files[name], dpi=110)
+            with own_files.writing(PLOTS[name]) as staged:
+                figure.savefig(staged, dpi=110)
+            files[name] = folder / PLOTS[name]
     return _write_page(comparison, files)
 
 
@@ -211,11 +220,12 @@ def _write_page(comparison: Comparison, files: Mapping[str, Path]) -> Comparison
     assert comparison.folder is not None
     page = comparison.folder / PAGE
     comparison = replace(comparison, files={**files, "page": page})
-    page.write_text(page_html(comparison), encoding="utf-8")
+    with OwnFiles(page.parent).writing(PAGE) as staged:
+        staged.write_text(page_html(comparison), encoding="utf-8")
     return comparison
 
 
-def _write_csv(comparison: Comparison, path: Path) -> Path:
+def _write_csv(comparison: Comparison, path: Path) -> None:
     numbers = range(len(comparison.runs))
     # With a byte order mark, without which spreadsheets do not recognise UTF-8.
     with path.open("w", newline="", encoding="utf-8-sig") as stream:
@@ -224,7 +234,6 @@ def _write_csv(comparison: Comparison, path: Path) -> Path:
         out.writerow(["run", *(run.id for run in comparison.runs)])
         for row in (*comparison.settings, *comparison.metrics):
             out.writerow([row.key, *("" if value is None else value for value in row.values)])
-    return path
 
 
 def tables_html(comparison: Comparison, translate: Callable[[str], str] | None = None) -> str:

@@ -1,5 +1,6 @@
 """The history page: finished videos to play, look up, delete and download."""
 
+import hashlib
 import html
 import os
 import shutil
@@ -15,8 +16,8 @@ from heygem.batch import queue
 from heygem.config.params import Params
 from heygem.core import disk
 from heygem.core.errors import ParameterError
-from heygem.core.files import replacing
 from heygem.core.i18n import Translate
+from heygem.core.publish import free_name, publishing
 from heygem.core.types import PathLike, Progress
 from heygem.studio.background import LatestTask
 from heygem.studio.images import thumbnail
@@ -197,6 +198,20 @@ def _absolute_url(path: PathLike) -> str:
     return os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/") + page_url(path)
 
 
+def _zip_mark(archive: zipfile.ZipFile) -> bytes:
+    """Comment of a ZIP by which heygem knows its own, unless a member was added or changed."""
+    members = sorted((info.filename, info.CRC, info.file_size) for info in archive.infolist())
+    return b"heygem " + hashlib.sha256(repr(members).encode()).hexdigest().encode()
+
+
+def _is_own_zip(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == _zip_mark(archive)
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def write_zip(
     results: Sequence[dict[str, Any]],
     target: PathLike,
@@ -216,10 +231,12 @@ def write_zip(
         The file cannot be written.
     """
     target = Path(target)
+    if target.exists() and not _is_own_zip(target):  # the user's
+        target = free_name(target)
     names = set()
     try:
         with (
-            replacing(target) as staged,
+            publishing(target, may_replace=_is_own_zip) as staged,
             zipfile.ZipFile(staged, "w", zipfile.ZIP_STORED) as archive,
         ):
             for k, result in enumerate(results):
@@ -235,6 +252,7 @@ def write_zip(
                 manifest = result["details"] / "manifest.json"
                 if manifest.is_file():
                     archive.write(manifest, f"{Path(name).stem}.json")
+            archive.comment = _zip_mark(archive)
     except OSError as e:
         size = sum(result["path"].stat().st_size for result in results)
         raise disk.write_error(e, target, needed_bytes=size) from e

@@ -1,0 +1,45 @@
+"""Films beside results: labelled, recorded, and never in place of a file of the user."""
+
+import pytest
+from helpers.labelled import HEIGHT, RATE, WIDTH, make_frame
+
+from heygem.config.params import LabelSettings
+from heygem.core.errors import OutputError
+from heygem.provenance.film import write_film
+
+
+@pytest.fixture
+def film(installation, tmp_path, monkeypatch):
+    """Write a short film to a name in the test's folder."""
+    monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "records"))
+
+    def write(name="film.mp4", parent=installation.source):
+        frames = ((make_frame(k), k / RATE) for k in range(3))
+        write_film(
+            tmp_path / name, frames, size=(WIDTH, HEIGHT), rate=RATE, settings=LabelSettings(),
+            parent=parent, facts={}, preset="ultrafast",
+        )  # fmt: skip
+        return tmp_path / name
+
+    return write
+
+
+@pytest.mark.fault
+def test_a_film_replaces_an_earlier_film_and_nothing_else(film, installation, tmp_path):
+    out = film()
+    first = out.read_bytes()
+    assert film() == out and out.read_bytes() != first
+    out.write_bytes(b"holiday")
+    with pytest.raises(OutputError, match="is there already"):
+        film()
+    assert out.read_bytes() == b"holiday"
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".heygem-")]
+
+
+@pytest.mark.fault
+def test_a_film_never_replaces_what_it_shows(film):
+    source = film("source.mp4")
+    before = source.read_bytes()
+    with pytest.raises(OutputError, match="would replace an input"):
+        film("source.mp4", parent=source)
+    assert source.read_bytes() == before
