@@ -1,9 +1,9 @@
 """Software bill of materials: every component of heygem on this machine, without a verdict.
 
 Packages with their dependencies and the native libraries inside them, pretrained files, the font,
-training data and capabilities. Export control, copyright and procurement need the same facts of each: version, origin, licence, whether
-the file is intact, whether it is published, its function, and whether it can be removed. The
-machine-readable form is CycloneDX 1.6 (ECMA-424).
+training data and capabilities. Export control, copyright and procurement need the same facts of
+each: version, origin, licence, whether the file is intact, whether it is published, its function,
+and whether it can be removed. The machine-readable form is CycloneDX 1.6 (ECMA-424).
 """
 
 import datetime
