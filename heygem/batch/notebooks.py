@@ -9,6 +9,7 @@ import ast
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 from heygem.batch import notebook_parameters
 from heygem.config import capabilities
 from heygem.config.params import Params
-from heygem.core import disk, logs
+from heygem.core import disk, interrupts, logs
 from heygem.core.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.core.files import read_json, safe_name
 from heygem.core.leftovers import temporary_folder
@@ -139,13 +140,15 @@ def execute(
     ------
     HeygemError
         The notebook failed, or left no record.
+    Cancelled
+        SIGINT or SIGTERM ended it before it could write its record.
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     folder = _new_folder(name)
     target = folder / notebook.name
-    with _kernel(folder) as manager:
+    with _kernel(folder) as (manager, stopped):
         try:
             papermill.execute_notebook(
                 str(notebook),
@@ -162,6 +165,8 @@ def execute(
         except PapermillExecutionError as error:
             raise _execution_error(error, target) from error
         except Exception as error:  # a dead kernel, a full disk: nbclient has no common base class
+            if stopped.is_set():
+                raise Cancelled("stopped on request", remedy=f"notebook: {target}") from error
             raise HeygemError(
                 f"the notebook stopped ({type(error).__name__})", seen=error, remedy=f"see {target}"
             ) from error
@@ -216,10 +221,11 @@ def _new_folder(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _kernel(folder: Path) -> Iterator[Any]:
+def _kernel(folder: Path) -> Iterator[tuple[Any, threading.Event]]:
     """Manager of a kernel of this Python, reached through local sockets instead of TCP ports.
 
-    Ctrl-C is forwarded to it, so that the batch inside stops cleanly and writes its record.
+    Ctrl-C is forwarded to it, so that the batch inside stops cleanly and writes its record; the
+    event says that it was.
     """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
@@ -237,8 +243,8 @@ def _kernel(folder: Path) -> Iterator[Any]:
     with temporary_folder() as sockets:
         manager = Manager(kernel_name="python3", transport="ipc", ip=f"{sockets}/k")
         try:
-            with _forward_signals(manager):
-                yield manager
+            with _forward_signals(manager) as stopped:
+                yield manager, stopped
         finally:
             if manager.has_kernel:  # Papermill shuts down only kernels that it started
                 run_sync(manager.shutdown_kernel)(now=True)
@@ -249,10 +255,14 @@ def _kernel(folder: Path) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _forward_signals(manager: Any) -> Iterator[None]:
-    """Forward the first SIGINT or SIGTERM to the kernel as SIGINT; a second one stops heygem."""
+def _forward_signals(manager: Any) -> Iterator[threading.Event]:
+    """Stop the kernel at the first SIGINT or SIGTERM; a second one stops heygem.
+
+    The event is set at the first signal.
+    """
+    stopped, ended = threading.Event(), threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield stopped
         return
     stops = (signal.SIGINT, signal.SIGTERM)
     handlers = {number: signal.getsignal(number) for number in stops}
@@ -260,18 +270,32 @@ def _forward_signals(manager: Any) -> Iterator[None]:
     def forward(number, _):
         for each, handler in handlers.items():
             signal.signal(each, handler)
+        stopped.set()
         process = getattr(manager.provisioner, "process", None)
         if process is None:
             raise KeyboardInterrupt
-        process.send_signal(signal.SIGINT)
+        threading.Thread(target=_stop_kernel, args=(process, ended), daemon=True).start()
 
     for number in stops:
         signal.signal(number, forward)
     try:
-        yield
+        yield stopped
     finally:
+        ended.set()
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _stop_kernel(process: "subprocess.Popen[bytes]", ended: threading.Event) -> None:
+    """Interrupt a kernel; again if it goes on, because it ignores this between two cells; kill it.
+
+    `ended` is set when the notebook has ended.
+    """
+    for wait_s in (interrupts.GRACE_S, interrupts.LIMIT_S - interrupts.GRACE_S):
+        process.send_signal(signal.SIGINT)
+        if ended.wait(wait_s):
+            return
+    process.kill()
 
 
 def show(report: "Report") -> None:

@@ -261,6 +261,44 @@ def test_the_papermill_command_rejects_an_unknown_key(home, recipe, workdir):
 
 
 @pytest.mark.slow
+@pytest.mark.fault
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        # Cannot be interrupted at all.
+        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); ",
+        # Misses the first interrupt, as a kernel does that has not begun its first cell.
+        "import signal, time; signal.signal(signal.SIGINT, lambda *_: signal.signal("
+        "signal.SIGINT, signal.default_int_handler)); ",
+    ],
+    ids=["deaf", "missed"],
+)
+def test_a_kernel_that_misses_the_interrupt_is_stopped(workdir, cell, number):
+    path = notebook(workdir / "n.ipynb", "", cell + "open('ready', 'w').close(); time.sleep(600)")
+    program = f"""if True:
+        from pathlib import Path
+        from heygem.batch import notebooks
+        from heygem.config.params import Params
+        from heygem.core import interrupts
+        from heygem.core.errors import Cancelled
+        interrupts.GRACE_S, interrupts.LIMIT_S = 0.3, 0.6
+        try:
+            notebooks.execute(Path({str(path)!r}), Params())
+        except Cancelled as error:
+            print(error)
+    """
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, cwd=workdir, stdout=subprocess.PIPE, text=True) as process:
+        while not (workdir / "ready").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0 and out.startswith("stopped on request; notebook: ")
+
+
+@pytest.mark.slow
 def test_ctrl_c_reaches_the_batch_inside(heygem, recipe, workdir):
     utterance = tts.synthesize("A rather long sentence that is said again and again. " * 30, "en")
     write_wav(workdir / "voice.wav", utterance.samples, utterance.rate_hz)
