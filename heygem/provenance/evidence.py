@@ -10,6 +10,7 @@ from heygem.provenance.ledger import Entry, Ledger
 from heygem.provenance.similarity import (
     ABSENT,
     DIFFERENT,
+    MIN_UNLIKE_PART,
     MIN_UNLIKE_PICTURE,
     SAME,
     UNKNOWN,
@@ -162,8 +163,8 @@ def is_partly_alike(origin: Origin) -> bool:
 def is_refuted(origin: Origin, is_moved: bool) -> bool:
     """Whether the content certainly is not that of the run a label names.
 
-    A picture that was put into another one cannot be compared as a whole; it refutes a label only
-    beside another sound, and only if the watermark was not found displaced either.
+    A picture of unknown geometry that is not alike refutes a label only if the sound is another
+    one or no part of it fits either, and if the watermark was not found displaced.
     """
     alike = origin.similarity
     if alike is None or SAME in (alike.picture, alike.sound):
@@ -171,7 +172,8 @@ def is_refuted(origin: Origin, is_moved: bool) -> bool:
     if alike.picture == DIFFERENT:
         return True
     is_unlike = alike.picture_error is None or alike.picture_error >= MIN_UNLIKE_PICTURE
-    return alike.sound == DIFFERENT and is_unlike and not is_moved
+    is_no_part = alike.layout_error is not None and alike.layout_error >= MIN_UNLIKE_PART
+    return is_unlike and not is_moved and (alike.sound == DIFFERENT or is_no_part)
 
 
 def is_source_of(entry: Entry, result: Entry) -> bool:

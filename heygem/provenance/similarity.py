@@ -34,6 +34,7 @@ MIN_UNLIKE_PICTURE = 0.38  # cropped copies exceed it too: only beside another d
 MAX_SAME_LAYOUT = 0.10
 MIN_DIFFERENT_LAYOUT = 0.30
 MIN_UNLIKE_LAYOUT = 0.17  # at the original's own geometry
+MIN_UNLIKE_PART = 0.20  # after a search; copies have at most 0.12, other films 0.18 or more
 MAX_SAME_SOUND = 0.35  # Haitsma and Kalker's threshold
 MAX_SAME_RETIMED_SOUND = 0.32  # at the best of many speeds
 MIN_DIFFERENT_SOUND = 0.42

@@ -76,6 +76,14 @@ def test_a_result_of_the_earlier_version_cannot_be_copied_either(installation, s
     assert traced.conclusion == trace.NOT_THIS_RUN and traced.verdict == "noncompliant"
 
 
+def test_copied_metadata_on_a_silent_film_proves_nothing(installation, stranger, tmp_path):
+    film = write_clip(tmp_path / "film.mp4", stranger)
+    forged = remux(tmp_path / "a.mp4", tags_of=installation.result, packets_of=[film])
+    traced = trace_in(installation, forged)
+    assert traced.others[0].similarity.sound == "absent"
+    assert traced.conclusion == trace.NOT_THIS_RUN and traced.verdict == "noncompliant"
+
+
 def test_the_picture_of_a_run_with_other_sound_is_called_that(installation, tmp_path):
     forged = forge(
         installation, tmp_path / "a.mp4", frames=installation.frames, sound=make_audio(STRANGER)
