@@ -13,7 +13,6 @@ from statistics import median
 
 import cv2
 import numpy as np
-import torch
 
 from heygem import media
 from heygem.config.params import LabelSettings
@@ -22,7 +21,6 @@ from heygem.provenance.fingerprint import FrameHasher, hash_audio
 from heygem.provenance.ledger import Ledger
 from heygem.provenance.watermark.detect import WatermarkDetector
 from heygem.provenance.watermark.embed import WatermarkEmbedder
-from heygem.provenance.watermark.embed_torch import TorchWatermarkEmbedder
 
 RATE = 25
 
@@ -34,16 +32,11 @@ def main():
     parser.add_argument("--frames", type=int, default=60)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    print(
-        f"| size | watermark | watermark, torch on {device} | visible | fingerprint | detection "
-        "| [ms a frame]"
-    )
-    print("|---|---|---|---|---|---|")
+    print("| size | watermark | visible | fingerprint | detection | [ms a frame]")
+    print("|---|---|---|---|---|")
     for size in arguments.sizes:
         width, height = map(int, size.split("x"))
-        costs = per_frame(width, height, arguments.frames, device)
+        costs = per_frame(width, height, arguments.frames)
         print(f"| {size} | " + " | ".join(f"{value:.2f}" for value in costs) + " |")
     print()
     print("| a 10 s file of 1280x720 | seconds |")
@@ -64,15 +57,13 @@ def frames(width, height, count):
         yield image
 
 
-def per_frame(width, height, count, device):
+def per_frame(width, height, count):
     """Milliseconds per frame, in the order of the table's columns."""
     embedder = WatermarkEmbedder(bytes(32), 1, width, height)
-    torch_embedder = TorchWatermarkEmbedder(bytes(32), 1, width, height, device=device)
     label = VisibleLabel(LabelSettings(), width, height)
     hasher, detector = FrameHasher(), WatermarkDetector(bytes(32))
     operations = (
         embedder.embed,
-        torch_embedder.embed,
         lambda i, t: label.draw(i),
         hasher.add,
         detector.add,

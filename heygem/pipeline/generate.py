@@ -159,7 +159,7 @@ def generate(
     renderer.plan(motion, encoded.speech.samples, timeline)
     clock.lap("plan")
 
-    labeller = _labeller(avatar, params, keys, models.device)
+    labeller = _labeller(avatar, params, keys)
     facts = _facts(avatar, models, params, sources, permission)
     with (
         labeller.recorded_run(ledger, title=printable(out.name), facts=facts),
@@ -241,9 +241,9 @@ def _track(
     )
 
 
-def _labeller(avatar: Avatar, params: Params, keys: Keys, device: str) -> Labeller:
+def _labeller(avatar: Avatar, params: Params, keys: Keys) -> Labeller:
     size = avatar.track.width, avatar.track.height
-    return Labeller(params.label, *size, keys=keys, keep_clear=face_boxes(avatar), device=device)
+    return Labeller(params.label, *size, keys=keys, keep_clear=face_boxes(avatar))
 
 
 def _drawn_trajectory(

@@ -43,8 +43,6 @@ class Labeller:
     keys
     keep_clear
         Face boxes; see `VisibleLabel`.
-    device
-        Where the watermark is computed: "cuda", or anything else for the CPU.
 
     Attributes
     ----------
@@ -64,7 +62,6 @@ class Labeller:
         *,
         keys: Keys,
         keep_clear: Sequence[Box] | FloatArray | None = None,
-        device: str = "cpu",
     ) -> None:
         self._settings = settings
         self._keys = keys
@@ -75,8 +72,8 @@ class Labeller:
         self._watermark: WatermarkEmbedder | None = None
         if settings.watermark:
             self.watermark_id = new_id()
-            self._watermark = _make_embedder(
-                keys.watermark_secret, self.watermark_id, width, height, device
+            self._watermark = WatermarkEmbedder(
+                keys.watermark_secret, self.watermark_id, width, height
             )
         self._hasher = FrameHasher()
         self._last_s = 0.0
@@ -248,16 +245,6 @@ class Labeller:
                 "among them",
                 remedy="write it as .mp4, .mov or .mkv",
             )
-
-
-def _make_embedder(
-    secret: bytes, watermark_id: int, width: int, height: int, device: str
-) -> WatermarkEmbedder:
-    if not str(device).startswith("cuda"):
-        return WatermarkEmbedder(secret, watermark_id, width, height)
-    from heygem.provenance.watermark.embed_torch import TorchWatermarkEmbedder
-
-    return TorchWatermarkEmbedder(secret, watermark_id, width, height, device=device)
 
 
 def _input_label(parent: PathLike) -> dict[str, Any] | None:

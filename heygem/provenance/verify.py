@@ -256,8 +256,13 @@ def _verify_watermark(
     if detection.watermark_id is not None:
         values["watermark_id"] = f"{detection.watermark_id:016x}"
         values["transform"] = detection.transform
-        recognised = ", recognised among known ids" if detection.recognised else ""
-        return LayerResult(COMPLIANT, [detection.transform + recognised], values)
+        values["content_bound"] = detection.is_content_bound
+        finding = detection.transform
+        if detection.recognised:
+            finding += ", recognised among known ids"
+        if not detection.is_content_bound:
+            finding += ", of the earlier scheme, which can be copied from another result"
+        return LayerResult(COMPLIANT, [finding], values)
     if is_still or detection.transform == TOO_SHORT:
         return LayerResult(INCONCLUSIVE, ["too short to hold a detectable watermark"], values)
     return LayerResult(NOT_FOUND, [], values)
