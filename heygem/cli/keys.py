@@ -65,7 +65,8 @@ def rotate(
     retired = rotated.public.keys[1]
     typer.echo(
         f"key {rotated.name} replaces {retired.name}, which stays in {rotated.folder} to recognise"
-        " earlier files. Back them up with `heygem keys backup`."
+        " earlier files. Back them up with `heygem keys backup`, and start programs that are"
+        " running again."
     )
 
 

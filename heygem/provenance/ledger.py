@@ -28,7 +28,15 @@ from heygem.core.errors import AssetError, OutputError
 from heygem.core.leftovers import remove_leftovers
 from heygem.core.types import PathLike
 from heygem.provenance import ledger_database, ledger_export, ledger_heads
-from heygem.provenance.ledger_check import check_head, check_heads, check_rows
+from heygem.provenance.ledger_check import (
+    ABANDONED,
+    BEGUN,
+    MADE,
+    check_head,
+    check_heads,
+    check_rows,
+    may_end_run,
+)
 from heygem.provenance.ledger_database import database_error
 from heygem.provenance.ledger_heads import Head
 from heygem.provenance.ledger_rows import (
@@ -45,7 +53,6 @@ from heygem.provenance.ledger_rows import (
 
 __all__ = ["Entry", "Fault", "Head", "Ledger", "Signer", "Verifier"]
 FILE_NAME = "ledger.db"
-BEGUN, MADE, ABANDONED = "begun", "made", "abandoned"  # kinds of the rows of a result
 _current_user: ContextVar[str | None] = ContextVar("user", default=None)
 _FROM_NEWEST = "FROM entries ORDER BY number DESC LIMIT 1"
 _NEWEST_ROW = f"SELECT number, hash {_FROM_NEWEST}"
@@ -102,7 +109,7 @@ class Ledger:
         OutputError
             The database cannot be written, or stays locked.
         AssetError
-            The keys to sign with are missing.
+            The keys to sign with are missing, or another process replaced them.
         """
         signer = self._require_signer()
         watermark = hex_id(watermark_id)
@@ -117,7 +124,10 @@ class Ledger:
                 signature = signer.sign(bytes.fromhex(digest)) if signer else ""
                 row = (*fields, digest, signature)
                 db.execute("INSERT INTO entries VALUES (?,?,?,?,?,?,?,?,?)", row)
-                self._register_signer(db)
+                if signer is not None:
+                    ledger_database.register_signer(db, signer.public_hex, signer.anchors_pem)
+                    if not may_end_run(kind, text):
+                        ledger_database.require_newest_signer(db, signer.public_hex)
                 db.execute("COMMIT")
                 # Again under the writers' lock, so that an older head never replaces a newer one.
                 db.execute("BEGIN IMMEDIATE")
@@ -306,10 +316,7 @@ class Ledger:
     def recorded_signers(self) -> list[tuple[str, str]]:
         """Public key [hex] and trusted roots [PEM] of every key that signed rows here."""
         with closing(self._connect()) as db:
-            try:
-                return list(db.execute("SELECT public_key, anchors FROM signers ORDER BY rowid"))
-            except sqlite3.OperationalError:  # the earlier version's, on a disk that is read-only
-                return []
+            return ledger_database.recorded_signers(db)
 
     def _connect(self) -> sqlite3.Connection:
         return ledger_database.connect(self.path)
@@ -347,14 +354,6 @@ class Ledger:
         for path in self._head_paths():
             if path is not None:
                 ledger_heads.write(path, head)
-
-    def _register_signer(self, db: sqlite3.Connection) -> None:
-        """Record the public half of the key, with which rows can be checked if the key is lost."""
-        if isinstance(self._keys, Signer):
-            row = (self._keys.public_hex, self._keys.anchors_pem)
-            known = "SELECT 1 FROM signers WHERE public_key = ? AND anchors = ?"
-            if db.execute(known, row).fetchone() is None:
-                db.execute("INSERT OR REPLACE INTO signers VALUES (?, ?)", row)
 
 
 def current_user() -> str:

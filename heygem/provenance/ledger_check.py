@@ -15,6 +15,7 @@ from heygem.provenance.ledger_rows import (
     signing_key_name,
 )
 
+BEGUN, MADE, ABANDONED = "begun", "made", "abandoned"  # kinds of the rows of a result
 # Kinds of the rows with which one signing key takes over from another.
 ROTATED = "keys rotated"  # signed by the old key
 REPLACED = "keys replaced"  # signed by the new key: the old one was lost
@@ -74,31 +75,50 @@ def _row_problem(row: tuple[Any, ...], verifier: Verifier | None) -> str | None:
 
 
 class _KeySuccession:
-    """Follows which key signs: a change is announced by a row, and a replaced key never returns."""
+    """Follows which key signs: a change is announced by a row, and a replaced key never returns.
+
+    Only a run that was begun before may still end with it, unless the key was stolen.
+    """
 
     def __init__(self) -> None:
         self._current = ""
         self._announced = ""  # public key, hexadecimal
         self._replaced: set[str] = set()
+        self._stolen: set[str] = set()
+        self._begun: dict[int, str] = {}  # names of the keys that signed rows of begun runs
 
     def problem(self, row: tuple[Any, ...]) -> str | None:
         """What is wrong with the key of the next row, or None."""
-        _, _, kind, _, _, body, _, _, signature = row
+        number, _, kind, _, _, body, _, _, signature = row
         name = signing_key_name(signature)
         if not name:
             return None
-        problem = None
+        if kind == BEGUN:
+            self._begun[number] = name
         if name in self._replaced:
-            problem = "is signed with a key that was replaced before"
-        elif self._current not in ("", name):
+            return None if self._may_end(row, name) else "is signed with a key replaced before"
+        problem = None
+        if self._current not in ("", name):
             self._replaced.add(self._current)
-            if kind != REPLACED and not (name and self._announced.startswith(name)):
+            if kind != REPLACED and not self._announced.startswith(name):
                 problem = "is signed with another key than the rows before, and no row says why"
-        if name not in self._replaced:
-            self._current = name
+        self._current = name
         if kind == ROTATED:
-            self._announced = str(json.loads(body).get("public_key", ""))
+            change = json.loads(body)
+            self._announced = str(change.get("public_key", ""))
+            if change.get("stolen"):
+                self._stolen.add(name)
         return problem
+
+    def _may_end(self, row: tuple[Any, ...], name: str) -> bool:
+        if name in self._stolen or not may_end_run(row[2], row[5]):
+            return False
+        return self._begun.get(json.loads(row[5])["begun"]) == name
+
+
+def may_end_run(kind: str, body: str) -> bool:
+    """Whether a row, with its body as JSON, ends a run that another row began."""
+    return kind in (MADE, ABANDONED) and "begun" in json.loads(body)
 
 
 def check_heads(

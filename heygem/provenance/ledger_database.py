@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from heygem.core import disk
-from heygem.core.errors import OutputError
+from heygem.core.errors import AssetError, OutputError
 from heygem.core.types import PathLike
 from heygem.provenance.ledger_export import write_new
 
@@ -65,6 +65,38 @@ def connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
     db.execute("PRAGMA synchronous = FULL")
     return db
+
+
+def register_signer(db: sqlite3.Connection, public_hex: str, anchors_pem: str) -> None:
+    """Record the public half of the key that signs, to check rows with if the key is lost."""
+    known = "SELECT 1 FROM signers WHERE public_key = ? AND anchors = ?"
+    if db.execute(known, (public_hex, anchors_pem)).fetchone() is None:
+        update = "ON CONFLICT (public_key) DO UPDATE SET anchors = excluded.anchors"
+        db.execute(f"INSERT INTO signers VALUES (?, ?) {update}", (public_hex, anchors_pem))
+
+
+def recorded_signers(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Public key [hex] and trusted roots [PEM] of every key that signed rows, oldest first."""
+    try:
+        return list(db.execute("SELECT public_key, anchors FROM signers ORDER BY rowid"))
+    except sqlite3.OperationalError:  # the earlier version's, on a disk that is read-only
+        return []
+
+
+def require_newest_signer(db: sqlite3.Connection, public_hex: str) -> None:
+    """Refuse a key that was replaced while this process had it loaded.
+
+    Raises
+    ------
+    AssetError
+    """
+    newest = recorded_signers(db)[-1][0]
+    if newest != public_hex:
+        raise AssetError(
+            "the keys were replaced while this program was running",
+            seen=f"key {public_hex[:16]}; now {newest[:16]} signs",
+            remedy="start it again",
+        )
 
 
 def copy(db: sqlite3.Connection, path: PathLike) -> None:

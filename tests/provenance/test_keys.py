@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -112,7 +113,8 @@ def test_a_set_that_the_earlier_version_left_half_made_is_mended_by_the_command_
         keys.ensure(tmp_path / "keys")
     command = "renew" if "c2pa.key" in present else "init"
     assert f"heygem keys {command}" in str(refusal.value)
-    mended = getattr(keys, command)(tmp_path / "keys")
+    mend = key_changes.renew if command == "renew" else keys.init
+    mended = mend(tmp_path / "keys")
     assert keys.ensure(tmp_path / "keys").public_hex == mended.public_hex
     raw = whole.public_key().public_bytes_raw().hex()
     assert (mended.public_hex == raw) == (command == "renew")
@@ -181,14 +183,37 @@ def test_rotated_keys_sign_and_the_retired_ones_are_recognised(tmp_path):
 @pytest.mark.fault
 def test_a_retired_key_signs_no_more_rows(tmp_path):
     stolen = keys.ensure(tmp_path / "keys")
-    Ledger(tmp_path / "ledger.db", keys=stolen).append("made", "a", {})
+    begun = Ledger(tmp_path / "ledger.db", keys=stolen).begin("c0ffee", {})
     new = key_changes.rotate(tmp_path / "keys", reason="laptop stolen", is_stolen=True)
     assert new.public.find(stolen.sign(b"")).is_stolen
     assert stolen.anchors_pem not in new.anchors_pem
     Ledger(tmp_path / "ledger.db", keys=new).append("made", "b", {})
-    Ledger(tmp_path / "ledger.db", keys=stolen).append("made", "forged", {})
-    (fault,) = Ledger(tmp_path / "ledger.db", keys=new).verify()
-    assert fault.number == 4 and "replaced before" in fault.problem
+    thief = Ledger(tmp_path / "ledger.db", keys=stolen)
+    with pytest.raises(AssetError, match="the keys were replaced while this program was running"):
+        thief.append("made", "forged", {})
+    with sqlite3.connect(thief.path) as db:
+        db.execute("DELETE FROM signers")
+    thief.append("made", "forged", {})
+    thief.finish(begun, "forged", {})
+    first, second = Ledger(tmp_path / "ledger.db", keys=new).verify()
+    assert (first.number, second.number) == (4, 5) and "replaced before" in first.problem
+
+
+@pytest.mark.fault
+def test_a_run_that_was_begun_before_a_rotation_ends_with_its_own_key(tmp_path):
+    old = keys.ensure(tmp_path / "keys")
+    running = Ledger(tmp_path / "ledger.db", keys=old)
+    begun = [running.begin(name, {}) for name in ("c0ffee", "decaf")]
+    new = key_changes.rotate(tmp_path / "keys", reason="yearly")
+    ledger = Ledger(tmp_path / "ledger.db", keys=new)
+    ledger.append("made", "b", {})
+    running.finish(begun[0], "f" * 64, {})
+    running.abandon(begun[1], "stopped")
+    ledger.append("made", "c", {})
+    assert ledger.verify() == []
+    with pytest.raises(AssetError, match="start it again"):
+        running.begin("facade", {})
+    assert ledger.verify() == [] and len(ledger.entries()) == 7
 
 
 @pytest.mark.fault
