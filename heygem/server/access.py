@@ -126,8 +126,12 @@ class PasswordIdentityProvider(IdentityProvider):
     def __init__(self, **more):
         super().__init__(**more)
         self.rules = policy.current()
-        self._ledger = record.Ledger(keys=keys.ensure())
         self._agreed = set()
+        self._ledger()  # what is wrong with it shows at the start, not at the first login
+
+    def _ledger(self):
+        # Opened anew, since the keys may be replaced while the server runs.
+        return record.Ledger(keys=keys.ensure())
 
     async def get_user(self, handler):
         if not getattr(handler.request, "passed_access_check", False):
@@ -147,7 +151,8 @@ class PasswordIdentityProvider(IdentityProvider):
             return None
         if hashed is None:
             return None
-        self.rules.agree(self._ledger, name, address=_client_address(self.rules, handler.request))
+        address = _client_address(self.rules, handler.request)
+        self.rules.agree(self._ledger(), name, address=address)
         return User(username=name)
 
     def cookie_secret_hook(self, h: hmac.HMAC) -> hmac.HMAC:
@@ -160,7 +165,7 @@ class PasswordIdentityProvider(IdentityProvider):
     def _has_access(self, name):
         if name not in self.rules.users:
             return False
-        if name not in self._agreed and self.rules.has_agreed(self._ledger, name):
+        if name not in self._agreed and self.rules.has_agreed(self._ledger(), name):
             self._agreed.add(name)
         return name in self._agreed
 
