@@ -180,7 +180,7 @@ def require_certainty(comparisons: Sequence[Comparison]) -> None:
                 else f"{name} may show more than one person",
                 seen=comparison.numbers,
                 remedy=f"look at them: leave out what shows somebody else, or state that all is "
-                f"one person: --same-person {comparison.path}",
+                f"one person: --same-person {comparison.path} (in Python: same_person)",
             )
 
 

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers.finetune import QUICK
+from helpers.media import write_video
 from safetensors.numpy import load_file
 
 from heygem import audio, media
@@ -31,11 +32,15 @@ def film(path, parts, sound):
             images += [f.image for f in reader if first <= f.index < last]
     height, width = images[0].shape[:2]
     samples = audio.load(sound).samples[: int(16000 * len(images) / 25)]
-    sound = media.AudioTrack(samples[:, None], 16000)
-    with media.VideoWriter(path, width=width, height=height, rate=25, audio=sound, crf=16) as out:
-        for k, image in enumerate(images):
-            out.write(cv2.resize(image, (width, height)), k / 25)
-    return path
+    return write_video(
+        path,
+        frames=len(images),
+        width=width,
+        height=height,
+        audio=media.AudioTrack(samples[:, None], 16000),
+        make=lambda k, width, height: cv2.resize(images[k], (width, height)),
+        crf=16,
+    )
 
 
 def assert_same_avatar(one, other):
