@@ -321,9 +321,9 @@ class _Runner:
             )
         except Exception as error:
             if disk.is_disk_error(error):
-                refusal = disk.write_error(error, error.filename or item.output)
+                error = disk.write_error(error, error.filename or item.output)
                 return unfinished(
-                    "failed", error=str(refusal), code=refusal.code, reason=refusal.parts
+                    "failed", bad_input=True, error=str(error), code=error.code, reason=error.parts
                 )
             log.exception("unexpected failure of %r", item.name)
             text = " ".join(str(error).split())

@@ -70,12 +70,14 @@ def write_error(
     """
     number = error_number(error, target)
     reason = _REASONS.get(number) or _plain_text(error)
+    free_up = "free some space"
     if number == errno.ENOSPC and _inodes_used_up(target):
         reason = "the disk has no room for more files (its inodes are used up)"
+        free_up = "remove some files"
     elsewhere = _ELSEWHERE[place or _place_of(Path(target))]
     if number in _SPACE:
         needed = f" (about {format_size(needed_bytes)} are needed)" if needed_bytes else ""
-        remedy = f"free some space{needed}, or {elsewhere}"
+        remedy = f"{free_up}{needed}, or {elsewhere}"
     elif number == errno.ENAMETOOLONG:
         remedy = "choose a shorter name"
     elif number == errno.EIO:

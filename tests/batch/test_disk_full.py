@@ -13,6 +13,7 @@ from heygem.audio import tts
 from heygem.batch import runner
 from heygem.batch.output_lock import lock_output_dir
 from heygem.core.errors import OutputError
+from heygem.media.disclosure import RecordedFrames
 
 pytestmark = pytest.mark.fault
 
@@ -41,8 +42,8 @@ def test_a_disk_that_fills_up_names_the_video_and_what_is_needed(tiny_disk):
     noise = np.random.default_rng(0)
     with pytest.raises(OutputError, match=r"cannot write anna\.mp4: the disk is full.*MB are need"):
         with media.VideoWriter(
-            tiny_disk / ".hidden.mp4", width=320, height=240, rate=25, shown_name="anna.mp4",
-            expected_frames=100, preset="ultrafast",
+            tiny_disk / ".hidden.mp4", label=RecordedFrames(), width=320, height=240, rate=25,
+            shown_name="anna.mp4", expected_frames=100, preset="ultrafast",
         ) as writer:  # fmt: skip
             for k in range(100):
                 writer.write(noise.integers(0, 255, (240, 320, 3), np.uint8), k / 25)
@@ -66,6 +67,8 @@ def test_an_error_of_the_system_inside_an_item_is_told_with_its_disk(
 
     monkeypatch.setattr("heygem.pipeline.generate", fill_up)
     table = write_table(workdir, "video,audio\nanna.mp4,hello.wav\n")
-    (outcome,) = runner.run(pairs_recipe(table)).outcomes
+    report = runner.run(pairs_recipe(table))
+    (outcome,) = report.outcomes
+    assert report.exit_code == 2
     assert outcome.code == "OUTPUT" and "the disk is full" in outcome.error
     assert "free on the disk at" in outcome.error

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from helpers import disks
 
 from heygem.core import disk, files
 from heygem.core.errors import OutputError
@@ -100,6 +101,14 @@ def test_a_full_disk_is_told_with_its_name_and_what_is_free(tiny_disk):
     with pytest.raises(OutputError, match=f"the disk is full; seen: .* free on .* {tiny_disk}"):
         files.write_bytes(tiny_disk / "a.bin", b"x" * 2_000_000)
     assert list(tiny_disk.iterdir()) == []
+
+
+@pytest.mark.fault
+def test_a_disk_without_inodes_is_not_called_full(tmp_path):
+    with disks.mounted(tmp_path / "tiny", "1m,nr_inodes=2") as folder:
+        (folder / "a").touch()
+        with pytest.raises(OutputError, match="no room for more files.*remove some files"):
+            files.write_bytes(folder / "b", b"x")
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1500, "1.5 kB"), (2.5e9, "2.5 GB")])
