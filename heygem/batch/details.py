@@ -17,6 +17,7 @@ from heygem.core.publish import always, free_name, publishing
 from heygem.core.version import code_version
 from heygem.experiments import figures
 from heygem.pipeline import Result
+from heygem.provenance.picture import save_labelled
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,9 @@ def save_figures(result: Result, item: Item) -> list[str]:
     """Write contact sheet and lip curve; returns a warning for each that fails."""
     sheet, curve_plot, curve = _FIGURES
     savers: dict[str, Callable[[Path], Any]] = {
-        sheet: lambda path: figures.save_image(figures.contact_sheet(item.output), path)
+        sheet: lambda path: save_labelled(
+            figures.contact_sheet(item.output), path, item.params.label
+        )
     }
     motion = result.trajectory
     if motion is not None:

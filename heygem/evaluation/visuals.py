@@ -5,15 +5,12 @@ integer factor; the video shows the held-out part with its audio. The real mouth
 everything rendered carries a caption that says so. Both files are labelled like any result.
 """
 
-import io
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image as PilImage
 
 from heygem import audio, media
 from heygem.avatar import Avatar
@@ -26,18 +23,16 @@ from heygem.evaluation.image_metrics import Box
 from heygem.evaluation.results import FINETUNED, MODEL, OWN_AUDIO
 from heygem.evaluation.split import Person
 from heygem.face import topology as topo
-from heygem.provenance import consent, containers, keys
-from heygem.provenance.aigc import KEY, aigc_tags
+from heygem.provenance import consent, keys
 from heygem.provenance.film import write_film
 from heygem.provenance.ledger import Ledger
-from heygem.provenance.visible import VisibleLabel, label_strip_px
+from heygem.provenance.picture import LabelledPage, save_labelled
 
 SILENCE = "silence"  # kind of audio, beside those of `heygem.evaluation.results.Row.audio`
 MOMENTS = 12  # on the sheet, in two columns
 MOUTH = (0.62, 0.52)  # half width and height of the window around the mouth, IOD
 FACE = (1.3, 1.5)  # the same of the lower face
 MIN_WIDTH_PX = 280  # narrower pictures are enlarged
-STRIP_GREY = 32  # around the label, above the pictures
 JPEG_QUALITY = 98  # pictures are kept compressed: a minute of them would not fit in memory
 CAPTIONS = {
     (MODEL, OWN_AUDIO): "AI-generated",
@@ -88,7 +83,7 @@ class Visualizer:
         self._folder.mkdir(parents=True, exist_ok=True)
         takes = [take for take in CAPTIONS if take in self._takes]
         permission = _permission(self._clip)
-        sheet = _write_sheet(self._folder / f"{self._name}.png", self._sheet(clip, takes))
+        sheet = save_labelled(self._sheet(clip, takes), self._folder / f"{self._name}.png")
         facts = {"evaluation": True, "sheet": files.sha256(sheet), **permission}
         video = self._folder / f"{self._name}.mp4"
         shown = [take for take in takes if take[1] == OWN_AUDIO]
@@ -137,7 +132,8 @@ class Visualizer:
             samples[int(first * audio.RATE_HZ) : int(last * audio.RATE_HZ)], np.float32
         )
         frames = [int(frame) for frame in clip.frames]
-        page = _Page(self._side_by_side(frames[0], takes))
+        height, width = self._side_by_side(frames[0], takes).shape[:2]
+        page = LabelledPage(width, height, LabelSettings())
         pictures = (page.around(self._side_by_side(frame, takes)) for frame in frames)
         write_film(
             path,
@@ -160,45 +156,12 @@ class Visualizer:
         )
 
 
-class _Page:
-    """A picture of even size below a strip in which the label stands."""
-
-    def __init__(self, picture: Image) -> None:
-        height, width = (n // 2 * 2 for n in picture.shape[:2])
-        self._strip_px = label_strip_px(LabelSettings(), width, height)
-        self.size = (width, self._strip_px + height)
-        self.content = (0, self._strip_px, *self.size)
-
-    def around(self, picture: Image) -> Image:
-        """The picture with the strip, without the label."""
-        width, height = self.size
-        page = np.full((height, width, 3), STRIP_GREY, np.uint8)
-        page[self._strip_px :] = picture[: height - self._strip_px, :width]
-        return page
-
-
-def _write_sheet(path: Path, picture: Image) -> Path:
-    """Write a PNG with the visible label above it and the label in its metadata."""
-    settings, page = LabelSettings(), _Page(picture)
-    label = VisibleLabel(settings, *page.size, keep_clear=[page.content])
-    files.write_bytes(path, _encode_png(label.draw(page.around(picture))))
-    containers.write_tag(path, aigc_tags(settings, uuid.uuid4().hex)[KEY])
-    return path
-
-
 def _permission(clip: Clip) -> dict[str, Any]:
     """Permission to show the person of a clip, for the ledger; raises ConsentError without one."""
     ledger = Ledger(keys=keys.ensure())
     sources = [files.sha256(path) for path in clip.parts or (clip.path,)]
     permissions = [consent.require(ledger, sha256, sha256, basis=None) for sha256 in sources]
     return {"sources": {"video": sources[0]}, "clips": sources, "permission": permissions[0]}
-
-
-def _encode_png(image: Image) -> bytes:
-    """An image uint8 [H, W, 3] as a PNG file."""
-    data = io.BytesIO()
-    PilImage.fromarray(image).save(data, "PNG")
-    return data.getvalue()
 
 
 def _mouth_center(points: FloatArray) -> FloatArray:

@@ -11,7 +11,6 @@ import hashlib
 import importlib.util
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -20,55 +19,8 @@ from heygem.core import assets, files, templating
 from heygem.core.own_files import OwnFiles
 from heygem.core.types import PathLike
 from heygem.provenance.sbom_bundled import bundled_libraries
+from heygem.provenance.sbom_item import PACKAGE, Item, normalized
 from heygem.provenance.sbom_licences import UNKNOWN, declared, spdx
-
-PACKAGE = "heygem"
-
-
-@dataclass(frozen=True)
-class Item:
-    """One component.
-
-    Attributes
-    ----------
-    kind : str
-        `package`, `bundled` (a library inside a package), `pretrained`, `font`, `data` or
-        `capability`.
-    licence : str
-        SPDX id or expression where there is one. Of a package: all that its files need, with the
-        libraries inside it.
-    sha256 : str
-        Of the file; of the record of installed files, for a package; empty without either.
-    published : bool or None
-        Whether it is publicly available; None if unknown.
-    function : str
-        What it is for.
-    removable : bool
-        Whether heygem still makes videos without it.
-    requires : tuple of str
-        For a package: names of the installed packages it depends on.
-    bundles : tuple of str
-        For a package: names of the items of kind `bundled` inside it.
-    declared : str
-        For a package: the licence in the words of its metadata.
-    library : str
-        For a bundled library: its name; `name` is its file.
-    """
-
-    kind: str
-    name: str
-    version: str
-    origin: str
-    licence: str
-    sha256: str
-    published: bool | None
-    function: str
-    removable: bool
-    requires: tuple[str, ...] = ()
-    bundles: tuple[str, ...] = ()
-    declared: str = ""
-    library: str = ""
-
 
 # Name, module, function in words for readers outside the field, and whether it can be left out.
 _CAPABILITIES = (
@@ -94,11 +46,6 @@ _NOT_STATED = "not stated by the package"
 def collect() -> list[Item]:
     """All components on this machine."""
     return [*_packages(), *_pretrained_files(), _font(), *_training_data(), *_capabilities()]
-
-
-def normalized(name: str) -> str:
-    """A package name as the index normalizes it."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _packages() -> Iterator[Item]:

@@ -14,6 +14,7 @@ from heygem.core import logs
 from heygem.core.types import FloatArray, Image, PathLike, Progress
 from heygem.face import topology as topo
 from heygem.lips.trajectory import aperture_of
+from heygem.provenance.picture import label_picture
 from heygem.studio.clip import ApertureCurves, Clip
 from heygem.studio.session import Session
 
@@ -49,8 +50,8 @@ class BeforeAfter:
 
     @property
     def grid(self) -> Image:
-        """The rows below each other : uint8 [3 h, w, 3]."""
-        return np.concatenate(self.rows)
+        """The rows below each other, labelled above : uint8 [3 h + strip, w, 3]."""
+        return label_picture(np.concatenate(self.rows))
 
 
 def render_before_after(

@@ -53,9 +53,7 @@ def test_components_have_purl_licence_and_hash(document):
     licences = {name: components[name]["licenses"][0] for name in ("mlflow", "librosa", "Jinja2")}
     assert licences["mlflow"]["license"]["id"] == "Apache-2.0"
     assert licences["librosa"]["license"]["id"] == "ISC"
-    assert (
-        licences["Jinja2"]["license"]["id"] == "BSD-3-Clause"
-    )  # by its text
+    assert licences["Jinja2"]["license"]["id"] == "BSD-3-Clause"  # by its text
     lips = components["lips.safetensors"]
     (asset,) = [each for each in assets.shipped() if each.name == "lips.safetensors"]
     assert lips["type"] == "machine-learning-model"

@@ -18,10 +18,11 @@ from heygem.core import assets, disk, templating
 from heygem.core.errors import Cancelled, InputError, OutputError
 from heygem.core.own_files import OwnFiles
 from heygem.core.types import FloatArray, PathLike, Progress
-from heygem.experiments import figures, store
+from heygem.experiments import store
 from heygem.experiments.comparison import contact_sheet, film, plots, table
 from heygem.experiments.runs import Run, open_store
 from heygem.face.tracking import Backend
+from heygem.provenance.picture import save_labelled
 
 PAGE, SHEET, FILM, TABLE = "compare.html", "contact_sheet.jpg", "compare.mp4", "table.csv"
 PLOTS = {"measures": "measures.png", "curves": "curves.png"}
@@ -135,7 +136,7 @@ def compare_runs(
         titles = [comparison.title(k) for k in videos]
         image = contact_sheet.draw_sheet(rows, titles)
         with own_files.writing(SHEET) as staged:
-            figures.save_image(image, staged)
+            save_labelled(image, staged)
         files["sheet"] = folder / SHEET
     for name, figure in (
         ("measures", plots.metric_bars(comparison.metrics, comparison.letters)),
