@@ -8,7 +8,7 @@ from heygem.audio.features import BANDS, FRAME_HZ, RATE_HZ, log_mel, voiced_rms
 from heygem.audio.quality import check
 from heygem.audio.speech import Speech, load, to_mono_16k
 from heygem.audio.tts import Utterance, Voice, synthesize
-from heygem.audio.vad import voice_activity, voice_at
+from heygem.audio.vad import mouth_activity, voice_activity, voice_at
 
 __all__ = [
     "BANDS",
@@ -20,6 +20,7 @@ __all__ = [
     "check",
     "load",
     "log_mel",
+    "mouth_activity",
     "synthesize",
     "to_mono_16k",
     "voice_activity",

@@ -4,11 +4,10 @@ import numpy as np
 
 from heygem.audio.features import HOP, voiced_rms
 from heygem.audio.speech import Speech
-from heygem.audio.vad import voice_activity
+from heygem.audio.vad import IS_SPEECH, MIN_LEVEL_DB, MIN_SPEECH_SHARE, voice_activity
 from heygem.core.findings import Finding
 from heygem.core.types import FloatArray
 
-MIN_LEVEL_DB = -45.0  # dBFS of the voiced parts
 MAX_CLIPPED_SHARE = 1e-4
 MAX_NON_SPEECH_SHARE = 0.4  # of the audible frames
 MIN_SPEECH_TO_BACKGROUND_DB = 15.0
@@ -41,10 +40,10 @@ def _check_speech_content(samples: FloatArray, rms: float) -> list[Finding]:
     probability = voice_activity(samples)
     frames = len(samples) // HOP
     power = (samples[: frames * HOP].reshape(frames, HOP) ** 2).mean(1)
-    speech, audible = probability[:frames] > 0.5, power > rms**2 / 100
-    if not speech.any():
-        return [Finding("warning", "NO_SPEECH")]
+    speech, audible = probability[:frames] > IS_SPEECH, power > rms**2 / 100
     non_speech_share = float((audible & ~speech).sum() / max(1, audible.sum()))
+    if not speech.any() or non_speech_share > 1 - MIN_SPEECH_SHARE:
+        return [Finding("warning", "NO_SPEECH")]
     if non_speech_share > MAX_NON_SPEECH_SHARE:
         return [Finding("warning", "NOT_SPEECH", {"share": non_speech_share})]
     background = max(np.percentile(power, 5), 1e-12)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from heygem.audio.features import FRAME_HZ, HOP, RATE_HZ
+from heygem.audio.features import FRAME_HZ, HOP, RATE_HZ, voiced_rms
 from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import BoolArray, FloatArray
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import torch
 
 _CHUNK = 512  # samples the model takes at a time, 32 ms
+IS_SPEECH = 0.5  # voice activity above it is speech
+MIN_SPEECH_SHARE = 0.05  # of what sounds; with less, a recording counts as one without speech
+MIN_LEVEL_DB = -45.0  # dBFS of the sounding parts; below it a recording is too quiet
 _SILENCE = 1e-5  # peak amplitude of digital silence, -100 dBFS
 _lock = threading.Lock()
 
@@ -60,6 +63,39 @@ def voice_activity(samples: FloatArray) -> FloatArray:
     centres_s = (np.arange(len(probabilities)) + 0.5) * _CHUNK / RATE_HZ
     resampled = np.interp(np.arange(frames) / FRAME_HZ, centres_s, probabilities)
     return np.where(audible, resampled, 0).astype(np.float32)
+
+
+def mouth_activity(samples: FloatArray) -> FloatArray:
+    """Where the mouth that makes a recording may move: where somebody speaks, or sings.
+
+    Silero VAD is trained on speech and takes hardly anything sung for it (sung vowels: 0.01 in the
+    mean). A recording with hardly any speech is given because somebody sings in it: the mouth may
+    move wherever it sounds, and rests in its pauses.
+
+    Parameters
+    ----------
+    samples : float32 [n], 16 kHz mono, -1..1
+
+    Returns
+    -------
+    float32 [1 + n // 160]
+        0..1 at 100 Hz, as of `voice_activity`; where that finds speech in less than 5 % of the
+        sounding frames, 1 for those frames and 0 for the others. A frame sounds above -45 dBFS and
+        within 20 dB of the level of all that is not silence.
+    """
+    voice = voice_activity(samples)
+    sounding = _sounding(samples, len(voice))
+    if not sounding.any() or (voice[sounding] > IS_SPEECH).mean() >= MIN_SPEECH_SHARE:
+        return voice
+    return sounding.astype(np.float32)
+
+
+def _sounding(samples: FloatArray, frames: int) -> BoolArray:
+    """Whether each frame sounds; see `mouth_activity` : bool [frames]."""
+    threshold = max(voiced_rms(samples) / 10, 10 ** (MIN_LEVEL_DB / 20))
+    padded = np.pad(np.square(samples), (HOP, HOP + HOP))
+    power = padded[: (frames + 1) * HOP].reshape(-1, HOP).mean(1)  # of halves of 20-ms windows
+    return (power[:-1] + power[1:]) / 2 > threshold**2
 
 
 def voice_at(voice: FloatArray, times_s: FloatArray, *, round_down: bool = False) -> FloatArray:

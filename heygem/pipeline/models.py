@@ -28,7 +28,7 @@ class EncodedAudio:
     ----------
     speech : heygem.audio.Speech
     voice : float32 [n]
-        Voice activity, 0..1 at 100 Hz.
+        Where the mouth may move, 0..1 at 100 Hz; see `heygem.audio.mouth_activity`.
     predicted : Trajectory or None
         Before a person's amplitude and any control, see `heygem.pipeline.articulate`; None where
         no prediction was asked for.
@@ -111,7 +111,7 @@ class Models:
             speech = audio.load(
                 path, denoise=settings.denoise, loudness_lufs=settings.loudness_lufs
             )
-            voice = audio.voice_activity(speech.samples)
+            voice = audio.mouth_activity(speech.samples)
             encoded = EncodedAudio(speech, voice, None, audio.check(speech))
         if predict and encoded.predicted is None:
             encoded = replace(encoded, predicted=lips.predict(encoded.speech.samples))

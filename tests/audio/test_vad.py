@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from helpers.media import RATE_HZ, synthetic_voice
+from helpers.media import RATE_HZ, sung_notes, synthetic_voice
 
 from heygem import audio
 from heygem.audio import vad
@@ -36,6 +36,26 @@ def test_voice_activity_leaves_torch_threads_alone():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_mouth_may_move_in_a_song_and_rests_in_its_pauses():
+    """Silero VAD finds no speech in long vowels; a song kept the mouth shut from end to end."""
+    song = sung_notes(pause_s=0.6)
+    assert (audio.voice_activity(song) > vad.IS_SPEECH).mean() < 0.03
+    activity = audio.mouth_activity(song)
+    assert len(activity) == 1 + len(song) // 160
+    for start_s in (0.0, 1.8, 3.6):
+        first = round(start_s * 100)
+        assert activity[first + 10 : first + 110].mean() > 0.95
+        assert (activity[first + 125 : first + 175] == 0).all()
+    assert audio.mouth_activity(0.005 * song).max() < vad.IS_SPEECH  # a faint hum moves nothing
+    assert (audio.mouth_activity(np.zeros(RATE_HZ, np.float32)) == 0).all()
+
+
+def test_in_speech_the_mouth_follows_the_speech_alone(data):
+    speech = audio.load(data / "audio" / "echomimic_jane.wav").samples[: 4 * RATE_HZ]
+    recording = np.concatenate([speech, sung_notes()])
+    assert (audio.mouth_activity(recording) == audio.voice_activity(recording)).all()
 
 
 def test_voice_at_takes_the_nearest_frame_or_the_one_before():

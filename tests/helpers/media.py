@@ -177,6 +177,28 @@ def synthetic_voice(seconds=2.0, rate_hz=RATE_HZ, level=0.2, seed=0) -> np.ndarr
     return (level * wave / np.abs(wave).max()).astype(np.float32)
 
 
+def sung_notes(rate_hz=RATE_HZ, level=0.4, pause_s=0.6) -> np.ndarray:
+    """float32 [n]: three long vowels with vibrato, and a pause after each; a song, not speech."""
+    from scipy.signal import lfilter
+
+    notes = []
+    for pitch_hz, formants_hz in (
+        (262, (800, 1200, 2500)),
+        (330, (300, 2300, 3000)),
+        (392, (450, 850, 2500)),
+    ):
+        t = np.arange(round(1.2 * rate_hz)) / rate_hz
+        vibrato = 1 + 0.015 * np.sin(2 * np.pi * 5.5 * t)
+        phase = np.floor(np.cumsum(pitch_hz * vibrato) / rate_hz)
+        wave = lfilter([1], [1, -0.95], np.diff(phase, prepend=0))
+        for hz in formants_hz:
+            r = np.exp(-np.pi * 90 / rate_hz)
+            wave = lfilter([1], [1, -2 * r * np.cos(2 * np.pi * hz / rate_hz), r * r], wave)
+        envelope = np.clip(np.minimum(t / 0.05, (1.2 - t) / 0.08), 0, 1)
+        notes += [wave / np.abs(wave).max() * envelope, np.zeros(round(pause_s * rate_hz))]
+    return (level * np.concatenate(notes)).astype(np.float32)
+
+
 def read_frames(path, **span):
     """All frames of a video, and the closed reader with its `info` and `notes`."""
     with VideoReader(path, **span) as reader:
