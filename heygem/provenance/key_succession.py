@@ -17,6 +17,13 @@ def ledger_path(folder: Path) -> Path:
     return folder.with_name(ledger.FILE_NAME)
 
 
+def has_ledger(folder: Path) -> bool:
+    """Whether the ledger beside a folder has a row, or a head that says that it had one."""
+    path = ledger_path(folder)
+    has_head = any(head.exists() for head in head_paths(folder))
+    return has_head or (path.exists() and Ledger(path).newest() is not None)
+
+
 def require_no_ledger(folder: Path) -> None:
     """Refuse to make new keys where rows were signed with keys that are not there.
 

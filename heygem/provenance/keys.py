@@ -228,8 +228,11 @@ def write(path: Path, ring: KeyRing) -> Keys:
     OutputError
     """
     ring.check()
+    keys = opened(path, ring)
+    if key_ring.has_earlier_files(path) and not key_succession.has_ledger(path):
+        _write_empty_head(path, keys)  # which the earlier version did not
     key_ring.write(path, ring)
-    return opened(path, ring)
+    return keys
 
 
 def folder_or_default(path: PathLike | None) -> Path:
@@ -280,13 +283,16 @@ def with_new_chain(ring: KeyRing, organisation: str, days: int) -> KeyRing:
 def _create(path: Path, organisation: str, days: int) -> Keys:
     """Make and store the first keys; call it with the folder locked and without keys."""
     ring = with_new_chain(KeyRing((new_key(),), "", "", ""), organisation, days)
+    _write_empty_head(path, opened(path, ring))  # where the ring is written, its head is there
+    return write(path, ring)
+
+
+def _write_empty_head(path: Path, keys: Keys) -> None:
     try:
         key_ring.make_folder(path)
-        # Before the ring: where it is written, its head is there.
-        key_succession.write_empty_head(path, opened(path, ring))
+        key_succession.write_empty_head(path, keys)
     except OSError as error:
         raise key_ring.cannot_write(path, error) from error
-    return write(path, ring)
 
 
 def _require_no_keys(path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from heygem.provenance import ledger_heads
+from heygem.provenance.key_ring import RING
 from heygem.provenance.ledger_heads import Head
 from heygem.provenance.ledger_rows import (
     GENESIS_HASH,
@@ -158,9 +159,11 @@ def _missing_heads(
     last: int, beside: Path, in_keys: Path | None, head: Head | None, key_head: Head | None
 ) -> list[Fault]:
     if last == 0:
-        if in_keys is not None and head is None and key_head is None:
-            return [Fault(0, f"there are keys but no rows, and no {in_keys}: rows were removed")]
-        return []
+        # The earlier version stored no head with its keys, which were several files.
+        has_head = head is not None or key_head is not None
+        if in_keys is None or has_head or not (in_keys.parent / RING).exists():
+            return []
+        return [Fault(0, f"there are keys but no rows, and no {in_keys}: rows were removed")]
     # One suffices: a database that was put back from a backup has none beside it.
     if head is None and key_head is None:
         return [Fault(last, f"the file that names the newest row is missing: {beside}")]

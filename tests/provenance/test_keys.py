@@ -269,6 +269,8 @@ def test_keys_of_the_earlier_version_are_read_and_become_a_ring_at_the_first_cha
     signer = write_keys(tmp_path / "keys")
     secret = bytes.fromhex((tmp_path / "keys" / "mark.key").read_text().strip())
     before = keys.ensure(tmp_path / "keys")
+    ledger = Ledger(tmp_path / "ledger.db", keys=before)
+    assert ledger.verify() == [], "nothing was made yet"
     assert before.public_hex == signer.public_key().public_bytes_raw().hex()
     assert before.watermark_secret == secret
     assert (tmp_path / "keys" / "sign.key").exists(), "reading changed it"
@@ -276,7 +278,9 @@ def test_keys_of_the_earlier_version_are_read_and_become_a_ring_at_the_first_cha
     assert renewed.name == before.name and renewed.watermark_secret == secret
     assert renewed.chain_pem != before.chain_pem
     assert renewed.anchors_pem.startswith(before.anchors_pem)
-    assert {p.name for p in (tmp_path / "keys").iterdir()} == {"ring.json", "anchors.pem"}
+    assert ledger.verify() == []
+    names = {path.name for path in (tmp_path / "keys").iterdir()}
+    assert names == {"ring.json", "anchors.pem", "ledger.db.head"}
 
 
 def test_public_keys_are_written_for_others_without_a_secret(tmp_path):
