@@ -67,8 +67,8 @@ def write(path, frames, sound, tags=None):
     """Encode frames and sound like a result."""
     height, width = frames[0].shape[:2]
     with media.VideoWriter(
-        path, width=width, height=height, rate=RATE, audio=sound, metadata=tags or {},
-        preset="veryfast",
+        path, label=media.RecordedFrames(tags or {}), width=width, height=height, rate=RATE,
+        audio=sound, preset="veryfast",
     ) as writer:  # fmt: skip
         for k, image in enumerate(frames):
             writer.write(image, k / RATE)

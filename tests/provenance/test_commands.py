@@ -45,6 +45,13 @@ def test_consent_and_takedown_from_the_command_line(command, installation, tmp_p
     assert command("consent", "block", "--sha256", sha256, "--reason", "rumour").exit_code == 0
     with pytest.raises(ConsentError, match="rumour"):
         consent.require(installation.ledger, sha256, "a", basis="recorded")
+    lift = ("consent", "unblock", "--sha256", sha256, "--reason", "settled", "--requester", "anna")
+    assert command(*lift).exit_code == 2, "nobody approves"
+    assert "same person" in str(command(*lift, "--approver", "Anna").exception)
+    with pytest.raises(ConsentError, match="rumour"):
+        consent.require(installation.ledger, sha256, "a", basis="recorded")
+    assert command(*lift, "--approver", "ben").exit_code == 0
+    consent.require(installation.ledger, sha256, "a", basis="recorded")
     wrong = command("consent", "add", video, *about, "--until", "soon")
     assert wrong.exit_code != 0 and "YYYY-MM-DD" in str(wrong.exception)
     assert "rumour" in command("ledger", "list", "--kind", "blocked").stdout
