@@ -32,6 +32,7 @@ EVIDENCE = {
 }
 PROOFS = ("hash", "binding")
 CLAIMS = ("metadata", "number", "credentials", "watermark")
+_MIN_MISFIT = 0.1  # share of a picture or a sound that is worth a word
 AS_MADE = ("as made", "mirrored")  # transforms of the watermark that keep the geometry
 
 
@@ -203,7 +204,7 @@ def likeness_in_words(origin: Origin) -> str:
         SAME: "is that of row {n}",
         DIFFERENT: "is not that of row {n}",
         UNKNOWN: "cannot be told from that of row {n}",
-        ABSENT: "cannot be compared (missing or too short)",
+        ABSENT: "cannot be compared (there is none)",
     }
     errors = {
         "picture": alike.layout_error if alike.layout_error is not None else alike.picture_error,
@@ -214,6 +215,9 @@ def likeness_in_words(origin: Origin) -> str:
         error = errors[name]
         share = f" ({error:.0%} differs)" if error is not None else ""
         parts.append(f"the {name} {words[state].format(n=number)}{share}")
+        misfit = getattr(alike, f"{name}_misfit")
+        if state == SAME and misfit >= _MIN_MISFIT:
+            parts.append(f"but {misfit:.0%} of it does not fit: replaced, or silent")
     return ", ".join(parts)
 
 

@@ -5,24 +5,23 @@ may have been cropped or put into another picture, and an honest copy must not b
 The limits come from `benchmarks/fingerprint.py`; docs/compliance.md has the measurements.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from heygem.core.types import FloatArray, IntArray
 from heygem.provenance.fingerprint import (
     AUDIO_STEP_S,
-    CELLS,
+    VIDEO_STEP_S,
     Fingerprint,
     FrameHasher,
     hash_audio,
-    layout,
 )
+from heygem.provenance.layout_search import find_layout
 
 SAME, DIFFERENT, UNKNOWN, ABSENT = "same", "different", "unknown", "absent"
 
@@ -41,17 +40,14 @@ MIN_DIFFERENT_SOUND = 0.42
 MIN_PICTURE_HASHES = 4  # 2 s
 MIN_SOUND_HASHES = 16  # 1.7 s
 _MIN_RETIMED_HASHES = 32
+MAX_LENGTHENING = 1.35  # of a copy that is played at 0.8 of its speed, with a margin
+_PART_PICTURE = (4, 0.30)  # hashes (2 s), and the error from which they do not fit
+_PART_SOUND = (16, MIN_DIFFERENT_SOUND)  # 1.5 s
 _BLOCK = 64  # hashes that are aligned as one
-_MAX_BLOCKS = 8
+_MAX_BLOCKS = 100  # ten minutes of sound; in a longer one, as many parts of it
 _OFFSETS_S = AUDIO_STEP_S * np.arange(4) / 4  # a copy's windows begin between the original's
 _SPEEDS = np.setdiff1d(np.round(np.arange(0.79, 1.27, 0.015), 3), [1.0])
 _RETIMED_S = 10.0  # length of the sound that is tried at all speeds
-_SCALES = np.append(np.geomspace(0.62, 1.8, 36), 1.0)
-_TURNS = (0, 1, 2, 3)  # quarters
-_MIN_OVERLAP = 0.4  # of the original, in cells and in detail
-_MIN_INSET = 0.25  # share of a picture that an inset covers
-_EVEN_LEVELS = 4.0  # standard deviation of a row or column of a bar, grey levels
-_SEARCHED = 2  # layouts of each file that are tried at all positions
 
 
 @dataclass(frozen=True)
@@ -110,9 +106,13 @@ class Similarity:
     Attributes
     ----------
     picture, sound : str
-        `SAME`, `DIFFERENT`, `UNKNOWN` or `ABSENT` (one of them has none, or too little).
+        `SAME`, `DIFFERENT`, `UNKNOWN` (also of too little), or `ABSENT` (one of them has none).
     picture_error, layout_error, sound_error : float or None
         What this was decided by, 0..1; unrelated files have about 0.5 (`layout_error`: 0.25).
+    picture_misfit, sound_misfit : float
+        Share of parts of `SAME` ones that do not fit, 0..1.
+    seconds, recorded_seconds : float
+        Durations of the file and of the result, to half a second.
     """
 
     picture: str
@@ -120,6 +120,15 @@ class Similarity:
     picture_error: float | None = None
     layout_error: float | None = None
     sound_error: float | None = None
+    picture_misfit: float = 0.0
+    sound_misfit: float = 0.0
+    seconds: float = 0.0
+    recorded_seconds: float = 0.0
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether the file is so much longer than the result that most of it is something else."""
+        return self.seconds > MAX_LENGTHENING * self.recorded_seconds + 2
 
     @property
     def is_same(self) -> bool:
@@ -139,7 +148,13 @@ class Similarity:
             "sound_error": self.sound_error,
         }
         rounded = {name: round(value, 3) for name, value in errors.items() if value is not None}
-        return {"picture": self.picture, "sound": self.sound, **rounded}
+        return {
+            "picture": self.picture,
+            "sound": self.sound,
+            **rounded,
+            "seconds": self.seconds,
+            "recorded_seconds": self.recorded_seconds,
+        }
 
 
 def compare(
@@ -160,22 +175,41 @@ def compare(
         The geometry is known to be the original's, or its mirror image, from the watermark: then
         a picture that does not match is `DIFFERENT` without a search.
     """
-    sound, sound_error = _compare_sound(content, recorded, search)
-    picture_error = _picture_error(content, recorded)
+    own = content.fingerprint
+    sound, heard = _compare_sound(content, recorded, search)
+    shown = _align_pictures(content, recorded)
+    picture_error = shown.error if shown is not None else None
     layout_error = None
-    if picture_error is None and not len(recorded.layouts):
+    if not (len(own.video) and len(recorded.video)):
         picture = ABSENT
     elif picture_error is not None and picture_error <= MAX_SAME_PICTURE:
         picture = SAME
     elif is_as_made and picture_error is not None:
-        layout_error = _layout_error(content, recorded, scales=(1.0,), turns=(0,))
+        layout_error = find_layout(
+            content.thumbnails, content.fingerprint, recorded, is_as_made=True
+        )
         picture = _judge_as_made(picture_error, layout_error)
     else:
-        layout_error = _layout_error(content, recorded) if search else None
+        layout_error = (
+            find_layout(content.thumbnails, content.fingerprint, recorded) if search else None
+        )
         picture = _judge(layout_error, MAX_SAME_LAYOUT, MIN_DIFFERENT_LAYOUT)
-        if layout_error is None and picture_error is None:
-            picture = ABSENT
-    return Similarity(picture, sound, picture_error, layout_error, sound_error)
+    return Similarity(
+        picture,
+        sound,
+        picture_error,
+        layout_error,
+        heard.error if heard is not None else None,
+        picture_misfit=shown.misfit if shown is not None and layout_error is None else 0.0,
+        sound_misfit=heard.misfit if heard is not None else 0.0,
+        seconds=_duration_s(own),
+        recorded_seconds=_duration_s(recorded),
+    )
+
+
+def _duration_s(fingerprint: Fingerprint) -> float:
+    video_s = len(fingerprint.video) * VIDEO_STEP_S
+    return video_s or len(fingerprint.audio) * AUDIO_STEP_S
 
 
 def _judge_as_made(picture_error: float, layout_error: float | None) -> str:
@@ -185,7 +219,7 @@ def _judge_as_made(picture_error: float, layout_error: float | None) -> str:
     if layout_error <= MAX_SAME_LAYOUT:
         return SAME
     is_unlike = picture_error >= MIN_UNLIKE_PICTURE and layout_error >= MIN_UNLIKE_LAYOUT
-    return DIFFERENT if is_unlike or layout_error >= MIN_DIFFERENT_LAYOUT else UNKNOWN
+    return DIFFERENT if is_unlike else UNKNOWN
 
 
 def _judge(error: float | None, most: float, least: float) -> str:
@@ -194,19 +228,30 @@ def _judge(error: float | None, most: float, least: float) -> str:
     return SAME if error <= most else DIFFERENT if error >= least else UNKNOWN
 
 
-def bit_error_rate(
+@dataclass(frozen=True)
+class Alignment:
+    """Two hash sequences at their best alignment.
+
+    `error` is the share of differing bits, 0..1; `misfit` the share of its parts that do not fit.
+    """
+
+    error: float
+    misfit: float
+
+
+def align(
     a: IntArray, b: IntArray, *, min_hashes: int, max_blocks: int = _MAX_BLOCKS
-) -> float | None:
-    """Share of differing bits of two hash sequences, 0..1.
+) -> Alignment | None:
+    """Compare two hash sequences.
 
     The shorter one is divided into blocks, each of which is compared at its best position in
-    the longer one; the result is the median block's. Hashes of black pictures and of silence (0) do
+    the longer one; the error is the median block's. Hashes of black pictures and of silence (0) do
     not count.
 
     Parameters
     ----------
     a, b
-        uint64 [n] or uint32 [n]
+        uint64 [n], of pictures, or uint32 [n], of sound.
     min_hashes
         Fewer cannot be compared.
     max_blocks
@@ -214,142 +259,67 @@ def bit_error_rate(
 
     Returns
     -------
-    float or None
+    Alignment or None
         None if they cannot be compared.
     """
     if len(a) > len(b):
         a, b = b, a
     if np.count_nonzero(a) < min_hashes or np.count_nonzero(b) < min_hashes:
         return None
-    count = max(1, min(max_blocks, len(a) // _BLOCK))
+    bits = 8 * a.dtype.itemsize
+    part, limit = _PART_PICTURE if bits == 64 else _PART_SOUND
+    count = min(max_blocks, -(-len(a) // _BLOCK))
     size = min(len(a), _BLOCK)
-    errors = []
+    errors, misfits = [], []
     for start in np.linspace(0, len(a) - size, count).astype(int):
         block = a[start : start + size]
         counted = block != 0
         if np.count_nonzero(counted) < min_hashes:
             continue
         views = np.lib.stride_tricks.sliding_window_view(b, size)[:, counted]
-        errors.append(float(np.bitwise_count(views ^ block[counted]).mean(1).min()))
-    return float(np.median(errors)) / (8 * a.dtype.itemsize) if errors else None
+        differing = np.bitwise_count(views ^ block[counted])
+        best = differing[differing.mean(1).argmin()] / bits
+        errors.append(float(best.mean()))
+        parts = best[: len(best) // part * part].reshape(-1, part).mean(1)
+        misfits += (parts >= limit).tolist()
+    if not errors:
+        return None
+    return Alignment(float(np.median(errors)), float(np.mean(misfits)) if misfits else 0.0)
+
+
+def _best(alignments: Iterable[Alignment | None]) -> Alignment | None:
+    found = [each for each in alignments if each is not None]
+    return min(found, key=lambda each: each.error, default=None)
 
 
 def _compare_sound(
     content: ExaminedContent, recorded: Fingerprint, search: bool
-) -> tuple[str, float | None]:
-    max_blocks = _MAX_BLOCKS if search else 1
-    errors = [
-        bit_error_rate(hashes, recorded.audio, min_hashes=MIN_SOUND_HASHES, max_blocks=max_blocks)
-        for hashes in content.shifted_audio
-    ]
-    error = min((each for each in errors if each is not None), default=None)
-    if error is None:
+) -> tuple[str, Alignment | None]:
+    if not (content.fingerprint.audio.any() and recorded.audio.any()):
         return ABSENT, None
-    if error <= MAX_SAME_SOUND or not search:
-        return _judge(error, MAX_SAME_SOUND, MIN_DIFFERENT_SOUND), error
-    retimed = [
-        bit_error_rate(hashes, recorded.audio, min_hashes=_MIN_RETIMED_HASHES)
-        for hashes in content.retimed_audio
-    ]
-    best = min((each for each in retimed if each is not None), default=1.0)
-    if best <= MAX_SAME_RETIMED_SOUND:
-        return SAME, best
-    return _judge(error, MAX_SAME_SOUND, MIN_DIFFERENT_SOUND), error
-
-
-def _picture_error(content: ExaminedContent, recorded: Fingerprint) -> float | None:
-    errors = [
-        bit_error_rate(hashes, recorded.video, min_hashes=MIN_PICTURE_HASHES)
-        for hashes in (content.fingerprint.video, content.mirrored)
-    ]
-    return min((each for each in errors if each is not None), default=None)
-
-
-def _layout_error(
-    content: ExaminedContent,
-    recorded: Fingerprint,
-    *,
-    scales: Sequence[float] | FloatArray = _SCALES,
-    turns: Sequence[int] = _TURNS,
-) -> float | None:
-    """Half of 1 - correlation at the best crop, inset, mirroring and turn by quarters, 0..1."""
-    if not len(recorded.layouts) or not content.thumbnails or not recorded.width:
-        return None
-    originals = [_Padded(each) for each in _most_detailed(recorded.layouts)]
-    aspect = content.fingerprint.width / content.fingerprint.height
-    recorded_aspect = recorded.width / recorded.height
-    best = -1.0
-    for thumbnail in _most_detailed(np.array(content.thumbnails)):
-        for area in _areas(thumbnail.astype(np.uint8)):
-            # Both shares of the square thumbnail: this changes the aspect of what is left.
-            area_aspect = aspect * area.shape[1] / area.shape[0]
-            for turn in turns:
-                turned = np.rot90(area, turn)
-                shape = area_aspect if turn % 2 == 0 else 1 / area_aspect
-                for part in _parts(turned, shape / recorded_aspect, scales):
-                    best = max(best, *(each.correlation(part) for each in originals))
-    return (1 - best) / 2
-
-
-def _areas(thumbnail: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """The whole picture, and what lies between even borders, if there are any."""
-    inside = []
-    for axis in (1, 0):
-        uneven = np.flatnonzero(thumbnail.std(axis) > _EVEN_LEVELS)
-        if len(uneven) < _MIN_INSET * len(thumbnail):
-            return [thumbnail]
-        inside.append(slice(uneven[0] + 1, uneven[-1]))  # without the mixed row at the edge
-    area = thumbnail[inside[0], inside[1]]
-    is_whole = min(area.shape) >= len(thumbnail) - 2
-    return [thumbnail] if is_whole else [thumbnail, area]
-
-
-def _parts(
-    picture: NDArray[np.uint8], stretch: float, scales: Sequence[float] | FloatArray
-) -> Iterator[FloatArray]:
-    """Layouts of a picture and its mirror image at several scales.
-
-    `stretch` is its aspect over the original's; at scale 1 it just covers the original.
-    """
-    across, down = max(stretch, 1.0), max(1 / stretch, 1.0)
-    for mirrored in (picture, picture[:, ::-1]):
-        contiguous = np.ascontiguousarray(mirrored)
-        for scale in scales:
-            cells = round(CELLS * scale * across), round(CELLS * scale * down)
-            if min(cells) >= CELLS // 3 and max(cells) <= 4 * CELLS:
-                yield layout(contiguous, *cells)
-
-
-def _most_detailed(pictures: IntArray) -> list[IntArray]:
-    """The `_SEARCHED` pictures with most contrast, of evenly chosen ones: not black ones."""
-    chosen = pictures[np.unique(np.linspace(0, len(pictures) - 1, 8).astype(int))]
-    contrast = chosen.reshape(len(chosen), -1).astype(np.float32).std(1)
-    return [chosen[i] for i in np.argsort(-contrast)[:_SEARCHED]]
-
-
-class _Padded:
-    """A layout of the original with room around it, in which a part is searched for."""
-
-    def __init__(self, original: IntArray) -> None:
-        self._values = original.astype(np.float32)
-        self._energy = float(np.sum(self._values**2))
-
-    def correlation(self, part: FloatArray) -> float:
-        """The correlation with a part at its best position; -1 where nothing overlaps enough."""
-        height, width = part.shape
-        pad = (height // 2 + 1,) * 2 + (width // 2 + 1,) * 2
-        values = cv2.copyMakeBorder(self._values, *pad, cv2.BORDER_CONSTANT)
-        inside = cv2.copyMakeBorder(np.ones_like(self._values), *pad, cv2.BORDER_CONSTANT)
-        part = part.astype(np.float32)
-        ones = np.ones_like(part)
-        product = cv2.matchTemplate(values, part, cv2.TM_CCORR)
-        original = cv2.matchTemplate(values * values, ones, cv2.TM_CCORR)
-        copy = cv2.matchTemplate(inside, part * part, cv2.TM_CCORR)
-        overlap = cv2.matchTemplate(inside, ones, cv2.TM_CCORR)
-        enough = (
-            (overlap >= _MIN_OVERLAP * CELLS**2)
-            & (overlap >= _MIN_INSET * width * height)
-            & (original >= _MIN_OVERLAP * self._energy)
+    best = _best(
+        align(
+            hashes,
+            recorded.audio,
+            min_hashes=MIN_SOUND_HASHES,
+            max_blocks=_MAX_BLOCKS if search else 1,
         )
-        norm = np.sqrt(np.maximum(original * copy, 1e-3))
-        return float(np.where(enough, product / norm, -1).max())
+        for hashes in content.shifted_audio
+    )
+    if best is None:
+        return UNKNOWN, None
+    if best.error > MAX_SAME_SOUND and search:
+        retimed = _best(
+            align(hashes, recorded.audio, min_hashes=_MIN_RETIMED_HASHES)
+            for hashes in content.retimed_audio
+        )
+        if retimed is not None and retimed.error <= MAX_SAME_RETIMED_SOUND:
+            return SAME, retimed
+    return _judge(best.error, MAX_SAME_SOUND, MIN_DIFFERENT_SOUND), best
+
+
+def _align_pictures(content: ExaminedContent, recorded: Fingerprint) -> Alignment | None:
+    return _best(
+        align(hashes, recorded.video, min_hashes=MIN_PICTURE_HASHES)
+        for hashes in (content.fingerprint.video, content.mirrored)
+    )

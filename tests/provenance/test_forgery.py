@@ -153,3 +153,14 @@ def test_a_copy_with_its_labels_cut_away_is_known_to_the_ledger(installation, tm
     assert traced.conclusion == trace.CHANGED_COPY and traced.certainty == trace.PROBABLE
     assert traced.verdict == "noncompliant"
     assert any("visible label was not recognised" in reason for reason in traced.reasons)
+
+
+def test_a_film_that_contains_a_result_is_not_a_copy_of_it(installation, stranger, tmp_path):
+    """The result, and then three times as much of something else."""
+    frames = [*installation.labelled, *stranger, *stranger, *stranger]
+    sound = np.concatenate([installation.audio, *[make_audio(STRANGER + k) for k in range(3)]])
+    film = write_clip(tmp_path / "film.mp4", frames, sound=sound)
+    forged = remux(tmp_path / "a.mp4", tags_of=installation.result, packets_of=[film])
+    traced = trace_in(installation, forged, search=False)
+    assert traced.conclusion == trace.PARTLY and traced.verdict == "noncompliant"
+    assert "it lasts 12 s, of which that result is 3 s" in " ".join(traced.reasons)

@@ -9,7 +9,7 @@ from helpers.labelled import RATE, SECONDS, make_audio, make_frame
 
 from heygem.provenance import similarity
 from heygem.provenance.fingerprint import FrameHasher, hash_audio
-from heygem.provenance.similarity import ExaminedContent, bit_error_rate, compare
+from heygem.provenance.similarity import ExaminedContent, align, compare
 
 
 def content_of(images, samples, rate_hz=16_000):
@@ -30,27 +30,27 @@ def original(frames):
 
 
 @pytest.mark.parametrize("dtype", [np.uint32, np.uint64])
-def test_bit_error_rate_is_that_of_the_best_alignment(dtype):
+def test_the_error_is_that_of_the_best_alignment(dtype):
     bits = np.iinfo(dtype).bits
     a = np.random.default_rng(1).integers(1, 2**bits - 1, 40, dtype)
-    assert bit_error_rate(a, a, min_hashes=4) == 0
-    assert bit_error_rate(a[7:20], a, min_hashes=4) == 0
-    assert bit_error_rate(a, a[7:20], min_hashes=4) == 0
-    assert bit_error_rate(a[:6], ~a[:6], min_hashes=4) == 1
+    assert align(a, a, min_hashes=4).error == 0
+    assert align(a[7:20], a, min_hashes=4).error == 0
+    assert align(a, a[7:20], min_hashes=4).error == 0
+    assert align(a[:6], ~a[:6], min_hashes=4).error == 1
     flipped = a ^ dtype(1)  # one bit of each
-    assert bit_error_rate(a, flipped, min_hashes=4) == pytest.approx(1 / bits)
+    assert align(a, flipped, min_hashes=4).error == pytest.approx(1 / bits)
 
 
 def test_too_little_silence_and_black_cannot_be_compared():
     a = np.random.default_rng(1).integers(1, 2**32, 40, np.uint32)
-    assert bit_error_rate(a[:3], a, min_hashes=4) is None
-    assert bit_error_rate(np.zeros(40, np.uint32), a, min_hashes=4) is None
+    assert align(a[:3], a, min_hashes=4) is None
+    assert align(np.zeros(40, np.uint32), a, min_hashes=4) is None
 
 
 def test_a_long_sequence_with_a_gap_is_still_the_same():
     a = np.random.default_rng(1).integers(1, 2**32, 1000, np.uint32)
     cut = np.concatenate([a[:400], a[430:]])  # an alignment of the whole would miss half of it
-    assert bit_error_rate(cut, a, min_hashes=4) < 0.05
+    assert align(cut, a, min_hashes=4).error < 0.05
 
 
 TRANSFORMS = {
@@ -80,7 +80,7 @@ def test_another_film_is_different_in_both(original):
 def test_a_still_of_the_result_is_too_little_to_compare(frames, original):
     still = content_of(frames[:1], np.zeros(0, np.float32), 1)
     result = compare(still, original, search=False)
-    assert (result.picture, result.sound) == (similarity.ABSENT, similarity.ABSENT)
+    assert (result.picture, result.sound) == (similarity.UNKNOWN, similarity.ABSENT)
 
 
 def long_audio(seed):
@@ -107,4 +107,31 @@ def test_sound_survives_a_shift_by_half_a_step_and_resampling():
     resampled = np.interp(positions, np.arange(len(shifted)), shifted)
     result = compare(content_of([], resampled, 44_100), recorded, search=False)
     assert result.sound == similarity.SAME and result.sound_error < 0.2
-    assert bit_error_rate(hash_audio(shifted, 16_000), recorded.audio, min_hashes=16) > 0.2
+    assert align(hash_audio(shifted, 16_000), recorded.audio, min_hashes=16).error > 0.2
+
+
+def test_a_replaced_part_of_the_sound_is_noticed():
+    samples = long_audio(0)
+    recorded = content_of([], samples).fingerprint
+    assert compare(content_of([], samples), recorded).sound_misfit == 0
+    edited = samples.copy()
+    edited[48_000:96_000] = long_audio(50)[48_000:96_000]  # three of nine seconds
+    result = compare(content_of([], edited), recorded)
+    assert 0.2 < result.sound_misfit < 0.6
+
+
+def test_a_muted_copy_has_no_sound():
+    recorded = content_of([], long_audio(0)).fingerprint
+    assert compare(content_of([], np.zeros(96_000)), recorded).sound == similarity.ABSENT
+    assert compare(content_of([], long_audio(0)[:16_000]), recorded).sound == similarity.UNKNOWN
+
+
+def test_a_film_that_begins_like_a_result_is_not_the_same_picture(frames, original):
+    """The inset is the result's for one second, and something else for the rest."""
+
+    def framed(image):
+        return np.pad(image, ((280, 280), (0, 0), (0, 0)))
+
+    strange = [make_frame(k, 5) for k in range(75)]
+    film = [framed(i) for i in (*frames[:25], *strange[:25], *strange[25:], *strange[:25])]
+    assert compare(content_of(film, make_audio()[:, 0]), original).picture != similarity.SAME
