@@ -185,14 +185,10 @@ def compare(
     elif picture_error is not None and picture_error <= MAX_SAME_PICTURE:
         picture = SAME
     elif is_as_made and picture_error is not None:
-        layout_error = find_layout(
-            content.thumbnails, content.fingerprint, recorded, is_as_made=True
-        )
+        layout_error = find_layout(content.thumbnails, own, recorded, is_as_made=True)
         picture = _judge_as_made(picture_error, layout_error)
     else:
-        layout_error = (
-            find_layout(content.thumbnails, content.fingerprint, recorded) if search else None
-        )
+        layout_error = find_layout(content.thumbnails, own, recorded) if search else None
         picture = _judge(layout_error, MAX_SAME_LAYOUT, MIN_DIFFERENT_LAYOUT)
     return Similarity(
         picture,
