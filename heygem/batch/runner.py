@@ -180,7 +180,8 @@ def run(
         # A batch without results leaves no record, unless one was requested.
         if record is not None or report.of("done", "skipped"):
             target = record or folder / RECORD
-            write_json(target.parent, summary(report, params), name=target.name)
+            mode = 0o600 if record is None else 0o644  # it names people's files
+            write_json(target.parent, summary(report, params), name=target.name, mode=mode)
             report = replace(report, record=target)
     return report
 

@@ -57,6 +57,7 @@ def test_what_is_kept_of_people_is_private_and_results_have_the_usual_mode(
     modes = {path: path.stat().st_mode & 0o777 for path in (details, *details.rglob("*"))}
     assert len(modes) == 6
     assert all(mode == (0o700 if path.is_dir() else 0o600) for path, mode in modes.items())
+    assert (tmp_path / "out/batch.json").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "out/p0-voice.mp4").stat().st_mode & 0o777 == 0o644
 
