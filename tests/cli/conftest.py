@@ -33,7 +33,7 @@ def inputs(tmp_path_factory, home):
     write_test_video(folder / "good.mp4", person)
     write_test_video(folder / "small.mp4", cv2.resize(person, (256, 256)))
     write_test_video(
-        folder / "faceless.mp4", np.tile(np.arange(256, dtype=np.uint8)[:, None], (256, 3))
+        folder / "faceless.mp4", np.tile(np.arange(256, dtype=np.uint8)[:, None], (1, 256))
     )
     (folder / "empty.mp4").write_bytes(b"")
     (folder / "text.mp4").write_text("this is no video\n" * 100)
