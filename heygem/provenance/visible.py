@@ -20,6 +20,7 @@ from PIL import ImageDraw, ImageFont
 from heygem.config.label_wording import wording_problem
 from heygem.config.params import LabelSettings
 from heygem.core.errors import AssetError, InputError, ParameterError
+from heygem.core.files import require_regular_file
 from heygem.core.types import FloatArray, Image, PathLike
 
 MIN_HEIGHT = 0.05  # of the shorter side: GB 45438-2025 §5.4, known from quotations
@@ -231,6 +232,7 @@ def _load_font(font_path: PathLike | None, size_px: int) -> ImageFont.FreeTypeFo
 
 def _open_font(path: Path, size_px: int) -> ImageFont.FreeTypeFont:
     try:
+        require_regular_file(path)
         # Basic layout: the same glyph boxes with and without the optional shaping library.
         return ImageFont.truetype(str(path), size_px, layout_engine=ImageFont.Layout.BASIC)
     except OSError as error:
@@ -319,9 +321,10 @@ def _load_logo(path: PathLike | None, height_px: int) -> PilImage.Image | None:
     if path is None:
         return None
     try:
+        require_regular_file(path)
         with PilImage.open(path) as opened:
             logo = opened.convert("RGBA")
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError, PilImage.DecompressionBombError) as error:
         raise InputError(
             "the label's logo cannot be read", seen=path, remedy="give a PNG or JPEG picture"
         ) from error

@@ -2,11 +2,13 @@
 
 import os
 
+import numpy as np
 import pytest
 from helpers.media import tone, write_wav
+from PIL import Image
 
 from heygem import media, pipeline
-from heygem.config.params import Params
+from heygem.config.params import LabelSettings, Params
 from heygem.core.errors import AssetError, HeygemError, InputError, OutputError, ParameterError
 from heygem.core.files import sha256
 from heygem.pipeline import preflight
@@ -117,3 +119,22 @@ def test_a_result_is_replaced_by_the_next_one(hopper_still, faces, tmp_path):
     with pytest.raises(OutputError, match="not a result"):
         pipeline.generate(hopper_still, sound, out, params, models=models)
     assert out.read_bytes() == b"holiday"
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("key", ["logo", "font"])
+def test_a_pipe_is_no_logo_and_no_font(tmp_path, key):
+    os.mkfifo(tmp_path / "pipe")  # nobody writes to it: reading would wait for ever
+    settings = LabelSettings.model_validate({key: str(tmp_path / "pipe")})
+    with pytest.raises(InputError, match="is a pipe"):
+        preflight.check_label(settings)
+
+
+@pytest.mark.fault
+def test_a_logo_that_breaks_off_is_refused(tmp_path):
+    logo = tmp_path / "logo.png"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(logo)
+    logo.write_bytes(logo.read_bytes()[:3000])
+    with pytest.raises(InputError, match="the label's logo cannot be read"):
+        preflight.check_label(LabelSettings(logo=str(logo)))
