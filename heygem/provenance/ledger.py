@@ -216,9 +216,8 @@ class Ledger:
                 conditions.append(condition)
                 values.append(value)
         where = " WHERE " + " AND ".join(conditions) if conditions else ""
-        with closing(self._connect()) as db:
-            rows = db.execute(f"SELECT * FROM entries{where} ORDER BY number", values).fetchall()
-        return [parse_row(row) for row in rows]
+        query = f"SELECT * FROM entries{where} ORDER BY number"
+        return [parse_row(row) for row in self._select(query, values)]
 
     def newest(self) -> Entry | None:
         """The row with the highest number; None in an empty ledger.
@@ -228,28 +227,19 @@ class Ledger:
         OutputError
             The database is damaged.
         """
-        try:
-            with closing(self._connect()) as db:
-                row = db.execute(f"SELECT * {_FROM_NEWEST}").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise database_error("read", self.path, error) from error
-        return parse_row(row) if row else None
+        rows = self._select(f"SELECT * {_FROM_NEWEST}")
+        return parse_row(rows[0]) if rows else None
 
     def watermark_ids(self) -> list[int]:
         """Every watermark id that this installation has embedded, finished results or not."""
-        with closing(self._connect()) as db:
-            rows = db.execute("SELECT DISTINCT mark_id FROM entries WHERE mark_id <> ''").fetchall()
+        rows = self._select("SELECT DISTINCT mark_id FROM entries WHERE mark_id <> ''")
         return [int(row[0], 16) for row in rows]
 
     def signing_names(self) -> list[str]:
         """Names of the keys that signed rows, in the order of their last row."""
         name = f"substr(signature, {len('ed25519:') + 1}, 16)"
         query = f"SELECT {name} FROM entries WHERE signature <> '' GROUP BY 1 ORDER BY max(number)"
-        try:
-            with closing(self._connect()) as db:
-                return [row[0] for row in db.execute(query)]
-        except sqlite3.DatabaseError as error:
-            raise database_error("read", self.path, error) from error
+        return [row[0] for row in self._select(query)]
 
     def verify(self, anchors: Sequence[tuple[str, Head]] = ()) -> list[Fault]:
         """Check every row; empty if none was changed, removed, inserted, reordered or cut off.
@@ -317,6 +307,13 @@ class Ledger:
         """Public key [hex] and trusted roots [PEM] of every key that signed rows here."""
         with closing(self._connect()) as db:
             return ledger_database.recorded_signers(db)
+
+    def _select(self, query: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+        try:
+            with closing(self._connect()) as db:
+                return db.execute(query, values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise database_error("read", self.path, error) from error
 
     def _connect(self) -> sqlite3.Connection:
         return ledger_database.connect(self.path)

@@ -40,9 +40,9 @@ def check_rows(
     faults = []
     number, previous = 0, GENESIS_HASH
     succession = _KeySuccession()
-    rows = list(rows)
-    stated = _stated_losses(rows)
-    for row in rows:
+    checked = [(row, _row_problem(row, verifier)) for row in rows]
+    stated = _stated_losses(row for row, problem in checked if problem is None)
+    for row, row_problem in checked:
         entry_number, *_, stated_previous, digest, signature = row
         if is_whole or number:
             if entry_number != number + 1:
@@ -51,7 +51,7 @@ def check_rows(
                     faults.append(Fault(entry_number, gap))
             elif stated_previous != previous:
                 faults.append(Fault(entry_number, "does not follow the row before it"))
-        problem = _row_problem(row, verifier) or succession.problem(row)
+        problem = row_problem or succession.problem(row)
         if problem is not None:
             faults.append(Fault(entry_number, problem))
         number, previous = entry_number, digest
@@ -59,8 +59,9 @@ def check_rows(
 
 
 def _stated_losses(rows: Iterable[tuple[Any, ...]]) -> set[tuple[int, int]]:
+    """First and last number of each gap that rows, which were checked, state."""
     bodies = [json.loads(row[5]) for row in rows if row[2] == LOSS]
-    return {(first, last) for body in bodies for first, last in body.get("missing", ())}
+    return {(first, last) for body in bodies for first, last in body["missing"]}
 
 
 def _row_problem(row: tuple[Any, ...], verifier: Verifier | None) -> str | None:

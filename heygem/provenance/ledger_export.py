@@ -38,6 +38,10 @@ def read(path: PathLike) -> list[tuple[Any, ...]]:
             for line in lines:
                 row = json.loads(line)
                 row["body"] = canonical_json(row["body"])
+                if type(row["number"]) is not int or not all(
+                    isinstance(row[name], str) for name in COLUMNS[1:]
+                ):
+                    raise ValueError("a field is of another type")
                 rows.append(tuple(row[name] for name in COLUMNS))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

@@ -80,15 +80,13 @@ class Fault:
 
 
 def parse_row(row: tuple[Any, ...]) -> Entry:
-    """The entry in a row of the database.
-
-    Raises
-    ------
-    ValueError
-        Its body is not JSON.
-    """
-    number, time_utc, kind, subject, watermark_id, body, previous, digest, signature = row
-    body = json.loads(body)
+    """The entry in a row of the database; its body is empty where it was damaged (see `verify`)."""
+    number, time_utc, kind, subject, watermark_id, text, previous, digest, signature = row
+    try:
+        body = json.loads(text)
+    except ValueError:
+        body = None
+    body = body if isinstance(body, dict) else {}
     return Entry(number, time_utc, kind, subject, watermark_id, body, previous, digest, signature)
 
 

@@ -39,6 +39,7 @@ def test_a_backup_puts_every_key_back(installed, tmp_path, passphrase):
     assert ledger.verify() == []
 
 
+@pytest.mark.slow  # scrypt, ten times
 @pytest.mark.fault
 def test_a_wrong_passphrase_and_a_damaged_backup_are_refused(installed, tmp_path):
     saved, folder = tmp_path / "saved.json", tmp_path / "keys"

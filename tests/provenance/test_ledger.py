@@ -230,6 +230,11 @@ def test_a_loss_that_two_people_state_is_no_fault_but_anchors_still_show_it(sign
     assert signed.verify([("anchor", anchor)]) != []
     tamper(signed, "DELETE FROM entries WHERE number = 3")
     assert [f.number for f in signed.verify()] == [6], "a gap that nobody stated"
+    forged = '{"missing":[[2,5]]}'
+    tamper(signed, "UPDATE entries SET body = ? WHERE number = 6", forged)
+    assert len(signed.verify()) >= 2, "a forged statement excuses nothing"
+    tamper(signed, "UPDATE entries SET body = 'x' WHERE number = 6")
+    assert any("changed after" in f.problem for f in signed.verify())
 
 
 @pytest.mark.fault
@@ -381,6 +386,11 @@ def test_an_export_is_checked_with_the_public_keys_alone(signed, tmp_path):
     assert check_rows(later, public, is_whole=False) == []
     assert check_rows(rows[:2] + rows[3:], public) != []
     assert "cut off" in check_head(anchor, rows[:4], public, name="a")[0].problem
+    for number in ('"1"', "1.5", "true", "[]"):
+        line = (tmp_path / "all.jsonl").read_text().splitlines()[0]
+        (tmp_path / "bad.jsonl").write_text(line.replace('"number": 1', f'"number": {number}'))
+        with pytest.raises(InputError, match="not an export"):
+            ledger_export.read(tmp_path / "bad.jsonl")
     changed = [*rows[:4], (*rows[4][:5], '{"user":"x"}', *rows[4][6:])]
     assert [f.number for f in check_rows(changed, public)] == [5]
 
@@ -390,3 +400,13 @@ def test_a_ruined_database_is_a_fault_not_a_crash(signed):
     data[4096:] = b"\x00" * (len(data) - 4096)
     signed.path.write_bytes(data)
     assert signed.verify() != []
+    for read in (signed.entries, signed.newest, signed.watermark_ids, signed.unfinished):
+        with pytest.raises(OutputError, match="the ledger cannot be read.*put a backup"):
+            read()
+
+
+@pytest.mark.fault
+def test_a_row_that_is_no_json_is_named_and_the_others_are_read(signed):
+    tamper(signed, "UPDATE entries SET body = 'x' WHERE number = 3")
+    assert [e.body.get("n") for e in signed.entries()] == [0, 1, None, 3, 4]
+    assert [f.number for f in signed.verify()] == [3]
