@@ -1,66 +1,45 @@
-"""Films beside results: labelled and recorded, whole or not at all."""
+"""Films beside results: labelled, recorded, and never in place of a file of the user."""
 
 import pytest
 from helpers.labelled import HEIGHT, RATE, WIDTH, make_frame
 
 from heygem.config.params import LabelSettings
 from heygem.core.errors import OutputError
-from heygem.core.files import hash_input
-from heygem.provenance import containers
 from heygem.provenance.film import write_film
-from heygem.provenance.ledger import Ledger
 
 
 @pytest.fixture
-def write(installation, tmp_path, monkeypatch):
-    """Write a film of `count` frames into `tmp_path/films`; `stop` raises after some of them."""
+def film(installation, tmp_path, monkeypatch):
+    """Write a short film to a name in the test's folder."""
     monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "records"))
 
-    def frames(count, stop):
-        for k in range(count):
-            if k == stop:
-                raise RuntimeError("the renderer failed")
-            yield make_frame(k), k / RATE
-
-    def write(count=10, stop=None, name="film.mp4"):
-        return write_film(
-            tmp_path / "films" / name,
-            frames(count, stop),
-            size=(WIDTH, HEIGHT),
-            rate=RATE,
-            settings=LabelSettings(),
-            parent=installation.source,
-            facts={"comparison": ["a"]},
-            keys=installation.keys,
-            preset="ultrafast",
-        )
+    def write(name="film.mp4", parent=installation.source):
+        frames = ((make_frame(k), k / RATE) for k in range(3))
+        write_film(
+            tmp_path / name, frames, size=(WIDTH, HEIGHT), rate=RATE, settings=LabelSettings(),
+            parent=parent, facts={}, preset="ultrafast",
+        )  # fmt: skip
+        return tmp_path / name
 
     return write
 
 
-def test_a_film_is_labelled_and_recorded(write, installation, tmp_path):
-    label = write()
-    film = tmp_path / "films" / "film.mp4"
-    assert len(containers.read_tags(film)) == 1
-    (row,) = Ledger(keys=installation.keys).entries(kind="made")
-    assert (row.subject, row.number) == (hash_input(film), label["ledger_row"])
-    assert row.body["comparison"] == ["a"] and row.body["label_text"] == "AI生成"
+@pytest.mark.fault
+def test_a_film_replaces_an_earlier_film_and_nothing_else(film, installation, tmp_path):
+    out = film()
+    first = out.read_bytes()
+    assert film() == out and out.read_bytes() != first
+    out.write_bytes(b"holiday")
+    with pytest.raises(OutputError, match="is there already"):
+        film()
+    assert out.read_bytes() == b"holiday"
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".heygem-")]
 
 
 @pytest.mark.fault
-def test_a_film_that_fails_leaves_no_file_and_a_row_that_says_so(write, installation, tmp_path):
-    write()
-    before = (tmp_path / "films" / "film.mp4").read_bytes()
-    with pytest.raises(RuntimeError, match="renderer failed"):
-        write(stop=5)
-    assert [path.name for path in (tmp_path / "films").iterdir()] == ["film.mp4"]
-    assert (tmp_path / "films" / "film.mp4").read_bytes() == before
-    assert "renderer failed" in str(Ledger(keys=installation.keys).entries()[-1].body)
-
-
-@pytest.mark.fault
-def test_a_folder_that_cannot_be_made_is_one_clear_line(write, tmp_path):
-    (tmp_path / "films").write_text("a file")
-    with pytest.raises(OutputError, match="film.mp4") as caught:
-        write()
-    assert "\n" not in str(caught.value)
+def test_a_film_never_replaces_what_it_shows(film):
+    source = film("source.mp4")
+    before = source.read_bytes()
+    with pytest.raises(OutputError, match="would replace an input"):
+        film("source.mp4", parent=source)
+    assert source.read_bytes() == before
