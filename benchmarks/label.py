@@ -107,7 +107,7 @@ def per_file():
         )[0]
         yield timed("ledger row", lambda: ledger.append("made", "0" * 64, {"a": 1}))[0]
         yield timed("reading every layer", lambda: verify.verify_file(path, keys=signing_keys))[0]
-        other_keys = keys.init(folder / "other")
+        other_keys = keys.init(folder / "other" / "keys")
         row, _ = timed(
             "reading every layer, no watermark, crops searched",
             lambda: verify.verify_file(path, keys=other_keys),
