@@ -17,6 +17,7 @@ from helpers.labelled import (
     write_clip,
 )
 
+from heygem.batch import notebooks
 from heygem.config.params import LabelSettings
 from heygem.core.files import hash_input
 from heygem.provenance import VisibleLabel, binding, containers, trace
@@ -164,3 +165,16 @@ def test_a_film_that_contains_a_result_is_not_a_copy_of_it(installation, strange
     traced = trace_in(installation, forged, search=False)
     assert traced.conclusion == trace.PARTLY and traced.verdict == "noncompliant"
     assert "it lasts 12 s, of which that result is 3 s" in " ".join(traced.reasons)
+
+
+def test_a_watermark_estimated_from_one_published_file_proves_nothing(monkeypatch):
+    """As `benchmarks/forgery.py` does it, without any secret, on the samples."""
+    folder = notebooks.root()
+    monkeypatch.syspath_prepend(folder / "benchmarks")
+    import forgery
+
+    monkeypatch.setattr(forgery, "STRENGTHS_DB", (46,))
+    monkeypatch.setattr(forgery, "WAYS", ("slot by slot",))
+    monkeypatch.setattr(forgery, "SECONDS", 3.0)
+    (forged,) = forgery.run(folder / "samples/hopper.mp4", [folder / "samples/collins.mp4"])
+    assert forged.conclusion == trace.NOT_THIS_RUN and forged.verdict == "noncompliant"
