@@ -40,7 +40,9 @@ _MIN_CORRELATION = 0.55  # of the label's letters; frames without a label stay u
 _CHECKED_FRAMES = 6  # frames that are searched for the visible label
 _SHORT_SIDE_PX = 480  # frames are reduced to this for the search
 _CORE_TEXT = DEFAULT_LABEL
-_FULL_TEXTS = (BILINGUAL_LABEL,)  # longer texts that begin with it
+#: Longer texts that begin with it, by the part that tells them apart: whole texts also resemble
+#: the core alone.
+_LONGER_TEXTS = {"AI-generated": BILINGUAL_LABEL}
 
 
 @dataclass(frozen=True)
@@ -283,19 +285,15 @@ def _verify_visible(images: list[Image], texts: Sequence[str]) -> LayerResult:
         return LayerResult(INCONCLUSIVE, ["no frame could be read"])
     indices = np.unique(np.linspace(0, len(images) - 1, _CHECKED_FRAMES).astype(int))
     grey = [cv2.cvtColor(images[i], cv2.COLOR_RGB2GRAY).astype(np.float32) for i in indices]
-    # The core of the usual texts is searched for at all sizes, full texts only at the best.
+    # The core of the usual texts is searched for at all sizes, what follows it only at the best.
     score, text, height = 0.0, None, 0.0
-    for core, full_texts in (
-        (_CORE_TEXT, _FULL_TEXTS),
-        ("人工智能生成", ()),
-        *((t, ()) for t in texts),
-    ):
+    for core in (_CORE_TEXT, "人工智能生成", *texts):
         core_score, core_height = _match_text(grey[0], core)
         if core_score > score:
             score, text, height = core_score, core, core_height
-            for full_text in full_texts:
-                full_score, _ = _match_text(grey[0], full_text, heights=[height])
-                text = full_text if full_score > _MIN_CORRELATION else text
+    for rest, longer_text in _LONGER_TEXTS.items() if text == _CORE_TEXT else ():
+        if _match_text(grey[0], rest, heights=[height])[0] > _MIN_CORRELATION:
+            text = longer_text
     values: dict[str, Any] = {"score": round(score, 2)}
     if text is None or score < _MIN_CORRELATION:
         return LayerResult(

@@ -1,5 +1,6 @@
 """Verification of the labels of a file, layer by layer."""
 
+import numpy as np
 import pytest
 from helpers.labelled import HEIGHT, RATE, WIDTH, trace_in, verify_in, write_clip
 
@@ -72,3 +73,11 @@ def test_a_visible_label_of_half_a_second_is_noncompliant(installation, tmp_path
     images = [label.draw(i) if k < 12 else i for k, i in enumerate(installation.frames)]
     path = write_clip(tmp_path / "short.mp4", images)
     assert verify_in(installation, path, search=False).layers["visible"].verdict == "noncompliant"
+
+
+@pytest.mark.parametrize("text", [DEFAULT_LABEL, BILINGUAL_LABEL])
+def test_on_a_plain_picture_the_short_text_is_not_read_as_the_longer_one(text):
+    plain = np.full((480, 853, 3), 90, np.uint8)
+    label = VisibleLabel(LabelSettings(text=text), 853, 480)
+    layer = verify._verify_visible([label.draw(plain)] * 3, ())
+    assert (layer.verdict, layer.values["text"]) == ("compliant", text)
