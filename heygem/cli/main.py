@@ -4,6 +4,8 @@ Each command reads its options, calls one function and prints the result. Heavy 
 inside the commands, so that --help answers at once.
 """
 
+import atexit
+import gc
 import logging
 import sys
 
@@ -48,6 +50,7 @@ provenance.add_commands(app)
 def main() -> None:
     """Entry point: a HeygemError is one line and exit code 2; other errors are logged and 1."""
     logs.start_log()
+    atexit.register(gc.freeze)  # a last search for garbage takes a second and frees nothing of use
     try:
         app()
     except Cancelled as error:

@@ -53,6 +53,12 @@ def observes_cancel(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def is_cancelled() -> bool:
+    """Whether the work that this is a part of was cancelled."""
+    cancel = _current.get()
+    return cancel is not None and cancel.is_set()
+
+
 def raise_if_cancelled() -> None:
     """Look whether the work that this is a part of was cancelled; for loops that may run long.
 
@@ -60,8 +66,7 @@ def raise_if_cancelled() -> None:
     ------
     Cancelled
     """
-    cancel = _current.get()
-    if cancel is not None and cancel.is_set():
+    if is_cancelled():
         raise Cancelled("stopped on request", remedy="run it again to make it")
 
 

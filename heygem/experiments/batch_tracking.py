@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from heygem.config.params import Params
+from heygem.core.interrupts import is_cancelled
 from heygem.experiments import store
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CREATION_TIMEOUT_S = 60.0  # for a new store; its tables take 6 s on a slow disk
+STOP_TIMEOUT_S = 1.5  # likewise, of a batch that the user stopped
 CALL_TIMEOUT_S = 5.0  # the end of a batch waits this long for one call
 COPY_BYTES_PER_S = 20e6  # of a slow disk; the store receives a copy of each video
 _RUN_STATUS = {"done": "FINISHED", "skipped": "FINISHED", "cancelled": "KILLED"}
@@ -127,11 +129,19 @@ class BatchTracker:
         self._calls.put(lambda: self._record_item(outcome, ended_ms))
 
     def close(self, status: str) -> None:
-        """Record the end; wait while the store answers, then give up with a warning."""
+        """Record the end; wait while the store answers, then give up with a warning.
+
+        A batch that was stopped waits for a moment only. The next one closes its run.
+        """
         self._calls.put(lambda: self._end_batch_run(status))
         self._calls.put(None)
+        began = time.monotonic()
         while not self._has_ended.wait(0.05):
-            if time.monotonic() - self._last_call > self._timeout_s:
+            now = time.monotonic()
+            if is_cancelled() and now - began > STOP_TIMEOUT_S:
+                self._give_up("the batch was stopped")
+                return
+            if now - self._last_call > self._timeout_s:
                 self._give_up(f"no answer within {self._timeout_s:.0f} s")
                 return
 

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from heygem.batch.runner import Outcome
 from heygem.config.params import Params
+from heygem.core.interrupts import cancellation
 from heygem.experiments import batch_tracking, store
 from heygem.experiments.batch_tracking import track_batch
 from heygem.provenance.ledger import Ledger
@@ -237,3 +239,22 @@ def test_the_run_of_a_ledger_row_is_found(tmp_path, monkeypatch):
     assert store.find_run(entry)["run_id"] == "r" * 32
     other = ledger.append("made", "cd" * 32, about)
     assert store.find_run(other) is None
+
+
+@pytest.mark.slow
+@pytest.mark.fault
+def test_a_batch_that_was_stopped_does_not_wait_for_its_store(params, folder, monkeypatch):
+    monkeypatch.setattr(batch_tracking, "STOP_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(batch_tracking, "CREATION_TIMEOUT_S", 1e6)
+    monkeypatch.setattr(batch_tracking, "CALL_TIMEOUT_S", 1e6)
+    with track_batch(params, names=["a"]):
+        pass
+    holder = sqlite3.connect(folder / "mlflow.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    cancel = threading.Event()
+    try:
+        with cancellation(cancel), track_batch(params, names=["a"]) as tracker:
+            cancel.set()
+    finally:
+        holder.close()
+    assert "the batch was stopped" in tracker.problem
