@@ -81,7 +81,7 @@ def verify(
             if as_json:
                 typer.echo(json.dumps({"path": str(path), "error": str(error)}, ensure_ascii=False))
             else:
-                typer.echo(f"{path}: cannot be read: {error}", err=True)
+                typer.echo(f"{path}: cannot be verified: {error}", err=True)
             continue
         exit_codes.append(codes[traced.verdict])
         run = None

@@ -8,9 +8,10 @@ is a copy of what that run made. `docs/compliance.md` has the table of conclusio
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from heygem.core.errors import HeygemError
 from heygem.core.files import hash_input
 from heygem.core.types import PathLike
 from heygem.provenance import keys as key_store
@@ -144,10 +145,16 @@ def trace_file(
         verification = verify_file(path, keys=public_keys, search=search)
         return conclude(verification, None, search=search)
     own_keys = key_store.load_for_reading()
-    ledger = Ledger(keys=own_keys) if own_keys is not None else None
-    known_ids = ledger.watermark_ids() if ledger is not None else []
+    ledger, known_ids, faults = None, [], []
+    if own_keys is not None:
+        try:
+            ledger = Ledger(keys=own_keys)
+            known_ids = ledger.watermark_ids()
+        except HeygemError as error:  # damaged: the file itself is still judged
+            ledger, faults = None, [Fault(0, f"it cannot be read: {error}")]
     verification = verify_file(path, keys=own_keys, known_ids=known_ids, search=search)
-    return conclude(verification, ledger, search=search)
+    traced = conclude(verification, ledger, search=search)
+    return replace(traced, faults=faults) if faults else traced
 
 
 def conclude(verification: Verification, ledger: Ledger | None, *, search: bool = True) -> Trace:

@@ -99,9 +99,9 @@ def _conclusion(traced: Trace) -> str:
 
 
 def _ledger_state(traced: Trace) -> str:
-    if traced.ledger is None:
-        return "none here"
-    return f"{len(traced.faults)} faults, see the end" if traced.faults else "every row is valid"
+    if traced.faults:
+        return f"{len(traced.faults)} faults, see the end"
+    return "none here" if traced.ledger is None else "every row is valid"
 
 
 def _grounds(traced: Trace) -> list[str]:

@@ -82,3 +82,12 @@ def test_a_damaged_ledger_makes_the_verdict_noncompliant(installation, records):
     traced = trace.trace_file(installation.result, search=False)
     assert traced.faults and traced.conclusion == trace.UNRECORDED
     assert traced.verdict == "noncompliant"
+
+
+@pytest.mark.fault
+def test_with_a_ledger_that_cannot_be_read_the_file_is_still_judged(installation, records):
+    (records / "ledger.db").write_bytes(b"no database" * 1000)
+    traced = trace.trace_file(installation.result, search=False)
+    assert traced.conclusion == trace.AS_SIGNED and traced.certainty == trace.PROVEN
+    assert "cannot be read" in traced.faults[0].problem
+    assert traced.verdict == "noncompliant"
