@@ -1,5 +1,6 @@
 """Progress callbacks that notice a cancellation, also during a step that reports nothing."""
 
+import contextvars
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -36,7 +37,8 @@ class CancellableProgress:
     def run(self, work: Callable[[], T]) -> T:
         """Call `work` in a thread and return its result.
 
-        Raises `Cancelled` within a moment of a cancellation; the thread ends at its next report.
+        Raises `Cancelled` within a moment of a cancellation; the thread ends at its next report,
+        or in the next loop that looks (`heygem.core.interrupts`).
         """
         results: list[T] = []
         errors: list[BaseException] = []
@@ -47,7 +49,9 @@ class CancellableProgress:
             except BaseException as error:
                 errors.append(error)
 
-        thread = threading.Thread(target=call, daemon=True)
+        # In this thread's context, so that a cancellation of its work is one of the other's.
+        run = contextvars.copy_context().run
+        thread = threading.Thread(target=run, args=(call,), daemon=True)
         thread.start()
         try:
             while thread.is_alive():

@@ -19,6 +19,7 @@ from heygem.config.params import FaceSettings, Params
 from heygem.core import assets, files
 from heygem.core.errors import InputError, OutputError, ParameterError
 from heygem.core.folders import make_private_folder
+from heygem.core.interrupts import observes_cancel
 from heygem.core.types import PathLike, Progress, Watch
 from heygem.core.version import code_version
 from heygem.finetune import bundle, bundle_writer, coverage, mouth_library, report
@@ -61,6 +62,7 @@ class FinetuneResult:
     notes: list[str]
 
 
+@observes_cancel
 def finetune(
     footage: Sequence[PathLike],
     out: PathLike,

@@ -23,6 +23,7 @@ from heygem.core.errors import InputError
 from heygem.core.files import sha256
 from heygem.core.findings import Finding
 from heygem.core.folders import make_private_folder
+from heygem.core.interrupts import observes_cancel
 from heygem.core.types import FloatArray, Image, IntArray, PathLike, Progress
 from heygem.lips.trajectory import Trajectory
 from heygem.pipeline.models import EncodedAudio, Models
@@ -106,6 +107,7 @@ class Session:
         """Length of the audio, seconds; 0 before `load`."""
         return self.encoded_audio.speech.duration_s if self.is_loaded else 0.0
 
+    @observes_cancel
     def load(
         self,
         video: PathLike,
@@ -135,17 +137,14 @@ class Session:
                     self._models = pipeline.load_models(self.params)
             faces = self._models.faces
             avatar = load_person(video, self.params.face, backend=faces, progress=report_progress)
-            encoded_audio = self._models.encode_audio(
-                Path(audio_path),
-                self.params.audio,
-                avatar,
-                predict=self.draws_trajectory(self.params),
-            )
+            sound, predict = Path(audio_path), self.draws_trajectory(self.params)
+            encode = self._models.encode_audio
+            encoded_audio = encode(sound, self.params.audio, avatar, predict=predict)
             report_progress("listen", 1, 1)
             audio_sha256 = sha256(audio_path)
             self._permission(self.params, avatar, audio_sha256)
             self._avatar, self._encoded_audio = avatar, encoded_audio
-            self._audio_path, self._audio_sha256 = Path(audio_path), audio_sha256
+            self._audio_path, self._audio_sha256 = sound, audio_sha256
             self._preview_avatar = downscale_avatar(avatar, preview_px(avatar))
             self._renderer = self._span = None
 
@@ -226,6 +225,7 @@ class Session:
         """Whether the engine of these settings draws the trajectory that the curves show."""
         return pipeline.find_engine(params.engine).uses_motion
 
+    @observes_cancel
     def render(
         self,
         params: Params,

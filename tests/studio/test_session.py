@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("isolated_home")
 
 
 def test_curves_follow_the_controls(session):
-    louder = GATE_OFF.override({"lips.openness_gain": 2.0}).lips
+    louder = GATE_OFF.override({"lips.openness_gain": 2.0, "lips.closure": 0.0}).lips
     curves = session.aperture_curves(louder, 0.0, 2.0)
     assert curves.after.max() == pytest.approx(2 * curves.before.max(), rel=0.02)
     later = session.aperture_curves(GATE_OFF.override({"lips.offset_ms": 200}).lips, 0.0, 2.0)
