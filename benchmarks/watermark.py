@@ -152,6 +152,85 @@ def bars(frames):
     return [(cv2.copyMakeBorder(i, *pad, cv2.BORDER_CONSTANT), t) for i, t in frames]
 
 
+def portrait(fill):
+    """To an upright screen, as reposts are: between bars that `fill` makes from a frame."""
+
+    def apply(frames):
+        result = []
+        for image, time_s in frames:
+            height, width = image.shape[:2]
+            canvas = fill(image, (width * 16 // 9 // 2 * 2, width))
+            top = (canvas.shape[0] - height) // 4 * 2
+            canvas[top : top + height] = image
+            result.append((canvas, time_s))
+        return result
+
+    return apply
+
+
+def white_bars(image, shape):
+    return np.full((*shape, 3), 255, np.uint8)
+
+
+def blurred_bars(image, shape):
+    height, width = shape
+    scale = height / image.shape[0] / 8
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = cv2.GaussianBlur(small, (0, 0), width / 200)
+    left = (small.shape[1] - width // 8) // 2
+    part = small[:, left : left + width // 8]
+    return cv2.resize(part, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def captioned_bars(image, shape):
+    canvas = np.full((*shape, 3), 24, np.uint8)
+    for share, text in ((0.15, "YOU WON'T BELIEVE THIS"), (0.88, "follow for more")):
+        place = (shape[1] // 12, round(shape[0] * share))
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, shape[1] / 560, (250,) * 3, 2)
+    return canvas
+
+
+def picture_in_picture(share, is_moving):
+    """Over a still or moving picture, towards one corner."""
+
+    def apply(frames):
+        height, width = frames[0][0].shape[:2]
+        size = (round(width * share / 2) * 2, round(height * share / 2) * 2)
+        left, top = round((width - size[0]) * 0.8), round((height - size[1]) * 0.7)
+        rng = np.random.default_rng(5)
+        coarse = cv2.resize(rng.integers(30, 220, (12, 20, 3)).astype(np.uint8),
+                            (width, height), interpolation=cv2.INTER_CUBIC)  # fmt: skip
+        grain = rng.normal(0, 6, (height, width, 1))
+        ground = np.clip(coarse + grain, 0, 255).astype(np.uint8)
+        result = []
+        for k, (image, time_s) in enumerate(frames):
+            canvas = np.roll(ground, 2 * k, 1) if is_moving else ground.copy()
+            small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            canvas[top : top + size[1], left : left + size[0]] = small
+            result.append((canvas, time_s))
+        return result
+
+    return apply
+
+
+def turn(times):
+    """By right angles, anticlockwise."""
+    return lambda frames: [(np.ascontiguousarray(np.rot90(i, times)), t) for i, t in frames]
+
+
+def rotate_and_fill(degrees):
+    """Turned, and enlarged until the corners are filled."""
+
+    def apply(frames):
+        height, width = frames[0][0].shape[:2]
+        angle = np.deg2rad(abs(degrees))
+        zoom = np.cos(angle) + max(width / height, height / width) * np.sin(angle)
+        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, zoom)
+        return [(cv2.warpAffine(i, matrix, (width, height)), t) for i, t in frames]
+
+    return apply
+
+
 def screen(frames):
     """Recorded off a screen: in a bright window, 6 % larger, at 30 frames a second."""
     height, width = frames[0][0].shape[:2]
@@ -217,7 +296,31 @@ ATTACKS = {
     "off a screen: in a bright window, 6 % larger, 30 frames a second": (
         4, screen, {"crf": 28},
     ),
+    # Geometry and time: what reposts, recordings of screens and players do.
+    "white bars to an upright screen, crf 23": (4, portrait(white_bars), {"crf": 23}),
+    "blurred bars to an upright screen, crf 23": (4, portrait(blurred_bars), {"crf": 23}),
+    "captioned bars to an upright screen, crf 23": (4, portrait(captioned_bars), {"crf": 23}),
+    "60 % of the frame, over a picture, crf 23": (
+        4, picture_in_picture(0.6, False), {"crf": 23},
+    ),
+    "60 % of the frame, over a moving picture, crf 23": (
+        4, picture_in_picture(0.6, True), {"crf": 23},
+    ),
+    "turned by 90°, crf 23": (4, turn(1), {"crf": 23}),
+    "turned by 180°, crf 23": (4, turn(2), {"crf": 23}),
+    "turned by 2°, crf 23": (4, rotate(2.0), {"crf": 23}),
+    "turned by 5°, crf 23": (4, rotate(5.0), {"crf": 23}),
+    "turned by 3° and enlarged, crf 23": (4, rotate_and_fill(3.0), {"crf": 23}),
+    "cropped by 15 % on each side (30 %), crf 23": (4, crop(*[0.15] * 4), {"crf": 23}),
+    "cropped by 30 % on the right, crf 23": (4, crop(right=0.3), {"crf": 23}),
+    "played at 0.8 times the speed, crf 23": (4, faster(0.8), {"crf": 23}),
+    "played at 0.95 times the speed, crf 23": (4, faster(0.95), {"crf": 23}),
+    "played at 1.25 times the speed, crf 23": (4, faster(1.25), {"crf": 23}),
+    "first 1.3 s cut off, cropped by 10 %, crf 23": (
+        4, lambda f: trim(1.3)(crop(*[0.05] * 4)(f)), {"crf": 23},
+    ),
 }  # fmt: skip
+GEOMETRY = tuple(ATTACKS)[-16:]
 
 # What the watermark must survive; the other attacks show its limits.
 REQUIRED = (
@@ -287,6 +390,7 @@ def survive(clip, folder, done, names=tuple(ATTACKS)):
             "recognised": detection.watermark_id == watermark_id,
             "wrong": detection.watermark_id not in (None, watermark_id),
             "sigma": round(detection.pilot_sigma, 1),
+            "transform": detection.transform,
         }
 
 
@@ -361,9 +465,11 @@ def main():
     parser.add_argument("clips", type=Path, nargs="*")
     parser.add_argument(
         "--required",
-        "--asked",
         action="store_true",
         help="only the attacks that the watermark must survive",
+    )
+    parser.add_argument(
+        "--geometry", action="store_true", help="only the attacks on geometry and time"
     )
     arguments = parser.parse_intermixed_args()
     cv2.setNumThreads(1)
@@ -371,6 +477,11 @@ def main():
         table([arguments.out, *arguments.clips])
     else:
         attacks = REQUIRED if arguments.required else tuple(ATTACKS)
+        if arguments.geometry:
+            attacks = (
+                *GEOMETRY,
+                "off a screen: in a bright window, 6 % larger, 30 frames a second",
+            )
         measure = alarms if arguments.command == "alarms" else partial(survive, names=attacks)
         collect(measure, arguments.out, arguments.clips)
 

@@ -13,7 +13,7 @@ from heygem.provenance.watermark.pattern import GRID, ChipLayout
 from heygem.provenance.watermark.residual import SIDE
 
 _COARSE = 2 * GRID  # samples across the original during the search
-_SHARES = range(24, CELLS + 1)  # of the original that is left, in cells
+_SHARES = range(21, CELLS + 1)  # of the original that is left, in cells
 _STEPS = (-0.25, 0.25)  # between cells
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heygem.core.types import FloatArray
-from heygem.provenance.watermark.codec import CODE_BITS, decode
+from heygem.provenance.watermark.codec import CODE_BITS, decode, encode
 from heygem.provenance.watermark.content import CELLS, content_values, smooth
 from heygem.provenance.watermark.pattern import CARRIER_HZ, GRID, PERIOD_S, ChipLayout
 from heygem.provenance.watermark.residual import FINE, SIDE, Blocks, Residual
@@ -20,9 +20,11 @@ MIN_KNOWN_SIGMA = 6.5
 FEW_TESTS = 2000
 REFINED_SIGMA = 5.5  # more than chance in a search for crops: worth a closer look
 _REACHES = (2.0, 1.0, 0.5)  # samples by which the edges move in a closer look
+_CACHED = 4  # alignments whose blocks are stored
+_SPEED_STEPS = (0.006, 0.003, 0.0015)  # in a closer look
 _REGION = 4  # chips across and down: further apart, the content's signs are independent
 _MIN_AGREEMENT = 4.5  # of the regions, in sigma; another picture's signs give 0 +- 1
-_AS_MADE = np.eye(2, 3)
+AS_MADE = np.eye(2, 3)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,18 @@ class Detection:
     is_content_bound: bool = False
 
 
+class KnownIds:
+    """Ids with their code words, float32 [n, CODE_BITS]."""
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        self.ids = tuple(ids)
+        words = [encode(each) for each in self.ids]
+        self.words = np.stack(words) if words else np.zeros((0, CODE_BITS), np.float32)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
 @dataclass(frozen=True, eq=False)
 class Hypothesis:
     """What a copy may have undergone, and the layout it may carry.
@@ -54,7 +68,7 @@ class Hypothesis:
 
     transform: str
     layout: ChipLayout
-    matrix: NDArray[np.float64] = field(default_factory=lambda: _AS_MADE)
+    matrix: NDArray[np.float64] = field(default_factory=lambda: AS_MADE)
     speed: float = 1.0
 
 
@@ -73,6 +87,17 @@ def mirrored(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([[-1, 0, SIDE - 1], [0, 1, 0]]) @ np.vstack([matrix, [0, 0, 1]])
 
 
+def rotation_matrix(degrees: float, zoom: float = 1.0, aspect: float = 1.0) -> NDArray[np.float64]:
+    """The matrix of a copy that is turned anticlockwise about its centre, and enlarged.
+
+    `aspect` is the width of the frame by its height; right angles exchange them, for which it is 1.
+    """
+    cosine, sine = zoom * np.cos(np.deg2rad(degrees)), zoom * np.sin(np.deg2rad(degrees))
+    linear = np.array([[cosine, sine / aspect], [-sine * aspect, cosine]])
+    centre = np.full(2, (SIDE - 1) / 2)
+    return np.column_stack([linear, centre - linear @ centre])
+
+
 class Reader:
     """Reads the watermark of one stretch of frames.
 
@@ -82,7 +107,7 @@ class Reader:
     residual
     cells
         Grey levels of all frames, float32 [T, 64, 64].
-    known_ids
+    known
         Ids that are recognised even if decoding fails.
     """
 
@@ -91,12 +116,12 @@ class Reader:
         secret: bytes,
         residual: Residual,
         cells: Sequence[FloatArray],
-        known_ids: Sequence[int],
+        known: "KnownIds",
     ) -> None:
         self._secret = secret
         self._residual = residual
         self._cells = cells
-        self._known_ids = known_ids
+        self._known = known
         self._blocks: dict[tuple[float, float], Blocks] = {}
         self._tests = 0
 
@@ -104,6 +129,8 @@ class Reader:
         """The wave in blocks, cached."""
         key = (offset_s, speed)
         if key not in self._blocks:
+            if len(self._blocks) >= _CACHED:
+                self._blocks.pop(next(iter(self._blocks)))
             self._blocks[key] = self._residual.blocks(offset_s, speed)
         return self._blocks[key]
 
@@ -135,8 +162,14 @@ class Reader:
     def _refine(
         self, hypothesis: Hypothesis, offset_s: float
     ) -> tuple[NDArray[np.complexfloating], complex, float]:
-        """The values under the affine map near a hypothesis that the pilot fits best."""
+        """The values under the affine map, and the speed, that the pilot fits best."""
         best = self._values(hypothesis, offset_s)
+        for step in _SPEED_STEPS if hypothesis.speed != 1 else ():
+            for factor in (1 - step, 1 + step):
+                nearby = replace(hypothesis, speed=hypothesis.speed * factor)
+                values = self._values(nearby, offset_s)
+                if values[2] > best[2]:
+                    best, hypothesis = values, nearby
         for reach in _REACHES:
             for entry in np.ndindex(2, 3):
                 for sign in (1, -1):
@@ -166,8 +199,8 @@ class Reader:
                     for p in pictures
                 ]
             )
-        spread = np.sqrt(np.sum(np.abs(values[:, layout.pilot]) ** 2) / 2) + 1e-12
         total = values.sum(0) * layout.sign
+        spread = np.sqrt(np.sum(np.abs(total[layout.pilot]) ** 2) / 2) + 1e-12
         phase = complex(np.sum(total[layout.pilot]))
         return total, phase, float(abs(phase) / spread)
 
@@ -175,12 +208,21 @@ class Reader:
         self, hypothesis: Hypothesis, values: NDArray[np.complexfloating], sigma: float
     ) -> Detection:
         """Look for a known id whose pattern is significant as a whole, though not decodable."""
-        self._tests += len(self._known_ids)
+        if not self._known:
+            return _detection(hypothesis, None, sigma)
+        self._tests += len(self._known)
         least = np.sqrt(MIN_KNOWN_SIGMA**2 + 2 * np.log(max(self._tests / FEW_TESTS, 1)))
-        for candidate in self._known_ids:
-            data_sigma = _data_sigma(values, hypothesis.layout, candidate)
-            if data_sigma > least:
-                return _detection(hypothesis, candidate, sigma, data_sigma, recognised=True)
+        # All ids at once: a code bit's chips are summed before the code words are compared.
+        layout = hypothesis.layout
+        data = values[layout.data]
+        bits = np.bincount(layout.bit, data.real, CODE_BITS) + 1j * np.bincount(
+            layout.bit, data.imag, CODE_BITS
+        )
+        totals = np.abs(self._known.words @ bits.astype(np.complex64))
+        best = int(np.argmax(totals))
+        data_sigma = _data_sigma(values, layout, self._known.ids[best])
+        if data_sigma > least:
+            return _detection(hypothesis, self._known.ids[best], sigma, data_sigma, recognised=True)
         return _detection(hypothesis, None, sigma)
 
 
@@ -223,7 +265,7 @@ def _chip_values(
     waves: NDArray[np.complex64], matrix: NDArray[np.float64]
 ) -> NDArray[np.complexfloating]:
     """The waves of all chips, [K, GRID * GRID]; 0 outside the copy."""
-    if not np.array_equal(matrix, _AS_MADE):
+    if not np.array_equal(matrix, AS_MADE):
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         pairs = waves.view(np.float32).reshape(len(waves), SIDE, SIDE, 2)
         planes = [cv2.warpAffine(pair, matrix, (SIDE, SIDE), flags=flags) for pair in pairs]
@@ -234,7 +276,7 @@ def _chip_values(
 
 def _warp_cells(picture: FloatArray, matrix: NDArray[np.float64]) -> FloatArray:
     """A copy's cells in the original's geometry, float32 [CELLS, CELLS]."""
-    if not np.array_equal(matrix, _AS_MADE):
+    if not np.array_equal(matrix, AS_MADE):
         side = len(picture)
         scale = side / SIDE
         scaled = matrix.copy()
