@@ -31,7 +31,7 @@ _FRAME_SUPPORT = 0.55  # of a side on the frame's border, where no line can be s
 
 
 def likely_areas(
-    frames: Sequence[NDArray[np.uint8]], times_s: Sequence[float], count: int = 4
+    frames: Sequence[NDArray[np.uint8]], times_s: Sequence[float], count: int = 6
 ) -> list[Area]:
     """Rectangles that may show the picture, most likely first; without the whole frame.
 
@@ -46,12 +46,14 @@ def likely_areas(
     height, width = frames[0].shape
     mean, activity = _statistics(frames, times_s)
     columns, rows = _lines(mean, 1), _lines(mean, 0)
-    candidates = []
+    candidates: list[Area] = []
     dark = area_between_bars(np.asarray(np.clip(mean, 0, 255), np.uint8))
     if dark is not None:
         candidates.append(dark)
     active = _active_area(activity)
-    candidates += [_snap(active, mean, rows, columns), active]
+    snapped = _snap(active, mean, rows, columns)
+    # Bars are mostly on two sides alone, where a person may be all that changes between them.
+    candidates += [snapped, (snapped[0], slice(0, width)), (slice(0, height), snapped[1])]
     candidates += _rectangles(mean, rows, columns, count)
     areas: list[Area] = []
     for rows_part, columns_part in candidates:
