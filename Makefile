@@ -48,6 +48,7 @@ lint: $(STAMP)  ## check style and types, and that notebooks carry no outputs
 
 # The tour is a page with pictures of the samples, made by running its notebook.
 tour: models
+	@rm -rf runs/tour  # results of an earlier tour, perhaps under other keys
 	@$(BIN)/jupyter nbconvert --log-level ERROR --execute --to markdown \
 	  --output-dir docs --output tour notebooks/00_tour.ipynb
 
