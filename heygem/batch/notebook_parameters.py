@@ -78,7 +78,7 @@ def resolve(injected: str, defaults: str, old_names: Mapping[str, str]) -> str:
     ParameterError
         The notebook has no parameter of a name, or one that holds no settings of its own.
     """
-    is_section = _defaults(defaults)
+    is_section = default_parameters(defaults)
     current = {old: new for old, new in RECIPE.keys.items() if "." not in old} | dict(old_names)
     tree = ast.parse(injected)
     for node in tree.body:
@@ -87,13 +87,13 @@ def resolve(injected: str, defaults: str, old_names: Mapping[str, str]) -> str:
     return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
 
 
-def _defaults(source: str) -> dict[str, bool]:
-    """Parameters of a notebook, each with whether it is a dictionary of settings."""
+def default_parameters(source: str) -> dict[str, bool]:
+    """Names in a cell of default parameters, each with whether it is a dictionary of settings."""
     return {
         target.id: isinstance(node.value, ast.Dict)
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name)
     }
 

@@ -5,7 +5,6 @@ look completed. Therefore parameters are validated before a kernel starts, and s
 the record that the batch writes, not from the notebook.
 """
 
-import ast
 import contextlib
 import os
 import signal
@@ -191,8 +190,7 @@ def _parameter_names(notebook: Path) -> set[str]:
 
     cells = nbformat.read(notebook, as_version=4).cells
     tagged = [c.source for c in cells if "parameters" in c.metadata.get("tags", ())]
-    nodes = [node for source in tagged for node in ast.walk(ast.parse(source))]
-    return {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return {name for source in tagged for name in notebook_parameters.default_parameters(source)}
 
 
 def _execution_error(error, target: Path) -> HeygemError:
