@@ -15,7 +15,7 @@ from heygem.audio import tts
 from heygem.config import pairs
 from heygem.config.params import Params
 from heygem.core.errors import ParameterError
-from heygem.core.files import hash_input, safe_name, sha256
+from heygem.core.files import hash_input, safe_name
 from heygem.core.types import PathLike
 from heygem.media import write_wav
 
@@ -188,12 +188,12 @@ class SpeechFiles:
             inputs = item.params.inputs
             if inputs.audio is not None:
                 path = Path(inputs.audio)
-                self._files[key] = SpeechFile(path, hash_input(path))
+                self._files[key] = SpeechFile(path, hash_input(path, reread=False))
             else:
                 utterance = tts.synthesize(inputs.text or "", inputs.language, voice=inputs.voice)
                 path = self._folder / f"speech-{len(self._files)}.wav"
                 write_wav(path, utterance.samples, utterance.rate_hz)
-                self._files[key] = SpeechFile(path, sha256(path))
+                self._files[key] = SpeechFile(path, hash_input(path, reread=False))
         return self._files[key]
 
     @staticmethod

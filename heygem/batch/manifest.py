@@ -11,9 +11,8 @@ from typing import Any
 
 from heygem.config.params import ENGINES, Params
 from heygem.core import assets, plugins
-from heygem.core.files import hash_input, sha256_of_unchanged
+from heygem.core.files import hash_input
 from heygem.core.publish import has_hash
-from heygem.core.types import PathLike
 from heygem.core.version import code_version
 from heygem.lips import predictor
 from heygem.pipeline import renderers
@@ -31,21 +30,14 @@ def model_hashes(params: Params) -> dict[str, str]:
     if params.lips.model and predictor.is_installed_name(params.lips.model):
         hashes["lips"] = plugins.identity(predictor.ENTRY_POINTS, params.lips.model)
     elif params.lips.model:
-        hashes["lips"] = _hash_model(params.lips.model)
+        hashes["lips"] = hash_input(params.lips.model, reread=False)
     else:
         hashes |= {asset.name: asset.sha256 for asset in assets.shipped()}
     if params.engine == "wav2lip":
-        hashes["wav2lip"] = _hash_model(params.checkpoint or wav2lip.imported())
+        hashes["wav2lip"] = hash_input(params.checkpoint or wav2lip.imported(), reread=False)
     elif params.engine not in ENGINES:
         hashes["engine"] = plugins.identity(renderers.ENTRY_POINTS, params.engine)
     return hashes
-
-
-def _hash_model(path: PathLike) -> str:
-    try:
-        return sha256_of_unchanged(path)
-    except OSError:
-        return hash_input(path)  # whose error says what is wrong
 
 
 def item_id(params: Params, video_sha256: str, audio_sha256: str) -> str:

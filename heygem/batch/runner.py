@@ -316,13 +316,10 @@ class _Runner:
         except KeyboardInterrupt:
             self.cancel.set()  # the remaining items are reported as cancelled too
             return unfinished("cancelled")
-        except HeygemError as error:
-            return unfinished(
-                "failed", bad_input=True, error=str(error), code=error.code, reason=error.parts
-            )
         except Exception as error:
             if disk.is_disk_error(error):
                 error = disk.write_error(error, error.filename or item.output)
+            if isinstance(error, HeygemError):
                 return unfinished(
                     "failed", bad_input=True, error=str(error), code=error.code, reason=error.parts
                 )
@@ -333,7 +330,7 @@ class _Runner:
 
     def _check(self, item: Item) -> Outcome | None:
         """The outcome of an item that an earlier run has finished, else None."""
-        video_sha256 = hash_input(item.video)
+        video_sha256 = hash_input(item.video, reread=False)
         item_id = manifest.item_id(item.params, video_sha256, self.speech.get(item).sha256)
         self._identities[item.name] = _Identity(video_sha256, item_id)
         content = read_json(item.details)

@@ -39,12 +39,18 @@ def sha256(path: PathLike) -> str:
     InputError
         It is no regular file.
     """
-    path = Path(path)
-    if path.is_dir() and (path / BUNDLE_FACTS).is_file():
-        path = path / BUNDLE_FACTS  # holds the hashes of all other files of the bundle
+    path = _hashed_file(path)
     require_regular_file(path)
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _hashed_file(path: PathLike) -> Path:
+    """The file whose content stands for a path: of an avatar bundle, its facts file."""
+    path = Path(path)
+    if path.is_dir() and (path / BUNDLE_FACTS).is_file():
+        return path / BUNDLE_FACTS  # holds the hashes of all other files of the bundle
+    return path
 
 
 def require_regular_file(path: PathLike) -> None:
@@ -74,18 +80,24 @@ def sha256_of_unchanged(path: PathLike) -> str:
 
     It is read again when its inode, size or time of change is another one.
     """
-    path = Path(path).resolve()
+    path = _hashed_file(path).resolve()
     status = path.stat()
     return _sha256_of_state(path, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=4096)  # inputs of a batch
 def _sha256_of_state(path: Path, _inode: int, _size: int, _modified_ns: int) -> str:
     return sha256(path)
 
 
-def hash_input(path: PathLike) -> str:
+def hash_input(path: PathLike, *, reread: bool = True) -> str:
     """sha256 [hex] of a file that the user named.
+
+    Parameters
+    ----------
+    path : path
+    reread : bool
+        False: as `sha256_of_unchanged`.
 
     Raises
     ------
@@ -93,7 +105,7 @@ def hash_input(path: PathLike) -> str:
         The file cannot be read; the message says why.
     """
     try:
-        return sha256(path)
+        return sha256(path) if reread else sha256_of_unchanged(path)
     except FileNotFoundError as error:
         raise InputError("no such file", seen=path, remedy="check the path") from error
     except (OSError, ValueError) as error:

@@ -23,7 +23,7 @@ from heygem.config.params import Params
 from heygem.config.renamed import show_notice
 from heygem.core import assets
 from heygem.core.errors import ParameterError
-from heygem.core.files import sha256
+from heygem.core.files import sha256_of_unchanged
 from heygem.core.interrupts import observes_cancel
 from heygem.core.publish import MayReplace, publishing
 from heygem.core.types import Image, PathLike, Progress
@@ -396,4 +396,4 @@ def _sha256_of(path: PathLike | Avatar, avatar: Avatar | None = None) -> str:
         return avatar.sha256
     assert not isinstance(path, Avatar)
     media.probe(path)
-    return sha256(path)
+    return sha256_of_unchanged(path)  # a batch has just hashed it

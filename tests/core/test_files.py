@@ -104,3 +104,17 @@ def test_long_names_are_cut_and_stay_different():
     assert first != second
     assert all(len(name.encode()) <= files.MAX_NAME_BYTES for name in (first, second))
     json.dumps([first, second]).encode("ascii")
+
+
+def test_an_unchanged_input_is_read_once_and_a_changed_bundle_again(tmp_path, monkeypatch):
+    bundle = tmp_path / "anna.heygem"
+    bundle.mkdir()
+    facts = bundle / files.BUNDLE_FACTS
+    facts.write_text("first")
+    first = files.hash_input(bundle, reread=False)
+    assert first == files.sha256(facts)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sha256", lambda path: pytest.fail(f"{path} was read again"))
+        assert files.hash_input(bundle, reread=False) == first
+    facts.write_text("second, in place: the folder's own time does not change")
+    assert files.hash_input(bundle, reread=False) == files.sha256(facts) != first
