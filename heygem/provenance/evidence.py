@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from heygem.core.files import hash_input
 from heygem.provenance.fingerprint import Fingerprint
 from heygem.provenance.ledger import Entry, Ledger
 from heygem.provenance.similarity import (
@@ -87,7 +86,7 @@ def find_origins(
     verification: Verification, entries: Sequence[Entry], search: bool
 ) -> Iterator[Origin]:
     """Every run that the file's hash, labels or content point to; the best evidence first."""
-    sha256 = hash_input(verification.path)
+    sha256 = verification.sha256
     transform = verification.layers["watermark"].values.get("transform")
     candidates = []
     for entry in entries:

@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from heygem.core.errors import HeygemError
-from heygem.core.files import hash_input
 from heygem.core.types import PathLike
 from heygem.provenance import keys as key_store
 from heygem.provenance.evidence import (
@@ -111,7 +110,7 @@ class Trace:
         """Plain values for JSON; `redacted` leaves out names of users, files and folders."""
         labels = self.verification.to_dict()
         if redacted:
-            labels["path"] = f"sha256 {hash_input(self.verification.path)}"
+            labels["path"] = f"sha256 {self.verification.sha256}"
         return labels | {
             "verdict": self.verdict,
             "conclusion": self.conclusion,
@@ -280,7 +279,7 @@ def _judge_unknown(verification: Verification, origins: Sequence[Origin]) -> _Ju
         f"it is the {name} that the run of row {each.entry.number} used"
         for each in origins
         for name, sha256 in each.entry.body.get("sources", {}).items()
-        if "source" in each.evidence and sha256 == hash_input(verification.path)
+        if "source" in each.evidence and sha256 == verification.sha256
     ]
     reasons += [
         f"resembles the run of row {each.entry.number}, or its source: {likeness_in_words(each)}"

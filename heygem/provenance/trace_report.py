@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from heygem import media
 from heygem.core import templating
 from heygem.core.errors import HeygemError
-from heygem.core.files import hash_input
 from heygem.core.publish import BY_HAND, publishing
 from heygem.core.types import PathLike
 from heygem.media.container import printable
@@ -60,7 +59,7 @@ def report_parts(traced: Trace, run: Run | None = None, *, redacted: bool = Fals
     ]
     facts = [
         f"Written: {now}",
-        f"File examined, sha256: {hash_input(path)}",
+        f"File examined, sha256: {traced.verification.sha256}",
         f"Conclusion: {_conclusion(traced)}",
         f"Labels and conclusion as a whole: {traced.verdict}",
         f"Ledger: {_ledger_state(traced)}",
@@ -162,7 +161,7 @@ def _origin_parts(origin: Origin, certainty: str, run: Run | None, redacted: boo
 def text(traced: Trace, run: Run | None = None, *, redacted: bool = False) -> str:
     """Conclusion, grounds, labels and origin in a few lines for a terminal."""
     path = traced.verification.path
-    name = f"sha256 {hash_input(path)}" if redacted else printable(path)
+    name = f"sha256 {traced.verification.sha256}" if redacted else printable(path)
     lines = [f"{name}: {traced.verdict}", f"  {_conclusion(traced)}"]
     lines += [f"    {_plain(ground)}" for ground in _grounds(traced)]
     lines += [f"    the ledger has {len(traced.faults)} faults: run `heygem ledger verify`"] * bool(
@@ -197,7 +196,7 @@ def summary(traced: Trace, run: Run | None = None, *, redacted: bool = False) ->
         "trace_summary.md",
         filters={"cell": escape_cell},
         traced=traced,
-        name=hash_input(traced.verification.path) if redacted else traced.verification.path.name,
+        name=traced.verification.sha256 if redacted else traced.verification.path.name,
         conclusion=_conclusion(traced),
         grounds=_grounds(traced),
         rows=_origin_rows(origin, run, redacted) if origin is not None else [],

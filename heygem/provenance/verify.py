@@ -9,6 +9,7 @@ wrong. `not found`: searched for and absent. `inconclusive`: cannot be decided, 
 visible label in unknown words is one, since a program cannot judge what people see.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 from heygem import media
 from heygem.config.params import BILINGUAL_LABEL, DEFAULT_LABEL
 from heygem.core.errors import HeygemError
+from heygem.core.files import hash_input
 from heygem.core.types import FloatArray, Image, PathLike
 from heygem.provenance import binding, containers, credentials
 from heygem.provenance.aigc import AigcLabel, parse_label
@@ -69,6 +71,11 @@ class Verification:
     path: Path
     layers: dict[str, LayerResult]
     content: ExaminedContent
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """sha256 [hex] of the file, read once."""
+        return hash_input(self.path)
 
     @property
     def verdict(self) -> str:

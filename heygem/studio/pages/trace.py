@@ -8,7 +8,6 @@ from typing import Any
 import ipywidgets as w
 
 from heygem.core.errors import HeygemError
-from heygem.core.files import hash_input
 from heygem.core.i18n import translator
 from heygem.core.types import PathLike, Progress
 from heygem.experiments import store
@@ -82,7 +81,7 @@ class TracePage(w.VBox):
     ) -> list[Path]:
         self.out.mkdir(parents=True, exist_ok=True)
         path = traced.verification.path
-        stem = f"redacted-{hash_input(path)[:16]}" if redacted else path.stem
+        stem = f"redacted-{traced.verification.sha256[:16]}" if redacted else path.stem
         paths = [self.out / f"{stem}.{suffix}" for suffix in ("pdf", "md")]
         for path in paths:
             trace_report.write(path, traced, run, redacted=redacted)
