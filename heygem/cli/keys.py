@@ -41,7 +41,7 @@ def init(
 @app.command("renew")
 def renew(organisation: Organisation = "heygem local") -> None:
     """A new certificate for Content Credentials; everything signed before stays trusted."""
-    from heygem.provenance import key_changes
+    from heygem.provenance.keys import changes as key_changes
 
     renewed = key_changes.renew(organisation=organisation)
     typer.echo(f"new certificate in {renewed.folder}")
@@ -59,7 +59,7 @@ def rotate(
     organisation: Organisation = "heygem local",
 ) -> None:
     """Replace the keys by new ones; files labelled with the old ones are still recognised."""
-    from heygem.provenance import key_changes
+    from heygem.provenance.keys import changes as key_changes
 
     rotated = key_changes.rotate(reason=reason, is_stolen=stolen, organisation=organisation)
     retired = rotated.public.keys[1]
@@ -79,7 +79,8 @@ PrivateKey = Annotated[Path, typer.Argument(metavar="KEY.pem", help="Its private
 @app.command("import")
 def import_certificate(chain: CertificateChain, key: PrivateKey) -> None:
     """Sign Content Credentials with a certificate of your own from now on."""
-    from heygem.provenance import key_changes, keys
+    from heygem.provenance import keys
+    from heygem.provenance.keys import changes as key_changes
 
     keys.ensure()
     imported = key_changes.import_certificate(chain, key)
@@ -118,7 +119,7 @@ def public(out: Annotated[Path, typer.Argument(metavar="OUT.json")]) -> None:
     """Write the public keys and roots, for somebody who checks what this installation signed."""
     from heygem.core.errors import AssetError
     from heygem.provenance import keys
-    from heygem.provenance.ledger_export import write_new
+    from heygem.provenance.ledger.export import write_new
 
     installed = keys.load_for_reading()
     if installed is None:
@@ -137,7 +138,7 @@ def backup(
     ] = False,
 ) -> None:
     """Write all keys, retired ones too, to one file; asks for a passphrase to encrypt it with."""
-    from heygem.provenance import key_backup
+    from heygem.provenance.keys import backup as key_backup
 
     passphrase = None
     if not no_passphrase:
@@ -153,7 +154,7 @@ def restore(
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Put keys back from a backup; keys that are there stay in use."""
-    from heygem.provenance import key_backup
+    from heygem.provenance.keys import backup as key_backup
 
     passphrase = None
     if key_backup.is_encrypted(source):

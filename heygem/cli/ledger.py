@@ -9,8 +9,8 @@ from heygem.core.errors import AssetError
 
 if TYPE_CHECKING:
     from heygem.provenance.ledger import Ledger
-    from heygem.provenance.ledger_heads import Head
-    from heygem.provenance.ledger_rows import Entry, Fault
+    from heygem.provenance.ledger.heads import Head
+    from heygem.provenance.ledger.rows import Entry, Fault
 
 app = typer.Typer(help="The record of everything made.", no_args_is_help=True)
 
@@ -50,7 +50,7 @@ def open_for_writing() -> "Ledger":
 @app.command("verify")
 def verify(anchor: Anchors = None) -> None:
     """Check every row; names the rows that were tampered with, exit code 1."""
-    from heygem.provenance.ledger_check import LOSS
+    from heygem.provenance.ledger.check import LOSS
 
     ledger = open_for_reading()
     _report(ledger.verify(_read_anchors(anchor)))
@@ -70,9 +70,9 @@ def check(
     anchor: Anchors = None,
 ) -> None:
     """Check exported rows on any machine, with the public keys; exit code 1 where any is wrong."""
-    from heygem.provenance import ledger_export
-    from heygem.provenance.ledger_check import check_head, check_rows
-    from heygem.provenance.public_keys import read_public_keys
+    from heygem.provenance.keys.public import read_public_keys
+    from heygem.provenance.ledger import export as ledger_export
+    from heygem.provenance.ledger.check import check_head, check_rows
 
     keys, exported = read_public_keys(public_keys), ledger_export.read(rows)
     is_whole = not exported or exported[0][0] == 1
@@ -117,7 +117,7 @@ def anchor(
     out: Annotated[Path, typer.Argument(metavar="OUT.json", help="For somebody else to store.")],
 ) -> None:
     """Write number and hash of the newest row, signed: it proves later that none was removed."""
-    from heygem.provenance.ledger_export import write_new
+    from heygem.provenance.ledger.export import write_new
 
     head = open_for_reading().anchor()
     write_new(out, head.to_json())
@@ -131,7 +131,7 @@ def state_loss(
     approver: Annotated[str, typer.Option(help="Another person, who agrees to it.")],
 ) -> None:
     """Record that rows were lost with a disk, so that `verify` reports new faults alone."""
-    from heygem.provenance import ledger_loss
+    from heygem.provenance.ledger import loss as ledger_loss
 
     ledger = open_for_reading()
     entry = ledger_loss.state_loss(ledger, reason, requester=requester, approver=approver)
@@ -146,7 +146,7 @@ def backup(out: Annotated[Path, typer.Argument(metavar="OUT.db")]) -> None:
 
 
 def _read_anchors(paths: list[Path] | None) -> list[tuple[str, "Head"]]:
-    from heygem.provenance.ledger_heads import read_anchor
+    from heygem.provenance.ledger.heads import read_anchor
 
     return [(f"the anchor {path}", read_anchor(path)) for path in paths or ()]
 
@@ -161,7 +161,7 @@ def _report(faults: "list[Fault]") -> None:
 
 def _progress(entry: "Entry") -> str:
     """What is known of a run that has no end in the ledger."""
-    from heygem.provenance.ledger_rows import is_running
+    from heygem.provenance.ledger.rows import is_running
 
     if is_running(entry):
         return f"is being made by process {entry.body['process']['id']}"

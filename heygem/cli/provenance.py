@@ -61,7 +61,7 @@ def verify(
     from heygem.experiments import store
     from heygem.provenance import trace, trace_report
     from heygem.provenance import verify as reading
-    from heygem.provenance.public_keys import read_public_keys
+    from heygem.provenance.keys.public import read_public_keys
 
     if report is not None and len(files) > 1:
         raise InputError("a trace report is about one file", seen=f"{len(files)} files")

@@ -18,7 +18,7 @@ from heygem.core.errors import OutputError
 from heygem.core.leftovers import hidden_path
 from heygem.core.types import PathLike
 from heygem.provenance.keys import Keys
-from heygem.provenance.public_keys import PublicKeys
+from heygem.provenance.keys.public import PublicKeys
 
 DIGITAL_SOURCE_TYPE = (
     "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"

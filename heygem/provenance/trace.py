@@ -28,8 +28,8 @@ from heygem.provenance.evidence import (
     likeness_in_words,
     recorded_runs,
 )
+from heygem.provenance.keys.public import PublicKeys
 from heygem.provenance.ledger import Fault, Ledger
-from heygem.provenance.public_keys import PublicKeys
 from heygem.provenance.verify import (
     COMPLIANT,
     INCONCLUSIVE,

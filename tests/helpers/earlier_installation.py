@@ -10,7 +10,7 @@ import sqlite3
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from heygem.provenance.certificates import PEM, issue_chain
+from heygem.provenance.keys.certificates import PEM, issue_chain
 
 _NOT_ENCRYPTED = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
 _SCHEMA = """

@@ -7,7 +7,8 @@ from helpers import disks
 from helpers.certificates import write_certificate
 
 from heygem.core.errors import OutputError
-from heygem.provenance import credentials, key_changes
+from heygem.provenance import credentials
+from heygem.provenance.keys import changes as key_changes
 
 
 def test_one_changed_byte_invalidates_the_credentials(installation, tmp_path):

@@ -8,7 +8,9 @@ from helpers.earlier_installation import write_keys, write_ledger
 from helpers.killing import run_killed
 
 from heygem.core.errors import InputError, OutputError
-from heygem.provenance import key_backup, key_changes, keys
+from heygem.provenance import keys
+from heygem.provenance.keys import backup as key_backup
+from heygem.provenance.keys import changes as key_changes
 from heygem.provenance.ledger import Ledger
 
 

@@ -12,9 +12,10 @@ from helpers.earlier_installation import write_keys, write_ledger
 from helpers.killing import run_at_once, run_killed, run_with_full_disk
 
 from heygem.core.errors import AssetError, HeygemError, InputError, OutputError
-from heygem.provenance import key_changes, keys
+from heygem.provenance import keys
+from heygem.provenance.keys import changes as key_changes
+from heygem.provenance.keys.public import PublicKeys, read_public_keys
 from heygem.provenance.ledger import Ledger
-from heygem.provenance.public_keys import PublicKeys, read_public_keys
 
 
 @pytest.fixture

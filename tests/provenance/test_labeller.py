@@ -14,7 +14,7 @@ from heygem.provenance import containers, credentials
 from heygem.provenance.aigc import parse_label
 from heygem.provenance.labeller import Labeller
 from heygem.provenance.ledger import Ledger
-from heygem.provenance.ledger_rows import is_running
+from heygem.provenance.ledger.rows import is_running
 
 
 def test_the_ledger_holds_the_finished_file(installation):

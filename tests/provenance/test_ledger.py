@@ -13,11 +13,13 @@ from helpers.earlier_installation import write_keys, write_ledger
 from helpers.killing import run_at_once, run_killed, run_with_full_disk
 
 from heygem.core.errors import ConsentError, InputError, OutputError, PolicyError
-from heygem.provenance import consent, keys, ledger_export, ledger_heads
+from heygem.provenance import consent, keys
 from heygem.provenance.ledger import Ledger
-from heygem.provenance.ledger_check import check_head, check_rows
-from heygem.provenance.ledger_loss import state_loss
-from heygem.provenance.ledger_rows import hash_fields, is_running
+from heygem.provenance.ledger import export as ledger_export
+from heygem.provenance.ledger import heads as ledger_heads
+from heygem.provenance.ledger.check import check_head, check_rows
+from heygem.provenance.ledger.loss import state_loss
+from heygem.provenance.ledger.rows import hash_fields, is_running
 from heygem.server import quota
 from heygem.server.quota import QuotaSettings
 

@@ -11,8 +11,11 @@ from cyclonedx.spdx import is_expression, is_supported_id
 from cyclonedx.validation.json import JsonStrictValidator
 
 from heygem.core import assets, files
-from heygem.provenance import sbom, sbom_bundled, sbom_licences
-from heygem.provenance.sbom_cyclonedx import cyclonedx_bom
+from heygem.provenance import sbom
+from heygem.provenance.sbom import bundled as sbom_bundled
+from heygem.provenance.sbom import licences as sbom_licences
+from heygem.provenance.sbom.cyclonedx import cyclonedx_bom
+from heygem.provenance.sbom.item import Item
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +148,7 @@ def test_a_bundled_library_is_known_by_its_file_name(tmp_path, file, name, versi
 
 
 def test_a_missing_file_has_no_hash():
-    item = sbom.Item("pretrained", "x", "1", "y", "MIT", "missing; should be ab", True, "z", False)
+    item = Item("pretrained", "x", "1", "y", "MIT", "missing; should be ab", True, "z", False)
     (component,) = cyclonedx_bom([item]).components
     assert not component.hashes
 

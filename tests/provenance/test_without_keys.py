@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from helpers.labelled import remux, trace_in, write_clip
 
-from heygem.provenance import key_changes, trace
+from heygem.provenance import trace
+from heygem.provenance.keys import changes as key_changes
 from heygem.provenance.ledger import Ledger
 
 pytestmark = pytest.mark.slow

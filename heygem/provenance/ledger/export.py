@@ -9,7 +9,7 @@ from typing import Any
 from heygem.core import disk
 from heygem.core.errors import InputError, OutputError
 from heygem.core.types import PathLike
-from heygem.provenance.ledger_rows import COLUMNS, Entry, canonical_json, storable
+from heygem.provenance.ledger.rows import COLUMNS, Entry, canonical_json, storable
 
 
 def write(path: PathLike, entries: Iterable[Entry]) -> None:

@@ -2,9 +2,9 @@
 
 An Ed25519 key signs the metadata label and the ledger, a P-256 key with its certificate chain signs
 Content Credentials (C2PA), and 32 random bytes seed the watermark's pattern. Keys that were
-replaced stay in the key ring (`heygem.provenance.key_ring`), so that what was labelled with them is
-still recognised. Without the secrets, `load_for_reading` returns the public halves that the ledger
-holds.
+replaced stay in the key ring (`heygem.provenance.keys.ring`), so that what was labelled with them
+is still recognised. Without the secrets, `load_for_reading` returns the public halves that the
+ledger holds.
 """
 
 import secrets
@@ -15,10 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from heygem.core.errors import AssetError, OutputError
 from heygem.core.types import PathLike
-from heygem.provenance import key_ring, key_succession, ledger
-from heygem.provenance.certificates import PEM, issue_chain
-from heygem.provenance.key_ring import KeyRing, RingKey
-from heygem.provenance.public_keys import PublicKeys, public_half
+from heygem.provenance import ledger
+from heygem.provenance.keys import ring as key_ring
+from heygem.provenance.keys import succession as key_succession
+from heygem.provenance.keys.certificates import PEM, issue_chain
+from heygem.provenance.keys.public import PublicKeys, public_half
+from heygem.provenance.keys.ring import KeyRing, RingKey
 
 LEAF_DAYS = 825
 

@@ -17,7 +17,7 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.license import License
 from packageurl import PackageURL
 
-from heygem.provenance.sbom_item import PACKAGE, Item, normalized
+from heygem.provenance.sbom.item import PACKAGE, Item, normalized
 
 
 def cyclonedx_bom(items: list[Item]) -> Bom:

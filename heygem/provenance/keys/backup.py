@@ -17,11 +17,14 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from heygem.core.errors import AssetError, InputError
 from heygem.core.types import PathLike
-from heygem.provenance import key_ring, key_succession, keys, ledger_heads
-from heygem.provenance.key_ring import KeyRing, RingKey
-from heygem.provenance.keys import Keys
-from heygem.provenance.ledger_export import write_new
-from heygem.provenance.ledger_heads import Head
+from heygem.provenance.keys import installed
+from heygem.provenance.keys import ring as key_ring
+from heygem.provenance.keys import succession as key_succession
+from heygem.provenance.keys.installed import Keys
+from heygem.provenance.keys.ring import KeyRing, RingKey
+from heygem.provenance.ledger import heads as ledger_heads
+from heygem.provenance.ledger.export import write_new
+from heygem.provenance.ledger.heads import Head
 
 _FORMAT = {"format": "heygem keys backup", "version": 1}
 # Costs of scrypt: 128 MB and 0.7 s of processor time. Fixed: a file cannot ask for more.
@@ -40,7 +43,7 @@ def backup(
     passphrase
         None: not encrypted; whoever has the file can sign as this installation.
     path
-        Folder of the keys, by default `keys.folder`.
+        Folder of the keys, by default `installed.folder`.
 
     Raises
     ------
@@ -49,8 +52,8 @@ def backup(
     OutputError
         The file exists, or cannot be written.
     """
-    folder = Path(path) if path is not None else keys.folder()
-    keys.load(folder)  # says what is missing
+    folder = Path(path) if path is not None else installed.folder()
+    installed.load(folder)  # says what is missing
     ring = key_ring.read(folder)
     assert ring is not None
     head = ledger_heads.newest(key_succession.head_paths(folder), None)
@@ -95,7 +98,7 @@ def restore(
     passphrase
         For an encrypted one.
     path
-        Folder of the keys, by default `keys.folder`.
+        Folder of the keys, by default `installed.folder`.
 
     Returns
     -------
@@ -111,7 +114,7 @@ def restore(
     OutputError
         The keys cannot be written.
     """
-    folder = Path(path) if path is not None else keys.folder()
+    folder = Path(path) if path is not None else installed.folder()
     saved, head = _read(source, passphrase)
     with key_ring.locked(folder):
         try:
@@ -121,7 +124,7 @@ def restore(
             present = None
         if present is not None:
             merged, names = _merged(present, saved)
-            return (keys.write(folder, merged) if names else keys.load(folder)), names
+            return (installed.write(folder, merged) if names else installed.load(folder)), names
         return _restore_all(folder, saved, head), [key.name for key in saved.keys]
 
 
@@ -137,12 +140,12 @@ def _restore_all(folder: Path, saved: KeyRing, head: Head) -> Keys:
         )
     key_succession.restore_head(folder, head)
     if not signers or signers[-1] in own_names:
-        return keys.write(folder, saved)
+        return installed.write(folder, saved)
     recorded = key_succession.recorded_keys(folder).keys
     newer = [
         RingKey(key.public_hex).retired("lost") for key in recorded if key.name not in own_names
     ]
-    return keys.continue_with_new(folder, replace(saved, keys=(*newer, *saved.keys)))
+    return installed.continue_with_new(folder, replace(saved, keys=(*newer, *saved.keys)))
 
 
 def _merged(present: KeyRing, saved: KeyRing) -> tuple[KeyRing, list[str]]:

@@ -18,9 +18,9 @@ from heygem.config import capabilities
 from heygem.core import assets, files, templating
 from heygem.core.own_files import OwnFiles
 from heygem.core.types import PathLike
-from heygem.provenance.sbom_bundled import bundled_libraries
-from heygem.provenance.sbom_item import PACKAGE, Item, normalized
-from heygem.provenance.sbom_licences import UNKNOWN, declared, spdx
+from heygem.provenance.sbom.bundled import bundled_libraries
+from heygem.provenance.sbom.item import PACKAGE, Item, normalized
+from heygem.provenance.sbom.licences import UNKNOWN, declared, spdx
 
 # Name, module, function in words for readers outside the field, and whether it can be left out.
 _CAPABILITIES = (
@@ -171,7 +171,7 @@ def _pretrained_files() -> Iterator[Item]:
 
 
 def _font() -> Item:
-    path = Path(__file__).parent / "fonts" / "NotoSansCJKsc-Bold-subset.otf"
+    path = Path(__file__).parents[1] / "fonts" / "NotoSansCJKsc-Bold-subset.otf"
     return Item(
         "font",
         "Noto Sans CJK SC Bold, subset",
@@ -260,7 +260,7 @@ def write(items: list[Item], folder: PathLike) -> list[Path]:
     """
     from cyclonedx.output.json import JsonV1Dot6
 
-    from heygem.provenance.sbom_cyclonedx import cyclonedx_bom
+    from heygem.provenance.sbom.cyclonedx import cyclonedx_bom
 
     document = JsonV1Dot6(cyclonedx_bom(items)).output_as_string(indent=1)
     contents = {"inventory.md": report(items), "sbom.cdx.json": document + "\n"}

@@ -5,8 +5,9 @@ from typing import Any
 
 from heygem.core.approval import require_approval
 from heygem.core.errors import OutputError
-from heygem.provenance.ledger import Entry, Ledger, current_user
-from heygem.provenance.ledger_check import LOSS
+from heygem.provenance.ledger.check import LOSS
+from heygem.provenance.ledger.ledger import Ledger, current_user
+from heygem.provenance.ledger.rows import Entry
 
 
 def state_loss(ledger: Ledger, reason: str, *, requester: str, approver: str) -> Entry:

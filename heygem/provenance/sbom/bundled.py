@@ -13,7 +13,7 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 from heygem.core import files
-from heygem.provenance.sbom_licences import UNKNOWN
+from heygem.provenance.sbom.licences import UNKNOWN
 
 _FFMPEG = "https://ffmpeg.org"
 _X = "https://www.x.org"

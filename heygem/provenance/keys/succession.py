@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from heygem.core.errors import AssetError, OutputError
-from heygem.provenance import key_ring, ledger, ledger_heads
+from heygem.provenance import ledger
+from heygem.provenance.keys import ring as key_ring
+from heygem.provenance.keys.public import PublicKey, PublicKeys
 from heygem.provenance.ledger import Ledger, current_user
-from heygem.provenance.ledger_check import REPLACED, ROTATED
-from heygem.provenance.ledger_heads import Head
-from heygem.provenance.ledger_rows import GENESIS_HASH, Signer
-from heygem.provenance.public_keys import PublicKey, PublicKeys
+from heygem.provenance.ledger import heads as ledger_heads
+from heygem.provenance.ledger.check import REPLACED, ROTATED
+from heygem.provenance.ledger.heads import Head
+from heygem.provenance.ledger.rows import GENESIS_HASH, Signer
 
 
 def ledger_path(folder: Path) -> Path:

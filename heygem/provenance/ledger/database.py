@@ -9,7 +9,7 @@ from pathlib import Path
 from heygem.core import disk
 from heygem.core.errors import AssetError, OutputError
 from heygem.core.types import PathLike
-from heygem.provenance.ledger_export import write_new
+from heygem.provenance.ledger.export import write_new
 
 _BUSY_TIMEOUT_S = 20.0
 _SCHEMA = """

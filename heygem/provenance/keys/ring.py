@@ -25,10 +25,10 @@ from heygem.core import disk
 from heygem.core.errors import AssetError, OutputError
 from heygem.core.files import replacing
 from heygem.core.leftovers import remove_leftovers
-from heygem.provenance.certificates import PEM
-from heygem.provenance.public_keys import PublicKey
+from heygem.provenance.keys.certificates import PEM
+from heygem.provenance.keys.public import PublicKey
+from heygem.provenance.ledger.check import KEY_RING
 
-RING = "ring.json"
 ANCHORS = "anchors.pem"  # public: what a reader elsewhere needs to trust our certificates
 _FORMAT = {"format": "heygem key ring", "version": 1}
 # Files of the earlier version.
@@ -145,7 +145,7 @@ def read(folder: Path) -> KeyRing | None:
     AssetError
         A key is missing or damaged, or other users can read it.
     """
-    path = folder / RING
+    path = folder / KEY_RING
     if not path.exists():
         return _read_earlier(folder)
     _require_private(path)
@@ -171,7 +171,7 @@ def write(folder: Path, ring: KeyRing) -> None:
         make_folder(folder)
         with replacing(folder / ANCHORS, mode=0o600) as staged:
             staged.write_text(ring.anchors_pem, encoding="ascii")
-        with replacing(folder / RING, mode=0o600) as staged:
+        with replacing(folder / KEY_RING, mode=0o600) as staged:
             staged.write_text(ring.to_json(), encoding="utf-8")
         for name in _EARLIER_FILES:  # now in the ring
             if name != ANCHORS:
@@ -193,7 +193,7 @@ def has_earlier_files(folder: Path) -> bool:
 
 def is_incomplete(folder: Path) -> bool:
     """Whether the earlier version was killed before it had written its signing key and secret."""
-    if (folder / RING).exists() or not has_earlier_files(folder):
+    if (folder / KEY_RING).exists() or not has_earlier_files(folder):
         return False
     try:
         _parse_earlier_signer(folder)

@@ -2,7 +2,7 @@
 
 The rows form a hash chain: each holds the hash of the row before it, and is signed by the
 installation's key. The newest row's number and hash are signed as well, and stored beside the
-database and with the keys, so that truncation is detected too (`heygem.provenance.ledger_heads`).
+database and with the keys, so that truncation is detected too (`heygem.provenance.ledger.heads`).
 Rows are never removed: the labelling Measures (China, art. 9) require logs of six months, and a row
 takes some kilobytes, seventy for ten minutes of video.
 
@@ -27,8 +27,10 @@ import psutil
 from heygem.core.errors import AssetError, OutputError
 from heygem.core.leftovers import remove_leftovers
 from heygem.core.types import PathLike
-from heygem.provenance import ledger_database, ledger_export, ledger_heads
-from heygem.provenance.ledger_check import (
+from heygem.provenance.ledger import database as ledger_database
+from heygem.provenance.ledger import export as ledger_export
+from heygem.provenance.ledger import heads as ledger_heads
+from heygem.provenance.ledger.check import (
     ABANDONED,
     BEGUN,
     MADE,
@@ -37,9 +39,9 @@ from heygem.provenance.ledger_check import (
     check_rows,
     may_end_run,
 )
-from heygem.provenance.ledger_database import database_error
-from heygem.provenance.ledger_heads import Head
-from heygem.provenance.ledger_rows import (
+from heygem.provenance.ledger.database import database_error
+from heygem.provenance.ledger.heads import Head
+from heygem.provenance.ledger.rows import (
     GENESIS_HASH,
     Entry,
     Fault,
@@ -51,7 +53,6 @@ from heygem.provenance.ledger_rows import (
     parse_row,
 )
 
-__all__ = ["Entry", "Fault", "Head", "Ledger", "Signer", "Verifier"]
 FILE_NAME = "ledger.db"
 _current_user: ContextVar[str | None] = ContextVar("user", default=None)
 _FROM_NEWEST = "FROM entries ORDER BY number DESC LIMIT 1"

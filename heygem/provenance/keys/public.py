@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from heygem.core.errors import InputError
 from heygem.core.types import PathLike
-from heygem.provenance.ledger_rows import signing_key_name
+from heygem.provenance.ledger.rows import signing_key_name
 
 _FORMAT = {"format": "heygem public keys", "version": 1}
 

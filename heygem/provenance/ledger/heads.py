@@ -15,7 +15,7 @@ from pathlib import Path
 from heygem.core.errors import InputError
 from heygem.core.files import replacing
 from heygem.core.types import PathLike
-from heygem.provenance.ledger_rows import GENESIS_HASH, Signer, Verifier
+from heygem.provenance.ledger.rows import GENESIS_HASH, Signer, Verifier
 
 ANCHOR_FORMAT = "heygem ledger anchor"
 _PRIVATE = 0o600

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from heygem.provenance import ledger_heads
-from heygem.provenance.key_ring import RING
-from heygem.provenance.ledger_heads import Head
-from heygem.provenance.ledger_rows import (
+from heygem.provenance.ledger import heads as ledger_heads
+from heygem.provenance.ledger.heads import Head
+from heygem.provenance.ledger.rows import (
     GENESIS_HASH,
     Fault,
     Verifier,
@@ -17,6 +16,7 @@ from heygem.provenance.ledger_rows import (
 )
 
 BEGUN, MADE, ABANDONED = "begun", "made", "abandoned"  # kinds of the rows of a result
+KEY_RING = "ring.json"  # the file in the folder of the keys that holds them
 # Kinds of the rows with which one signing key takes over from another.
 ROTATED = "keys rotated"  # signed by the old key
 REPLACED = "keys replaced"  # signed by the new key: the old one was lost
@@ -162,7 +162,7 @@ def _missing_heads(
     if last == 0:
         # The earlier version stored no head with its keys, which were several files.
         has_head = head is not None or key_head is not None
-        if in_keys is None or has_head or not (in_keys.parent / RING).exists():
+        if in_keys is None or has_head or not (in_keys.parent / KEY_RING).exists():
             return []
         return [Fault(0, f"there are keys but no rows, and no {in_keys}: rows were removed")]
     # One suffices: a database that was put back from a backup has none beside it.

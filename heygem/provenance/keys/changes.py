@@ -9,10 +9,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from heygem.core.errors import AssetError, InputError
 from heygem.core.types import PathLike
-from heygem.provenance import key_ring, key_succession, keys
-from heygem.provenance.certificates import PEM, is_self_issued, rejection_reason
-from heygem.provenance.key_ring import KeyRing
-from heygem.provenance.keys import LEAF_DAYS, Keys
+from heygem.provenance.keys import installed
+from heygem.provenance.keys import ring as key_ring
+from heygem.provenance.keys import succession as key_succession
+from heygem.provenance.keys.certificates import PEM, is_self_issued, rejection_reason
+from heygem.provenance.keys.installed import LEAF_DAYS, Keys
+from heygem.provenance.keys.ring import KeyRing
 
 
 def renew(
@@ -22,10 +24,10 @@ def renew(
 
     Also mends a set of the earlier version whose certificate is missing or damaged.
     """
-    path = keys.folder_or_default(path)
+    path = installed.folder_or_default(path)
     with key_ring.locked(path):
         ring = _read_without_certificate(path)
-        return keys.write(path, keys.with_new_chain(ring, organisation, days))
+        return installed.write(path, installed.with_new_chain(ring, organisation, days))
 
 
 def rotate(
@@ -44,14 +46,14 @@ def rotate(
     Parameters
     ----------
     path
-        Folder, by default `keys.folder`.
+        Folder, by default `installed.folder`.
     reason
         Why, for the ring and for the ledger.
     is_stolen
         Somebody else may have the keys: their certificates are no longer trusted, and signatures
         with them prove nothing without a row in the ledger.
     organisation, days
-        As for `keys.init`.
+        As for `installed.init`.
 
     Raises
     ------
@@ -60,20 +62,20 @@ def rotate(
     OutputError
         The ledger or the keys cannot be written; then the old keys are still in use.
     """
-    path = keys.folder_or_default(path)
+    path = installed.folder_or_default(path)
     with key_ring.locked(path):
         ring = key_ring.read(path)
         if ring is None:
-            return keys.load(path)  # raises, and says what is missing
-        old, new = keys.opened(path, ring), keys.new_key()
+            return installed.load(path)  # raises, and says what is missing
+        old, new = installed.opened(path, ring), installed.new_key()
         certificates = x509.load_pem_x509_certificates(ring.chain_pem.encode())
         if is_stolen or is_self_issued(certificates[0]):
             trusted = "" if is_stolen else ring.anchors_pem
-            ring = keys.with_new_chain(replace(ring, anchors_pem=trusted), organisation, days)
+            ring = installed.with_new_chain(replace(ring, anchors_pem=trusted), organisation, days)
         retired = ring.keys[0].retired(reason, is_stolen=is_stolen)
         ring = replace(ring, keys=(new, retired, *ring.keys[1:]))
         key_succession.record_rotation(path, old, new, retired)
-        return keys.write(path, ring)
+        return installed.write(path, ring)
 
 
 def import_certificate(chain: PathLike, key: PathLike, path: PathLike | None = None) -> Keys:
@@ -85,14 +87,14 @@ def import_certificate(chain: PathLike, key: PathLike, path: PathLike | None = N
         PEM files: certificates, leaf first, with or without the root; the leaf's private key,
         P-256 and not encrypted.
     path
-        Folder of the keys, by default `keys.folder`.
+        Folder of the keys, by default `installed.folder`.
 
     Raises
     ------
     InputError
         They cannot be read, do not belong together, or readers would reject the signature.
     """
-    path = keys.folder_or_default(path)
+    path = installed.folder_or_default(path)
     try:
         certificates = x509.load_pem_x509_certificates(Path(chain).read_bytes())
         private_key = serialization.load_pem_private_key(Path(key).read_bytes(), None)
@@ -109,7 +111,7 @@ def import_certificate(chain: PathLike, key: PathLike, path: PathLike | None = N
     with key_ring.locked(path):
         ring = _read_without_certificate(path)
         # From now on this installation also trusts the last certificate of the chain.
-        return keys.write(
+        return installed.write(
             path,
             replace(
                 ring,
@@ -131,6 +133,6 @@ def _read_without_certificate(path: Path) -> KeyRing:
         trusted = anchors.read_text(encoding="ascii") if anchors.exists() else ""
         return KeyRing((key_ring.read_earlier_signer(path),), "", "", trusted)
     if ring is None:
-        keys.load(path)  # raises, and says what is missing
+        installed.load(path)  # raises, and says what is missing
     assert ring is not None
     return ring
