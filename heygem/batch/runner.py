@@ -163,7 +163,7 @@ def run(
             publish.check(folder / RECORD, may_replace=may_replace)
         try:
             speech = SpeechFiles(scratch)
-            if params.inputs.pairs is None:  # all items share it: an error ends the batch
+            if _share_speech(params):  # an error ends the batch
                 speech.get(items[0])
             runner = _Runner(params, speech, progress, cancel, models)
             outcomes = runner.run(items)
@@ -184,6 +184,11 @@ def run(
             write_json(target.parent, summary(report, params), name=target.name, mode=mode)
             report = replace(report, record=target)
     return report
+
+
+def _share_speech(params: Params) -> bool:
+    """Whether all items of a batch speak the same."""
+    return params.inputs.pairs is None and not params.inputs.audios
 
 
 def _is_record(path: Path) -> bool:
@@ -275,7 +280,7 @@ class _Runner:
         report_progress("load models", 0, 1)
         if self._models is None:
             self._models = pipeline.load_models(self.params)
-        if self.params.inputs.pairs is None:
+        if _share_speech(self.params):
             report_progress("listen", 0, 1)
             self._models.encode_audio(
                 self.speech.get(item).path,

@@ -26,7 +26,7 @@ MAX_TEXT, MAX_CELL = 20_000, 4_096  # letters of a text to speak, and of any oth
 #: Sections of a recipe that a row may change, and what of them all rows share.
 ROW_SECTIONS = ("inputs", "lips", "renderer", "face", "media", "audio", "label")
 _ROW_INPUTS = ("inputs.language", "inputs.voice")
-_SHARED = ("lips.model", "face.backend")  # loaded once for the batch
+SHARED_SETTINGS = ("lips.model", "face.backend")  # loaded once for the batch
 
 
 class Pair(BaseModel):
@@ -149,7 +149,7 @@ def _is_blank(value: object) -> bool:
 def _require_row_setting(key: str, where: str) -> None:
     """Refuse a column that is no setting which may differ from row to row."""
     section = key.partition(".")[0]
-    fits = "." in key and section in ROW_SECTIONS and key not in _SHARED
+    fits = "." in key and section in ROW_SECTIONS and key not in SHARED_SETTINGS
     if fits and (section != "inputs" or key in _ROW_INPUTS):
         return
     if "." in key or key in ("engine", "checkpoint", "device"):

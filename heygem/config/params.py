@@ -11,16 +11,18 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from heygem.config import recipes
+from heygem.config import recipes, sweeps
 from heygem.config.label_settings import BILINGUAL_LABEL as BILINGUAL_LABEL
 from heygem.config.label_settings import DEFAULT_LABEL as DEFAULT_LABEL
 from heygem.config.label_settings import LabelSettings as LabelSettings
 from heygem.config.pairs import Pair
 from heygem.config.pairs import check as check_pairs
 from heygem.config.settings import Settings, checked, current, flatten, nest
+from heygem.config.sweeps import Sweep
 from heygem.core import plugins
+from heygem.core.errors import ParameterError
 from heygem.core.types import PathLike
 
 
@@ -37,7 +39,14 @@ Folder = Annotated[str, AfterValidator(_not_empty)]
 class InputSettings(Settings):
     """What to make: speech (a recording or a text), and videos of the people who speak it."""
 
-    audio: str | None = Field(None, description="sound file with the speech; or give `text`")
+    audio: str | None = Field(
+        None, description="sound file with the speech; or give `text`, or several `audios`"
+    )
+    audios: tuple[str, ...] = Field(
+        (),
+        description="several sound files, instead of `audio`: names, patterns as talks/*.wav, "
+        "or folders; see `combine`",
+    )
     text: str | None = Field(
         None, max_length=20_000, description="text to be spoken by the local synthesiser"
     )
@@ -48,7 +57,14 @@ class InputSettings(Settings):
     )
     language: str = Field("en", description="language of `text`, such as en or zh")
     videos: tuple[str, ...] = Field(
-        (), description="videos or still portraits of the people; one result each"
+        (),
+        description="videos or still portraits of the people, one result each: names, patterns "
+        "as people/*.mp4, or folders",
+    )
+    combine: Literal["all", "order", "name"] = Field(
+        "all",
+        description="with `audios`: all (every video with every sound), order (the first with the "
+        "first, and so on), name (anna.mp4 with anna.wav)",
     )
     pairs: str | tuple[Pair, ...] | None = Field(
         None,
@@ -62,9 +78,9 @@ class InputSettings(Settings):
         "inputs are never replaced",
     )
 
-    @field_validator("videos", mode="before")
+    @field_validator("videos", "audios", mode="before")
     @classmethod
-    def _one_video_is_a_list(cls, value: Any) -> Any:
+    def _one_name_is_a_list(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
 
     @field_validator("pairs", mode="before")
@@ -77,8 +93,11 @@ class InputSettings(Settings):
     def _one_source_of_speech(self) -> Self:
         if self.audio is not None and self.text is not None:
             raise ValueError("give `audio` or `text`, not both")
-        if self.pairs and self.videos:
-            raise ValueError("give `videos` or `pairs`, not both")
+        if self.audios and (self.audio is not None or self.text is not None):
+            other = "audio" if self.audio is not None else "text"
+            raise ValueError(f"give `audios` or `{other}`, not both")
+        if self.pairs and (self.videos or self.audios):
+            raise ValueError(f"give `{'videos' if self.videos else 'audios'}` or `pairs`, not both")
         return self
 
 
@@ -258,6 +277,11 @@ class Params(Settings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where to compute: auto (the GPU when there is one), cpu, cuda"
     )
+    sweep: Annotated[Sweep | None, BeforeValidator(sweeps.read)] = Field(
+        None,
+        description="make every item several times: {lips.openness_gain: [0.8, 1.0, 1.2]} for all "
+        "combinations, or a list of variants [{lips.openness_gain: 0.8}, {lips.closure: 0.5}]",
+    )
 
     @model_validator(mode="after")
     def _engine_uses_every_setting(self) -> "Params":
@@ -270,6 +294,22 @@ class Params(Settings):
             settings = getattr(self, section) if section else self
             if getattr(settings, name) != type(settings).model_fields[name].default:
                 raise ValueError(f"`{key}` has no effect with engine: {self.engine}; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _every_variant_is_a_recipe(self) -> "Params":
+        if self.sweep is None:
+            return self
+        alone = {**self.dotted(), "sweep": None}
+        sweeps.check_names(self.sweep, list(flatten(Params().tree())))
+        for variant in sweeps.variants(self.sweep):
+            try:
+                type(self).from_dict({**alone, **variant})
+            except ParameterError as error:
+                label = sweeps.label(variant, self.sweep)
+                raise ParameterError(
+                    f"sweep, variant {label}: {error.what}", seen=error.seen, remedy=error.remedy
+                ) from error
         return self
 
     @classmethod
@@ -319,9 +359,9 @@ class Params(Settings):
         return flatten(self.tree())
 
     def digest(self) -> str:
-        """sha256 [hex] of all settings that shape a result, without inputs, MLflow and device."""
+        """sha256 [hex] of all settings that shape a result: no inputs, MLflow, device or sweep."""
         tree = self.tree()
-        for key in ("inputs", "mlflow", "device"):
+        for key in ("inputs", "mlflow", "device", "sweep"):
             del tree[key]
         canonical = json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()

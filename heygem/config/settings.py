@@ -82,6 +82,8 @@ def nest(kind: type[Settings], tree: Any) -> Any:
         is_section = _is_section(kind.model_fields.get(head))
         if rest:
             section = nested.setdefault(head, {})
+            if section is None:  # `sweep: null`, and one of its keys
+                section = nested[head] = {}
             if isinstance(section, dict):
                 section[rest] = value
         elif is_section and value is None:

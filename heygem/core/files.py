@@ -230,14 +230,14 @@ def read_json(folder: Path, *, name: str = "manifest.json") -> dict[str, Any] | 
     return content if isinstance(content, dict) else None
 
 
-def safe_name(text: str) -> str:
-    """A file name (without extension) for any title: one line, no separators, at most 120 bytes."""
+def safe_name(text: str, *, max_bytes: int = MAX_NAME_BYTES) -> str:
+    """A file name (without extension) for any title: one line, no separators, not too long."""
     name = unicodedata.normalize("NFC", text.encode("utf-8", "replace").decode("utf-8"))
     name = re.sub(r'[\\/:*?"<>|\x00-\x1f\x7f]+', "_", name).strip(" ._-") or "video"
     data = name.encode()
-    if len(data) > MAX_NAME_BYTES:
+    if len(data) > max_bytes:
         suffix = hashlib.sha256(data).hexdigest()[:8]
-        name = data[: MAX_NAME_BYTES - 9].decode("utf-8", "ignore") + "-" + suffix
+        name = data[: max_bytes - 9].decode("utf-8", "ignore") + "-" + suffix
     return name
 
 

@@ -2,11 +2,12 @@
 
 import html
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ipywidgets as w
 import traitlets
 
+from heygem.batch.input_files import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Kind
 from heygem.core.errors import HeygemError, InputError
 from heygem.core.types import PathLike
 from heygem.media import BUNDLE_SUFFIX
@@ -14,13 +15,8 @@ from heygem.server import policy
 from heygem.studio.images import thumbnail
 from heygem.studio.thumbnail_strip import ThumbnailStrip
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .jpg .jpeg .png .webp .bmp .tif .tiff".split()
-) | {BUNDLE_SUFFIX}  # an avatar bundle is a folder that is chosen as a video is
-AUDIO_SUFFIXES = frozenset(".wav .mp3 .m4a .aac .flac .ogg .opus .wma .mp4 .mov .mkv .webm".split())
 MAX_UPLOAD_MB = 8  # the web socket breaks near 10 MB
 
-Kind = Literal["audio", "video"]
 _SUFFIXES = {"audio": AUDIO_SUFFIXES, "video": VIDEO_SUFFIXES}
 
 

@@ -79,3 +79,94 @@ def test_speech_files_are_hashed_once_and_texts_become_wav_files(workdir):
     spoken = speech.get(items[2])
     assert spoken.path.suffix == ".wav" and spoken.sha256 == sha256(spoken.path)
     assert speech.get(items[3]) == spoken
+
+
+def planned(**inputs):
+    return plan_items(Params.from_dict({"inputs": {"output": "out", **inputs}}))
+
+
+def test_every_video_speaks_every_sound(workdir):
+    items = planned(videos=["anna.mp4", "ben.mp4"], audios=["hello.wav", "bye.wav"])
+    assert [item.name for item in items] == ["anna-hello", "anna-bye", "ben-hello", "ben-bye"]
+    assert items[1].params.inputs.audio == "bye.wav" and items[1].params.inputs.audios == ()
+
+
+def test_patterns_and_folders_stand_for_their_media_files(workdir):
+    (workdir / "notes.txt").write_text("no sound")
+    (workdir / "talks").mkdir()
+    (workdir / "bye.wav").rename(workdir / "talks" / "bye.wav")
+    items = planned(videos=["[ab]*.mp4", "ben.mp4"], audios=["talks", "*"])
+    assert [item.name for item in items][:4] == ["anna-bye", "anna-anna", "anna-bad", "anna-ben"]
+    assert {item.video.name for item in items} == {"anna.mp4", "bad.mp4", "ben.mp4"}
+    with pytest.raises(InputError, match="matches no video or portrait; seen: c"):
+        planned(videos=["c*.mp4"], audio="hello.wav")
+    with pytest.raises(InputError, match="the folder holds no video"):
+        planned(videos=["talks"], audio="hello.wav")
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(workdir):
+    (workdir / "anna.mp4").rename(workdir / "[ab]*.mp4")
+    (item,) = planned(videos=["[ab]*.mp4"], audio="hello.wav")
+    assert str(item.video) == "[ab]*.mp4"
+
+
+def test_videos_and_sounds_are_combined_by_order_or_by_name(workdir):
+    (workdir / "anna.wav").write_bytes(b"a")
+    (workdir / "ben.wav").write_bytes(b"b")
+    videos = ["ben.mp4", "anna.mp4"]
+    items = planned(videos=videos, audios=["hello.wav", "bye.wav"], combine="order")
+    assert [item.name for item in items] == ["ben-hello", "anna-bye"]
+    items = planned(videos=videos, audios=["anna.wav", "ben.wav"], combine="name")
+    assert [item.name for item in items] == ["ben-ben", "anna-anna"]
+    with pytest.raises(ParameterError, match="by their order; seen: 2 videos, 1 sounds"):
+        planned(videos=videos, audios=["bye.wav"], combine="order")
+    with pytest.raises(ParameterError, match="anna has no sound of its name"):
+        planned(videos=videos, audios=["ben.wav"], combine="name")
+
+
+def test_sounds_of_one_name_get_different_items(workdir):
+    (workdir / "hello.mp3").write_bytes(b"other")
+    names = [i.name for i in planned(videos=["anna.mp4"], audios=["hello.wav", "hello.mp3"])]
+    assert len(set(names)) == 2
+
+
+def test_a_sweep_makes_each_item_several_times_under_names_that_say_what_differs(workdir):
+    sweep = {"lips.openness_gain": [0.8, 1.2], "renderer.feather": [0.1]}
+    items = plan_items(
+        Params.from_dict(
+            {
+                "inputs": {"videos": ["anna.mp4", "ben.mp4"], "audio": "hello.wav"},
+                "sweep": sweep,
+            }
+        )
+    )
+    assert [item.name for item in items] == [
+        "anna-hello-openness_gain=0.8,feather=0.1",
+        "anna-hello-openness_gain=1.2,feather=0.1",
+        "ben-hello-openness_gain=0.8,feather=0.1",
+        "ben-hello-openness_gain=1.2,feather=0.1",
+    ]
+    assert [item.group for item in items] == ["anna-hello"] * 2 + ["ben-hello"] * 2
+    assert items[1].variant == "openness_gain=1.2,feather=0.1"
+    assert items[1].params.lips.openness_gain == 1.2 and items[1].params.sweep is None
+    assert items[0].params.digest() != items[1].params.digest()
+
+
+def test_the_names_of_variants_differ_however_long_the_group_is(workdir):
+    row = {"video": "anna.mp4", "audio": "hello.wav", "name": "n" * 300}
+    sweep = {"label.producer": ["p" * 90, "p" * 90 + "q", "a/b", "a:b"]}
+    names = [item.name for item in plan_items(pairs_recipe([row], sweep=sweep))]
+    assert len({name.casefold() for name in names}) == 4
+    assert max(len(name.encode()) for name in names) <= 120
+
+
+def test_a_row_that_sets_what_the_sweep_varies_is_refused(workdir):
+    rows = [{"video": "anna.mp4", "audio": "hello.wav", "lips.closure": 0.5}]
+    with pytest.raises(ParameterError, match="row 1: the row sets 'lips.closure'"):
+        plan_items(pairs_recipe(rows, sweep={"lips.closure": [0, 1]}))
+
+
+def test_a_batch_has_a_limit(workdir, monkeypatch):
+    monkeypatch.setattr("heygem.batch.items.MAX_ITEMS", 3)
+    with pytest.raises(ParameterError, match="too many items; seen: 4; at most 3"):
+        planned(videos=["anna.mp4", "ben.mp4"], audios=["hello.wav", "bye.wav"])

@@ -24,9 +24,9 @@ def notices(recorded) -> list[str]:
 
 
 def test_all_recipes_of_the_last_release_are_covered():
-    assert {path.name for path in OLD_RECIPES} == {
-        path.name for path in (ROOT / "params").glob("*.yaml")
-    }
+    new = {"sweep.yaml"}
+    recipes = {path.name for path in (ROOT / "params").glob("*.yaml")}
+    assert {path.name for path in OLD_RECIPES} == recipes - new
 
 
 @pytest.mark.parametrize("path", OLD_RECIPES, ids=lambda path: path.name)

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from heygem.experiments.runs import Run
 
 #: Settings that say where files are, not how the result looks.
-_BOOKKEEPING = ("inputs.output", "inputs.videos", "inputs.pairs", "mlflow.", "tracking.")
+_BOOKKEEPING = (
+    "inputs.output", "inputs.videos", "inputs.audios", "inputs.combine", "inputs.pairs",
+    "mlflow.", "tracking.", "sweep",
+)  # fmt: skip
 #: Metrics of which lower is better, and higher; of the others neither.
 LOWER_IS_BETTER = (
     "timings.seconds_per_second", "warnings", "skipped_frames.", "measures.silence_leakage",
