@@ -20,6 +20,7 @@ from heygem.core.errors import Notice
 from heygem.core.folders import make_private_folder
 from heygem.core.leftovers import remove_leftovers, temporary_folder
 from heygem.core.publish import place
+from heygem.experiments.relocation import adopt_artifacts
 
 DATABASE = "mlflow.db"
 _LOCK = ".mlflow.lock"
@@ -62,7 +63,9 @@ def prepare(folder: Path) -> None:
                 stacklevel=2,
             )
             log.warning("%s %s; moved to %s", database, problem, aside)
-        if not database.exists():
+        if database.exists():
+            adopt_artifacts(folder, database)
+        else:
             remove_leftovers(folder)
             _create(database)
     _prepared.add(folder)

@@ -16,6 +16,7 @@ from heygem.config.params import Params
 from heygem.config.renamed import with_current_names
 from heygem.core.types import PathLike
 from heygem.experiments.database import DATABASE, prepare
+from heygem.experiments.relocation import ARTIFACTS
 from heygem.provenance.ledger import Entry
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def experiment_id(client: "MlflowClient", folder: PathLike, name: str) -> str:
     existing = client.get_experiment_by_name(name)
     if existing is not None:
         return existing.experiment_id
-    artifacts = Path(folder).absolute() / "artifacts" / name.replace("/", "_")
+    artifacts = Path(folder).absolute() / ARTIFACTS / name.replace("/", "_")
     try:
         return client.create_experiment(name, artifact_location=artifacts.as_uri())
     except MlflowException:

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import secrets
+import socket
 import sys
 from pathlib import Path
 
@@ -12,14 +13,23 @@ from heygem.core.i18n import language
 from heygem.server import ROOT_VARIABLE, policy
 
 LOOPBACK = "127.0.0.1"
-#: Pages load nothing from other hosts. Voilà's own template requests its icon font and MathJax from
-#: a public server, which would reveal who uses the studio; the icons are served locally.
+#: Pages load nothing from other hosts, which would reveal who uses the studio. Violations are not
+#: reported to the server: its log would show addresses with their tokens.
 CONTENT_SECURITY_POLICY = (
-    "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'; "
-    "report-uri /api/security/csp-report"
+    "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; frame-ancestors 'self'"
 )
-_SETTINGS = {"headers": {"Content-Security-Policy": CONTENT_SECURITY_POLICY}}
+_SETTINGS = {
+    "headers": {
+        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "Referrer-Policy": "same-origin",
+    },
+    # A page that no longer answers (milliseconds) is disconnected: its kernel is not kept.
+    "ws_ping_interval": 15_000,
+    "ws_ping_timeout": 15_000,
+}
 _HEADERS = f"--ServerApp.tornado_settings={_SETTINGS}"
+_EXTENSION = "--ServerApp.jpserver_extensions=heygem.server.extension=True"
+_HERE = Path(__file__).parent
 
 
 def lab_command(*, port, notebook, browser, root=None):
@@ -45,6 +55,8 @@ def lab_command(*, port, notebook, browser, root=None):
         f"--ServerApp.port={port}",
         f"--ServerApp.root_dir={root or notebooks.root()}",
         f"--LabApp.default_url=/lab/tree/{notebook}",
+        "--ServerApp.port_retries=0",  # the printed address is the one listened on
+        _EXTENSION,
         f"--ServerApp.open_browser={browser}",
         _HEADERS,
         # Nothing leaves the machine: no catalogue of extensions (for news, see jupyter/).
@@ -102,7 +114,10 @@ def studio_command(
         f"--ServerApp.default_url=/voila/render/{STUDIO}",
         f"--ServerApp.open_browser={browser}",
         _HEADERS,
+        "--ServerApp.port_retries=0",
         "--ServerApp.terminals_enabled=False",
+        _EXTENSION,
+        "--ServerApp.jpserver_extensions=heygem.server.voila_page=True",
         "--ServerApp.jpserver_extensions=jupyterlab=False",
         "--ServerApp.jpserver_extensions=voila.server_extension=True",
         # Voilà's own file URLs, which need no token, serve nothing.
@@ -142,7 +157,8 @@ def environment(token, root=None, rules=None):
     """
     root = Path(root) if root is not None else notebooks.root()
     # Our page_config.json disables JupyterLab's question about online news.
-    folders = [str(Path(__file__).parent / "jupyter_config"), os.environ.get("JUPYTER_CONFIG_PATH")]
+    settings = [str(_HERE / "jupyter_config"), os.environ.get("JUPYTER_CONFIG_PATH")]
+    templates = [str(_HERE / "jupyter_data"), os.environ.get("JUPYTER_PATH")]  # of Voilà's page
     inherited = {k: v for k, v in os.environ.items() if k not in _OWN_VARIABLES}
     if rules is not None:
         login = {policy.FILE_VARIABLE: str(rules.path)}
@@ -152,7 +168,8 @@ def environment(token, root=None, rules=None):
         **inherited,
         **login,
         ROOT_VARIABLE: str(root),
-        "JUPYTER_CONFIG_PATH": os.pathsep.join(f for f in folders if f),
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(f for f in settings if f),
+        "JUPYTER_PATH": os.pathsep.join(f for f in templates if f),
     }
 
 
@@ -164,9 +181,10 @@ def start_lab(
     Raises
     ------
     HeygemError
-        JupyterLab is not installed, or there is no such notebook.
+        JupyterLab is not installed, there is no such notebook, or the port is taken.
     """
     _require("jupyterlab", notebook)
+    require_free_port(LOOPBACK, port)
     token = token or secrets.token_urlsafe(24)
     argv = lab_command(port=port, notebook=notebook, browser=browser)
     _exec_server(argv, token, lang, f"http://{LOOPBACK}:{port}/lab/tree/{notebook}?token={token}")
@@ -188,7 +206,8 @@ def start_studio(
     Raises
     ------
     HeygemError
-        Voilà is not installed, or the address or the policy file (`rules`) is rejected.
+        Voilà is not installed, the port is taken, or the address or the policy file (`rules`) is
+        rejected.
     """
     _require("voila", STUDIO)
     rules = policy.Rules(rules) if rules is not None else None
@@ -201,10 +220,35 @@ def start_studio(
         behind_proxy=proxy,
         served=rules is not None,
     )
+    require_free_port(host, port)
     address = f"{'https' if tls else 'http'}://{host}:{port}/voila/render/{STUDIO}"
     if rules is None:
         address += f"?token={token}"
     _exec_server(argv, token, lang, address, rules)
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Refuse a port that cannot be listened on, before any address is printed.
+
+    Raises
+    ------
+    ParameterError
+        Another program listens there, or this user may not.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As the server itself does, so that a port that was in use just now can be taken again.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as e:
+        raise ParameterError(
+            "cannot listen on this address",
+            seen=f"{host}:{port} ({e.strerror})",
+            remedy="end the program that uses the port, or choose another: --port",
+        ) from e
 
 
 def _require(module, notebook):

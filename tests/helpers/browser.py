@@ -1,5 +1,6 @@
 """A real browser and a real server, for the tests of pages."""
 
+import json
 import os
 import shutil
 import signal
@@ -81,6 +82,12 @@ class Server:
             return e.code
         except OSError:
             return 0
+
+    def kernels(self):
+        """The kernels that run, as dicts."""
+        request = urllib.request.Request(self.base + "/api/kernels")
+        request.add_header("Authorization", f"token {TOKEN}")
+        return json.load(urllib.request.urlopen(request, timeout=10))
 
     def close(self):
         self._process.send_signal(signal.SIGTERM)

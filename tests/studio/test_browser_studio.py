@@ -25,10 +25,11 @@ def wait_for_order(page, *names):
 
 
 def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server, root):
-    responses = []
-    page.on("response", lambda response: responses.append(response.url))
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
     page.goto(f"{studio_server.base}/voila/render/notebooks/04_studio.ipynb?token={TOKEN}")
     page.get_by_role("button", name="Table of pairs").click()
+    assert page.url.endswith("04_studio.ipynb"), "the token is not in the address bar"
     rows = [
         ("hopper.mp4", "speech_en.wav"),
         ("collins.mp4", "speech_zh.wav"),
@@ -67,6 +68,15 @@ def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server,
     page.wait_for_selector(".hg-jobs li.hg-cancelled >> text=collins.mp4")
     page.get_by_role("button", name="Stop all").click()
     page.wait_for_function("document.querySelectorAll('.hg-jobs li.hg-cancelled').length === 3")
-    assert {urlsplit(url).hostname for url in responses if url.startswith("http")} == {
+    assert {urlsplit(url).hostname for url in requests if url.startswith("http")} == {
         jupyter.LOOPBACK
-    }
+    }, "nothing is even asked of another host"
+
+    page.reload()
+    page.wait_for_selector("button:has-text('Add to the queue')")
+    page.goto("about:blank")
+    deadline = time.monotonic() + 20
+    while studio_server.kernels():
+        assert time.monotonic() < deadline, "pages that were left keep their memory"
+        time.sleep(0.2)
+    assert TOKEN not in (root / "server.log").read_text()

@@ -1,0 +1,101 @@
+"""Jupyter server extension of the studio: how Voilà shows a notebook, and when its kernel ends.
+
+Every opened page has a kernel of its own, with some hundred megabytes of models. It ends when the
+page says that it is being left, and otherwise soon after the page's web socket has closed.
+"""
+
+import time
+from typing import Any
+
+from jupyter_core.utils import ensure_async
+from tornado.ioloop import PeriodicCallback
+from traitlets.config import Config
+
+from heygem.core.i18n import language, phrases
+
+TEMPLATE = "heygem"  # in jupyter_data/voila/templates
+CHECK_S = 3.0
+#: A page whose connection broke may return within this time; then its kernel ends.
+GRACE_S = 20.0
+#: A kernel that no page has ever connected to, and that is still running its notebook.
+START_S = 600.0
+
+
+class PageKernels:
+    """Ends the kernels of pages that are gone.
+
+    Jupyter's own culling does not suffice: a kernel that still reports progress to a page which is
+    gone counts as active there.
+
+    Parameters
+    ----------
+    kernels : jupyter_server.services.kernels.kernelmanager.MappingKernelManager
+    clock : callable
+        Returns seconds.
+    """
+
+    def __init__(self, kernels: Any, *, clock: Any = time.monotonic) -> None:
+        self._kernels, self._clock = kernels, clock
+        self._alone_since_s: dict[tuple[str, bool], float] = {}
+        self._was_connected: set[str] = set()
+
+    def gone(self) -> list[str]:
+        """Ids of kernels whose page is gone."""
+        now_s, gone = self._clock(), []
+        models = {model["id"]: model for model in self._kernels.list_kernels()}
+        self._was_connected &= set(models)
+        alone = {k for k, model in models.items() if not model["connections"]}
+        self._alone_since_s = {k: v for k, v in self._alone_since_s.items() if k[0] in alone}
+        for kernel_id, model in models.items():
+            if model["connections"] > 0:
+                self._was_connected.add(kernel_id)
+                continue
+            starting = kernel_id not in self._was_connected and model["execution_state"] != "idle"
+            limit_s = START_S if starting else GRACE_S
+            # Each limit has a clock of its own: a notebook that took long to run is not cut off.
+            since = self._alone_since_s.setdefault((kernel_id, starting), now_s)
+            if now_s - since > limit_s:
+                gone.append(kernel_id)
+        return gone
+
+    async def end_gone(self) -> None:
+        """End the kernels whose page is gone."""
+        for kernel_id in self.gone():
+            if kernel_id in self._kernels:
+                self._kernels.log.info("The page of kernel %s is gone", kernel_id)
+                await ensure_async(self._kernels.shutdown_kernel(kernel_id))
+
+
+def prepare_page(handler: Any, notebook: Any, cwd: str) -> None:
+    """Before a page is rendered: set the cookie with which it may say that it is being left."""
+    _ = handler.xsrf_token
+
+
+def local_only(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """The page's settings without the address from which Voilà would load MathJax: a CDN's."""
+    return {**page_config, "fullMathjaxUrl": "", "mathjaxConfig": ""}
+
+
+def configure_voila(config: Config) -> None:
+    """Set how Voilà shows pages."""
+    lang = language()
+    text = {key: phrases("interface", lang)[key] for key in ("title", "page_lost", "reload")}
+    config.VoilaConfiguration.template = TEMPLATE
+    config.VoilaConfiguration.resources = {"heygem": {"lang": lang, **text}}
+    config.VoilaConfiguration.prelaunch_hook = prepare_page
+    config.VoilaConfiguration.page_config_hook = local_only
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": "heygem.server.voila_page"}]
+
+
+def _load_jupyter_server_extension(server: Any) -> None:
+    # Extensions are loaded in the order of their names: this one before Voilà reads the settings.
+    configure_voila(server.config)
+    pages = PageKernels(server.kernel_manager)
+    # Held by the server, as long as it lives.
+    server.web_app.settings["heygem_page_kernels"] = check = PeriodicCallback(
+        pages.end_gone, CHECK_S * 1000
+    )
+    check.start()

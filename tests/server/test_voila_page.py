@@ -1,0 +1,117 @@
+"""The studio's page: its kernel ends with it, its token is seen by nobody."""
+
+import http.client
+import logging
+import re
+
+import pytest
+from helpers.browser import PROJECT, TOKEN, Server
+
+from heygem.core.errors import ParameterError
+from heygem.server import jupyter, voila_page
+
+REDIRECT = 302
+
+
+class Kernels(dict):
+    """A kernel manager of which only the list is needed."""
+
+    log = logging.getLogger(__name__)
+
+    def list_kernels(self):
+        return [{"id": name, **state} for name, state in self.items()]
+
+    def shutdown_kernel(self, kernel_id):
+        del self[kernel_id]
+
+
+@pytest.fixture
+def clock():
+    return [0.0]
+
+
+@pytest.fixture
+def kernels():
+    return Kernels(page={"connections": 1, "execution_state": "idle"})
+
+
+@pytest.fixture
+def watch(kernels, clock):
+    return voila_page.PageKernels(kernels, clock=lambda: clock[0])
+
+
+def test_a_page_that_is_gone_frees_its_kernel_within_a_minute_even_a_busy_one(
+    watch, kernels, clock
+):
+    assert watch.gone() == []
+    kernels["page"] = {"connections": 0, "execution_state": "busy"}  # reports to nobody
+    ended_s = next(t for t in range(60) if clock.__setitem__(0, t) or watch.gone())
+    assert voila_page.GRACE_S < ended_s <= voila_page.GRACE_S + 1
+
+
+def test_a_page_that_returns_in_time_keeps_its_kernel(watch, kernels, clock):
+    watch.gone()
+    for connections in (0, 1, 0, 1):
+        kernels["page"]["connections"] = connections
+        clock[0] += voila_page.GRACE_S - 1
+        assert watch.gone() == []
+
+
+def test_a_page_that_is_still_running_its_notebook_is_not_cut_off(watch, kernels, clock):
+    kernels["page"] = {"connections": 0, "execution_state": "busy"}
+    watch.gone()
+    clock[0] = voila_page.START_S - 1
+    assert watch.gone() == []
+    kernels["page"]["execution_state"] = "idle"  # the browser now loads the widgets
+    assert watch.gone() == []
+    clock[0] += voila_page.GRACE_S + 1
+    assert watch.gone() == ["page"], "it was closed while its notebook ran"
+
+
+@pytest.mark.slow
+def test_an_address_with_a_token_logs_in_and_leads_to_the_address_without(tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    server = Server(jupyter.studio_command, tmp_path)
+    try:
+        path = f"/files/notebooks/?a=1&token={TOKEN}&b=%20"
+        connection = http.client.HTTPConnection(jupyter.LOOPBACK, server.port, timeout=20)
+        connection.request("GET", path, headers={"Accept": "text/html"})
+        reply = connection.getresponse()
+        reply.read()
+        assert reply.status == REDIRECT and reply.headers["Location"] == "/files/notebooks/?a=1&b=+"
+        cookies = reply.headers.get_all("Set-Cookie")
+        assert len(cookies) == 2 and any(c.startswith("_xsrf=") for c in cookies)
+        connection.request("GET", f"//else.where/?token={TOKEN}", headers={"Accept": "text/html"})
+        reply = connection.getresponse()
+        reply.read()
+        assert not reply.headers["Location"].startswith("//")
+        connection.request("GET", f"/api/status?token={TOKEN}")  # no page: answered at once
+        assert connection.getresponse().status == 200
+    finally:
+        server.close()
+    assert TOKEN not in (tmp_path / "server.log").read_text()
+
+
+def test_a_port_that_is_taken_is_refused_with_one_line_before_an_address_is_printed(
+    capsys, monkeypatch
+):
+    import socket
+
+    monkeypatch.setattr(jupyter.os, "execvpe", lambda *how: pytest.fail("a server was started"))
+    with socket.socket() as other:
+        other.bind((jupyter.LOOPBACK, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        for start in (jupyter.start_studio, jupyter.start_lab):
+            with pytest.raises(ParameterError, match=f"127.0.0.1:{port}") as refusal:
+                start(port=port, browser=False)
+            assert "--port" in refusal.value.remedy
+    assert capsys.readouterr().out == ""
+
+
+def test_no_file_of_a_page_names_another_host():
+    templates = PROJECT / "heygem" / "server" / "jupyter_data"
+    pages = [*templates.rglob("*.*"), *(PROJECT / "heygem" / "studio" / "static").iterdir()]
+    for path in pages:
+        hosts = set(re.findall(r"https?://([\w.-]+)", path.read_text(encoding="utf-8")))
+        assert hosts <= {"www.w3.org"}, path  # names of XML, never requested
