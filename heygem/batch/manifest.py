@@ -11,8 +11,9 @@ from typing import Any
 
 from heygem.config.params import ENGINES, Params
 from heygem.core import assets, plugins
-from heygem.core.files import hash_input
+from heygem.core.files import hash_input, read_json
 from heygem.core.publish import has_hash
+from heygem.core.types import PathLike
 from heygem.core.version import code_version
 from heygem.lips import predictor
 from heygem.pipeline import renderers
@@ -73,3 +74,24 @@ def is_up_to_date(content: dict[str, Any] | None, identity: str, output: Path) -
     if not content or content.get("id") != identity or content.get("status") != "done":
         return False
     return records_result(content, output)
+
+
+def results(folder: PathLike) -> list[dict[str, Any]]:
+    """Finished videos of an output folder, newest first.
+
+    Returns
+    -------
+    list of dict
+        The manifests, each with "path" (of the video) and "details" (its folder) added; videos
+        that are gone are left out.
+    """
+    manifests = []
+    folder = Path(folder)
+    for details in [*folder.glob("details/*"), *folder.glob("*/details/*")]:
+        content = read_json(details) if details.is_dir() else None
+        if not content or "output" not in content:
+            continue
+        path = (details / content["output"]["file"]).resolve()
+        if path.is_file():
+            manifests.append({**content, "path": path, "details": details})
+    return sorted(manifests, key=lambda content: content.get("finished", ""), reverse=True)

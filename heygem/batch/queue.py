@@ -1,399 +1,360 @@
-"""A queue of videos to make, stored as files.
+"""The queue of videos to make: one database, the only owner of the state of every job.
 
-Closing a page ends its kernel, so a separate process does the work (`heygem.batch.worker`); every
-page that opens the same folder shows the same queue. Each job is one JSON file, and whoever changes
-one holds the folder's lock.
+The command line, notebooks, the studio, local workers and a cluster's driver use the same one. Each
+method is one transaction, so that any number of them may add, take and finish jobs at once.
+
+A job that runs is held by a worker. The hold ends when the worker finishes or releases the job, or
+when the worker is gone: seen from the same machine, when its process is; from another one, when its
+heartbeat has not changed for `LEASE_S` by the clock of the observer that counts only running time.
+No clock is compared with another one's, and setting a clock changes nothing.
 """
 
 import contextlib
-import fcntl
-import json
 import os
-import subprocess
-import sys
-import textwrap
-import threading
+import sqlite3
+import time
 import uuid
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from heygem import media
-from heygem.config.pairs import Pair
+from heygem.batch import process, queue_repair, queue_rows
+from heygem.batch.items import Item
+from heygem.batch.job import COLUMNS, FINISHED, OPEN, Job, Signal, State, plain, read_row, storable
+from heygem.batch.outcome import Outcome
+from heygem.batch.queue_database import PATH_VARIABLE, Database
 from heygem.core.errors import HeygemError, InputError
-from heygem.core.files import read_json
-from heygem.core.folders import make_private_folder
+from heygem.core.files import safe_name
 
-STATES = ("waiting", "running", "done", "failed", "cancelled")
-_LOCK, _WORKER_LOCK, _LOG = ".lock", ".worker", "worker.log"
-_START_REQUEST, _RELEASE_REQUEST = ".call", ".leave"  # exist while the request stands
+LEASE_S = 60.0  # without a heartbeat of a worker on another machine, its job is taken back
 LETTERS_PER_S = 15.0  # of text read aloud, about
+#: `admission(items, lengths_s, owner)` returns the owner to record, or raises a HeygemError.
+Admission = Callable[[Sequence[Item], Sequence[float], str], str]
 
 
-@dataclass(frozen=True)
-class Job:
-    """One video to make.
-
-    Attributes
-    ----------
-    id : str
-    video, audio : str
-        `audio` is empty where a text is spoken.
-    params : dict
-        The whole recipe; see `heygem.config.params.Params.tree`.
-    order : float
-        Smaller comes first.
-    text, title : str
-        Text to speak instead of an audio file; name of the result, "" for a derived one.
-    state : str
-        One of `STATES`.
-    output, error : str
-        Path of the finished video; error message, one line.
-    reason : dict
-        The error in its parts (what, seen, remedy), where known.
-    warnings : tuple of str
-    seconds : float
-        Processing time.
-    length_s : float
-        Length of the speech, about; 0 where unknown.
-    deaths : int
-        How many worker processes died while making it.
-    user : str
-        User who added it, on a server with several users; see `heygem.server.policy`.
-    progress : dict
-        Of a running job: stage, done, total, left_s, elapsed_s, stopping.
-    """
-
-    id: str
-    video: str
-    audio: str
-    params: dict
-    order: float
-    text: str = ""
-    title: str = ""
-    state: str = "waiting"
-    output: str = ""
-    error: str = ""
-    reason: dict = field(default_factory=dict)
-    warnings: tuple = ()
-    seconds: float = 0.0
-    length_s: float = 0.0
-    deaths: int = 0
-    user: str = ""
-    progress: dict = field(default_factory=dict)
-
-    @property
-    def spoken(self):
-        """Name of the audio file, or the beginning of the text; for display."""
-        return Path(self.audio).name if self.audio else f"“{textwrap.shorten(self.text, 40)}”"
-
-    @property
-    def name(self):
-        """Short name for display."""
-        return self.title or f"{Path(self.video).name} ← {self.spoken}"
-
-    @property
-    def open(self):
-        """Whether it is not finished: waiting or running."""
-        return self.state in ("waiting", "running")
+def default_path() -> Path:
+    """The project's queue: `$HEYGEM_QUEUE`, else `runs/queue.db` of the project's folder."""
+    configured = os.environ.get(PATH_VARIABLE)
+    if configured:
+        return Path(configured).expanduser().absolute()
+    project = Path(__file__).resolve().parents[2]
+    base = project if (project / "notebooks").is_dir() else Path.cwd()
+    return base / "runs" / "queue.db"
 
 
 class JobQueue:
-    """The jobs in a folder.
+    """The jobs in a database.
 
     Parameters
     ----------
-    folder : path
-        Created with the first job.
+    path : path, optional
+        Created with the first use; default: `default_path`.
     admission : callable, optional
-        `admission(pairs, lengths_s)` returns the name of the user, or raises PolicyError; called
-        before any job is written. Default: admits everything, user "".
+        See `Admission`; called before any job is written. Default: admits everything.
     """
 
-    def __init__(self, folder, *, admission=None):
-        self.folder = Path(folder).absolute()
-        self._admission = admission if admission is not None else lambda pairs, lengths_s: ""
+    def __init__(
+        self, path: str | Path | None = None, *, admission: Admission | None = None
+    ) -> None:
+        self.path = Path(path).absolute() if path is not None else default_path()
+        self._admission = admission
+        self._database = Database(self.path, queue_repair.rebuild)
+        self._beats: dict[str, tuple[int, float]] = {}  # of workers elsewhere, and since when
 
     # --- reading ---
 
-    def jobs(self):
-        """All jobs in their order, with the progress of the running one."""
-        alive, jobs = self.worker_running(), []
-        for path in self.folder.glob("*.job"):
-            job = _read_job(path)
-            if job is None:
-                continue
-            if job.state == "running" and not alive:
-                job = replace(job, state="waiting")  # its process died; it starts again
-            elif job.state == "running":
-                stopping = (self.folder / f"{job.id}.cancel").exists()
-                progress = _read_json(self.folder / f"{job.id}.progress")
-                job = replace(job, progress={**progress, "stopping": stopping})
-            jobs.append(job)
-        return sorted(jobs, key=lambda job: (job.order, job.id))
-
-    def worker_running(self):
-        """Whether a worker process exists for this folder, busy or idle."""
-        try:
-            with open(self.folder / _WORKER_LOCK) as stream:
-                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return False
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-
-    def start_requested(self):
-        """Whether the queue is to be processed; cleared when no job is waiting."""
-        return (self.folder / _START_REQUEST).exists()
-
-    def is_working(self):
-        """Whether a worker process is processing the queue."""
-        return self.start_requested() and self.worker_running()
-
-    def worker_pid(self):
-        """Process id of this folder's worker; None where there is none."""
-        try:
-            number = int((self.folder / _WORKER_LOCK).read_text())
-        except (OSError, ValueError):
-            return None
-        return number if self.worker_running() else None
-
-    # --- changing ---
-
-    def add(self, video, audio, params):
-        """Append one video; returns its Job.
-
-        Raises
-        ------
-        InputError, ParameterError
-            A file is not named; the recipe does not fit.
-        """
-        if not str(video).strip() or not str(audio).strip():
-            raise InputError("a job needs a video and a sound", seen=f"{video!r}, {audio!r}")
-        (job,) = self.add_all([Pair(video=str(video), audio=str(audio))], params)
-        return job
-
-    def add_all(self, pairs, params):
-        """Append a table of pairs, all or none; returns their Jobs.
+    def jobs(
+        self,
+        *,
+        states: Iterable[State] | None = None,
+        batch: str | None = None,
+        owner: str | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Job]:
+        """Jobs in their order, without recipes (see `get`).
 
         Parameters
         ----------
-        pairs : list of heygem.config.pairs.Pair
-        params : heygem.config.params.Params
-            Recipe of all; a pair's own settings go before it.
+        states, batch, owner : optional
+            Only jobs in one of these states, of this batch, of this owner.
+        limit, offset : int, optional
+            A page of the list.
+        """
+        where, values = queue_rows.where(states=states, batch=batch, owner=owner)
+        query = f"SELECT {COLUMNS} FROM jobs{where} ORDER BY position, number LIMIT ? OFFSET ?"
+        page = (*values, -1 if limit is None else limit, offset)
+        return self._database.read(lambda db: [read_row(row) for row in db.execute(query, page)])
+
+    def get(self, job_id: str) -> Job:
+        """One job, with its recipe.
 
         Raises
         ------
-        InputError, ParameterError
-            A pair lacks something; a recipe does not fit.
-        PolicyError
-            The rules of a served installation do not allow it.
+        InputError
+            There is no such job.
         """
-        with self._locked():
-            jobs, added, lengths, taken = self.jobs(), [], {}, {}
-            last = max((job.order for job in jobs), default=0.0)
-            for job in jobs:
-                taken.setdefault(_title(job), set()).add(_content(job))
-            for pair in pairs:
-                speech = pair.audio, pair.text
-                if speech not in lengths:
-                    lengths[speech] = _length_s(pair)
-                # Results are named after their inputs; on a clash the later gets its own folder.
-                alone = taken.setdefault(_title(pair), set()) <= {_content(pair)}
-                taken[_title(pair)].add(_content(pair))
-                job = _job(pair, params, last + 1 + len(added), alone=alone)
-                added.append(replace(job, length_s=lengths[speech]))
-            user = self._admission(pairs, [job.length_s for job in added])
-            added = [replace(job, user=user) for job in added]
-            for job in added:
-                self._write(job)
-        return added
+        return self._database.read(lambda db: queue_rows.get(db, job_id))
 
-    def cancel(self, job_id):
-        """Stop a running job soon; cancel a waiting one."""
-        with self._locked():
-            job = self._get(job_id)
-            if job.state == "running" and self.worker_running():
-                (self.folder / f"{job.id}.cancel").touch()
-            elif job.open:
-                self._write(replace(job, state="cancelled"))
+    def counts(self, *, batch: str | None = None, owner: str | None = None) -> dict[State, int]:
+        """How many jobs are in each state."""
+        return self._database.read(lambda db: queue_rows.counts(db, batch=batch, owner=owner))
 
-    def cancel_all(self):
-        """Cancel every unfinished job; waiting ones first, so that none of them starts."""
-        for job in reversed(self.jobs()):
-            if job.open:
-                self.cancel(job.id)
+    def paused(self) -> str:
+        """Why no job is begun; empty where the queue is not paused."""
+        return self._database.read(lambda db: queue_rows.fact(db, "paused"))
 
-    def retry(self, job_id):
-        """Return a failed or cancelled job to the queue."""
-        with self._locked():
-            job = self._get(job_id)
-            if job.state in ("failed", "cancelled"):
-                fresh = {"error": "", "reason": {}, "warnings": (), "seconds": 0.0, "deaths": 0}
-                self._write(replace(job, state="waiting", **fresh))
+    def notices(self) -> list[str]:
+        """What happened to the database itself: that it was damaged, or an earlier queue read."""
+        return self._database.read(queue_rows.notices)
 
-    def retry_failed(self):
-        """Return all failed jobs to the queue."""
-        for job in self.jobs():
-            if job.state == "failed":
-                self.retry(job.id)
+    def events(self, *, job_id: str | None = None, after: int = 0, limit: int = 1000) -> list[dict]:
+        """Changes of state, oldest first: number, time (Unix [s]), job, kind, detail.
 
-    def move(self, job_id, places):
-        """Move a job `places` positions later (earlier where negative)."""
-        ids = [job.id for job in self.jobs() if job.id != job_id]
-        at = next((k for k, job in enumerate(self.jobs()) if job.id == job_id), None)
-        if at is not None:
-            at = max(at + places, 0)
-            self.place(job_id, ids[at] if at < len(ids) else None)
+        Parameters
+        ----------
+        job_id : str, optional
+        after : int
+            Only events with a larger number.
+        limit : int
+        """
+        query = "SELECT * FROM events WHERE number > ? AND (? IS NULL OR job = ?) "
+        query += "ORDER BY number LIMIT ?"
+        values = (after, job_id, job_id, limit)
+        return self._database.read(lambda db: [dict(row) for row in db.execute(query, values)])
 
-    def place(self, job_id, before):
-        """Move a job right before another (its id), or to the end (None)."""
-        with self._locked():
-            jobs = self.jobs()
-            moved = [job for job in jobs if job.id == job_id and job.id != before]
-            rest = [job for job in jobs if job not in moved]
-            at = next((k for k, job in enumerate(rest) if job.id == before), len(rest))
-            for order, each in enumerate([*rest[:at], *moved, *rest[at:]], start=1):
-                stored = self._get(each.id)
-                if stored.order != order:
-                    self._write(replace(stored, order=float(order)))
+    # --- adding ---
 
-    def remove(self, job_id):
+    def add(
+        self,
+        requests: Sequence[Item],
+        *,
+        owner: str = "",
+        priority: int = 0,
+        batch: str = "",
+    ) -> list[Job]:
+        """Append items, all or none; returns their jobs in the same order.
+
+        Parameters
+        ----------
+        requests : sequence of heygem.batch.items.Item
+            See `heygem.batch.items.plan_items`. Relative paths start from the current folder.
+        owner : str
+            Who asks for it; owners take turns.
+        priority : int
+            Larger comes first among the jobs of one owner.
+        batch : str
+            A name for these jobs together.
+
+        Raises
+        ------
+        HeygemError
+            The admission refuses one of them, or the database cannot be written.
+        """
+        lengths = _lengths_s(requests)
+        if self._admission is not None:
+            owner = self._admission(requests, lengths, owner)
+        rows = [_new_row(item, length_s) for item, length_s in zip(requests, lengths, strict=True)]
+        common = {"owner": owner, "priority": priority, "batch": batch}
+        return self._database.write(lambda db: queue_rows.insert(db, rows, common))
+
+    # --- workers ---
+
+    def claim(self, worker: str) -> Job | None:
+        """Take the next job; None where there is nothing to do now.
+
+        The owner with the fewest running jobs comes first, among several the one who was served
+        longest ago; then the highest priority; then the order of the list. A job whose result has
+        the name of one that is being made waits for that.
+
+        Parameters
+        ----------
+        worker : str
+            A name that no other worker has. The calling process must live as long as the job is
+            held: the death of it ends the hold.
+        """
+        self.reap()
+        holder = plain(process.own_identity())
+        return self._database.write(lambda db: queue_rows.claim(db, worker, holder))
+
+    def heartbeat(self, job_id: str, worker: str, progress: dict[str, Any] | None = None) -> Signal:
+        """Keep hold of a job and store its progress; returns what the worker is to do."""
+        text = plain(progress)
+        return self._database.write(lambda db: queue_rows.heartbeat(db, job_id, worker, text))
+
+    def finish(self, job_id: str, worker: str, outcome: Outcome) -> Job | None:
+        """Record what became of a job; a failure is retried by its class (`heygem.batch.retry`).
+
+        Returns
+        -------
+        Job or None
+            As recorded; None where the worker does not hold it any more.
+        """
+        return self._database.write(lambda db: queue_rows.finish(db, job_id, worker, outcome))
+
+    def release(self, job_id: str, worker: str, reason: str = "", *, delay_s: float = 0.0) -> None:
+        """Put a job back that was not finished for no fault of its own, as at a shutdown.
+
+        Parameters
+        ----------
+        job_id, worker : str
+        reason : str
+            For the events.
+        delay_s : float
+            Until it may be taken again.
+        """
+        self._database.write(
+            lambda db: queue_rows.release(db, job_id, worker, reason, delay_s=delay_s)
+        )
+
+    def reap(self) -> list[Job]:
+        """Take jobs back from workers that are gone; returns them as they are now."""
+        held = self._database.read(queue_rows.held)
+        gone = [
+            (job_id, beat) for job_id, holder, beat in held if self._is_gone(job_id, holder, beat)
+        ]
+        running = {job_id for job_id, _, _ in held}
+        self._beats = {key: value for key, value in self._beats.items() if key in running}
+        if not gone:
+            return []
+        return self._database.write(lambda db: queue_rows.take_back(db, gone))
+
+    def _is_gone(self, job_id: str, holder: dict[str, Any], beat: int) -> bool:
+        if process.is_visible(holder):
+            return not process.is_running(holder)
+        last, since_s = self._beats.get(job_id, (-1, 0.0))
+        if beat != last:
+            self._beats[job_id] = (beat, time.monotonic())
+            return False
+        return time.monotonic() - since_s > LEASE_S
+
+    # --- changing ---
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a running job soon; cancel a pending one."""
+        self._database.write(lambda db: queue_rows.cancel(db, queue_rows.get(db, job_id)))
+
+    def cancel_all(self, *, batch: str | None = None, owner: str | None = None) -> int:
+        """Cancel every job that is not finished; returns how many."""
+        return self._for_each(queue_rows.cancel, OPEN, batch, owner)
+
+    def retry(self, job_id: str) -> None:
+        """Put a failed or cancelled job into the queue again, with all its attempts."""
+        self._database.write(lambda db: queue_rows.retry(db, queue_rows.get(db, job_id)))
+
+    def retry_all(
+        self,
+        *,
+        states: Iterable[State] = ("failed",),
+        batch: str | None = None,
+        owner: str | None = None,
+    ) -> int:
+        """Put all failed jobs (or those in other states) into the queue again."""
+        return self._for_each(queue_rows.retry, states, batch, owner)
+
+    def remove(self, job_id: str) -> None:
         """Delete a job that is not running; its video stays."""
-        with self._locked():
-            if self._get(job_id).state != "running" or not self.worker_running():
-                for path in self.folder.glob(f"{job_id}.*"):
-                    path.unlink(missing_ok=True)
+        self._database.write(lambda db: queue_rows.remove(db, queue_rows.get(db, job_id)))
 
-    def start(self):
-        """Process the queue until no job is waiting; starts a worker if none is running."""
-        with self._locked():
-            if not any(job.open for job in self.jobs()):
-                return
-            (self.folder / _START_REQUEST).touch()
-            if self.worker_running():
-                return
-        self.start_worker()
+    def clear(
+        self,
+        *,
+        states: Iterable[State] = FINISHED,
+        batch: str | None = None,
+        owner: str | None = None,
+    ) -> int:
+        """Delete finished jobs; their videos stay. Returns how many."""
+        return self._for_each(queue_rows.remove, states, batch, owner)
 
-    def start_worker(self):
-        """Start a worker process; it exits at once where another one holds the queue."""
-        with open(self.folder / _LOG, "ab") as log:
-            subprocess.Popen(
-                [sys.executable, "-m", "heygem.batch.worker", str(self.folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # Its own session: neither closing the page nor Ctrl-C stops it.
-                start_new_session=True,
-            )
+    def move(self, job_id: str, places: int) -> None:
+        """Move a job `places` positions later (earlier where negative)."""
+        self._database.write(lambda db: queue_rows.move(db, job_id, places))
 
-    def release_worker(self):
-        """Ask an idle worker to exit, which frees its models, as soon as no job is waiting."""
-        if self.worker_running():
-            (self.folder / _RELEASE_REQUEST).touch()
+    def place(self, job_id: str, before: str | None) -> None:
+        """Move a job right before another (its id), or to the end (None)."""
+        self._database.write(lambda db: queue_rows.place(db, job_id, before))
 
-    # --- files ---
+    def prioritise(self, job_id: str, priority: int) -> None:
+        """Set the priority of a job."""
+        self._database.write(lambda db: queue_rows.prioritise(db, job_id, priority))
 
-    @contextlib.contextmanager
-    def _locked(self):
-        make_private_folder(self.folder)
-        with open(self.folder / _LOCK, "a+") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
+    def pause(self, reason: str = "paused by hand") -> None:
+        """Begin no other job until `resume`; running ones are finished."""
+        self._database.write(lambda db: queue_rows.pause(db, reason))
 
-    def _get(self, job_id):
-        job = _read_job(self.folder / f"{job_id}.job")
-        if job is None:
-            raise InputError("no such job", seen=job_id, remedy="look at the list again")
-        return job
+    def resume(self, *, reason: str | None = None) -> bool:
+        """End a pause; returns whether there was one.
 
-    def _write(self, job):
-        content = asdict(replace(job, progress={}))
-        _write_json(self.folder / f"{job.id}.job", content)
+        Parameters
+        ----------
+        reason : str, optional
+            Only a pause for this reason, so that what paused the queue for want of space does not
+            end the pause of a person.
+        """
+        return self._database.write(lambda db: queue_rows.resume(db, reason))
 
+    def note(self, kind: str, detail: str, *, job_id: str = "") -> None:
+        """Add an event."""
+        self._database.write(lambda db: queue_rows.add_event(db, job_id, kind, detail))
 
-def _job(pair, params, order, *, alone):
-    """Convert a pair to a job; `alone`: no other job's result would have the same name."""
-    if not pair.video or not (pair.audio or pair.text):
-        raise InputError("a job needs a video and a sound", seen=f"{pair.video!r}, {pair.audio!r}")
-    job_id, audio, text = uuid.uuid4().hex[:10], pair.audio or "", pair.text or ""
-    changes = {**pair.changes, "inputs.audio": None, "inputs.text": None, "inputs.videos": ()}
-    if pair.name is None:
-        speech = {"inputs.audio": pair.audio, "inputs.text": pair.text}
-        changes |= {"inputs.videos": (pair.video,), "inputs.pairs": None, **speech}
-    else:
-        row = {"video": pair.video, "audio": pair.audio, "text": pair.text, "name": pair.name}
-        changes["inputs.pairs"] = [row]
-    if not alone:
-        changes["inputs.output"] = str(Path(params.inputs.output) / job_id)
-    tree = params.override(changes).tree()
-    return Job(job_id, pair.video, audio, tree, order, text, pair.name or "")
+    def _for_each(
+        self,
+        action: Callable[[sqlite3.Connection, Job], bool],
+        states: Iterable[State],
+        batch: str | None,
+        owner: str | None,
+    ) -> int:
+        where, values = queue_rows.where(states=states, batch=batch, owner=owner)
+        query = f"SELECT {COLUMNS} FROM jobs{where} ORDER BY position, number"
+
+        def change(db: sqlite3.Connection) -> int:
+            found = [read_row(row) for row in db.execute(query, values).fetchall()]
+            return sum(action(db, job) for job in found)
+
+        return self._database.write(change)
+
+    def close(self) -> None:
+        """Close the connection of this thread."""
+        self._database.close()
 
 
-def _content(job):
-    """Video and speech of a Job or Pair."""
-    return job.video, job.audio or "", job.text or ""
+def _lengths_s(items: Sequence[Item]) -> list[float]:
+    """Length of each speech [s]; 0 where the file cannot be read (the job will report it)."""
+    known: dict[str, float] = {}
+    for item in items:
+        if item.speech not in known:
+            inputs = item.params.inputs
+            known[item.speech] = len(inputs.text or "") / LETTERS_PER_S
+            if inputs.audio is not None:
+                with contextlib.suppress(HeygemError):
+                    known[item.speech] = float(media.probe(inputs.audio).duration_s or 0.0)
+    return [known[item.speech] for item in items]
 
 
-def _title(job):
-    """Approximate name of the result of a Job or Pair."""
-    name = job.title if isinstance(job, Job) else job.name
-    sound = Path(job.audio).stem if job.audio else ""
-    return (name or f"{Path(job.video).stem}-{sound}").casefold()
-
-
-def _length_s(pair):
-    """Length of the speech [s]; 0 where the file cannot be read (the job will report it)."""
-    if pair.audio is None:
-        return len(pair.text) / LETTERS_PER_S
-    try:
-        return float(media.probe(pair.audio).duration_s or 0.0)
-    except HeygemError:
-        return 0.0
-
-
-def _read_json(path):
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _read_job(path):
-    content = _read_json(path)
-    try:
-        job = Job(**content)
-    except TypeError:  # another file, or one truncated by a full disk
-        return None
-    return replace(job, warnings=tuple(job.warnings)) if job.state in STATES else None
-
-
-def _write_json(path, content):
-    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    part.write_text(json.dumps(content, ensure_ascii=False), "utf-8")
-    os.replace(part, path)
-
-
-def results(folder):
-    """Finished videos of an output folder, newest first.
-
-    Parameters
-    ----------
-    folder : path
-
-    Returns
-    -------
-    list of dict
-        The manifests, each with "path" (of the video) and "details" (its folder) added; videos
-        that are gone are left out.
-    """
-    manifests = []
-    folder = Path(folder)
-    for details in [*folder.glob("details/*"), *folder.glob("*/details/*")]:
-        content = read_json(details) if details.is_dir() else None
-        if not content or "output" not in content:
-            continue
-        path = (details / content["output"]["file"]).resolve()
-        if path.is_file():
-            manifests.append({**content, "path": path, "details": details})
-    return sorted(manifests, key=lambda m: m.get("finished", ""), reverse=True)
+def _new_row(item: Item, length_s: float) -> dict[str, Any]:
+    """The columns of a new job. Inputs get absolute paths; they are no part of the identity."""
+    inputs = item.params.inputs
+    if not str(item.video).strip() or not (inputs.audio or inputs.text):
+        raise InputError("a job needs a video and a sound", seen=f"{item.video}, {inputs.audio!r}")
+    video, audio = str(item.video.absolute()), inputs.audio and str(Path(inputs.audio).absolute())
+    recipe = item.params.tree()
+    recipe["inputs"] |= {
+        "pairs": None,
+        "videos": [video],
+        "audio": audio,
+        "output": str(Path(inputs.output).absolute()),
+    }
+    recipe["mlflow"]["folder"] = str(Path(item.params.mlflow.folder).absolute())
+    return {
+        "id": uuid.uuid4().hex[:10],
+        "name": item.name,
+        "title": "" if item.name.startswith(safe_name(item.video.stem)) else item.name,
+        "video": storable(video),
+        "audio": storable(audio or ""),
+        "text": inputs.text or "",
+        "output": storable(str(item.output.absolute())),
+        "folder": storable(os.getcwd()),
+        "length_s": round(length_s, 2),
+        "params": plain(recipe),
+    }

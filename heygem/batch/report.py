@@ -16,7 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from heygem import media
-from heygem.batch.runner import Outcome, Report, Status
+from heygem.batch.outcome import Outcome, Status
+from heygem.batch.runner import Report
 from heygem.core import templating
 from heygem.core.types import Image
 from heygem.experiments import figures

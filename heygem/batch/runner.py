@@ -9,15 +9,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from heygem import pipeline
 from heygem.batch import details, manifest, output_lock
 from heygem.batch.items import DETAILS, Item, SpeechFiles, plan_items
+from heygem.batch.outcome import Outcome, Status
 from heygem.config.params import LabelSettings, Params
 from heygem.core import disk, publish
 from heygem.core.errors import Cancelled, HeygemError
@@ -34,8 +35,6 @@ log = logging.getLogger(__name__)
 
 RECORD = "batch.json"
 
-Status = Literal["done", "skipped", "failed", "cancelled"]
-
 
 class BatchProgress(Protocol):
     """Called while work goes on; see `heygem.core.types.Progress` for the last three arguments."""
@@ -49,44 +48,6 @@ class BatchProgress(Protocol):
 class _Identity(NamedTuple):
     video_sha256: str
     item_id: str  # see `manifest.item_id`
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Result of one item.
-
-    Attributes
-    ----------
-    speech : str
-        Audio file, or the text that is spoken.
-    params : Params
-        The item's own recipe.
-    error, code : str
-        One-line message and error code of a failed item; else empty.
-    reason : dict
-        The error in its parts (what, seen, remedy), where known.
-    bad_input : bool
-        Whether the item failed because of its inputs or settings.
-    seconds : float
-        Processing time.
-    manifest : dict
-        Of a done or skipped item; else empty.
-    """
-
-    name: str
-    video: Path
-    status: Status
-    speech: str = ""
-    params: Params | None = field(default=None, repr=False)
-    output: Path | None = None
-    details: Path | None = None
-    error: str = ""
-    code: str = ""
-    reason: dict[str, str] = field(default_factory=dict, repr=False)
-    bad_input: bool = False
-    seconds: float = 0.0
-    warnings: tuple[str, ...] = ()
-    manifest: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ _RUN_STATUS = {"done": "FINISHED", "skipped": "FINISHED", "cancelled": "KILLED"}
 
 
 class ItemOutcome(Protocol):
-    """What is recorded of an item; `heygem.batch.runner.Outcome` is one.
+    """What is recorded of an item; `heygem.batch.outcome.Outcome` is one.
 
     `status` is "done", "failed", "skipped" or "cancelled"; `details` the folder of pictures and
     manifest; `manifest` empty for a failed item.

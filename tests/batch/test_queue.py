@@ -1,7 +1,8 @@
-"""The job queue and its worker process, which outlive the page that started them."""
+"""The queue: who gets which job, what a failure leads to, and what a fault leaves."""
 
 import os
-import shutil
+import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -9,378 +10,418 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.batch import pairs_recipe
 
+from heygem.batch import process, queue_database, queue_rows, retry
+from heygem.batch import queue as queue_module
+from heygem.batch.items import plan_items
+from heygem.batch.job import Signal
+from heygem.batch.outcome import Outcome
 from heygem.batch.queue import JobQueue
-from heygem.batch.runner import Outcome, Report
-from heygem.batch.worker import MAX_CRASHES, ModelCache, Worker
-from heygem.config import pairs
+from heygem.batch.queue_database import QueueError
 from heygem.config.params import Params
-from heygem.core.errors import InputError, ParameterError
+from heygem.core.errors import InputError, PolicyError
 
 
 @pytest.fixture
 def queue(tmp_path):
-    return JobQueue(tmp_path / "queue")
+    return JobQueue(tmp_path / "queue.db")
 
 
-def fill(queue, *names):
-    return [queue.add(f"{name}.mp4", "a.wav", Params()) for name in names]
+def items(*names, folder="/v", **more):
+    inputs = {"videos": [f"{folder}/{name}.mp4" for name in names], "audio": "/v/a.wav"}
+    return plan_items(Params.from_dict({"inputs": inputs | {"output": "/v/out"}, **more}))
 
 
 def states(queue):
     return {Path(job.video).stem: job.state for job in queue.jobs()}
 
 
-def wait_until(condition, seconds=120):
+def order(queue):
+    return [Path(job.video).stem for job in queue.jobs()]
+
+
+def ended(job, status="done", code="", error="", **more):
+    reason = {"what": error} if error else {}
+    return Outcome(job.name, Path(job.video), status, code=code, error=error, reason=reason, **more)
+
+
+def take(queue, worker="w"):
+    job = queue.claim(worker)
+    return job and Path(job.video).stem
+
+
+def wait_until(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def outcome(params, status="done", **more):
-    video = Path(params.inputs.videos[0])
-    return Outcome(video.stem, video, status, output=video.with_suffix(".out.mp4"), **more)
+def test_a_job_is_added_claimed_and_finished(queue):
+    (added,) = queue.add(items("anna"), owner="eve", batch="night")
+    assert added.state == "pending" and added.item().video == Path("/v/anna.mp4")
+    job = queue.claim("w")
+    assert job.id == added.id and job.attempts == 1 and queue.claim("w2") is None
+    assert queue.heartbeat(job.id, "w", {"stage": "render", "done": 1}) is Signal.CONTINUE
+    assert queue.jobs()[0].progress == {"stage": "render", "done": 1}
+    manifest = {"id": "abc", "timings": {"render_s": 1.5}}
+    assert queue.finish(job.id, "w", ended(job, manifest=manifest, warnings=("dim",), seconds=2.0))
+    job = queue.get(job.id)
+    assert (job.state, job.identity, job.warnings) == ("done", "abc", ("dim",))
+    assert job.timings == {"render_s": 1.5} and job.worker == "" and job.progress == {}
+    assert queue.counts(batch="night")["done"] == 1 and queue.counts(batch="day")["done"] == 0
+    kinds = [event["kind"] for event in queue.events(job_id=job.id)]
+    assert kinds == ["added", "claimed", "done"]
 
 
-def test_jobs_are_made_in_order_and_one_failure_does_not_stop_the_others(queue):
-    fill(queue, "a", "bad", "c")
-    names = []
-
-    def make(params, progress, cancel):
-        name = Path(params.inputs.videos[0]).stem
-        names.append(name)
-        if name == "bad":
-            return outcome(params, "failed", error="no face found in bad.mp4")
-        return outcome(params, warnings=("soft",))
-
-    Worker(queue, make, idle_s=0).run()
-    assert names == ["a", "bad", "c"]
-    assert states(queue) == {"a": "done", "bad": "failed", "c": "done"}
-    jobs = queue.jobs()
-    assert jobs[1].error == "no face found in bad.mp4" and jobs[0].warnings == ("soft",)
+def test_owners_take_turns_and_priority_counts_within_an_owner(queue):
+    queue.add(items("a1", "a2", "a3"), owner="a")
+    queue.add(items("b1"), owner="b")
+    queue.add(items("a9"), owner="a", priority=5)
+    assert [take(queue, f"w{k}") for k in range(6)] == ["a9", "b1", "a1", "a2", "a3", None]
 
 
-def test_another_page_shows_the_same_queue(queue):
-    fill(queue, "a", "b")
-    assert [job.video for job in JobQueue(queue.folder).jobs()] == ["a.mp4", "b.mp4"]
+def test_a_result_that_is_being_made_is_not_made_by_two(queue):
+    first, again = queue.add([*items("anna"), *items("anna")])
+    assert first.output == again.output
+    assert take(queue) == "anna" and take(queue, "w2") is None
+    queue.finish(first.id, "w", ended(first))
+    assert take(queue, "w2") == "anna"
 
 
-def test_an_unexpected_error_fails_one_job_with_a_one_line_message(queue):
-    fill(queue, "a", "b")
-
-    def make(params, progress, cancel):
-        if params.inputs.videos[0] == "a.mp4":
-            raise RuntimeError("line one\nline two")
-        return outcome(params)
-
-    Worker(queue, make, idle_s=0).run()
-    assert states(queue) == {"a": "failed", "b": "done"}
-    assert queue.jobs()[0].error == "line one line two"
+def test_jobs_whose_results_would_have_the_same_name_get_folders_of_their_own(queue):
+    first, second = (queue.add(items("anna", folder=folder))[0] for folder in ("/x", "/y"))
+    louder = queue.add(items("anna", folder="/x", lips={"openness_gain": 1.2}))[0]
+    assert len({first.output, second.output, louder.output}) == 3
+    assert louder.item().output == Path("/v/out") / louder.id / "anna-a.mp4"
+    queue.finish(queue.claim("w").id, "w", ended(first))
+    later = queue.add(items("anna", folder="/x", lips={"openness_gain": 1.4}))[0]
+    assert later.output == first.output, "made again with other settings, under its name"
 
 
-def test_order_can_be_changed_while_waiting(queue):
-    a, b, c = fill(queue, "a", "b", "c")
-    queue.move(c.id, -2)
-    queue.move(a.id, 1)
-    assert [Path(job.video).stem for job in queue.jobs()] == ["c", "b", "a"]
-    queue.move(c.id, -5)
-    assert [Path(job.video).stem for job in queue.jobs()] == ["c", "b", "a"]
-    queue.place(a.id, b.id)
-    assert [Path(job.video).stem for job in queue.jobs()] == ["c", "a", "b"]
-    queue.place(c.id, None)
-    assert [Path(job.video).stem for job in queue.jobs()] == ["a", "b", "c"]
-    queue.place(b.id, b.id)  # dropped where it was
-    queue.place("nobody", a.id)
-    assert [Path(job.video).stem for job in queue.jobs()] == ["a", "b", "c"]
+def test_a_table_keeps_its_names_and_settings(queue):
+    rows = [{"video": "anna.mp4", "text": "Good evening.", "name": "evening", "lips.offset_ms": 40}]
+    (job,) = queue.add(plan_items(pairs_recipe(rows)))
+    assert (job.title, job.text, job.label) == ("evening", "Good evening.", "evening")
+    item = job.item()
+    assert item.params.lips.offset_ms == 40 and item.output == Path.cwd() / "out" / "evening.mp4"
+    assert item.params.digest() == plan_items(pairs_recipe(rows))[0].params.digest()
 
 
-def test_cancelling_the_running_job_starts_the_next(queue):
-    a, _ = fill(queue, "a", "b")
-    started = threading.Event()
-
-    def make(params, progress, cancel):
-        if params.inputs.videos[0] == "a.mp4":
-            started.set()
-            assert cancel.wait(60)
-            return outcome(params, "cancelled")
-        return outcome(params)
-
-    thread = threading.Thread(target=Worker(queue, make, idle_s=0).run)
-    thread.start()
-    assert started.wait(60)
-    queue.cancel(a.id)
-    thread.join(60)
-    assert states(queue) == {"a": "cancelled", "b": "done"}
+def test_a_list_is_a_page_without_recipes(queue):
+    queue.add(items(*"abcde"))
+    page = queue.jobs(limit=2, offset=2)
+    assert [Path(job.video).stem for job in page] == ["c", "d"] and page[0].params == {}
+    assert queue.jobs(states=["done"]) == []
 
 
-@pytest.mark.slow
-def test_a_step_that_ignores_cancel_is_ended_with_its_process_and_the_next_job_is_made(queue):
-    a, b = queue.add_all(
-        pairs.check([{"video": f"{name}.mp4", "audio": "absent.wav"} for name in "ab"]), Params()
-    )
-    code = (
-        "import sys, time\n"
-        "from heygem.batch.queue import JobQueue\n"
-        "from heygem.batch.worker import Worker\n"
-        "Worker(JobQueue(sys.argv[1]), lambda *_: time.sleep(600), own_process=True).run()"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(queue.folder)])
-    wait_until(lambda: states(queue)["a"] == "running")
-    queue.cancel(a.id)
-    wait_until(lambda: states(queue)["a"] == "cancelled")
-    assert process.wait(60) == 0
-    wait_until(lambda: states(queue)["b"] == "failed")
-    assert "absent.wav" in queue.jobs()[1].error, "made by the process that replaced it"
-    queue.release_worker()
-    wait_until(lambda: not queue.worker_running())
+def test_a_page_of_a_long_list_is_one_query_that_reads_only_its_rows(queue):
+    queue.add(items(*(f"v{k}" for k in range(300))))
+    queries = []
+    connection = queue._database._connection()
+    connection.set_trace_callback(queries.append)
+    assert len(queue.jobs(limit=20, offset=100)) == 20
+    connection.set_trace_callback(None)
+    assert [query.split()[0] for query in queries] == ["BEGIN", "SELECT", "COMMIT"]
+    (plan,) = connection.execute(
+        "EXPLAIN QUERY PLAN SELECT * FROM jobs ORDER BY position, number LIMIT 20"
+    ).fetchall()
+    assert "by_place" in plan["detail"], "no sorting of all rows"
 
 
-def test_cancelling_all_leaves_finished_ones(queue):
-    fill(queue, "a")
-    Worker(queue, lambda params, progress, cancel: outcome(params), idle_s=0).run()
-    fill(queue, "b", "c")
-    queue.cancel_all()
-    assert states(queue) == {"a": "done", "b": "cancelled", "c": "cancelled"}
+def test_an_admission_that_refuses_leaves_the_queue_as_it_was(tmp_path):
+    def admit(requests, lengths_s, owner):
+        if len(requests) > 1:
+            raise PolicyError("too many")
+        return "eve"
+
+    queue = JobQueue(tmp_path / "queue.db", admission=admit)
+    with pytest.raises(PolicyError):
+        queue.add(items("a", "b"))
+    assert queue.jobs() == []
+    assert queue.add(items("a"))[0].owner == "eve"
 
 
-def test_failed_jobs_can_be_retried(queue):
-    fill(queue, "a", "b")
-    tries = []
-
-    def make(params, progress, cancel):
-        tries.append(params.inputs.videos[0])
-        late = len(tries) > 2
-        return outcome(params) if late else outcome(params, "failed", error="disk full")
-
-    Worker(queue, make, idle_s=0).run()
-    queue.retry_failed()
-    assert all(job.error == "" for job in queue.jobs())
-    Worker(queue, make, idle_s=0).run()
-    assert states(queue) == {"a": "done", "b": "done"}
-
-
-@pytest.mark.slow
-def test_a_job_interrupted_by_a_crash_is_made_again(queue):
-    (a,) = fill(queue, "a")
-
-    class Killed(BaseException):
-        pass
-
-    def dies(params, progress, cancel):
-        raise Killed
-
-    with pytest.raises(Killed):
-        Worker(queue, dies, idle_s=0).run()
-    assert not queue.is_working() and states(queue) == {"a": "waiting"}
-    Worker(queue, lambda params, progress, cancel: outcome(params), idle_s=0).run()
-    assert states(queue) == {"a": "done"}
+def test_the_order_can_be_changed(queue):
+    a, b, c = (job.id for job in queue.add(items(*"abc")))
+    queue.move(c, -2)
+    queue.move(a, 1)
+    assert order(queue) == ["c", "b", "a"]
+    queue.move(c, -5)
+    queue.place(a, b)
+    assert order(queue) == ["c", "a", "b"]
+    queue.place(c, None)
+    queue.place(b, b)
+    queue.place("nobody", a)
+    assert order(queue) == ["a", "b", "c"]
+    queue.prioritise(c, 3)
+    assert take(queue) == "c"
 
 
-@pytest.mark.slow
-def test_only_one_worker_processes_a_queue(queue):
-    fill(queue, "a")
-    started, go, calls = threading.Event(), threading.Event(), []
-
-    def make(params, progress, cancel):
-        started.set()
-        go.wait(60)
-        calls.append(1)
-        return outcome(params)
-
-    thread = threading.Thread(target=Worker(queue, make, idle_s=0).run)
-    thread.start()
-    assert started.wait(60) and queue.is_working()
-    Worker(queue, make, idle_s=0).run()  # returns at once
-    go.set()
-    thread.join(60)
-    assert calls == [1] and not queue.is_working()
+def test_a_pause_keeps_its_reason_until_somebody_ends_it(queue):
+    queue.add(items("a", "b"))
+    job = queue.claim("w")
+    queue.pause("DISK_FULL")
+    queue.pause("another")
+    assert queue.paused() == "DISK_FULL" and queue.claim("w2") is None
+    assert queue.heartbeat(job.id, "w") is Signal.PAUSE
+    assert not queue.resume(reason="another") and queue.paused()
+    assert queue.resume() and take(queue, "w2") == "b"
 
 
-def test_a_job_that_keeps_crashing_the_worker_fails_and_the_others_are_made(queue):
-    fill(queue, "bad", "good")
-
-    class Killed(BaseException):
-        pass
-
-    def make(params, progress, cancel):
-        if params.inputs.videos[0] == "bad.mp4":
-            raise Killed
-        return outcome(params)
-
-    for _ in range(MAX_CRASHES):
-        with pytest.raises(Killed):
-            Worker(queue, make, idle_s=0).run()
-        assert queue.start_requested(), "the queue is still to be processed"
-    Worker(queue, make, idle_s=0).run()
-    assert states(queue) == {"bad": "failed", "good": "done"}
-    bad = queue.jobs()[0]
-    assert "memory" in bad.error and not queue.start_requested()
-    queue.retry(bad.id)
-    assert queue.jobs()[0].deaths == 0
+def test_cancelling_stops_a_running_job_and_a_pending_one(queue):
+    queue.add(items("a", "b"))
+    job = queue.claim("w")
+    assert queue.cancel_all() == 2
+    assert queue.heartbeat(job.id, "w") is Signal.CANCEL and queue.jobs()[0].stopping
+    queue.finish(job.id, "w", ended(job, "failed", "CRASHED", "ended with its process"))
+    assert states(queue) == {"a": "cancelled", "b": "cancelled"}, "not retried"
+    assert queue.retry_all(states=["cancelled"]) == 2 and take(queue) == "a"
+    queue.remove(queue.jobs()[0].id)
+    assert states(queue)["a"] == "running", "it is not removed while it runs"
+    queue.remove(queue.jobs()[1].id)
+    assert list(states(queue)) == ["a"]
 
 
-@pytest.mark.slow
-def test_an_idle_worker_takes_the_next_job_and_exits_when_released(queue):
-    (a,) = fill(queue, "a")
-    workers = []
-
-    def make(params, progress, cancel):
-        workers.append(threading.get_ident())
-        return outcome(params)
-
-    thread = threading.Thread(target=Worker(queue, make, idle_s=600).run)
-    thread.start()
-    wait_until(lambda: states(queue) == {"a": "done"} and not queue.start_requested())
-    assert queue.worker_running() and not queue.is_working()
-    fill(queue, "b")
-    time.sleep(0.5)
-    assert states(queue)["b"] == "waiting", "start was not called"
-    queue.start()
-    wait_until(lambda: states(queue)["b"] == "done")
-    queue.release_worker()
-    thread.join(60)
-    assert not thread.is_alive() and not queue.worker_running()
-    assert workers == [workers[0]] * 2
-
-
-def test_the_worker_exits_when_its_folder_is_deleted(queue):
-    fill(queue, "a")
-    produce = lambda params, progress, cancel: outcome(params)  # noqa: E731
-    thread = threading.Thread(target=Worker(queue, produce, idle_s=600).run)
-    thread.start()
-    wait_until(lambda: states(queue) == {"a": "done"} and not queue.start_requested())
-    shutil.rmtree(queue.folder)
-    thread.join(60)
-    assert not thread.is_alive() and not queue.folder.exists()
-
-
-def test_a_page_that_polls_does_not_prevent_a_worker_from_starting(queue, monkeypatch):
-    fill(queue, "a")
-    stop = threading.Event()
-
-    def look():
-        while not stop.is_set():
-            queue.worker_running()
-
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    try:
-        Worker(queue, lambda params, progress, cancel: outcome(params), idle_s=0).run()
-    finally:
-        stop.set()
-        watcher.join()
-    assert states(queue) == {"a": "done"}
-
-
-def test_progress_of_the_running_job_is_visible_to_other_processes(queue):
-    fill(queue, "a")
-    jobs = []
-
-    def make(params, progress, cancel):
-        progress("a", 0, 1, "render", 30, 60)
-        jobs.extend(JobQueue(queue.folder).jobs())
-        return outcome(params)
-
-    Worker(queue, make, idle_s=0).run()
-    assert jobs[0].state == "running"
-    assert (jobs[0].progress["stage"], jobs[0].progress["done"]) == ("render", 30)
-    assert queue.jobs()[0].progress == {}
-
-
-def test_a_job_without_files_or_with_an_unknown_id_is_refused(queue):
-    with pytest.raises(InputError, match="needs a video and a sound"):
-        queue.add("", "a.wav", Params())
+def test_only_finished_jobs_are_cleared(queue):
+    queue.add(items("a"), owner="x")
+    queue.add(items("b", "c"), owner="y")
+    for worker in "vw":
+        job = queue.claim(worker)
+        queue.finish(job.id, worker, ended(job))
+    assert queue.clear(owner="x") == 1 and states(queue) == {"b": "done", "c": "pending"}
+    assert queue.clear() == 1 and states(queue) == {"c": "pending"}
     with pytest.raises(InputError, match="no such job"):
         queue.cancel("nobody")
 
 
-def test_files_of_the_same_name_do_not_overwrite_each_other(queue):
-    jobs = [queue.add(f"{folder}/anna.mp4", "a.wav", Params()) for folder in ("x", "y")]
-    again = queue.add("x/anna.mp4", "a.wav", Params())
-    outputs = [Params.from_dict(job.params).inputs.output for job in [*jobs, again]]
-    assert outputs[0] != outputs[1]
+def attempt(queue, code, error="it failed"):
+    """Fail the next attempt; returns the job as recorded."""
+    queue._database.write(lambda db: db.execute("UPDATE jobs SET not_before = 0"))
+    job = queue.claim("w")
+    return queue.finish(job.id, "w", ended(job, "failed", code, error))
 
 
-def test_a_table_is_added_completely_or_not_at_all(queue):
-    rows = [
-        {"video": "anna.mp4", "audio": "a.wav", "lips.openness_gain": 1.3},
-        {"video": "anna.mp4", "text": "Good evening.", "name": "evening"},
-    ]
-    first, second = queue.add_all(pairs.check(rows), Params())
-    recipe = Params.from_dict(first.params)
-    assert recipe.lips.openness_gain == 1.3 and recipe.inputs.audio == "a.wav"
-    assert second.name == "evening" and second.spoken == "“Good evening.”"
-    assert Params.from_dict(second.params).inputs.pairs[0].text == "Good evening."
-    with pytest.raises(ParameterError, match="openness_gain"):
-        queue.add_all(pairs.check([rows[1], rows[0] | {"lips.openness_gain": 9}]), Params())
-    assert len(queue.jobs()) == 2
+@pytest.mark.parametrize("code", ["BAD_INPUT", "NO_FACE", "CONSENT", "OUTPUT", "POLICY"])
+def test_a_bad_input_is_never_tried_again(queue, code):
+    queue.add(items("a"))
+    job = attempt(queue, code)
+    assert (job.state, job.error["code"], job.attempts) == ("failed", code, 1)
 
 
-class Counting:
-    """Models that count how often they were loaded and freed."""
-
-    instances = []
-
-    def __init__(self, params):
-        self.instances.append(self)
-        self.forgot = 0
-
-    def forget_audio(self):
-        self.forgot += 1
+def test_what_runs_out_of_memory_is_made_smaller_then_fails(queue):
+    queue.add(items("a"))
+    jobs = [attempt(queue, "OUT_OF_MEMORY") for _ in range(3)]
+    assert [job.state for job in jobs] == ["pending", "pending", "failed"]
+    assert [job.smaller for job in jobs[:2]] == list(retry.SMALLER)
+    assert jobs[2].error["code"] == "OUT_OF_MEMORY"
 
 
-def test_models_are_kept_between_jobs_and_audio_while_it_is_the_same(tmp_path, monkeypatch):
-    models_used, status = [], ["done"]
-
-    def run(params, *, progress, cancel, models):
-        models_used.append(models)
-        result = outcome(params, status[0])
-        return Report(tmp_path, (result,), 0.1)
-
-    monkeypatch.setattr(Counting, "instances", [])
-    monkeypatch.setattr("heygem.pipeline.load_models", Counting)
-    monkeypatch.setattr("heygem.batch.runner.run", run)
-    for name in ("a.wav", "b.wav"):
-        (tmp_path / name).write_bytes(b"x")
-
-    def recipe(sound, **more):
-        inputs = {"videos": ["v.mp4"], "audio": str(tmp_path / sound)}
-        return Params.from_dict({"inputs": inputs, **more})
-
-    make, no_progress = ModelCache(), lambda *_: None
-    for sound in ("a.wav", "a.wav", "b.wav"):
-        make(recipe(sound), no_progress, threading.Event())
-    assert len(Counting.instances) == 1 and models_used == Counting.instances * 3
-    assert Counting.instances[0].forgot == 2, "once for each audio file"
-    (tmp_path / "b.wav").write_bytes(b"other audio under the same name")
-    make(recipe("b.wav"), no_progress, threading.Event())
-    assert Counting.instances[0].forgot == 3
-    make(recipe("b.wav", face={"max_turn_deg": 20}), no_progress, threading.Event())
-    assert len(Counting.instances) == 2, "other face settings, other models"
-    status[0] = "failed"  # without a known cause: the models are not kept
-    make(recipe("b.wav", face={"max_turn_deg": 20}), no_progress, threading.Event())
-    make(recipe("b.wav", face={"max_turn_deg": 20}), no_progress, threading.Event())
-    assert len(Counting.instances) == 3
+def test_a_crash_is_tried_again_as_it_is_and_quarantined_after_three(queue):
+    queue.add(items("poison", "fine"))
+    first = attempt(queue, "CRASHED", "signal 11")
+    assert first.state == "pending" and first.not_before > time.time() and first.smaller == {}
+    assert take(queue, "other") == "fine", "the others go on meanwhile"
+    attempt(queue, "TIMEOUT", "longer than 60 s")
+    job = attempt(queue, "CRASHED", "signal 11")
+    assert (job.state, job.error["code"]) == ("failed", "QUARANTINED")
+    assert "signal 11" in job.error["seen"] and "longer than 60 s" in job.error["seen"]
+    queue.retry(job.id)
+    assert queue.get(job.id).history == () and queue.get(job.id).attempts == 0
 
 
-def test_damaged_files_in_the_folder_are_ignored(queue):
-    fill(queue, "a")
-    (queue.folder / "x.job").write_text("{half")
-    (queue.folder / "y.job").write_text('{"id": "y"}')
-    assert list(states(queue)) == ["a"]
+def test_a_full_disk_costs_no_attempt(queue):
+    queue.add(items("a"))
+    for _ in range(4):
+        job = attempt(queue, "DISK_FULL")
+        assert (job.state, job.attempts, job.history) == ("pending", 0, ())
+
+
+def test_a_released_job_is_taken_by_the_next_worker(queue):
+    queue.add(items("a"))
+    job = queue.claim("w")
+    queue.release(job.id, "w", "shutdown")
+    assert queue.get(job.id).attempts == 0
+    assert queue.claim("w2").id == job.id
+    assert queue.heartbeat(job.id, "w") is Signal.LOST
+    assert queue.finish(job.id, "w", ended(job)) is None and states(queue)["a"] == "running"
+
+
+CLAIM = """
+import os, sys, time
+from heygem.batch.queue import JobQueue
+print(JobQueue(sys.argv[1]).claim(f"w{os.getpid()}").id, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.fault
+def test_the_job_of_a_killed_worker_is_taken_back_at_once(queue):
+    queue.add(items("a"))
+    worker = subprocess.Popen([sys.executable, "-c", CLAIM, queue.path], stdout=subprocess.PIPE)
+    worker.stdout.readline()
+    assert queue.reap() == [] and queue.claim("w") is None, "it lives"
+    worker.kill()
+    worker.wait()
+    assert take(queue) == "a" and queue.jobs()[0].losses == 1
+
+
+def held_elsewhere(queue):
+    """The job held by a worker on a machine that cannot be seen from here."""
+    queue.add(items("a"))
+    job = queue.claim("far")
+    holder = queue_module.plain(process.own_identity() | {"boot": "another", "host": "far"})
+    queue._database.write(lambda db: queue_rows.update(db, job.id, {"process": holder}))
+    return job
+
+
+def test_a_worker_elsewhere_loses_its_job_after_a_silence_by_the_observers_clock(
+    queue, monkeypatch
+):
+    job = held_elsewhere(queue)
+    now = [1000.0]
+    monkeypatch.setattr(queue_module.time, "monotonic", lambda: now[0])
+    assert queue.reap() == []
+    now[0] += queue_module.LEASE_S - 1
+    queue.heartbeat(job.id, "far")
+    now[0] += 2
+    assert queue.reap() == [], "there was a heartbeat"
+    now[0] += queue_module.LEASE_S + 1
+    assert [each.id for each in queue.reap()] == [job.id]
+    assert queue.heartbeat(job.id, "far") is Signal.LOST
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("jump_s", [-400 * 24 * 3600.0, 400 * 24 * 3600.0])
+def test_a_jump_of_the_clock_takes_no_job_away_and_delays_none(queue, monkeypatch, jump_s):
+    queue.add(items("a", "b"))
+    running = queue.claim("here")
+    waiting = queue.claim("w")
+    queue.finish(waiting.id, "w", ended(waiting, "failed", "CRASHED", "signal 9"))
+    real = time.time
+    monkeypatch.setattr(queue_rows.time, "time", lambda: real() + jump_s)
+    assert queue.reap() == [], "its process runs"
+    assert queue.heartbeat(running.id, "here") is Signal.CONTINUE
+    assert queue.claim("w").id == waiting.id
+
+
+def test_what_is_lost_again_and_again_is_quarantined(queue, monkeypatch):
+    queue.add(items("a"))
+    monkeypatch.setattr(process, "is_running", lambda holder: False)
+    for _ in range(retry.MAX_LOSSES):
+        assert queue.claim("w") is not None
+    queue.reap()
+    (job,) = queue.jobs()
+    assert (job.state, job.error["code"], job.attempts) == ("failed", "QUARANTINED", 0)
 
 
 @pytest.mark.slow
-def test_the_worker_process_started_by_a_page_makes_jobs_and_reports_errors(queue, tmp_path):
-    params = Params.from_dict({"inputs": {"output": str(tmp_path / "out")},
-                               "mlflow": {"enabled": False}})  # fmt: skip
-    queue.add(tmp_path / "absent.mp4", tmp_path / "absent.wav", params)
-    queue.start()
-    wait_until(lambda: states(queue) == {"absent": "failed"})
-    (job,) = queue.jobs()
-    assert job.state == "failed" and "no such file" in job.error
-    assert queue.worker_pid() not in (None, os.getpid()), "it is idle"
-    queue.release_worker()
-    wait_until(lambda: not queue.worker_running())
-    assert queue.worker_pid() is None
+@pytest.mark.fault
+def test_two_submitters_and_two_workers_at_once(queue):
+    made, lock = [], threading.Lock()
+
+    def submit(owner):
+        own = JobQueue(queue.path)
+        for k in range(20):
+            own.add(items(f"{owner}{k}"), owner=owner)
+
+    def work(worker):
+        own = JobQueue(queue.path)
+        while queue.counts()["done"] < 40:
+            job = own.claim(worker)
+            if job is not None:
+                with lock:
+                    made.append(job.id)
+                own.finish(job.id, worker, ended(job))
+
+    threads = [threading.Thread(target=submit, args=[name]) for name in "ab"]
+    threads += [threading.Thread(target=work, args=[name]) for name in ("w1", "w2")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert len(made) == len(set(made)) == 40 and set(states(queue).values()) == {"done"}
+
+
+@pytest.mark.fault
+def test_a_damaged_database_is_set_aside_and_its_readable_jobs_are_kept(queue):
+    queue.add(items(*(f"v{k}" for k in range(60))))
+    job = queue.claim("w")
+    queue.finish(job.id, "w", ended(job))  # its file was never there: not provable
+    queue.close()
+    with sqlite3.connect(queue.path) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        page = db.execute("PRAGMA page_size").fetchone()[0]
+    content = bytearray(queue.path.read_bytes())
+    for at in (len(content) // 2 // page * page, len(content) * 3 // 4 // page * page):
+        content[at : at + page] = os.urandom(page)
+    queue.path.write_bytes(content)
+    other = JobQueue(queue.path)
+    jobs = other.jobs()
+    other.add(items("new"))  # meets the damage, if the list did not
+    jobs = other.jobs()
+    assert 10 < len(jobs) <= 61 and {job.state for job in jobs} == {"pending"}
+    assert all(other.get(each.id).item().video for each in jobs)
+    (aside,) = queue.path.parent.glob("queue.db.damaged-*[0-9]")
+    assert aside.name in other.notices()[0] and "jobs could be read" in other.notices()[0]
+    assert stat.S_IMODE(queue.path.stat().st_mode) == 0o600
+
+
+@pytest.mark.fault
+def test_a_file_that_is_no_database_is_set_aside_and_never_loaded(queue, tmp_path):
+    import pickle
+
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    queue.path.write_bytes(pickle.dumps([Trap()] * 100))
+    queue.add(items("a"))
+    assert states(queue) == {"a": "pending"} and len(queue.notices()) == 1
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.fault
+def test_a_process_that_has_the_damaged_file_open_goes_on_with_the_new_one(queue):
+    queue.add(items("a"))
+    other = JobQueue(queue.path)
+    assert len(other.jobs()) == 1
+    queue_module.queue_repair._is_sound, sound = (
+        (lambda path: False),
+        (queue_module.queue_repair._is_sound),
+    )
+    try:
+        queue_module.queue_repair.rebuild(queue.path)
+    finally:
+        queue_module.queue_repair._is_sound = sound
+    other.add(items("b"))
+    assert states(queue) == {"a": "pending", "b": "pending"}
+
+
+@pytest.mark.fault
+def test_errors_of_the_database_are_told_in_plain_words(queue, monkeypatch, tmp_path):
+    queue.add(items("a"))
+    monkeypatch.setattr(queue_database, "BUSY_TIMEOUT_S", 0.1)
+    locked = JobQueue(queue.path)
+    with sqlite3.connect(queue.path) as db:
+        db.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(QueueError, match="another program holds"):
+            locked.add(items("b"))
+    monkeypatch.setattr(
+        queue_database.psutil,
+        "disk_partitions",
+        lambda all: [type("Part", (), {"mountpoint": "/", "fstype": "nfs4"})],
+    )
+    with pytest.raises(QueueError, match="network folder.*HEYGEM_QUEUE"):
+        JobQueue(tmp_path / "new" / "queue.db").jobs()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(QueueError, match="queue"):
+        JobQueue(tmp_path / "file" / "queue.db").jobs()
+
+
+def test_a_later_version_of_the_database_is_refused(queue):
+    queue.add(items("a"))
+    queue._database.write(lambda db: queue_rows.set_fact(db, "schema", "99"))
+    with pytest.raises(QueueError, match="later version"):
+        JobQueue(queue.path).jobs()

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from heygem.batch.runner import Outcome
+from heygem.batch.outcome import Outcome
 from heygem.config.params import Params
 from heygem.core.interrupts import cancellation
 from heygem.experiments import batch_tracking, store

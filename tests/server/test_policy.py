@@ -14,7 +14,7 @@ from http.cookiejar import CookieJar
 import pytest
 import yaml
 
-from heygem.batch.queue import JobQueue
+from heygem.batch.folder_queue import JobQueue
 from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError, InputError, ParameterError, PolicyError

@@ -13,7 +13,7 @@ from helpers.media import tone, write_wav
 from helpers.studio import GATE_OFF, WAIT_S, LoudnessLips
 
 from heygem import pipeline
-from heygem.batch.queue import JobQueue
+from heygem.batch.folder_queue import JobQueue
 from heygem.config.params import Params
 from heygem.server import ROOT_VARIABLE, jupyter
 

@@ -3,7 +3,7 @@
 import pytest
 from helpers.studio import choose_videos, send_request, video_names
 
-from heygem.batch import queue
+from heygem.batch import folder_queue as queue
 from heygem.config.params import Params
 from heygem.core import i18n
 from heygem.studio.pages import batch as batch_page

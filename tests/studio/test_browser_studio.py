@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from helpers.browser import SAMPLES, TOKEN
 
-from heygem.batch.queue import JobQueue
+from heygem.batch.folder_queue import JobQueue
 from heygem.server import jupyter
 
 pytestmark = pytest.mark.browser

@@ -7,7 +7,7 @@ import pytest
 from helpers.studio import WAIT_S, choose_videos, video_names
 
 from heygem import pipeline
-from heygem.batch.worker import Worker as BatchWorker
+from heygem.batch.folder_worker import Worker as BatchWorker
 
 pytestmark = pytest.mark.usefixtures("isolated_home")
 

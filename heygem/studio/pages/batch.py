@@ -9,7 +9,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from heygem.batch.queue import Job, JobQueue
+from heygem.batch.folder_queue import Job, JobQueue
 from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
@@ -36,11 +36,11 @@ ACTIONS = {  # allowed in each state of a job
 
 
 class BatchPage(w.VBox):
-    """Adds jobs to a `heygem.batch.queue.JobQueue` and shows it; a worker process does the work.
+    """Adds jobs to a `heygem.batch.folder_queue.JobQueue` and shows it; a worker does the work.
 
     Parameters
     ----------
-    queue : heygem.batch.queue.JobQueue
+    queue : heygem.batch.folder_queue.JobQueue
     params : heygem.config.params.Params
         Recipe of the jobs that are added; its pairs are the initial content of the table.
     folder : path

@@ -12,7 +12,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from heygem.batch import queue
+from heygem.batch import manifest
 from heygem.config.params import Params
 from heygem.core import disk
 from heygem.core.errors import ParameterError
@@ -73,7 +73,7 @@ class HistoryPage(w.VBox):
         """List the folder again, in the background: thumbnails of many videos take time."""
 
         def work(progress: Progress, cancel: threading.Event) -> tuple[list, list]:
-            results = queue.results(self.folder)
+            results = manifest.results(self.folder)
             newest = results[:MAX_RESULTS]
             return results, [self._thumbnail(result["path"]) for result in newest]
 
@@ -161,7 +161,7 @@ class HistoryPage(w.VBox):
         """Write all results into one ZIP file and show a link to it."""
 
         def work(progress: Progress, cancel: threading.Event) -> tuple[Path, int]:
-            results = queue.results(self.folder)
+            results = manifest.results(self.folder)
             return write_zip(results, self.folder / "results.zip", progress, cancel)
 
         def show(written: tuple[Path, int]) -> None:
@@ -249,9 +249,9 @@ def write_zip(
                     name = f"{path.stem}-{str(result.get('id', k))[:8]}{path.suffix}"
                 names.add(name)
                 archive.write(path, name)
-                manifest = result["details"] / "manifest.json"
-                if manifest.is_file():
-                    archive.write(manifest, f"{Path(name).stem}.json")
+                facts = result["details"] / "manifest.json"
+                if facts.is_file():
+                    archive.write(facts, f"{Path(name).stem}.json")
             archive.comment = _zip_mark(archive)
     except OSError as e:
         size = sum(result["path"].stat().st_size for result in results)

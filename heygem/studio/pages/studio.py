@@ -6,7 +6,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from heygem.batch.queue import JobQueue
+from heygem.batch.folder_queue import JobQueue
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
 from heygem.core.i18n import translator
@@ -26,7 +26,7 @@ class SinglePage(w.VBox):
 
     Parameters
     ----------
-    queue : heygem.batch.queue.JobQueue
+    queue : heygem.batch.folder_queue.JobQueue
     params, folder, lang
         As for `PreviewPage`.
     """

@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as w
 import psutil
 
-from heygem.batch.queue import JobQueue
+from heygem.batch.folder_queue import JobQueue
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike
 from heygem.studio.status import poll
@@ -24,7 +24,7 @@ class SystemPage(w.VBox):
 
     Parameters
     ----------
-    queue : heygem.batch.queue.JobQueue
+    queue : heygem.batch.folder_queue.JobQueue
     folder : path
         Folder whose disk is reported.
     translate : callable

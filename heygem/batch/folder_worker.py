@@ -14,7 +14,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from heygem.batch.queue import _RELEASE_REQUEST, _START_REQUEST, _WORKER_LOCK, JobQueue, _write_json
+from heygem.batch.folder_queue import (
+    _RELEASE_REQUEST,
+    _START_REQUEST,
+    _WORKER_LOCK,
+    JobQueue,
+    _write_json,
+)
 from heygem.config.params import Params
 from heygem.core.errors import Cancelled, HeygemError, InputError
 from heygem.provenance import ledger
@@ -32,9 +38,9 @@ class Worker:
 
     Parameters
     ----------
-    queue : heygem.batch.queue.JobQueue
+    queue : heygem.batch.folder_queue.JobQueue
     make : callable, optional
-        `make(params, progress, cancel) -> heygem.batch.runner.Outcome`; by default the same
+        `make(params, progress, cancel) -> heygem.batch.outcome.Outcome`; by default the same
         `heygem.batch.runner.run` as the command line, with the models kept in memory.
     idle_s : float
         How long to wait for a new job before `run` returns.

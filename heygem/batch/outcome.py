@@ -1,0 +1,76 @@
+"""What became of one item, in this process and on its way from the process that made it."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from heygem.config.params import Params
+
+Status = Literal["done", "skipped", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result of one item.
+
+    Attributes
+    ----------
+    speech : str
+        Audio file, or the text that is spoken.
+    params : Params
+        The item's own recipe.
+    error, code : str
+        One-line message and error code of a failed item; else empty.
+    reason : dict
+        The error in its parts (what, seen, remedy), where known.
+    bad_input : bool
+        Whether the item failed because of its inputs or settings.
+    seconds : float
+        Processing time.
+    manifest : dict
+        Of a done or skipped item; else empty.
+    """
+
+    name: str
+    video: Path
+    status: Status
+    speech: str = ""
+    params: Params | None = field(default=None, repr=False)
+    output: Path | None = None
+    details: Path | None = None
+    error: str = ""
+    code: str = ""
+    reason: dict[str, str] = field(default_factory=dict, repr=False)
+    bad_input: bool = False
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    manifest: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def identity(self) -> str:
+        """See `heygem.batch.manifest.item_id`; empty for an item that is not finished."""
+        return str(self.manifest.get("id", ""))
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds by stage, of an item that was made now."""
+        return dict(self.manifest.get("timings", {})) if self.status == "done" else {}
+
+    def message(self) -> dict[str, Any]:
+        """As plain values for another process: without the recipe, with the essential facts."""
+        message = {each.name: getattr(self, each.name) for each in fields(self)}
+        del message["params"]
+        facts = {key: self.manifest[key] for key in ("id", "timings") if key in self.manifest}
+        paths = ("video", "output", "details")
+        message |= {key: str(message[key]) for key in paths if message[key] is not None}
+        return message | {"manifest": facts}
+
+    @classmethod
+    def from_message(cls, message: dict[str, Any]) -> "Outcome":
+        """The outcome that another process has described with `message`."""
+        paths = {
+            key: Path(message[key])
+            for key in ("video", "output", "details")
+            if message.get(key) is not None
+        }
+        return cls(**{**message, **paths, "warnings": tuple(message["warnings"])})

@@ -1,0 +1,100 @@
+"""What follows when an item was not made: another attempt, a smaller one, or none.
+
+A bad input or setting fails at once: another attempt would meet the same. What ran out of memory is
+made smaller: half the batch, then a quarter of it on the CPU. What ended with its process, took
+longer than its limit or failed for no known reason is made again as it is. After `MAX_ATTEMPTS`
+the job is quarantined: it fails with that code and the reason of each attempt.
+
+A worker that is gone (killed, or its machine was) says nothing against the item that it held, so
+that takes `MAX_LOSSES`.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from heygem.batch.job import Job, State
+from heygem.batch.outcome import Outcome
+
+MAX_ATTEMPTS = 3
+MAX_LOSSES = 10
+QUARANTINED = "QUARANTINED"
+OUT_OF_MEMORY = "OUT_OF_MEMORY"
+CRASHED = "CRASHED"  # the process that made it died
+TIMEOUT = "TIMEOUT"  # it took longer than its limit
+INTERNAL = "INTERNAL"  # an unexpected error
+BUSY = "BUSY"  # another run holds the output folder
+DISK_FULL = "DISK_FULL"
+CHECK_FAILED = "CHECK_FAILED"  # the finished file is not what its manifest says
+AGAIN = (CRASHED, TIMEOUT, INTERNAL, CHECK_FAILED)
+WAITING = (BUSY, DISK_FULL)  # nothing was attempted: the item waits
+
+SMALLER: tuple[dict[str, Any], ...] = (
+    {"batch_scale": 0.5},
+    {"batch_scale": 0.25, "device": "cpu"},
+)
+RETRY_S = 5.0  # before the next attempt; a machine that just ran short needs a moment
+WAIT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Next:
+    """What is recorded of a job that was not made.
+
+    Attributes
+    ----------
+    state : str
+        "pending" for another attempt, else "failed".
+    delay_s : float
+        Until the next attempt.
+    attempts : int
+    error : dict
+        See `heygem.batch.job.Job`.
+    history : tuple of str
+    smaller : dict
+    """
+
+    state: State
+    delay_s: float
+    attempts: int
+    error: dict[str, str]
+    history: tuple[str, ...]
+    smaller: dict[str, Any]
+
+
+def after_failure(job: Job, outcome: Outcome) -> Next:
+    """What follows from an outcome with the status "failed"."""
+    parts = dict(outcome.reason) or {"what": outcome.error}
+    error = {"code": outcome.code or INTERNAL, **parts}
+    line = f"{error['code']}: {outcome.error}"
+    history = (*job.history, line)
+    if outcome.code in WAITING:
+        return Next("pending", WAIT_S, max(job.attempts - 1, 0), error, job.history, job.smaller)
+    if outcome.code == OUT_OF_MEMORY:
+        step = sum("OUT_OF_MEMORY" in each for each in job.history)
+        if step < len(SMALLER):
+            return Next("pending", RETRY_S, job.attempts, error, history, SMALLER[step])
+        return Next("failed", 0.0, job.attempts, error, history, job.smaller)
+    if outcome.code not in AGAIN:
+        return Next("failed", 0.0, job.attempts, error, history, job.smaller)
+    if len(history) < MAX_ATTEMPTS:
+        delay_s = RETRY_S * 2 ** (len(history) - 1)
+        return Next("pending", delay_s, job.attempts, error, history, job.smaller)
+    return Next("failed", 0.0, job.attempts, _quarantine(history), history, job.smaller)
+
+
+def after_loss(job: Job, who: str) -> Next:
+    """What follows when the worker that held a job is gone."""
+    line = f"LOST: {who} is gone"
+    history = (*job.history, line) if job.losses + 1 >= MAX_LOSSES else job.history
+    if job.losses + 1 < MAX_LOSSES:
+        return Next("pending", 0.0, job.attempts, job.error, history, job.smaller)
+    return Next("failed", 0.0, job.attempts, _quarantine(history), history, job.smaller)
+
+
+def _quarantine(history: tuple[str, ...]) -> dict[str, str]:
+    return {
+        "code": QUARANTINED,
+        "what": f"{len(history)} attempts failed" if len(history) > 1 else history[-1],
+        "seen": " | ".join(history),
+        "remedy": "look at the reasons; then put it into the queue again with heygem queue retry",
+    }
