@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from heygem import pipeline
-from heygem.batch import details, manifest, output_lock
+from heygem.batch import details, guards, manifest, output_lock
 from heygem.batch.items import DETAILS, Item, SpeechFiles, plan_items
 from heygem.batch.outcome import Outcome, Status
 from heygem.config.params import LabelSettings, Params
@@ -285,6 +285,8 @@ class _Runner:
         except Exception as error:
             if disk.is_disk_error(error):
                 error = disk.write_error(error, error.filename or item.output)
+            elif guards.is_out_of_memory(error):
+                error = guards.as_memory_error(error, item.name)
             if isinstance(error, HeygemError):
                 return unfinished(
                     "failed", bad_input=True, error=str(error), code=error.code, reason=error.parts

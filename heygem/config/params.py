@@ -229,6 +229,22 @@ class MlflowSettings(Settings):
     folder: Folder = Field("mlruns", description="folder of mlflow.db and artifacts")
 
 
+class ResourceSettings(Settings):
+    """What one item may take of the machine; none of it changes a pixel."""
+
+    batch_size: int = Field(
+        6,
+        ge=1,
+        le=256,
+        description="frames that wait between two steps of the pipeline, and that an engine may "
+        "compute at once; fewer take less memory",
+    )
+    max_minutes: float = Field(240.0, gt=0, description="longest sound that is accepted [minutes]")
+    max_megapixels: float = Field(
+        36.0, gt=0, description="largest picture that is accepted [million pixels]; 8K has 33"
+    )
+
+
 ENGINES = ("warp", "wav2lip")  # built in; packages add more, see `heygem.pipeline.renderers`
 
 #: Settings that change nothing with an engine; it refuses them by name.
@@ -264,6 +280,9 @@ class Params(Settings):
     )
     mlflow: MlflowSettings = Field(
         default_factory=MlflowSettings, description="what MLflow records"
+    )
+    resources: ResourceSettings = Field(
+        default_factory=ResourceSettings, description="what one item may take of the machine"
     )
     engine: str = Field(
         "warp",
@@ -359,9 +378,9 @@ class Params(Settings):
         return flatten(self.tree())
 
     def digest(self) -> str:
-        """sha256 [hex] of all settings that shape a result: no inputs, MLflow, device or sweep."""
+        """sha256 [hex] of what shapes a result: not inputs, MLflow, resources, device or sweep."""
         tree = self.tree()
-        for key in ("inputs", "mlflow", "device", "sweep"):
+        for key in ("inputs", "mlflow", "resources", "device", "sweep"):
             del tree[key]
         canonical = json.dumps(tree, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(canonical.encode("utf-8", "surrogateescape")).hexdigest()

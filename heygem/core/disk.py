@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal, TypeGuard
 
-from heygem.core.errors import OutputError
+from heygem.core.errors import DiskFullError, DiskLostError, OutputError
 from heygem.core.folders import home
 from heygem.core.types import PathLike
 
@@ -29,7 +29,17 @@ _REASONS = {
     errno.ENOENT: "the folder is not there",
     errno.EIO: "the disk reports an error",
     errno.EMFILE: "this program has too many files open",
+    errno.ESTALE: "the network folder is not the one that was opened",
+    errno.ENOTCONN: "the network folder is not connected",
+    errno.EHOSTDOWN: "the machine of the network folder does not answer",
+    errno.ETIMEDOUT: "the network folder does not answer",
+    errno.ENODEV: "the disk is gone",
+    errno.ENXIO: "the disk is gone",
 }
+_LOST = (
+    errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ENODEV,
+    errno.ENXIO,
+)  # fmt: skip
 _SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ELSEWHERE: dict[Place, str] = {
     "output": "give another folder with --out (inputs.output)",
@@ -54,6 +64,9 @@ def write_error(
     needed_bytes: int = 0,
 ) -> OutputError:
     """The error of a failed write as one that names the disk, what is free, and what to do.
+
+    It is a `DiskFullError` where space, inodes or a quota are used up, and a `DiskLostError` where
+    a disk or network folder does not answer.
 
     Parameters
     ----------
@@ -80,14 +93,18 @@ def write_error(
         remedy = f"{free_up}{needed}, or {elsewhere}"
     elif number == errno.ENAMETOOLONG:
         remedy = "choose a shorter name"
-    elif number == errno.EIO:
-        remedy = f"check the disk, or {elsewhere}"
+    elif number in _LOST:
+        remedy = f"check the disk or the network, or {elsewhere}"
     else:
         remedy = elsewhere
     seen = describe_disk(target) if number in (*_SPACE, errno.EROFS, errno.EIO) else Path(target)
-    return OutputError(
-        f"{what or f'cannot write {Path(target).name}'}: {reason}", seen=seen, remedy=remedy
-    )
+    kind: type[OutputError] = OutputError
+    if number in _SPACE:
+        kind = DiskFullError
+    elif number in _LOST:
+        kind = DiskLostError
+    what = what or f"cannot write {Path(target).name}"
+    return kind(f"{what}: {reason}", seen=seen, remedy=remedy)
 
 
 def error_number(error: BaseException, target: PathLike) -> int:
@@ -116,7 +133,7 @@ def error_number(error: BaseException, target: PathLike) -> int:
 
 def is_disk_error(error: BaseException) -> TypeGuard[OSError]:
     """Whether an error is the operating system's refusal to write: no space, quota, permission."""
-    numbers = {*_SPACE, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EIO}
+    numbers = {*_SPACE, *_LOST, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG}
     return isinstance(error, OSError) and error.errno in numbers
 
 

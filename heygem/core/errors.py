@@ -51,6 +51,12 @@ class InputError(HeygemError):
     code = "BAD_INPUT"
 
 
+class LimitError(HeygemError):
+    """An input is longer or larger than this installation's settings allow."""
+
+    code = "OVER_LIMIT"
+
+
 class NoFaceError(InputError):
     """No frame of the video holds a face that can be used."""
 
@@ -85,6 +91,24 @@ class OutputError(HeygemError):
     """The result cannot be written."""
 
     code = "OUTPUT"
+
+
+class DiskFullError(OutputError):
+    """A disk, or a quota on it, has no room; once there is, the same work succeeds."""
+
+    code = "DISK_FULL"
+
+
+class DiskLostError(OutputError):
+    """A disk or network folder does not answer, or is gone; it may come back."""
+
+    code = "DISK_LOST"
+
+
+class OutOfMemoryError(HeygemError):
+    """Memory of the machine or of the GPU did not suffice."""
+
+    code = "OUT_OF_MEMORY"
 
 
 class Cancelled(HeygemError):

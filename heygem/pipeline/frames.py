@@ -4,13 +4,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
 from heygem.avatar.avatar import Avatar
 from heygem.avatar.timeline import Timeline
 from heygem.core.types import FloatArray, Image
-from heygem.rendering.base import Patch, Renderer
+from heygem.rendering.base import BatchRenderer, Patch, Renderer
 from heygem.rendering.compose import paste
 
 
@@ -37,7 +38,13 @@ class FinishedFrame:
 
 
 def finished_frames(
-    images: Iterable[Image], renderer: Renderer, timeline: Timeline, *, threads: int = 1
+    images: Iterable[Image],
+    renderer: Renderer,
+    timeline: Timeline,
+    *,
+    first: int = 0,
+    threads: int = 1,
+    batch_size: int = 1,
 ) -> Iterator[FinishedFrame]:
     """Render and paste every frame of a timeline, in order.
 
@@ -50,26 +57,45 @@ def finished_frames(
         Planned for this timeline.
     timeline : Timeline
         Frames after `timeline.spoken` stay as they are.
+    first : int
+        Position in the timeline of the first image.
     threads : int
         Frames rendered at the same time; a few more are held in memory.
+    batch_size : int
+        Frames that a `BatchRenderer` draws at once, with one thread.
     """
+    if batch_size > 1 and threads <= 1 and isinstance(renderer, BatchRenderer):
+        yield from _finished_in_batches(images, renderer, timeline, first, batch_size)
+        return
 
     def finish(index: int, image: Image) -> FinishedFrame:
         patch = renderer.render(image, index) if index < timeline.spoken else None
         return FinishedFrame(index, image, paste(image, patch), patch)
 
     if threads <= 1:
-        for index, image in enumerate(images):
+        for index, image in enumerate(images, first):
             yield finish(index, image)
         return
     pending: deque[Future[FinishedFrame]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        for index, image in enumerate(images):
+        for index, image in enumerate(images, first):
             pending.append(pool.submit(finish, index, image))
             if len(pending) > threads + 1:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def _finished_in_batches(
+    images: Iterable[Image], renderer: BatchRenderer, timeline: Timeline, first: int, size: int
+) -> Iterator[FinishedFrame]:
+    stream = enumerate(images, first)
+    while batch := list(islice(stream, size)):
+        spoken = [index for index, _ in batch if index < timeline.spoken]
+        drawn = renderer.render_batch([image for _, image in batch[: len(spoken)]], spoken)
+        patches = [*drawn, *[None] * (len(batch) - len(spoken))]
+        for (index, image), patch in zip(batch, patches, strict=True):
+            yield FinishedFrame(index, image, paste(image, patch), patch)
 
 
 def face_boxes(avatar: Avatar) -> FloatArray:

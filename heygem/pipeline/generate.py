@@ -8,6 +8,7 @@ the predicted trajectory into this person's, decides which frame is shown when, 
 with a few frames in flight between three threads, so that memory does not grow with length.
 """
 
+import contextlib
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from heygem.avatar.timeline import Timeline, build_timeline, frames_in_order
 from heygem.config.params import Params
 from heygem.config.renamed import show_notice
 from heygem.core import assets
-from heygem.core.errors import ParameterError
+from heygem.core.errors import InputError, ParameterError
 from heygem.core.files import sha256_of_unchanged
 from heygem.core.interrupts import observes_cancel
 from heygem.core.publish import MayReplace, publishing
@@ -35,7 +36,13 @@ from heygem.pipeline.articulate import articulate, speaker_scale
 from heygem.pipeline.frames import face_boxes, finished_frames
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
-from heygem.pipeline.preflight import check_label, check_result, input_files, replaces_results
+from heygem.pipeline.preflight import (
+    check_label,
+    check_limits,
+    check_result,
+    input_files,
+    replaces_results,
+)
 from heygem.pipeline.progress import StageClock, cancellable
 from heygem.pipeline.renderers import find_engine, make_renderer
 from heygem.pipeline.streaming import BackgroundConsumer, prefetch
@@ -141,6 +148,7 @@ def generate(
     check_result(out, inputs=inputs, may_replace=may_replace)
     avatar = _loaded(video, params)
     check_label(params.label, _path_of(video) if avatar is None else avatar.path)
+    _check_limits(params, _path_of(video) if avatar is None else avatar.path, audio)
     report_progress("listen", 0, 1)
     predict = trajectory is None and find_engine(params.engine).uses_motion
     encoded = models.encode_audio(audio, params.audio, avatar, predict=predict)
@@ -166,7 +174,7 @@ def generate(
         publishing(out, inputs=inputs, may_replace=may_replace) as part,
     ):
         writer = _writer(part, out.name, avatar, timeline, encoded, params, labeller)
-        skipped = _write_frames(writer, avatar, renderer, timeline, report_progress)
+        skipped = _write_frames(writer, avatar, renderer, timeline, params, models, report_progress)
         label = labeller.finalize(
             part,
             ledger=ledger,
@@ -313,14 +321,20 @@ def _write_frames(
     avatar: Avatar,
     renderer: Renderer,
     timeline: Timeline,
+    params: Params,
+    models: Models,
     report_progress: Progress,
 ) -> Counter[str]:
     """Render, label and encode all frames; returns the number of skipped ones by reason."""
     skipped: Counter[str] = Counter()
-    images = prefetch(frames_in_order(avatar, timeline.order))
-    consumer = BackgroundConsumer[tuple[Image, float]](lambda item: writer.write(*item))
+    size = params.resources.batch_size
+    images = prefetch(frames_in_order(avatar, timeline.order), ahead=size)
+    consumer = BackgroundConsumer[tuple[Image, float]](
+        lambda item: writer.write(*item), waiting=size
+    )
+    at_once = 1 if models.device == "cpu" else size  # a CPU gains nothing
     with writer, consumer as encoder:
-        for frame in finished_frames(images, renderer, timeline):
+        for frame in finished_frames(images, renderer, timeline, batch_size=at_once):
             report_progress("render", frame.index, len(timeline))
             if frame.patch is None:
                 skipped[skip_reason(avatar, timeline, frame.index)] += 1
@@ -384,6 +398,13 @@ def _warnings(
     for reason, count in skipped.items():
         warnings.append(f"{count} of {frames} frames left as they were: {describe(reason)}")
     return warnings
+
+
+def _check_limits(params: Params, video: PathLike, audio: PathLike) -> None:
+    """Before the sound is decoded; a file that cannot be probed is refused with its own message."""
+    with contextlib.suppress(InputError):
+        duration_s = media.probe(audio).duration_s
+        return check_limits(params.resources, video, float(duration_s or 0.0))
 
 
 def _path_of(video: PathLike | Avatar) -> PathLike:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from heygem import media
-from heygem.config.params import LabelSettings, Params
+from heygem.config.params import LabelSettings, Params, ResourceSettings
 from heygem.core import publish
+from heygem.core.errors import LimitError
 from heygem.core.publish import MayReplace
 from heygem.core.types import PathLike
 from heygem.provenance.ledger import Ledger
@@ -41,6 +42,39 @@ def check_label(settings: LabelSettings, video: PathLike | None = None) -> None:
             return
         width, height = picture.width, picture.height
     VisibleLabel(settings, width, height)
+
+
+def check_limits(limits: ResourceSettings, video: PathLike, duration_s: float) -> None:
+    """Refuse a speech that is longer, or a video that is larger, than the settings allow.
+
+    Parameters
+    ----------
+    limits : ResourceSettings
+    video : path
+    duration_s : float
+        Of the speech.
+
+    Raises
+    ------
+    LimitError
+    InputError
+        The video cannot be read.
+    """
+    if duration_s > 60 * limits.max_minutes:
+        raise LimitError(
+            f"the speech for {Path(video).name} is longer than the limit",
+            seen=f"{duration_s / 60:.1f} of at most {limits.max_minutes:g} minutes",
+            remedy="split it, or raise resources.max_minutes",
+        )
+    picture = media.probe(video).video
+    if picture is not None and picture.width * picture.height > 1e6 * limits.max_megapixels:
+        megapixels = picture.width * picture.height / 1e6
+        raise LimitError(
+            f"the picture of {Path(video).name} is larger than the limit",
+            seen=f"{picture.width}x{picture.height}, {megapixels:.1f} of at most "
+            f"{limits.max_megapixels:g} million pixels",
+            remedy="scale the video down, or raise resources.max_megapixels",
+        )
 
 
 def input_files(params: Params, *more: PathLike) -> list[PathLike]:

@@ -8,19 +8,21 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Generic, TypeVar
 
-IN_FLIGHT = 6  # items between two threads
+IN_FLIGHT = 6  # items between two threads, unless another number is given
 _END = object()
 
 Item = TypeVar("Item")
 
 
-def prefetch(items: Generator[Item, None, None] | Iterator[Item]) -> Iterator[Item]:
-    """The same items, computed a few ahead by another thread.
+def prefetch(
+    items: Generator[Item, None, None] | Iterator[Item], *, ahead: int = IN_FLIGHT
+) -> Iterator[Item]:
+    """The same items, up to `ahead` of them computed in advance by another thread.
 
     An exception in that thread is raised here, in its place among the items. Closing the iterator
     stops the thread and closes `items`.
     """
-    ready: queue.Queue[object] = queue.Queue(IN_FLIGHT)
+    ready: queue.Queue[object] = queue.Queue(ahead)
     stop = threading.Event()
     failures: list[BaseException] = []
 
@@ -62,11 +64,13 @@ class BackgroundConsumer(Generic[Item]):
     ----------
     consume : callable
         Called with each item; an exception in it is raised by the next `put`, or at the end.
+    waiting : int
+        Items that may wait for it.
     """
 
-    def __init__(self, consume: Callable[[Item], object]) -> None:
+    def __init__(self, consume: Callable[[Item], object], *, waiting: int = IN_FLIGHT) -> None:
         self._consume = consume
-        self._pending: queue.Queue[object] = queue.Queue(IN_FLIGHT)
+        self._pending: queue.Queue[object] = queue.Queue(waiting)
         self._failure: BaseException | None = None
         self._worker = threading.Thread(target=self._work, name="encode", daemon=True)
 
@@ -79,7 +83,7 @@ class BackgroundConsumer(Generic[Item]):
                     self._failure = error
 
     def put(self, item: Item) -> None:
-        """Hand over an item; waits while `IN_FLIGHT` are pending."""
+        """Hand over an item; waits while too many are pending."""
         if self._failure is not None:
             raise self._failure
         self._pending.put(item)

@@ -1,7 +1,8 @@
 """The interface of all renderers: motion and sound in, new pixels for a window of a frame out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from heygem.avatar.timeline import Timeline
 from heygem.core.types import FloatArray, Image
@@ -67,3 +68,11 @@ class Renderer(Protocol):
         Patch or None
             None where the frame has to stay as it is.
         """
+
+
+@runtime_checkable
+class BatchRenderer(Renderer, Protocol):
+    """A renderer that draws several frames at once faster than one after the other."""
+
+    def render_batch(self, images: Sequence[Image], indices: Sequence[int]) -> list[Patch | None]:
+        """As `render`, for several output frames."""

@@ -70,5 +70,5 @@ def test_an_error_of_the_system_inside_an_item_is_told_with_its_disk(
     report = runner.run(pairs_recipe(table))
     (outcome,) = report.outcomes
     assert report.exit_code == 2
-    assert outcome.code == "OUTPUT" and "the disk is full" in outcome.error
+    assert outcome.code == "DISK_FULL" and "the disk is full" in outcome.error
     assert "free on the disk at" in outcome.error
