@@ -13,6 +13,7 @@ from heygem.batch.items import Item
 from heygem.core.errors import HeygemError, OutputError
 from heygem.core.files import read_json, sha256, write_json
 from heygem.core.folders import make_private_folder
+from heygem.core.logs import RUN_LOG
 from heygem.core.publish import always, free_name, publishing
 from heygem.core.version import code_version
 from heygem.experiments import figures
@@ -43,7 +44,8 @@ def check(item: Item, *, is_result: bool) -> None:
     folder = item.details
     if is_result or not folder.is_dir() or manifest.is_manifest(read_json(folder)):
         return
-    if item.params.inputs.overwrite or all(path.name[0] == "." for path in folder.iterdir()):
+    names = {path.name for path in folder.iterdir()} - {RUN_LOG}
+    if item.params.inputs.overwrite or all(name[0] == "." for name in names):
         return
     raise OutputError(
         f"the folder for the manifest of {item.name} holds files that heygem did not make",

@@ -75,6 +75,7 @@ def enter(**old_names: str) -> None:
     """
     if Path.cwd() == root() / "notebooks":
         os.chdir(root())
+    logs.start_log()
     try:
         from IPython import get_ipython
     except ImportError:
@@ -85,7 +86,7 @@ def enter(**old_names: str) -> None:
         notebook_parameters.install(shell, old_names)
     if hasattr(sys.stderr, "watch_fd_thread"):  # in a kernel, Python's own stderr does not use fd 2
         with contextlib.suppress(OSError):
-            log = os.open(logs.log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            log = logs.open_library_log()
             os.dup2(log, 2)
             os.close(log)
 

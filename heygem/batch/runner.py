@@ -20,7 +20,7 @@ from heygem.batch import details, guards, manifest, output_lock
 from heygem.batch.items import DETAILS, Item, SpeechFiles, plan_items
 from heygem.batch.outcome import Outcome, Status
 from heygem.config.params import LabelSettings, Params
-from heygem.core import disk, publish
+from heygem.core import disk, logs, publish
 from heygem.core.errors import Cancelled, HeygemError
 from heygem.core.files import hash_input, read_json, write_json
 from heygem.core.interrupts import cancellation, observes_cancel
@@ -226,7 +226,8 @@ class _Runner:
                     self.cancel.set()
             for k, item in enumerate(remaining):
                 report_progress = self._item_progress(item.name, items.index(item), len(items))
-                outcome = self._attempt(item, partial(self._generate, item, report_progress))
+                make = partial(self._generate, item, report_progress)
+                outcome = self._attempt(item, make, folder=item.details)
                 assert outcome is not None
                 record(item, outcome)
                 self._forget_speech(item, remaining[k + 1 :])
@@ -264,7 +265,19 @@ class _Runner:
 
         return report_progress
 
-    def _attempt(self, item: Item, action: Callable[[], Outcome | None]) -> Outcome | None:
+    def _attempt(
+        self, item: Item, action: Callable[[], Outcome | None], *, folder: Path | None = None
+    ) -> Outcome | None:
+        """Run an action and log how it ended, in the item's folder too where that is given."""
+        with logs.recorded(item.name, folder=folder) as run:
+            outcome = self._run_action(item, action)
+            if outcome is not None:
+                _log_end(outcome)
+                if outcome.status != "done" and outcome.code != "INTERNAL":
+                    run.discard()  # the message says it all
+            return outcome
+
+    def _run_action(self, item: Item, action: Callable[[], Outcome | None]) -> Outcome | None:
         """Run an action; whatever it raises becomes the item's outcome."""
         started = time.monotonic()
 
@@ -353,6 +366,17 @@ class _Runner:
             warnings=warnings,
         )
         return _outcome(item, "done", content)
+
+
+def _log_end(outcome: Outcome) -> None:
+    """Log how an item ended, with what reports and alerts count."""
+    data: dict[str, Any] = {"status": outcome.status, "seconds": round(outcome.seconds, 2)}
+    data |= {"code": outcome.code} if outcome.code else {}
+    level = logging.WARNING if outcome.status == "failed" else logging.INFO
+    text = f"item {outcome.status}" + (f": {outcome.error}" if outcome.error else "")
+    log.log(level, "%s", text, extra={"data": data})
+    for warning in outcome.warnings:
+        log.warning("%s", warning)
 
 
 def _outcome(

@@ -5,13 +5,15 @@ inside the commands, so that --help answers at once.
 """
 
 import atexit
+import codecs
 import gc
+import io
 import logging
 import sys
 
 import typer
 
-from heygem.cli import generate, provenance, serve
+from heygem.cli import generate, ops, provenance, serve
 from heygem.cli.evaluate import evaluate
 from heygem.cli.models import models_app
 from heygem.cli.training import train_app
@@ -45,11 +47,13 @@ if capabilities.enabled("finetune"):
 
     app.command()(finetune)
 provenance.add_commands(app)
+ops.add_commands(app)
 
 
 def main() -> None:
     """Entry point: a HeygemError is one line and exit code 2; other errors are logged and 1."""
     logs.start_log()
+    _print_any_text()
     atexit.register(gc.freeze)  # a last search for garbage takes a second and frees nothing of use
     try:
         app()
@@ -72,3 +76,11 @@ def main() -> None:
         typer.echo(f"error: unexpected {type(error).__name__}: {text}", err=True)
         typer.echo(f"details: {logs.log_file()}", err=True)
         sys.exit(1)
+
+
+def _print_any_text() -> None:
+    """In a locale without an encoding (`LANG=C`), print UTF-8; elsewhere escape what it lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            is_ascii = codecs.lookup(stream.encoding).name == "ascii"
+            stream.reconfigure(encoding="utf-8" if is_ascii else None, errors="backslashreplace")

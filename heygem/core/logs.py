@@ -1,39 +1,251 @@
-"""The log file, one-line notices, and the output of compiled libraries."""
+"""Logs: one JSON object a line, in one file that several processes share, and beside each result.
+
+`log_file` is rotated each night and when it is large, under a lock of its own, so that workers,
+studio and command line may write it at the same time. It is UTF-8 in any locale and readable by
+its owner only. At the default level folders are left out of what is logged, because they name
+people; `HEYGEM_LOG_LEVEL=DEBUG` keeps them. Read it with `heygem logs`.
+"""
 
 import contextlib
+import json
 import logging
-import logging.handlers
 import os
+import re
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from heygem.core import assets
 from heygem.core.errors import Notice
-from heygem.core.folders import make_private_folder
+from heygem.core.folders import home, make_private_folder
+
+RUN_LOG = "log.jsonl"  # in an item's folder of details
+MAX_BYTES = 8 << 20  # of one file; then it is rotated
+MAX_FILES = 14  # rotated files that are kept: two weeks at most
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_MAX_RUN_LOG_BYTES = 1 << 20
+_MAX_WAITING = 1000  # records of an item that has no folder yet
+_PRIVATE = 0o600
+_PACKAGES = re.compile(r"/\S*?/(?:site|dist)-packages/")
+_OWN_CODE = str(Path(__file__).parents[2]) + "/"
+_FOLDERS = re.compile(r"(?<![\w./:-])~?(?:/[^/\s'\":;,()<>\[\]]+)+/(?=[^/\s])")
+
+
+class Run:
+    """The making of one item, as far as its log is concerned.
+
+    Records are held back until the item has a folder: an item that is refused before any work
+    leaves none.
+
+    Attributes
+    ----------
+    item : str
+        Name of the item.
+    job : str
+        Its id in the queue; "" outside of one.
+    """
+
+    def __init__(self, item: str, job: str, folder: Path | None) -> None:
+        self.item = item
+        self.job = job
+        self._path = folder / RUN_LOG if folder is not None else None
+        self._size_before: int | None = None
+        self._waiting: list[str] = []
+        self._lock = threading.Lock()
+
+    def write(self, line: str) -> None:
+        """Append a line to the log in the item's folder, or hold it back; never raises OSError."""
+        if self._path is None:
+            return
+        with self._lock:
+            self._waiting = [*self._waiting[-_MAX_WAITING:], line]
+            with contextlib.suppress(OSError):
+                if self._path.parent.is_dir():
+                    text = "".join(f"{each}\n" for each in self._waiting)
+                    before = _append_private(self._path, text)
+                    if self._size_before is None:
+                        self._size_before = before
+                    self._waiting = []
+
+    def discard(self) -> None:
+        """Take back what was written to the log in the item's folder: the item leaves nothing."""
+        path, self._path = self._path, None
+        if path is not None and self._size_before is not None:
+            with contextlib.suppress(OSError):
+                if self._size_before:
+                    os.truncate(path, self._size_before)
+                else:
+                    path.unlink()
+
+
+_current: ContextVar[Run | None] = ContextVar("run", default=None)
+_active: list[Run] = []  # in this process; a thread without a context belongs to the only one
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object for each record: time (UTC), level, logger, message, pid; item, job, data.
+
+    Parameters
+    ----------
+    keep_paths : bool
+        Whether file names keep their folders.
+    """
+
+    def __init__(self, *, keep_paths: bool = False) -> None:
+        super().__init__()
+        self._keep_paths = keep_paths
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of UTF-8 text; `data` is what `extra={"data": ...}` gave."""
+        content: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": self._text(record.getMessage()),
+            "pid": record.process,
+        }
+        run = _run_of()
+        if run is not None:
+            content |= {"item": run.item} | ({"job": run.job} if run.job else {})
+        data = getattr(record, "data", None)
+        if isinstance(data, dict):
+            content["data"] = data
+        if record.exc_info:
+            content["exception"] = self._text(self.formatException(record.exc_info))
+        line = json.dumps(content, ensure_ascii=False, default=lambda value: self._text(str(value)))
+        # Names that are not UTF-8 hold lone surrogates; JSON reads their escape as the same.
+        return line.encode("utf-8", "backslashreplace").decode()
+
+    def _text(self, text: str) -> str:
+        return text if self._keep_paths else without_folders(text)
+
+
+class _RunHandler(logging.Handler):
+    """Passes the records of a run to its log."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run = run
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if _run_of() is self._run:
+            self._run.write(self.format(record))
 
 
 def log_file() -> Path:
-    """The file that receives warnings and the details of unexpected failures."""
-    return assets.home() / "logs" / "heygem.log"
+    """The file that receives what happens, warnings, and the details of unexpected failures."""
+    return home() / "logs" / "heygem.log"
+
+
+def library_log() -> Path:
+    """The file that receives what compiled libraries and kernels print."""
+    return home() / "logs" / "libraries.log"
 
 
 def start_log() -> None:
     """Write heygem's log to `log_file`, and print its notices in one line each.
 
-    Where the file cannot be written, the program goes on without a log.
+    A second call changes nothing, unless `HEYGEM_HOME` is another one by now. Where the file cannot
+    be written, the program goes on without.
     """
     logger = logging.getLogger("heygem")
-    with contextlib.suppress(OSError):
-        make_private_folder(log_file().parent)
-        handler = logging.handlers.RotatingFileHandler(
-            log_file(), maxBytes=1 << 20, backupCount=3, encoding="utf-8", delay=True
-        )
-        handler.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s %(message)s"))
-        logger.addHandler(handler)
+    for handler in logger.handlers[:]:
+        if isinstance(handler, logging.FileHandler):
+            if handler.baseFilename == str(log_file().absolute()):
+                break
+            logger.removeHandler(handler)
+            handler.close()
+    else:
+        with contextlib.suppress(OSError):
+            make_private_folder(log_file().parent)
+            _add_handler(logger, _shared_file(log_file()))
+    logger.setLevel(_level())
     logger.propagate = False
     _print_notices_in_one_line()
+
+
+@contextlib.contextmanager
+def recorded(item: str, *, job: str = "", folder: Path | None = None) -> Iterator[Run]:
+    """What is logged within the block carries the item's name, and goes to its folder too.
+
+    Parameters
+    ----------
+    item, job
+        See `Run`.
+    folder
+        Of the item's details, which need not be there yet; None: no log beside the result.
+    """
+    run = Run(item, job, folder)
+    token = _current.set(run)
+    _active.append(run)
+    logger, handler = logging.getLogger("heygem"), _RunHandler(run)
+    level = logger.level
+    if level == logging.NOTSET:  # a script of the user's, which did not start the log
+        logger.setLevel(_level())
+    _add_handler(logger, handler)
+    try:
+        yield run
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        _active.remove(run)
+        _current.reset(token)
+
+
+def _add_handler(logger: logging.Logger, handler: logging.Handler) -> None:
+    handler.setFormatter(JsonLines(keep_paths=_level() <= logging.DEBUG))
+    logger.addHandler(handler)
+
+
+def without_folders(text: str) -> str:
+    """Text in which file names have lost their folders; paths of code keep the package's part."""
+    text = _PACKAGES.sub("", text).replace(_OWN_CODE, "")
+    return _FOLDERS.sub("…/", text)
+
+
+def _shared_file(path: Path) -> logging.Handler:
+    """Appends to a file that other processes append to, and rotates it, under a lock."""
+    from concurrent_log_handler import ConcurrentTimedRotatingFileHandler
+
+    class SharedFile(ConcurrentTimedRotatingFileHandler):
+        def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+            """A full disk or a lost folder costs the record, never the work."""
+
+    return SharedFile(
+        path,
+        when="midnight",
+        utc=True,
+        maxBytes=MAX_BYTES,
+        backupCount=MAX_FILES,
+        encoding="utf-8",
+        chmod=_PRIVATE,
+    )
+
+
+def _run_of() -> Run | None:
+    """The run of the thread that logs; of another thread, the only one in this process."""
+    run = _current.get()
+    return run if run is not None or len(_active) != 1 else _active[0]
+
+
+def _level() -> int:
+    """From `HEYGEM_LOG_LEVEL`; INFO where that is none of `LEVELS`."""
+    name = os.environ.get("HEYGEM_LOG_LEVEL", "INFO").upper()
+    return logging.getLevelNamesMapping()[name if name in LEVELS else "INFO"]
+
+
+def _append_private(path: Path, text: str) -> int:
+    """Append to a file, which begins anew when it is large; returns its size before [bytes]."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE), "wb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > _MAX_RUN_LOG_BYTES:
+            stream.truncate(size := 0)
+        stream.write(text.encode())
+    return size
 
 
 def _print_notices_in_one_line() -> None:
@@ -54,18 +266,32 @@ def _print_notices_in_one_line() -> None:
     warnings.formatwarning = formatted
 
 
+def open_library_log() -> int:
+    """A descriptor that appends to `library_log`, which begins anew when it is large.
+
+    Raises
+    ------
+    OSError
+    """
+    path = library_log()
+    make_private_folder(path.parent)
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_size > MAX_BYTES:
+            os.replace(path, path.with_name(path.name + ".1"))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, _PRIVATE)
+
+
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Send what compiled libraries write to file descriptor 2 to the log.
+    """Send what compiled libraries write to file descriptor 2 to `library_log`.
 
     `sys.stderr` of Python still reaches the terminal. The runtime of the face models, for one,
     prints a banner that no setting turns off.
     """
     try:
         sys.stderr.flush()
-        make_private_folder(log_file().parent)
+        log = open_library_log()
         terminal = os.dup(2)
-        log = os.open(log_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError:
         yield
         return

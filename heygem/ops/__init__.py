@@ -1,0 +1,1 @@
+"""What an operator needs: logs, alerts, reports, metrics, backups, and what may be deleted."""
