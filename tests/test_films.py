@@ -28,6 +28,7 @@ def calls():
                 yield module, ast.unparse(node.func), node
 
 
+@pytest.mark.slow
 def test_one_module_writes_films():
     writers = set()
     for module, name, node in calls():
@@ -55,6 +56,7 @@ def test_the_labeller_is_a_label(tmp_path):
     assert isinstance(labeller, FrameLabel) and labeller.tags["AIGC"]
 
 
+@pytest.mark.slow
 def test_only_copies_of_recordings_state_that_nothing_is_ai_made():
     stated = {module for module, name, _ in calls() if name.endswith("RecordedFrames")}
     assert stated == {"provenance/containers.py"}

@@ -7,6 +7,7 @@ from helpers.media import RATE_HZ, synthetic_voice, tone
 from heygem import audio
 
 
+@pytest.mark.slow
 def test_log_mel_is_librosas_log_mel():
     import librosa
 

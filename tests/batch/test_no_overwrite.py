@@ -137,6 +137,7 @@ def _run_and_die(params, where):
     runner.run(params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["save_figures", "finish"])
 def test_a_run_killed_before_its_manifest_is_made_again(
     pipeline_stub, recipe, tmp_path, own_records, where
@@ -155,6 +156,7 @@ def test_a_run_killed_before_its_manifest_is_made_again(
     assert read_json(tmp_path / "out/details/p0-voice")["status"] == "done"
 
 
+@pytest.mark.slow
 def test_a_damaged_manifest_of_a_known_result_is_made_again(
     pipeline_stub, recipe, tmp_path, own_records
 ):

@@ -32,6 +32,7 @@ def append(title="a.mp4", kind="made"):
     return Ledger(keys=keys.ensure()).append(kind, "f" * 64, {"title": title})
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_the_drill_keys_lost_and_restored(records, tmp_path):
     (tmp_path / "passphrase").write_text("correct horse\n")

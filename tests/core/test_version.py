@@ -41,6 +41,7 @@ def test_a_page_a_login_or_a_command_does_not(copy, folder):
     assert hash_after(copy / folder / "module.py", "changed = 1\n") == before
 
 
+@pytest.mark.slow
 def test_everything_that_the_pipeline_imports_is_in_the_hash():
     """Also what is imported inside a function, and by what is imported."""
     pending, reached = ["pipeline"], set()

@@ -58,6 +58,7 @@ def test_the_amplitude_of_the_mouth_does_not_matter():
     assert reader.accuracy(small, words) > reader.accuracy(later, words) - 0.1 > 0.6
 
 
+@pytest.mark.slow
 def test_too_few_words_are_refused():
     real, words = sentence(8, seed=0)
     with pytest.raises(InputError, match="too few words"):

@@ -166,6 +166,7 @@ def test_runs_of_dead_processes_are_closed_and_others_left(params, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_an_exception_in_the_batch_ends_its_run(params):
     with pytest.raises(KeyError), track_batch(params, names=["a"]):
         raise KeyError("x")

@@ -168,6 +168,7 @@ def test_a_matroska_that_ends_early_is_refused_at_its_end(tmp_path):
     assert "cut short" in refusal(lambda: read_frames(tmp_path / "cut.mkv"))
 
 
+@pytest.mark.slow
 def test_real_clips_are_read_completely(data):
     clips = sorted(data.glob("*/*.mp4"))[::60]
     for clip in clips:

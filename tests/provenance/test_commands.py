@@ -25,6 +25,7 @@ def test_verify_prints_verdicts_and_exits_with_codes(installation, command, tmp_
     )
 
 
+@pytest.mark.slow
 def test_ledger_commands(installation, command, tmp_path):
     assert command("ledger", "verify").exit_code == 0
     assert "result.mp4" in command("ledger", "list").stdout

@@ -24,6 +24,7 @@ def installed(tmp_path):
     return own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("passphrase", [None, "correct horse battery 电池"])
 def test_a_backup_puts_every_key_back(installed, tmp_path, passphrase):
     saved = tmp_path / "saved.json"

@@ -35,6 +35,7 @@ def document(folder):
     return json.loads((folder / "sbom.cdx.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_listing_names_packages_models_and_the_font(items, folder):
     text = (folder / "inventory.md").read_text(encoding="utf-8")
     assert "face_landmark.tflite" in text and "OFL-1.1" in text and "no conclusion" in text
@@ -49,6 +50,7 @@ def test_the_document_is_valid_cyclonedx(folder):
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
 
 
+@pytest.mark.slow
 def test_components_have_purl_licence_and_hash(document):
     components = {each["name"]: each for each in document["components"]}
     numpy = components["numpy"]
@@ -63,6 +65,7 @@ def test_components_have_purl_licence_and_hash(document):
     assert lips["hashes"] == [{"alg": "SHA-256", "content": asset.sha256}]
 
 
+@pytest.mark.slow
 def test_the_dependency_graph_follows_the_packages(document):
     edges = {each["ref"]: each.get("dependsOn", []) for each in document["dependencies"]}
     assert document["metadata"]["component"]["bom-ref"] == "package:heygem"
@@ -74,6 +77,7 @@ def test_the_dependency_graph_follows_the_packages(document):
     assert {ref for refs in edges.values() for ref in refs} | set(edges) == references
 
 
+@pytest.mark.slow
 def test_every_package_has_an_spdx_licence_and_an_origin_of_its_own(document):
     origins = []
     for component in document["components"]:
@@ -89,6 +93,7 @@ def test_every_package_has_an_spdx_licence_and_an_origin_of_its_own(document):
     assert not [url for url in origins if any(word.lower() in url.lower() for word in wrong)]
 
 
+@pytest.mark.slow
 def test_libraries_inside_wheels_are_components_and_count_in_the_licence(document):
     """PyAV calls itself BSD, and its wheel carries x264 and x265; OpenCV's an LGPL FFmpeg."""
     components = {each["bom-ref"]: each for each in document["components"]}

@@ -64,6 +64,7 @@ TRANSFORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_changed_picture_is_never_called_another(frames, original, name):
     changed = content_of([TRANSFORMS[name](i) for i in frames], make_audio()[:, 0])
@@ -71,6 +72,7 @@ def test_a_changed_picture_is_never_called_another(frames, original, name):
     assert result.picture == similarity.SAME and result.sound == similarity.SAME
 
 
+@pytest.mark.slow
 def test_another_film_is_different_in_both(original):
     other = content_of([make_frame(k, 5) for k in range(75)], make_audio(seed=5)[:, 0])
     result = compare(other, original, is_as_made=True)
@@ -87,6 +89,7 @@ def long_audio(seed):
     return np.concatenate([make_audio(seed + k)[:, 0] for k in range(3)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speed", [0.85, 0.97, 1.1])
 def test_sound_at_another_speed_is_the_same(speed):
     samples = long_audio(0)
@@ -126,6 +129,7 @@ def test_a_muted_copy_has_no_sound():
     assert compare(content_of([], long_audio(0)[:16_000]), recorded).sound == similarity.UNKNOWN
 
 
+@pytest.mark.slow
 def test_a_film_that_begins_like_a_result_is_not_the_same_picture(frames, original):
     """The inset is the result's for one second, and something else for the rest."""
 

@@ -102,6 +102,7 @@ def test_a_redacted_report_names_no_user_file_or_folder(installation, command, t
     assert str(tmp_path) not in data and '"user"' not in data
 
 
+@pytest.mark.slow
 def test_the_page_writes_redacted_reports(installation, tmp_path, monkeypatch):
     monkeypatch.setenv("HEYGEM_RECORDS", str(installation.root))
     page = TracePage(folder=tmp_path, out=tmp_path / "traced")

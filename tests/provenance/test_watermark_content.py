@@ -66,6 +66,7 @@ def add_alternating(frames, pattern):
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_pattern_learnt_from_one_result_is_worth_nothing_on_another_picture():
     frames = [make_frame(k) for k in range(60)]

@@ -23,6 +23,7 @@ from heygem.studio.snapshots import Snapshots
 pytestmark = pytest.mark.usefixtures("isolated_home")
 
 
+@pytest.mark.slow
 def test_curves_follow_the_controls(session):
     louder = GATE_OFF.override({"lips.openness_gain": 2.0, "lips.closure": 0.0}).lips
     curves = session.aperture_curves(louder, 0.0, 2.0)

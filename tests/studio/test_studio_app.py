@@ -54,6 +54,7 @@ def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio, models, monk
     assert studio.history.player.result_url == ""
 
 
+@pytest.mark.slow
 def test_the_single_tab_queues_the_whole_video(studio, speech, tmp_path):
     studio.single.button.click()
     assert "needs a video and a sound" in studio.single.message.value

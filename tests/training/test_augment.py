@@ -59,6 +59,7 @@ def test_eq_is_a_smooth_gain_that_stays_the_same_over_time():
     assert curve.mean().abs() < 0.1  # over windows: neither louder nor quieter
 
 
+@pytest.mark.slow
 def test_eq_without_a_spread_changes_nothing():
     power = torch.rand(4, 10, audio.BANDS)
     torch.testing.assert_close(augmentation().eq(power, spread=0.0), power)

@@ -9,6 +9,7 @@ from heygem.face.topology import LOWER
 from heygem.training.windows import TrainingWindows, fit_basis, speaker_scales
 
 
+@pytest.mark.slow
 def test_basis_reconstructs_the_displacements(generated_speakers):
     clips = generated_speakers.clips[:4]
     basis = fit_basis(clips, 3)
