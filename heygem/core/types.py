@@ -1,16 +1,31 @@
 """Types that all packages share: arrays, paths and callbacks."""
 
 import os
-from typing import Any, Protocol, TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 PathLike: TypeAlias = str | os.PathLike[str]
-FloatArray: TypeAlias = NDArray[np.floating[Any]]
-IntArray: TypeAlias = NDArray[np.integer[Any]]
-BoolArray: TypeAlias = NDArray[np.bool_]
-Image: TypeAlias = NDArray[np.uint8]  # [H, W, 3], RGB, 0..255
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FloatArray: TypeAlias = NDArray[np.floating[Any]]
+    IntArray: TypeAlias = NDArray[np.integer[Any]]
+    BoolArray: TypeAlias = NDArray[np.bool_]
+    Image: TypeAlias = NDArray[np.uint8]  # [H, W, 3], RGB, 0..255
+else:
+
+    def __getattr__(name: str) -> Any:
+        # NumPy takes as long to import as all of the command line; who needs no array waits for
+        # none.
+        dtypes = {"FloatArray": "floating", "IntArray": "integer", "BoolArray": "bool_"}
+        dtypes["Image"] = "uint8"
+        if name not in dtypes:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import numpy as np
+        from numpy.typing import NDArray
+
+        return NDArray[getattr(np, dtypes[name])]
 
 
 class Progress(Protocol):

@@ -35,10 +35,10 @@ def test_an_unexpected_failure_is_one_line_and_a_log_entry(heygem, inputs, monke
 
 
 def test_help_imports_no_heavy_module():
-    """PyTorch, OpenCV and the like take seconds to import."""
+    """PyTorch, OpenCV and the like take seconds to import, NumPy as long as the rest."""
     code = (
         "import sys, heygem.cli.main\n"
-        "heavy = {'torch', 'cv2', 'scipy', 'av', 'mlflow', 'pydantic', 'matplotlib'}\n"
+        "heavy = {'torch', 'numpy', 'cv2', 'scipy', 'av', 'mlflow', 'pydantic', 'matplotlib'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
