@@ -15,6 +15,7 @@ import typer
 
 from heygem.cli import generate, ops, provenance, serve
 from heygem.cli.evaluate import evaluate
+from heygem.cli.experiments import experiments_app
 from heygem.cli.models import models_app
 from heygem.cli.training import train_app
 from heygem.config import capabilities
@@ -41,6 +42,7 @@ app.command()(serve.studio)
 app.command()(serve.ui)
 app.add_typer(models_app, name="models")
 app.add_typer(train_app, name="train")
+app.add_typer(experiments_app, name="experiments")
 app.command()(evaluate)
 if capabilities.enabled("finetune"):
     from heygem.cli.finetune import finetune

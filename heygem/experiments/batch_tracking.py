@@ -1,7 +1,9 @@
 """A batch in MLflow: one run for the batch, with one child run per item.
 
-A video never waits for MLflow and is never lost with it. One daemon thread makes all calls; the
-first that fails or takes too long is reported as a warning, and the rest are dropped.
+A video never waits for MLflow and is never lost with it, nor is its record: each record is first
+written to a spool beside the store (`heygem.experiments.spool`), and one daemon thread gives them
+to MLflow (`heygem.experiments.delivery`). The end of a batch waits a moment for it. What MLflow has
+not taken by then is delivered by the next batch, or by `heygem experiments deliver`.
 
 MLflow's own asynchronous logging (`synchronous=False`, MLflow 3.17.2) cannot replace that thread:
 it covers parameters, metrics and tags only, while creating the store, creating runs and copying
@@ -12,18 +14,19 @@ the process alive; and it logs one error per call.
 import contextlib
 import logging
 import math
-import queue
+import secrets
 import socket
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from heygem.config.params import Params
 from heygem.core.interrupts import is_cancelled
-from heygem.experiments import store
+from heygem.experiments import batch_summary, store
+from heygem.experiments.delivery import Delivery, deliver_pending, describe
+from heygem.experiments.spool import Spool
 
 if TYPE_CHECKING:
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
@@ -34,7 +37,8 @@ log = logging.getLogger(__name__)
 CREATION_TIMEOUT_S = 60.0  # for a new store; its tables take 6 s on a slow disk
 STOP_TIMEOUT_S = 1.5  # likewise, of a batch that the user stopped
 CALL_TIMEOUT_S = 5.0  # the end of a batch waits this long for one call
-COPY_BYTES_PER_S = 20e6  # of a slow disk; the store receives a copy of each video
+RETRY_S = 20.0  # after a failure; meanwhile records gather in the spool
+SILENCE_S = 300.0  # after a store did not answer, batches of this process do not wait for it
 _RUN_STATUS = {"done": "FINISHED", "skipped": "FINISHED", "cancelled": "KILLED"}
 
 
@@ -70,7 +74,7 @@ class ItemOutcome(Protocol):
 class Tracker(Protocol):
     """Records the items of a batch."""
 
-    problem: str  # why nothing is recorded, empty if all is well
+    problem: str  # why MLflow does not have everything, empty if all is well
     address: str  # of the batch's run in the MLflow UI, below its root
 
     def log(self, outcome: ItemOutcome) -> None:
@@ -99,177 +103,257 @@ def track_batch(params: Params, *, names: list[str]) -> Iterator[Tracker]:
         tracker.close(status)
 
 
-class BatchTracker:
-    """Passes everything to a thread that calls MLflow; see `Tracker`."""
+_silent_since: dict[Path, float] = {}  # stores that did not answer, by monotonic time
 
-    _client: "MlflowClient"
-    _experiment: str
-    _batch_run: str
-    _monitor: "SystemMetricsMonitor | None"
+
+class BatchTracker:
+    """Writes records to a spool, and has a thread give them to MLflow; see `Tracker`."""
 
     def __init__(self, params: Params, names: list[str]) -> None:
         self.problem = ""
         self.address = ""
         self._params = params
         self._folder = Path(params.mlflow.folder).absolute()
-        self._counts: Counter[str] = Counter()
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._is_broken = threading.Event()
+        self._outcomes: list[batch_summary.ItemFacts] = []
+        self._monitor: SystemMetricsMonitor | None = None
+        self._news = threading.Event()  # a record was added, or the batch has ended
+        self._is_closing = self._has_given_up = False
         self._has_ended = threading.Event()
-        self._last_call = time.monotonic()  # when the thread last began or finished a call
+        self._last_call = time.monotonic()  # when the thread last began a call of MLflow
         self._timeout_s = CREATION_TIMEOUT_S
-        started_ms = store.now_ms()
-        self._calls.put(_import_mlflow)
-        self._calls.put(lambda: self._start_batch_run(names, started_ms))
-        threading.Thread(target=self._make_calls, name="mlflow", daemon=True).start()
+        self._started_s = time.monotonic()
+        self._batch_id = secrets.token_hex(16)
+        self._spool: Spool | None = None
+        try:
+            self._spool = Spool.create(self._folder)
+        except OSError as error:
+            self._give_up(f"no record can be written: {describe(error)}")
+            self._has_ended.set()
+            return
+        self._append(batch_record(params, names, self._batch_id))
+        threading.Thread(target=self._deliver, name="mlflow", daemon=True).start()
 
     def log(self, outcome: ItemOutcome) -> None:
         """Record one finished item as a child run."""
-        ended_ms = store.now_ms()
-        self._calls.put(lambda: self._record_item(outcome, ended_ms))
+        self._outcomes.append(batch_summary.facts(outcome))
+        self._append(item_record(outcome, outcome.params or self._params, self._batch_id))
 
     def close(self, status: str) -> None:
-        """Record the end; wait while the store answers, then give up with a warning.
+        """Record the end; wait while the store answers, then leave the rest to a later delivery.
 
-        A batch that was stopped waits for a moment only. The next one closes its run.
+        A batch that was stopped waits for a moment only, and so does one whose store did not
+        answer the batch before it.
         """
-        self._calls.put(lambda: self._end_batch_run(status))
-        self._calls.put(None)
+        statuses = {item.status for item in self._outcomes}
+        if "cancelled" in statuses:
+            status = "KILLED"
+        elif "failed" in statuses:
+            status = "FAILED"
+        elapsed_s = time.monotonic() - self._started_s
+        self._append(
+            {
+                "kind": "end",
+                "id": f"{self._batch_id}-end",
+                "batch": self._batch_id,
+                "ended_ms": store.now_ms(),
+                "status": status,
+                "metrics": batch_summary.metrics(self._outcomes, elapsed_s),
+            }
+        )
+        self._is_closing = True  # after the last record, so that the thread does not miss it
+        self._news.set()
         began = time.monotonic()
+        silent_since = _silent_since.get(self._folder)
+        was_silent = silent_since is not None and began - silent_since < SILENCE_S
         while not self._has_ended.wait(0.05):
             now = time.monotonic()
             if is_cancelled() and now - began > STOP_TIMEOUT_S:
-                self._give_up("the batch was stopped")
-                return
-            if now - self._last_call > self._timeout_s:
-                self._give_up(f"no answer within {self._timeout_s:.0f} s")
-                return
+                return self._give_up("the batch was stopped")
+            if was_silent and now - began > STOP_TIMEOUT_S:
+                return self._give_up("it did not answer before")
+            if now - max(self._last_call, began) > self._timeout_s:
+                _silent_since[self._folder] = now
+                return self._give_up(f"no answer within {self._timeout_s:.0f} s")
+        if not self._has_given_up:
+            _silent_since.pop(self._folder, None)
 
-    def _make_calls(self) -> None:
+    def _append(self, record: dict[str, Any]) -> None:
+        if self._spool is None:
+            return
         try:
-            while (call := self._calls.get()) is not None:
-                if not self._is_broken.is_set():
-                    self._last_call = time.monotonic()
-                    call()
-                    self._last_call = time.monotonic()
+            self._spool.append(record)
+        except OSError:
+            log.warning("the record of %r is in memory only", record.get("name"), exc_info=True)
+        self._news.set()
+
+    def _answered(self, extra_s: float) -> None:
+        self._last_call = time.monotonic()
+        if store.exists(self._folder):
+            self._timeout_s = CALL_TIMEOUT_S + extra_s
+
+    def _deliver(self) -> None:
+        """Give MLflow what is in the spool, and in idle time what earlier batches have left."""
+        assert self._spool is not None
+        delivery = Delivery(self._folder, self._spool, answered=self._answered)
+        has_backlog, problem = True, ""
+        try:
+            store.disable_telemetry()
+            import mlflow.tracking  # noqa: F401  takes seconds
         except Exception as error:
-            log.debug("MLflow failed", exc_info=True)
-            self._give_up(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
-        finally:
-            self._has_ended.set()
+            self._give_up(describe(error))
+        while not self._has_given_up:
+            self._news.clear()
+            closing = self._is_closing
+            try:
+                if closing and self._monitor is not None:
+                    self._monitor.finish()
+                delivery.deliver_all()
+                self._start_monitor()
+                problem = ""
+            except Exception as error:
+                log.debug("MLflow failed", exc_info=True)
+                problem = describe(error)
+            if closing:
+                break
+            if problem:
+                self._wait_for_end(RETRY_S)
+            elif has_backlog:
+                has_backlog = False
+                deliver_pending(self._folder, stop=self._news.is_set, answered=self._answered)
+            else:
+                self._news.wait()
+        self._finish(problem)
+
+    def _wait_for_end(self, seconds: float) -> None:
+        """Wait, but not beyond the end of the batch."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self._is_closing:
+            time.sleep(0.05)
+
+    def _finish(self, problem: str) -> None:
+        assert self._spool is not None
+        if self._spool.waiting():
+            self._give_up(problem or "it was interrupted")
+        self._spool.close(remove=not self._spool.waiting())
+        self._has_ended.set()
 
     def _give_up(self, reason: str) -> None:
-        if not self._is_broken.is_set():
-            self._is_broken.set()
-            self.problem = (
-                f"MLflow does not record this run ({reason}); videos are not affected; "
-                f"store: {store.tracking_uri(self._folder)}"
-            )
-            log.warning(self.problem)
-
-    def _start_batch_run(self, names: list[str], started_ms: int) -> None:
-        if store.exists(self._folder):
-            self._timeout_s = CALL_TIMEOUT_S
-        self._client = store.open_client(self._folder)
-        experiment_name = self._params.mlflow.experiment
-        self._experiment = store.experiment_id(self._client, self._folder, experiment_name)
-        self._close_abandoned_runs()
-        tags = {"params_hash": self._params.digest(), "heygem.kind": "batch"}
-        run = self._client.create_run(
-            self._experiment,
-            start_time=started_ms,
-            run_name=f"{len(names)} videos" if len(names) != 1 else names[0],
-            tags={**store.owner_tags(), **tags},
+        if self._has_given_up:
+            return
+        self._has_given_up = True
+        where = (
+            f"the record is kept in {self._spool.path} and delivered by the next run, or by "
+            f"heygem experiments deliver --folder {self._folder}"
+            if self._spool is not None
+            else "nothing is recorded"
         )
-        self._batch_run = run.info.run_id
-        self.address = f"#/experiments/{self._experiment}/runs/{self._batch_run}"
-        store.log_params(self._client, self._batch_run, self._params.dotted())
-        self._client.log_text(self._batch_run, self._params.to_yaml(), "params.yaml")
-        self._monitor = self._start_system_monitor()
-        self._timeout_s = CALL_TIMEOUT_S
-
-    def _close_abandoned_runs(self) -> None:
-        """End runs whose process has died: MLflow would list them as running for ever."""
-        host = socket.gethostname()
-        running = self._client.search_runs(
-            [self._experiment],
-            f"attributes.status = 'RUNNING' and tags.`{store.HOST_TAG}` = '{host}'",
+        self.problem = (
+            f"MLflow does not take the record of this run ({reason}); videos are not affected; "
+            f"{where}; store: {store.tracking_uri(self._folder)}"
         )
-        for run in running:
-            if not store.owner_is_running(run.data.tags):
-                self._client.set_terminated(run.info.run_id, status="KILLED")
+        log.warning(self.problem)
 
-    def _start_system_monitor(self) -> "SystemMetricsMonitor | None":
+    def _start_monitor(self) -> None:
         """Record CPU, memory, disk, network and GPU over time, on the batch's run."""
-        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+        assert self._spool is not None
+        run_id = self._spool.delivered.get(self._batch_id)
+        if self.address or not run_id:
+            return
+        client = store.open_client(self._folder)
+        experiment = client.get_run(run_id).info.experiment_id
+        self.address = f"#/experiments/{experiment}/runs/{run_id}"
+        _close_abandoned_runs(client, experiment)
+        if not self._is_closing:
+            self._monitor = _start_system_monitor(self._folder, run_id)
 
-        logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
-        try:
-            monitor = SystemMetricsMonitor(
-                self._batch_run,
-                sampling_interval=2,
-                tracking_uri=store.tracking_uri(self._folder),
-            )
-            monitor.start()
-            return monitor
-        except Exception:  # a machine without such counters still records its videos
-            log.debug("no system metrics", exc_info=True)
-            return None
 
-    def _record_item(self, outcome: ItemOutcome, ended_ms: int) -> None:
-        self._counts[outcome.status] += 1
-        params = outcome.params or self._params
-        run = self._client.create_run(
-            self._experiment,
-            start_time=ended_ms - round(outcome.seconds * 1000),
-            run_name=outcome.name,
-            tags=self._item_tags(outcome, params),
+def _close_abandoned_runs(client: "MlflowClient", experiment: str) -> None:
+    """End runs whose process has died: MLflow would list them as running for ever."""
+    host = socket.gethostname()
+    running = client.search_runs(
+        [experiment], f"attributes.status = 'RUNNING' and tags.`{store.HOST_TAG}` = '{host}'"
+    )
+    for run in running:
+        if not store.owner_is_running(run.data.tags):
+            client.set_terminated(run.info.run_id, status="KILLED")
+
+
+def _start_system_monitor(folder: Path, run_id: str) -> "SystemMetricsMonitor | None":
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+    try:
+        monitor = SystemMetricsMonitor(
+            run_id, sampling_interval=2, tracking_uri=store.tracking_uri(folder)
         )
-        run_id = run.info.run_id
-        store.log_params(self._client, run_id, params.dotted())
-        metrics = manifest_metrics(outcome.manifest) | {"seconds": outcome.seconds}
-        store.log_metrics(self._client, run_id, metrics)
-        if outcome.status == "done" and outcome.output is not None and outcome.details is not None:
-            self._timeout_s = CALL_TIMEOUT_S + outcome.output.stat().st_size / COPY_BYTES_PER_S
-            self._client.log_artifact(run_id, str(outcome.output), "video")
-            for file in sorted(outcome.details.glob("[!.]*")):
-                self._client.log_artifact(run_id, str(file))
-            self._timeout_s = CALL_TIMEOUT_S
-        status = _RUN_STATUS.get(outcome.status, "FAILED")
-        self._client.set_terminated(run_id, status, ended_ms)
+        monitor.start()
+        return monitor
+    except Exception:  # a machine without such counters still records its videos
+        log.debug("no system metrics", exc_info=True)
+        return None
 
-    def _item_tags(self, outcome: ItemOutcome, params: Params) -> dict[str, str]:
-        tags = {
-            **store.owner_tags(),
-            "params_hash": params.digest(),
-            "heygem.kind": "video",
-            "heygem.status": outcome.status,
-            "heygem.video": store.storable(outcome.video),
-            "heygem.sound": store.storable(outcome.speech),
-            "mlflow.parentRunId": self._batch_run,
+
+def batch_record(params: Params, names: list[str], batch_id: str) -> dict[str, Any]:
+    """The record of a batch, for `heygem.experiments.spool`."""
+    folder = Path(params.inputs.output).name or "batch"
+    tags = {"params_hash": params.digest(), "heygem.kind": "batch"}
+    return {
+        "kind": "batch",
+        "id": batch_id,
+        "batch": batch_id,
+        "experiment": params.mlflow.experiment,
+        "name": f"{folder}: {len(names)} items" if len(names) != 1 else names[0],
+        "started_ms": store.now_ms(),
+        "tags": {**store.owner_tags(), **tags},
+        "params": _storable(params.dotted()),
+        "recipe": params.to_yaml(),
+    }
+
+
+def item_record(outcome: ItemOutcome, params: Params, batch_id: str) -> dict[str, Any]:
+    """The record of an item, for `heygem.experiments.spool`."""
+    ended_ms = store.now_ms()
+    record = {
+        "kind": "item",
+        "id": secrets.token_hex(16),
+        "batch": batch_id,
+        "experiment": params.mlflow.experiment,
+        "name": outcome.name,
+        "started_ms": ended_ms - round(outcome.seconds * 1000),
+        "ended_ms": ended_ms,
+        "status": _RUN_STATUS.get(outcome.status, "FAILED"),
+        "tags": _item_tags(outcome, params),
+        "params": _storable(params.dotted()),
+        "metrics": manifest_metrics(outcome.manifest) | {"seconds": outcome.seconds},
+    }
+    if outcome.status == "done" and outcome.output is not None and outcome.details is not None:
+        record["video"] = {
+            "path": str(Path(outcome.output).absolute()),
+            "sha256": outcome.manifest["output"]["sha256"],
+            "details": str(Path(outcome.details).absolute()),
         }
-        if outcome.error:
-            tags["heygem.error"] = store.storable(outcome.error)
-        if outcome.manifest:
-            tags["heygem.item_id"] = outcome.manifest["id"]
-            tags["heygem.output_sha256"] = outcome.manifest["output"]["sha256"]
-        return tags
-
-    def _end_batch_run(self, status: str) -> None:
-        if self._monitor is not None:
-            self._monitor.finish()
-        counts = {f"items.{name}": float(count) for name, count in self._counts.items()}
-        store.log_metrics(self._client, self._batch_run, counts)
-        if self._counts["cancelled"]:
-            status = "KILLED"
-        elif self._counts["failed"]:
-            status = "FAILED"
-        self._client.set_terminated(self._batch_run, status)
+    return record
 
 
-def _import_mlflow() -> None:
-    store.disable_telemetry()
-    import mlflow.tracking  # noqa: F401  takes seconds
+def _item_tags(outcome: ItemOutcome, params: Params) -> dict[str, str]:
+    tags = {
+        **store.owner_tags(),
+        "params_hash": params.digest(),
+        "heygem.kind": "video",
+        "heygem.status": outcome.status,
+        "heygem.video": store.storable(outcome.video),
+        "heygem.sound": store.storable(outcome.speech),
+    }
+    if outcome.error:
+        tags["heygem.error"] = store.storable(outcome.error)
+    if outcome.manifest:
+        tags["heygem.item_id"] = outcome.manifest["id"]
+        tags["heygem.output_sha256"] = outcome.manifest["output"]["sha256"]
+    return tags
+
+
+def _storable(settings: Mapping[str, Any]) -> dict[str, str | None]:
+    return {key: None if each is None else store.storable(each) for key, each in settings.items()}
 
 
 def manifest_metrics(manifest: Mapping[str, Any]) -> dict[str, float]:

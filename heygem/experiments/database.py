@@ -27,7 +27,8 @@ _LOCK = ".mlflow.lock"
 _LARGE = 64 * 2**20  # bytes; checking every page of a larger database would be felt at each start
 _COMPANIONS = ("-journal", "-wal", "-shm")  # files of SQLite that belong to a database
 
-_prepared: set[Path] = set()  # folders that this process has prepared
+#: Device and inode of the databases that this process has prepared, by folder.
+_prepared: dict[Path, tuple[int, int]] = {}
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +36,8 @@ log = logging.getLogger(__name__)
 def prepare(folder: Path) -> None:
     """Make the database of a store where there is none, or none that can be used.
 
-    A notice tells where an unusable one went. A folder is examined once in a process, before
-    MLflow opens the database in it.
+    A notice tells where an unusable one went. A database is examined once in a process, before
+    MLflow opens it.
 
     Parameters
     ----------
@@ -48,9 +49,9 @@ def prepare(folder: Path) -> None:
     OSError
         The folder cannot be written.
     """
-    if folder in _prepared and (folder / DATABASE).exists():
-        return
     database = folder / DATABASE
+    if folder in _prepared and _prepared[folder] == _file_id(database):
+        return
     make_private_folder(folder)
     with _locked(folder):
         problem = find_problem(database) if database.exists() else None
@@ -68,7 +69,16 @@ def prepare(folder: Path) -> None:
         else:
             remove_leftovers(folder)
             _create(database)
-    _prepared.add(folder)
+    file_id = _file_id(database)
+    if file_id is not None:
+        _prepared[folder] = file_id
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    return None
 
 
 def find_problem(database: Path) -> str | None:

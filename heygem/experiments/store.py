@@ -74,6 +74,8 @@ def disable_telemetry() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    # A connection that is kept open goes on writing into a database that was removed meanwhile.
+    os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     # Alembic logs each of its forty steps when the store is created.
     for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -149,11 +151,16 @@ def log_params(client: "MlflowClient", run_id: str, settings: Mapping[str, Any])
         client.log_batch(run_id, params=rows[i : i + 100])
 
 
-def log_metrics(client: "MlflowClient", run_id: str, metrics: Mapping[str, float]) -> None:
-    """Log finite numbers as metrics of a run."""
+def log_metrics(
+    client: "MlflowClient",
+    run_id: str,
+    metrics: Mapping[str, float],
+    timestamp_ms: int | None = None,
+) -> None:
+    """Log finite numbers as metrics of a run; the same ones of the same time are stored once."""
     from mlflow.entities import Metric
 
-    timestamp_ms = now_ms()
+    timestamp_ms = now_ms() if timestamp_ms is None else timestamp_ms
     rows = [Metric(key, value, timestamp_ms, 0) for key, value in metrics.items()]
     for i in range(0, len(rows), 1000):  # MLflow's limit of one call
         client.log_batch(run_id, metrics=rows[i : i + 1000])

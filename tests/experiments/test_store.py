@@ -15,6 +15,7 @@ import pytest
 
 from heygem.batch.outcome import Outcome
 from heygem.config.params import Params
+from heygem.core.files import sha256
 from heygem.core.interrupts import cancellation
 from heygem.experiments import batch_tracking, store
 from heygem.experiments.batch_tracking import track_batch
@@ -46,7 +47,7 @@ def outcome(tmp_path, name="anna-voice", status="done", **more):
         (details / file).write_bytes(b"x")
     content = {
         "id": "f" * 64,
-        "output": {"sha256": "e" * 64, "frames": 50, "duration_s": 2.0, "bytes": 5000},
+        "output": {"sha256": sha256(video), "frames": 50, "duration_s": 2.0, "bytes": 5000},
         "timings": {"render_s": 1.5, "bad": float("nan")},
         "skipped_frames": {"turned away (>30°)": 3},
         "warnings": ["w"],

@@ -1,0 +1,60 @@
+"""What a whole batch comes to: counts, times, and times per second of video."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from heygem.experiments.batch_tracking import ItemOutcome
+
+
+@dataclass(frozen=True)
+class ItemFacts:
+    """Of one item: "done", "failed", "skipped" or "cancelled"; seconds; length of the result."""
+
+    status: str
+    seconds: float
+    duration_s: float | None
+
+
+def facts(outcome: "ItemOutcome") -> ItemFacts:
+    """What the summary needs of an item."""
+    duration_s = (outcome.manifest.get("output") or {}).get("duration_s")
+    return ItemFacts(outcome.status, outcome.seconds, duration_s)
+
+
+def metrics(items: Sequence[ItemFacts], elapsed_s: float) -> dict[str, float]:
+    """The summary under the names of metrics.
+
+    Parameters
+    ----------
+    items : sequence of ItemFacts
+    elapsed_s : float
+        Of the batch, by the clock on the wall.
+
+    Returns
+    -------
+    dict of str to float
+        `items.total` and one count for each state that occurs; `success_rate` of items that came
+        to an end (0..1); `seconds.mean` and `seconds.p95` of items that were made now;
+        `real_time_factor`, their seconds per second of video (below 1: faster than it plays);
+        `elapsed_s`.
+    """
+    counts = Counter(item.status for item in items)
+    result = {f"items.{status}": float(count) for status, count in counts.items()}
+    result |= {"items.total": float(len(items)), "elapsed_s": elapsed_s}
+    successes = counts["done"] + counts["skipped"]
+    if successes + counts["failed"]:
+        result["success_rate"] = successes / (successes + counts["failed"])
+    made = [item for item in items if item.status == "done"]
+    if made:
+        seconds = np.array([item.seconds for item in made])
+        result["seconds.mean"] = float(seconds.mean())
+        result["seconds.p95"] = float(np.percentile(seconds, 95))
+        video_s = sum(item.duration_s or 0.0 for item in made)
+        if video_s:
+            result["real_time_factor"] = float(seconds.sum()) / video_s
+    return result
