@@ -41,11 +41,16 @@ def folder(made_store, tmp_path):
 
 @pytest.fixture
 def params(folder, monkeypatch):
-    monkeypatch.setattr(batch_tracking, "CALL_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(batch_tracking, "CALL_TIMEOUT_S", 60.0)  # a busy machine is not away
     monkeypatch.setattr(batch_tracking, "_silent_since", {})
     return Params.from_dict(
         {"mlflow": {"folder": str(folder)}, "inputs": {"output": str(folder.parent / "night")}}
     )
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(batch_tracking, "CALL_TIMEOUT_S", 0.5)
 
 
 def outcome(tmp_path, name, status="done"):
@@ -105,7 +110,7 @@ def test_the_batchs_run_carries_the_summary(params, folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_locked_store_gets_everything_later_and_once(params, folder, tmp_path):
+def test_a_locked_store_gets_everything_later_and_once(params, folder, tmp_path, impatient):
     holder = sqlite3.connect(folder / "mlflow.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     try:
@@ -127,7 +132,7 @@ def test_a_locked_store_gets_everything_later_and_once(params, folder, tmp_path)
 
 @pytest.mark.slow
 def test_a_hanging_store_costs_a_moment_once_and_loses_nothing(
-    params, folder, tmp_path, monkeypatch
+    params, folder, tmp_path, monkeypatch, impatient
 ):
     open_client = store.open_client
     monkeypatch.setattr(store, "open_client", lambda folder: time.sleep(1e6))
@@ -216,7 +221,7 @@ def test_a_process_that_is_killed_while_it_records_leaves_each_item_once(params,
         sys.path[:0] = {[str(Path(__file__).parent)]!r}
         from pathlib import Path
         from heygem.config.params import Params
-        from heygem.experiments import spool
+        from heygem.experiments import batch_tracking, spool
         from test_delivery import outcome, record
         mark = spool.Spool.mark
 
@@ -226,6 +231,7 @@ def test_a_process_that_is_killed_while_it_records_leaves_each_item_once(params,
             mark(self, record_id, run_id)
 
         spool.Spool.mark = killed
+        batch_tracking.CALL_TIMEOUT_S = 60.0
         record(Params.from_dict({params.tree()!r}), Path({str(tmp_path)!r}))
     """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
