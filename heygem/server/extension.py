@@ -5,6 +5,7 @@ the browser's history, in reports and in pictures of the screen. The browser is 
 the same address without it, once the login cookie is set.
 """
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -12,6 +13,8 @@ from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
+
+from heygem.server import uploads
 
 
 class TokenInAddress(Matcher):
@@ -42,4 +45,6 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
-    server.web_app.default_router.rules.insert(0, Rule(TokenInAddress(), WithoutToken))
+    app, base_url = server.web_app, server.web_app.settings["base_url"]
+    app.default_router.rules.insert(0, Rule(TokenInAddress(), WithoutToken))
+    app.add_handlers(".*$", uploads.handlers(base_url, Path(server.root_dir)))
