@@ -132,8 +132,9 @@ class UploadStore:
             raise OutputError(f"{name} cannot be stored", seen=e.strerror) from e
         if offset + len(content) < size:
             return offset + len(content), None
-        target = free_name(self.folder / name) if (self.folder / name).exists() else None
-        target = target or self.folder / name
+        target = self.folder / name
+        if os.path.lexists(target):
+            target = free_name(target)
         place(part, target, None)
         self._facts(upload_id).unlink(missing_ok=True)
         return size, target

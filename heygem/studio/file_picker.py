@@ -1,4 +1,4 @@
-"""Choose files on the server: nothing large passes through the page."""
+"""Choose files: those on the server, or one's own, which are sent there over HTTP."""
 
 import html
 from pathlib import Path
@@ -9,13 +9,16 @@ import traitlets
 
 from heygem.batch.input_files import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Kind
 from heygem.core.errors import HeygemError, InputError
+from heygem.core.i18n import Translate, language, translator
 from heygem.core.types import PathLike
 from heygem.media import BUNDLE_SUFFIX
 from heygem.server import policy
+from heygem.studio.file_check import FileVerdicts
 from heygem.studio.images import thumbnail
 from heygem.studio.thumbnail_strip import ThumbnailStrip
+from heygem.studio.uploader import Uploader, upload_folder
 
-MAX_UPLOAD_MB = 8  # the web socket breaks near 10 MB
+MAX_UPLOAD_MB = 8  # of what passes through the widget socket, which breaks near 10 MB: recordings
 
 _SUFFIXES = {"audio": AUDIO_SUFFIXES, "video": VIDEO_SUFFIXES}
 
@@ -67,17 +70,37 @@ class FilePicker(w.VBox):
     folder : path
         Initial folder.
     kind : {"audio", "video"}
+    translate, lang
+        Language of the page; by default as `HEYGEM_LANG` says.
+    check : bool
+        Whether to judge the file as a source.
 
     Attributes
     ----------
+    verdicts : heygem.studio.file_check.FileVerdicts
+        What a quick look at the chosen file says.
+    uploader : heygem.studio.uploader.Uploader
+        Files sent with it are chosen.
     chosen : str
         Path of the chosen file, empty for none. Setting it shows the file.
     """
 
     chosen = traitlets.Unicode("")
 
-    def __init__(self, title: str, folder: PathLike, *, kind: Kind) -> None:
-        self._suffixes = _SUFFIXES[kind]
+    def __init__(
+        self,
+        title: str,
+        folder: PathLike,
+        *,
+        kind: Kind,
+        translate: Translate | None = None,
+        lang: str = "",
+        check: bool = True,
+    ) -> None:
+        translate = translate or translator(lang)
+        self._suffixes, self._checks = _SUFFIXES[kind], check
+        self.uploader = Uploader(translate, self._uploaded, suffixes=self._suffixes)
+        self.verdicts = FileVerdicts(kind, translate, language(lang))
         self.path = w.Text(
             description=title, continuous_update=False, layout=w.Layout(width="100%")
         )
@@ -91,7 +114,16 @@ class FilePicker(w.VBox):
         self.strip.observe(self._thumbnail_clicked, "clicked")
         strips = [self.strip] if kind == "video" else []
         super().__init__(
-            [self.path, self.folder_name, self.list, *strips, self.picture, self.details],
+            [
+                self.path,
+                self.uploader,
+                self.folder_name,
+                self.list,
+                *strips,
+                self.picture,
+                self.details,
+                self.verdicts,
+            ],
             layout=w.Layout(flex="1 1 320px", max_width="520px", padding="4px"),
         )
         self.folder = Path(folder).resolve()
@@ -119,6 +151,10 @@ class FilePicker(w.VBox):
         if self._suffixes is VIDEO_SUFFIXES:
             self.strip.show([path for _, path in options if not _is_plain_folder(path)])
 
+    def _uploaded(self, path: Path) -> None:
+        self.show_folder(path.parent)  # read anew: the file was not there
+        self.chosen = str(path)
+
     def _thumbnail_clicked(self, change: dict[str, Any]) -> None:
         self.chosen = change["new"].get("path", "")
 
@@ -141,6 +177,7 @@ class FilePicker(w.VBox):
     def _show_file(self, path: str) -> None:
         self.path.value, self.strip.selected = path, [path]
         self.picture.layout.display = "none"
+        self.verdicts.show([path] if path and self._checks else [])
         if not path:
             self.details.value = ""
             return
@@ -166,6 +203,8 @@ class FilesPicker(w.VBox):
     folder : path
         Initial folder.
     kind : {"audio", "video"}
+    translate, lang, verdicts, uploader
+        As for `FilePicker`.
 
     Attributes
     ----------
@@ -175,9 +214,20 @@ class FilesPicker(w.VBox):
         Its values are paths as text. Selecting a folder alone opens it.
     """
 
-    def __init__(self, title: str, folder: PathLike, *, kind: Kind) -> None:
+    def __init__(
+        self,
+        title: str,
+        folder: PathLike,
+        *,
+        kind: Kind,
+        translate: Translate | None = None,
+        lang: str = "",
+    ) -> None:
+        translate = translate or translator(lang)
         self._suffixes = _SUFFIXES[kind]
         self._updating = False
+        self.uploader = Uploader(translate, self._uploaded, suffixes=self._suffixes, several=True)
+        self.verdicts = FileVerdicts(kind, translate, language(lang))
         self.folder = w.Text(
             value=str(Path(folder).resolve()), continuous_update=False,
             layout=w.Layout(width="100%"),
@@ -188,7 +238,15 @@ class FilesPicker(w.VBox):
         self.strip.observe(self._thumbnail_clicked, "clicked")
         strips = [self.strip] if kind == "video" else []
         super().__init__(
-            [w.HTML(html.escape(title)), self.folder, self.list, *strips, self.details],
+            [
+                w.HTML(html.escape(title)),
+                self.uploader,
+                self.folder,
+                self.list,
+                *strips,
+                self.details,
+                self.verdicts,
+            ],
             layout=w.Layout(flex="1 1 320px", max_width="520px", padding="4px"),
         )
         self.folder.observe(lambda _: self.refresh(), "value")
@@ -209,6 +267,16 @@ class FilesPicker(w.VBox):
         files = [path for _, path in self.list.options if not _is_plain_folder(path)]
         self.strip.show(files if self._suffixes is VIDEO_SUFFIXES else [])
 
+    def _uploaded(self, path: Path) -> None:
+        """Add an uploaded file to those that are chosen in the folder of uploads."""
+        selected = self.list.value if Path(self.folder.value) == upload_folder() else ()
+        if self.folder.value == str(upload_folder()):
+            self.refresh()
+        else:
+            self.folder.value = str(upload_folder())
+        known = {value for _, value in self.list.options}
+        self.list.value = tuple(p for p in (*selected, str(path)) if p in known)
+
     def _thumbnail_clicked(self, change: dict[str, Any]) -> None:
         """Add the clicked file to the selection, or remove it."""
         path, selected = change["new"].get("path", ""), self.list.value
@@ -222,7 +290,9 @@ class FilesPicker(w.VBox):
         folders = [path for path in change["new"] if _is_plain_folder(path)]
         if folders and len(change["new"]) == 1:
             self.folder.value = str(Path(folders[0]).resolve())
-        elif folders:  # a folder among files cannot be opened and is no choice
+        elif not folders:
+            self.verdicts.show(change["new"])
+        else:  # a folder among files cannot be opened and is no choice
             self.list.value = tuple(path for path in change["new"] if path not in folders)
 
 

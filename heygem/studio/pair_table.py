@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import ipywidgets as w
 
@@ -15,13 +14,14 @@ from heygem.core.errors import InputError
 from heygem.core.i18n import Translate
 from heygem.core.leftovers import temporary_folder
 from heygem.core.types import PathLike
+from heygem.studio.uploader import Uploader
 
 MAX_UPLOAD_KB = 4096
 EXAMPLE = "video,audio\nsamples/hopper.mp4,samples/speech_en.wav"
 
 
 class PairTable(w.VBox):
-    """A text field for rows `video, audio`, and an upload button for a CSV file.
+    """A text field for rows `video, audio`, and a place for a CSV file.
 
     Parameters
     ----------
@@ -35,16 +35,12 @@ class PairTable(w.VBox):
             value=_recipe_pairs_csv(params), placeholder=EXAMPLE, rows=6,
             layout=w.Layout(width="100%"),
         )  # fmt: skip
-        self.upload = w.FileUpload(
-            accept=".csv,.tsv,.txt", description=translate("table_file"),
-            layout=w.Layout(width="auto"),
-        )  # fmt: skip
+        self.upload = Uploader(translate, self._uploaded, suffixes=(".csv", ".tsv", ".txt"))
         self.button = w.Button(
             description=translate("add_rows"), icon="plus", button_style="primary",
             layout=w.Layout(width="auto"),
         )  # fmt: skip
         self.help = w.HTML(translate("table_help"))
-        self.upload.observe(self._uploaded, "value")
         super().__init__(
             [self.help, self.rows, w.HBox([self.upload, self.button])],
             layout=w.Layout(width="100%", max_width="1060px", padding="4px"),
@@ -54,11 +50,10 @@ class PairTable(w.VBox):
         """The rows; raises as `parse_pairs` does."""
         return parse_pairs(self.rows.value)
 
-    def _uploaded(self, change: dict[str, Any]) -> None:
-        if change["new"]:
-            content = bytes(change["new"][0]["content"])[: MAX_UPLOAD_KB << 10]
-            self.rows.value = content.decode("utf-8-sig", errors="replace")
-            self.upload.value = ()
+    def _uploaded(self, path: Path) -> None:
+        with open(path, "rb") as stream:
+            content = stream.read(MAX_UPLOAD_KB << 10)
+        self.rows.value = content.decode("utf-8-sig", errors="replace")
 
 
 def parse_pairs(text: str) -> list[Pair]:

@@ -62,19 +62,21 @@ def test_the_notebook_traces_files(installation, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_file_uploaded_in_the_page_is_traced(installation, tmp_path, monkeypatch):
+def test_a_file_chosen_in_the_page_is_traced(installation, tmp_path, monkeypatch):
     monkeypatch.setenv("HEYGEM_RECORDS", str(installation.root))
     page = TracePage(folder=tmp_path, out=tmp_path / "traced")
-    item = {"name": "../../<i>wild.mp4", "content": installation.result.read_bytes()}
-    page._uploaded({"new": (item,)})
-    assert page.task.wait(120)
+    wild = tmp_path / "<i>wild.mp4"
+    wild.write_bytes(installation.result.read_bytes())
+    page.file.chosen = str(wild)
+    page.button.click()
+    assert page.task.wait(120) and page.task.error is None
     assert "Made by this installation." in page.report.value
     assert "compliant: made here, unchanged" in page.report.value
     assert "<i>" not in page.report.value
     names = {path.name for path in (tmp_path / "traced").iterdir()}
-    assert names == {"_i_wild.mp4", "_i_wild.pdf", "_i_wild.md"}
+    assert names == {"<i>wild.pdf", "<i>wild.md"}
     page.trace(tmp_path / "nowhere.mp4")
-    assert page.task.wait(60) and "nowhere.mp4" in page.report.value
+    assert page.task.wait(60) and "nowhere.mp4" in page.status.error.value
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import html
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import traitlets
 
 from heygem.audio import RATE_HZ
 from heygem.config.params import Params
-from heygem.core.errors import Cancelled, HeygemError
+from heygem.core.errors import Cancelled
 from heygem.core.i18n import language, translator
 from heygem.core.types import PathLike, Progress
 from heygem.studio import charts, input_report
@@ -92,12 +93,10 @@ class PreviewPage(w.VBox):
 
     def _build_files(self, folder: PathLike) -> w.Accordion:
         translate = self.translate
-        self.video = FilePicker(translate("video"), folder, kind="video")
-        self.audio = FilePicker(translate("audio"), folder, kind="audio")
+        picker = partial(FilePicker, translate=translate, lang=self.lang)
+        self.video = picker(translate("video"), folder, kind="video")
+        self.audio = picker(translate("audio"), folder, kind="audio")
         self.open_button = w.Button(description=translate("open"), button_style="primary")
-        self.upload = w.FileUpload(
-            accept="audio/*", description=translate("upload"), layout=w.Layout(width="auto")
-        )
         self.text = w.Text(placeholder=translate("text"), layout=w.Layout(width="340px"))
         self.text_language = w.Dropdown(
             options=["en", "zh"], value=self.lang, layout=w.Layout(width="70px")
@@ -109,7 +108,7 @@ class PreviewPage(w.VBox):
         choosing = w.VBox(
             [
                 w.HBox([self.video, self.audio], layout=w.Layout(flex_flow="row wrap")),
-                w.HBox([self.open_button, self.upload, self.recorder], layout=_centred_row()),
+                w.HBox([self.open_button, self.recorder], layout=_centred_row()),
                 w.HBox([self.text, self.text_language, self.speak_button], layout=_centred_row()),
             ]
         )
@@ -138,7 +137,6 @@ class PreviewPage(w.VBox):
         self.open_button.on_click(lambda _: self.open_files())
         self.render_button.on_click(lambda _: self.render())
         self.speak_button.on_click(lambda _: self.speak_text())
-        self.upload.observe(self._uploaded, "value")
         self.start.observe(self._span_changed, "value")
         self.length.observe(self._span_changed, "value")
         self.player.observe(self._overview_clicked, "clicked_start_s")
@@ -204,17 +202,6 @@ class PreviewPage(w.VBox):
         self.audio.chosen = str(path)
         if self.video.chosen:
             self.open_files()
-
-    def _uploaded(self, change: dict[str, Any]) -> None:
-        if not change["new"]:
-            return
-        item = change["new"][0]
-        try:
-            self.audio.chosen = str(save_upload(item, self.session.folder, self.translate))
-        except HeygemError as error:
-            self.status.show_error(error)
-        finally:
-            self.upload.value = ()
 
     # --- updates of the page ---
 
