@@ -23,9 +23,10 @@ _SETTINGS = {
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
         "Referrer-Policy": "same-origin",
     },
-    # A page that no longer answers (milliseconds) is disconnected: its kernel is not kept.
-    "ws_ping_interval": 15_000,
-    "ws_ping_timeout": 15_000,
+    # A page that no longer answers (milliseconds) is disconnected: its kernel is not kept. The
+    # timeout counts from the last answer, which is one interval old when it is looked at.
+    "ws_ping_interval": 8_000,
+    "ws_ping_timeout": 18_000,
 }
 _HEADERS = f"--ServerApp.tornado_settings={_SETTINGS}"
 _EXTENSION = "--ServerApp.jpserver_extensions=heygem.server.extension=True"

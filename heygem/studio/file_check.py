@@ -32,7 +32,7 @@ from heygem.face.tracking import MIN_SCORE
 FRAMES = 6  # of a video that are looked at
 TAIL_S = 0.6  # before its declared end, where the last one is taken
 SHORTEST_S = 1.0
-_SECONDS_READ = 20 * 60.0  # a longer sound is told by its length alone
+_SECONDS_READ = 5 * 60.0  # a longer sound is told by its length alone
 _pool = ThreadPoolExecutor(2, thread_name_prefix="heygem-check")
 _face_lock = threading.Lock()  # the face models take one picture at a time
 

@@ -3,7 +3,7 @@
 import pytest
 
 from heygem.core.errors import ParameterError
-from heygem.server import jupyter
+from heygem.server import jupyter, voila_page
 
 
 def test_the_studio_refuses_an_open_address_without_tls_and_hides_its_token():
@@ -19,3 +19,11 @@ def test_the_studio_refuses_an_open_address_without_tls_and_hides_its_token():
         )
         assert not any("secret" in word for word in argv)
     assert jupyter.environment("secret")["JUPYTER_TOKEN"] == "secret"
+
+
+def test_a_page_that_answers_every_ping_stays_connected():
+    settings = jupyter._SETTINGS
+    # When a ping is sent, the answer to the one before is an interval old.
+    assert settings["ws_ping_timeout"] >= 2 * settings["ws_ping_interval"]
+    slowest_s = (settings["ws_ping_timeout"] + settings["ws_ping_interval"]) / 1000
+    assert slowest_s + voila_page.GRACE_S + voila_page.CHECK_S < 60, "gone within a minute"
