@@ -29,6 +29,19 @@ EXIT_CODE = 130  # of a program that was stopped, by the custom of shells
 _current: ContextVar[threading.Event | None] = ContextVar("cancel", default=None)
 
 
+class StopEvent(threading.Event):
+    """A cancellation that says whether the work is to go on later.
+
+    Attributes
+    ----------
+    keeps_work : bool
+        Whether finished parts of long work are kept for the next run: the program is ending, and
+        nobody has asked to give the work up.
+    """
+
+    keeps_work = False
+
+
 @contextlib.contextmanager
 def cancellation(cancel: threading.Event | None) -> Iterator[None]:
     """Within the block, `raise_if_cancelled` of this thread looks at `cancel`, if there is one.
@@ -59,6 +72,11 @@ def is_cancelled() -> bool:
     return cancel is not None and cancel.is_set()
 
 
+def work_is_given_up() -> bool:
+    """Whether the work was cancelled for good; False also where it is to go on later."""
+    return is_cancelled() and not getattr(_current.get(), "keeps_work", False)
+
+
 def raise_if_cancelled() -> None:
     """Look whether the work that this is a part of was cancelled; for loops that may run long.
 
@@ -71,12 +89,14 @@ def raise_if_cancelled() -> None:
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[threading.Event]:
+def stoppable() -> Iterator[StopEvent]:
     """An event that the first SIGINT or SIGTERM sets; the second one ends the program at once.
+
+    Finished parts of long work are kept.
 
     Only the main thread of a program may install signal handlers, so call it there.
     """
-    cancel, ended = threading.Event(), threading.Event()
+    cancel, ended = StopEvent(), threading.Event()
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
@@ -84,6 +104,7 @@ def stoppable() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
+        cancel.keeps_work = True
         cancel.set()
         restore()
         threading.Thread(target=_insist, args=(ended,), name="insist", daemon=True).start()

@@ -1,5 +1,6 @@
 """Version of the package, and a hash of the code that decides what a result looks like."""
 
+import contextlib
 import functools
 import hashlib
 import subprocess
@@ -32,6 +33,17 @@ def code_version() -> dict[str, str]:
     except PackageNotFoundError:  # run from a checkout that was never installed
         release = "0"
     return {"version": release, "source_sha256": digest.hexdigest()}
+
+
+@functools.cache
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries whose arithmetic decides pixels and coded bytes."""
+    names = ("av", "numpy", "opencv-python-headless", "scipy", "torch")
+    versions = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def commit() -> str:

@@ -18,6 +18,7 @@ from heygem.core.leftovers import hidden_path, remove_leftovers
 from heygem.core.types import Image, PathLike
 from heygem.media.audio_filter import audio_frame
 from heygem.media.audio_io import AudioSource
+from heygem.media.coded import coded_packets, exact_time_base
 from heygem.media.colour import BT709, ColourCoding, rgb_to_frame
 from heygem.media.container import printable
 from heygem.media.disclosure import FrameLabel
@@ -93,6 +94,9 @@ class VideoWriter:
     coding : ColourCoding
         Matrix and tags; that of the source's `VideoInfo` shows its colours as every reader shows
         the source's. The default is BT.709, tagged so.
+    start_s : float
+        Of a segment: when its first frame is shown in the film that it becomes a part of. The
+        file itself begins at 0; see `append_coded`.
 
     Raises
     ------
@@ -117,6 +121,7 @@ class VideoWriter:
         time_base: Fraction | None = None,
         pixel_aspect: Fraction = Fraction(1),
         coding: ColourCoding = BT709,
+        start_s: float = 0.0,
     ) -> None:
         if not isinstance(label, FrameLabel):
             raise ParameterError(
@@ -135,7 +140,7 @@ class VideoWriter:
         self._container: OutputContainer | None = None
         self._done = False
         muxer = container_format(self.path)
-        self._time_base = Fraction(time_base) if time_base else _exact_time_base(self.rate)
+        self._time_base = Fraction(time_base) if time_base else exact_time_base(self.rate)
         self._pad = (0, 0) if lossless else (height % 2, width % 2)
         self._pixel_format = "rgb24" if lossless else "yuv420p"
         self._reformatter = VideoReformatter()
@@ -148,6 +153,8 @@ class VideoWriter:
             )
         remove_leftovers(self.path.absolute().parent)
         self._temp = hidden_path(self.path.absolute())
+        self._start_tick = round(start_s / float(self._time_base))
+        self._last_decode_tick: int | None = None
         self._last_tick: int | None = None
         self._last_s = 0.0
         try:
@@ -256,7 +263,7 @@ class VideoWriter:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         else:
             frame = rgb_to_frame(image, self._pixel_format, self._reformatter, self._coding)
-        frame.pts = tick
+        frame.pts = tick - self._start_tick
         frame.time_base = self._time_base
         try:
             self._write_audio_until(time_s + _AUDIO_AHEAD_S)
@@ -274,6 +281,42 @@ class VideoWriter:
             if not packet.duration:  # of the last packet: how long the last frame is shown
                 packet.duration = round(1 / self.rate / self._time_base)
             self._container.mux(packet)
+
+    def append_coded(self, segment: PathLike, start_s: float) -> None:
+        """Append the frames of a segment as they are coded, instead of frames to be coded.
+
+        Parameters
+        ----------
+        segment : path
+            Written by a `VideoWriter` with the same picture settings, without audio.
+        start_s : float
+            As it was given to that writer.
+
+        Raises
+        ------
+        InputError
+            It is damaged, or was coded with other settings.
+        OutputError
+        """
+        start_tick = round(start_s / float(self._time_base))
+        try:
+            for packet in coded_packets(segment, self._time_base, self._video.codec_context):
+                assert packet.pts is not None and packet.dts is not None
+                packet.pts, decode_tick = packet.pts + start_tick, packet.dts + start_tick
+                # Of its first frames, an encoder extrapolates the time of decoding.
+                if self._last_decode_tick is not None:
+                    decode_tick = max(decode_tick, self._last_decode_tick + 1)
+                packet.dts = self._last_decode_tick = decode_tick
+                packet.stream = self._video
+                packet.duration = round(1 / self.rate / self._time_base)
+                self._write_audio_until(float(packet.pts * self._time_base) + _AUDIO_AHEAD_S)
+                assert self._container is not None
+                self._container.mux(packet)
+                self.frames += 1
+        except (av.FFmpegError, OSError) as e:
+            refusal = self._refusal(e)
+            self.abort()
+            raise refusal from e
 
     def _write_audio_until(self, end_s: float) -> None:
         assert self._container is not None
@@ -355,11 +398,3 @@ class VideoWriter:
         with contextlib.suppress(OSError):
             return 2 * self._temp.stat().st_size * self._expected_frames // self.frames
         return 0
-
-
-def _exact_time_base(rate: Fraction) -> Fraction:
-    """A time unit in which every ``n / rate`` is whole, below a tenth of a millisecond."""
-    ticks = rate.numerator
-    while ticks < 10_000:
-        ticks *= 2
-    return Fraction(1, ticks)

@@ -9,6 +9,7 @@ with a few frames in flight between three threads, so that memory does not grow 
 """
 
 import contextlib
+import hashlib
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from typing import Any
 from heygem import __version__, media
 from heygem.audio import RATE_HZ
 from heygem.avatar.avatar import Avatar
-from heygem.avatar.reasons import Reason, describe
-from heygem.avatar.timeline import Timeline, build_timeline, frames_in_order
+from heygem.avatar.reasons import describe
+from heygem.avatar.timeline import Timeline, build_timeline
 from heygem.config.params import Params
 from heygem.config.renamed import show_notice
 from heygem.core import assets
@@ -27,13 +28,14 @@ from heygem.core.errors import InputError, ParameterError
 from heygem.core.files import sha256_of_unchanged
 from heygem.core.interrupts import observes_cancel
 from heygem.core.publish import MayReplace, publishing
-from heygem.core.types import Image, PathLike, Progress
-from heygem.core.version import code_version
+from heygem.core.types import PathLike, Progress
+from heygem.core.version import code_version, library_versions
 from heygem.lips.av_sync import av_agreement
 from heygem.lips.trajectory import Trajectory
 from heygem.media.container import printable
 from heygem.pipeline.articulate import articulate, speaker_scale
-from heygem.pipeline.frames import face_boxes, finished_frames
+from heygem.pipeline.encoding import Film, encode
+from heygem.pipeline.frames import face_boxes
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
 from heygem.pipeline.preflight import (
@@ -45,7 +47,13 @@ from heygem.pipeline.preflight import (
 )
 from heygem.pipeline.progress import StageClock, cancellable
 from heygem.pipeline.renderers import find_engine, make_renderer
-from heygem.pipeline.streaming import BackgroundConsumer, prefetch
+from heygem.pipeline.segments import (
+    SEGMENT_S,
+    SegmentStore,
+    identity_of,
+    kept_segments,
+    plan_segments,
+)
 from heygem.provenance import consent
 from heygem.provenance import keys as key_store
 from heygem.provenance.keys import Keys
@@ -102,6 +110,7 @@ def generate(
     ledger: Ledger | None = None,
     keys: Keys | None = None,
     may_replace: MayReplace | None = None,
+    segment_s: float = SEGMENT_S,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> Result:
@@ -122,6 +131,9 @@ def generate(
         Drawn exactly as given, in place of what the lips model predicts.
     ledger, keys : optional
         Where the result is recorded, and what it is signed with; default: this installation's.
+    segment_s : float
+        A result longer than two of these is encoded in segments of this length [s], which outlive
+        a killed process: the next run of the same item goes on after the last whole one.
     may_replace : callable, optional
         Called with the path of a file that has the name of the result: whether it may be replaced.
         Default: a result that is in the ledger, and any file with `inputs.overwrite`. An input is
@@ -129,7 +141,7 @@ def generate(
     progress : callable, optional
         `progress(stage, done, total)`; stages are "listen", "track", "render".
     cancel : threading.Event, optional
-        Set it to stop; nothing is left behind.
+        Set it to stop; nothing is left behind, unless it is a `StopEvent` that keeps the work.
 
     Raises
     ------
@@ -167,23 +179,26 @@ def generate(
     renderer.plan(motion, encoded.speech.samples, timeline)
     clock.lap("plan")
 
-    labeller = _labeller(avatar, params, keys)
     facts = _facts(avatar, models, params, sources, permission)
-    with (
-        labeller.recorded_run(ledger, title=printable(out.name), facts=facts),
-        publishing(out, inputs=inputs, may_replace=may_replace) as part,
-    ):
-        writer = _writer(part, out.name, avatar, timeline, encoded, params, labeller)
-        skipped = _write_frames(writer, avatar, renderer, timeline, params, models, report_progress)
-        label = labeller.finalize(
-            part,
-            ledger=ledger,
-            parent=avatar.path,
-            title=printable(out.name),
-            sound=(encoded.speech.samples, RATE_HZ),
-            facts=facts,
-            version=__version__,
-        )
+    spans = plan_segments(timeline.times_s, segment_s=segment_s, whole_s=2 * segment_s)
+    identity = _identity(facts, params, models.device, keys, avatar, timeline, trajectory)
+    with kept_segments(out, identity, spans) as store:
+        labeller = _labeller(avatar, params, keys, store)
+        film = Film(out.name, avatar, renderer, timeline, encoded, labeller, params, models.device)
+        with (
+            labeller.recorded_run(ledger, title=printable(out.name), facts=facts),
+            publishing(out, inputs=inputs, may_replace=may_replace) as part,
+        ):
+            encoding = encode(film, part, spans, store, report_progress)
+            label = labeller.finalize(
+                part,
+                ledger=ledger,
+                parent=avatar.path,
+                title=printable(out.name),
+                sound=(encoded.speech.samples, RATE_HZ),
+                facts=facts,
+                version=__version__,
+            )
     clock.lap("render")
 
     manifest = {
@@ -193,16 +208,16 @@ def generate(
         **_motion_facts(motion, encoded, avatar, models, is_custom=trajectory is not None),
         "engine": params.engine,
         "device": models.device,
-        "notes": [*encoded.speech.notes, *avatar.track.notes, *label["notes"], *writer.notes],
+        "notes": [*encoded.speech.notes, *avatar.track.notes, *label["notes"], *encoding.notes],
     }
     return Result(
         out,
         manifest,
         timeline.duration_s,
         len(timeline),
-        dict(skipped),
+        dict(encoding.skipped),
         clock.timings(timeline.duration_s),
-        _warnings(encoded, avatar, skipped, len(timeline)),
+        _warnings(encoded, avatar, encoding.skipped, len(timeline)),
         motion,
     )
 
@@ -249,9 +264,34 @@ def _track(
     )
 
 
-def _labeller(avatar: Avatar, params: Params, keys: Keys) -> Labeller:
+def _labeller(avatar: Avatar, params: Params, keys: Keys, store: SegmentStore | None) -> Labeller:
     size = avatar.track.width, avatar.track.height
-    return Labeller(params.label, *size, keys=keys, keep_clear=face_boxes(avatar))
+    run = store.run if store is not None else None
+    goes_on = None if run is None else (run.produce_id, run.watermark_id)
+    boxes = face_boxes(avatar)
+    return Labeller(params.label, *size, keys=keys, keep_clear=boxes, goes_on=goes_on)
+
+
+def _identity(
+    facts: dict[str, Any],
+    params: Params,
+    device: str,
+    keys: Keys,
+    avatar: Avatar,
+    timeline: Timeline,
+    trajectory: Trajectory | None,
+) -> str:
+    """What two runs have in common only if the segments of one may be used by the other."""
+    parts = {
+        **{name: facts[name] for name in ("sources", "models", "code")},
+        "params": params.digest(),
+        "device": device,
+        "libraries": library_versions(),
+        "key": keys.name,
+        "secret": hashlib.sha256(b"heygem segments" + keys.watermark_secret).hexdigest(),
+    }
+    given = () if trajectory is None else (trajectory.at(timeline.times_s),)
+    return identity_of(parts, avatar.usable, timeline.order, timeline.times_s, *given)
 
 
 def _drawn_trajectory(
@@ -286,69 +326,6 @@ def _drawn_trajectory(
         raise ValueError("the sound was encoded without a prediction")
     lips = models.lips_of(avatar)
     return articulate(encoded.predicted, encoded.voice, avatar, lips, params.lips)
-
-
-def _writer(
-    path: Path,
-    shown_name: str,
-    avatar: Avatar,
-    timeline: Timeline,
-    encoded: EncodedAudio,
-    params: Params,
-    labeller: Labeller,
-) -> media.VideoWriter:
-    assert avatar.info.video is not None
-    return media.VideoWriter(
-        path,
-        label=labeller,
-        width=avatar.track.width,
-        height=avatar.track.height,
-        rate=timeline.rate,
-        audio=encoded.speech.source,
-        crf=params.media.crf,
-        preset=params.media.preset,
-        expected_frames=len(timeline),
-        shown_name=shown_name,
-        # A still has no time base of its own; a video's is kept, so that its times are exact.
-        time_base=None if avatar.is_still else avatar.info.video.time_base,
-        pixel_aspect=avatar.info.video.pixel_aspect,
-        coding=avatar.info.video.coding,
-    )
-
-
-def _write_frames(
-    writer: media.VideoWriter,
-    avatar: Avatar,
-    renderer: Renderer,
-    timeline: Timeline,
-    params: Params,
-    models: Models,
-    report_progress: Progress,
-) -> Counter[str]:
-    """Render, label and encode all frames; returns the number of skipped ones by reason."""
-    skipped: Counter[str] = Counter()
-    size = params.resources.batch_size
-    images = prefetch(frames_in_order(avatar, timeline.order), ahead=size)
-    consumer = BackgroundConsumer[tuple[Image, float]](
-        lambda item: writer.write(*item), waiting=size
-    )
-    at_once = 1 if models.device == "cpu" else size  # a CPU gains nothing
-    with writer, consumer as encoder:
-        for frame in finished_frames(images, renderer, timeline, batch_size=at_once):
-            report_progress("render", frame.index, len(timeline))
-            if frame.patch is None:
-                skipped[skip_reason(avatar, timeline, frame.index)] += 1
-            time_s = float(timeline.times_s[frame.index])
-            encoder.put((frame.image, time_s))
-    report_progress("render", len(timeline), len(timeline))
-    return skipped
-
-
-def skip_reason(avatar: Avatar, timeline: Timeline, index: int) -> Reason:
-    """Why an output frame was left as it was."""
-    if index >= timeline.spoken:
-        return Reason.AFTER_AUDIO
-    return avatar.skip_reason(int(timeline.order[index]))
 
 
 def _facts(

@@ -9,6 +9,7 @@ attributed to a run only if both match. `heygem.provenance.similarity` compares 
 """
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +103,28 @@ class FrameHasher:
         small = _shrink(image, 32)
         self._hashes.append(_hash_frame(small))
         self._mirrored.append(_hash_frame(np.ascontiguousarray(small[:, ::-1])))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What a later hasher needs to go on after these frames."""
+        return {
+            "hashes": self.hashes,
+            "mirrored": self.mirrored_hashes,
+            "thumbnails": np.array(self._thumbnails, np.uint8).reshape(
+                -1, THUMBNAIL_PX, THUMBNAIL_PX
+            ),
+            "layout_step": np.array(self._layout_step),
+            "size": np.array([self.width, self.height]),
+            "start_s": np.array(self._start_s if self._hashes else 0.0),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where another hasher was, given its `state`."""
+        self._hashes = [int(value) for value in state["hashes"]]
+        self._mirrored = [int(value) for value in state["mirrored"]]
+        self._thumbnails = list(state["thumbnails"])
+        self._layout_step = int(state["layout_step"])
+        self.width, self.height = (int(value) for value in state["size"])
+        self._start_s = float(state["start_s"])
 
     @property
     def hashes(self) -> NDArray[np.uint64]:

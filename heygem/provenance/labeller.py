@@ -8,11 +8,12 @@ final name, so that no result is missing from the record.
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heygem import media
 from heygem.config.params import LabelSettings
@@ -43,6 +44,8 @@ class Labeller:
     keys
     keep_clear
         Face boxes; see `VisibleLabel`.
+    goes_on : optional
+        Content number and watermark id of an interrupted run that this one goes on with.
 
     Attributes
     ----------
@@ -62,16 +65,19 @@ class Labeller:
         *,
         keys: Keys,
         keep_clear: Sequence[Box] | FloatArray | None = None,
+        goes_on: tuple[str, int | None] | None = None,
     ) -> None:
         self._settings = settings
         self._keys = keys
-        self.produce_id = uuid.uuid4().hex
+        self._is_continuation = goes_on is not None
+        self.produce_id = goes_on[0] if goes_on is not None else uuid.uuid4().hex
         self.tags = aigc_tags(settings, self.produce_id, reserved=binding.reserve(keys.name))
         self.visible = VisibleLabel(settings, width, height, keep_clear=keep_clear)
         self.watermark_id: int | None = None
         self._watermark: WatermarkEmbedder | None = None
         if settings.watermark:
-            self.watermark_id = new_id()
+            self.watermark_id = goes_on[1] if goes_on is not None else new_id()
+            assert self.watermark_id is not None
             self._watermark = WatermarkEmbedder(
                 keys.watermark_secret, self.watermark_id, width, height
             )
@@ -86,7 +92,8 @@ class Labeller:
         """Record the run before its first frame, and that it was abandoned if the block fails.
 
         A process that is killed leaves the first row alone; its content number and watermark id
-        then say which run an unfinished file is of.
+        then say which run an unfinished file is of. A run that goes on with it has a row of its
+        own with the same two, which names the first one, and ends that.
 
         Parameters
         ----------
@@ -97,13 +104,46 @@ class Labeller:
             As for `finalize`.
         """
         body = {"title": title, **(facts or {})}
+        earlier = self._interrupted_runs(ledger)
+        if earlier:
+            body["goes_on_with"] = earlier[-1].number
         self._begun = ledger.begin(self.produce_id, body, watermark_id=self.watermark_id)
+        for entry in earlier:
+            ledger.abandon(entry, f"interrupted; row {self._begun.number} goes on with it")
         try:
             yield
         except BaseException as error:
             with contextlib.suppress(HeygemError):  # the first error is the one to report
                 ledger.abandon(self._begun, str(error) or type(error).__name__)
             raise
+
+    def _interrupted_runs(self, ledger: Ledger) -> list[Entry]:
+        """Rows of the runs without an end that this one goes on with."""
+        if not self._is_continuation:
+            return []
+        return [entry for entry in ledger.unfinished() if entry.subject == self.produce_id]
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What a later labeller of the same run needs to go on after the frames so far."""
+        parts = {"hasher": self._hasher.state()}
+        if self._watermark is not None:
+            parts["watermark"] = self._watermark.state()
+        state = {"last_s": np.array(self._last_s)}
+        for part, values in parts.items():
+            state |= {f"{part}.{name}": value for name, value in values.items()}
+        return state
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where another labeller was, given its `state`: the same labels as in one go."""
+
+        def part(name: str) -> dict[str, NDArray[Any]]:
+            prefix = f"{name}."
+            return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+        self._hasher.restore(part("hasher"))
+        if self._watermark is not None:
+            self._watermark.restore(part("watermark"))
+        self._last_s = float(state["last_s"])
 
     def label_frame(self, image: Image, time_s: float) -> Image:
         """A labelled copy of one frame, uint8 [H, W, 3], RGB; frames come in order of time."""

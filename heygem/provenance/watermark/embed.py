@@ -18,6 +18,8 @@ nor an attacker can predict, doubled the growth of some files.
 """
 
 import secrets
+from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -101,10 +103,27 @@ class WatermarkEmbedder:
         cv2.merge([self._step] * 3, dst=self._steps)
         return cv2.add(image, self._steps, dtype=cv2.CV_8U).astype(np.uint8, copy=False)
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What a later embedder of the same id needs to go on after these frames."""
+        if self._cells is None or self._period is None:
+            return {}
+        return {"cells": np.asarray(self._cells), "period": np.array(self._period)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on where another embedder was, given its `state`."""
+        if "cells" in state:
+            self._cells = np.array(state["cells"])
+            self._period = int(state["period"])
+            self._draw_pattern()
+
     def _set_pattern(self, mean: FloatArray) -> None:
         """Make the pattern of the period that begins with a frame, given at a quarter size."""
         cells = cv2.resize(mean, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
         self._cells = update_average(self._cells, cells)
+        self._draw_pattern()
+
+    def _draw_pattern(self) -> None:
+        assert self._cells is not None
         signs = self._signs * content_values(self._secret, self._cells)
         size = self._pattern.shape[::-1]
         cv2.resize(signs, size, dst=self._pattern, interpolation=cv2.INTER_CUBIC)

@@ -1,0 +1,166 @@
+"""From planned renderer to coded film: in one go, or in segments that outlive the process."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from heygem import media
+from heygem.avatar.avatar import Avatar
+from heygem.avatar.reasons import Reason
+from heygem.avatar.timeline import Timeline, frames_in_order
+from heygem.config.params import Params
+from heygem.core.types import Image, Progress
+from heygem.pipeline.frames import finished_frames
+from heygem.pipeline.models import EncodedAudio
+from heygem.pipeline.segments import Run, SegmentStore, Span, state_hash
+from heygem.pipeline.streaming import BackgroundConsumer, prefetch
+from heygem.provenance.labeller import Labeller
+from heygem.rendering.base import Renderer
+
+
+@dataclass(frozen=True)
+class Film:
+    """What is encoded.
+
+    Attributes
+    ----------
+    name : str
+        Of the result, for messages.
+    avatar : Avatar
+    renderer : Renderer
+        Planned for the timeline.
+    timeline : Timeline
+    encoded : EncodedAudio
+    labeller : Labeller
+    params : Params
+    device : str
+    """
+
+    name: str
+    avatar: Avatar
+    renderer: Renderer
+    timeline: Timeline
+    encoded: EncodedAudio
+    labeller: Labeller
+    params: Params
+    device: str
+
+    @property
+    def whole(self) -> Span:
+        """All of it."""
+        return Span(0, 0, len(self.timeline))
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Facts about an encoded film: the writer's notes, and frames left as they were, by reason."""
+
+    notes: list[str]
+    skipped: Counter[str]
+
+
+def encode(
+    film: Film,
+    path: Path,
+    spans: list[Span],
+    store: SegmentStore | None,
+    report_progress: Progress,
+) -> Encoding:
+    """Render, label and encode a film with its sound.
+
+    Parameters
+    ----------
+    film : Film
+    path : Path
+        Temporary name of the result.
+    spans : list of Span
+        Its segments, one after the other.
+    store : SegmentStore, optional
+        Where segments are kept; None: the film is encoded in one go.
+    report_progress : callable
+    """
+    if store is not None:
+        return _encode_in_segments(film, path, spans, store, report_progress)
+    with _writer(film, path) as writer:
+        skipped = _write_frames(film, film.whole, writer, report_progress)
+    return Encoding(writer.notes, skipped)
+
+
+def _encode_in_segments(
+    film: Film, path: Path, spans: list[Span], store: SegmentStore, report_progress: Progress
+) -> Encoding:
+    """Frames and labels are those of one go; each segment begins with a key frame."""
+    labeller = film.labeller
+    store.begin(Run(labeller.produce_id, labeller.watermark_id))
+    skipped: Counter[str] = Counter()
+    for span in spans:
+        before = state_hash(labeller.state())
+        record = store.find(span, before)
+        if record is not None:
+            labeller.restore(record["state"])
+            skipped.update(record["skipped"])
+            continue
+        with _writer(film, store.video(span), span) as segment:
+            skipped_here = _write_frames(film, span, segment, report_progress)
+        store.keep(span, before, labeller.state(), skipped_here)
+        skipped.update(skipped_here)
+    report_progress("render", len(film.timeline), len(film.timeline))
+    with _writer(film, path) as writer:
+        for span in spans:
+            writer.append_coded(store.video(span), float(film.timeline.times_s[span.first]))
+    return Encoding(writer.notes, skipped)
+
+
+def _writer(film: Film, path: Path, span: Span | None = None) -> media.VideoWriter:
+    """The writer of the whole film with its sound, or of a segment without."""
+    avatar, timeline, params = film.avatar, film.timeline, film.params
+    assert avatar.info.video is not None
+    frames = film.whole if span is None else span
+    return media.VideoWriter(
+        path,
+        label=film.labeller,
+        width=avatar.track.width,
+        height=avatar.track.height,
+        rate=timeline.rate,
+        audio=film.encoded.speech.source if span is None else None,
+        crf=params.media.crf,
+        preset=params.media.preset,
+        expected_frames=frames.stop - frames.first,
+        shown_name=film.name,
+        # A still has no time base of its own; a video's is kept, so that its times are exact.
+        time_base=None if avatar.is_still else avatar.info.video.time_base,
+        pixel_aspect=avatar.info.video.pixel_aspect,
+        coding=avatar.info.video.coding,
+        start_s=0.0 if span is None else float(timeline.times_s[span.first]),
+    )
+
+
+def _write_frames(
+    film: Film, span: Span, writer: media.VideoWriter, report_progress: Progress
+) -> Counter[str]:
+    """Render, label and encode some frames; returns the number of skipped ones by reason."""
+    timeline, count = film.timeline, len(film.timeline)
+    skipped: Counter[str] = Counter()
+    size = film.params.resources.batch_size
+    order = timeline.order[span.first : span.stop]
+    images = prefetch(frames_in_order(film.avatar, order), ahead=size)
+    write: Callable[[tuple[Image, float]], None] = lambda item: writer.write(*item)  # noqa: E731
+    at_once = 1 if film.device == "cpu" else size  # a CPU gains nothing
+    frames = finished_frames(images, film.renderer, timeline, first=span.first, batch_size=at_once)
+    with BackgroundConsumer[tuple[Image, float]](write, waiting=size) as encoder:
+        for frame in frames:
+            report_progress("render", frame.index, count)
+            if frame.patch is None:
+                skipped[skip_reason(film.avatar, timeline, frame.index)] += 1
+            encoder.put((frame.image, float(timeline.times_s[frame.index])))
+    if span.stop == count:
+        report_progress("render", count, count)
+    return skipped
+
+
+def skip_reason(avatar: Avatar, timeline: Timeline, index: int) -> Reason:
+    """Why an output frame was left as it was."""
+    if index >= timeline.spoken:
+        return Reason.AFTER_AUDIO
+    return avatar.skip_reason(int(timeline.order[index]))
