@@ -2,6 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
+TESTS := .venv/.installed-tests
 export HF_HUB_OFFLINE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
@@ -17,6 +18,11 @@ $(STAMP): pyproject.toml constraints/base.txt
 	$(BIN)/python -m pip install --quiet -c constraints/base.txt -e '.[notebooks,docs,dev]'
 	@touch $@
 
+# What the tests need beside that: extras that few people install.
+$(TESTS): $(STAMP)
+	$(BIN)/python -m pip install --quiet -c constraints/base.txt -e '.[cluster,cluster-tests]'
+	@touch $@
+
 models: $(STAMP)  ## fetch and verify the pretrained face models
 	@$(BIN)/heygem models pull
 
@@ -30,14 +36,14 @@ browser:
 	  { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }
 
 # Two processes, a file at a time; the browser's tests run alone, because a busy machine times out.
-test: models browser  ## run all tests
+test: models browser $(TESTS)  ## run all tests
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not browser"
 	@$(BIN)/python -m pytest -q -m browser
 
-test-fast: models  ## run the tests that need no more than a moment each: under a minute in all
+test-fast: models $(TESTS)  ## run the tests that need no more than a moment each: under a minute in all
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser"
 
-test-faults: models  ## run the tests that kill, fill the disk, damage and forge (make test runs them too)
+test-faults: models $(TESTS)  ## run the tests that kill, fill the disk, damage and forge (make test runs them too)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "fault and not browser"
 
 lint: $(STAMP)  ## check style and types, and that notebooks carry no outputs

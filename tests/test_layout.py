@@ -12,7 +12,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BY_CHOICE = {"speech-encoder"}  # extras that serve what few people have
+FOR_TESTS = ["cluster", "cluster-tests"]  # extras that only `make test` installs
+BY_CHOICE = {"speech-encoder", *FOR_TESTS}  # extras that serve what few people have
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -70,6 +71,7 @@ def test_make_installs_the_same_and_ci_calls_make():
     makefile = (ROOT / "Makefile").read_text()
     extras = ",".join(e for e in PROJECT["optional-dependencies"] if e not in BY_CHOICE)
     assert f"-c constraints/base.txt -e '.[{extras}]'" in makefile
+    assert f"-c constraints/base.txt -e '.[{','.join(FOR_TESTS)}]'" in makefile
     ci = ROOT / ".ci" / "run"
     assert ci.stat().st_mode & 0o111
     commands = [line for line in ci.read_text().splitlines() if line and line[0] != "#"]

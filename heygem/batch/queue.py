@@ -25,7 +25,7 @@ from heygem.batch.job import COLUMNS, FINISHED, OPEN, Job, Signal, State, plain,
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue_database import PATH_VARIABLE, Database
 from heygem.core.errors import HeygemError, InputError
-from heygem.core.files import safe_name
+from heygem.core.files import absolute, is_address, safe_name
 
 LEASE_S = 60.0  # without a heartbeat of a worker on another machine, its job is taken back
 LETTERS_PER_S = 15.0  # of text read aloud, about
@@ -337,13 +337,19 @@ def _new_row(item: Item, length_s: float) -> dict[str, Any]:
     inputs = item.params.inputs
     if not str(item.video).strip() or not (inputs.audio or inputs.text):
         raise InputError("a job needs a video and a sound", seen=f"{item.video}, {inputs.audio!r}")
-    video, audio = str(item.video.absolute()), inputs.audio and str(Path(inputs.audio).absolute())
+    # A cluster takes addresses of stores as well, which a `Path` does not hold unchanged.
+    addresses = [video for video in inputs.videos if is_address(video)]
+    video = absolute(addresses[0] if addresses else item.video)
+    audio = inputs.audio and absolute(inputs.audio)
+    folder, output = absolute(inputs.output), absolute(item.output)
+    if is_address(folder):
+        output = f"{folder}/{item.output.name}"
     recipe = item.params.tree()
     recipe["inputs"] |= {
         "pairs": None,
         "videos": [video],
         "audio": audio,
-        "output": str(Path(inputs.output).absolute()),
+        "output": folder,
     }
     recipe["mlflow"]["folder"] = str(Path(item.params.mlflow.folder).absolute())
     return {
@@ -353,7 +359,7 @@ def _new_row(item: Item, length_s: float) -> dict[str, Any]:
         "video": storable(video),
         "audio": storable(audio or ""),
         "text": inputs.text or "",
-        "output": storable(str(item.output.absolute())),
+        "output": storable(output),
         "folder": storable(os.getcwd()),
         "length_s": round(length_s, 2),
         "params": plain(recipe),

@@ -7,7 +7,6 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from heygem.batch import process
@@ -108,10 +107,10 @@ def _name_is_taken(db: sqlite3.Connection, row: dict[str, Any]) -> bool:
 
 
 def _with_own_folder(row: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    output = Path(row["output"])
+    folder, _, name = row["output"].rpartition("/")
     params = json.loads(row["params"])
-    params["inputs"]["output"] = str(Path(params["inputs"]["output"]) / row["id"])
-    return row | {"output": str(output.parent / row["id"] / output.name)}, plain(params)
+    params["inputs"]["output"] += f"/{row['id']}"  # a path, or an address of a store
+    return row | {"output": f"{folder}/{row['id']}/{name}"}, plain(params)
 
 
 # --- workers ---

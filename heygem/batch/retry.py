@@ -26,7 +26,9 @@ BUSY = "BUSY"  # another run holds the output folder
 DISK_FULL = "DISK_FULL"
 CHECK_FAILED = "CHECK_FAILED"  # the finished file is not what its manifest says
 AGAIN = (CRASHED, TIMEOUT, INTERNAL, CHECK_FAILED)
-WAITING = (BUSY, DISK_FULL)  # nothing was attempted: the item waits
+STORAGE = "STORAGE"  # the store of inputs or results cannot be reached
+HEAD = "HEAD"  # the head of the cluster, which has the ledger, cannot be reached
+WAITING = (BUSY, DISK_FULL, STORAGE, HEAD)  # nothing was attempted: the item waits
 
 SMALLER: tuple[dict[str, Any], ...] = (
     {"batch_scale": 0.5},

@@ -75,6 +75,16 @@ def require_regular_file(path: PathLike) -> None:
     raise InputError(f"{path} is {kind}, not a file", remedy=remedy)
 
 
+def is_address(location: PathLike) -> bool:
+    """Whether a location is one of a store, such as `s3://bucket/file`, and no path."""
+    return "://" in os.fspath(location)
+
+
+def absolute(location: PathLike) -> str:
+    """The absolute path of a file; the address of one in a store stays as it is."""
+    return os.fspath(location) if is_address(location) else str(Path(location).absolute())
+
+
 def sha256_of_unchanged(path: PathLike) -> str:
     """As `sha256`, but a large file that is used again and again is read once in a process.
 

@@ -25,7 +25,7 @@ from heygem.provenance.aigc import AigcLabel, parse_label
 from heygem.provenance.ledger import Signer, Verifier
 
 SCHEME = "ed25519-content"
-_DOMAIN = b"heygem label bound to content, 1\n"  # no other signature of the key covers this text
+DOMAIN = b"heygem label bound to content, 1\n"  # no other signature of the key covers this text
 _EMPTY = "0" * 64  # hash of a kind of stream that the file does not have
 _SIGNATURE_DIGITS = 128
 _TAGS_ID = b"\x12\x54\xc3\x67"  # Matroska's element of all tags
@@ -75,7 +75,7 @@ def parse_binding(text: str) -> Binding | None:
 
 def signed_message(label: AigcLabel, content: ContentHash) -> bytes:
     """What `ReservedCode1` signs: the first three fields of the label, and the content."""
-    return _DOMAIN + label.signed_bytes + f"\n{content.picture}\n{content.sound}".encode()
+    return DOMAIN + label.signed_bytes + f"\n{content.picture}\n{content.sound}".encode()
 
 
 def verify_binding(label: AigcLabel, keys: Verifier) -> bool | None:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 
 from heygem.core.approval import require_approval
 from heygem.core.errors import ConsentError, HeygemError, ParameterError
-from heygem.provenance import installation
 from heygem.provenance.ledger import Entry, Ledger, current_user
 
 
@@ -139,7 +138,7 @@ def _permission(
     basis: str | None,
     today: datetime.date | None,
 ) -> dict[str, object]:
-    basis = installation.consent_basis(ledger.path.parent, basis)
+    basis = ledger.consent_basis(basis)
     today = today or datetime.datetime.now(datetime.UTC).date()
     _require_unblocked(ledger, "video", video_sha256)
     _require_unblocked(ledger, "sound", audio_sha256)

@@ -27,6 +27,7 @@ import psutil
 from heygem.core.errors import AssetError, OutputError
 from heygem.core.leftovers import remove_leftovers
 from heygem.core.types import PathLike
+from heygem.provenance import installation
 from heygem.provenance.ledger import database as ledger_database
 from heygem.provenance.ledger import export as ledger_export
 from heygem.provenance.ledger import heads as ledger_heads
@@ -260,6 +261,10 @@ class Ledger:
         for name, head in anchors:
             faults += check_head(head, rows, self._keys, name=name)
         return faults
+
+    def consent_basis(self, stated: str | None) -> str:
+        """The basis for showing a person that holds here; see `installation.consent_basis`."""
+        return installation.consent_basis(self.path.parent, stated)
 
     def anchor(self) -> Head:
         """The head of the ledger as of now, signed; to be stored by somebody else.

@@ -1,0 +1,157 @@
+"""The machines of a cluster, and how many actors each of them holds."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from heygem.core.errors import HeygemError, InputError, ParameterError
+
+RESOURCE = "heygem"  # `ray start --resources '{"heygem": 3}'` sets the number of actors of a node
+CORES = 4  # of an actor without a GPU
+LOCAL = "local"
+_STORE_BYTES = 100 << 20  # Ray's object store: items travel as paths, so the smallest will do
+
+
+class ClusterError(HeygemError):
+    """The cluster cannot be used."""
+
+    code = "CLUSTER"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Room for one actor.
+
+    Attributes
+    ----------
+    node : str
+        Ray's id of the node.
+    host : str
+    number : int
+        Of this node's slots, from 0.
+    cpus, gpus : float
+        What the actor takes of the node.
+    """
+
+    node: str
+    host: str
+    number: int
+    cpus: float
+    gpus: float
+    is_counted: bool = False
+
+    @property
+    def name(self) -> str:
+        """For messages: "10.0.0.3/1"."""
+        return f"{self.host}/{self.number}"
+
+    def options(self) -> dict[str, Any]:
+        """For Ray: the actor runs on this node and nowhere else."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        return {
+            "num_cpus": self.cpus,
+            "num_gpus": self.gpus,
+            "resources": {RESOURCE: 1} if self.is_counted else {},
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(self.node, soft=False),
+        }
+
+
+def plan_slots(nodes: list[dict[str, Any]], cores: int = CORES) -> list[Slot]:
+    """One slot per GPU; on a node without one, per `cores` cores; or as its resource says.
+
+    Parameters
+    ----------
+    nodes : list of dict
+        As `ray.nodes()` returns them.
+    cores : int
+        Cores of an actor on a node without a GPU.
+    """
+    slots = []
+    for node in nodes:
+        if not node["Alive"]:
+            continue
+        resources = node["Resources"]
+        cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+        is_counted = RESOURCE in resources
+        if is_counted:
+            count = int(resources[RESOURCE])
+        else:
+            count = int(gpus) if gpus else int(cpus // cores)
+        for number in range(count):
+            own_gpus = min(1.0, gpus / count)
+            own_cpus = int(cpus / count) if gpus or is_counted else cores
+            host = node["NodeManagerAddress"]
+            slots.append(Slot(node["NodeID"], host, number, own_cpus, own_gpus, is_counted))
+    return slots
+
+
+@contextlib.contextmanager
+def connected(address: str = LOCAL, *, actors: int | None = None) -> Iterator[None]:
+    """Use a cluster while the block runs.
+
+    No dashboard is started and nothing is reported to Ray's makers; who wants to report sets
+    RAY_USAGE_STATS_ENABLED=1.
+
+    Parameters
+    ----------
+    address : str
+        Of the head, `host:port`; or "local": a cluster of this machine alone, which ends with the
+        block. The environment (`RAY_ADDRESS`) does not change where items go.
+    actors : int, optional
+        How many actors a local cluster holds; default: one per GPU, else per `CORES` cores, but
+        at least one.
+
+    Raises
+    ------
+    InputError
+        The extra `[cluster]` is not installed.
+    ClusterError
+        There is no cluster at this address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError(
+            "Ray is not installed",
+            seen=str(error),
+            remedy="install the extra: pip install 'heygem[cluster]'",
+        ) from error
+    if actors is not None and address != LOCAL:
+        raise ParameterError(
+            "the number of actors is that of the nodes of a cluster",
+            seen=f"actors: {actors}",
+            remedy=f"start nodes with ray start --resources '{{\"{RESOURCE}\": {actors}}}'",
+        )
+    quiet = {"log_to_driver": False, "logging_level": "error"}
+    try:
+        if address == LOCAL:
+            count = actors or max(1, (os.cpu_count() or 1) // CORES)
+            ray.init(
+                address=LOCAL,
+                include_dashboard=False,
+                object_store_memory=_STORE_BYTES,
+                resources={RESOURCE: count} if actors or not _has_gpus() else None,
+                **quiet,
+            )
+        else:
+            ray.init(address=address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise ClusterError(
+            "the cluster cannot be reached",
+            seen=f"{address}: {' '.join(str(error).split())[:300]}",
+            remedy="give --address HOST:PORT of a head that `ray start --head` has started",
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _has_gpus() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
