@@ -23,8 +23,10 @@ from heygem.provenance.picture import save_labelled
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+THUMBNAIL = "thumbnail.jpg"
 _PRIVATE = 0o600  # paths and pictures of people
-_FIGURES = ("contact_sheet.png", "lip_curve.png", "lip_curve.csv")
+_FIGURES = ("contact_sheet.png", "lip_curve.png", "lip_curve.csv", THUMBNAIL)
+_THUMBNAIL_PX = 480  # longer side, of a card in the gallery
 
 
 def check(item: Item, *, is_result: bool) -> None:
@@ -80,12 +82,15 @@ def abandon(item: Item) -> None:
 
 
 def save_figures(result: Result, item: Item) -> list[str]:
-    """Write contact sheet and lip curve; returns a warning for each that fails."""
-    sheet, curve_plot, curve = _FIGURES
+    """Write contact sheet, lip curve and thumbnail; returns a warning for each that fails."""
+    sheet, curve_plot, curve, thumbnail = _FIGURES
     savers: dict[str, Callable[[Path], Any]] = {
         sheet: lambda path: save_labelled(
             figures.contact_sheet(item.output), path, item.params.label
-        )
+        ),
+        thumbnail: lambda path: save_labelled(
+            figures.middle_frame(item.output, longest_px=_THUMBNAIL_PX), path, item.params.label
+        ),
     }
     motion = result.trajectory
     if motion is not None:

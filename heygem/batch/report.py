@@ -44,7 +44,7 @@ def summary_line(report: Report) -> str:
     ]
     video_s = sum(_duration_s(outcome) or 0 for outcome in report.of("done", "skipped"))
     items = f"{len(report.outcomes)} item{'s' * (len(report.outcomes) != 1)}"
-    times = f"{_clock(video_s)} of video, in {_clock(report.seconds)}"
+    times = f"{clock(video_s)} of video, in {clock(report.seconds)}"
     return f"{items}: {', '.join(counts)}; {times}"
 
 
@@ -184,7 +184,7 @@ def _row(outcome: Outcome, link: Callable[[Path], str], embed: _Embedder) -> dic
         "name": outcome.name,
         "address": link(video) if video is not None else "",
         "thumbnail": embed(thumbnail, outcome.name, THUMBNAIL_PX),
-        "inputs": f"{outcome.video.name} + {_speech_label(outcome)}",
+        "inputs": f"{outcome.video.name} + {speech_label(outcome)}",
         "state": state,
         "colour": colour,
         "seconds": outcome.seconds,
@@ -218,7 +218,7 @@ def _png(figure: Figure) -> IO[bytes]:
     return data
 
 
-def _speech_label(outcome: Outcome) -> str:
+def speech_label(outcome: Outcome) -> str:
     """Name of the audio file, or the beginning of the text in quotes."""
     label = " ".join(outcome.speech.split())
     if outcome.params is not None and outcome.params.inputs.audio is None:
@@ -230,7 +230,8 @@ def _duration_s(outcome: Outcome) -> float | None:
     return (outcome.manifest.get("output") or {}).get("duration_s")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A length of time as people read it: 1 h 2 min 5 s."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes or hours)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from heygem import media
+from heygem.core.errors import InputError
 from heygem.core.types import Image, PathLike
 from heygem.lips.trajectory import Trajectory
 
@@ -47,12 +48,37 @@ def thumbnail(video: PathLike, time_s: float) -> Image | None:
         frame = next(iter(reader), None)
     if frame is None:
         return None
-    height, width = frame.image.shape[:2]
-    scale = THUMB_PX / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    draw_outlined_text(small, f"{frame.time_s:.1f} s", (4, size[1] - 6), scale=0.4)
+    small = _reduced(frame.image, THUMB_PX)
+    draw_outlined_text(small, f"{frame.time_s:.1f} s", (4, small.shape[0] - 6), scale=0.4)
     return small
+
+
+def middle_frame(video: PathLike, *, longest_px: int) -> Image:
+    """The frame in the middle of a video, its longer side of this length or less.
+
+    Returns
+    -------
+    uint8 [h, w, 3], RGB
+
+    Raises
+    ------
+    InputError
+        The video has no frame.
+    """
+    middle_s = media.probe(video).duration_s / 2
+    for start_s in (middle_s, 0.0):  # a still picture has no middle
+        with media.VideoReader(video, start_s=start_s) as reader:
+            frame = next(iter(reader), None)
+        if frame is not None:
+            return _reduced(frame.image, min(longest_px, max(frame.image.shape[:2])))
+    raise InputError("the video has no frame", seen=video)
+
+
+def _reduced(image: Image, longest_px: int) -> Image:
+    height, width = image.shape[:2]
+    scale = longest_px / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def draw_outlined_text(image: Image, text: str, origin: tuple[int, int], *, scale: float) -> None:

@@ -56,6 +56,8 @@ class Run:
     tags : dict of str to str
     artifacts : Path or None
         Folder of its artifacts, if it is on this machine.
+    result : Path or None
+        The video it made, where that is not among the artifacts.
     """
 
     id: str
@@ -69,12 +71,13 @@ class Run:
     metrics: dict[str, float] = field(repr=False)
     tags: dict[str, str] = field(repr=False)
     artifacts: Path | None = field(repr=False)
+    result: Path | None = field(default=None, repr=False)
 
     @functools.cached_property
     def video(self) -> Path | None:
         """The video it made."""
-        if self.artifacts is None:
-            return None
+        if self.result is not None or self.artifacts is None:
+            return self.result
         paths = sorted(self.artifacts.glob("video/*"))
         return next((path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES), None)
 

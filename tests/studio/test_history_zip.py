@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from heygem.studio.pages.history import write_zip
+from heygem.batch.archive import remove_stale, write_results
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def results(tmp_path):
 
 
 def write(results, target):
-    return write_zip(results, target, lambda *_: None, threading.Event())
+    return write_results(results, target, lambda *_: None, threading.Event())
 
 
 def test_an_earlier_zip_is_replaced(results, tmp_path):
@@ -52,3 +52,13 @@ def test_a_zip_to_which_the_user_added_a_file_stays(results, tmp_path):
     assert path != target
     with zipfile.ZipFile(target) as archive:
         assert "notes.txt" in archive.namelist()
+
+
+def test_a_zip_goes_with_a_video_that_is_deleted(results, tmp_path):
+    target, _ = write(results, tmp_path / "results.zip")
+    assert not remove_stale(tmp_path) and target.is_file()
+    results[0]["path"].unlink()
+    assert remove_stale(tmp_path) and not target.exists()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("anna.mp4", "the user's own")
+    assert not remove_stale(tmp_path) and target.is_file()

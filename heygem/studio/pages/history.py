@@ -1,23 +1,18 @@
 """The history page: finished videos to play, look up, delete and download."""
 
-import hashlib
 import html
 import os
 import shutil
 import threading
-import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
 
-from heygem.batch import manifest
+from heygem.batch import archive, manifest
 from heygem.config.params import Params
-from heygem.core import disk
 from heygem.core.errors import ParameterError
 from heygem.core.i18n import Translate
-from heygem.core.publish import free_name, publishing
 from heygem.core.types import PathLike, Progress
 from heygem.studio.background import LatestTask
 from heygem.studio.images import thumbnail
@@ -151,6 +146,7 @@ class HistoryPage(w.VBox):
             return
         result["path"].unlink(missing_ok=True)
         shutil.rmtree(result["details"], ignore_errors=True)
+        archive.remove_stale(self.folder)
         if self._selected is not None and self._selected["path"] == result["path"]:
             self.player.result_url, self.player.layout.display = "", "none"
             self.details.value = self.trace_text.value = ""
@@ -162,7 +158,7 @@ class HistoryPage(w.VBox):
 
         def work(progress: Progress, cancel: threading.Event) -> tuple[Path, int]:
             results = manifest.results(self.folder)
-            return write_zip(results, self.folder / "results.zip", progress, cancel)
+            return archive.write_results(results, self.folder / archive.NAME, progress, cancel)
 
         def show(written: tuple[Path, int]) -> None:
             path, count = written
@@ -196,64 +192,3 @@ def _recipe(result: dict[str, Any]) -> str:
 def _absolute_url(path: PathLike) -> str:
     """Address below the server's base URL; JupyterHub adds a prefix for each user."""
     return os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/") + page_url(path)
-
-
-def _zip_mark(archive: zipfile.ZipFile) -> bytes:
-    """Comment of a ZIP by which heygem knows its own, unless a member was added or changed."""
-    members = sorted((info.filename, info.CRC, info.file_size) for info in archive.infolist())
-    return b"heygem " + hashlib.sha256(repr(members).encode()).hexdigest().encode()
-
-
-def _is_own_zip(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.comment == _zip_mark(archive)
-    except (OSError, zipfile.BadZipFile):
-        return False
-
-
-def write_zip(
-    results: Sequence[dict[str, Any]],
-    target: PathLike,
-    progress: Progress,
-    cancel: threading.Event,
-) -> tuple[Path, int]:
-    """Write videos and their manifests into one ZIP, uncompressed (video does not shrink).
-
-    Returns
-    -------
-    (Path, int)
-        The file, and the number of videos in it.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-    """
-    target = Path(target)
-    if target.exists() and not _is_own_zip(target):  # the user's
-        target = free_name(target)
-    names = set()
-    try:
-        with (
-            publishing(target, may_replace=_is_own_zip) as staged,
-            zipfile.ZipFile(staged, "w", zipfile.ZIP_STORED) as archive,
-        ):
-            for k, result in enumerate(results):
-                progress("ZIP", k, len(results))
-                if cancel.is_set():
-                    break
-                path = result["path"]
-                name = path.name
-                if name in names:
-                    name = f"{path.stem}-{str(result.get('id', k))[:8]}{path.suffix}"
-                names.add(name)
-                archive.write(path, name)
-                facts = result["details"] / "manifest.json"
-                if facts.is_file():
-                    archive.write(facts, f"{Path(name).stem}.json")
-            archive.comment = _zip_mark(archive)
-    except OSError as e:
-        size = sum(result["path"].stat().st_size for result in results)
-        raise disk.write_error(e, target, needed_bytes=size) from e
-    return target, len(names)
