@@ -81,6 +81,15 @@ def abandon(item: Item) -> None:
     (item.details / MANIFEST).unlink(missing_ok=True)
 
 
+def discard(item: Item) -> None:
+    """Remove a result that turned out to be damaged, and its manifest; never a file of the user."""
+    content = read_json(item.details)
+    if manifest.records_result(content, item.output):
+        item.output.unlink(missing_ok=True)
+    if manifest.is_manifest(content):
+        abandon(item)
+
+
 def save_figures(result: Result, item: Item) -> list[str]:
     """Write contact sheet, lip curve and thumbnail; returns a warning for each that fails."""
     sheet, curve_plot, curve, thumbnail = _FIGURES

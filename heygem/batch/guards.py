@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import psutil
-
 from heygem import media
 from heygem.avatar.library import LIBRARY_BYTES, LIBRARY_FRAMES
 from heygem.config.params import Params
@@ -27,6 +25,7 @@ from heygem.core.errors import (
     OutOfMemoryError,
 )
 from heygem.core.folders import avatar_folder
+from heygem.core.memory import available_memory, oom_kills
 from heygem.core.types import PathLike
 
 SPACE_MARGIN = 2.0  # results vary by twice around the estimate at one crf, with grain and motion
@@ -290,37 +289,6 @@ def _short_of(what: str, needed: int, free: int, total: int, remedy: str) -> Ver
     return Verdict(action, error, max(needed - free, 0))
 
 
-def available_memory() -> tuple[int, int]:
-    """Bytes of memory that are free for this process, and in all; those of its container if any."""
-    memory = psutil.virtual_memory()
-    free, total = memory.available, memory.total
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = (folder / "memory.max").read_text().strip()
-        used = int((folder / "memory.current").read_text())
-        reclaimable = _field(folder / "memory.stat", "inactive_file")
-    except (OSError, ValueError):
-        return free, total
-    if limit == "max":
-        return free, total
-    return min(free, int(limit) - used + reclaimable), min(total, int(limit))
-
-
-def oom_kills() -> int:
-    """How often the kernel has ended a process for want of memory, since the machine's start.
-
-    0 where the system does not say. Compare the number before an item with that after it.
-    """
-    for path in (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat")):
-        try:
-            count = _field(path, "oom_kill")
-        except (OSError, ValueError):
-            continue
-        if count:
-            return count
-    return 0
-
-
 def failure_kind(
     error: BaseException | None = None,
     *,
@@ -448,12 +416,3 @@ def _device(folder: Path) -> int:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return os.stat(folder).st_dev
-
-
-def _field(path: Path, name: str) -> int:
-    """The number behind a name in a file of such lines, as the kernel writes them."""
-    for line in path.read_text().splitlines():
-        key, _, value = line.partition(" ")
-        if key == name:
-            return int(value)
-    raise ValueError(f"{path} has no {name}")

@@ -5,10 +5,10 @@ import textwrap
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from heygem.batch.items import DETAILS, Item
-from heygem.config.params import Params
+if TYPE_CHECKING:
+    from heygem.batch.items import Item
 
 State = Literal["pending", "running", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = ("pending", "running", "done", "failed", "cancelled")
@@ -78,7 +78,7 @@ class Job(NamedTuple):
     timings : dict
         Seconds by stage, of a job that is done.
     smaller : dict
-        What is made smaller after it ran out of memory: batch_scale, device.
+        Settings that replace those of the recipe after memory ran out.
     seconds : float
         Processing time of the last attempt.
     params : dict
@@ -141,7 +141,7 @@ class Job(NamedTuple):
         parts += [self.error["remedy"]] if "remedy" in self.error else []
         return "; ".join(part for part in parts if part)
 
-    def item(self) -> Item:
+    def item(self) -> "Item":
         """What is to be made; needs `params`, which a job out of a list does not have.
 
         Raises
@@ -149,9 +149,12 @@ class Job(NamedTuple):
         ParameterError
             The recipe does not fit this version.
         """
+        from heygem.batch.items import DETAILS, Item
+        from heygem.config.params import Params
+
         if not self.params:
             raise ValueError("a job out of a list has no recipe: use JobQueue.get")
-        params = Params.from_dict(self.params)
+        params = Params.from_dict(self.params).override(self.smaller)
         folder = Path(params.inputs.output)
         return Item(
             self.name,

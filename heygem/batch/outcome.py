@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from heygem.config.params import Params
+if TYPE_CHECKING:
+    from heygem.config.params import Params
 
 Status = Literal["done", "skipped", "failed", "cancelled"]
 
@@ -35,7 +36,7 @@ class Outcome:
     video: Path
     status: Status
     speech: str = ""
-    params: Params | None = field(default=None, repr=False)
+    params: "Params | None" = field(default=None, repr=False)
     output: Path | None = None
     details: Path | None = None
     error: str = ""

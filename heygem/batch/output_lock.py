@@ -21,6 +21,12 @@ _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW  # a link of this name lead
 _PARTIAL = re.compile(r"\.[0-9a-f]+-(\d+)\.(part|mp4)")  # of process \1, in version 0.1
 
 
+class FolderBusyError(OutputError):
+    """Another run holds the output folder; it will let go of it."""
+
+    code = "BUSY"
+
+
 @contextlib.contextmanager
 def lock_output_dir(folder: Path) -> Iterator[None]:
     """Hold the folder for one run at a time; folders it created are removed if left empty.
@@ -32,13 +38,32 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
     OutputError
         Another run holds the folder (the message names its process), or it cannot be written.
     """
+    with _locked(folder, fcntl.LOCK_EX):
+        yield
+
+
+@contextlib.contextmanager
+def share_output_dir(folder: Path) -> Iterator[None]:
+    """Hold the folder together with other workers of the queue, each of which makes other items.
+
+    Raises
+    ------
+    OutputError
+        As `lock_output_dir`: a run that has the folder for itself keeps workers out.
+    """
+    with _locked(folder, fcntl.LOCK_SH):
+        yield
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, mode: int) -> Iterator[None]:
     created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     path = folder / _LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
         while True:
             stream = open(os.open(path, _LOCK_FLAGS, 0o644), "r+b", buffering=0)  # noqa: SIM115
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, mode | fcntl.LOCK_NB)
             # The previous owner may have removed the file between our open and our lock.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
@@ -48,7 +73,7 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
         stream.seek(0)
         owner = stream.read().decode("ascii", "replace").strip() or "unknown"
         stream.close()
-        raise OutputError(
+        raise FolderBusyError(
             "another run is writing to this folder",
             seen=f"{folder} (process {owner})",
             remedy="wait for it, stop it, or give another folder",
@@ -67,7 +92,9 @@ def lock_output_dir(folder: Path) -> Iterator[None]:
             check_folder(folder)
             yield
         finally:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(BlockingIOError):  # the last of those who share it removes it
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
             for parent in created:
                 try:
                     parent.rmdir()

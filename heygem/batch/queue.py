@@ -16,21 +16,23 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from heygem import media
-from heygem.batch import process, queue_repair, queue_rows
-from heygem.batch.items import Item
+from heygem.batch import process, queue_repair, queue_rows, queue_workers
 from heygem.batch.job import COLUMNS, FINISHED, OPEN, Job, Signal, State, plain, read_row, storable
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue_database import PATH_VARIABLE, Database
+from heygem.batch.queue_workers import WorkerInfo
 from heygem.core.errors import HeygemError, InputError
 from heygem.core.files import absolute, is_address, safe_name
+
+if TYPE_CHECKING:
+    from heygem.batch.items import Item
 
 LEASE_S = 60.0  # without a heartbeat of a worker on another machine, its job is taken back
 LETTERS_PER_S = 15.0  # of text read aloud, about
 #: `admission(items, lengths_s, owner)` returns the owner to record, or raises a HeygemError.
-Admission = Callable[[Sequence[Item], Sequence[float], str], str]
+Admission = Callable[["Sequence[Item]", Sequence[float], str], str]
 
 
 def default_path() -> Path:
@@ -128,7 +130,7 @@ class JobQueue:
 
     def add(
         self,
-        requests: Sequence[Item],
+        requests: "Sequence[Item]",
         *,
         owner: str = "",
         priority: int = 0,
@@ -175,6 +177,8 @@ class JobQueue:
             held: the death of it ends the hold.
         """
         self.reap()
+        if not self._database.read(queue_rows.has_pending):
+            return None
         holder = plain(process.own_identity())
         return self._database.write(lambda db: queue_rows.claim(db, worker, holder))
 
@@ -219,6 +223,37 @@ class JobQueue:
         if not gone:
             return []
         return self._database.write(lambda db: queue_rows.take_back(db, gone))
+
+    def is_open(self) -> bool:
+        """Whether a job is pending or running."""
+        counts = self.counts()
+        return any(counts[state] for state in OPEN)
+
+    def register(self, worker: str) -> None:
+        """Enter a worker into the list of `workers`; its process is the calling one."""
+        holder = plain(process.own_identity())
+        self._database.write(lambda db: queue_workers.register(db, worker, holder))
+
+    def unregister(self, worker: str) -> None:
+        """Remove a worker from the list."""
+        self._database.write(lambda db: queue_workers.unregister(db, worker))
+
+    def workers(self) -> list[WorkerInfo]:
+        """The workers that run, as far as that can be seen from this machine."""
+        found = self._database.read(queue_workers.workers)
+        return [
+            worker
+            for worker in found
+            if not process.is_visible(worker.process) or process.is_running(worker.process)
+        ]
+
+    def report_idle(self, worker: str) -> bool:
+        """Whether an idle worker was asked to end."""
+        return self._database.read(lambda db: queue_workers.is_leaving(db, worker))
+
+    def release_workers(self) -> None:
+        """Ask workers to end as soon as they have nothing to do, which frees their models."""
+        self._database.write(queue_workers.release_workers)
 
     def _is_gone(self, job_id: str, holder: dict[str, Any], beat: int) -> bool:
         if process.is_visible(holder):
@@ -319,8 +354,10 @@ class JobQueue:
         self._database.close()
 
 
-def _lengths_s(items: Sequence[Item]) -> list[float]:
+def _lengths_s(items: "Sequence[Item]") -> list[float]:
     """Length of each speech [s]; 0 where the file cannot be read (the job will report it)."""
+    from heygem import media  # workers do without it
+
     known: dict[str, float] = {}
     for item in items:
         if item.speech not in known:
@@ -332,7 +369,7 @@ def _lengths_s(items: Sequence[Item]) -> list[float]:
     return [known[item.speech] for item in items]
 
 
-def _new_row(item: Item, length_s: float) -> dict[str, Any]:
+def _new_row(item: "Item", length_s: float) -> dict[str, Any]:
     """The columns of a new job. Inputs get absolute paths; they are no part of the identity."""
     inputs = item.params.inputs
     if not str(item.video).strip() or not (inputs.audio or inputs.text):

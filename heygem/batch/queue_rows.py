@@ -155,6 +155,11 @@ def claim(db: sqlite3.Connection, worker: str, holder: str) -> Job | None:
     return None
 
 
+def has_pending(db: sqlite3.Connection) -> bool:
+    """Whether any job waits; answered without holding up writers."""
+    return db.execute("SELECT 1 FROM jobs WHERE state = 'pending' LIMIT 1").fetchone() is not None
+
+
 def heartbeat(db: sqlite3.Connection, job_id: str, worker: str, progress: str) -> Signal:
     """Keep hold of a job and store its progress."""
     row = _held_row(db, job_id, worker)
@@ -186,7 +191,7 @@ def finish(db: sqlite3.Connection, job_id: str, worker: str, outcome: Outcome) -
         changes |= {"state": "cancelled"}
         detail = ""
     else:
-        following = retry_rules.after_failure(read_row(row), outcome)
+        following = retry_rules.after_failure(get(db, job_id), outcome)
         changes |= _changes(following)
         detail = following.error["code"]
     update(db, job_id, _IDLE | changes)

@@ -1,7 +1,8 @@
 """What follows when an item was not made: another attempt, a smaller one, or none.
 
 A bad input or setting fails at once: another attempt would meet the same. What ran out of memory is
-made smaller: half the batch, then a quarter of it on the CPU. What ended with its process, took
+made smaller: half the batch, then a quarter of it on the CPU. What waits for a disk, for memory or
+for another run in its folder costs no attempt. What ended with its process, took
 longer than its limit or failed for no known reason is made again as it is. After `MAX_ATTEMPTS`
 the job is quarantined: it fails with that code and the reason of each attempt.
 
@@ -25,15 +26,14 @@ INTERNAL = "INTERNAL"  # an unexpected error
 BUSY = "BUSY"  # another run holds the output folder
 DISK_FULL = "DISK_FULL"
 CHECK_FAILED = "CHECK_FAILED"  # the finished file is not what its manifest says
+DISK_LOST = "DISK_LOST"  # a disk or network folder does not answer
+MEMORY_SHORT = "MEMORY_SHORT"  # other programs use the memory that it needs
 AGAIN = (CRASHED, TIMEOUT, INTERNAL, CHECK_FAILED)
 STORAGE = "STORAGE"  # the store of inputs or results cannot be reached
 HEAD = "HEAD"  # the head of the cluster, which has the ledger, cannot be reached
-WAITING = (BUSY, DISK_FULL, STORAGE, HEAD)  # nothing was attempted: the item waits
+#: The item waits for another program, or a person.
+WAITING = (BUSY, DISK_FULL, DISK_LOST, MEMORY_SHORT, STORAGE, HEAD)
 
-SMALLER: tuple[dict[str, Any], ...] = (
-    {"batch_scale": 0.5},
-    {"batch_scale": 0.25, "device": "cpu"},
-)
 RETRY_S = 5.0  # before the next attempt; a machine that just ran short needs a moment
 WAIT_S = 30.0
 
@@ -72,9 +72,9 @@ def after_failure(job: Job, outcome: Outcome) -> Next:
     if outcome.code in WAITING:
         return Next("pending", WAIT_S, max(job.attempts - 1, 0), error, job.history, job.smaller)
     if outcome.code == OUT_OF_MEMORY:
-        step = sum("OUT_OF_MEMORY" in each for each in job.history)
-        if step < len(SMALLER):
-            return Next("pending", RETRY_S, job.attempts, error, history, SMALLER[step])
+        smaller = _smaller(job)
+        if smaller:
+            return Next("pending", RETRY_S, job.attempts, error, history, smaller)
         return Next("failed", 0.0, job.attempts, error, history, job.smaller)
     if outcome.code not in AGAIN:
         return Next("failed", 0.0, job.attempts, error, history, job.smaller)
@@ -82,6 +82,22 @@ def after_failure(job: Job, outcome: Outcome) -> Next:
         delay_s = RETRY_S * 2 ** (len(history) - 1)
         return Next("pending", delay_s, job.attempts, error, history, job.smaller)
     return Next("failed", 0.0, job.attempts, _quarantine(history), history, job.smaller)
+
+
+def _smaller(job: Job) -> dict[str, Any]:
+    """Settings of the next attempt after memory ran out; empty where nothing is left to reduce.
+
+    Half the batch first, then half of that on the CPU, which has more memory than a GPU.
+    """
+    tries = sum(line.startswith(OUT_OF_MEMORY) for line in job.history)
+    settings = job.item().params
+    size, device = settings.resources.batch_size, settings.device
+    if tries >= 2 or (size == 1 and device == "cpu"):
+        return {}
+    smaller: dict[str, Any] = {"resources.batch_size": max(size // 2, 1)}
+    if tries or size == 1:
+        smaller["device"] = "cpu"
+    return job.smaller | smaller
 
 
 def after_loss(job: Job, who: str) -> Next:

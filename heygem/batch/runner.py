@@ -8,28 +8,28 @@ have made the existing file.
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from heygem import pipeline
-from heygem.batch import details, guards, manifest, output_lock
+from heygem.batch import manifest, output_lock
 from heygem.batch.items import DETAILS, Item, SpeechFiles, plan_items
+from heygem.batch.making import Maker
 from heygem.batch.outcome import Outcome, Status
-from heygem.config.params import LabelSettings, Params
-from heygem.core import disk, logs, publish
-from heygem.core.errors import Cancelled, HeygemError
-from heygem.core.files import hash_input, read_json, write_json
-from heygem.core.interrupts import cancellation, observes_cancel
+from heygem.config.params import Params
+from heygem.core import publish
+from heygem.core.errors import Cancelled
+from heygem.core.files import read_json, write_json
+from heygem.core.interrupts import observes_cancel
 from heygem.core.leftovers import temporary_folder
-from heygem.core.types import PathLike, Progress
+from heygem.core.types import Progress
 from heygem.experiments.batch_tracking import track_batch
 from heygem.pipeline import preflight
 from heygem.pipeline.models import Models
-from heygem.provenance import ledger
 
 log = logging.getLogger(__name__)
 
@@ -43,11 +43,6 @@ class BatchProgress(Protocol):
         self, name: str, number: int, count: int, stage: str, done: int, total: int, /
     ) -> None:
         """The item called `name` is `number` (from 0) of `count`."""
-
-
-class _Identity(NamedTuple):
-    video_sha256: str
-    item_id: str  # see `manifest.item_id`
 
 
 @dataclass(frozen=True)
@@ -197,15 +192,12 @@ class _Runner:
         self.mlflow_page = ""
         self._models = models
         self._owns_models = models is None
-        self._identities: dict[str, _Identity] = {}  # by item name
-        self._inputs: set[PathLike] = set()  # of all items: none of them is ever replaced
-        self._usable_labels: list[LabelSettings] = []
 
     def run(self, items: Sequence[Item]) -> list[Outcome]:
         outcomes: dict[str, Outcome] = {}
-        self._inputs.update(preflight.input_files(self.params))
-        for item in items:
-            self._inputs.update(preflight.input_files(item.params))
+        recipes = [self.params, *(item.params for item in items)]
+        inputs = [path for recipe in recipes for path in preflight.input_files(recipe)]
+        maker = Maker(self.speech, self.cancel, inputs=inputs)
         with track_batch(self.params, names=[item.name for item in items]) as tracker:
 
             def record(item: Item, outcome: Outcome) -> None:
@@ -213,7 +205,7 @@ class _Runner:
                 tracker.log(outcome)
 
             for item in items:
-                outcome = self._attempt(item, partial(self._check, item))
+                outcome = maker.attempt(item, partial(maker.check, item))
                 if outcome is not None:
                     record(item, outcome)
             remaining = [item for item in items if item.name not in outcomes]
@@ -226,8 +218,10 @@ class _Runner:
                     self.cancel.set()
             for k, item in enumerate(remaining):
                 report_progress = self._item_progress(item.name, items.index(item), len(items))
-                make = partial(self._generate, item, report_progress)
-                outcome = self._attempt(item, make, folder=item.details)
+                maker.models = self._models
+                outcome = maker.attempt(
+                    item, partial(maker.make, item, report_progress), folder=item.details
+                )
                 assert outcome is not None
                 record(item, outcome)
                 self._forget_speech(item, remaining[k + 1 :])
@@ -264,130 +258,3 @@ class _Runner:
                 self.progress(name, number, count, stage, done, total)
 
         return report_progress
-
-    def _attempt(
-        self, item: Item, action: Callable[[], Outcome | None], *, folder: Path | None = None
-    ) -> Outcome | None:
-        """Run an action and log how it ended, in the item's folder too where that is given."""
-        with logs.recorded(item.name, folder=folder) as run:
-            outcome = self._run_action(item, action)
-            if outcome is not None:
-                _log_end(outcome)
-                if outcome.status != "done" and outcome.code != "INTERNAL":
-                    run.discard()  # the message says it all
-            return outcome
-
-    def _run_action(self, item: Item, action: Callable[[], Outcome | None]) -> Outcome | None:
-        """Run an action; whatever it raises becomes the item's outcome."""
-        started = time.monotonic()
-
-        def unfinished(status: Status, **details: Any) -> Outcome:
-            seconds = time.monotonic() - started
-            return _outcome(item, status, seconds=seconds, **details)
-
-        if self.cancel.is_set():
-            return unfinished("cancelled")
-        try:
-            outcome = action()
-            return outcome and replace(outcome, seconds=time.monotonic() - started)
-        except Cancelled:
-            return unfinished("cancelled")
-        except KeyboardInterrupt:
-            self.cancel.set()  # the remaining items are reported as cancelled too
-            return unfinished("cancelled")
-        except Exception as error:
-            if disk.is_disk_error(error):
-                error = disk.write_error(error, error.filename or item.output)
-            elif guards.is_out_of_memory(error):
-                error = guards.as_memory_error(error, item.name)
-            if isinstance(error, HeygemError):
-                return unfinished(
-                    "failed", bad_input=True, error=str(error), code=error.code, reason=error.parts
-                )
-            log.exception("unexpected failure of %r", item.name)
-            text = " ".join(str(error).split())
-            line = f"{item.video.name}: unexpected {type(error).__name__}: {text}"
-            return unfinished("failed", error=line.replace("\n", "\\n"), code="INTERNAL")
-
-    def _check(self, item: Item) -> Outcome | None:
-        """The outcome of an item that an earlier run has finished, else None."""
-        video_sha256 = hash_input(item.video, reread=False)
-        item_id = manifest.item_id(item.params, video_sha256, self.speech.get(item).sha256)
-        self._identities[item.name] = _Identity(video_sha256, item_id)
-        content = read_json(item.details)
-        if content is not None and manifest.is_up_to_date(content, item_id, item.output):
-            return _outcome(item, "skipped", content)
-        # What can be known before any work is found before any work, for all items.
-        may_replace = partial(self._may_replace, item)
-        preflight.check_result(item.output, inputs=self._inputs, may_replace=may_replace)
-        details.check(item, is_result=item.output.is_file() and may_replace(item.output))
-        if item.params.label not in self._usable_labels:
-            preflight.check_label(item.params.label)
-            self._usable_labels.append(item.params.label)
-        return None
-
-    def _may_replace(self, item: Item, path: Path) -> bool:
-        """Whether a file under the name of a result is an earlier result, or may go anyway."""
-        if publish.is_one_of(path, self._inputs):
-            return False
-        if item.params.inputs.overwrite or manifest.records_result(read_json(item.details), path):
-            return True
-        # A run that was killed after it had finished the file, and before it wrote the manifest.
-        if not ledger.default_path().is_file():
-            return False
-        return preflight.replaces_results(ledger.Ledger(), item.params)(path)
-
-    def _generate(self, item: Item, report_progress: Progress) -> Outcome:
-        begun = details.begin(item, self._identities[item.name].item_id)
-        try:
-            result = pipeline.generate(
-                item.video,
-                self.speech.get(item).path,
-                item.output,
-                item.params,
-                models=self._models,
-                may_replace=partial(self._may_replace, item),
-                progress=report_progress,
-                cancel=self.cancel,
-            )
-        except BaseException:
-            if begun:
-                details.abandon(item)
-            raise
-        # The video is there: what belongs to it is written even when the batch is stopped now.
-        with cancellation(threading.Event()):
-            warnings = [*result.warnings, *details.save_figures(result, item)]
-        content = details.finish(
-            item,
-            result,
-            item_id=self._identities[item.name].item_id,
-            video_sha256=self._identities[item.name].video_sha256,
-            audio_sha256=self.speech.get(item).sha256,
-            warnings=warnings,
-        )
-        return _outcome(item, "done", content)
-
-
-def _log_end(outcome: Outcome) -> None:
-    """Log how an item ended, with what reports and alerts count."""
-    data: dict[str, Any] = {"status": outcome.status, "seconds": round(outcome.seconds, 2)}
-    data |= {"code": outcome.code} if outcome.code else {}
-    level = logging.WARNING if outcome.status == "failed" else logging.INFO
-    text = f"item {outcome.status}" + (f": {outcome.error}" if outcome.error else "")
-    log.log(level, "%s", text, extra={"data": data})
-    for warning in outcome.warnings:
-        log.warning("%s", warning)
-
-
-def _outcome(
-    item: Item, status: Status, content: dict[str, Any] | None = None, **details: Any
-) -> Outcome:
-    """An item's outcome; `content` is the manifest of a finished one."""
-    if content is not None:
-        details |= {
-            "output": item.output,
-            "details": item.details,
-            "warnings": tuple(content.get("warnings", ())),
-            "manifest": content,
-        }
-    return Outcome(item.name, item.video, status, speech=item.speech, params=item.params, **details)

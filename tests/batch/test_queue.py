@@ -214,7 +214,9 @@ def test_what_runs_out_of_memory_is_made_smaller_then_fails(queue):
     queue.add(items("a"))
     jobs = [attempt(queue, "OUT_OF_MEMORY") for _ in range(3)]
     assert [job.state for job in jobs] == ["pending", "pending", "failed"]
-    assert [job.smaller for job in jobs[:2]] == list(retry.SMALLER)
+    assert jobs[0].smaller == {"resources.batch_size": 3}
+    assert jobs[1].smaller == {"resources.batch_size": 1, "device": "cpu"}
+    assert queue.get(jobs[1].id).item().params.device == "cpu"
     assert jobs[2].error["code"] == "OUT_OF_MEMORY"
 
 

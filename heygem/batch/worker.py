@@ -1,0 +1,278 @@
+"""A worker of the queue: takes jobs, has them made by a process that it supervises, records them.
+
+The worker itself stays small. Models live in the process that makes the items
+(`heygem.batch.worker_process`), in a process group of its own, and stay there from item to item. An
+item that takes too long, that does not stop when it is cancelled, or whose process dies, costs that
+process group and nothing else; the next item gets a new one.
+"""
+
+import logging
+import os
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from heygem.batch.child import Child
+from heygem.batch.job import Job, Signal
+from heygem.batch.outcome import Outcome
+from heygem.batch.queue import JobQueue
+from heygem.batch.queue_database import QueueError
+from heygem.batch.retry import CRASHED, DISK_FULL, OUT_OF_MEMORY, TIMEOUT
+from heygem.core import memory
+from heygem.core.errors import HeygemError
+from heygem.core.types import Progress
+
+if TYPE_CHECKING:
+    from heygem.batch.making import ModelCache as Models
+
+log = logging.getLogger(__name__)
+
+MAKE = "heygem.batch.worker:make_item"
+BEAT_S = 1.0  # between heartbeats
+POLL_S = 0.5  # of an idle worker, for new jobs
+ROOM_S = 15.0  # between looks at a disk that was full
+IDLE_S = 300.0  # how long models stay in memory without a job
+CANCEL_GRACE_S = 0.8  # an item that does not stop within this time is ended with its process
+STOP_GRACE_S = 2.5  # likewise, when the worker is to end (see `core.interrupts.GRACE_S`)
+INSIST_S = 60.0  # how long to try to record an outcome while the database is held
+#: Time limit of an item [s]: so much, and so much for each second of speech.
+LIMIT_S, LIMIT_PER_S = 1800.0, 120.0
+
+
+def make_item(
+    job: Job, models: "Models", progress: Progress, cancel: threading.Event, **records: Any
+) -> Outcome:
+    """Make the item of a job in this process; see `heygem.batch.making.make_item`."""
+    from heygem.batch import making
+
+    return making.make_item(job, models, progress, cancel, **records)
+
+
+def ModelCache() -> "Models":  # noqa: N802  named like the class that it makes
+    """Models for `make_item`, kept from item to item."""
+    from heygem.batch import making
+
+    return making.ModelCache()
+
+
+class Worker:
+    """Makes the jobs of a queue, one at a time.
+
+    Parameters
+    ----------
+    queue : JobQueue
+    make : str, optional
+        `module:function` that makes an item, called in the other process as `make_item` is.
+    time_limit_s : float, optional
+        Of one item; default: half an hour, and two minutes for each second of speech.
+    until_empty : bool
+        Whether `run` returns when the queue has no open job.
+    idle_exit : bool
+        Whether `run` returns after `idle_s` without a job.
+    idle_s : float
+        How long models stay in memory without a job.
+    """
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        *,
+        make: str = MAKE,
+        time_limit_s: float | None = None,
+        until_empty: bool = False,
+        idle_exit: bool = False,
+        idle_s: float = IDLE_S,
+    ) -> None:
+        self.queue = queue
+        self.name = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(2)}"
+        self._make = make
+        self._time_limit_s = time_limit_s
+        self._until_empty, self._idle_exit, self._idle_s = until_empty, idle_exit, idle_s
+        self._child: Child | None = None
+        self._room_checked_s = 0.0
+
+    def run(self, stop: threading.Event | None = None) -> None:
+        """Work until `stop` is set (an item that is being made goes back to the queue).
+
+        Raises
+        ------
+        QueueError
+            The queue's database cannot be used.
+        """
+        stop = stop or threading.Event()
+        self.queue.register(self.name)
+        idle_since = time.monotonic()
+        try:
+            while not stop.is_set():
+                job = self.queue.claim(self.name)
+                if job is not None:
+                    self._make_job(job, stop)
+                    idle_since = time.monotonic()
+                    continue
+                is_idle = time.monotonic() - idle_since >= self._idle_s
+                if self.queue.report_idle(self.name) or (is_idle and self._idle_exit):
+                    return
+                if self._until_empty and not self.queue.is_open():
+                    return
+                if is_idle:
+                    self._end_child()
+                self._look_for_room()
+                stop.wait(POLL_S)
+        finally:
+            self._end_child()
+            self.queue.unregister(self.name)
+
+    # --- one job ---
+
+    def _make_job(self, job: Job, stop: threading.Event) -> None:
+        child = self._running_child()
+        watch = _Watch(self, job, child, stop)
+        try:
+            child.order("make", job)
+            outcome = watch.outcome()
+        except BaseException:
+            self._end_child()
+            self.queue.release(job.id, self.name, "the worker was stopped")
+            raise
+        if not child.is_alive():
+            self._end_child()
+        if outcome is None:
+            return
+        if outcome.status == "cancelled" and not watch.is_cancelled:
+            self.queue.release(job.id, self.name, "the worker was stopped")
+            return
+        if outcome.code == DISK_FULL:
+            self.queue.pause(DISK_FULL)
+        self._record(job, outcome)
+
+    def _record(self, job: Job, outcome: Outcome) -> None:
+        """Record an outcome, also where somebody holds the database for a while."""
+        deadline = time.monotonic() + INSIST_S
+        while True:
+            try:
+                self.queue.finish(job.id, self.name, outcome)
+                return
+            except QueueError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1.0)
+
+    def _limit_s(self, job: Job) -> float:
+        return self._time_limit_s or LIMIT_S + LIMIT_PER_S * job.length_s
+
+    def _running_child(self) -> Child:
+        if self._child is None or not self._child.is_alive():
+            self._end_child()
+            self._child = Child(self._make, log_path=self.queue.path.with_name("worker.log"))
+        return self._child
+
+    def _end_child(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def _look_for_room(self) -> None:
+        """End the pause for a full disk when there is room for the next job."""
+        now = time.monotonic()
+        if now - self._room_checked_s < ROOM_S or self.queue.paused() != DISK_FULL:
+            return
+        self._room_checked_s = now
+        pending = self.queue.jobs(states=["pending"], limit=1)
+        if not pending:
+            self.queue.resume(reason=DISK_FULL)
+            return
+        child = self._running_child()
+        child.order("room", self.queue.get(pending[0].id))
+        message = child.receive(timeout_s=60.0)
+        if message is None or message.get("room"):
+            self.queue.resume(reason=DISK_FULL)
+
+
+class _Watch:
+    """Waits for the outcome of one job, with heartbeats, limits and cancellation."""
+
+    def __init__(self, worker: Worker, job: Job, child: Child, stop: threading.Event) -> None:
+        self._worker, self._job, self._child, self._stop = worker, job, child, stop
+        self.is_cancelled = False
+        self._deadline: float | None = None  # when a process that was asked to stop is ended
+        self._progress: dict[str, Any] = {}
+        self._oom_kills = memory.oom_kills()
+        self._started = time.monotonic()
+
+    def outcome(self) -> Outcome | None:
+        """The outcome; None where somebody else holds the job by now."""
+        limit_s = self._worker._limit_s(self._job)
+        next_beat = 0.0
+        while True:
+            message = self._child.receive(timeout_s=min(0.2, BEAT_S))
+            if message is not None and "outcome" in message:
+                return Outcome.from_message(message["outcome"])
+            if message is not None:
+                self._take(message)
+            elif not self._child.is_alive():
+                return self._dead()
+            now = time.monotonic()
+            if now >= next_beat:
+                next_beat = now + BEAT_S
+                if not self._beat(now):
+                    self._child.kill()
+                    return None
+            if self._stop.is_set() and self._deadline is None:
+                self._ask_to_stop(now, STOP_GRACE_S)
+            if self._deadline is not None and now >= self._deadline:
+                self._child.kill()
+                return self._ended("cancelled")
+            if now - self._started > limit_s:
+                self._child.kill()
+                what = f"not finished within its time limit of {limit_s:.0f} s"
+                return self._ended("failed", TIMEOUT, what, seen=f"stage: {self._stage()}")
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if "oom_kills" in message:  # the process is up and begins: its start is not the item's
+            self._oom_kills, self._started = message["oom_kills"], time.monotonic()
+        self._progress = message.get("progress", self._progress)
+
+    def _beat(self, now: float) -> bool:
+        """Send a heartbeat; returns whether the job is still this worker's."""
+        try:
+            signal = self._worker.queue.heartbeat(self._job.id, self._worker.name, self._progress)
+        except QueueError as error:  # held by another program, or its disk is full: later again
+            log.warning("no heartbeat of %s: %s", self._job.id, error)
+            return True
+        if signal is Signal.CANCEL and not self.is_cancelled:
+            self.is_cancelled = True
+            self._ask_to_stop(now, CANCEL_GRACE_S)
+        return signal is not Signal.LOST
+
+    def _ask_to_stop(self, now: float, grace_s: float) -> None:
+        self._child.order("cancel")
+        self._deadline = now + grace_s
+
+    def _dead(self) -> Outcome:
+        if self._deadline is not None:
+            return self._ended("cancelled")
+        status = self._child.wait()
+        if status == -9 and memory.oom_kills() > self._oom_kills:
+            what = "the system ended the process that made it, for want of memory"
+            return self._ended("failed", OUT_OF_MEMORY, what, seen=f"stage: {self._stage()}")
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        what = "the process that made it died"
+        return self._ended("failed", CRASHED, what, seen=f"{how}, stage: {self._stage()}")
+
+    def _stage(self) -> str:
+        return str(self._progress.get("stage", "start"))
+
+    def _ended(self, status: Any, code: str = "", what: str = "", seen: str = "") -> Outcome:
+        error = HeygemError(what, seen=seen) if what else None
+        return Outcome(
+            self._job.name,
+            Path(self._job.video),
+            status,
+            speech=self._job.audio or self._job.text,
+            error=str(error or ""),
+            code=code,
+            reason=error.parts if error else {},
+            seconds=time.monotonic() - self._started,
+        )

@@ -1,0 +1,147 @@
+"""The process that a worker supervises: it makes items one after the other, with models in memory.
+
+It reads orders from its standard input and writes messages to a pipe, both as lines of JSON. When
+its worker is gone, even by kill -9, its input ends: it then ends itself and every process that it
+has started. On Linux the kernel does the same where its own code does not come to it.
+"""
+
+import contextlib
+import ctypes
+import importlib
+import json
+import logging
+import os
+import queue
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from typing import IO, Any
+
+from heygem.batch.job import Job
+from heygem.core import logs, memory
+from heygem.core.leftovers import remove_leftovers
+
+PROGRESS_S = 0.3  # a stage reports at most this often
+_DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Entry point: `python -m heygem.batch.worker_process MODULE:FUNCTION PIPE PARENT`."""
+    name, pipe, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    _end_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides
+    logs.start_log()
+    orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    cancel = threading.Event()
+    threading.Thread(target=_read_orders, args=(orders, cancel), daemon=True).start()
+    with os.fdopen(pipe, "w", encoding="utf-8", buffering=1) as messages:
+        remove_leftovers(tempfile.gettempdir())
+        _serve(name, orders, cancel, messages)
+
+
+def _end_with_parent(parent: int) -> None:
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before this line
+        _end_group()
+
+
+def _end_group() -> None:
+    """End this process and those it has started; it leads a group of its own."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _read_orders(orders: "queue.SimpleQueue[dict[str, Any]]", cancel: threading.Event) -> None:
+    for line in sys.stdin:
+        order = json.loads(line)
+        if order["order"] == "cancel":
+            cancel.set()
+        else:
+            cancel.clear()  # here, so that a cancellation that follows is not cleared too
+            orders.put(order)
+    _end_group()
+
+
+def _serve(
+    name: str,
+    orders: "queue.SimpleQueue[dict[str, Any]]",
+    cancel: threading.Event,
+    messages: IO[str],
+) -> None:
+    """Carry out orders for ever; an order that raises ends the process, and the worker says so."""
+    lock = threading.Lock()
+
+    def send(message: dict[str, Any]) -> None:
+        with lock:
+            messages.write(json.dumps(message, default=str) + "\n")
+            messages.flush()
+
+    make: Callable[..., Any] | None = None
+    models: Any = None
+    while True:
+        order = orders.get()
+        job = Job(**order["job"])
+        if order["order"] == "room":
+            send({"room": _has_room(job)})
+            continue
+        send({"oom_kills": memory.oom_kills()})
+        report = _Reporter(send)
+        if make is None:
+            report("load models", 0, 1)
+            make, models = _load(name)
+        outcome = make(job, models, report, cancel)
+        send({"outcome": outcome.message()})
+
+
+def _load(name: str) -> tuple[Callable[..., Any], Any]:
+    """The function that makes items, and what keeps its models."""
+    module_name, _, function_name = name.partition(":")
+    module = importlib.import_module(module_name)
+    return getattr(module, function_name), getattr(module, "ModelCache", dict)()
+
+
+def _has_room(job: Job) -> bool:
+    from heygem.batch import guards
+    from heygem.core.errors import HeygemError
+
+    try:
+        return bool(guards.room_for([job.item()]))
+    except (HeygemError, OSError):
+        return True  # the item itself will say what is wrong
+
+
+class _Reporter:
+    """Sends progress to the worker, not too often, with the time that is left of a stage."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+        self._send = send
+        self._started = time.monotonic()
+        self._stage, self._began, self._sent = "", 0.0, 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if stage != self._stage:
+            self._stage, self._began, self._sent = stage, now, 0.0
+        if now - self._sent < PROGRESS_S and done < total:
+            return
+        self._sent = now
+        left_s = (now - self._began) / done * (total - done) if done else 0.0
+        progress = {
+            "stage": stage,
+            "done": done,
+            "total": total,
+            "left_s": round(left_s, 1),
+            "elapsed_s": round(now - self._started, 1),
+        }
+        self._send({"progress": progress})
+
+
+if __name__ == "__main__":
+    main()

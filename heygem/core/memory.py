@@ -1,0 +1,45 @@
+"""Memory of this machine or container, and processes that the kernel ended for want of it."""
+
+from pathlib import Path
+
+import psutil
+
+
+def available_memory() -> tuple[int, int]:
+    """Bytes of memory that are free for this process, and in all; those of its container if any."""
+    memory = psutil.virtual_memory()
+    free, total = memory.available, memory.total
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        used = int((folder / "memory.current").read_text())
+        reclaimable = _field(folder / "memory.stat", "inactive_file")
+    except (OSError, ValueError):
+        return free, total
+    if limit == "max":
+        return free, total
+    return min(free, int(limit) - used + reclaimable), min(total, int(limit))
+
+
+def oom_kills() -> int:
+    """How often the kernel has ended a process for want of memory, since the machine's start.
+
+    0 where the system does not say. Compare the number before an item with that after it.
+    """
+    for path in (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat")):
+        try:
+            count = _field(path, "oom_kill")
+        except (OSError, ValueError):
+            continue
+        if count:
+            return count
+    return 0
+
+
+def _field(path: Path, name: str) -> int:
+    """The number behind a name in a file of such lines, as the kernel writes them."""
+    for line in path.read_text().splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    raise ValueError(f"{path} has no {name}")
