@@ -288,7 +288,7 @@ def make_item(
         item = job.item()
         folder = item.output.parent
         with (
-            contextlib.chdir(job.folder),  # relative paths of a model, a font or a logo
+            _folder_of(job, item.params),
             output_lock.share_output_dir(folder),
             temporary_folder() as scratch,
             acting_as(job.owner),
@@ -325,6 +325,14 @@ def make_item(
             bad_input=True,
             seconds=time.monotonic() - started,
         )
+
+
+def _folder_of(job: Job, params: Params) -> contextlib.AbstractContextManager[None]:
+    """Relative paths of a model, a font or a logo start from where the job was added."""
+    paths = (params.lips.model, params.checkpoint, params.label.font, params.label.logo)
+    if all(path is None or Path(path).is_absolute() for path in paths):
+        return contextlib.nullcontext()
+    return contextlib.chdir(job.folder)
 
 
 def _outcome_of(item: Item, maker: Maker, models: ModelCache, progress: Progress) -> Outcome:
