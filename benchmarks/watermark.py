@@ -437,6 +437,8 @@ def table(paths):
     print("| Attack | Decoded | Recognised |\n|---|---|---|")
     for name in ATTACKS:
         tested = by[name]
+        if not tested:
+            continue
         decoded, recognised = (sum(row[key] for row in tested) for key in ("decoded", "recognised"))
         low = [row["clip"] for row in tested if not row["decoded"]]
         bold = "**" if low else ""
