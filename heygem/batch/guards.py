@@ -30,6 +30,7 @@ from heygem.core.types import PathLike
 
 SPACE_MARGIN = 2.0  # results vary by twice around the estimate at one crf, with grain and motion
 RESERVE_BYTES = 256 << 20  # left free on every disk: ledger, logs, MLflow, other programs
+RESERVE_SHARE = 20  # ... but not more than a twentieth of a small disk
 MEMORY_MARGIN = 1.25
 LETTERS_PER_S = 14.0  # of spoken text
 BITS_PER_PIXEL = 0.09  # of one frame at crf 18: talking heads take 0.045 to 0.13
@@ -224,13 +225,14 @@ def room_for(works: Iterable[Work], *, workers: int = 1) -> Verdict:
 
 def _disk_verdict(folder: Path, count: float) -> Verdict:
     free = disk.free_bytes(folder)
-    missing = int(count) + RESERVE_BYTES - free if count else 0
+    reserve = min(RESERVE_BYTES, disk.total_bytes(folder) // RESERVE_SHARE)
+    missing = int(count) + reserve - free if count else 0
     if missing <= 0:
         return START
     error = DiskFullError(
         f"the disk has too little room: about {disk.format_size(missing)} more are needed",
         seen=f"{disk.describe_disk(folder)}, {disk.format_size(int(count))} estimated, "
-        f"{disk.format_size(RESERVE_BYTES)} stay free",
+        f"{disk.format_size(reserve)} stay free",
         remedy="free some space; the work goes on by itself",
     )
     return Verdict("wait", error, missing)

@@ -62,6 +62,7 @@ def write_error(
     what: str = "",
     place: Place | None = None,
     needed_bytes: int = 0,
+    was_there: bool = False,
 ) -> OutputError:
     """The error of a failed write as one that names the disk, what is free, and what to do.
 
@@ -80,9 +81,14 @@ def write_error(
         Which setting moves the file; default: found from the path.
     needed_bytes : int
         About how much the file needs; 0 where unknown.
+    was_there : bool
+        The folder was there and was written to before: if it is not, then it was lost.
     """
     number = error_number(error, target)
+    is_lost = number in _LOST or (was_there and number in (errno.ENOENT, errno.ENOTDIR))
     reason = _REASONS.get(number) or _plain_text(error)
+    if is_lost and number not in _LOST:
+        reason = "the folder that it was begun in is gone"
     free_up = "free some space"
     if number == errno.ENOSPC and _inodes_used_up(target):
         reason = "the disk has no room for more files (its inodes are used up)"
@@ -93,7 +99,7 @@ def write_error(
         remedy = f"{free_up}{needed}, or {elsewhere}"
     elif number == errno.ENAMETOOLONG:
         remedy = "choose a shorter name"
-    elif number in _LOST:
+    elif is_lost:
         remedy = f"check the disk or the network, or {elsewhere}"
     else:
         remedy = elsewhere
@@ -101,7 +107,7 @@ def write_error(
     kind: type[OutputError] = OutputError
     if number in _SPACE:
         kind = DiskFullError
-    elif number in _LOST:
+    elif is_lost:
         kind = DiskLostError
     what = what or f"cannot write {Path(target).name}"
     return kind(f"{what}: {reason}", seen=seen, remedy=remedy)
@@ -140,6 +146,11 @@ def is_disk_error(error: BaseException) -> TypeGuard[OSError]:
 def free_bytes(path: PathLike) -> int:
     """Bytes that this user can still write on the disk of a path, which need not exist."""
     return shutil.disk_usage(_existing(Path(path))).free
+
+
+def total_bytes(path: PathLike) -> int:
+    """Size of the disk of a path, which need not exist, bytes."""
+    return shutil.disk_usage(_existing(Path(path))).total
 
 
 def write_error_somewhere(error: OSError) -> OutputError:

@@ -163,7 +163,10 @@ def publishing(
     staged = hidden_path(target, target.suffix)
     try:
         yield staged
-        sync(staged)
+        try:
+            sync(staged)
+        except FileNotFoundError as error:  # it has just been written
+            raise disk.write_error(error, target, was_there=True) from error
         expected = check(target, inputs=inputs, may_replace=may_replace, way_out=way_out)
         place(staged, target, expected)
         sync(target.parent)

@@ -95,8 +95,7 @@ class VideoWriter:
         Matrix and tags; that of the source's `VideoInfo` shows its colours as every reader shows
         the source's. The default is BT.709, tagged so.
     start_s : float
-        Of a segment: when its first frame is shown in the film that it becomes a part of. The
-        file itself begins at 0; see `append_coded`.
+        Of a segment (see `append_coded`): when its first frame is shown in the whole film.
 
     Raises
     ------
@@ -386,7 +385,8 @@ class VideoWriter:
 
     def _refusal(self, error: Exception) -> OutputError:
         what = f"cannot write {printable(self._shown_name)}"
-        return disk.write_error(error, self.path, what=what, needed_bytes=self._needed_bytes())
+        more, began = self._needed_bytes(), self.frames > 0
+        return disk.write_error(error, self.path, what=what, needed_bytes=more, was_there=began)
 
     def _needed_bytes(self) -> int:
         """Size of the whole file, estimated from the frames so far; 0 where that is not known.
