@@ -3,10 +3,11 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 TESTS := .venv/.installed-tests
+HUB_PROXY := configurable-http-proxy@4.6.3
 export HF_HUB_OFFLINE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: browser help run test test-fast test-faults lint docs tour lab models train-base evaluate dist clean
+.PHONY: browser nginx help run test test-fast test-faults lint docs tour lab models train-base evaluate dist clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -18,9 +19,14 @@ $(STAMP): pyproject.toml constraints/base.txt
 	$(BIN)/python -m pip install --quiet -c constraints/base.txt -e '.[notebooks,docs,dev]'
 	@touch $@
 
-# What the tests need beside that: extras that few people install.
+# What the tests need beside that: extras that few people install. The hub's proxy is a Node program;
+# without npm, the tests that need it are skipped and say so.
 $(TESTS): $(STAMP)
-	$(BIN)/python -m pip install --quiet -c constraints/base.txt -e '.[cluster,cluster-tests]'
+	$(BIN)/python -m pip install --quiet -c constraints/base.txt -e '.[cluster,cluster-tests,hub]'
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-audit --no-fund --prefix .venv/hub $(HUB_PROXY) || \
+	  echo "the hub's proxy could not be installed: the tests of JupyterHub are skipped"; \
+	else echo "npm is missing: the tests of JupyterHub are skipped"; fi
 	@touch $@
 
 models: $(STAMP)  ## fetch and verify the pretrained face models
@@ -35,8 +41,13 @@ browser:
 	@command -v chromium >/dev/null || test -z "$$CI" || \
 	  { apt-get -qq update && apt-get -qq install -y chromium >/dev/null; }
 
+# So do the tests of the reverse proxy with nginx.
+nginx:
+	@command -v nginx >/dev/null || test -z "$$CI" || \
+	  { apt-get -qq update && apt-get -qq install -y nginx-light >/dev/null; }
+
 # Two processes, a file at a time; the browser's tests run alone, because a busy machine times out.
-test: models browser $(TESTS)  ## run all tests
+test: models browser nginx $(TESTS)  ## run all tests
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not browser"
 	@$(BIN)/python -m pytest -q -m browser
 

@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-FOR_TESTS = ["cluster", "cluster-tests"]  # extras that only `make test` installs
+FOR_TESTS = ["cluster", "cluster-tests", "hub"]  # extras that only `make test` installs
 BY_CHOICE = {"speech-encoder", *FOR_TESTS}  # extras that serve what few people have
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

@@ -9,7 +9,7 @@ import typer
 from heygem.cli import keys as keys_commands
 from heygem.cli import ledger as ledger_commands
 from heygem.cli.options import renamed
-from heygem.core.errors import HeygemError, InputError
+from heygem.core.errors import HeygemError, InputError, ParameterError
 from heygem.core.files import hash_input
 
 COMPLIANT, NONCOMPLIANT, UNREADABLE, NOT_FOUND, INCONCLUSIVE = 0, 1, 2, 3, 4  # exit codes
@@ -187,17 +187,15 @@ def policy_check(path: Rulebook) -> None:
 
     rules, ledger = policy.Rules(path), ledger_commands.open_for_writing()
     quota, limits = rules.policy.quota, rules.policy.limits
-    everywhere = rules.networks is None
-    where = "anywhere" if everywhere else f"{len(rules.networks)} networks"
-    proxies = ", ".join(map(str, rules.proxies)) or "none is trusted"
     typer.echo(f"agreement  {rules.version[:16]}, {len(rules.agreement)} characters")
-    typer.echo(f"served     {where}; proxies: {proxies}")
+    typer.echo(f"reviewers  group {rules.policy.reviewers}")
     typer.echo(
         f"largest    video {limits.video_minutes:g} min, {limits.video_megapixels:g} Mpx; "
-        f"sound {limits.sound_minutes:g} min; upload {limits.upload_mb:g} MiB"
+        f"sound {limits.sound_minutes:g} min; file {limits.upload_mb:g} MiB, "
+        f"all of a user's {limits.stored_mb:g} MiB"
     )
-    typer.echo(f"folders    {', '.join(limits.folders)}")
-    for name in sorted(rules.users):
+    users = {row.subject for kind in ("agreed", "admitted") for row in ledger.entries(kind=kind)}
+    for name in sorted(users):
         used = usage(ledger, name)
         agreed = "agreed" if rules.has_agreed(ledger, name) else "has not agreed to this text"
         typer.echo(
@@ -206,17 +204,14 @@ def policy_check(path: Rulebook) -> None:
         )
 
 
-@policy_app.command("user")
-def policy_user(
-    path: Rulebook,
-    name: Annotated[str, typer.Argument(help="Small letters, digits, dots, dashes.")],
-) -> None:
-    """Add a user, or set a new password; prompts for it."""
-    from heygem.server import policy
+@policy_app.command("user", hidden=True)
+def policy_user(path: Rulebook, name: str) -> None:
+    """Of earlier versions: accounts are JupyterHub's."""
+    from heygem.server.policy import REMOVED
 
-    password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    policy.set_password(path, name, password)
-    typer.echo(f"{name} may log in once the studio is started anew")
+    raise ParameterError(
+        "a policy names no users any more", seen=f"{path} {name}", remedy=REMOVED["users"]
+    )
 
 
 def list_components(

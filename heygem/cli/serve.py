@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from heygem.cli.options import Language
-from heygem.core.errors import InputError
+from heygem.core.errors import InputError, ParameterError
 
 
 def lab(
@@ -38,16 +38,23 @@ def studio(
     browser: Annotated[bool, typer.Option(help="Open it in your browser.")] = True,
     policy: Annotated[
         Path | None,
-        typer.Option(metavar="POLICY.yaml", help="Serve others: users, quotas; see params/served."),
+        typer.Option(hidden=True, help="Of earlier versions; others are served by JupyterHub."),
     ] = None,
     lang: Language = "",
 ) -> None:
-    """Open the studio as an app: behind a token, or for several users with --policy."""
+    """Open the studio as an app, for yourself, behind a token; several people need JupyterHub."""
     from heygem.server import jupyter
 
+    if policy is not None:
+        raise ParameterError(
+            "heygem studio serves its owner alone",
+            seen=f"--policy {policy}",
+            remedy="several people are served by JupyterHub with params/served/"
+            "jupyterhub_config.py, which reads the same policy file (docs/serving.md)",
+        )
     tls = (certificate, key) if certificate is not None and key is not None else None
     jupyter.start_studio(
-        port=port, host=host, tls=tls, proxy=behind_proxy, browser=browser, lang=lang, rules=policy
+        port=port, host=host, tls=tls, proxy=behind_proxy, browser=browser, lang=lang
     )
 
 

@@ -11,8 +11,9 @@ def home() -> Path:
 
 
 def model_folder() -> Path:
-    """Folder of fetched models."""
-    return home() / "models"
+    """Folder of fetched models: `$HEYGEM_MODELS`, which users may share, else in `home`."""
+    configured = os.environ.get("HEYGEM_MODELS")
+    return Path(configured).expanduser() if configured else home() / "models"
 
 
 def avatar_folder() -> Path:

@@ -1,4 +1,4 @@
-"""JupyterLab and Voilà servers, and the access policy of an installation for several users."""
+"""JupyterLab, Voilà and JupyterHub: the servers of one person's pages, and of several people's."""
 
 ROOT_VARIABLE = "HEYGEM_SERVER_ROOT"  # names the served folder to kernels
 UPLOADS = "runs/uploads"  # receives the files that pages send, below the served folder

@@ -10,7 +10,7 @@ from pathlib import Path
 from heygem.batch import notebooks
 from heygem.core.errors import HeygemError, ParameterError
 from heygem.core.i18n import language
-from heygem.server import ROOT_VARIABLE, policy
+from heygem.server import ROOT_VARIABLE
 
 LOOPBACK = "127.0.0.1"
 #: Pages load nothing from other hosts, which would reveal who uses the studio. Violations are not
@@ -70,14 +70,7 @@ def lab_command(*, port, notebook, browser, root=None):
 STUDIO = "notebooks/04_studio.ipynb"
 
 
-# The messages widgets need; a kernel that accepts only these runs no code sent by a page.
-WIDGET_MESSAGES = ("comm_open", "comm_close", "comm_msg", "comm_info_request",
-                   "kernel_info_request")  # fmt: skip
-
-
-def studio_command(
-    *, port, browser, host=LOOPBACK, tls=None, behind_proxy=False, served=False, root=None
-):
+def studio_command(*, port, browser, host=LOOPBACK, tls=None, behind_proxy=False, root=None):
     """Arguments that serve the studio notebook as an app through Voilà.
 
     Voilà runs inside a Jupyter server rather than alone: its own file URLs need no
@@ -92,8 +85,6 @@ def studio_command(
     tls : (certificate, key) of paths, optional
     behind_proxy : bool
         Whether a reverse proxy terminates HTTPS; the studio itself listens on loopback.
-    served : bool
-        Whether it serves users other than the owner; see `heygem.server.access`.
 
     Raises
     ------
@@ -114,6 +105,20 @@ def studio_command(
         f"--ServerApp.root_dir={root or notebooks.root()}",
         f"--ServerApp.default_url=/voila/render/{STUDIO}",
         f"--ServerApp.open_browser={browser}",
+        *studio_options(),
+    ]  # fmt: skip
+    if tls is not None:
+        certificate, key = tls
+        argv += [f"--ServerApp.certfile={certificate}", f"--ServerApp.keyfile={key}"]
+    if behind_proxy:
+        argv.append("--ServerApp.allow_remote_access=True")
+        argv.append("--ServerApp.trust_xheaders=True")
+    return argv
+
+
+def studio_options():
+    """Arguments that make a Jupyter server the studio's, its user's own or one of JupyterHub."""
+    return [
         _HEADERS,
         "--ServerApp.port_retries=0",
         "--ServerApp.terminals_enabled=False",
@@ -123,51 +128,28 @@ def studio_command(
         "--ServerApp.jpserver_extensions=voila.server_extension=True",
         # Voilà's own file URLs, which need no token, serve nothing.
         "--VoilaConfiguration.file_allowlist=[]",
-        f"--VoilaConfiguration.show_tracebacks={not served}",
+        "--VoilaConfiguration.show_tracebacks=True",
         *(["--allow-root"] if os.geteuid() == 0 else []),
-    ]  # fmt: skip
-    if served:
-        argv += [
-            "--ServerApp.identity_provider_class=heygem.server.access.PasswordIdentityProvider",
-            "--ServerApp.jpserver_extensions=heygem.server.access=True",
-            "--ServerApp.reraise_server_extension_failures=True",  # no access control, no server
-            "--VoilaConfiguration.http_header_envs=X-Heygem-User",
-            f"--IdentityProvider.secure_cookie={tls is not None or behind_proxy}",
-            "--ServerApp.max_body_size=1048576",  # bodies are logins; uploads use the socket
-            *(f"--MappingKernelManager.allowed_message_types={kind}" for kind in WIDGET_MESSAGES),
-        ]
-    if tls is not None:
-        certificate, key = tls
-        argv += [f"--ServerApp.certfile={certificate}", f"--ServerApp.keyfile={key}"]
-    if behind_proxy:
-        argv.append("--ServerApp.allow_remote_access=True")
-        # `access` needs the peer's real address: it trusts only the policy's own proxies.
-        argv.append(f"--ServerApp.trust_xheaders={not served}")
-    return argv
+    ]
 
 
-_OWN_VARIABLES = {"JUPYTER_TOKEN", "JUPYTER_TOKEN_FILE", policy.FILE_VARIABLE, policy.USER_VARIABLE}
+_OWN_VARIABLES = {"JUPYTER_TOKEN", "JUPYTER_TOKEN_FILE"}
 
 
-def environment(token, root=None, rules=None):
+def environment(token, root=None):
     """The server's environment.
 
-    It carries the token, since every user of the machine can read a command line, the folder that
-    pages can reach, and the `heygem.server.policy.Rules` in force. With rules users log in by name
-    and password, and there is no token.
+    It carries the token, since every user of the machine can read a command line, and the folder
+    that pages can reach.
     """
     root = Path(root) if root is not None else notebooks.root()
     # Our page_config.json disables JupyterLab's question about online news.
     settings = [str(_HERE / "jupyter_config"), os.environ.get("JUPYTER_CONFIG_PATH")]
     templates = [str(_HERE / "jupyter_data"), os.environ.get("JUPYTER_PATH")]  # of Voilà's page
     inherited = {k: v for k, v in os.environ.items() if k not in _OWN_VARIABLES}
-    if rules is not None:
-        login = {policy.FILE_VARIABLE: str(rules.path)}
-    else:
-        login = {"JUPYTER_TOKEN": token}
     return {
         **inherited,
-        **login,
+        "JUPYTER_TOKEN": token,
         ROOT_VARIABLE: str(root),
         "JUPYTER_CONFIG_PATH": os.pathsep.join(f for f in settings if f),
         "JUPYTER_PATH": os.pathsep.join(f for f in templates if f),
@@ -200,32 +182,20 @@ def start_studio(
     tls=None,
     proxy=False,
     lang="",
-    rules=None,
 ):
     """Replace this process with the studio; see `studio_command`.
 
     Raises
     ------
     HeygemError
-        Voilà is not installed, the port is taken, or the address or the policy file (`rules`) is
-        rejected.
+        Voilà is not installed, the port is taken, or the address is rejected.
     """
     _require("voila", STUDIO)
-    rules = policy.Rules(rules) if rules is not None else None
     token = token or secrets.token_urlsafe(24)
-    argv = studio_command(
-        port=port,
-        browser=browser,
-        host=host,
-        tls=tls,
-        behind_proxy=proxy,
-        served=rules is not None,
-    )
+    argv = studio_command(port=port, browser=browser, host=host, tls=tls, behind_proxy=proxy)
     require_free_port(host, port)
-    address = f"{'https' if tls else 'http'}://{host}:{port}/voila/render/{STUDIO}"
-    if rules is None:
-        address += f"?token={token}"
-    _exec_server(argv, token, lang, address, rules)
+    address = f"{'https' if tls else 'http'}://{host}:{port}/voila/render/{STUDIO}?token={token}"
+    _exec_server(argv, token, lang, address)
 
 
 def require_free_port(host: str, port: int) -> None:
@@ -259,8 +229,8 @@ def _require(module, notebook):
         raise HeygemError("no such notebook", seen=notebook, remedy="see notebooks/")
 
 
-def _exec_server(argv, token, lang, address, rules=None):
+def _exec_server(argv, token, lang, address):
     print(address, flush=True)
     os.chdir(notebooks.root())
     interface = {"HEYGEM_LANG": language(lang)} if lang else {}
-    os.execvpe(argv[0], argv, {**environment(token, rules=rules), **interface})
+    os.execvpe(argv[0], argv, {**environment(token), **interface})

@@ -6,12 +6,15 @@ kernel's boot clock, which cannot be set; across a reboot with the wall clock, a
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
 from heygem.config.params import Settings
 from heygem.core.errors import PolicyError
+from heygem.provenance.ledger import Entry, Ledger
 
 DAY_S = 24 * 3600.0
 
@@ -25,7 +28,15 @@ class QuotaSettings(Settings):
     )
 
 
-def admit(ledger, user, settings, *, videos, minutes):
+def admit(
+    ledger: Ledger,
+    user: str,
+    settings: QuotaSettings,
+    *,
+    videos: int,
+    minutes: float,
+    items: Sequence[str] = (),
+) -> Entry:
     """Count a request against the quota, or refuse it as a whole.
 
     Parameters
@@ -36,6 +47,8 @@ def admit(ledger, user, settings, *, videos, minutes):
     videos : int
     minutes : float
         Of speech, all videos together.
+    items : list of str
+        Digests of what is admitted, which the row names; see `heygem.server.admission`.
 
     Raises
     ------
@@ -45,7 +58,7 @@ def admit(ledger, user, settings, *, videos, minutes):
     allowed = {"videos": settings.videos_per_day, "minutes": settings.minutes_per_day}
     requested = {"videos": videos, "minutes": minutes}
 
-    def row():  # called while the ledger is locked
+    def row() -> dict[str, Any]:  # called while the ledger is locked
         rows, clock = ledger.entries(kind="admitted"), _clock()
         time_s = _now_s(rows, clock)
         used = _used(rows, user, time_s)
@@ -56,7 +69,7 @@ def admit(ledger, user, settings, *, videos, minutes):
                     seen=f"{used[unit]:.3g} used in 24 hours, {requested[unit]:.3g} asked for",
                     remedy="ask for less, or wait",
                 )
-        return {"user": user, **requested, "time_s": time_s, "clock": clock}
+        return {"user": user, **requested, "items": list(items), "time_s": time_s, "clock": clock}
 
     try:
         return ledger.append("admitted", user, row)
@@ -65,13 +78,13 @@ def admit(ledger, user, settings, *, videos, minutes):
         raise
 
 
-def usage(ledger, user):
+def usage(ledger: Ledger, user: str) -> dict[str, float]:
     """What a user requested in the last 24 hours: dict of `videos` and `minutes`."""
     rows = ledger.entries(kind="admitted")
     return _used(rows, user, _now_s(rows, _clock()))
 
 
-def _now_s(rows, clock):
+def _now_s(rows: list[Entry], clock: dict[str, Any]) -> float:
     """The ledger's own time, seconds since the first admission."""
     if not rows:
         return 0.0
@@ -79,7 +92,7 @@ def _now_s(rows, clock):
     return last["time_s"] + _elapsed(last["clock"], clock)
 
 
-def _clock():
+def _clock() -> dict[str, Any]:
     """The current time by the wall clock and by the boot clock, which cannot be set."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
@@ -89,12 +102,12 @@ def _clock():
     return {"boot": boot, "up_s": round(up_s, 3), "wall_s": round(time.time(), 3)}
 
 
-def _elapsed(before, now):
+def _elapsed(before: dict[str, Any], now: dict[str, Any]) -> float:
     if before["boot"] and before["boot"] == now["boot"]:
         return max(0.0, now["up_s"] - before["up_s"])
     return max(0.0, now["wall_s"] - before["wall_s"])
 
 
-def _used(rows, user, time_s):
+def _used(rows: list[Entry], user: str, time_s: float) -> dict[str, float]:
     recent = [r.body for r in rows if r.subject == user and r.body["time_s"] > time_s - DAY_S]
     return {unit: sum(body[unit] for body in recent) for unit in ("videos", "minutes")}

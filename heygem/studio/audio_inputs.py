@@ -10,7 +10,6 @@ from heygem.core.files import write_bytes
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike
 from heygem.media import write_wav
-from heygem.server import policy
 from heygem.studio.file_picker import AUDIO_SUFFIXES, MAX_UPLOAD_MB
 
 
@@ -31,13 +30,11 @@ def save_upload(item: dict[str, Any], folder: PathLike, translate: Translate) ->
     """
     content = bytes(item["content"])
     name = Path(str(item["name"])).name
-    rules = policy.current()
-    limit = MAX_UPLOAD_MB if rules is None else rules.policy.limits.upload_mb
-    if len(content) > limit * 2**20:
+    if len(content) > MAX_UPLOAD_MB * 2**20:
         raise InputError(
             f"{name} is too large to upload",
             seen=f"{len(content) / 2**20:.1f} MB",
-            remedy=translate("too_large", limit=limit),
+            remedy=translate("too_large", limit=MAX_UPLOAD_MB),
         )
     suffix = Path(name).suffix.lower()
     if suffix not in AUDIO_SUFFIXES:

@@ -12,7 +12,6 @@ from heygem.core.errors import HeygemError, InputError
 from heygem.core.i18n import Translate, language, translator
 from heygem.core.types import PathLike
 from heygem.media import BUNDLE_SUFFIX
-from heygem.server import policy
 from heygem.studio.file_check import FileVerdicts
 from heygem.studio.images import thumbnail
 from heygem.studio.thumbnail_strip import ThumbnailStrip
@@ -43,8 +42,6 @@ def list_folder(folder: PathLike, suffixes: frozenset[str]) -> list[tuple[str, P
         The folder cannot be read.
     """
     folder = Path(folder)
-    if (rules := policy.current()) is not None:
-        rules.check_place(folder)
     try:
         paths = [p for p in folder.iterdir() if not p.name.startswith(".")]
         matching = {p for p in paths if p.suffix.lower() in suffixes}

@@ -33,7 +33,6 @@ from heygem.provenance import containers, keys
 from heygem.provenance.film import write_film
 from heygem.provenance.ledger import Ledger
 from heygem.rendering.base import Renderer
-from heygem.server import policy
 from heygem.studio.clip import ApertureCurves, Clip, Span, audio_between
 from heygem.studio.downscale import downscale_avatar, downscale_image, preview_px
 from heygem.studio.preview_label import preview_settings
@@ -126,9 +125,6 @@ class Session:
         for kind, path in (("video", video), ("audio file", audio_path)):
             if not str(path or "").strip():
                 raise InputError(f"no {kind} is chosen", remedy="choose a file on this machine")
-        if (rules := policy.current()) is not None:
-            for path in (video, audio_path):
-                rules.check_media(path)
         report_progress = cancellable(progress, cancel)
         with self._lock:
             report_progress("listen", 0, 1)

@@ -29,11 +29,14 @@ def placeholders(text: str) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def strings() -> set[str]:
-    """Every string constant in the code, those in f-strings included."""
+    """Every string constant in the code and in pages, those in f-strings included."""
     nodes = (
         node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))
     )
-    return {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    found = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    for page in PACKAGE.glob("server/templates/*.html"):
+        found |= set(re.findall(r't\("(\w+)"', page.read_text()))
+    return found
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -11,7 +11,6 @@ from heygem.config.params import Params
 from heygem.core.errors import HeygemError
 from heygem.core.i18n import translator
 from heygem.core.types import PathLike
-from heygem.server import policy
 from heygem.studio.pages.batch import BatchPage
 from heygem.studio.pages.history import HistoryPage
 from heygem.studio.pages.preview import PreviewPage
@@ -81,9 +80,8 @@ class StudioApp(w.Tab):
         lang: str = "",
     ) -> None:
         translate = translator(lang)
-        folder = policy.start_folder(folder)
         self.params = params if params is not None else Params()
-        self.queue = JobQueue(queue_folder, admission=policy.admit_pairs)
+        self.queue = JobQueue(queue_folder)
         output = self.params.inputs.output
         # The worker process has a current folder of its own.
         self.params = self.params.override({"inputs.output": str(Path(output).absolute())})
