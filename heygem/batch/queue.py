@@ -224,9 +224,9 @@ class JobQueue:
             return []
         return self._database.write(lambda db: queue_rows.take_back(db, gone))
 
-    def is_open(self) -> bool:
-        """Whether a job is pending or running."""
-        counts = self.counts()
+    def is_open(self, *, batch: str | None = None) -> bool:
+        """Whether a job (of this batch) is pending or running."""
+        counts = self.counts(batch=batch)
         return any(counts[state] for state in OPEN)
 
     def register(self, worker: str) -> None:

@@ -11,6 +11,7 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,8 @@ class Worker:
         Of one item; default: half an hour, and two minutes for each second of speech.
     until_empty : bool
         Whether `run` returns when the queue has no open job.
+    batch : str, optional
+        With `until_empty`: no open job of this batch.
     idle_exit : bool
         Whether `run` returns after `idle_s` without a job.
     idle_s : float
@@ -82,6 +85,7 @@ class Worker:
         make: str = MAKE,
         time_limit_s: float | None = None,
         until_empty: bool = False,
+        batch: str | None = None,
         idle_exit: bool = False,
         idle_s: float = IDLE_S,
     ) -> None:
@@ -89,7 +93,8 @@ class Worker:
         self.name = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(2)}"
         self._make = make
         self._time_limit_s = time_limit_s
-        self._until_empty, self._idle_exit, self._idle_s = until_empty, idle_exit, idle_s
+        self._until_empty, self._batch = until_empty, batch
+        self._idle_exit, self._idle_s = idle_exit, idle_s
         self._child: Child | None = None
         self._room_checked_s = 0.0
 
@@ -106,6 +111,8 @@ class Worker:
         idle_since = time.monotonic()
         try:
             while not stop.is_set():
+                if self._until_empty and not self.queue.is_open(batch=self._batch):
+                    return
                 job = self.queue.claim(self.name)
                 if job is not None:
                     self._make_job(job, stop)
@@ -113,8 +120,6 @@ class Worker:
                     continue
                 is_idle = time.monotonic() - idle_since >= self._idle_s
                 if self.queue.report_idle(self.name) or (is_idle and self._idle_exit):
-                    return
-                if self._until_empty and not self.queue.is_open():
                     return
                 if is_idle:
                     self._end_child()
@@ -276,3 +281,40 @@ class _Watch:
             reason=error.parts if error else {},
             seconds=time.monotonic() - self._started,
         )
+
+
+def run_workers(
+    queues: Sequence[JobQueue], stop: threading.Event | None = None, **options: Any
+) -> None:
+    """Run a worker on each of these (each with an object of its own), until all have ended.
+
+    Parameters
+    ----------
+    queues : sequence of JobQueue
+    stop : threading.Event, optional
+        As for `Worker.run`.
+    options
+        Of `Worker`.
+
+    Raises
+    ------
+    HeygemError
+        The first that a worker has raised; the others are stopped.
+    """
+    stop = stop or threading.Event()
+    errors: list[BaseException] = []
+
+    def work(queue: JobQueue) -> None:
+        try:
+            Worker(queue, **options).run(stop)
+        except BaseException as error:
+            errors.append(error)
+            stop.set()
+
+    threads = [threading.Thread(target=work, args=(queue,)) for queue in queues]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]

@@ -19,28 +19,33 @@ if TYPE_CHECKING:
     from heygem.config.params import Params
 
 
+Videos = Annotated[
+    list[str] | None,
+    typer.Option("--video", metavar="V", help="Video or portrait; may be repeated."),
+]
+Audio = Annotated[
+    str | None, typer.Option("--audio", metavar="A", help="Audio file with the speech.")
+]
+Text = Annotated[str | None, typer.Option("--text", help="Text to be spoken, instead of --audio.")]
+Pairs = Annotated[
+    str | None,
+    typer.Option(
+        "--pairs",
+        metavar="TABLE.csv",
+        help="Table with columns video, audio (or text), name, and settings as lips.offset_ms.",
+    ),
+]
+Out = Annotated[
+    str | None, typer.Option("--out", metavar="DIR", help="Folder that receives the videos.")
+]
+
+
 def generate(
-    videos: Annotated[
-        list[str] | None,
-        typer.Option("--video", metavar="V", help="Video or portrait; may be repeated."),
-    ] = None,
-    audio: Annotated[
-        str | None, typer.Option("--audio", metavar="A", help="Audio file with the speech.")
-    ] = None,
-    text: Annotated[
-        str | None, typer.Option("--text", help="Text to be spoken, instead of --audio.")
-    ] = None,
-    pairs: Annotated[
-        str | None,
-        typer.Option(
-            "--pairs",
-            metavar="TABLE.csv",
-            help="Table with columns video, audio (or text), name, and settings as lips.offset_ms.",
-        ),
-    ] = None,
-    out: Annotated[
-        str | None, typer.Option("--out", metavar="DIR", help="Folder that receives the videos.")
-    ] = None,
+    videos: Videos = None,
+    audio: Audio = None,
+    text: Text = None,
+    pairs: Pairs = None,
+    out: Out = None,
     params: Recipe = None,
     changes: Change = None,
     overwrite: Overwrite = False,
@@ -51,12 +56,7 @@ def generate(
     file that heygem did not make is not replaced, unless --overwrite says so; an input never is.
     Ctrl-C stops; finished videos stay and no partial file is left.
     """
-    options: dict[str, Any] = {"inputs.videos": list(videos or ()) or None, "inputs.output": out}
-    options |= {"inputs.audio": audio, "inputs.text": text, "inputs.pairs": pairs}
-    options["inputs.overwrite"] = overwrite or None
-    if pairs is not None and not videos:  # the table replaces the recipe's videos
-        options["inputs.videos"] = []
-    settings = _read_params(params, changes, {k: v for k, v in options.items() if v is not None})
+    settings = read_recipe(videos, audio, text, pairs, out, params, changes, overwrite)
     from heygem.batch import runner
     from heygem.core import progress
 
@@ -172,6 +172,25 @@ def _describe_avatar(avatar: "Avatar") -> list[str]:
     if not report["advice"] and not any(avatar.unusable_frames.values()):
         lines.append("good")
     return lines
+
+
+def read_recipe(
+    videos: list[str] | None,
+    audio: str | None,
+    text: str | None,
+    pairs: str | None,
+    out: str | None,
+    params: Path | None,
+    changes: list[str] | None,
+    overwrite: bool,
+) -> "Params":
+    """The recipe that the options of `heygem generate` say."""
+    options: dict[str, Any] = {"inputs.videos": list(videos or ()) or None, "inputs.output": out}
+    options |= {"inputs.audio": audio, "inputs.text": text, "inputs.pairs": pairs}
+    options["inputs.overwrite"] = overwrite or None
+    if pairs is not None and not videos:  # the table replaces the recipe's videos
+        options["inputs.videos"] = []
+    return _read_params(params, changes, {k: v for k, v in options.items() if v is not None})
 
 
 def _read_params(path: Path | None, changes: list[str] | None, options: dict[str, Any]) -> "Params":

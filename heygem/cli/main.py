@@ -13,7 +13,7 @@ import sys
 
 import typer
 
-from heygem.cli import generate, ops, provenance, serve
+from heygem.cli import generate, ops, provenance, queue, serve
 from heygem.cli.evaluate import evaluate
 from heygem.cli.experiments import experiments_app
 from heygem.cli.models import models_app
@@ -50,6 +50,7 @@ if capabilities.enabled("finetune"):
     app.command()(finetune)
 provenance.add_commands(app)
 ops.add_commands(app)
+queue.add_commands(app)
 
 
 def main() -> None:
