@@ -142,7 +142,7 @@ def backup(
 
     passphrase = None
     if not no_passphrase:
-        passphrase = _passphrase(passphrase_file, is_new=True)
+        passphrase = read_passphrase(passphrase_file, is_new=True)
     ring = key_backup.backup(out, passphrase=passphrase)
     state = "not encrypted: whoever has it can sign as you" if no_passphrase else "encrypted"
     typer.echo(f"{len(ring.keys)} keys in {out}, {state}")
@@ -158,7 +158,7 @@ def restore(
 
     passphrase = None
     if key_backup.is_encrypted(source):
-        passphrase = _passphrase(passphrase_file, is_new=False)
+        passphrase = read_passphrase(passphrase_file, is_new=False)
     restored, names = key_backup.restore(source, passphrase=passphrase)
     if not names:
         typer.echo(f"all keys of the backup are in {restored.folder} already")
@@ -168,7 +168,7 @@ def restore(
         typer.echo("Back up again: the key in use is not in this backup.", err=True)
 
 
-def _passphrase(file: Path | None, *, is_new: bool) -> str:
+def read_passphrase(file: Path | None, *, is_new: bool) -> str:
     """From a file, or asked for; an InputError where nobody can be asked, or it is empty."""
     if file is not None:
         try:

@@ -1,10 +1,17 @@
-"""Commands for whoever operates heygem: logs."""
+"""Commands for whoever operates heygem: logs, report, metrics, alerts, backups, retention."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from heygem.cli.keys import PassphraseFile, read_passphrase
+from heygem.cli.options import printable
+
+if TYPE_CHECKING:
+    from heygem.ops.alerts import Look
 
 
 def logs(
@@ -45,6 +52,275 @@ def logs(
                 show(record)
 
 
+QueuePath = Annotated[
+    Path | None, typer.Option("--queue", metavar="Q.db", help="Another queue than the project's.")
+]
+metrics_app = typer.Typer(help="Metrics for Prometheus.", no_args_is_help=True)
+
+
+def report(
+    day: Annotated[bool, typer.Option("--day", help="The last 24 hours (the default).")] = False,
+    week: Annotated[bool, typer.Option("--week", help="The last seven days.")] = False,
+    since: Annotated[str, typer.Option(help="From then on: 12h, 3d or 2026-11-21T18:00.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write HTML, Markdown and JSON there.")
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Also what was made there past the queue."),
+    ] = None,
+    mlflow: Annotated[bool, typer.Option(help="Record it as an MLflow run.")] = False,
+    mlflow_folder: Annotated[str, typer.Option(help="Folder of the MLflow store.")] = "mlruns",
+    queue: QueuePath = None,
+) -> None:
+    """What was made, how long it took, what failed and what to do: printed as Markdown."""
+    from datetime import UTC, datetime
+
+    from heygem.core.errors import ParameterError
+    from heygem.ops import log_view, work
+    from heygem.ops import report as reports
+
+    if sum([day, week, bool(since)]) > 1:
+        raise ParameterError("give one of --day, --week and --since")
+    until = datetime.now(UTC)
+    start = log_view.parse_since(since or ("7d" if week else "1d"), now=until)
+    period = {"since": start.timestamp(), "until": until.timestamp()}
+    opened = work.open_queue(queue)
+    items = work.together(
+        work.queue_items(opened, **period), work.folder_items(results or (), **period)
+    )
+    summary = reports.summarize(
+        items, since=start, until=until, queue=opened, ledger=reports.ledger_state()
+    )
+    typer.echo(reports.to_markdown(summary), nl=False)
+    if out is not None:
+        for path in reports.save(summary, out):
+            typer.echo(f"written: {path}", err=True)
+    if mlflow:
+        from heygem.config.params import Params
+
+        params = Params.from_dict({"mlflow": {"folder": mlflow_folder}})
+        typer.echo(f"MLflow run {reports.record(summary, params)}", err=True)
+
+
+@metrics_app.command("serve")
+def serve_metrics(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 9464,
+    queue: QueuePath = None,
+    results: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of results, for its disk.")
+    ] = None,
+) -> None:
+    """Answer Prometheus on this machine only, until it is stopped."""
+    import threading
+
+    from heygem.ops import metrics
+
+    server, thread = metrics.serve(port, queue, results)
+    typer.echo(f"http://{metrics.LOOPBACK}:{port}/metrics  (Ctrl-C to stop)")
+    stopped = threading.Event()
+    _on_stop(stopped.set)
+    stopped.wait()
+    server.shutdown()
+    thread.join()
+
+
+@metrics_app.command("show")
+def show_metrics(queue: QueuePath = None) -> None:
+    """Print the metrics once, as Prometheus reads them."""
+    from prometheus_client import generate_latest
+
+    from heygem.ops import metrics
+
+    typer.echo(generate_latest(metrics.registry(queue)).decode(), nl=False)
+
+
+AlertParams = Annotated[
+    Path | None, typer.Option("--params", metavar="ALERTS.yaml", help="See params/alerts.yaml.")
+]
+alerts_app = typer.Typer(help="Tell an operator when something is wrong.", no_args_is_help=True)
+
+
+@alerts_app.command("check")
+def check_alerts(params: AlertParams = None) -> None:
+    """Look once and tell what is new; prints what holds now, exit code 1 if there is anything."""
+    from heygem.ops import alert_settings, alerts
+
+    look = alerts.check(alert_settings.read(params))
+    _print_look(look)
+    for alert in look.active:
+        typer.echo(f"{alert.severity}: {alert.rule}: {alert.message}; {alert.remedy}")
+    if look.active or look.failures:
+        raise typer.Exit(1)
+    typer.echo("nothing")
+
+
+@alerts_app.command("watch")
+def watch_alerts(params: AlertParams = None) -> None:
+    """Look again and again until it is stopped."""
+    import threading
+
+    from heygem.ops import alert_settings, alerts
+
+    stopped = threading.Event()
+    _on_stop(stopped.set)
+    alerts.watch(alert_settings.read(params), report=_print_look, wait=stopped.wait)
+
+
+@alerts_app.command("test")
+def test_alerts(params: AlertParams = None) -> None:
+    """Send a test through every way that is set; exit code 1 where one fails."""
+    from heygem.ops import alert_settings, alerts
+
+    settings = alert_settings.read(params)
+    content = {"rule": "test", "severity": "warning", "message": "this is a test", "remedy": ""}
+    failures = alerts.tell(content | {"state": "test"}, settings)
+    ways = [name for name in ("log", "command", "webhook") if getattr(settings, name)]
+    for failure in failures:
+        typer.echo(failure, err=True)
+    if failures:
+        raise typer.Exit(1)
+    typer.echo(f"sent: {', '.join(ways) or 'no way is set'}")
+
+
+def _print_look(look: "Look") -> None:
+    for alert in look.told:
+        typer.echo(f"told: {alert.rule}: {alert.message}", err=True)
+    for rule in look.over:
+        typer.echo(f"over: {rule}", err=True)
+    for failure in look.failures:
+        typer.echo(failure, err=True)
+
+
+def health() -> None:
+    """Whether queue, models and folders can be used; exit code 1 where not."""
+    from heygem.ops.health import problems
+
+    found = problems()
+    for problem in found:
+        typer.echo(problem, err=True)
+    if found:
+        raise typer.Exit(1)
+    typer.echo("ok")
+
+
+NoPassphrase = Annotated[
+    bool, typer.Option("--no-passphrase", help="Do not encrypt the keys in it.")
+]
+
+
+def backup(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Made; must not be there.")],
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Results to save; default: those of the queue."),
+    ] = None,
+    without_results: Annotated[
+        bool, typer.Option("--without-results", help="Records, queue and MLflow store alone.")
+    ] = False,
+    mlflow_folder: Annotated[Path, typer.Option(help="Folder of the MLflow store.")] = Path(
+        "mlruns"
+    ),
+    passphrase_file: PassphraseFile = None,
+    no_passphrase: NoPassphrase = False,
+) -> None:
+    """Save results, ledger, keys, queue and MLflow store, also while videos are being made."""
+    from heygem.ops import backup as backups
+    from heygem.ops import work
+
+    folders: tuple[Path, ...] = tuple(results or ())
+    if not folders and not without_results:
+        folders = backups.result_folders(work.open_queue())
+    sources = backups.Sources(mlflow=mlflow_folder, results=() if without_results else folders)
+    passphrase = None if no_passphrase else read_passphrase(passphrase_file, is_new=True)
+    made = backups.make(out, sources, passphrase=passphrase)
+    typer.echo(f"{made.folder}: {backups.describe(made)}")
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of `heygem backup`.")],
+    to: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Restore below it, to compare or move.")
+    ] = None,
+    check_only: Annotated[
+        bool, typer.Option("--check", help="Compare all files with their hashes, and stop.")
+    ] = False,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Put a backup back where it came from, or below --to; nothing is overwritten."""
+    from heygem.ops import backup as backups
+    from heygem.ops import restore as restoring
+    from heygem.provenance.keys import backup as key_backup
+
+    saved = backups.check(folder)
+    typer.echo(f"{backups.describe(saved)}: every file is as it was saved")
+    if check_only:
+        return
+    places = restoring.targets(saved, to)
+    passphrase = None
+    if places.records is not None and key_backup.is_encrypted(folder / backups.KEYS):
+        passphrase = read_passphrase(passphrase_file, is_new=False)
+    restoring.restore(saved, places, passphrase=passphrase)
+    for path in places.all():
+        typer.echo(f"restored: {path}")
+
+
+def retention(
+    params: Annotated[
+        Path | None,
+        typer.Option("--params", metavar="RETENTION.yaml", help="See params/retention.yaml."),
+    ] = None,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Folders of results; default: those of the queue."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be deleted.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete without asking.")] = False,
+) -> None:
+    """Delete old results, avatars and logs as the settings say; the ledger records it."""
+    from heygem.core.disk import format_size
+    from heygem.ops import backup as backups
+    from heygem.ops import retention as rules
+    from heygem.ops import work
+
+    folders = tuple(results or ()) or backups.result_folders(work.open_queue())
+    chosen = rules.plan(rules.read(params), folders)
+    for deletion in chosen.deletions:
+        size = format_size(deletion.size)
+        typer.echo(f"{deletion.kind:7} {size:>8}  {printable(deletion.path)}  ({deletion.reason})")
+    for line in chosen.kept:
+        typer.echo(f"stays: {printable(line)}", err=True)
+    total = format_size(sum(deletion.size for deletion in chosen.deletions))
+    typer.echo(f"{len(chosen.deletions)} files, {total}")
+    if dry_run or not chosen.deletions:
+        return
+    if not yes:
+        typer.confirm("Delete them?", abort=True)
+    deleted, problems = rules.apply(chosen)
+    for problem in problems:
+        typer.echo(f"not deleted: {printable(problem)}", err=True)
+    typer.echo(f"{len(deleted)} deleted")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _on_stop(action: Callable[[], None]) -> None:
+    """Call a function at SIGINT and SIGTERM."""
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: action())
+
+
 def add_commands(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command()(logs)
+    app.command()(report)
+    app.command()(health)
+    app.add_typer(metrics_app, name="metrics")
+    app.add_typer(alerts_app, name="alerts")
+    app.command()(backup)
+    app.command()(restore)
+    app.command()(retention)

@@ -1,0 +1,185 @@
+"""Alerts: found, told once in a cool-down through log, command and webhook, and told as over."""
+
+import json
+import logging
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from heygem.core.files import read_json, write_json
+from heygem.core.folders import home, make_private_folder
+from heygem.ops.alert_rules import LOGGER, Alert, find
+from heygem.ops.alert_settings import AlertSettings
+
+STATE = "alerts.json"
+log = logging.getLogger(LOGGER)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look has found.
+
+    Attributes
+    ----------
+    active : list of Alert
+        All that hold now.
+    told : list of Alert
+        Those of which somebody was told now.
+    over : list of str
+        Names of the rules that no longer hold.
+    failures : list of str
+        Why a command or webhook could not be used.
+    """
+
+    active: list[Alert]
+    told: list[Alert] = field(default_factory=list)
+    over: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def check(
+    settings: AlertSettings, *, results: Path | None = None, folder: Path | None = None
+) -> Look:
+    """Look once, and tell what is new, what goes on after the cool-down, and what is over.
+
+    Parameters
+    ----------
+    settings : AlertSettings
+    results : path, optional
+        See `heygem.ops.alert_rules.find`.
+    folder : path, optional
+        Where the state between two looks is stored; default: `heygem.core.folders.home`.
+    """
+    folder = folder if folder is not None else home()
+    state = read_json(folder, name=STATE) or {}
+    memory = _section(state, "memory")
+    told_at: dict[str, Any] = _section(state, "told")
+    active = find(settings, memory, results=results)
+    now = time.time()
+    names = {alert.rule for alert in active}
+    due = [alert for alert in active if _is_due(told_at.get(alert.rule), now, settings)]
+    over = sorted(set(told_at) - names)
+    failures = []
+    for alert in due:
+        failures += tell(alert.to_dict() | {"state": "active"}, settings)
+    for rule in over:
+        content = {"rule": rule, "severity": "warning", "message": "is over", "remedy": ""}
+        failures += tell(content | {"state": "over"}, settings)
+    told = {rule: told_at[rule] for rule in told_at if rule in names}
+    told |= {alert.rule: now for alert in due}
+    make_private_folder(folder)
+    write_json(folder, {"told": told, "memory": memory}, name=STATE, mode=0o600)
+    return Look(active, due, over, failures)
+
+
+def watch(
+    settings: AlertSettings,
+    *,
+    results: Path | None = None,
+    report: Callable[[Look], None] = lambda look: None,
+    wait: Callable[[float], bool] | None = None,
+) -> None:
+    """Look every `settings.every_s` until `wait(seconds)` returns True; see `check`."""
+    wait = wait if wait is not None else _sleep
+    while True:
+        report(check(settings, results=results))
+        if wait(settings.every_s):
+            return
+
+
+def tell(content: dict[str, str], settings: AlertSettings) -> list[str]:
+    """Tell of one alert through every way that is set; returns the ways that failed, with reasons.
+
+    Parameters
+    ----------
+    content : dict
+        rule, severity, message, remedy, state ("active", "over" or "test").
+    settings : AlertSettings
+    """
+    failures = []
+    text = f"{content['rule']}: {content['message']}"
+    text += f"; {content['remedy']}" if content["remedy"] else ""
+    if settings.log:
+        severity = logging.ERROR if content["severity"] == "critical" else logging.WARNING
+        level = severity if content["state"] == "active" else logging.INFO
+        log.log(
+            level, "%s", text, extra={"data": {"rule": content["rule"], "state": content["state"]}}
+        )
+    # "text" is what chat services show of a webhook.
+    body = json.dumps({**content, "program": "heygem", "text": f"heygem {text}"})
+    for name, is_set, send in (
+        ("command", bool(settings.command), _run_command),
+        ("webhook", bool(settings.webhook), _post),
+    ):
+        if is_set:
+            try:
+                send(body.encode("utf-8", "backslashreplace"), content, settings)
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                failures.append(f"the {name} failed: {_reason(error)}")
+                log.error("the %s of an alert failed: %s", name, _reason(error))
+    return failures
+
+
+def _run_command(body: bytes, content: dict[str, str], settings: AlertSettings) -> None:
+    environment = {f"HEYGEM_ALERT_{key.upper()}": value for key, value in content.items()}
+    subprocess.run(
+        settings.command,
+        input=body,
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=settings.timeout_s,
+        check=True,
+    )
+
+
+def _post(body: bytes, _content: dict[str, str], settings: AlertSettings) -> None:
+    request = urllib.request.Request(
+        settings.webhook, data=body, headers={"Content-Type": "application/json"}, method="POST"
+    )
+    opener = urllib.request.build_opener(_NoRedirect)
+    with opener.open(request, timeout=settings.timeout_s):
+        pass
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The alert goes to the address that was set, and to no other."""
+
+    def redirect_request(self, *_arguments: Any, **_more: Any) -> None:
+        return None
+
+
+def _reason(error: Exception) -> str:
+    """Without the webhook's address, which is often a secret."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"HTTP {error.code}"
+    if isinstance(error, urllib.error.URLError):
+        return str(error.reason)
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"exit code {error.returncode}"
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"it took longer than {error.timeout:.0f} s"
+    return str(error)
+
+
+def _section(state: dict[str, Any], name: str) -> dict[str, Any]:
+    content = state.get(name)
+    return content if isinstance(content, dict) else {}
+
+
+def _is_due(told_at: Any, now: float, settings: AlertSettings) -> bool:
+    """Whether to tell now; a time in the future is one before the clock was set back."""
+    if not isinstance(told_at, int | float):
+        return True
+    return not 0 <= now - told_at < 60 * settings.cool_down_min
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
