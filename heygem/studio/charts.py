@@ -170,7 +170,7 @@ def axis_html(start_s: float, end_s: float) -> str:
 
 
 def metrics_html(series: dict[str, list[tuple[float, float]]], *, height: int = 90) -> str:
-    """Metrics during fine-tuning, one small plot each.
+    """Metrics of fine-tuning over the settings that were tried, one small plot each.
 
     Parameters
     ----------
@@ -187,5 +187,5 @@ def metrics_html(series: dict[str, list[tuple[float, float]]], *, height: int = 
         x = (steps - steps.min()) / span * WIDTH
         y = height - 8 - (values - low) / max(high - low, 1e-9) * (height - 22)
         line = f'<path d="{_path(x, y)}" class="hg-after" vector-effect="non-scaling-stroke"/>'
-        parts.append(_row(f"{name}: {values[-1]:.3f} ({low:.3f} – {high:.3f})", height, line))
+        parts.append(_row(f"{name}: {low:.3f} – {high:.3f}", height, line))
     return f'<div class="hg-player">{"".join(parts)}</div>'

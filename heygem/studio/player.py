@@ -11,7 +11,8 @@ from heygem.core.i18n import Translate
 _STATIC = Path(__file__).parent / "static"
 _LABELS = (
     "source", "result", "side", "wipe", "result_only", "play", "pause", "back", "forward",
-    "loop", "position", "timeline", "overview", "no_video", "load_failed",
+    "loop", "position", "timeline", "overview", "no_video", "load_failed", "seek", "rate",
+    "full_screen", "download",
 )  # fmt: skip
 
 
@@ -41,6 +42,10 @@ class Player(anywidget.AnyWidget):
         Start of the span that the user clicked in the overview; set by the page.
     stale : bool
         The result is older than the controls; it is dimmed.
+    autoplay : bool
+        Whether a new result is played at once.
+    downloadable : bool
+        Whether a link to download the result is shown.
     """
 
     _esm = _STATIC / "player.js"
@@ -63,6 +68,8 @@ class Player(anywidget.AnyWidget):
     overview = traitlets.Unicode("").tag(sync=True)
     clicked_start_s = traitlets.Float(0.0).tag(sync=True)
     stale = traitlets.Bool(False).tag(sync=True)
+    autoplay = traitlets.Bool(False).tag(sync=True)
+    downloadable = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, translate: Translate, **traits: Any) -> None:
         # The page fills in placeholders such as {url}.

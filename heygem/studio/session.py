@@ -43,6 +43,8 @@ MAX_CACHED_FRAME_BYTES = 768 << 20  # 3 s of 1280x720 at 30 fps take 250 MB
 MAX_CLIPS = 12  # results kept on disk for one session; those in snapshots are never deleted
 ENCODER_PRESET = "ultrafast"  # a preview is watched once: encoding time counts, file size does not
 RENDER_THREADS = 2
+SPEECH_LEVEL = 0.5  # of voice activity
+LEAD_IN_S = 0.2
 
 
 class Session:
@@ -143,6 +145,15 @@ class Session:
             self._audio_path, self._audio_sha256 = sound, audio_sha256
             self._preview_avatar = downscale_avatar(avatar, preview_px(avatar))
             self._renderer = self._span = None
+
+    def first_speech_s(self, params: Params) -> float:
+        """Where a preview begins: shortly before the first speech [s], 0 where there is none."""
+        spoken = np.flatnonzero(self.encoded_audio.voice > SPEECH_LEVEL)
+        if not len(spoken):
+            return 0.0
+        times_s = pipeline.build_timeline(self.avatar, self.total_s, params.media).times_s
+        latest_s = max(0.0, float(times_s[-1]) - 1.0)  # the video may end before the speech begins
+        return min(max(0.0, spoken[0] / 100 - LEAD_IN_S), latest_s)
 
     @staticmethod
     def _permission(params: Params, avatar: Avatar, audio_sha256: str) -> dict[str, Any]:

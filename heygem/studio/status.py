@@ -123,10 +123,14 @@ class StatusBar(w.VBox):
 
     def _busy_changed(self, change: dict[str, Any]) -> None:
         self.row.layout.visibility = "visible" if change["new"] else "hidden"
+        if change["new"]:
+            self.error.value = ""  # of what was tried before, in a form or in an earlier run
 
     def _progress_changed(self, _: dict[str, Any]) -> None:
         task = self.task
         self.bar.value = task.done / task.total if task.total else 0.0
+        # A stage that cannot tell its length moves all the same: it is no dead bar.
+        (self.bar.remove_class if task.total else self.bar.add_class)("hg-unknown-length")
         text = stage_name(self._translate, task.stage)
         if task.total:
             text += f" {task.done}/{task.total}"

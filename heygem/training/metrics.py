@@ -82,18 +82,22 @@ def agreement(pairs: Sequence[tuple[FloatArray, FloatArray, BoolArray]]) -> Agre
         return Agreement(0.0, 0.0, 0.0, 0.0, 0.0)
     predicted = np.concatenate([p[v] - p[v].mean() for p, _, v in pairs])
     real = np.concatenate([r[v] - r[v].mean() for _, r, v in pairs])
-    weights = np.array([v.sum() for _, _, v in pairs], float)
-    curves = [lag_curve(*p) for p in pairs]
-    mean = np.average([c for _, c in curves], axis=0, weights=weights)
-    best = int(mean.argmax())
+    scale = float(np.sqrt((predicted**2).sum() * (real**2).sum()))
+    # The same statistic at every lag, so that the best is no lower than that without a lag.
+    pooled: FloatArray = np.zeros(1)
+    lags_s: FloatArray = np.zeros(1)
+    for p, r, v in pairs:
+        lags_s, curve = lag_curve(p, r, v)
+        power = np.sqrt(((p[v] - p[v].mean()) ** 2).sum() * ((r[v] - r[v].mean()) ** 2).sum())
+        pooled = pooled + curve * power / max(scale, 1e-18)
+    best = int(pooled.argmax())
     std = max(float(real.std()), 1e-9)
-    scale = max(float(predicted.std()), 1e-9) * std * len(predicted)
     return Agreement(
-        float((predicted * real).sum() / scale),
-        float(mean[best]),
-        float(curves[0][0][best] * 1000),
+        float((predicted * real).sum() / max(scale, 1e-18)),
+        float(pooled[best]),
+        float(lags_s[best] * 1000),
         float(predicted.std() / std),
-        float(weights.sum() / RATE_HZ),
+        float(len(real) / RATE_HZ),
     )
 
 

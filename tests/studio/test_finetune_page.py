@@ -38,6 +38,7 @@ class FakeFinetuning:
 
     def __init__(self):
         self.calls, self.began, self.slow = [], threading.Event(), False
+        self.kept_base = False
 
     def finetune(
         self,
@@ -71,7 +72,9 @@ class FakeFinetuning:
         coverage = Coverage(aperture, aperture, np.ones((100, 2), int), np.full((3, 3), 9), table)
         return SimpleNamespace(
             path=Path(out),
-            adaptation=SimpleNamespace(before=before, after=after, curves=curves),
+            adaptation=SimpleNamespace(
+                before=before, after=after, curves=curves, kept_base=self.kept_base
+            ),
             coverage=coverage,
             notes=["the mouth follows held-out speech better: 0.40, now 0.60"],
         )
@@ -133,7 +136,7 @@ def test_the_result_is_shown_with_metrics_curves_and_comparison(page, finetuning
     ((footage, out, statement),) = finetuning.calls
     assert footage == [str(clip)] and out == tmp_path / "people" / "anna.heygem"
     assert statement.basis == "own" and finetuning.same_person == []
-    assert "held_out/correlation: 0.390" in page.metrics.value, "the last value is drawn, too"
+    assert "0.300 – 0.390" in page.metrics.value, "the last value is drawn, too"
     assert "0.40" in page.message.value and "0.65" in page.message.value
     assert "follows held-out speech better" in page.message.value
     assert 'class="hg-filmed"' in page.curves.value
@@ -144,6 +147,26 @@ def test_the_result_is_shown_with_metrics_curves_and_comparison(page, finetuning
     assert page.crops.value.count("data:image/jpeg") == 3 and "Original" in page.crops.value
     height, width, _ = page.before_after.grid.shape  # a strip with the label, and three rows
     assert width == 120 and 180 < height < 220
+
+
+def test_a_model_that_was_not_kept_is_nowhere_called_the_persons(page, finetuning):
+    finetuning.kept_base = True
+    page.button.click()
+    assert page.task.wait(WAIT_S) and page.task.error is None
+    assert "Fine-tuned fit, not kept" in page.message.value and "stays in use" in page.message.value
+    assert page.player.labels["result"] == "Base model with the mouths of the footage"
+    texts = [page.message.value, page.curves.value, page.crops.value, page.player.curves]
+    assert not any("Fine-tuned model" in text for text in texts)
+
+
+def test_an_error_of_the_form_is_gone_once_a_run_begins(page, finetuning):
+    page.name.value = "../anna"
+    page.button.click()
+    assert "cannot be the name of a folder" in page.status.error.value
+    page.name.value = "anna"
+    page.button.click()
+    assert page.task.wait(WAIT_S) and finetuning.calls
+    assert page.status.error.value == ""
 
 
 def test_that_all_files_show_one_person_can_be_stated(page, finetuning, clip):

@@ -189,3 +189,16 @@ def test_old_previews_are_deleted_and_those_in_snapshots_stay(session, monkeypat
         last = session.render(GATE_OFF.override({"lips.smoothing_ms": float(seed)}), 0.0, 0.2)
     results = sorted(p.name for p in session.folder.glob("*-result.mp4"))
     assert first.result.exists() and last.result.exists() and len(results) == 3
+
+
+def test_a_preview_begins_shortly_before_the_first_speech(session):
+    params, voice = session.params, np.zeros(len(session.encoded_audio.voice), np.float32)
+    encoded = session.encoded_audio
+    session._encoded_audio = replace(encoded, voice=voice)
+    assert session.first_speech_s(params) == 0, "no speech at all"
+    voice[70:] = 1
+    assert session.first_speech_s(params) == pytest.approx(0.5)
+    voice[:] = 0
+    voice[-1] = 1
+    start_s = session.first_speech_s(params)
+    assert session.render(params, start_s, 0.5).frames > 0, "within the video"

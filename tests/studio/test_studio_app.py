@@ -44,13 +44,19 @@ def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio, models, monk
     assert studio.history.player.result_url.endswith("anna-speech.mp4")
     assert "openness_gain: 1.0" in studio.history.details.value
     studio.history.trace_button.click()
-    assert studio.history.task.wait(WAIT_S)
+    assert studio.history.trace_task.wait(WAIT_S)
     assert "made here, unchanged" in studio.history.trace_text.value
+    assert "**" not in studio.history.trace_text.value, "no Markdown"
+    result = studio.history.folder / "anna-speech.mp4"
+    content = result.read_bytes()
     delete.click()
-    assert (studio.history.folder / "anna-speech.mp4").exists(), "the first press only asks"
-    delete.click()
-    assert not (studio.history.folder / "anna-speech.mp4").exists()
+    assert not result.exists() and not (studio.history.folder / "results.zip").exists()
+    assert studio.history.download_link.value == ""
     assert studio.history.listing_task.wait(WAIT_S) and studio.history.cards.children == ()
+    studio.history.trash.children[1].children[0].click()
+    assert result.read_bytes() == content
+    assert studio.history.listing_task.wait(WAIT_S) and len(studio.history.cards.children) == 1
+    assert studio.history.trash.children == ()
     assert studio.history.player.result_url == ""
 
 

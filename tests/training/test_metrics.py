@@ -32,6 +32,16 @@ def test_agreement_of_a_scaled_and_delayed_curve(curve):
     assert late.correlation == pytest.approx(np.corrcoef(curve, np.roll(curve, 2))[0, 1])
 
 
+def test_the_best_lag_is_no_worse_than_none_whatever_the_clips_weigh(curve):
+    rng = np.random.default_rng(5)
+    loud, soft = curve[:500], 0.01 * rng.normal(size=500)
+    pairs = [(loud, loud + 0.3 * rng.normal(size=500), ALL[:500])]
+    pairs.append((soft, rng.normal(size=500), ALL[500:]))  # a clip that fits at no lag
+    pooled = metrics.agreement(pairs)
+    assert pooled.aligned >= pooled.correlation > 0.5
+    assert pooled.lag_ms == 0 and pooled.aligned == pytest.approx(pooled.correlation)
+
+
 def test_agreement_pools_clips_about_their_own_means(curve):
     first, second = curve[:400], curve[400:] + 100
     pooled = metrics.agreement(

@@ -94,8 +94,11 @@ class FinetunePage(w.VBox):
         self.status = StatusBar(self.task, translate)
         self._series: dict[str, list[tuple[float, float]]] = {}
         self._redrawn_s, self._lock = 0.0, threading.Lock()
+        self._kept_base = False  # of the last result
         start = Path(videos[0]).absolute().parent if videos else folder
-        self.footage = FilesPicker(translate("footage"), start, kind="video")
+        self.footage = FilesPicker(
+            translate("footage"), start, kind="video", translate=translate, lang=lang
+        )
         self.thumbnails = w.HTML()
         self.consent = ConsentForm(translate, consent)
         self.name = w.Text(
@@ -133,7 +136,9 @@ class FinetunePage(w.VBox):
         translate = self.translate
         self.message = w.HTML()
         self.curves, self.crops, self.coverage = w.HTML(), w.HTML(), w.HTML()
-        self.audio = FilePicker(translate("compare_sound"), folder, kind="audio")
+        self.audio = FilePicker(
+            translate("compare_sound"), folder, kind="audio", translate=translate
+        )
         self.compare_button = w.Button(
             description=translate("compare_models"), icon="play", disabled=True,
             layout=w.Layout(width="auto"),
@@ -160,6 +165,7 @@ class FinetunePage(w.VBox):
             self.status.show_error(error)
             return
         self._series, self.metrics.value = {}, ""
+        self.results.layout.display = "none"  # those of an earlier run
         same_person = footage if self.same_person.value else []
 
         def work(progress: Progress, cancel: threading.Event) -> "FinetuneResult":
@@ -238,8 +244,10 @@ class FinetunePage(w.VBox):
             self._draw_metrics()
 
     def _draw_metrics(self) -> None:
-        title = html.escape(self.translate("learning"))
-        plots = charts.metrics_html(self._series) if self._series else ""
+        title = html.escape(self.translate("penalties"))
+        # What is plotted over is no time: the regularisations that were tried, weak to strong.
+        named = {self.translate("measure_correlation"): p for p in self._series.values()}
+        plots = charts.metrics_html(named) if named else ""
         self.metrics.value = f"<b>{title}</b>{plots}" if plots else ""
 
     def _busy_changed(self, change: dict[str, Any]) -> None:
@@ -254,17 +262,20 @@ class FinetunePage(w.VBox):
     def _finetuned(self, result: "FinetuneResult") -> None:
         translate = self.translate
         self.result = result
+        self._kept_base = result.adaptation.kept_base
         before, after = result.adaptation.before, result.adaptation.after
         rows = "".join(
             f"<tr><td>{html.escape(translate('measure_' + key))}</td>"
             f"<td>{getattr(before, key):.2f}</td><td>{getattr(after, key):.2f}</td></tr>"
             for key in METRICS
         )
-        headings = (translate("measure"), translate("base_model"), translate("finetuned_model"))
+        judged = "finetuned_rejected" if self._kept_base else "finetuned_model"
+        headings = (translate("measure"), translate("base_model"), translate(judged))
         header = "".join(
             f"<th style='padding-right:14px'>{html.escape(text)}</th>" for text in headings
         )
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in result.notes)
+        lines = [*([translate("kept_base")] if self._kept_base else []), *result.notes]
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in lines)
         self.message.value = (
             f"<div>✔ {html.escape(translate('finetuned', folder=result.path))}</div>"
             f"<ul>{notes}</ul>"
@@ -286,7 +297,7 @@ class FinetunePage(w.VBox):
         curves = ApertureCurves(
             times_s, clip["before"][:rows], clip["after"][:rows], 0.0, rows / CURVE_HZ
         )
-        plot = charts.aperture_html(curves, self._translate_models, filmed=clip["real"][:rows])
+        plot = charts.aperture_html(curves, self._translate_fits, filmed=clip["real"][:rows])
         title = html.escape(self.translate("measure"))
         return f"<b>{title}</b><div class='hg-player hg-curves'>{plot}</div>"
 
@@ -309,6 +320,7 @@ class FinetunePage(w.VBox):
     def _compared(self, comparison: BeforeAfter) -> None:
         player, curves = self.player, comparison.curves
         with player.hold_sync():
+            player.labels = {key: self._translate_models(key) for key in player.labels}
             player.source_url = page_url(comparison.before.result)
             player.result_url = page_url(comparison.after.result)
             player.start_s, player.length_s = curves.start_s, comparison.after.length_s
@@ -317,22 +329,28 @@ class FinetunePage(w.VBox):
                 curves, self._translate_models, filmed=comparison.filmed
             )
         player.layout.display = "block"
-        keys = ("filmed", "base_model", "finetuned_model")
+        keys = ("filmed", "base_model", self._made_with)
         self.crops.value = "".join(
             _figure_html(encode_jpeg(row), self.translate(key), wide=True)
             for key, row in zip(keys, comparison.rows, strict=True)
         )
         self.before_after = comparison
 
+    @property
+    def _made_with(self) -> str:
+        """Key of what the bundle renders with: its own model, or the base's and its own mouths."""
+        return "base_with_library" if self._kept_base else "finetuned_model"
+
     def _translate_models(self, key: str, /, **values: object) -> str:
-        """Texts of player and plots, whose two sides are the two models here."""
-        models = {
-            "source": "base_model",
-            "before": "base_model",
-            "result": "finetuned_model",
-            "after": "finetuned_model",
-        }
+        """Texts of player and plots, whose two sides are the two ways to render here."""
+        base, made = "base_model", self._made_with
+        models = {"source": base, "before": base, "result": made, "after": made}
         return self.translate(models.get(key, key), **values)
+
+    def _translate_fits(self, key: str, /, **values: object) -> str:
+        """Texts of the plot of held-out seconds, whose curves are the two fits."""
+        judged = "finetuned_rejected" if self._kept_base else "finetuned_model"
+        return self.translate({"before": "base_model", "after": judged}.get(key, key), **values)
 
 
 def _figure_html(data: bytes, caption: str, *, wide: bool = False) -> str:

@@ -2,7 +2,6 @@
 
 import html
 import os
-import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,15 @@ import ipywidgets as w
 
 from heygem.batch import archive, manifest
 from heygem.config.params import Params
-from heygem.core.errors import ParameterError
+from heygem.core.errors import HeygemError, ParameterError
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike, Progress
+from heygem.studio import trash
 from heygem.studio.background import LatestTask
 from heygem.studio.images import thumbnail
 from heygem.studio.player import Player
-from heygem.studio.status import StatusBar
+from heygem.studio.status import StatusBar, error_html
+from heygem.studio.trace_html import trace_html
 from heygem.studio.urls import page_url
 
 MAX_RESULTS = 60  # newest results shown; the ZIP holds all
@@ -39,7 +40,7 @@ class HistoryPage(w.VBox):
         self.task, self.listing_task = LatestTask(), LatestTask()
         self._thumbnails: dict[tuple[Path, int], tuple[bytes, str]] = {}
         self._selected: dict[str, Any] | None = None
-        self.player = Player(translate)
+        self.player = Player(translate, autoplay=True, downloadable=True)
         self.player.mode, self.player.loop = "result_only", False
         self.player.layout.display = "none"
         self.refresh_button = w.Button(description=translate("refresh"), icon="refresh")
@@ -49,16 +50,27 @@ class HistoryPage(w.VBox):
         self.trace_button = w.Button(
             description=translate("trace"), icon="search", layout=w.Layout(display="none")
         )
+        self.trace_task = LatestTask()
+        self.trace_status = StatusBar(self.trace_task, translate)
         self.trace_text = w.HTML()
+        self.message = w.HTML()
+        self.trash = w.VBox()
         self.cards = w.Box(layout=w.Layout(flex_flow="row wrap"))
         self.empty = w.HTML()
         buttons = w.HBox(
             [self.refresh_button, self.zip_button, self.download_link],
             layout=w.Layout(align_items="center"),
         )
-        selected = [self.player, self.details, self.trace_button, self.trace_text]
+        selected = [
+            self.player,
+            self.details,
+            w.HBox([self.trace_button, self.trace_status], layout=w.Layout(align_items="center")),
+            self.trace_text,
+        ]
         status = StatusBar(self.task, translate)
-        super().__init__([buttons, status, *selected, self.empty, self.cards])
+        super().__init__(
+            [buttons, status, *selected, self.message, self.empty, self.cards, self.trash]
+        )
         self.refresh_button.on_click(lambda _: self.refresh())
         self.zip_button.on_click(lambda _: self.make_zip())
         self.trace_button.on_click(lambda _: self.trace())
@@ -81,6 +93,7 @@ class HistoryPage(w.VBox):
         self.zip_button.disabled = not results
         empty = html.escape(self.translate("history_empty", folder=self.folder))
         self.empty.value = "" if results else empty
+        self._show_trash()
 
     def _thumbnail(self, path: Path) -> tuple[bytes, str]:
         """Thumbnail and description of a video; made once for each version of the file."""
@@ -99,8 +112,10 @@ class HistoryPage(w.VBox):
         title = w.HTML(f"<b>{name}</b><br>{html.escape(description)}", layout=_wide("180px"))
         play = w.Button(description=translate("show"), icon="play", layout=_wide("86px"))
         delete = w.Button(description=translate("delete"), layout=_wide("86px"))
+        for button in (play, delete):
+            button.tooltip = f"{button.description}: {result['path'].stem}"
         play.on_click(lambda _: self.play(result))
-        delete.on_click(lambda button: self._delete_clicked(button, result))
+        delete.on_click(lambda _: self.delete(result))
         return w.VBox(
             [picture, title, w.HBox([play, delete])],
             layout=w.Layout(width="200px", margin="4px"),
@@ -125,33 +140,66 @@ class HistoryPage(w.VBox):
 
     def trace(self) -> None:
         """Read the provenance of the selected file and compare it with the ledger."""
-        from heygem.provenance import trace, trace_report
+        from heygem.provenance import trace
 
         if self._selected is None:
             return
-        path = self._selected["path"]
+        path, self.trace_text.value = self._selected["path"], ""
 
         def work(progress: Progress, cancel: threading.Event) -> str:
-            progress(self.translate("trace"), 0, 0)
-            return trace_report.summary(trace.trace_file(path, search=False))
+            progress("trace", 0, 0)
+            return trace_html(trace.trace_file(path, search=False), None)
 
         def show(text: str) -> None:
-            self.trace_text.value = _pre(html.escape(text))
+            self.trace_text.value = text
 
-        self.task.submit(work, show)
+        self.trace_task.submit(work, show)
 
-    def _delete_clicked(self, button: w.Button, result: dict[str, Any]) -> None:
-        if button.description != self.translate("confirm_delete"):  # the first click only asks
-            button.description, button.button_style = self.translate("confirm_delete"), "danger"
+    def delete(self, result: dict[str, Any]) -> None:
+        """Set a result aside; for a week it can be put back. The ZIP that holds it is removed."""
+        try:
+            trash.delete(result, self.folder)
+        except HeygemError as error:
+            self.message.value = error_html(error, self.translate)
             return
-        result["path"].unlink(missing_ok=True)
-        shutil.rmtree(result["details"], ignore_errors=True)
         archive.remove_stale(self.folder)
+        self.download_link.value = ""
         if self._selected is not None and self._selected["path"] == result["path"]:
             self.player.result_url, self.player.layout.display = "", "none"
             self.details.value = self.trace_text.value = ""
             self.trace_button.layout.display, self._selected = "none", None
+        self.message.value = html.escape(self.translate("deleted", name=result["path"].name))
         self.refresh()
+
+    def restore(self, item: trash.Deleted) -> None:
+        """Put a deleted result back."""
+        self.message.value = ""
+        try:
+            trash.restore(item)
+        except HeygemError as error:
+            self.message.value = error_html(error, self.translate)
+        self.refresh()
+
+    def _show_trash(self) -> None:
+        """A row for each deleted result, with a button that puts it back."""
+        items = trash.list_deleted(self.folder)
+        if not items:
+            self.trash.children = ()
+            return
+        rows: list[w.Widget] = [w.HTML(html.escape(self.translate("trash", count=len(items))))]
+        for item in items[:MAX_RESULTS]:
+            button = w.Button(description=self.translate("restore"), icon="undo")
+            button.tooltip = f"{button.description}: {item.name}"
+            button.on_click(lambda _, item=item: self.restore(item))
+            rows.append(w.HBox([button, w.HTML(html.escape(item.name))]))
+        button = w.Button(description=self.translate("empty_trash"), icon="trash")
+        button.on_click(lambda _: self._empty_trash())
+        self.trash.children = (*rows, button)
+
+    def _empty_trash(self) -> None:
+        trash.empty(self.folder)
+        self.message.value = ""
+        self._show_trash()
 
     def make_zip(self) -> None:
         """Write all results into one ZIP file and show a link to it."""

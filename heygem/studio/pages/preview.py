@@ -1,6 +1,7 @@
 """The preview page: choose a video and an audio file, and render three seconds of the result."""
 
 import html
+import math
 import threading
 from functools import partial
 from pathlib import Path
@@ -215,6 +216,9 @@ class PreviewPage(w.VBox):
             self.start.unobserve(self._span_changed, "value")
             self.start.value = 0.0
             self.start.max = max(0.0, round(total_s - 1.0, 1))
+            # A span of silence would show a still mouth that follows no control.
+            first_s = math.floor(self.session.first_speech_s(self.params) * 10) / 10
+            self.start.value = min(self.start.max, first_s)
             self.start.observe(self._span_changed, "value")
         self.player.frame_s = self.session.frame_s
         self.player.total_s = total_s

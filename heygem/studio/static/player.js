@@ -43,7 +43,15 @@ function render({ model, el }) {
   const mode = element("select", { "aria-label": labels.side }, controls);
   for (const name of ["side", "wipe", "result_only"]) element("option", { value: name, text: labels[name] }, mode);
   const wipe = element("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": labels.position, title: labels.position }, controls);
+  const rateLabel = element("label", { text: labels.rate + " " }, controls);
+  const rate = element("select", {}, rateLabel);
+  for (const value of [0.25, 0.5, 1, 1.5, 2]) element("option", { value, text: `${value}×` }, rate);
+  rate.value = "1";
+  const full = element("button", { type: "button", text: "⛶", title: labels.full_screen, "aria-label": labels.full_screen }, controls);
+  const download = element("a", { class: "hg-download", text: `⬇ ${labels.download}` }, controls);
   const readout = element("output", {}, controls);
+  // Where there is no timeline to click on.
+  const seekBar = element("input", { type: "range", class: "hg-seek", min: 0, max: 1, step: 0.001, value: 0, "aria-label": labels.seek }, root);
 
   const timeline = element("div", { class: "hg-timeline", title: labels.timeline }, root);
   const audio = element("div", { class: "hg-audio" }, timeline);
@@ -80,7 +88,8 @@ function render({ model, el }) {
     video.src = blobs[name];
     video.addEventListener("loadeddata", () => {
       video.currentTime = Math.min(time, Math.max(0, (video.duration || 0) - 0.05));
-      if (playing && name === "result") start();
+      result.playbackRate = source.playbackRate = Number(rate.value);
+      if (name === "result" && (playing || model.get("autoplay"))) start();
       showEmpty();
       video.dataset.shown = url;
       model.set(`${name}_shown`, url);
@@ -121,14 +130,21 @@ function render({ model, el }) {
     span.style.left = `${100 * model.get("start_s") / total}%`;
     span.style.width = `${100 * model.get("length_s") / total}%`;
     overview.style.display = model.get("overview") ? "" : "none";
-    timeline.style.display = model.get("audio") || model.get("curves") ? "" : "none";
+    const hasTimeline = model.get("audio") || model.get("curves");
+    timeline.style.display = hasTimeline ? "" : "none";
+    seekBar.style.display = hasTimeline ? "none" : "";
+    download.style.display = model.get("downloadable") && model.get("result_url") ? "" : "none";
+    download.href = address(model.get("result_url") || "");
+    download.download = decodeURIComponent((model.get("result_url") || "").split("/").pop());
   }
+  function hasLength() { return seekBar.style.display !== "none" && Number.isFinite(result.duration) && result.duration > 0; }
   function draw() {
     if (stopped) return;
     const length = model.get("length_s") || 1;
     playhead.style.left = `${Math.min(100, 100 * result.currentTime / length)}%`;
     const at = model.get("start_s") + result.currentTime;
-    readout.textContent = `${at.toFixed(2)} s`;
+    readout.textContent = hasLength() ? `${at.toFixed(2)} / ${result.duration.toFixed(2)} s` : `${at.toFixed(2)} s`;
+    if (hasLength() && document.activeElement !== seekBar) seekBar.value = result.currentTime / result.duration;
     play.textContent = result.paused ? "▶ " + labels.play : "❚❚ " + labels.pause;
     if (!result.paused && source.src && Math.abs(source.currentTime - result.currentTime) > 0.06) {
       source.currentTime = result.currentTime;
@@ -136,6 +152,9 @@ function render({ model, el }) {
     requestAnimationFrame(draw);
   }
 
+  rate.addEventListener("change", () => { result.playbackRate = source.playbackRate = Number(rate.value); });
+  full.addEventListener("click", () => { document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen().catch(() => {}); });
+  seekBar.addEventListener("input", () => { if (hasLength()) seek(Number(seekBar.value) * result.duration); });
   play.addEventListener("click", toggle);
   back.addEventListener("click", () => step(-1));
   forward.addEventListener("click", () => step(1));
@@ -161,7 +180,7 @@ function render({ model, el }) {
   });
 
   model.on("change:source_url", () => load("source"));
-  model.on("change:result_url", () => load("result"));
+  model.on("change:result_url", () => { load("result"); updateSpan(); });
   model.on("change:audio", () => { audio.innerHTML = model.get("audio"); updateSpan(); });
   model.on("change:curves", () => { curves.innerHTML = model.get("curves"); updateSpan(); });
   model.on("change:overview", () => { whole.innerHTML = model.get("overview"); updateSpan(); });
