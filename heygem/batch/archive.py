@@ -137,9 +137,17 @@ def remove_stale(folder: Path) -> bool:
     with contextlib.suppress(OSError, zipfile.BadZipFile):
         with zipfile.ZipFile(path) as archive:
             videos = [info for info in archive.infolist() if not info.filename.endswith(".json")]
-        present = {file.name: file.stat().st_size for file in folder.rglob("*") if file.is_file()}
+        present = {
+            file.name: file.stat().st_size
+            for file in folder.rglob("*")
+            if file.is_file() and not _is_hidden(file.relative_to(folder))  # in the trash
+        }
         if all(present.get(Path(i.filename).name) == i.file_size for i in videos):
             return False
         path.unlink()
         return True
     return False
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
