@@ -53,7 +53,10 @@ class Child:
         threading.Thread(target=self._read, args=arguments, daemon=True).start()
 
     def order(self, order: str, job: Job | None = None) -> None:
-        """Give an order: "make" or "room" with a job, or "cancel". A dead process ignores it."""
+        """Give an order: "make" or "room" with a job, "cancel", or "stop" to go on later.
+
+        A dead process ignores it.
+        """
         content = {"order": order, "job": job and job._asdict()}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):

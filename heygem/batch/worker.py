@@ -225,7 +225,7 @@ class _Watch:
                     self._child.kill()
                     return None
             if self._stop.is_set() and self._deadline is None:
-                self._ask_to_stop(now, STOP_GRACE_S)
+                self._ask_to_stop("stop", now, STOP_GRACE_S)
             if self._deadline is not None and now >= self._deadline:
                 self._child.kill()
                 return self._ended("cancelled")
@@ -248,11 +248,11 @@ class _Watch:
             return True
         if signal is Signal.CANCEL and not self.is_cancelled:
             self.is_cancelled = True
-            self._ask_to_stop(now, CANCEL_GRACE_S)
+            self._ask_to_stop("cancel", now, CANCEL_GRACE_S)
         return signal is not Signal.LOST
 
-    def _ask_to_stop(self, now: float, grace_s: float) -> None:
-        self._child.order("cancel")
+    def _ask_to_stop(self, order: str, now: float, grace_s: float) -> None:
+        self._child.order(order)
         self._deadline = now + grace_s
 
     def _dead(self) -> Outcome:

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from heygem.batch.job import Job
 from heygem.core import logs, memory
+from heygem.core.interrupts import StopEvent
 from heygem.core.leftovers import remove_leftovers
 
 PROGRESS_S = 0.3  # a stage reports at most this often
@@ -37,7 +38,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides
     logs.start_log()
     orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    cancel = threading.Event()
+    cancel = StopEvent()
     threading.Thread(target=_read_orders, args=(orders, cancel), daemon=True).start()
     with os.fdopen(pipe, "w", encoding="utf-8", buffering=1) as messages:
         remove_leftovers(tempfile.gettempdir())
@@ -58,10 +59,11 @@ def _end_group() -> None:
     os._exit(1)
 
 
-def _read_orders(orders: "queue.SimpleQueue[dict[str, Any]]", cancel: threading.Event) -> None:
+def _read_orders(orders: "queue.SimpleQueue[dict[str, Any]]", cancel: StopEvent) -> None:
     for line in sys.stdin:
         order = json.loads(line)
-        if order["order"] == "cancel":
+        if order["order"] in ("cancel", "stop"):
+            cancel.keeps_work = order["order"] == "stop"
             cancel.set()
         else:
             cancel.clear()  # here, so that a cancellation that follows is not cleared too
