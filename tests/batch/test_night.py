@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LONG = os.environ.get("HEYGEM_LONG_TESTS")  # the numbers of the issue in place of the short form
+IS_LONG = os.environ.get("HEYGEM_NIGHT")  # the numbers of the issue in place of the short form
 
 
 @pytest.mark.fault
 @pytest.mark.slow
 def test_a_disturbed_batch_ends_complete_and_correct(tmp_path):
-    size = ["200", "20", "10", "20"] if LONG else ["8", "4", "2", "2"]
+    size = ["200", "20", "10", "20"] if IS_LONG else ["8", "4", "2", "2"]
     options = zip(("--items", "--bad", "--kills", "--full-s"), size, strict=True)
     report = tmp_path / "night.json"
     command = [sys.executable, ROOT / "benchmarks" / "night.py", "--workers", "2"]
