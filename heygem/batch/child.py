@@ -30,7 +30,7 @@ class Child:
     def __init__(self, make: str, *, log_path: Path) -> None:
         reading, writing = os.pipe()
         try:
-            with _open_log(log_path) as log:
+            with open_log(log_path) as log:
                 self._process = subprocess.Popen(
                     [
                         *(sys.executable, "-m", "heygem.batch.worker_process"),
@@ -96,7 +96,7 @@ class Child:
         self._has_ended.set()
 
 
-def _open_log(path: Path) -> IO[bytes]:
+def open_log(path: Path) -> IO[bytes]:
     """The log, opened for appending; a long one makes room first. Without it, nothing is kept."""
     try:
         if path.exists() and path.stat().st_size > _MAX_LOG_BYTES:

@@ -277,7 +277,7 @@ def make_item(
         Kept by the caller from item to item.
     progress : callable
         `progress(stage, done, total)`; stages are "load models", those of `pipeline.generate`, and
-        "check".
+        "verify".
     cancel : threading.Event
         Set it to stop soon; nothing is left behind.
     ledger, keys : optional
@@ -377,7 +377,7 @@ def _checked(item: Item, outcome: Outcome, progress: Progress, keys: Keys | None
     """The outcome, after a result was read back; one that fails is not left as a finished one."""
     if outcome.status not in ("done", "skipped"):
         return outcome
-    progress("check", 0, 1)
+    progress("verify", 0, 1)
     try:
         checks.check_result(item.output, outcome.manifest, keys=keys or key_store.ensure())
     except HeygemError as error:
@@ -392,7 +392,7 @@ def _checked(item: Item, outcome: Outcome, progress: Progress, keys: Keys | None
             manifest={},
             output=None,
         )
-    progress("check", 1, 1)
+    progress("verify", 1, 1)
     return outcome
 
 

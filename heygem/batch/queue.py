@@ -16,18 +16,21 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from heygem.batch import process, queue_repair, queue_rows, queue_workers
 from heygem.batch.job import COLUMNS, FINISHED, OPEN, Job, Signal, State, plain, read_row, storable
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue_database import PATH_VARIABLE, Database
+from heygem.batch.queue_rows import StateTotals
 from heygem.batch.queue_workers import WorkerInfo
 from heygem.core.errors import HeygemError, InputError
 from heygem.core.files import absolute, is_address, safe_name
 
 if TYPE_CHECKING:
     from heygem.batch.items import Item
+
+T = TypeVar("T")
 
 LEASE_S = 60.0  # without a heartbeat of a worker on another machine, its job is taken back
 LETTERS_PER_S = 15.0  # of text read aloud, about
@@ -103,6 +106,10 @@ class JobQueue:
         """How many jobs are in each state."""
         return self._database.read(lambda db: queue_rows.counts(db, batch=batch, owner=owner))
 
+    def totals(self) -> dict[State, StateTotals]:
+        """Of the jobs in each state: how many, length of their speech, processing time."""
+        return self._database.read(queue_rows.totals)
+
     def paused(self) -> str:
         """Why no job is begun; empty where the queue is not paused."""
         return self._database.read(lambda db: queue_rows.fact(db, "paused"))
@@ -157,7 +164,7 @@ class JobQueue:
         lengths = _lengths_s(requests)
         if self._admission is not None:
             owner = self._admission(requests, lengths, owner)
-        rows = [_new_row(item, length_s) for item, length_s in zip(requests, lengths, strict=True)]
+        rows = [new_row(item, length_s) for item, length_s in zip(requests, lengths, strict=True)]
         common = {"owner": owner, "priority": priority, "batch": batch}
         return self._database.write(lambda db: queue_rows.insert(db, rows, common))
 
@@ -329,6 +336,10 @@ class JobQueue:
         """
         return self._database.write(lambda db: queue_rows.resume(db, reason))
 
+    def change(self, action: Callable[[sqlite3.Connection], T]) -> T:
+        """Call a function of `heygem.batch.queue_rows` within one transaction."""
+        return self._database.write(action)
+
     def note(self, kind: str, detail: str, *, job_id: str = "") -> None:
         """Add an event."""
         self._database.write(lambda db: queue_rows.add_event(db, job_id, kind, detail))
@@ -369,7 +380,7 @@ def _lengths_s(items: "Sequence[Item]") -> list[float]:
     return [known[item.speech] for item in items]
 
 
-def _new_row(item: "Item", length_s: float) -> dict[str, Any]:
+def new_row(item: "Item", length_s: float) -> dict[str, Any]:
     """The columns of a new job. Inputs get absolute paths; they are no part of the identity."""
     inputs = item.params.inputs
     if not str(item.video).strip() or not (inputs.audio or inputs.text):

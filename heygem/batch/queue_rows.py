@@ -7,7 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from heygem.batch import process
 from heygem.batch import retry as retry_rules
@@ -61,6 +61,32 @@ def counts(
     clause, values = where(batch=batch, owner=owner)
     rows = db.execute(f"SELECT state, count(*) FROM jobs{clause} GROUP BY state", values)
     return dict.fromkeys(STATES, 0) | {row[0]: row[1] for row in rows}
+
+
+class StateTotals(NamedTuple):
+    """Of all jobs in one state.
+
+    Attributes
+    ----------
+    number : int
+    length_s : float
+        Of their speech; a job of unknown length counts as one second.
+    seconds : float
+        Processing time.
+    """
+
+    number: int = 0
+    length_s: float = 0.0
+    seconds: float = 0.0
+
+
+def totals(db: sqlite3.Connection) -> dict[State, StateTotals]:
+    """Sums over the jobs in each state."""
+    query = """SELECT state, count(*), sum(iif(length_s > 0, length_s, 1.0)), sum(seconds)
+        FROM jobs GROUP BY state"""
+    return dict.fromkeys(STATES, StateTotals()) | {
+        row[0]: StateTotals(*row[1:]) for row in db.execute(query)
+    }
 
 
 # --- adding ---

@@ -9,6 +9,7 @@ process group and nothing else; the next item gets a new one.
 import logging
 import os
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from heygem.batch.outcome import Outcome
 from heygem.batch.queue import JobQueue
 from heygem.batch.queue_database import QueueError
 from heygem.batch.retry import CRASHED, DISK_FULL, OUT_OF_MEMORY, TIMEOUT
-from heygem.core import memory
+from heygem.core import interrupts, logs, memory
 from heygem.core.errors import HeygemError
 from heygem.core.types import Progress
 
@@ -318,3 +319,14 @@ def run_workers(
         thread.join()
     if errors:
         raise errors[0]
+
+
+def main() -> None:
+    """Entry point of `heygem.batch.background`: a worker that ends when it has been idle."""
+    logs.start_log()
+    with interrupts.stoppable() as stop:
+        Worker(JobQueue(sys.argv[1]), idle_exit=True).run(stop)
+
+
+if __name__ == "__main__":
+    main()

@@ -43,8 +43,11 @@ queue_app = typer.Typer(help="The queue of videos to make.", no_args_is_help=Tru
 def open_queue(path: Path | None) -> "JobQueue":
     """The queue that the commands work on."""
     from heygem.batch.queue import JobQueue
+    from heygem.batch.queue_import import import_earlier
 
-    return JobQueue(path)
+    queue = JobQueue(path)
+    import_earlier(queue)
+    return queue
 
 
 @queue_app.command()

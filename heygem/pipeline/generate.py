@@ -139,7 +139,7 @@ def generate(
         Default: a result that is in the ledger, and any file with `inputs.overwrite`. An input is
         never replaced.
     progress : callable, optional
-        `progress(stage, done, total)`; stages are "listen", "track", "render".
+        `progress(stage, done, total)`; stages are "listen", "track", "render", "label".
     cancel : threading.Event, optional
         Set it to stop; nothing is left behind, unless it is a `StopEvent` that keeps the work.
 
@@ -190,6 +190,7 @@ def generate(
             publishing(out, inputs=inputs, may_replace=may_replace) as part,
         ):
             encoding = encode(film, part, spans, store, report_progress)
+            report_progress("label", 0, 1)
             label = labeller.finalize(
                 part,
                 ledger=ledger,

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from heygem.batch.items import Item
-from heygem.batch.job import FINISHED, OPEN, Job, State
+from heygem.batch.job import FINISHED, OPEN, STATES, Job, State
 from heygem.batch.queue import JobQueue
+from heygem.batch.queue_rows import StateTotals
+from heygem.batch.queue_workers import WorkerInfo
 from heygem.config.params import Params
 from heygem.core import errors
 from heygem.core.errors import HeygemError, InputError, PolicyError
@@ -94,6 +96,27 @@ class HubQueue:
     def counts(self) -> dict[State, int]:
         """How many of the user's jobs are in each state."""
         return dict(self._get("api/jobs", limit=0)["counts"])
+
+    def totals(self) -> dict[State, StateTotals]:
+        """Of the user's jobs in each state: how many, length of their speech, processing time."""
+        sums = dict.fromkeys(STATES, StateTotals())
+        for job in self.jobs():
+            before = sums[job.state]
+            length_s = before.length_s + (job.length_s or 1.0)
+            sums[job.state] = StateTotals(before.number + 1, length_s, before.seconds + job.seconds)
+        return sums
+
+    def reap(self) -> list[Job]:
+        """The service takes jobs back from workers that are gone."""
+        return []
+
+    def workers(self) -> list[WorkerInfo]:
+        """Workers of the service as far as this user sees them: those that make the user's jobs."""
+        return [WorkerInfo(job.worker, {}, job.id) for job in self.jobs(states=["running"])]
+
+    def release_workers(self) -> None:
+        """Not on a server: workers are the service's."""
+        raise _not_alone()
 
     def paused(self) -> str:
         """Why no job is begun; empty where the queue is not paused."""

@@ -13,7 +13,7 @@ _LABELS = ("drag", "moved_to", "up", "down", "cancel", "retry", "remove", "queue
 
 
 class JobTable(anywidget.AnyWidget):
-    """Rows with thumbnail, progress, errors and buttons; waiting jobs are reordered by dragging.
+    """Rows with thumbnail, progress, errors and buttons; pending jobs are reordered by dragging.
 
     Keyboard: on the grip of a row, the arrow keys move it by one, Home and End to the ends.
 

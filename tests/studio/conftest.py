@@ -13,7 +13,8 @@ from helpers.media import tone, write_wav
 from helpers.studio import GATE_OFF, WAIT_S, LoudnessLips
 
 from heygem import pipeline
-from heygem.batch.folder_queue import JobQueue
+from heygem.batch import background
+from heygem.batch.queue import JobQueue
 from heygem.config.params import Params
 from heygem.server import ROOT_VARIABLE, jupyter
 
@@ -87,9 +88,11 @@ def studio(isolated_home, tmp_path, talking, speech, monkeypatch):
     people.mkdir()
     shutil.copy(talking[0], people / "anna.mp4")
     (people / "broken.mp4").write_bytes(talking[0].read_bytes()[:2000])
-    monkeypatch.setattr(JobQueue, "start", lambda queue: None)
+    monkeypatch.setattr(background, "start_worker", lambda queue: None)
     recipe = {"inputs": {"output": str(tmp_path / "made")}, "mlflow": {"enabled": False}}
-    app = StudioApp(params=Params.from_dict(recipe), folder=people, queue_folder=tmp_path / "queue")
+    app = StudioApp(
+        params=Params.from_dict(recipe), folder=people, queue_path=tmp_path / "queue.db"
+    )
     app.batch.audio.chosen = str(speech)
     yield app
     app.batch.close()
@@ -121,9 +124,10 @@ def page(browser):
 
 
 @pytest.fixture
-def root(tmp_path):
+def root(tmp_path, monkeypatch):
     """A folder to serve, with notebooks that work on the samples and write beside themselves."""
     (tmp_path / "notebooks").mkdir()
+    monkeypatch.setenv("HEYGEM_QUEUE", str(tmp_path / "queue.db"))
     names = {
         "inputs": {
             "audio": str(SAMPLES / "speech_en.wav"),
@@ -157,4 +161,4 @@ def studio_server(root):
     server = Server(jupyter.studio_command, root)
     yield server
     server.close()
-    JobQueue(root / "notebooks" / "runs" / "studio" / "line").release_worker()
+    JobQueue(root / "queue.db").release_workers()

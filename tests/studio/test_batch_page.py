@@ -3,7 +3,9 @@
 import pytest
 from helpers.studio import choose_videos, send_request, video_names
 
-from heygem.batch import folder_queue as queue
+from heygem.batch import background
+from heygem.batch.job import STATES
+from heygem.batch.queue_rows import StateTotals
 from heygem.config.params import Params
 from heygem.core import i18n
 from heygem.studio.pages import batch as batch_page
@@ -31,7 +33,7 @@ def test_jobs_are_ordered_stopped_and_removed_by_buttons(studio):
     send_request(studio, "place", second, before=None)
     assert video_names(studio) == ["anna.mp4", "broken.mp4"]
     send_request(studio, "cancel", first)
-    assert [row["state"] for row in studio.batch.table.rows] == ["cancelled", "waiting"]
+    assert [row["state"] for row in studio.batch.table.rows] == ["cancelled", "pending"]
     send_request(studio, "retry", first)
     studio.batch.stop_button.click()
     assert {row["state"] for row in studio.batch.table.rows} == {"cancelled"}
@@ -59,7 +61,7 @@ broken.mp4,,Good evening,evening,
     assert [row["video"] for row in batch.table.rows] == ["anna.mp4", "evening"]
     first, second = studio.queue.jobs()
     assert first.video == str(tmp_path / "people" / "anna.mp4")
-    assert Params.from_dict(first.params).lips.openness_gain == 1.4
+    assert Params.from_dict(studio.queue.get(first.id).params).lips.openness_gain == 1.4
     assert second.text == "Good evening" and second.audio == ""
     batch.pairs.button.click()
     assert "the table is empty" in batch.error_box.value
@@ -81,7 +83,7 @@ def test_pairs_of_the_recipe_fill_the_table(speech, tmp_path):
     rows = [{"video": "anna.mp4", "audio": str(speech), "lips.offset_ms": 40}]
     recipe = {"inputs": {"output": str(tmp_path / "made"), "pairs": rows}}
     page = StudioApp(
-        params=Params.from_dict(recipe), folder=tmp_path, queue_folder=tmp_path / "queue"
+        params=Params.from_dict(recipe), folder=tmp_path, queue_path=tmp_path / "queue.db"
     )
     assert page.batch.mode.value == "pairs"
     (pair,) = page.batch.pairs.read()
@@ -89,40 +91,78 @@ def test_pairs_of_the_recipe_fill_the_table(speech, tmp_path):
     page.batch.close()
 
 
-def test_the_time_left_is_estimated_from_the_first_job_on():
-    def job(state, **more):
-        return queue.Job(state, "v.mp4", "a.wav", {}, 1.0, state=state, length_s=10.0, **more)
-
+def test_the_time_left_is_estimated_from_the_first_job_on(studio):
+    choose_videos(studio, "anna.mp4", "broken.mp4")
+    studio.batch.add_button.click()
     drawing = {"stage": "render", "done": 1, "total": 4, "elapsed_s": 5.0, "left_s": 15.0}
-    running, waiting = job("running", progress=drawing), job("waiting")
-    assert batch_page.seconds_left([waiting]) is None
-    assert batch_page.seconds_left([running, waiting, waiting]) == pytest.approx(15 + 2 * 20)
-    done = job("done", seconds=40.0)
-    assert batch_page.seconds_left([done, waiting]) == pytest.approx(40)
-    assert batch_page.total_progress([done, running, waiting, job("failed")]) == pytest.approx(
-        1.25 / 3
-    )
-    text = batch_page.summary([done, running, waiting], True, i18n.translator())
-    assert text == "1 of 3 finished, 0 failed · 45 s left"
+    running = studio.queue.jobs()[0]._replace(state="running", progress=drawing, length_s=10.0)
+
+    def totals(**numbers):
+        empty = dict.fromkeys(STATES, StateTotals())
+        return empty | {
+            state: StateTotals(number, 10.0 * number, 40.0 * number * (state == "done"))
+            for state, number in numbers.items()
+        }
+
+    assert batch_page.seconds_left(totals(pending=1), []) is None
+    counts = totals(running=1, pending=2)
+    assert batch_page.seconds_left(counts, [running]) == pytest.approx(15 + 2 * 20)
+    assert batch_page.seconds_left(totals(done=1, pending=1), []) == pytest.approx(40)
+    counts = totals(done=1, running=1, pending=1, failed=1)
+    assert batch_page.total_progress(counts, [running]) == pytest.approx(1.25 / 3)
+    text = batch_page.summary(totals(done=1, running=1), [running], True, i18n.translator())
+    assert text == "1 of 2 finished, 0 failed · 15 s left"
+    for stage in ("label", "verify"):
+        late = running._replace(progress=drawing | {"stage": stage, "done": 0, "total": 1})
+        assert batch_page.table_row(late, i18n.translator())["progress"] == 1.0
 
 
 def test_a_worker_that_died_is_restarted_once_while_the_page_is_open(studio, monkeypatch):
     choose_videos(studio, "anna.mp4")
     studio.batch.add_button.click()
     started = []
-    monkeypatch.setattr(queue.JobQueue, "start", lambda queue: started.append(1))
+    monkeypatch.setattr(background, "start_worker", lambda queue: started.append(1))
     studio.batch.refresh()
     assert not started, "nobody has pressed start"
-    (studio.queue.folder / ".call").touch()  # somebody did, and no worker runs
+    studio.queue.claim("w")  # somebody did, elsewhere
+    monkeypatch.setattr("heygem.batch.process.is_running", lambda holder: False)  # and it died
     studio.batch.refresh()
     studio.batch.refresh()
     assert started == [1], "not again and again"
+    assert [row["state"] for row in studio.batch.table.rows] == ["pending"]
+
+
+def test_pausing_is_shown_and_ended_by_start(studio):
+    choose_videos(studio, "anna.mp4")
+    studio.batch.add_button.click()
+    studio.batch.pause_button.click()
+    assert "paused (paused by hand)" in studio.batch.summary.value
+    studio.batch.start_button.click()
+    assert "paused" not in studio.batch.summary.value and studio.queue.paused() == ""
+
+
+def test_a_long_queue_is_shown_a_page_at_a_time(studio, monkeypatch):
+    monkeypatch.setattr(batch_page, "ROWS", 2)
+    choose_videos(studio, "anna.mp4", "broken.mp4")
+    assert studio.batch.pager.layout.display == "none"
+    for _ in range(3):
+        studio.batch.add_button.click()
+    batch = studio.batch
+    assert len(batch.table.rows) == 2 and "1–2 of 6" in batch.page_text.value
+    batch.later_button.click()
+    batch.later_button.click()
+    batch.later_button.click()
+    assert "5–6 of 6" in batch.page_text.value
+    studio.queue.cancel_all()
+    studio.queue.clear()
+    batch.refresh()
+    assert batch.table.rows == [] and batch.pager.layout.display == "none"
 
 
 def test_a_page_opened_again_shows_the_queue(studio, tmp_path):
     choose_videos(studio, "anna.mp4")
     studio.batch.add_button.click()
-    again = StudioApp(params=studio.params, folder=tmp_path, queue_folder=tmp_path / "queue")
+    again = StudioApp(params=studio.params, folder=tmp_path, queue_path=tmp_path / "queue.db")
     assert [row["path"] for row in again.batch.table.rows] == [
         str(tmp_path / "people" / "anna.mp4")
     ]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from helpers.browser import SAMPLES, TOKEN
 
-from heygem.batch.folder_queue import JobQueue
+from heygem.batch.queue import JobQueue
 from heygem.server import jupyter
 
 pytestmark = pytest.mark.browser
@@ -49,7 +49,7 @@ def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server,
     page.mouse.move(last["x"] + 8, last["y"] - 20, steps=4)
     page.mouse.move(first["x"] + 8, first["y"] + 2, steps=4)
     page.mouse.up()
-    queue = JobQueue(root / "notebooks" / "runs" / "studio" / "line")
+    queue = JobQueue(root / "queue.db")
     wait_for_order(page, "hopper.jpg", "hopper.mp4", "collins.mp4")
     deadline = time.monotonic() + 20
     while [Path(job.video).name for job in queue.jobs()][0] != "hopper.jpg":

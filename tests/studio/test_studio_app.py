@@ -6,19 +6,17 @@ from pathlib import Path
 import pytest
 from helpers.studio import WAIT_S, choose_videos, video_names
 
-from heygem import pipeline
-from heygem.batch.folder_worker import Worker as BatchWorker
+from heygem.batch.worker import Worker as BatchWorker
 
 pytestmark = pytest.mark.usefixtures("isolated_home")
 
 
 @pytest.mark.slow
-def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio, models, monkeypatch):
-    monkeypatch.setattr(pipeline, "load_models", lambda params: models)
+def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio):
     choose_videos(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
     assert len(studio.batch.table.rows) == 2 and "0 of 2" in studio.batch.summary.value
-    BatchWorker(studio.queue, idle_s=0).run()
+    BatchWorker(studio.queue, until_empty=True).run()
     studio.batch.refresh()
     first, second = studio.batch.table.rows
     assert first["state"] == "done" and first["progress"] == 1, first["error"]

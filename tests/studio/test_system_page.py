@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from heygem.batch.folder_worker import Worker as BatchWorker
+from heygem.batch.worker import Worker as BatchWorker
 
 pytestmark = pytest.mark.usefixtures("isolated_home")
 
@@ -20,7 +20,7 @@ def test_low_disk_space_is_a_warning(studio, monkeypatch):
 
 
 def test_an_idle_worker_is_shown_and_can_be_released(studio):
-    thread = threading.Thread(target=BatchWorker(studio.queue, make=print, idle_s=30).run)
+    thread = threading.Thread(target=BatchWorker(studio.queue).run)
     thread.start()
     deadline = time.monotonic() + 10
     while studio.system.release_button.disabled:

@@ -3,18 +3,22 @@
 import html
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
 
-from heygem.batch.folder_queue import Job, JobQueue
+from heygem.batch import background
+from heygem.batch.items import Item, plan_items
+from heygem.batch.job import Job, State
+from heygem.batch.queue_rows import StateTotals
 from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
 from heygem.core.i18n import Translate, stage_name
 from heygem.core.types import PathLike
+from heygem.server.client import HubQueue, JobQueue
 from heygem.studio.file_picker import FilePicker, FilesPicker
 from heygem.studio.images import data_url, thumbnail
 from heygem.studio.job_table import JobTable
@@ -25,9 +29,11 @@ POLL_S = 0.5
 RESTART_S = 10.0  # a worker process that died is restarted at most this often
 THUMBNAIL_PX = 96
 THUMBNAILS_PER_POLL = 6
+ROWS = 100  # jobs of one page of the table
 
+_AFTER_RENDERING = ("label", "verify", "upload")
 ACTIONS = {  # allowed in each state of a job
-    "waiting": ["move", "cancel", "remove"],
+    "pending": ["move", "cancel", "remove"],
     "running": ["cancel"],
     "done": ["remove"],
     "failed": ["retry", "remove"],
@@ -36,11 +42,12 @@ ACTIONS = {  # allowed in each state of a job
 
 
 class BatchPage(w.VBox):
-    """Adds jobs to a `heygem.batch.folder_queue.JobQueue` and shows it; a worker does the work.
+    """Adds jobs to the queue and shows it, a page of `ROWS` at a time; workers do the work.
 
     Parameters
     ----------
-    queue : heygem.batch.folder_queue.JobQueue
+    queue : JobQueue or HubQueue
+        See `heygem.server.client.open_queue`.
     params : heygem.config.params.Params
         Recipe of the jobs that are added; its pairs are the initial content of the table.
     folder : path
@@ -49,11 +56,17 @@ class BatchPage(w.VBox):
     """
 
     def __init__(
-        self, queue: JobQueue, params: Params, *, folder: PathLike, translate: Translate
+        self,
+        queue: JobQueue | HubQueue,
+        params: Params,
+        *,
+        folder: PathLike,
+        translate: Translate,
     ) -> None:
         self.queue, self.params, self.translate = queue, params, translate
         self._folder = Path(folder).resolve()
         self._lock, self._next_restart_s = threading.RLock(), 0.0
+        self._is_started, self._first = False, 0
         self.mode = w.ToggleButtons(
             options=[(translate("one_audio_many_videos"), "many"), (translate("pairs"), "pairs")],
             style={"button_width": "auto"},
@@ -67,6 +80,7 @@ class BatchPage(w.VBox):
             layout=w.Layout(width="auto"),
         )  # fmt: skip
         self.start_button = w.Button(description=translate("start_queue"), button_style="success")
+        self.pause_button = w.Button(description=translate("pause_queue"), icon="pause")
         self.stop_button = w.Button(description=translate("cancel_all"), icon="stop")
         self.retry_button = w.Button(description=translate("retry_failed"), icon="refresh")
         self.clear_button = w.Button(description=translate("clear_done"))
@@ -74,7 +88,12 @@ class BatchPage(w.VBox):
         self.summary = w.HTML()
         self.error_box = w.HTML()
         self.table = JobTable(translate)
-        buttons = [self.start_button, self.stop_button, self.retry_button, self.clear_button]
+        self.earlier_button = w.Button(description=translate("earlier_jobs"), icon="arrow-up")
+        self.later_button = w.Button(description=translate("later_jobs"), icon="arrow-down")
+        self.page_text = w.HTML()
+        self.pager = w.HBox([self.earlier_button, self.page_text, self.later_button])
+        buttons = [self.start_button, self.pause_button, self.stop_button]
+        buttons += [self.retry_button, self.clear_button]
         super().__init__(
             [
                 self.mode,
@@ -85,6 +104,7 @@ class BatchPage(w.VBox):
                 self.error_box,
                 w.HBox([self.bar, self.summary], layout=w.Layout(align_items="center")),
                 self.table,
+                self.pager,
             ]
         )
         self._connect()
@@ -98,9 +118,14 @@ class BatchPage(w.VBox):
         self.add_button.on_click(lambda _: self.run_action(self.add_chosen))
         self.pairs.button.on_click(lambda _: self.run_action(self.add_rows))
         self.start_button.on_click(lambda _: self.run_action(self._start))
+        self.pause_button.on_click(lambda _: self.run_action(self.queue.pause))
+        self.earlier_button.on_click(lambda _: self._turn_page(-ROWS))
+        self.later_button.on_click(lambda _: self._turn_page(ROWS))
         self.stop_button.on_click(lambda _: self.run_action(self.queue.cancel_all))
         self.retry_button.on_click(lambda _: self.run_action(self.retry_failed))
-        self.clear_button.on_click(lambda _: self.run_action(self._remove_done))
+        self.clear_button.on_click(
+            lambda _: self.run_action(lambda: self.queue.clear(states=["done"]))
+        )
         self.table.observe(self._requested, "request")
 
     def run_action(self, action: Callable[[], object]) -> None:
@@ -129,7 +154,7 @@ class BatchPage(w.VBox):
         if not self.audio.chosen:
             raise HeygemError("no audio is chosen", remedy="a job needs a video and a sound")
         rows = [Pair(video=str(video), audio=self.audio.chosen) for video in videos]
-        self.queue.add_all(resolve_paths(rows, self._folder), self.params)
+        self.queue.add(items_of(resolve_paths(rows, self._folder), self.params))
 
     def add_rows(self) -> None:
         """Queue the rows of the table, all or none."""
@@ -138,7 +163,7 @@ class BatchPage(w.VBox):
             pair if pair.audio or pair.text else pair.model_copy(update={"audio": audio})
             for pair in self.pairs.read()
         ]
-        self.queue.add_all(resolve_paths(rows, self._folder), self.params)
+        self.queue.add(items_of(resolve_paths(rows, self._folder), self.params))
         self.pairs.rows.value = ""
 
     def retry(self, job_id: str) -> None:
@@ -148,26 +173,42 @@ class BatchPage(w.VBox):
 
     def retry_failed(self) -> None:
         """Queue all failed jobs again and start the worker."""
-        self.queue.retry_failed()
+        self.queue.retry_all()
         self._start()
 
     def refresh(self) -> None:
         """Read the queue and update the table."""
         with self._lock:
-            jobs = self.queue.jobs()
-            started = self.queue.start_requested() and any(job.open for job in jobs)
-            # A worker process that died must not end the whole batch.
-            if (
-                started
-                and not self.queue.worker_running()
-                and time.monotonic() > self._next_restart_s
-            ):
-                self._start()
+            taken_back = self.queue.reap()
+            totals = self.queue.totals()
+            count = sum(total.number for total in totals.values())
+            self._first = max(0, min(self._first, (count - 1) // ROWS * ROWS))
+            jobs = self.queue.jobs(limit=ROWS, offset=self._first)
+            running = self.queue.jobs(states=["running"])
+            is_open = totals["pending"].number + totals["running"].number > 0
+            # What was taken back, also from before a power cut, was begun: it goes on.
+            self._is_started = is_open and (self._is_started or bool(taken_back))
+            has_worker = bool(self.queue.workers())
+            if self._is_started and not has_worker and time.monotonic() > self._next_restart_s:
+                self._start()  # a worker process that died must not end the whole batch
             rows = [table_row(job, self.translate) for job in jobs]
             if rows != self.table.rows:
                 self.table.rows = rows
-            self.bar.value = total_progress(jobs)
-            self.summary.value = html.escape(summary(jobs, started, self.translate))
+            self.bar.value = total_progress(totals, running)
+            is_working = is_open and has_worker
+            paused = self.queue.paused() if is_open else ""
+            text = summary(totals, running, is_working, self.translate, paused=paused)
+            self.summary.value = html.escape(text)
+            self._show_page(count, len(jobs))
+
+    def _show_page(self, count: int, shown: int) -> None:
+        self.pager.layout.display = "flex" if count > ROWS else "none"
+        numbers = {"first": self._first + 1, "last": self._first + shown, "total": count}
+        self.page_text.value = html.escape(self.translate("queue_page", **numbers))
+
+    def _turn_page(self, rows: int) -> None:
+        self._first += rows
+        self.refresh()
 
     def update(self) -> None:
         """Called at intervals while the page is open."""
@@ -184,7 +225,8 @@ class BatchPage(w.VBox):
 
     def _start(self) -> None:
         self._next_restart_s = time.monotonic() + RESTART_S
-        self.queue.start()
+        self._is_started = True
+        background.start(self.queue)
 
     def _update_layout(self) -> None:
         many = self.mode.value == "many"
@@ -206,9 +248,7 @@ class BatchPage(w.VBox):
             self.run_action(actions[request["action"]])
 
     def _remove_done(self) -> None:
-        for job in self.queue.jobs():
-            if job.state == "done":
-                self.queue.remove(job.id)
+        self.queue.clear(states=["done"])
 
 
 def _wrapping() -> w.Layout:
@@ -218,11 +258,11 @@ def _wrapping() -> w.Layout:
 def table_row(job: Job, translate: Translate) -> dict[str, Any]:
     """A job as a row of `JobTable`."""
     progress = job.progress
-    fraction = progress["done"] / progress["total"] if progress.get("total") else 0.0
+    fraction = _job_progress(job)
     status = translate("state_" + job.state)
     if job.state == "done":
         status += f" · {job.seconds:.0f} s"
-    elif progress.get("stopping"):
+    elif job.stopping:
         status = translate("stopping")
     elif progress.get("stage"):
         stage = stage_name(translate, progress["stage"])
@@ -236,7 +276,7 @@ def table_row(job: Job, translate: Translate) -> dict[str, Any]:
         "video": job.title or Path(job.video).name,
         "audio": job.spoken,
         "state": job.state,
-        "progress": 1.0 if job.state == "done" else round(fraction, 3),
+        "progress": round(fraction, 3),
         "status": status,
         "error": error_html(_error(job), translate, with_traceback=False) if failed else "",
         "warnings": [html.escape(text) for text in job.warnings],
@@ -245,52 +285,69 @@ def table_row(job: Job, translate: Translate) -> dict[str, Any]:
 
 
 def _error(job: Job) -> HeygemError:
-    reason = dict(job.reason)
-    return HeygemError(reason.pop("what", job.error), **reason)
+    parts = {key: job.error[key] for key in ("seen", "remedy") if key in job.error}
+    return HeygemError(job.error.get("what", ""), **parts)
 
 
-def total_progress(jobs: Iterable[Job]) -> float:
+def items_of(rows: Sequence[Pair], params: Params) -> list[Item]:
+    """The items of a table of pairs, with the other settings of a recipe."""
+    if not all(pair.video and (pair.audio or pair.text) for pair in rows):
+        raise HeygemError("a job needs a video and a sound", remedy="choose both")
+    inputs = {"inputs.videos": (), "inputs.audios": (), "inputs.audio": None, "inputs.text": None}
+    return plan_items(params.override({**inputs, "inputs.pairs": [pair.row() for pair in rows]}))
+
+
+def total_progress(totals: Mapping[State, StateTotals], running: Sequence[Job]) -> float:
     """Finished part of the queue, 0..1, weighted by the length of the speech."""
-    counted = [job for job in jobs if job.state in ("waiting", "running", "done")]
-    total_s = sum(job.length_s or 1.0 for job in counted)
-    done_s = sum((job.length_s or 1.0) * _job_progress(job) for job in counted)
+    total_s = sum(totals[state].length_s for state in ("pending", "running", "done"))
+    done_s = totals["done"].length_s
+    done_s += sum((job.length_s or 1.0) * _job_progress(job) for job in running)
     return done_s / total_s if total_s else 0.0
 
 
 def _job_progress(job: Job) -> float:
     """Finished part of a job, 0..1; stages before rendering are short and count as nothing."""
     progress = job.progress
-    if job.state == "done":
+    if job.state == "done" or progress.get("stage") in _AFTER_RENDERING:
         return 1.0
     if progress.get("total") and progress.get("stage") == "render":
-        return progress["done"] / progress["total"]
+        return float(progress["done"] / progress["total"])
     return 0.0
 
 
-def seconds_left(jobs: Sequence[Job]) -> float | None:
+def seconds_left(totals: Mapping[State, StateTotals], running: Sequence[Job]) -> float | None:
     """Estimated time until all jobs are finished; None where nothing is measured yet.
 
-    Finished jobs tell how long a second of speech takes; before that, the running one does.
+    Finished jobs tell how long a second of speech takes; before that, the running ones do.
     """
-    done = [job for job in jobs if job.state == "done" and job.seconds > 0]
-    running = [job for job in jobs if job.state == "running" and job.progress.get("left_s")]
-    left_s = sum(job.progress["left_s"] for job in running)
-    spent_s = sum(job.seconds for job in done)
-    spent_s += sum(job.progress.get("elapsed_s", 0.0) + job.progress["left_s"] for job in running)
-    length_s = sum(job.length_s or 1.0 for job in [*done, *running])
-    waiting_s = sum(job.length_s or 1.0 for job in jobs if job.state == "waiting")
+    measured = [job for job in running if job.progress.get("left_s")]
+    left_s = sum(job.progress["left_s"] for job in measured)
+    spent_s = totals["done"].seconds
+    spent_s += sum(job.progress.get("elapsed_s", 0.0) + job.progress["left_s"] for job in measured)
+    length_s = totals["done"].length_s if totals["done"].seconds else 0.0
+    length_s += sum(job.length_s or 1.0 for job in measured)
     if not length_s:
         return None
-    return left_s + spent_s / length_s * waiting_s
+    at_once = max(len(running), 1)
+    return float(left_s + spent_s / length_s * totals["pending"].length_s) / at_once
 
 
-def summary(jobs: Sequence[Job], started: bool, translate: Translate) -> str:
+def summary(
+    totals: Mapping[State, StateTotals],
+    running: Sequence[Job],
+    is_working: bool,
+    translate: Translate,
+    *,
+    paused: str = "",
+) -> str:
     """One line: how many jobs are finished and failed, and the time left."""
-    if not jobs:
+    count = sum(total.number for total in totals.values())
+    if not count:
         return ""
-    count = {state: sum(job.state == state for job in jobs) for state in ("done", "failed")}
-    left_s = seconds_left(jobs)
-    if not started:
+    left_s = seconds_left(totals, running)
+    if paused:
+        left = translate("queue_paused", reason=paused)
+    elif not is_working:
         left = translate("queue_idle")
     elif left_s is None:
         left = translate("queue_running")
@@ -298,9 +355,8 @@ def summary(jobs: Sequence[Job], started: bool, translate: Translate) -> str:
         left = translate("left", seconds=max(1.0, left_s))
     else:
         left = translate("queue_left", minutes=left_s / 60)
-    return translate(
-        "queue_summary", done=count["done"], total=len(jobs), failed=count["failed"], left=left
-    )
+    done, failed = totals["done"].number, totals["failed"].number
+    return translate("queue_summary", done=done, total=count, failed=failed, left=left)
 
 
 def _thumbnail_url(path: str) -> str:

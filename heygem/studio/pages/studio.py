@@ -6,12 +6,14 @@ from typing import Any
 
 import ipywidgets as w
 
-from heygem.batch.folder_queue import JobQueue
+from heygem.batch import background, queue_import
+from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
 from heygem.core.i18n import translator
 from heygem.core.types import PathLike
-from heygem.studio.pages.batch import BatchPage
+from heygem.server.client import HubQueue, JobQueue, open_queue
+from heygem.studio.pages.batch import BatchPage, items_of
 from heygem.studio.pages.history import HistoryPage
 from heygem.studio.pages.preview import PreviewPage
 from heygem.studio.pages.system import SystemPage
@@ -25,12 +27,14 @@ class SinglePage(w.VBox):
 
     Parameters
     ----------
-    queue : heygem.batch.folder_queue.JobQueue
+    queue : JobQueue or HubQueue
     params, folder, lang
         As for `PreviewPage`.
     """
 
-    def __init__(self, queue: JobQueue, *, params: Params, folder: PathLike, lang: str) -> None:
+    def __init__(
+        self, queue: JobQueue | HubQueue, *, params: Params, folder: PathLike, lang: str
+    ) -> None:
         self.preview = PreviewPage(params=params, folder=folder, lang=lang)
         self._queue, self._params, translate = queue, params, self.preview.translate
         self.button = w.Button(
@@ -49,8 +53,10 @@ class SinglePage(w.VBox):
                 Path(picker.chosen).absolute() if picker.chosen else ""
                 for picker in (page.video, page.audio)
             )
-            self._queue.add(video, audio, self._params)
-            self._queue.start()
+            if not (video and audio):
+                raise HeygemError("a job needs a video and a sound", remedy="choose both")
+            self._queue.add(items_of([Pair(video=str(video), audio=str(audio))], self._params))
+            background.start(self._queue)
             self.message.value = html.escape(translate("queued"))
         except HeygemError as error:
             self.message.value = error_html(error, translate)
@@ -65,8 +71,9 @@ class StudioApp(w.Tab):
         Recipe of everything made here; `inputs.output` receives the results.
     folder : path
         Initial folder of the file browsers.
-    queue_folder : path
-        Folder of the job queue; pages that open the same one show the same queue.
+    queue_path : path, optional
+        Database of the queue; default: the project's (see `heygem.batch.queue.default_path`), which
+        command line and workers use too; on JupyterHub, the service's queue.
     lang : {"en", "zh", ""}
         Empty: as `HEYGEM_LANG` says, else English.
     """
@@ -76,12 +83,14 @@ class StudioApp(w.Tab):
         *,
         params: Params | None = None,
         folder: PathLike = ".",
-        queue_folder: PathLike = "runs/studio/line",
+        queue_path: PathLike | None = None,
         lang: str = "",
     ) -> None:
         translate = translator(lang)
         self.params = params if params is not None else Params()
-        self.queue = JobQueue(queue_folder)
+        self.queue = open_queue(None if queue_path is None else Path(queue_path))
+        if isinstance(self.queue, JobQueue):
+            queue_import.import_earlier(self.queue)
         output = self.params.inputs.output
         # The worker process has a current folder of its own.
         self.params = self.params.override({"inputs.output": str(Path(output).absolute())})

@@ -9,9 +9,10 @@ from typing import Any
 import ipywidgets as w
 import psutil
 
-from heygem.batch.folder_queue import JobQueue
+from heygem.batch import background
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike
+from heygem.server.client import HubQueue, JobQueue
 from heygem.studio.status import poll
 
 LOW_DISK_GB = 5.0
@@ -24,7 +25,7 @@ class SystemPage(w.VBox):
 
     Parameters
     ----------
-    queue : heygem.batch.folder_queue.JobQueue
+    queue : JobQueue or HubQueue
     folder : path
         Folder whose disk is reported.
     translate : callable
@@ -35,7 +36,9 @@ class SystemPage(w.VBox):
         Whether the page is in front; only then the numbers are updated.
     """
 
-    def __init__(self, queue: JobQueue, folder: PathLike, *, translate: Translate) -> None:
+    def __init__(
+        self, queue: JobQueue | HubQueue, folder: PathLike, *, translate: Translate
+    ) -> None:
         self._queue, self._folder, self._translate = queue, Path(folder), translate
         self.visible = False
         self.text = w.HTML()
@@ -75,11 +78,11 @@ class SystemPage(w.VBox):
         self.release_button.disabled = worker != "idle"
 
     def _release_worker(self) -> None:
-        self._queue.release_worker()
+        self._queue.release_workers()
         self.refresh()
 
 
-def measure_system(queue: JobQueue, folder: PathLike) -> dict[str, Any]:
+def measure_system(queue: JobQueue | HubQueue, folder: PathLike) -> dict[str, Any]:
     """Numbers about the machine, the queue and its worker; a gigabyte is 10**9 bytes.
 
     `worker` is "busy", "idle" (models loaded, no jobs) or "none".
@@ -88,22 +91,15 @@ def measure_system(queue: JobQueue, folder: PathLike) -> dict[str, Any]:
     absolute = Path(folder).absolute()
     existing = next(path for path in (absolute, *absolute.parents) if path.exists())
     disk = shutil.disk_usage(existing)
-    jobs, worker, worker_gb = queue.jobs(), "none", 0.0
-    pid = queue.worker_pid()
-    if pid is not None:
-        worker = "busy" if queue.start_requested() else "idle"
-        try:
-            worker_gb = psutil.Process(pid).memory_info().rss / 1e9
-        except psutil.Error:  # the process ended just now
-            worker = "none"
-    states = ("waiting", "running", "done", "failed")
+    worker, worker_gb = background.worker_state(queue)
+    counts = queue.counts()
     return {
         "device": device_name(),
         "memory_gb": memory.available / 1e9,
         "memory_total_gb": memory.total / 1e9,
         "disk_gb": disk.free / 1e9,
         "disk_total_gb": disk.total / 1e9,
-        "jobs": {state: sum(job.state == state for job in jobs) for state in states},
+        "jobs": counts,
         "worker": worker,
         "worker_gb": worker_gb,
         **_gpu_memory(),

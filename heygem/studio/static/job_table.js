@@ -1,7 +1,7 @@
 // A list of jobs. Rows keep their elements while their contents change, so that focus, a drag and
 // a screen reader's place survive every refresh.
 
-const SYMBOLS = { waiting: "○", running: "▶", done: "✔", failed: "✖", cancelled: "■" };
+const SYMBOLS = { pending: "○", running: "▶", done: "✔", failed: "✖", cancelled: "■" };
 const BUTTONS = [["up", "↑", "move"], ["down", "↓", "move"], ["cancel", "■", "cancel"], ["retry", "↻", "retry"], ["remove", "✕", "remove"]];
 
 function element(tag, attributes = {}, parent = null) {
