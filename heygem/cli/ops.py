@@ -43,8 +43,7 @@ def logs(
     def show(record: log_view.Record) -> None:
         typer.echo(log_view.printable(record.line) if as_json else log_view.to_text(record))
 
-    records = log_view.read(wanted, path)
-    for record in records if since else log_view.tail(records, lines):
+    for record in log_view.read(wanted, path) if since else log_view.newest(wanted, lines, path):
         show(record)
     if follow:
         with contextlib.suppress(KeyboardInterrupt):

@@ -5,7 +5,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -111,27 +112,44 @@ def files(path: Path | None = None) -> list[Path]:
     return sorted(found, key=lambda each: (each == path, each.stat().st_mtime_ns))
 
 
-def read(wanted: Callable[[Record], bool] = Filter(), path: Path | None = None) -> Iterator[Record]:
+def read(wanted: Filter = Filter(), path: Path | None = None) -> Iterator[Record]:  # noqa: B008
     """Records of the log, oldest first.
 
     Parameters
     ----------
-    wanted : callable
-        Whether a record is yielded; see `Filter`.
+    wanted : Filter
+        Which are yielded; rotated files that end before its time are not opened.
     path : path, optional
         The log; default: `heygem.core.logs.log_file`. Its rotated files are read too.
     """
     for file in files(path):
-        try:
-            stream = open(file, encoding="utf-8", errors="replace")
-        except FileNotFoundError:  # removed by a rotation just now
-            continue
-        with stream:
-            yield from filter(wanted, map(parse_line, stream))
+        yield from _records(file, wanted)
+
+
+def newest(wanted: Filter, count: int, path: Path | None = None) -> list[Record]:
+    """The last records that are wanted, oldest first; reads no more files than it needs."""
+    records: list[Record] = []
+    for file in reversed(files(path)):
+        if len(records) >= count:
+            break
+        missing = count - len(records)
+        records = [*deque(_records(file, wanted), maxlen=missing), *records]
+    return records
+
+
+def _records(file: Path, wanted: Filter) -> Iterator[Record]:
+    try:
+        if wanted.since is not None and file.stat().st_mtime < wanted.since.timestamp():
+            return
+        stream = open(file, encoding="utf-8", errors="replace")
+    except FileNotFoundError:  # removed by a rotation just now
+        return
+    with stream:
+        yield from filter(wanted, map(parse_line, stream))
 
 
 def follow(
-    wanted: Callable[[Record], bool] = Filter(),
+    wanted: Filter = Filter(),  # noqa: B008
     path: Path | None = None,
     *,
     poll_s: float = POLL_S,
@@ -219,10 +237,3 @@ def to_text(record: Record) -> str:
 def printable(text: str) -> str:
     """Text without what a terminal would obey: control characters as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def tail(records: Iterable[Record], count: int) -> list[Record]:
-    """The newest records."""
-    from collections import deque
-
-    return list(deque(records, maxlen=count))

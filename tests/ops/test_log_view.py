@@ -47,7 +47,20 @@ def test_records_are_chosen_by_level_item_job_and_time(log):
     assert messages(log, level="WARNING") == ["second", "third"]
     assert messages(log, item="anna") == ["first"]
     assert messages(log, item="4f") == ["third"]
+    rotated = log.with_name("heygem.log.2026-11-20")
+    os.utime(rotated, (NOON.timestamp() + 360,) * 2)
     assert messages(log, since=NOON + timedelta(minutes=5)) == ["second", "third"]
+
+
+def test_files_that_are_not_needed_are_not_read(log, monkeypatch):
+    lines = []
+    parse = log_view.parse_line
+    monkeypatch.setattr(log_view, "parse_line", lambda text: lines.append(text) or parse(text))
+    assert messages(log, since=NOON) == ["third"]  # the rotated file was last written in 1970
+    assert [r.message for r in log_view.newest(log_view.Filter(), 1, log)] == ["third"]
+    assert len(lines) == 2
+    newest = log_view.newest(log_view.Filter(), 2, log)
+    assert [record.message for record in newest] == ["second", "third"]
 
 
 @pytest.mark.fault
@@ -82,7 +95,8 @@ def test_what_is_no_time_is_an_error(text):
 
 def test_a_name_cannot_command_the_terminal(log):
     log.write_text(line("\x1b[2Jgone", data={"code": "NO\nFACE"}, exception="a\n\x1b]0;b"))
-    text = log_view.to_text(next(log_view.read(lambda r: "gone" in r.message, log)))
+    (record,) = log_view.newest(log_view.Filter(), 1, log)
+    text = log_view.to_text(record)
     assert "\x1b" not in text and text.count("\n") == 2
 
 
