@@ -1,11 +1,11 @@
 """Whether this installation can work, for a container's or a supervisor's health check."""
 
-import os
 from pathlib import Path
 
 from heygem.core import assets
 from heygem.core.errors import HeygemError
 from heygem.core.folders import home
+from heygem.core.publish import check_folder
 from heygem.ops import work
 from heygem.provenance import ledger
 
@@ -20,17 +20,19 @@ def problems() -> list[str]:
             queue.close()
     except HeygemError as error:
         found.append(str(error))
-    for name, folder in (("cache", home()), ("records", ledger.home())):
-        if not _can_write(folder):
-            found.append(f"the folder of {name} cannot be written: {folder}")
+    for folder in (home(), ledger.home()):
+        try:
+            check_folder(_existing(folder))
+        except HeygemError as error:
+            found.append(str(error))
     for entry in assets.inventory():
         if entry.state != "ok" and not entry.asset.only_for:
             found.append(f"the model {entry.asset.name} is {entry.state}: heygem models pull")
     return found
 
 
-def _can_write(folder: Path) -> bool:
-    existing = folder
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    return os.access(existing, os.W_OK | os.X_OK)
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
