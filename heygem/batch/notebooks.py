@@ -75,7 +75,7 @@ def enter(**old_names: str) -> None:
     """
     if Path.cwd() == root() / "notebooks":
         os.chdir(root())
-    logs.start_log()
+    logs.start_log(show_warnings=True)
     try:
         from IPython import get_ipython
     except ImportError:

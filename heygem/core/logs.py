@@ -146,11 +146,16 @@ def library_log() -> Path:
     return home() / "logs" / "libraries.log"
 
 
-def start_log() -> None:
+def start_log(*, show_warnings: bool = False) -> None:
     """Write heygem's log to `log_file`, and print its notices in one line each.
 
     A second call changes nothing, unless `HEYGEM_HOME` is another one by now. Where the file cannot
     be written, the program goes on without.
+
+    Parameters
+    ----------
+    show_warnings : bool
+        Whether warnings are printed too, as Python does where no log was set up; for notebooks.
     """
     logger = logging.getLogger("heygem")
     for handler in logger.handlers[:]:
@@ -163,6 +168,8 @@ def start_log() -> None:
         with contextlib.suppress(OSError):
             make_private_folder(log_file().parent)
             _add_handler(logger, _shared_file(log_file()))
+    if show_warnings and logging.lastResort is not None:
+        logger.addHandler(logging.lastResort)
     logger.setLevel(_level())
     logger.propagate = False
     _print_notices_in_one_line()
@@ -186,11 +193,16 @@ def recorded(item: str, *, job: str = "", folder: Path | None = None) -> Iterato
     level = logger.level
     if level == logging.NOTSET:  # a script of the user's, which did not start the log
         logger.setLevel(_level())
+    usual = None if logger.hasHandlers() else logging.lastResort
     _add_handler(logger, handler)
+    if usual is not None:  # warnings are still printed where no log was set up
+        logger.addHandler(usual)
     try:
         yield run
     finally:
         logger.removeHandler(handler)
+        if usual is not None:
+            logger.removeHandler(usual)
         logger.setLevel(level)
         _active.remove(run)
         _current.reset(token)

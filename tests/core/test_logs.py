@@ -186,3 +186,21 @@ def test_an_item_that_is_refused_leaves_an_earlier_log_as_it_was(tmp_path):
         logger.info("refused")
         run.discard()
     assert not (tmp_path / "ben").exists()
+
+
+@pytest.mark.parametrize("setting", ["script", "notebook"])
+def test_warnings_are_still_printed_in_scripts_and_notebooks(tmp_path, setting):
+    start = "logs.start_log(show_warnings=True)" if setting == "notebook" else "pass"
+    code = (
+        "import logging\n"
+        "from heygem.core import logs\n"
+        f"{start}\n"
+        "with logs.recorded('anna'):\n"
+        "    logging.getLogger('heygem.x').warning('dark picture')\n"
+        "    logging.getLogger('heygem.x').info('a detail')\n"
+    )
+    environment = os.environ | {"HEYGEM_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "dark picture\n"
