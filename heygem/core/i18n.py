@@ -69,7 +69,13 @@ def translator(lang: str = "") -> Translate:
     def translate(key: str, /, **values: object) -> str:
         return interface[key].format(**values) if values else interface[key]
 
+    translate.lang = language(lang)  # type: ignore[attr-defined]
     return translate
+
+
+def language_of(translate: Translate) -> str:
+    """The language that a function made by `translator` gives."""
+    return str(getattr(translate, "lang", "")) or language()
 
 
 def stage_name(translate: Translate, stage: str) -> str:

@@ -302,7 +302,8 @@ def batch_record(params: Params, names: list[str], batch_id: str) -> dict[str, A
         "id": batch_id,
         "batch": batch_id,
         "experiment": params.mlflow.experiment,
-        "name": f"{folder}: {len(names)} items" if len(names) != 1 else names[0],
+        # Never the name of its only item: in a list of runs the two stand beside each other.
+        "name": f"{folder}: {len(names)} items" if len(names) != 1 else f"{folder}: {names[0]}",
         "started_ms": store.now_ms(),
         "tags": {**store.owner_tags(), **tags},
         "params": _storable(params.dotted()),

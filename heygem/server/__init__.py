@@ -1,4 +1,7 @@
 """JupyterLab, Voilà and JupyterHub: the servers of one person's pages, and of several people's."""
 
+from pathlib import Path
+
 ROOT_VARIABLE = "HEYGEM_SERVER_ROOT"  # names the served folder to kernels
 UPLOADS = "runs/uploads"  # receives the files that pages send, below the served folder
+STYLE_SHEET = Path(__file__).parent / "jupyter_data/voila/templates/heygem/static/studio.css"

@@ -14,6 +14,7 @@ from traitlets.config import Config
 from heygem.core.i18n import language, phrases
 
 TEMPLATE = "heygem"  # in jupyter_data/voila/templates
+PHRASES = ("title", "intro", "page_lost", "reload")
 CHECK_S = 3.0
 #: A page whose connection broke may return within this time; then its kernel ends.
 GRACE_S = 20.0
@@ -79,7 +80,7 @@ def local_only(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
 def configure_voila(config: Config) -> None:
     """Set how Voilà shows pages."""
     lang = language()
-    text = {key: phrases("interface", lang)[key] for key in ("title", "page_lost", "reload")}
+    text = {key: phrases("interface", lang)[key] for key in PHRASES}
     config.VoilaConfiguration.template = TEMPLATE
     config.VoilaConfiguration.resources = {"heygem": {"lang": lang, **text}}
     config.VoilaConfiguration.prelaunch_hook = prepare_page

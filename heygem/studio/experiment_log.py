@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+from heygem.config.params import Params
 from heygem.core.errors import OutputError
 from heygem.core.types import PathLike
 from heygem.experiments import store
 from heygem.studio.clip import ApertureCurves
-from heygem.studio.controls import control_values
+from heygem.studio.controls import control_differences, control_values
 from heygem.studio.snapshots import Snapshot
+
+MAX_CHANGES = 3  # named in the title of a run; its description has all
 
 
 def log_snapshot(
@@ -23,7 +26,7 @@ def log_snapshot(
     ----------
     snapshot : heygem.studio.snapshots.Snapshot
     name : str
-        Name of the run.
+        Of the recipe; empty: the run is named after person, sound and what differs.
     curves : heygem.studio.clip.ApertureCurves, optional
         Of the clip; `heygem.experiments.comparison` plots them beside those of other runs.
     root : path
@@ -50,9 +53,10 @@ def log_snapshot(
         tags = {
             "heygem.kind": "snapshot",
             "params_hash": snapshot.params.digest(),
-            "mlflow.note.content": snapshot.note,
+            "mlflow.note.content": _description(snapshot),
         }
-        run = client.create_run(experiment, run_name=name, tags=tags).info.run_id
+        title = snapshot_title(snapshot.params, name)
+        run = client.create_run(experiment, run_name=title, tags=tags).info.run_id
         for key, value in control_values(snapshot.params).items():
             client.log_param(run, key, value)
         client.log_text(run, snapshot.params.to_yaml(), "params.yaml")
@@ -72,6 +76,38 @@ def log_snapshot(
             remedy="check the folder of the store",
         ) from e
     return run
+
+
+def snapshot_title(params: Params, name: str = "") -> str:
+    """Name of a snapshot's run, by which it is told apart in a long list.
+
+    Returns
+    -------
+    str
+        `name` where there is one, else person and sound; then the controls that differ from their
+        defaults, such as "anna-speech: openness_gain 1.3, offset_ms 40".
+    """
+    files = [*params.inputs.videos[:1], params.inputs.audio or ""]
+    title = name or "-".join(Path(file).stem for file in files if file) or "snapshot"
+    changes = _changes(params)
+    if not changes:
+        return title
+    text = ", ".join(changes[:MAX_CHANGES])
+    more = f" and {len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else ""
+    return f"{title}: {text}{more}"
+
+
+def _changes(params: Params) -> list[str]:
+    differences = control_differences(params, Params())
+    return [f"{key.rpartition('.')[2]} {value}" for key, (value, _) in differences.items()]
+
+
+def _description(snapshot: Snapshot) -> str:
+    """The user's note, then every control that differs from its default, as Markdown."""
+    differences = control_differences(snapshot.params, Params())
+    rows = [f"- `{key}`: {value} (default {usual})" for key, (value, usual) in differences.items()]
+    changes = "\n".join(rows) or "All controls are at their defaults."
+    return f"{snapshot.note}\n\n{changes}".strip()
 
 
 def _curve_csv(curves: ApertureCurves) -> str:

@@ -22,12 +22,13 @@ from heygem.config.params import FaceSettings
 from heygem.core import logs
 from heygem.core.errors import HeygemError, InputError
 from heygem.core.findings import Finding
-from heygem.core.i18n import Translate
+from heygem.core.i18n import Translate, language_of
 from heygem.core.types import FloatArray, Image, PathLike
 from heygem.face.backends import MediaPipeBackend, make_backend
 from heygem.face.fan68 import AlignmentBackend
 from heygem.face.pose import fit_pose
 from heygem.face.tracking import MIN_SCORE
+from heygem.studio.status import error_line
 
 FRAMES = 6  # of a video that are looked at
 TAIL_S = 0.6  # before its declared end, where the last one is taken
@@ -56,7 +57,7 @@ class Verdict:
     problems: tuple[str, ...] = ()
 
 
-def check_file(path: PathLike, kind: Kind, translate: Translate, lang: str = "en") -> Verdict:
+def check_file(path: PathLike, kind: Kind, translate: Translate) -> Verdict:
     """Judge a file; the same file is looked at once.
 
     Parameters
@@ -64,14 +65,15 @@ def check_file(path: PathLike, kind: Kind, translate: Translate, lang: str = "en
     path : path
     kind : {"audio", "video"}
         What it shall be used as.
-    translate, lang
-        The language of the verdict.
+    translate : callable
+        Gives the language of the verdict, too.
     """
+    lang = language_of(translate)
     try:
         status = Path(path).stat()
         findings, facts = _examine(str(path), kind, status.st_mtime_ns, status.st_size)
     except HeygemError as error:
-        return Verdict("unusable", "", (str(error),))
+        return Verdict("unusable", "", (error_line(error, translate),))
     except OSError as error:
         return Verdict("unusable", "", (error.strerror or str(error),))
     lines = [translate(key, **values) for key, values in facts]
@@ -191,13 +193,12 @@ class FileVerdicts(w.HTML):
     Parameters
     ----------
     kind : {"audio", "video"}
-    translate, lang
-        As for `check_file`.
+    translate : callable
     """
 
-    def __init__(self, kind: Kind, translate: Translate, lang: str) -> None:
+    def __init__(self, kind: Kind, translate: Translate) -> None:
         super().__init__()
-        self._kind, self._translate, self._lang = kind, translate, lang
+        self._kind, self._translate = kind, translate
         self._lock = threading.Lock()
         self._paths: tuple[str, ...] = ()
         self._verdicts: dict[str, Verdict] = {}
@@ -217,7 +218,7 @@ class FileVerdicts(w.HTML):
     def _look(self, path: str, asked: tuple[str, ...]) -> None:
         if asked != self._paths:
             return  # others were chosen meanwhile
-        verdict = check_file(path, self._kind, self._translate, self._lang)
+        verdict = check_file(path, self._kind, self._translate)
         with self._lock:
             if asked != self._paths:
                 return

@@ -9,11 +9,12 @@ import traitlets
 
 from heygem.batch.input_files import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Kind
 from heygem.core.errors import HeygemError, InputError
-from heygem.core.i18n import Translate, language, translator
+from heygem.core.i18n import Translate, translator
 from heygem.core.types import PathLike
 from heygem.media import BUNDLE_SUFFIX
 from heygem.studio.file_check import FileVerdicts
 from heygem.studio.images import thumbnail
+from heygem.studio.status import error_line
 from heygem.studio.thumbnail_strip import ThumbnailStrip
 from heygem.studio.uploader import Uploader, upload_folder
 
@@ -67,7 +68,7 @@ class FilePicker(w.VBox):
     folder : path
         Initial folder.
     kind : {"audio", "video"}
-    translate, lang
+    translate : callable, optional
         Language of the page; by default as `HEYGEM_LANG` says.
     check : bool
         Whether to judge the file as a source.
@@ -91,18 +92,17 @@ class FilePicker(w.VBox):
         *,
         kind: Kind,
         translate: Translate | None = None,
-        lang: str = "",
         check: bool = True,
     ) -> None:
-        translate = translate or translator(lang)
+        self._translate = translate = translate or translator()
         self._suffixes, self._checks = _SUFFIXES[kind], check
         self.uploader = Uploader(translate, self._uploaded, suffixes=self._suffixes)
-        self.verdicts = FileVerdicts(kind, translate, language(lang))
+        self.verdicts = FileVerdicts(kind, translate)
         self.path = w.Text(
             description=title, continuous_update=False, layout=w.Layout(width="100%")
         )
         self.folder_name = w.HTML()
-        self.list = w.Select(rows=7, layout=w.Layout(width="100%"))
+        self.list = w.Select(rows=7, tooltip=title, layout=w.Layout(width="100%"))
         small = w.Layout(display="none", max_width="220px", max_height="130px")
         small.object_fit, small.object_position = "contain", "left"
         self.picture = w.Image(format="jpeg", layout=small)
@@ -135,7 +135,7 @@ class FilePicker(w.VBox):
         try:
             options = list_folder(folder, self._suffixes)
         except HeygemError as error:
-            self.details.value = html.escape(str(error))
+            self.details.value = html.escape(error_line(error, self._translate))
             return
         self.folder = Path(folder)
         self.folder_name.value = f"<code>{html.escape(str(folder))}</code>"
@@ -181,7 +181,7 @@ class FilePicker(w.VBox):
         try:
             data, description = thumbnail(path)
         except HeygemError as error:
-            self.details.value = html.escape(str(error))
+            self.details.value = html.escape(error_line(error, self._translate))
             return
         if Path(path).absolute().parent != self.folder:
             self.show_folder(Path(path).absolute().parent)  # the next choice is often next to it
@@ -200,7 +200,7 @@ class FilesPicker(w.VBox):
     folder : path
         Initial folder.
     kind : {"audio", "video"}
-    translate, lang, verdicts, uploader
+    translate, verdicts, uploader
         As for `FilePicker`.
 
     Attributes
@@ -218,18 +218,17 @@ class FilesPicker(w.VBox):
         *,
         kind: Kind,
         translate: Translate | None = None,
-        lang: str = "",
     ) -> None:
-        translate = translate or translator(lang)
+        self._translate = translate = translate or translator()
         self._suffixes = _SUFFIXES[kind]
         self._updating = False
         self.uploader = Uploader(translate, self._uploaded, suffixes=self._suffixes, several=True)
-        self.verdicts = FileVerdicts(kind, translate, language(lang))
+        self.verdicts = FileVerdicts(kind, translate)
         self.folder = w.Text(
             value=str(Path(folder).resolve()), continuous_update=False,
-            layout=w.Layout(width="100%"),
+            tooltip=translate("folder"), layout=w.Layout(width="100%"),
         )  # fmt: skip
-        self.list = w.SelectMultiple(rows=9, layout=w.Layout(width="100%"))
+        self.list = w.SelectMultiple(rows=9, tooltip=title, layout=w.Layout(width="100%"))
         self.details = w.HTML()
         self.strip = ThumbnailStrip(thumbnail)
         self.strip.observe(self._thumbnail_clicked, "clicked")
@@ -258,7 +257,8 @@ class FilesPicker(w.VBox):
             self.list.options = [(label, str(path)) for label, path in entries]
             self.list.value, self.details.value = (), ""
         except HeygemError as error:
-            self.list.options, self.details.value = (), html.escape(str(error))
+            self.list.options = ()
+            self.details.value = html.escape(error_line(error, self._translate))
         finally:
             self._updating = False
         files = [path for _, path in self.list.options if not _is_plain_folder(path)]

@@ -10,8 +10,9 @@ from typing import Any
 
 import ipywidgets as w
 
+from heygem.core.error_texts import localized
 from heygem.core.errors import Cancelled, HeygemError
-from heygem.core.i18n import Translate, stage_name
+from heygem.core.i18n import Translate, language_of, stage_name
 from heygem.studio.background import LatestTask
 
 log = logging.getLogger(__name__)
@@ -25,11 +26,12 @@ def error_html(error: BaseException, translate: Translate, *, with_traceback: bo
     str
         HTML; all text of the error is escaped.
     """
+    lang = language_of(translate)
     if isinstance(error, HeygemError):
         rows = [
-            ("error_what", error.what),
+            ("error_what", localized(error.what, lang)),
             ("error_seen", error.seen),
-            ("error_remedy", error.remedy),
+            ("error_remedy", error.remedy and localized(error.remedy, lang)),
         ]
     else:
         rows = [
@@ -53,6 +55,14 @@ def error_html(error: BaseException, translate: Translate, *, with_traceback: bo
         'margin:4px 0;background:rgba(209,36,47,.09);line-height:1.5">'
         f"{lines}{details}</div>"
     )
+
+
+def error_line(error: HeygemError, translate: Translate) -> str:
+    """What happened, the value and what to do, in one line of plain text."""
+    lang = language_of(translate)
+    seen = "" if error.seen is None else str(error.seen)
+    parts = [localized(error.what, lang), seen, localized(error.remedy or "", lang)]
+    return " · ".join(part for part in parts if part)
 
 
 def poll(page: w.Widget, interval_s: float, update: Callable[[Any], object]) -> None:

@@ -1,14 +1,21 @@
-"""The look of the pages: one style sheet for the stock widgets, light and dark."""
+"""The look of the pages, and the names of their controls for assistive technology."""
 
 from pathlib import Path
 
-import ipywidgets as w
+import anywidget
 
-_SHEET = Path(__file__).parent / "static" / "studio.css"
+from heygem.server import STYLE_SHEET
+
+_STATIC = Path(__file__).parent / "static"
 
 
-def style_sheet() -> w.HTML:
-    """A widget without extent that brings the style sheet into a page."""
-    sheet = w.HTML(f"<style>{_SHEET.read_text(encoding='utf-8')}</style>")
-    sheet.layout.height = sheet.layout.margin = "0"
-    return sheet
+class PageStyle(anywidget.AnyWidget):
+    """A widget without extent: one style sheet for the stock widgets, and names for their parts.
+
+    Stock widgets give no name to a slider's handle, to a list without a visible label and to an
+    image; a screen reader would announce "slider" and no more. Here their label or `tooltip` names
+    them, and an image the text beside it.
+    """
+
+    _esm = _STATIC / "style.js"
+    _css = STYLE_SHEET

@@ -97,7 +97,11 @@ def test_from_a_slider_to_the_video_in_mlflow(page, lab_server, root):
     page.get_by_role("button", name="Save as params/NAME.yaml").click()
     page.wait_for_selector("text=not a name for a recipe")
     (run,) = runs.list_runs(root / "mlruns")
-    assert run.name == "from-the-browser" and run.kind == "snapshot" and run.video is not None
+    assert (
+        run.name == "from-the-browser: openness_gain 1.1"
+        and run.kind == "snapshot"
+        and run.video is not None
+    )
     assert run.params["lips.openness_gain"] == "1.1" and run.lip_curve is not None
 
     run_heygem(root, "run", recipe, "--set", "media.preset=ultrafast")

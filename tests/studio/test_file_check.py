@@ -12,7 +12,7 @@ from heygem.studio.file_check import FileVerdicts, check_file
 
 
 def check(path, kind, lang="en"):
-    return check_file(path, kind, translator(lang), lang)
+    return check_file(path, kind, translator(lang))
 
 
 def test_a_good_video_and_a_good_sound_are_good():
@@ -61,7 +61,7 @@ def test_a_file_is_looked_at_once_until_it_changes(wav, monkeypatch):
 def test_each_chosen_file_gets_its_line(clip, tmp_path):
     odd = tmp_path / "<b>.mp4"
     odd.write_bytes(b"no video")
-    verdicts = FileVerdicts("video", translator(), "en")
+    verdicts = FileVerdicts("video", translator("en"))
     verdicts.show([SAMPLES / "hopper.mp4", clip, odd])
     assert verdicts.idle.wait(WAIT_S)
     assert verdicts.value.count("<li") == 3 and "&lt;b&gt;.mp4" in verdicts.value

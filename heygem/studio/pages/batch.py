@@ -71,9 +71,9 @@ class BatchPage(w.VBox):
             options=[(translate("one_audio_many_videos"), "many"), (translate("pairs"), "pairs")],
             style={"button_width": "auto"},
         )
-        self.audio = FilePicker(translate("audio"), folder, kind="audio")
-        self.videos = FilesPicker(translate("videos"), folder, kind="video")
-        self.video = FilePicker(translate("video"), folder, kind="video")
+        self.audio = FilePicker(translate("audio"), folder, kind="audio", translate=translate)
+        self.videos = FilesPicker(translate("videos"), folder, kind="video", translate=translate)
+        self.video = FilePicker(translate("video"), folder, kind="video", translate=translate)
         self.pairs = PairTable(params, translate=translate)
         self.add_button = w.Button(
             description=translate("add"), button_style="primary", icon="plus",

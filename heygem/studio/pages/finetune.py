@@ -27,6 +27,7 @@ from heygem.studio.file_picker import FilePicker, FilesPicker
 from heygem.studio.images import data_url, encode_jpeg, thumbnail
 from heygem.studio.player import Player
 from heygem.studio.status import StatusBar
+from heygem.studio.style import PageStyle
 from heygem.studio.urls import page_url
 
 if TYPE_CHECKING:
@@ -96,9 +97,7 @@ class FinetunePage(w.VBox):
         self._redrawn_s, self._lock = 0.0, threading.Lock()
         self._kept_base = False  # of the last result
         start = Path(videos[0]).absolute().parent if videos else folder
-        self.footage = FilesPicker(
-            translate("footage"), start, kind="video", translate=translate, lang=lang
-        )
+        self.footage = FilesPicker(translate("footage"), start, kind="video", translate=translate)
         self.thumbnails = w.HTML()
         self.consent = ConsentForm(translate, consent)
         self.name = w.Text(
@@ -121,7 +120,7 @@ class FinetunePage(w.VBox):
         )
         inputs = w.HBox([self.footage, form], layout=w.Layout(flex_flow="row wrap"))
         super().__init__(
-            [inputs, self.thumbnails, self.status, self.metrics, self.results],
+            [PageStyle(), inputs, self.thumbnails, self.status, self.metrics, self.results],
             layout=w.Layout(width="100%"),
         )
         self.button.on_click(lambda _: self.finetune())

@@ -107,7 +107,7 @@ class HistoryPage(w.VBox):
 
     def _card(self, result: dict[str, Any], data: bytes, description: str) -> w.VBox:
         translate = self.translate
-        picture = w.Image(value=data, format="jpeg", layout=w.Layout(max_width="180px"))
+        picture = w.Image(value=data, format="jpeg", layout=_wide("180px"))
         name = html.escape(str(result.get("name", result["path"].stem)))
         title = w.HTML(f"<b>{name}</b><br>{html.escape(description)}", layout=_wide("180px"))
         play = w.Button(description=translate("show"), icon="play", layout=_wide("86px"))
@@ -128,7 +128,7 @@ class HistoryPage(w.VBox):
         facts = [
             (self.translate("video"), result.get("video", {}).get("path")),
             (self.translate("audio"), result.get("audio", {}).get("path")),
-            ("finished", result.get("finished")),
+            (self.translate("finished"), result.get("finished")),
             ("id", result.get("id")),
             ("sha256", result.get("output", {}).get("sha256")),
         ]

@@ -25,6 +25,7 @@ from heygem.studio.player import Player
 from heygem.studio.recorder import Recorder, convert_to_wav
 from heygem.studio.session import Session
 from heygem.studio.status import StatusBar
+from heygem.studio.style import PageStyle
 from heygem.studio.urls import page_url
 
 DEBOUNCE_S = 0.12  # a slider has to rest this long before rendering starts
@@ -85,7 +86,9 @@ class PreviewPage(w.VBox):
         span = self._build_span()
         #: Span, player and timing; the tuning page puts them beside its controls.
         self.main = w.VBox([span, self.player, self.timing], layout=w.Layout(width="100%"))
-        self.header = w.VBox([self.files, self.hint, self.status], layout=w.Layout(width="100%"))
+        self.header = w.VBox(
+            [PageStyle(), self.files, self.hint, self.status], layout=w.Layout(width="100%")
+        )
         super().__init__([self.header, self.main], layout=w.Layout(width="100%"))
         self._connect()
         self.video.chosen, self.audio.chosen = str(video or ""), str(audio or "")
@@ -94,13 +97,16 @@ class PreviewPage(w.VBox):
 
     def _build_files(self, folder: PathLike) -> w.Accordion:
         translate = self.translate
-        picker = partial(FilePicker, translate=translate, lang=self.lang)
+        picker = partial(FilePicker, translate=translate)
         self.video = picker(translate("video"), folder, kind="video")
         self.audio = picker(translate("audio"), folder, kind="audio")
         self.open_button = w.Button(description=translate("open"), button_style="primary")
         self.text = w.Text(placeholder=translate("text"), layout=w.Layout(width="340px"))
         self.text_language = w.Dropdown(
-            options=["en", "zh"], value=self.lang, layout=w.Layout(width="70px")
+            options=["en", "zh"],
+            value=self.lang,
+            tooltip=translate("text_language"),
+            layout=w.Layout(width="70px"),
         )
         self.speak_button = w.Button(description=translate("speak"), layout=w.Layout(width="auto"))
         self.recorder = Recorder(translate, self.use_recording)

@@ -15,6 +15,7 @@ from heygem.provenance.trace import Trace
 from heygem.studio.background import LatestTask
 from heygem.studio.file_picker import FilePicker
 from heygem.studio.status import StatusBar
+from heygem.studio.style import PageStyle
 from heygem.studio.trace_html import trace_html
 from heygem.studio.urls import page_url
 
@@ -39,7 +40,7 @@ class TracePage(w.VBox):
         self.out = Path(out)
         self.task = LatestTask()
         self.file = FilePicker(
-            translate("file"), folder, kind="video", translate=translate, lang=lang, check=False
+            translate("file"), folder, kind="video", translate=translate, check=False
         )
         self.file.uploader.suffixes = sorted(VIDEO_SUFFIXES | AUDIO_SUFFIXES)
         self.button = w.Button(
@@ -54,7 +55,7 @@ class TracePage(w.VBox):
         self.report = w.HTML()
         self.status = StatusBar(self.task, translate)
         buttons = w.HBox([self.button, self.redacted])
-        super().__init__([self.file, buttons, self.status, self.report])
+        super().__init__([PageStyle(), self.file, buttons, self.status, self.report])
         self.button.on_click(lambda _: self.trace(self.file.chosen))
 
     def trace(self, path: PathLike) -> None:

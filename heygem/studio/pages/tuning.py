@@ -195,7 +195,7 @@ class TuningPage(w.VBox):
         clip = self.preview.clip
         clip = clip if clip is not None and clip.params == self.preview.params else None
         snapshot = Snapshot(self.params(), clip, self.snapshots.note_for(self.preview.params))
-        name = self.name.value.strip() or "snapshot"
+        name = self.name.value.strip()
         session, curves = self.preview.session, None
         if clip is not None and session.draws_trajectory(clip.params):
             curves = session.aperture_curves(clip.params.lips, clip.start_s, clip.length_s)

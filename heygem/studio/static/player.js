@@ -47,7 +47,7 @@ function render({ model, el }) {
   const rate = element("select", {}, rateLabel);
   for (const value of [0.25, 0.5, 1, 1.5, 2]) element("option", { value, text: `${value}×` }, rate);
   rate.value = "1";
-  const full = element("button", { type: "button", text: "⛶", title: labels.full_screen, "aria-label": labels.full_screen }, controls);
+  const full = element("button", { type: "button", text: labels.full_screen }, controls);
   const download = element("a", { class: "hg-download", text: `⬇ ${labels.download}` }, controls);
   const readout = element("output", {}, controls);
   // Where there is no timeline to click on.
@@ -132,7 +132,7 @@ function render({ model, el }) {
     overview.style.display = model.get("overview") ? "" : "none";
     const hasTimeline = model.get("audio") || model.get("curves");
     timeline.style.display = hasTimeline ? "" : "none";
-    seekBar.style.display = hasTimeline ? "none" : "";
+    seekBar.style.display = hasTimeline || !model.get("result_url") ? "none" : "";
     download.style.display = model.get("downloadable") && model.get("result_url") ? "" : "none";
     download.href = address(model.get("result_url") || "");
     download.download = decodeURIComponent((model.get("result_url") || "").split("/").pop());
