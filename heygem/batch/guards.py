@@ -1,8 +1,8 @@
 """What an item needs of the machine, and whether it may start: disk, memory, GPU.
 
 Looked at before an item, so that it waits or takes less instead of failing half way. The estimates
-are fitted to measurements (`benchmarks/needs.py`) and carry a margin; what runs out all the same is
-recognised by `failure_kind`, and `with_less_memory` names the next, smaller attempt. Limits on
+are fitted to measurements (`benchmarks/needs.py`) and carry a margin; memory that runs out all the
+same is recognised by `is_out_of_memory`, and `heygem.batch.retry` says what follows. Limits on
 length and resolution are `heygem.pipeline.preflight.check_limits`, which every item meets.
 """
 
@@ -17,15 +17,9 @@ from heygem import media
 from heygem.avatar.library import LIBRARY_BYTES, LIBRARY_FRAMES
 from heygem.config.params import Params
 from heygem.core import disk
-from heygem.core.errors import (
-    Cancelled,
-    DiskFullError,
-    DiskLostError,
-    HeygemError,
-    OutOfMemoryError,
-)
+from heygem.core.errors import DiskFullError, HeygemError, OutOfMemoryError
 from heygem.core.folders import avatar_folder
-from heygem.core.memory import available_memory, oom_kills
+from heygem.core.memory import available_memory
 from heygem.core.types import PathLike
 
 SPACE_MARGIN = 2.0  # results vary by twice around the estimate at one crf, with grain and motion
@@ -42,11 +36,10 @@ WORKING_COPIES = 3  # segments, the joined file, and its signed copy
 BASE_BYTES = 750 << 20  # of a process with its models
 PIXEL_BYTES = 300  # of memory for each pixel of a frame: decoder, encoder, mouth images
 FRAME_BYTES = 2 * 3  # for each pixel and frame of the batch size: two queues of RGB frames
-GPU_BASE_BYTES = 900 << 20  # CUDA's context, and the networks
-GPU_FRAME_BYTES = 40 << 20  # activations of the network for one mouth
+GPU_BASE_BYTES = 900 << 20  # CUDA and the networks; from their sizes, with room: not measured
+GPU_FRAME_BYTES = 40 << 20  # activations of the network for one mouth; likewise
 
 Action = Literal["start", "wait", "smaller batch", "cpu", "refuse"]
-FailureKind = Literal["input", "memory", "disk", "cancelled", "crash"]
 
 
 class Work(Protocol):
@@ -291,52 +284,6 @@ def _short_of(what: str, needed: int, free: int, total: int, remedy: str) -> Ver
     return Verdict(action, error, max(needed - free, 0))
 
 
-def failure_kind(
-    error: BaseException | None = None,
-    *,
-    code: str = "",
-    exit_status: int = 0,
-    oom_kills_before: int | None = None,
-) -> FailureKind:
-    """Why an item failed, as far as the retry rule is concerned.
-
-    Parameters
-    ----------
-    error : exception, optional
-        What was raised, in this process or sent by another.
-    code : str
-        Of an `Outcome`, where the exception itself is gone.
-    exit_status : int
-        Of the process that made it: negative, a signal ended it.
-    oom_kills_before : int, optional
-        `oom_kills` before the item; by it a process that the kernel ended for want of memory is
-        told from one that somebody killed.
-
-    Returns
-    -------
-    str
-        "input": never again; "memory": again with less; "disk": again when there is room;
-        "cancelled": not again; "crash": again as it is.
-    """
-    if isinstance(error, HeygemError):
-        code = error.code
-    if code:
-        return _KINDS.get(code, "input" if code not in ("INTERNAL", "ERROR") else "crash")
-    if error is not None and is_out_of_memory(error):
-        return "memory"
-    if error is not None and disk.is_disk_error(error):
-        return "disk"
-    if exit_status == -9 and oom_kills_before is not None and oom_kills() > oom_kills_before:
-        return "memory"
-    return "crash"
-
-
-_KINDS: dict[str, FailureKind] = {
-    DiskFullError.code: "disk",
-    DiskLostError.code: "disk",
-    OutOfMemoryError.code: "memory",
-    Cancelled.code: "cancelled",
-}
 _MEMORY_TEXTS = (
     "out of memory",  # CUDA, and PyTorch's allocator on the CPU
     "not enough memory",  # PyTorch's DefaultCPUAllocator
@@ -378,19 +325,6 @@ def as_memory_error(error: BaseException, name: str) -> OutOfMemoryError:
         seen=" ".join(str(error).split())[:200] or type(error).__name__,
         remedy="close other programs, or use a smaller video or a lower resources.batch_size",
     )
-
-
-def with_less_memory(params: Params) -> Params | None:
-    """Settings for another attempt after memory ran out; None: there is nothing left to reduce.
-
-    Half the batch down to one frame, then the CPU in place of the GPU, where more memory is.
-    """
-    size = params.resources.batch_size
-    if size > 1:
-        return params.override({"resources.batch_size": size // 2})
-    if _uses_gpu(params):
-        return params.override({"device": "cpu"})
-    return None
 
 
 def _uses_gpu(params: Params) -> bool:

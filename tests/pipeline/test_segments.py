@@ -189,13 +189,6 @@ def test_a_short_item_and_one_in_segments_have_the_same_frames_and_labels(studio
 
 
 @pytest.mark.slow
-def test_a_short_item_makes_no_segments(studio):
-    with pytest.raises(RuntimeError):
-        studio.make(segment_s=60.0, stop_at=40)
-    assert list(studio.folder.iterdir()) == []
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("is_kept", [False, True])
 def test_work_that_is_given_up_is_removed_and_work_that_goes_on_later_is_kept(studio, is_kept):
     cancel = StopEvent() if is_kept else threading.Event()
