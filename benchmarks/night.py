@@ -32,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 POLL_S = 0.2
 LIMIT_S = 6 * 3600.0
 CLIP_FRAMES, CLIP_WIDTH = 20, 288
+LONG = {"resources.max_minutes": 0.001}  # settings with which each sound is too long
 HEYGEM = [sys.executable, "-c", "from heygem.cli.main import main; main()"]
 
 
@@ -163,7 +164,7 @@ def bad_rows(folder: Path, video: Path, sound: Path) -> list[Row]:
         *(Row(n, video, folder / f"{n}.wav", "BAD_INPUT") for n in ("noise", "short")),
         Row("faceless", folder / "faceless.mp4", sound, "NO_FACE"),
         Row("soundless", video, video, "BAD_INPUT"),
-        Row("long", video, sound, "OVER_LIMIT", {"resources.max_minutes": 0.001}),
+        Row("long", video, sound, "OVER_LIMIT", LONG),
     ]
 
 
@@ -204,17 +205,19 @@ def cut_speech(target: Path, start_s: float, seconds: float) -> Path:
 
 
 def plan(rows: list[Row], output: Path) -> list[object]:
-    """The items of the night, as recipes plan them: one for all, and one for each with changes."""
+    """The items of the night, as recipes plan them: one for most, and one with a lower limit."""
     from heygem.batch.items import plan_items
     from heygem.config.params import Params
 
     items = []
-    for changes in ({}, *(row.changes for row in rows if row.changes)):
+    for changes in ({}, LONG):
         pairs = [
             {"video": str(row.video), "audio": str(row.audio), "name": row.name}
             for row in rows
-            if row.changes is changes or row.changes == changes == {}
+            if row.changes == changes
         ]
+        if not pairs:
+            continue
         inputs = {"pairs": pairs, "output": str(output)}
         tree = {"inputs": inputs, "mlflow": {"enabled": False}, "device": "cpu"}
         tree["media"] = {"preset": "ultrafast"}
