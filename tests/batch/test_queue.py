@@ -427,3 +427,12 @@ def test_a_later_version_of_the_database_is_refused(queue):
     queue._database.write(lambda db: queue_rows.set_fact(db, "schema", "99"))
     with pytest.raises(QueueError, match="later version"):
         JobQueue(queue.path).jobs()
+
+
+@pytest.mark.fault
+def test_a_full_disk_refuses_all_items_of_a_request_and_loses_none_of_the_earlier(tiny_disk):
+    queue = JobQueue(tiny_disk / "queue.db")
+    queue.add(items("a"))
+    with pytest.raises(QueueError, match="disk is full.*HEYGEM_QUEUE"):
+        queue.add(items(*(f"v{k}" for k in range(700))))
+    assert states(queue) == {"a": "pending"}

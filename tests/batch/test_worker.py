@@ -101,6 +101,19 @@ def test_a_hung_item_ends_at_its_time_limit_with_all_its_processes(queue, monkey
     wait_until(lambda: not is_alive(pid))
 
 
+@pytest.mark.fault
+def test_a_full_disk_pauses_the_queue_until_there_is_room(queue, monkeypatch):
+    monkeypatch.setattr("heygem.batch.retry.WAIT_S", 0.0)
+    monkeypatch.setattr("heygem.batch.worker.ROOM_S", 0.0)
+    (queue.path.parent / "out").mkdir()
+    fill(queue, "full-a", "b")
+    Worker(queue, make=MAKE, until_empty=True).run()
+    assert states(queue) == {"full-a": "done", "b": "done"} and queue.paused() == ""
+    kinds = [event["kind"] for event in queue.events()]
+    assert kinds.index("waits") < kinds.index("resumed") and queue.jobs()[0].attempts == 1
+    assert kinds.count("claimed") == 3, "nothing was begun during the pause"
+
+
 def test_cancelling_ends_an_item_that_does_not_stop_by_itself(queue):
     hung, _ = fill(queue, "hung", "b")
     thread = threading.Thread(target=Worker(queue, make=MAKE, until_empty=True).run)
