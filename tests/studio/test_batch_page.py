@@ -167,3 +167,12 @@ def test_a_page_opened_again_shows_the_queue(studio, tmp_path):
         str(tmp_path / "people" / "anna.mp4")
     ]
     again.batch.close()
+
+
+def test_an_example_is_one_click_away_while_nothing_is_queued(studio):
+    page = studio.batch
+    assert page.example_button.layout.display == ""
+    page.example_button.click()
+    assert video_names(studio) == ["hopper.mp4"] and page.error_box.value == ""
+    assert page.audio.chosen.endswith("speech_en.wav")
+    assert page.example_button.layout.display == "none"

@@ -195,7 +195,7 @@ def test_the_studio_makes_a_batch_with_one_broken_item_and_packs_the_results(
     assert studio_server.status("/voila/files/notebooks/04_studio.ipynb") == 403
     page.goto(f"{studio_server.base}/voila/render/notebooks/04_studio.ipynb?token={TOKEN}")
     page.wait_for_selector("text=Add to the queue")
-    sound = page.get_by_label("Sound").first
+    sound = page.get_by_role("textbox", name="Sound").first
     sound.fill(str(SAMPLES / "speech_en.wav"))
     sound.press("Enter")
     place = page.locator(".widget-text:below(:text('Videos of one folder')) input").first
@@ -206,7 +206,7 @@ def test_the_studio_makes_a_batch_with_one_broken_item_and_packs_the_results(
     page.get_by_role("button", name="Add to the queue").click()
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_selector("text=1 of 2 finished, 1 failed")
-    assert page.locator("[role=alert]").count() == 1
+    assert page.locator(".hg-jobs [role=alert]").count() == 1
     page.reload()  # the queue is found again
     page.wait_for_selector("text=1 of 2 finished, 1 failed")
     page.get_by_role("tab", name="History").click()

@@ -4,6 +4,7 @@ As for `test_browser`: under CI a missing browser is a failure, elsewhere a skip
 """
 
 import importlib.resources
+import os
 import shutil
 
 import numpy as np
@@ -68,6 +69,8 @@ def test_own_files_are_sent_judged_and_queued_and_the_page_bars_nobody(
     assert "no face" in page.locator(".hg-verdicts li:has-text('faceless.mp4')").inner_text()
     page.wait_for_selector(".hg-verdicts .hg-good >> text=voice.wav")
 
+    if shots := os.environ.get("HEYGEM_SCREENSHOTS"):  # for the documentation
+        page.screenshot(path=f"{shots}/own_files_dark.png")
     page.get_by_role("button", name="Add to the queue").focus()
     page.keyboard.press("Enter")
     page.wait_for_function("document.querySelectorAll('.hg-jobs li').length === 3")
@@ -76,4 +79,5 @@ def test_own_files_are_sent_judged_and_queued_and_the_page_bars_nobody(
         for name in ("Single", "History", "System", "Batch"):
             page.get_by_role("tab", name=name).click()
             page.wait_for_timeout(400)  # widgets are named in the next frame
-            assert barriers(page) == [], f"{name}, {scheme}"
+            found = barriers(page)
+            assert not found, f"{name}, {scheme}: {found}"

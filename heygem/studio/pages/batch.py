@@ -16,7 +16,7 @@ from heygem.batch.queue_rows import StateTotals
 from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
-from heygem.core.i18n import Translate, stage_name
+from heygem.core.i18n import Translate, language_of, stage_name
 from heygem.core.types import PathLike
 from heygem.server.client import HubQueue, JobQueue
 from heygem.studio.file_picker import FilePicker, FilesPicker
@@ -29,6 +29,7 @@ POLL_S = 0.5
 RESTART_S = 10.0  # a worker process that died is restarted at most this often
 THUMBNAIL_PX = 96
 THUMBNAILS_PER_POLL = 6
+_SAMPLES = Path(__file__).resolve().parents[3] / "samples"  # of a checkout
 ROWS = 100  # jobs of one page of the table
 
 _AFTER_RENDERING = ("label", "verify", "upload")
@@ -79,6 +80,9 @@ class BatchPage(w.VBox):
             description=translate("add"), button_style="primary", icon="plus",
             layout=w.Layout(width="auto"),
         )  # fmt: skip
+        self.example_button = w.Button(
+            description=translate("try_example"), icon="magic", layout=w.Layout(width="auto")
+        )
         self.start_button = w.Button(description=translate("start_queue"), button_style="success")
         self.pause_button = w.Button(description=translate("pause_queue"), icon="pause")
         self.stop_button = w.Button(description=translate("cancel_all"), icon="stop")
@@ -98,7 +102,7 @@ class BatchPage(w.VBox):
             [
                 self.mode,
                 w.HBox([self.audio, self.videos, self.video], layout=_wrapping()),
-                w.HBox([self.add_button]),
+                w.HBox([self.add_button, self.example_button], layout=_wrapping()),
                 self.pairs,
                 w.HBox(buttons, layout=_wrapping()),
                 self.error_box,
@@ -116,6 +120,7 @@ class BatchPage(w.VBox):
     def _connect(self) -> None:
         self.mode.observe(lambda _: self._update_layout(), "value")
         self.add_button.on_click(lambda _: self.run_action(self.add_chosen))
+        self.example_button.on_click(lambda _: self.run_action(self.add_example))
         self.pairs.button.on_click(lambda _: self.run_action(self.add_rows))
         self.start_button.on_click(lambda _: self.run_action(self._start))
         self.pause_button.on_click(lambda _: self.run_action(self.queue.pause))
@@ -156,6 +161,14 @@ class BatchPage(w.VBox):
         rows = [Pair(video=str(video), audio=self.audio.chosen) for video in videos]
         self.queue.add(items_of(resolve_paths(rows, self._folder), self.params))
 
+    def add_example(self) -> None:
+        """Queue a sample person with a sample sound in the page's language, and start."""
+        speech = _SAMPLES / f"speech_{language_of(self.translate)}.wav"
+        self.audio.chosen, self.videos.folder.value = str(speech), str(_SAMPLES)
+        rows = [Pair(video=str(_SAMPLES / "hopper.mp4"), audio=str(speech))]
+        self.queue.add(items_of(rows, self.params))
+        self._start()
+
     def add_rows(self) -> None:
         """Queue the rows of the table, all or none."""
         audio = self.audio.chosen or self.params.inputs.audio
@@ -182,6 +195,8 @@ class BatchPage(w.VBox):
             taken_back = self.queue.reap()
             totals = self.queue.totals()
             count = sum(total.number for total in totals.values())
+            is_first_minute = count == 0 and _SAMPLES.is_dir()
+            self.example_button.layout.display = "" if is_first_minute else "none"
             self._first = max(0, min(self._first, (count - 1) // ROWS * ROWS))
             jobs = self.queue.jobs(limit=ROWS, offset=self._first)
             running = self.queue.jobs(states=["running"])
