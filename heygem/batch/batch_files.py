@@ -91,7 +91,7 @@ def write(
     def write_gallery() -> None:
         titles = {"comparison": "comparison of the variants", "items": "all items (CSV)"}
         titles["record"] = "all items (JSON)"
-        links = {titles[key]: path for key, path in files.items() if key in titles}
+        links = {title: files[key] for key, title in titles.items() if key in files}
         links |= {path.name: path for path in extra}
         pages = gallery.write(report, table, own_files, links)
         files["gallery"] = pages[0]

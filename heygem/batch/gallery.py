@@ -109,7 +109,7 @@ def _card(row: Row, folder: Path) -> dict[str, Any]:
         "sheet": _existing(details / "contact_sheet.png" if details else None, folder),
         "curve": _existing(details / "lip_curve.png" if details else None, folder),
         "manifest": _existing(manifest, folder),
-        "length": clock(row.duration_s) if row.duration_s is not None else "",
+        "length": _length(row.duration_s) if row.duration_s is not None else "",
         "took": f"{row.seconds:.1f} s",
         "real_time_factor": row.real_time_factor,
         "measures": [
@@ -119,6 +119,10 @@ def _card(row: Row, folder: Path) -> dict[str, Any]:
         "code": outcome.code,
         "error": {"what": "", "seen": "", "remedy": "", **row.error},
     }
+
+
+def _length(seconds: float) -> str:
+    return clock(seconds) if seconds >= 60 else f"{seconds:.1f} s"
 
 
 def _existing(path: Path | None, folder: Path) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from heygem.experiments.batch_tracking import ItemOutcome
+    from heygem.experiments.run_records import ItemOutcome
 
 
 @dataclass(frozen=True)

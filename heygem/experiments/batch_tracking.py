@@ -13,12 +13,11 @@ the process alive; and it logs one error per call.
 
 import contextlib
 import logging
-import math
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +25,15 @@ from heygem.config.params import Params
 from heygem.core.interrupts import is_cancelled
 from heygem.experiments import batch_summary, store
 from heygem.experiments.delivery import Delivery, deliver_pending, describe
+from heygem.experiments.run_records import (
+    ItemOutcome,
+    batch_record,
+    end_record,
+    item_record,
+    shared_batch_record,
+    shared_id,
+    storable_settings,
+)
 from heygem.experiments.spool import Spool
 
 if TYPE_CHECKING:
@@ -39,36 +47,6 @@ STOP_TIMEOUT_S = 1.5  # likewise, of a batch that the user stopped
 CALL_TIMEOUT_S = 5.0  # the end of a batch waits this long for one call
 RETRY_S = 20.0  # after a failure; meanwhile records gather in the spool
 SILENCE_S = 300.0  # after a store did not answer, batches of this process do not wait for it
-_RUN_STATUS = {"done": "FINISHED", "skipped": "FINISHED", "cancelled": "KILLED"}
-
-
-class ItemOutcome(Protocol):
-    """What is recorded of an item; `heygem.batch.outcome.Outcome` is one.
-
-    `status` is "done", "failed", "skipped" or "cancelled"; `details` the folder of pictures and
-    manifest; `manifest` empty for a failed item.
-    """
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def video(self) -> Path: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def speech(self) -> str: ...
-    @property
-    def params(self) -> Params | None: ...
-    @property
-    def output(self) -> Path | None: ...
-    @property
-    def details(self) -> Path | None: ...
-    @property
-    def error(self) -> str: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def manifest(self) -> dict[str, Any]: ...
 
 
 class Tracker(Protocol):
@@ -89,12 +67,21 @@ class _NoTracker:
 
 
 @contextlib.contextmanager
-def track_batch(params: Params, *, names: list[str]) -> Iterator[Tracker]:
-    """Record a batch of items with these names; does nothing if `mlflow.enabled` is false."""
+def track_batch(params: Params, *, names: list[str], batch: str = "") -> Iterator[Tracker]:
+    """Record items with these names; does nothing if `mlflow.enabled` is false.
+
+    Parameters
+    ----------
+    params : Params
+    names : list of str
+    batch : str
+        Of a batch whose items several processes make: its name, under which all of them find its
+        run; `end_batch` ends it. Default: these items are the batch.
+    """
     if not params.mlflow.enabled:
         yield _NoTracker()
         return
-    tracker = BatchTracker(params, names)
+    tracker = BatchTracker(params, names, batch)
     status = "FAILED"
     try:
         yield tracker
@@ -103,13 +90,36 @@ def track_batch(params: Params, *, names: list[str]) -> Iterator[Tracker]:
         tracker.close(status)
 
 
+def end_batch(
+    params: Params, batch: str, outcomes: Iterable[ItemOutcome], elapsed_s: float
+) -> Tracker:
+    """Give the run of a batch that several processes made its recipe, summary and end.
+
+    Parameters
+    ----------
+    params : Params
+        The recipe of the batch.
+    batch : str
+        As of `track_batch`.
+    outcomes : iterable of ItemOutcome
+        Of all its items.
+    elapsed_s : float
+        Of the batch, by the clock on the wall.
+    """
+    if not params.mlflow.enabled:
+        return _NoTracker()
+    tracker = BatchTracker(params, [], batch)
+    tracker.end(outcomes, elapsed_s)
+    return tracker
+
+
 _silent_since: dict[Path, float] = {}  # stores that did not answer, by monotonic time
 
 
 class BatchTracker:
     """Writes records to a spool, and has a thread give them to MLflow; see `Tracker`."""
 
-    def __init__(self, params: Params, names: list[str]) -> None:
+    def __init__(self, params: Params, names: list[str], batch: str = "") -> None:
         self.problem = ""
         self.address = ""
         self._params = params
@@ -122,7 +132,8 @@ class BatchTracker:
         self._last_call = time.monotonic()  # when the thread last began a call of MLflow
         self._timeout_s = CREATION_TIMEOUT_S
         self._started_s = time.monotonic()
-        self._batch_id = secrets.token_hex(16)
+        self._is_shared = bool(batch)
+        self._batch_id = shared_id(batch) if batch else secrets.token_hex(16)
         self._spool: Spool | None = None
         try:
             self._spool = Spool.create(self._folder)
@@ -130,7 +141,11 @@ class BatchTracker:
             self._give_up(f"no record can be written: {describe(error)}")
             self._has_ended.set()
             return
-        self._append(batch_record(params, names, self._batch_id))
+        self._append(
+            shared_batch_record(params, batch)
+            if batch
+            else batch_record(params, names, self._batch_id)
+        )
         threading.Thread(target=self._deliver, name="mlflow", daemon=True).start()
 
     def log(self, outcome: ItemOutcome) -> None:
@@ -144,22 +159,25 @@ class BatchTracker:
         A batch that was stopped waits for a moment only, and so does one whose store did not
         answer the batch before it.
         """
-        statuses = {item.status for item in self._outcomes}
-        if "cancelled" in statuses:
-            status = "KILLED"
-        elif "failed" in statuses:
-            status = "FAILED"
-        elapsed_s = time.monotonic() - self._started_s
-        self._append(
-            {
-                "kind": "end",
-                "id": f"{self._batch_id}-end",
-                "batch": self._batch_id,
-                "ended_ms": store.now_ms(),
-                "status": status,
-                "metrics": batch_summary.metrics(self._outcomes, elapsed_s),
-            }
-        )
+        if not self._is_shared:
+            elapsed_s = time.monotonic() - self._started_s
+            self._append(end_record(self._outcomes, self._batch_id, status, elapsed_s))
+        self._wait()
+
+    def end(self, outcomes: Iterable[ItemOutcome], elapsed_s: float) -> None:
+        """End a batch that several processes made, and close."""
+        facts = [batch_summary.facts(outcome) for outcome in outcomes]
+        record = end_record(facts, self._batch_id, "FINISHED", elapsed_s)
+        recipe = {
+            "params": storable_settings(self._params.dotted()),
+            "recipe": self._params.to_yaml(),
+        }
+        tags = {"params_hash": self._params.digest()}
+        self._append(record | recipe | {"tags": tags})
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait for the thread; see `close`."""
         self._is_closing = True  # after the last record, so that the thread does not miss it
         self._news.set()
         began = time.monotonic()
@@ -263,7 +281,7 @@ class BatchTracker:
         experiment = client.get_run(run_id).info.experiment_id
         self.address = f"#/experiments/{experiment}/runs/{run_id}"
         _close_abandoned_runs(client, experiment)
-        if not self._is_closing:
+        if not self._is_closing and not self._is_shared:
             self._monitor = _start_system_monitor(self._folder, run_id)
 
 
@@ -291,88 +309,3 @@ def _start_system_monitor(folder: Path, run_id: str) -> "SystemMetricsMonitor | 
     except Exception:  # a machine without such counters still records its videos
         log.debug("no system metrics", exc_info=True)
         return None
-
-
-def batch_record(params: Params, names: list[str], batch_id: str) -> dict[str, Any]:
-    """The record of a batch, for `heygem.experiments.spool`."""
-    folder = Path(params.inputs.output).name or "batch"
-    tags = {"params_hash": params.digest(), "heygem.kind": "batch"}
-    return {
-        "kind": "batch",
-        "id": batch_id,
-        "batch": batch_id,
-        "experiment": params.mlflow.experiment,
-        # Never the name of its only item: in a list of runs the two stand beside each other.
-        "name": f"{folder}: {len(names)} items" if len(names) != 1 else f"{folder}: {names[0]}",
-        "started_ms": store.now_ms(),
-        "tags": {**store.owner_tags(), **tags},
-        "params": _storable(params.dotted()),
-        "recipe": params.to_yaml(),
-    }
-
-
-def item_record(outcome: ItemOutcome, params: Params, batch_id: str) -> dict[str, Any]:
-    """The record of an item, for `heygem.experiments.spool`."""
-    ended_ms = store.now_ms()
-    record = {
-        "kind": "item",
-        "id": secrets.token_hex(16),
-        "batch": batch_id,
-        "experiment": params.mlflow.experiment,
-        "name": outcome.name,
-        "started_ms": ended_ms - round(outcome.seconds * 1000),
-        "ended_ms": ended_ms,
-        "status": _RUN_STATUS.get(outcome.status, "FAILED"),
-        "tags": _item_tags(outcome, params),
-        "params": _storable(params.dotted()),
-        "metrics": manifest_metrics(outcome.manifest) | {"seconds": outcome.seconds},
-    }
-    if outcome.status == "done" and outcome.output is not None and outcome.details is not None:
-        record["video"] = {
-            "path": str(Path(outcome.output).absolute()),
-            "sha256": outcome.manifest["output"]["sha256"],
-            "details": str(Path(outcome.details).absolute()),
-        }
-    return record
-
-
-def _item_tags(outcome: ItemOutcome, params: Params) -> dict[str, str]:
-    tags = {
-        **store.owner_tags(),
-        "params_hash": params.digest(),
-        "heygem.kind": "video",
-        "heygem.status": outcome.status,
-        "heygem.video": store.storable(outcome.video),
-        "heygem.sound": store.storable(outcome.speech),
-    }
-    if outcome.error:
-        tags["heygem.error"] = store.storable(outcome.error)
-    if outcome.manifest:
-        tags["heygem.item_id"] = outcome.manifest["id"]
-        tags["heygem.output_sha256"] = outcome.manifest["output"]["sha256"]
-    return tags
-
-
-def _storable(settings: Mapping[str, Any]) -> dict[str, str | None]:
-    return {key: None if each is None else store.storable(each) for key, each in settings.items()}
-
-
-def manifest_metrics(manifest: Mapping[str, Any]) -> dict[str, float]:
-    """Finite numbers of a manifest under dotted names: timings, counts, measures."""
-    if not manifest:
-        return {}
-    metrics = {"warnings": float(len(manifest.get("warnings", ())))}
-    for section in ("timings", "skipped_frames", "measures"):
-        for key, value in (manifest.get(section) or {}).items():
-            if isinstance(value, int | float) and math.isfinite(value):
-                metrics[f"{section}.{_metric_name(key)}"] = float(value)
-    for key in ("frames", "duration_s", "bytes"):
-        value = manifest.get("output", {}).get(key)
-        if value is not None:
-            metrics[f"output.{key}"] = float(value)
-    return metrics
-
-
-def _metric_name(text: str) -> str:
-    """A name that MLflow accepts."""
-    return "".join(c if c.isalnum() or c in "_-./ " else "_" for c in str(text))

@@ -131,9 +131,13 @@ class Delivery:
     def _batch(self, client: "MlflowClient", record: dict[str, Any]) -> str:
         run_id = self._run(client, record, {})
         self._answered(0.0)
-        store.log_params(client, run_id, record["params"])
-        client.log_text(run_id, record["recipe"], "params.yaml")
+        self._log_recipe(client, run_id, record)
         return run_id
+
+    def _log_recipe(self, client: "MlflowClient", run_id: str, record: dict[str, Any]) -> None:
+        store.log_params(client, run_id, record.get("params", {}))
+        if record.get("recipe"):
+            client.log_text(run_id, record["recipe"], "params.yaml")
 
     def _item(self, client: "MlflowClient", record: dict[str, Any]) -> str:
         parent = self._parent(client, record)
@@ -149,6 +153,9 @@ class Delivery:
     def _end(self, client: "MlflowClient", record: dict[str, Any]) -> str:
         run_id = self._parent(client, record)
         self._answered(0.0)
+        self._log_recipe(client, run_id, record)
+        for key, value in record.get("tags", {}).items():
+            client.set_tag(run_id, key, value)
         store.log_metrics(client, run_id, record["metrics"], record["ended_ms"])
         client.set_terminated(run_id, record["status"], record["ended_ms"])
         return run_id
@@ -240,7 +247,7 @@ def _deliver_abandoned(delivery: Delivery, stop: Callable[[], bool]) -> None:
     records = delivery.spool.records
     ended = {record["batch"] for record in records if record["kind"] == "end"}
     for batch in [each for each in records if each["kind"] == "batch"]:
-        if batch["id"] not in ended:
+        if batch["id"] not in ended and not batch.get("shared"):
             last_ms = max(each.get("ended_ms", each["started_ms"]) for each in records)
             end = {"kind": "end", "id": f"{batch['id']}-end", "batch": batch["id"]}
             delivery.spool.append(end | {"ended_ms": last_ms, "status": "KILLED", "metrics": {}})

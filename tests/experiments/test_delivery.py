@@ -16,7 +16,7 @@ from helpers import disks
 from heygem.batch.runner import Outcome
 from heygem.config.params import Params
 from heygem.core.files import sha256
-from heygem.experiments import batch_tracking, delivery, spool, store
+from heygem.experiments import batch_tracking, delivery, run_records, spool, store
 from heygem.experiments.batch_tracking import track_batch
 from heygem.experiments.spool import Spool
 
@@ -173,11 +173,11 @@ def test_a_store_that_is_deleted_mid_run_gets_everything_again(params, folder, t
 @pytest.mark.slow
 def test_a_store_that_was_replaced_after_the_batch_gets_all_of_it(params, folder, tmp_path):
     tracks = Spool.create(folder)
-    tracks.append(batch_tracking.batch_record(params, ["v0"] * 3, "b"))
+    tracks.append(run_records.batch_record(params, ["v0"] * 3, "b"))
     for k in range(2):
-        tracks.append(batch_tracking.item_record(outcome(tmp_path, f"v{k}"), params, "b"))
+        tracks.append(run_records.item_record(outcome(tmp_path, f"v{k}"), params, "b"))
     delivery.Delivery(folder, tracks).deliver_all()
-    tracks.append(batch_tracking.item_record(outcome(tmp_path, "v2"), params, "b"))
+    tracks.append(run_records.item_record(outcome(tmp_path, "v2"), params, "b"))
     end = {"kind": "end", "id": "e", "batch": "b", "metrics": {}, "status": "FINISHED"}
     tracks.append({**end, "ended_ms": store.now_ms()})
     tracks.close()
@@ -254,8 +254,8 @@ def test_a_process_that_is_killed_while_it_records_leaves_each_item_once(params,
 @pytest.mark.slow
 def test_the_next_batch_delivers_what_the_last_one_left(params, folder, tmp_path):
     left = Spool.create(folder)
-    left.append(batch_tracking.batch_record(params, ["v0"] * 3, "b"))
-    left.append(batch_tracking.item_record(outcome(tmp_path, "v0"), params, "b"))
+    left.append(run_records.batch_record(params, ["v0"] * 3, "b"))
+    left.append(run_records.item_record(outcome(tmp_path, "v0"), params, "b"))
     left.close()
     with track_batch(params.override({"inputs.output": "next"}), names=["n", "m"]):
         deadline = time.monotonic() + 60
@@ -271,8 +271,8 @@ def test_a_video_that_was_changed_meanwhile_is_not_stored_as_the_recorded_one(
     params, folder, tmp_path
 ):
     left = Spool.create(folder)
-    left.append(batch_tracking.batch_record(params, ["v0"], "b"))
-    left.append(batch_tracking.item_record(outcome(tmp_path, "v0"), params, "b"))
+    left.append(run_records.batch_record(params, ["v0"], "b"))
+    left.append(run_records.item_record(outcome(tmp_path, "v0"), params, "b"))
     left.close()
     (tmp_path / "v0.mp4").write_bytes(b"another")
     assert delivery.deliver_pending(folder).waiting == 0
@@ -284,10 +284,28 @@ def test_a_video_that_was_changed_meanwhile_is_not_stored_as_the_recorded_one(
 @pytest.mark.slow
 def test_a_record_that_mlflow_refuses_does_not_hold_up_the_others(params, folder, tmp_path):
     left = Spool.create(folder)
-    left.append(batch_tracking.batch_record(params, ["v0"] * 3, "b"))
-    bad = batch_tracking.item_record(outcome(tmp_path, "v0"), params, "b")
+    left.append(run_records.batch_record(params, ["v0"] * 3, "b"))
+    bad = run_records.item_record(outcome(tmp_path, "v0"), params, "b")
     left.append({**bad, "metrics": {"no?such*name": 1.0}})
-    left.append(batch_tracking.item_record(outcome(tmp_path, "v1"), params, "b"))
+    left.append(run_records.item_record(outcome(tmp_path, "v1"), params, "b"))
     left.close()
     assert delivery.deliver_pending(folder).waiting == 0
     assert runs_in(folder)["v1"].info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_items_that_several_processes_make_share_the_run_of_their_batch(params, folder, tmp_path):
+    own = params.override({"lips.closure": 0.5})
+    for k, settings in enumerate((params, own)):  # as two workers do
+        with track_batch(settings, names=[f"v{k}"], batch="night 7") as tracker:
+            tracker.log(outcome(tmp_path, f"v{k}"))
+        assert tracker.problem == ""
+    assert runs_in(folder)["night 7"].info.status == "RUNNING"
+    outcomes = [outcome(tmp_path, "v0"), outcome(tmp_path, "v1"), outcome(tmp_path, "x", "failed")]
+    assert batch_tracking.end_batch(params, "night 7", outcomes, 10.0).address
+    runs = runs_in(folder)
+    parent = runs["night 7"]
+    assert parent.info.status == "FAILED" and parent.data.metrics["items.total"] == 3
+    assert parent.data.params["lips.closure"] == "1.0"
+    for name in ("v0", "v1"):
+        assert runs[name].data.tags["mlflow.parentRunId"] == parent.info.run_id
