@@ -9,8 +9,9 @@ from pathlib import Path
 from heygem.batch import archive, gallery, item_table, sweep_comparison
 from heygem.batch.details import MANIFEST
 from heygem.batch.items import DETAILS, Item
-from heygem.batch.runner import RECORD, Report, summary
+from heygem.batch.runner import RECORD, Report, is_record, summary
 from heygem.config.params import Params
+from heygem.core import publish
 from heygem.core.errors import Cancelled, HeygemError
 from heygem.core.files import write_json
 from heygem.core.own_files import OwnFiles
@@ -105,9 +106,11 @@ def write(
             report.folder, content, target, progress or silent, cancel or threading.Event()
         )
 
-    if report.record is not None:
-        files["record"] = report.record
+    def write_facts() -> None:
+        files["record"] = write_record(report, params)
+
     for name, step in (
+        ("the record", write_facts),
         ("the comparison", compare),
         ("the table of items", write_table),
         ("the gallery", write_gallery),
@@ -128,7 +131,15 @@ def write(
 
 
 def write_record(report: Report, params: Params) -> Path:
-    """Write `batch.json`, the facts of all items as data; returns its path."""
+    """Write `batch.json`, the facts of all items as data, into the folder; returns its path.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written, or a file of the user has this name.
+    """
+    may_replace = publish.always if params.inputs.overwrite else is_record
+    publish.check(report.folder / RECORD, may_replace=may_replace)
     return write_json(report.folder, summary(report, params), name=RECORD, mode=0o600)
 
 

@@ -293,7 +293,7 @@ def make_item(
             temporary_folder() as scratch,
             acting_as(job.owner),
             cancellation(cancel),
-            track_batch(item.params, names=[item.name]) as tracker,
+            track_batch(item.params, names=[item.name], batch=job.batch) as tracker,
         ):
             remove_leftovers(folder)
             remove_leftovers(item.details, own_folder=True)

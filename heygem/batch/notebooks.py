@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from heygem.batch import notebook_parameters
 from heygem.config import capabilities
@@ -24,12 +25,14 @@ from heygem.core import disk, interrupts, logs
 from heygem.core.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.core.files import read_json, safe_name
 from heygem.core.leftovers import temporary_folder
+from heygem.core.own_files import OwnFiles
 from heygem.core.types import PathLike
 
 if TYPE_CHECKING:
     from heygem.batch.runner import Report
 
 RUN_FOLDER = "HEYGEM_RUN_FOLDER"  # variable that names the run's folder to the notebook
+RUN_NOTEBOOK = "HEYGEM_RUN_NOTEBOOK"  # likewise the notebook's file name
 RECORD = "batch.json"
 
 
@@ -105,6 +108,12 @@ def record_path() -> Path | None:
     return Path(folder) / RECORD if folder else None
 
 
+def kept_beside(params: Params) -> list[Path]:
+    """Where `heygem run` puts a copy of the executed batch notebook; nothing outside of it."""
+    notebook = os.environ.get(RUN_NOTEBOOK)
+    return [Path(params.inputs.output) / notebook] if notebook else []
+
+
 def find(name: str) -> Path:
     """A notebook by path, or by its name in notebooks/.
 
@@ -125,6 +134,8 @@ def execute(
     notebook: Path, params: Params, *, name: str = "run", stream: IO[str] | None = None
 ) -> Execution:
     """Run a notebook with a recipe; the executed notebook is saved in `runs/<time>-<name>/`.
+
+    A copy is put beside the results, unless a file of the user has its name there.
 
     Parameters
     ----------
@@ -148,7 +159,7 @@ def execute(
 
     folder = _new_folder(name)
     target = folder / notebook.name
-    with _kernel(folder) as (manager, stopped):
+    with _kernel(folder, notebook.name) as (manager, stopped):
         try:
             papermill.execute_notebook(
                 str(notebook),
@@ -173,7 +184,20 @@ def execute(
     record = read_json(folder, name=RECORD)
     if record is None:
         raise HeygemError("the notebook left no record of its run", remedy=f"see {target}")
+    with contextlib.suppress(HeygemError):
+        _copy_beside_results(target, Path(params.inputs.output))
     return Execution(target, record)
+
+
+def _copy_beside_results(notebook: Path, folder: Path) -> None:
+    """Copy an executed notebook into the folder of the results, with the links that lead there."""
+    if not folder.is_dir():
+        return
+    to_folder = quote(os.fsencode(os.path.relpath(folder, notebook.parent)))
+    text = notebook.read_text("utf-8")
+    text = text.replace(f'href=\\"{to_folder}/', 'href=\\"')  # JSON escapes the quote
+    with OwnFiles(folder).writing(notebook.name) as staged:
+        staged.write_text(text, encoding="utf-8")
 
 
 def _parameters(notebook: Path, params: Params) -> dict[str, Any]:
@@ -220,7 +244,7 @@ def _new_folder(name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _kernel(folder: Path) -> Iterator[tuple[Any, threading.Event]]:
+def _kernel(folder: Path, notebook: str) -> Iterator[tuple[Any, threading.Event]]:
     """Manager of a kernel of this Python, reached through local sockets instead of TCP ports.
 
     Ctrl-C is forwarded to it, so that the batch inside stops cleanly and writes its record; the
@@ -236,8 +260,9 @@ def _kernel(folder: Path) -> Iterator[tuple[Any, threading.Event]]:
             argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
-    previous = os.environ.get(RUN_FOLDER)
-    os.environ[RUN_FOLDER] = str(folder)
+    variables = {RUN_FOLDER: str(folder), RUN_NOTEBOOK: notebook}
+    previous = {name: os.environ.get(name) for name in variables}
+    os.environ |= variables
     # Socket paths are limited to 107 characters.
     with temporary_folder() as sockets:
         manager = Manager(kernel_name="python3", transport="ipc", ip=f"{sockets}/k")
@@ -247,10 +272,9 @@ def _kernel(folder: Path) -> Iterator[tuple[Any, threading.Event]]:
         finally:
             if manager.has_kernel:  # Papermill shuts down only kernels that it started
                 run_sync(manager.shutdown_kernel)(now=True)
-            if previous is None:
-                del os.environ[RUN_FOLDER]
-            else:
-                os.environ[RUN_FOLDER] = previous
+            for name, value in previous.items():
+                os.environ.pop(name)
+                os.environ.update({name: value} if value is not None else {})
 
 
 @contextlib.contextmanager
@@ -308,7 +332,5 @@ def show(report: "Report") -> None:
 
 def relative_link(path: PathLike) -> str:
     """URL of a file relative to the executed notebook, which is in the run's folder."""
-    from urllib.parse import quote
-
     base = os.environ.get(RUN_FOLDER) or root() / "notebooks"
-    return quote(os.path.relpath(path, base).encode("utf-8", "surrogateescape"))
+    return quote(os.fsencode(os.path.relpath(path, base)))

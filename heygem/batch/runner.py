@@ -115,7 +115,7 @@ def run(
     with output_lock.lock_output_dir(folder), temporary_folder() as scratch:
         output_lock.remove_leftovers_of_killed_runs(folder)
         if record is None:
-            may_replace = publish.always if params.inputs.overwrite else _is_record
+            may_replace = publish.always if params.inputs.overwrite else is_record
             publish.check(folder / RECORD, may_replace=may_replace)
         try:
             speech = SpeechFiles(scratch)
@@ -147,7 +147,7 @@ def _share_speech(params: Params) -> bool:
     return params.inputs.pairs is None and not params.inputs.audios
 
 
-def _is_record(path: Path) -> bool:
+def is_record(path: Path) -> bool:
     """Whether a file is the record of an earlier batch."""
     content = read_json(path.parent, name=path.name) if path.is_file() else None
     return content is not None and {"schema", "params_sha256", "items"} <= content.keys()

@@ -133,7 +133,7 @@ class BatchTracker:
         self._timeout_s = CREATION_TIMEOUT_S
         self._started_s = time.monotonic()
         self._is_shared = bool(batch)
-        self._batch_id = shared_id(batch) if batch else secrets.token_hex(16)
+        self._batch_id = shared_id(params, batch) if batch else secrets.token_hex(16)
         self._spool: Spool | None = None
         try:
             self._spool = Spool.create(self._folder)

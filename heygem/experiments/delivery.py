@@ -135,7 +135,11 @@ class Delivery:
         return run_id
 
     def _log_recipe(self, client: "MlflowClient", run_id: str, record: dict[str, Any]) -> None:
-        store.log_params(client, run_id, record.get("params", {}))
+        settings = record.get("params", {})
+        if record["kind"] == "end" and settings:  # of a batch made again, perhaps with others
+            recorded = client.get_run(run_id).data.params
+            settings = {key: each for key, each in settings.items() if key not in recorded}
+        store.log_params(client, run_id, settings)
         if record.get("recipe"):
             client.log_text(run_id, record["recipe"], "params.yaml")
 

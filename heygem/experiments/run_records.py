@@ -62,7 +62,7 @@ def batch_record(params: Params, names: list[str], batch_id: str) -> dict[str, A
 
 def shared_batch_record(params: Params, batch: str) -> dict[str, Any]:
     """The record of a batch by one of several processes that make it; see `end_batch`."""
-    batch_id = shared_id(batch)
+    batch_id = shared_id(params, batch)
     return {
         "kind": "batch",
         "id": batch_id,
@@ -77,9 +77,13 @@ def shared_batch_record(params: Params, batch: str) -> dict[str, Any]:
     }
 
 
-def shared_id(batch: str) -> str:
-    """Id of the record of a batch that several processes make, from its name."""
-    return hashlib.sha256(batch.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+def shared_id(params: Params, batch: str) -> str:
+    """Id of the record of a batch that several processes make: from its name and its folder.
+
+    The same batch, made again, goes on in the same run.
+    """
+    key = f"{batch}\0{Path(params.inputs.output).absolute()}"
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def end_record(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 import numpy as np
@@ -223,6 +224,13 @@ def test_a_table_of_pairs_through_the_batch_notebook(heygem, recipe, workdir):
     (executed,) = (workdir / "runs").glob("*-mine/11_batch.ipynb")
     text = executed.read_text()
     assert "3 items: 2 made, 1 failed" in text and "#/experiments/1/runs/" in text
+    # A copy lies beside the results, where its links lead to them.
+    beside = workdir / "out" / "11_batch.ipynb"
+    links = re.findall(r'href=\\"([^"]+mp4)\\"', beside.read_text())
+    assert links and all((beside.parent / unquote(link)).is_file() for link in links)
+    gallery = (workdir / "out" / "gallery.html").read_text()
+    assert 'href="11_batch.ipynb"' in gallery and 'href="batch.json"' in gallery
+    assert (workdir / "out" / "items.csv").is_file() and "comparison" not in gallery
     assert executed.stat().st_size < 1_000_000
     # Compare the recorded runs, headless: no widgets.
     command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "20_compare.ipynb")]
