@@ -23,7 +23,7 @@ from heygem.config import capabilities
 from heygem.config.params import Params
 from heygem.core import disk, interrupts, logs
 from heygem.core.errors import Cancelled, HeygemError, InputError, ParameterError
-from heygem.core.files import read_json, safe_name
+from heygem.core.files import read_json, safe_name, write_json
 from heygem.core.leftovers import temporary_folder
 from heygem.core.own_files import OwnFiles
 from heygem.core.types import PathLike
@@ -106,6 +106,15 @@ def record_path() -> Path | None:
     """Where a notebook's batch writes its record; None outside `heygem run`."""
     folder = os.environ.get(RUN_FOLDER)
     return Path(folder) / RECORD if folder else None
+
+
+def save_record(report: "Report", params: Params) -> None:
+    """Write the record that `heygem run` reads; nothing outside of it."""
+    from heygem.batch.runner import summary
+
+    path = record_path()
+    if path is not None:
+        write_json(path.parent, summary(report, params), name=path.name)
 
 
 def kept_beside(params: Params) -> list[Path]:

@@ -3,17 +3,22 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from heygem.batch import manifest
+from heygem.batch import batch_files, manifest
+from heygem.batch.batch_files import BatchFiles
 from heygem.batch.items import DETAILS, Item, plan_items
 from heygem.batch.job import OPEN, Job
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue import JobQueue
 from heygem.batch.runner import Report
+from heygem.batch.worker import run_workers
 from heygem.config.params import Params
 from heygem.core.files import read_json
+from heygem.core.types import Progress
+from heygem.experiments.batch_tracking import end_batch
 
 #: Makes jobs until no one of the batch is open, or the event is set.
 Work = Callable[[threading.Event], None]
@@ -98,18 +103,106 @@ def run(
             on_finished(job)
         if is_over:
             break
-        thread.join(0.5)
+        try:
+            thread.join(0.5)
+        except KeyboardInterrupt:  # in a notebook; a program sets `stop` instead
+            stop.set()
     if errors:
         raise errors[0]
-    outcomes = tuple(outcome(queue.get(job.id)) for job in jobs)
+    pairs = zip(jobs, items, strict=True)
+    outcomes = tuple(_as_planned(outcome(queue.get(job.id)), item) for job, item in pairs)
     seconds = time.monotonic() - started
     return Report(Path(params.inputs.output), outcomes, seconds), items
+
+
+def finish(
+    report: Report,
+    items: Sequence[Item],
+    params: Params,
+    *,
+    batch: str = "",
+    film: bool = True,
+    zipped: bool = False,
+    extra: Sequence[Path] = (),
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> tuple[Report, BatchFiles]:
+    """End the batch's run in MLflow, and write what a batch leaves beside its videos.
+
+    Parameters
+    ----------
+    report, items
+        From `run`.
+    params, batch
+        As of `run`.
+    film, zipped, extra, progress, cancel
+        As of `heygem.batch.batch_files.write`.
+
+    Returns
+    -------
+    Report, BatchFiles
+        The report with the address in MLflow and all warnings.
+
+    Raises
+    ------
+    Cancelled
+    """
+    tracker = end_batch(params, batch or batch_name(params), report.outcomes, report.seconds)
+    files = batch_files.write(
+        report, params, items, film=film, zipped=zipped, extra=extra, progress=progress,
+        cancel=cancel,
+    )  # fmt: skip
+    problems = (tracker.problem,) if tracker.problem else ()
+    warnings = (*report.warnings, *problems, *files.warnings)
+    report = replace(report, warnings=warnings, mlflow_page=tracker.address)
+    return replace(report, record=files.files.get("record")), files
+
+
+def make(
+    params: Params,
+    *,
+    batch: str = "",
+    count: int = 1,
+    on_finished: Callable[[Job], None] = lambda job: None,
+) -> tuple[Report, list[Item]]:
+    """As `run`, with the project's queue and workers of this process; for notebooks.
+
+    Parameters
+    ----------
+    params : Params
+    batch : str
+        Default: the name of the folder of results.
+    count : int
+        Items made at once.
+    on_finished : callable
+        See `run`.
+    """
+
+    def work(stop: threading.Event) -> None:
+        queues = [JobQueue() for _ in range(count)]
+        run_workers(queues, stop, until_empty=True, batch=batch)
+
+    batch = batch or batch_name(params)
+    return run(JobQueue(), params, work, batch=batch, on_finished=on_finished)
+
+
+def batch_name(params: Params) -> str:
+    """Name of a batch that nobody has named: that of its folder."""
+    return Path(params.inputs.output).absolute().name or "batch"
 
 
 def _finished(queue: JobQueue, batch: str, ids: set[str]) -> Iterator[Job]:
     for job in queue.jobs(batch=batch):
         if job.id in ids and not job.open:
             yield job
+
+
+def _as_planned(outcome: Outcome, item: Item) -> Outcome:
+    """The outcome with its paths as the recipe names them; the queue has absolute ones."""
+    paths: dict[str, Any] = {"video": item.video, "speech": item.speech}
+    if outcome.output is not None:
+        paths |= {"output": item.output, "details": item.details}
+    return replace(outcome, **paths)
 
 
 def outcome(job: Job) -> Outcome:

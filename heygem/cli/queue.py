@@ -216,13 +216,16 @@ def batch(
     priority: Priority = 0,
     time_limit: Minutes = None,
     zipped: Annotated[bool, typer.Option("--zip", help="Write a ZIP of all results too.")] = False,
+    film: Annotated[
+        bool, typer.Option(help="Of a sweep, write a film of its variants side by side.")
+    ] = True,
     path: QueueFile = None,
 ) -> None:
     """Add a recipe's videos to the queue, make them, and report: gallery, table, comparison.
 
     What an earlier run has finished is not made again. After Ctrl-C the rest stays in the queue.
     """
-    from heygem.batch import batch_files, queued_batch, runner
+    from heygem.batch import queued_batch, runner
     from heygem.batch.worker import run_workers
 
     settings = read_recipe(None, None, None, None, None, params, changes, overwrite)
@@ -245,12 +248,12 @@ def batch(
             stop=stop,
             on_finished=lambda job: typer.echo(_line(job), err=True),
         )
-        record = batch_files.write_record(report, settings)
-        files = batch_files.write(report, settings, items, zipped=zipped)
-    summary = runner.summary(report, settings)
-    summary["warnings"] += files.warnings
-    print_items(summary)
-    for key, file in {"record": record, **files.files}.items():
+        is_whole = not stop.is_set()  # who stopped it does not wait for films
+        report, files = queued_batch.finish(
+            report, items, settings, batch=name, film=film and is_whole, zipped=zipped and is_whole
+        )
+    print_items(runner.summary(report, settings))
+    for key, file in files.files.items():
         typer.echo(f"{key}: {printable(file)}")
     waiting = sum(outcome.status == "cancelled" for outcome in report.outcomes)
     if waiting and queue.is_open(batch=name):
@@ -282,7 +285,7 @@ def _line(job: "Job") -> str:
     elif job.error:
         detail = f"{job.error.get('code', '')}: {job.message}"
     owner = f" ({job.owner})" if job.owner else ""
-    return f"{job.id}  {job.state:<9} {printable(job.label)}{owner}  {printable(detail)}".rstrip()
+    return f"{job.id}  {job.state:<9} {printable(job.name)}{owner}  {printable(detail)}".rstrip()
 
 
 def _print_summary(queue: "JobQueue", batch: str | None) -> None:

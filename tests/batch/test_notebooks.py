@@ -137,7 +137,11 @@ def heygem(home, workdir):
     def start(*words):
         return subprocess.Popen(
             [sys.executable, "-c", "from heygem.cli.main import main; main()", *map(str, words)],
-            env={**os.environ, "HEYGEM_HOME": str(home)},
+            env={
+                **os.environ,
+                "HEYGEM_HOME": str(home),
+                "HEYGEM_QUEUE": str(workdir / "queue.db"),
+            },
             cwd=workdir,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
