@@ -18,7 +18,7 @@ from heygem.batch.worker import run_workers
 from heygem.config.params import Params
 from heygem.core.files import read_json
 from heygem.core.types import Progress
-from heygem.experiments.batch_tracking import end_batch
+from heygem.experiments.batch_tracking import join_batch, load_in_background
 
 #: Makes jobs until no one of the batch is open, or the event is set.
 Work = Callable[[threading.Event], None]
@@ -84,6 +84,8 @@ def run(
     started = time.monotonic()
     stop = stop or threading.Event()
     items = plan_items(params)
+    if params.mlflow.enabled:
+        load_in_background()
     jobs = add_missing(queue, items, batch=batch, owner=owner, priority=priority)
     errors: list[BaseException] = []
 
@@ -147,11 +149,14 @@ def finish(
     ------
     Cancelled
     """
-    tracker = end_batch(params, batch or batch_name(params), report.outcomes, report.seconds)
-    files = batch_files.write(
-        report, params, items, film=film, zipped=zipped, extra=extra, progress=progress,
-        cancel=cancel,
-    )  # fmt: skip
+    tracker = join_batch(params, batch or batch_name(params))
+    try:
+        files = batch_files.write(
+            report, params, items, film=film, zipped=zipped, extra=extra, progress=progress,
+            cancel=cancel,
+        )  # fmt: skip
+    finally:
+        tracker.end(report.outcomes, report.seconds)
     problems = (tracker.problem,) if tracker.problem else ()
     warnings = (*report.warnings, *problems, *files.warnings)
     report = replace(report, warnings=warnings, mlflow_page=tracker.address)

@@ -65,6 +65,9 @@ class _NoTracker:
     def log(self, outcome: ItemOutcome) -> None:
         pass
 
+    def end(self, outcomes: Iterable[ItemOutcome], elapsed_s: float) -> None:
+        pass
+
 
 @contextlib.contextmanager
 def track_batch(params: Params, *, names: list[str], batch: str = "") -> Iterator[Tracker]:
@@ -76,7 +79,7 @@ def track_batch(params: Params, *, names: list[str], batch: str = "") -> Iterato
     names : list of str
     batch : str
         Of a batch whose items several processes make: its name, under which all of them find its
-        run; `end_batch` ends it. Default: these items are the batch.
+        run; see `join_batch`. Default: these items are the batch.
     """
     if not params.mlflow.enabled:
         yield _NoTracker()
@@ -90,10 +93,8 @@ def track_batch(params: Params, *, names: list[str], batch: str = "") -> Iterato
         tracker.close(status)
 
 
-def end_batch(
-    params: Params, batch: str, outcomes: Iterable[ItemOutcome], elapsed_s: float
-) -> Tracker:
-    """Give the run of a batch that several processes made its recipe, summary and end.
+def join_batch(params: Params, batch: str) -> "BatchTracker | _NoTracker":
+    """The tracker of a batch whose items several processes make, to `end` its run.
 
     Parameters
     ----------
@@ -101,16 +102,8 @@ def end_batch(
         The recipe of the batch.
     batch : str
         As of `track_batch`.
-    outcomes : iterable of ItemOutcome
-        Of all its items.
-    elapsed_s : float
-        Of the batch, by the clock on the wall.
     """
-    if not params.mlflow.enabled:
-        return _NoTracker()
-    tracker = BatchTracker(params, [], batch)
-    tracker.end(outcomes, elapsed_s)
-    return tracker
+    return BatchTracker(params, [], batch) if params.mlflow.enabled else _NoTracker()
 
 
 _silent_since: dict[Path, float] = {}  # stores that did not answer, by monotonic time
@@ -165,7 +158,15 @@ class BatchTracker:
         self._wait()
 
     def end(self, outcomes: Iterable[ItemOutcome], elapsed_s: float) -> None:
-        """End a batch that several processes made, and close."""
+        """Give the run of a batch that several processes made its recipe, summary and end.
+
+        Parameters
+        ----------
+        outcomes : iterable of ItemOutcome
+            Of all its items.
+        elapsed_s : float
+            Of the batch, by the clock on the wall.
+        """
         facts = [batch_summary.facts(outcome) for outcome in outcomes]
         record = end_record(facts, self._batch_id, "FINISHED", elapsed_s)
         recipe = {
@@ -215,8 +216,7 @@ class BatchTracker:
         delivery = Delivery(self._folder, self._spool, answered=self._answered)
         has_backlog, problem = True, ""
         try:
-            store.disable_telemetry()
-            import mlflow.tracking  # noqa: F401  takes seconds
+            _import_mlflow()
         except Exception as error:
             self._give_up(describe(error))
         while not self._has_given_up:
@@ -283,6 +283,18 @@ class BatchTracker:
         _close_abandoned_runs(client, experiment)
         if not self._is_closing and not self._is_shared:
             self._monitor = _start_system_monitor(self._folder, run_id)
+
+
+def _import_mlflow() -> None:
+    """Load what talks to a store. It takes seconds, which say nothing about the store."""
+    store.disable_telemetry()
+    import mlflow.store.tracking.sqlalchemy_store
+    import mlflow.tracking  # noqa: F401
+
+
+def load_in_background() -> None:
+    """Begin to load MLflow, for a batch that needs it at its end."""
+    threading.Thread(target=_import_mlflow, name="load mlflow", daemon=True).start()
 
 
 def _close_abandoned_runs(client: "MlflowClient", experiment: str) -> None:

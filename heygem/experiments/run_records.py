@@ -61,7 +61,7 @@ def batch_record(params: Params, names: list[str], batch_id: str) -> dict[str, A
 
 
 def shared_batch_record(params: Params, batch: str) -> dict[str, Any]:
-    """The record of a batch by one of several processes that make it; see `end_batch`."""
+    """The record of a batch by one of several processes that make it; see `join_batch`."""
     batch_id = shared_id(params, batch)
     return {
         "kind": "batch",

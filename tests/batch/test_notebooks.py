@@ -224,7 +224,7 @@ def test_a_table_of_pairs_through_the_batch_notebook(heygem, recipe, workdir):
     changes = {"inputs.videos": [], "inputs.audio": None, "inputs.pairs": "pairs.csv"}
     (workdir / "mine.yaml").write_text(recipe.override(changes).to_yaml())
     out, err = heygem("run", "mine.yaml", "--notebook", "11_batch").communicate(timeout=600)
-    assert out.count("out/") == 2 and err.count("failed: broken.mp4") == 1
+    assert out.count("out/") == 2 and err.count("failed: broken.mp4") == 1, err
     (executed,) = (workdir / "runs").glob("*-mine/11_batch.ipynb")
     text = executed.read_text()
     assert "3 items: 2 made, 1 failed" in text and "#/experiments/1/runs/" in text

@@ -303,13 +303,14 @@ def test_items_that_several_processes_make_share_the_run_of_their_batch(params, 
         assert tracker.problem == ""
     assert runs_in(folder)["night 7"].info.status == "RUNNING"
     outcomes = [outcome(tmp_path, "v0"), outcome(tmp_path, "v1"), outcome(tmp_path, "x", "failed")]
-    assert batch_tracking.end_batch(params, "night 7", outcomes, 10.0).address
+    tracker = batch_tracking.join_batch(params, "night 7")
+    tracker.end(outcomes, 10.0)
+    assert tracker.address and tracker.problem == ""
     runs = runs_in(folder)
     parent = runs["night 7"]
     assert parent.info.status == "FAILED" and parent.data.metrics["items.total"] == 3
     assert parent.data.params["lips.closure"] == "1.0"
-    again = batch_tracking.end_batch(own, "night 7", outcomes[:2], 20.0)  # made again, all well
-    assert again.problem == ""
+    batch_tracking.join_batch(own, "night 7").end(outcomes[:2], 20.0)  # made again, all well
     parent = runs_in(folder)["night 7"]
     assert parent.info.status == "FINISHED" and parent.data.metrics["elapsed_s"] == 20
     for name in ("v0", "v1"):
