@@ -65,6 +65,29 @@ def test_the_dashboard_has_distinct_panels_that_do_not_overlap():
     assert variable["name"] == "datasource" and variable["query"] == "prometheus"
 
 
+def test_grafanas_own_library_reads_the_dashboard_without_a_loss():
+    pytest.importorskip("grafana_foundation_sdk", reason="Grafana's SDK is not installed")
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    register_default_plugins()
+    written = json.loads(JSONEncoder().encode(Dashboard.from_json(DASHBOARD)))
+
+    def lost(before, after, place="dashboard"):
+        if isinstance(before, dict) and isinstance(after, dict):
+            for key, value in before.items():
+                yield from lost(value, after.get(key), f"{place}.{key}")
+        elif isinstance(before, list) and isinstance(after, list):
+            assert len(before) == len(after), place
+            for number, pair in enumerate(zip(before, after, strict=True)):
+                yield from lost(*pair, f"{place}[{number}]")
+        elif before != after:
+            yield place
+
+    assert list(lost(DASHBOARD, written)) == []
+
+
 def test_every_metric_of_the_queries_is_exported_with_its_labels(full):
     text = generate_latest(metrics.registry(full.path)).decode()
     names, labels = set(), {"le", "job"}
