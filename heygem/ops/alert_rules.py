@@ -58,7 +58,11 @@ def find(
         Folder on the disk of the results; default: the current one.
     """
     now = datetime.now(UTC)
-    alerts = [*_patterns(settings.patterns, now)]
+    try:
+        alerts = _patterns(settings.patterns, now)
+    except OSError as error:
+        message = f"the log cannot be read: {error.strerror}"
+        alerts = [Alert("log", "warning", message, "look at the folder of the log and its disk")]
     if settings.disk_low.enabled:
         alerts += _disks(settings, results)
     try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from heygem.core.errors import HeygemError
 from heygem.core.files import read_json, write_json
 from heygem.core.folders import home, make_private_folder
 from heygem.ops.alert_rules import LOGGER, Alert, find
@@ -44,7 +45,11 @@ class Look:
 
 
 def check(
-    settings: AlertSettings, *, results: Path | None = None, folder: Path | None = None
+    settings: AlertSettings,
+    *,
+    results: Path | None = None,
+    folder: Path | None = None,
+    state: dict[str, Any] | None = None,
 ) -> Look:
     """Look once, and tell what is new, what goes on after the cool-down, and what is over.
 
@@ -54,10 +59,15 @@ def check(
     results : path, optional
         See `heygem.ops.alert_rules.find`.
     folder : path, optional
-        Where the state between two looks is stored; default: `heygem.core.folders.home`.
+        Where the state between two looks is stored; default: `heygem.core.folders.home`. Where it
+        cannot be written, as on a full disk, that is one of the failures and nothing else.
+    state : dict, optional
+        The state between two looks of one process, changed in place; an empty one is read.
     """
     folder = folder if folder is not None else home()
-    state = read_json(folder, name=STATE) or {}
+    state = state if state is not None else {}
+    if not state:
+        state.update(read_json(folder, name=STATE) or {})
     memory = _section(state, "memory")
     told_at: dict[str, Any] = _section(state, "told")
     active = find(settings, memory, results=results)
@@ -73,8 +83,12 @@ def check(
         failures += tell(content | {"state": "over"}, settings)
     told = {rule: told_at[rule] for rule in told_at if rule in names}
     told |= {alert.rule: now for alert in due}
-    make_private_folder(folder)
-    write_json(folder, {"told": told, "memory": memory}, name=STATE, mode=0o600)
+    state.update(told=told, memory=memory)
+    try:
+        make_private_folder(folder)
+        write_json(folder, state, name=STATE, mode=0o600)
+    except (OSError, HeygemError) as error:
+        failures.append(f"the state of the alerts cannot be stored: {_reason(error)}")
     return Look(active, due, over, failures)
 
 
@@ -82,13 +96,15 @@ def watch(
     settings: AlertSettings,
     *,
     results: Path | None = None,
+    folder: Path | None = None,
     report: Callable[[Look], None] = lambda look: None,
     wait: Callable[[float], bool] | None = None,
 ) -> None:
     """Look every `settings.every_s` until `wait(seconds)` returns True; see `check`."""
     wait = wait if wait is not None else _sleep
+    state: dict[str, Any] = {}
     while True:
-        report(check(settings, results=results))
+        report(check(settings, results=results, folder=folder, state=state))
         if wait(settings.every_s):
             return
 

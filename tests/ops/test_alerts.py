@@ -230,6 +230,21 @@ def test_watching_ends_when_it_is_told_to(home):
     assert len(looks) == 3
 
 
+@pytest.mark.fault
+def test_watching_goes_on_where_neither_log_nor_state_can_be_read_or_written(home, tmp_path):
+    logs.log_file().parent.mkdir(parents=True)
+    logs.log_file().symlink_to(logs.log_file())  # a loop: opening it is an error
+    (tmp_path / "file").write_text("")
+    looks = []
+    low = {"enabled": True, "free_gb": 1e9}
+    chosen = settings(disk_low=low, patterns=[{"name": "x", "pattern": "y"}], every_s=1)
+    alerts.watch(
+        chosen, folder=tmp_path / "file" / "x", report=looks.append, wait=lambda _: len(looks) == 3
+    )
+    assert all("cannot be stored" in look.failures[-1] for look in looks)
+    assert [len(look.told) for look in looks] == [len(looks[0].active), 0, 0]  # told once
+
+
 def test_rules_survive_a_damaged_state_file(home):
     home.mkdir()
     (home / "alerts.json").write_text('{"told": [1], "memory"')
