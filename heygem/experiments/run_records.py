@@ -45,6 +45,7 @@ class ItemOutcome(Protocol):
 def batch_record(params: Params, names: list[str], batch_id: str) -> dict[str, Any]:
     """The record of a batch, for `heygem.experiments.spool`."""
     folder = Path(params.inputs.output).name or "batch"
+    content = names[0] if len(names) == 1 else f"{len(names)} items"
     tags = {"params_hash": params.digest(), "heygem.kind": "batch"}
     return {
         "kind": "batch",
@@ -52,7 +53,9 @@ def batch_record(params: Params, names: list[str], batch_id: str) -> dict[str, A
         "batch": batch_id,
         "experiment": params.mlflow.experiment,
         # Never the name of its only item: in a list of runs the two stand beside each other.
-        "name": f"{folder}: {len(names)} items" if len(names) != 1 else f"{folder}: {names[0]}",
+        "name": store.storable(
+            f"{folder}: {names[0] if len(names) == 1 else f'{len(names)} items'}"
+        ),
         "started_ms": store.now_ms(),
         "tags": {**store.owner_tags(), **tags},
         "params": storable_settings(params.dotted()),
@@ -69,7 +72,7 @@ def shared_batch_record(params: Params, batch: str) -> dict[str, Any]:
         "batch": batch_id,
         "shared": True,
         "experiment": params.mlflow.experiment,
-        "name": batch,
+        "name": store.storable(batch),
         "started_ms": store.now_ms(),
         "tags": {"heygem.kind": "batch"},
         "params": {},
@@ -113,7 +116,7 @@ def item_record(outcome: ItemOutcome, params: Params, batch_id: str) -> dict[str
         "id": secrets.token_hex(16),
         "batch": batch_id,
         "experiment": params.mlflow.experiment,
-        "name": outcome.name,
+        "name": store.storable(outcome.name),
         "started_ms": ended_ms - round(outcome.seconds * 1000),
         "ended_ms": ended_ms,
         "status": _RUN_STATUS.get(outcome.status, "FAILED"),
