@@ -1,6 +1,7 @@
 """`heygem queue`, `heygem worker` and `heygem batch`."""
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -41,10 +42,15 @@ queue_app = typer.Typer(help="The queue of videos to make.", no_args_is_help=Tru
 
 
 def open_queue(path: Path | None) -> "JobQueue":
-    """The queue that the commands work on."""
+    """The queue that the commands work on; for the account of a hub's service, the hub's."""
     from heygem.batch.queue import JobQueue
     from heygem.batch.queue_import import import_earlier
+    from heygem.server import STATE_VARIABLE
 
+    if path is None and os.environ.get(STATE_VARIABLE):
+        from heygem.server.served_queue import open_served
+
+        return open_served()
     queue = JobQueue(path)
     import_earlier(queue)
     return queue

@@ -171,11 +171,12 @@ class HubQueue:
                 remedy="choose a video; an avatar bundle is for your own machine",
             )
         name = f"{hash_input(path)}{path.suffix.lower() or '.bin'}"
+        size = path.stat().st_size
         try:
-            self._get(f"api/inputs/{name}")
+            self._get(f"api/inputs/{name}", size=size)
         except InputError:
             with open(path, "rb") as stream:
-                headers = {"Content-Length": str(path.stat().st_size)}
+                headers = {"Content-Length": str(size)}
                 self._call("PUT", f"api/inputs/{name}", stream, headers)
         self._sent[name] = str(path)
         return name

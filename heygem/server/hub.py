@@ -11,8 +11,7 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner, Spawner
 from traitlets.config import Config
 
 from heygem.core.types import PathLike
-from heygem.server import client, policy
-from heygem.server.served_queue import STATE_VARIABLE
+from heygem.server import STATE_VARIABLE, client, policy
 from heygem.server.single_user import NOTEBOOK
 
 SERVICE, WORKER = "heygem", "heygem-worker"
@@ -90,11 +89,9 @@ def configure(
         "oauth_no_confirm": True,
         **shared,
     }
-    command = [sys.executable, "-m", "heygem.server.worker"]
-    services = [service]
-    for number in range(workers):
-        services.append({"name": f"{WORKER}-{number + 1}", "command": command, **shared})
-    c.JupyterHub.services = services
+    worker = {"command": [str(Path(sys.executable).with_name("heygem")), "worker"], **shared}
+    names = [f"{WORKER}-{number + 1}" for number in range(workers)]
+    c.JupyterHub.services = [service, *({"name": name, **worker} for name in names)]
     c.JupyterHub.base_url = base_url
     # The hub and its proxy listen on loopback; others come through the reverse proxy.
     c.JupyterHub.bind_url = f"http://127.0.0.1:8000{base_url}"

@@ -52,8 +52,8 @@ class InputStore:
         os.utime(path)  # in use again
         return path
 
-    def receive(self, owner: str, name: str, size: int) -> "Upload":
-        """Begin to receive a file.
+    def check(self, owner: str, name: str, size: int) -> None:
+        """Refuse a file that this user may not send.
 
         Raises
         ------
@@ -66,11 +66,21 @@ class InputStore:
             raise InputError("this is no name for an input", seen=name)
         if size > self.max_bytes:
             raise _too_large("the file is too large", size, self.max_bytes)
-        folder = make_private_folder(self.folder / user_folder(owner))
-        stored = sum(path.stat().st_size for path in folder.iterdir())
+        folder = self.folder / user_folder(owner)
+        stored = sum(path.stat().st_size for path in folder.glob("*") if path.name != name)
         if stored + size > self._stored_bytes:
             raise _too_large("your inputs take too much space", stored + size, self._stored_bytes)
-        return Upload(folder / name, size)
+
+    def receive(self, owner: str, name: str, size: int) -> "Upload":
+        """Begin to receive a file.
+
+        Raises
+        ------
+        PolicyError, InputError
+            As for `check`.
+        """
+        self.check(owner, name, size)
+        return Upload(make_private_folder(self.folder / user_folder(owner)) / name, size)
 
     def remove_unused(self, used: set[Path], *, now: float | None = None) -> list[Path]:
         """Remove files that no job uses and that nobody touched for `UNUSED_S`; returns them."""

@@ -9,10 +9,8 @@ from heygem.batch.queue import JobQueue
 from heygem.core import disk
 from heygem.core.errors import HeygemError, OutputError, ParameterError
 from heygem.core.folders import make_private_folder
-from heygem.server import policy
+from heygem.server import STATE_VARIABLE, policy
 from heygem.server.admission import Admission
-
-STATE_VARIABLE = "HEYGEM_STATE"  # names the folder of everything that the service owns
 
 
 class ServedQueue(JobQueue):
@@ -85,6 +83,8 @@ def require_private(folder: Path) -> Path:
 def open_served() -> ServedQueue:
     """The queue that the environment names, as the service and its workers have it.
 
+    Its folder becomes the current one: relative paths of the installation's recipe start there.
+
     Raises
     ------
     ParameterError
@@ -99,4 +99,6 @@ def open_served() -> ServedQueue:
             f"{error.args[0]} is not set",
             remedy="heygem.server.hub.configure sets it, in jupyterhub_config.py",
         ) from error
-    return ServedQueue(Path(state), policy.Rules(rules))
+    queue = ServedQueue(Path(state), policy.Rules(rules))
+    os.chdir(queue.state)
+    return queue

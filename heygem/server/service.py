@@ -177,6 +177,10 @@ class InputHandler(ApiHandler):
         self.finish({"input": name})
 
     def get(self, name: str) -> None:
+        """Whether the file is there; with `size`, also whether it would be accepted."""
+        size = self.get_query_argument("size", "")
+        if size.isdigit():
+            self.service.inputs.check(self.user, name, int(size))
         self.service.inputs.path(self.user, name)
         self.finish({"input": name})
 

@@ -4,22 +4,29 @@ The hub starts this program under the user's account, in place of `jupyterhub-si
 """
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
-from heygem.batch import notebooks
-from heygem.server.jupyter import STUDIO, environment, studio_options
+import nbformat
+from nbformat import v4
+
+from heygem.server.jupyter import environment, studio_options
 
 FOLDER = "heygem"  # of the user's home: inputs, previews, uploads
 NOTEBOOK = "studio.ipynb"  # in it; made anew at each start
+_SOURCE = """\
+from heygem.studio.pages.served import ServedStudio
+
+ServedStudio()"""
 
 
 def prepare(home: Path) -> Path:
     """Make the user's folder and put the studio's notebook into it; returns the folder."""
     folder = home / FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    shutil.copyfile(notebooks.root() / STUDIO, folder / NOTEBOOK)
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(_SOURCE)], metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / NOTEBOOK)
     return folder
 
 

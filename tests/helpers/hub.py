@@ -118,7 +118,7 @@ class Hub:
             except OSError:
                 pass
             assert self._process.poll() is None and time.monotonic() < deadline, self.log()
-            time.sleep(0.2)
+            time.sleep(0.5)
 
     def log(self):
         """The end of what the hub wrote."""
@@ -169,10 +169,10 @@ class Browser:
         form = {"_xsrf": xsrf(page), "version": re.search(r'name="version" value="(\w+)"', page)[1]}
         return self.ask("/services/heygem/agreement", form)
 
-    def token(self, name):
-        """A token of the user, as the hub gives one to the user's server."""
+    def token(self, name, scope="access:services!service=heygem"):
+        """A token of the user; by default as the hub gives one to the user's server."""
         cookie = next(c.value for c in self.jar if c.name == "_xsrf" and c.path.startswith("/hub"))
-        body = json.dumps({"scopes": ["access:services!service=heygem"]}).encode()
+        body = json.dumps({"scopes": [scope]}).encode()
         headers = {"Content_Type": "application/json", "X_XSRFToken": cookie}
         status, text, _ = self.ask(
             f"/hub/api/users/{name}/tokens", body, "POST", Referer=f"{self.address}/hub/", **headers

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 from helpers.hub import write_policy
@@ -290,3 +291,16 @@ def test_a_name_leads_nowhere_else(served):
 def test_a_setting_out_of_range_is_named(served):
     with pytest.raises(ParameterError, match="openness_gain"):
         served.add("anna", "hello", **{"lips.openness_gain": -5})
+
+
+def test_the_commands_of_the_services_account_use_its_queue(served, home, monkeypatch):
+    from heygem.cli.queue import open_queue
+
+    monkeypatch.setenv("HEYGEM_STATE", str(home / "state"))
+    with pytest.raises(ParameterError, match="HEYGEM_POLICY is not set"):
+        open_queue(None)
+    monkeypatch.setenv("HEYGEM_POLICY", str(served.rules.path))
+    monkeypatch.chdir(home)
+    queue = open_queue(None)
+    assert Path.cwd() == home / "state"  # relative paths of the recipe start there
+    assert isinstance(queue, ServedQueue) and queue.path == served.queue.path
