@@ -53,9 +53,7 @@ def batch_record(params: Params, names: list[str], batch_id: str) -> dict[str, A
         "batch": batch_id,
         "experiment": params.mlflow.experiment,
         # Never the name of its only item: in a list of runs the two stand beside each other.
-        "name": store.storable(
-            f"{folder}: {names[0] if len(names) == 1 else f'{len(names)} items'}"
-        ),
+        "name": store.storable(f"{folder}: {content}"),
         "started_ms": store.now_ms(),
         "tags": {**store.owner_tags(), **tags},
         "params": storable_settings(params.dotted()),
