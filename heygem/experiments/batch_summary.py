@@ -3,12 +3,20 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from heygem.experiments.run_records import ItemOutcome
+
+class EndedItem(Protocol):
+    """What the summary needs of an item; `heygem.experiments.run_records.ItemOutcome` is one."""
+
+    @property
+    def status(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def manifest(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -20,7 +28,7 @@ class ItemFacts:
     duration_s: float | None
 
 
-def facts(outcome: "ItemOutcome") -> ItemFacts:
+def facts(outcome: EndedItem) -> ItemFacts:
     """What the summary needs of an item."""
     duration_s = (outcome.manifest.get("output") or {}).get("duration_s")
     return ItemFacts(outcome.status, outcome.seconds, duration_s)
