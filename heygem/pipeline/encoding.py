@@ -94,12 +94,14 @@ def _encode_in_segments(
     labeller = film.labeller
     store.begin(Run(labeller.produce_id, labeller.watermark_id))
     skipped: Counter[str] = Counter()
+    used = 0  # of an earlier run
     for span in spans:
         before = state_hash(labeller.state())
         record = store.find(span, before)
         if record is not None:
             labeller.restore(record["state"])
             skipped.update(record["skipped"])
+            used += 1
             continue
         with _writer(film, store.video(span), span) as segment:
             skipped_here = _write_frames(film, span, segment, report_progress)
@@ -109,7 +111,8 @@ def _encode_in_segments(
     with _writer(film, path) as writer:
         for span in spans:
             writer.append_coded(store.video(span), float(film.timeline.times_s[span.first]))
-    return Encoding(writer.notes, skipped)
+    notes = [f"{used} of {len(spans)} segments are of an interrupted run"] if used else []
+    return Encoding([*writer.notes, *notes], skipped)
 
 
 def _writer(film: Film, path: Path, span: Span | None = None) -> media.VideoWriter:

@@ -120,6 +120,7 @@ def test_a_killed_run_goes_on_after_its_last_whole_segment(studio, same_run):
 
     result = studio.make()
     assert studio.rendered == list(range(35, 50))
+    assert "2 of 3 segments are of an interrupted run" in result.manifest["notes"]
     assert result.frames == 50 and not work.exists()
     assert sorted(path.name for path in studio.folder.iterdir()) == ["a.mp4"]
     check_succession(studio, killed, result)
