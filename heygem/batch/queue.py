@@ -9,23 +9,19 @@ heartbeat has not changed for `LEASE_S` by the clock of the observer that counts
 No clock is compared with another one's, and setting a clock changes nothing.
 """
 
-import contextlib
 import os
 import sqlite3
 import time
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from heygem.batch import process, queue_repair, queue_rows, queue_workers
-from heygem.batch.job import COLUMNS, FINISHED, OPEN, Job, Signal, State, plain, read_row, storable
+from heygem.batch import new_jobs, process, queue_repair, queue_rows, queue_workers
+from heygem.batch.job import COLUMNS, FINISHED, OPEN, Job, Signal, State, plain, read_row
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue_database import PATH_VARIABLE, Database
 from heygem.batch.queue_rows import StateTotals
 from heygem.batch.queue_workers import WorkerInfo
-from heygem.core.errors import HeygemError, InputError
-from heygem.core.files import absolute, is_address, safe_name
 
 if TYPE_CHECKING:
     from heygem.batch.items import Item
@@ -33,7 +29,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LEASE_S = 60.0  # without a heartbeat of a worker on another machine, its job is taken back
-LETTERS_PER_S = 15.0  # of text read aloud, about
 #: `admission(items, lengths_s, owner)` returns the owner to record, or raises a HeygemError.
 Admission = Callable[["Sequence[Item]", Sequence[float], str], str]
 
@@ -161,12 +156,15 @@ class JobQueue:
         HeygemError
             The admission refuses one of them, or the database cannot be written.
         """
-        lengths = _lengths_s(requests)
+        lengths = new_jobs.lengths_s(requests)
         if self._admission is not None:
             owner = self._admission(requests, lengths, owner)
-        rows = [new_row(item, length_s) for item, length_s in zip(requests, lengths, strict=True)]
+        rows = [
+            new_jobs.new_row(item, length_s)
+            for item, length_s in zip(requests, lengths, strict=True)
+        ]
         common = {"owner": owner, "priority": priority, "batch": batch}
-        return self._database.write(lambda db: queue_rows.insert(db, rows, common))
+        return self._database.write(lambda db: new_jobs.insert(db, rows, common))
 
     # --- workers ---
 
@@ -363,52 +361,3 @@ class JobQueue:
     def close(self) -> None:
         """Close the connection of this thread."""
         self._database.close()
-
-
-def _lengths_s(items: "Sequence[Item]") -> list[float]:
-    """Length of each speech [s]; 0 where the file cannot be read (the job will report it)."""
-    from heygem import media  # workers do without it
-
-    known: dict[str, float] = {}
-    for item in items:
-        if item.speech not in known:
-            inputs = item.params.inputs
-            known[item.speech] = len(inputs.text or "") / LETTERS_PER_S
-            if inputs.audio is not None:
-                with contextlib.suppress(HeygemError):
-                    known[item.speech] = float(media.probe(inputs.audio).duration_s or 0.0)
-    return [known[item.speech] for item in items]
-
-
-def new_row(item: "Item", length_s: float) -> dict[str, Any]:
-    """The columns of a new job. Inputs get absolute paths; they are no part of the identity."""
-    inputs = item.params.inputs
-    if not str(item.video).strip() or not (inputs.audio or inputs.text):
-        raise InputError("a job needs a video and a sound", seen=f"{item.video}, {inputs.audio!r}")
-    # A cluster takes addresses of stores as well, which a `Path` does not hold unchanged.
-    addresses = [video for video in inputs.videos if is_address(video)]
-    video = absolute(addresses[0] if addresses else item.video)
-    audio = inputs.audio and absolute(inputs.audio)
-    folder, output = absolute(inputs.output), absolute(item.output)
-    if is_address(folder):
-        output = f"{folder}/{item.output.name}"
-    recipe = item.params.tree()
-    recipe["inputs"] |= {
-        "pairs": None,
-        "videos": [video],
-        "audio": audio,
-        "output": folder,
-    }
-    recipe["mlflow"]["folder"] = str(Path(item.params.mlflow.folder).absolute())
-    return {
-        "id": uuid.uuid4().hex[:10],
-        "name": item.name,
-        "title": "" if item.name.startswith(safe_name(item.video.stem)) else item.name,
-        "video": storable(video),
-        "audio": storable(audio or ""),
-        "text": inputs.text or "",
-        "output": storable(output),
-        "folder": storable(os.getcwd()),
-        "length_s": round(length_s, 2),
-        "params": plain(recipe),
-    }

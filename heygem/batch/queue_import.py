@@ -6,10 +6,10 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from heygem.batch import queue_rows
+from heygem.batch import new_jobs, queue_rows
 from heygem.batch.items import plan_items
 from heygem.batch.job import plain
-from heygem.batch.queue import JobQueue, default_path, new_row
+from heygem.batch.queue import JobQueue, default_path
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
 
@@ -50,7 +50,7 @@ def import_folder(queue: JobQueue, folder: Path) -> int:
         queue_rows.set_fact(db, key, "1")
         for row, changes, owner in rows:
             common = {"owner": owner, "priority": 0, "batch": ""}
-            (job,) = queue_rows.insert(db, [row], common)
+            (job,) = new_jobs.insert(db, [row], common)
             queue_rows.update(db, job.id, changes)
         if files:
             text = f"{len(rows)} of {len(files)} jobs were read from the earlier queue in {folder}"
@@ -72,7 +72,7 @@ def _row(job: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any], str] | No
     """Columns of a new job, what is changed in them afterwards, and the owner."""
     with contextlib.suppress(HeygemError, OSError, ValueError, TypeError, KeyError):
         (item,) = plan_items(Params.from_dict(job["params"]))
-        row = new_row(item, float(job.get("length_s") or 0.0))
+        row = new_jobs.new_row(item, float(job.get("length_s") or 0.0))
         state = _STATES[job["state"]]
         if state == "done" and not Path(str(job.get("output"))).is_file():
             state = "pending"

@@ -3,10 +3,9 @@
 `heygem.batch.queue` opens the transactions and says what its methods mean.
 """
 
-import json
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
 from heygem.batch import process
@@ -18,10 +17,6 @@ from heygem.core.errors import InputError
 MAX_EVENTS = 50_000  # older ones are deleted
 #: No attempt waits longer than this, by a clock that may have been set back meanwhile.
 LONGEST_WAIT_S = 600.0
-_INSERTED = (
-    "id", "batch", "owner", "priority", "position", "created", "state", "name", "title", "video",
-    "audio", "text", "output", "folder", "length_s",
-)  # fmt: skip
 _IDLE = {"worker": "", "process": "", "stopping": 0, "progress": ""}
 
 
@@ -92,24 +87,6 @@ def totals(db: sqlite3.Connection) -> dict[State, StateTotals]:
 # --- adding ---
 
 
-def insert(
-    db: sqlite3.Connection, rows: Sequence[dict[str, Any]], common: dict[str, Any]
-) -> list[Job]:
-    """Append new jobs; a result whose name another job's result has gets a folder of its own."""
-    position = db.execute("SELECT coalesce(max(position), 0) FROM jobs").fetchone()[0]
-    now = time.time()
-    added = []
-    for number, row in enumerate(rows, start=1):
-        params = row["params"]
-        if _name_is_taken(db, row):
-            row, params = _with_own_folder(row)
-        row = {**row, **common, "position": position + number, "created": now, "state": "pending"}
-        add_row(db, {key: row[key] for key in _INSERTED}, params)
-        add_event(db, row["id"], "added", common["batch"])
-        added.append(row["id"])
-    return [get(db, job_id) for job_id in added]
-
-
 def add_row(db: sqlite3.Connection, columns: dict[str, Any], params: str) -> None:
     """Insert a job and its recipe."""
     marks = ", ".join("?" * len(columns))
@@ -117,26 +94,6 @@ def add_row(db: sqlite3.Connection, columns: dict[str, Any], params: str) -> Non
         f"INSERT INTO jobs ({', '.join(columns)}) VALUES ({marks})", tuple(columns.values())
     )
     db.execute("INSERT INTO recipes VALUES (?, ?)", (cursor.lastrowid, params))
-
-
-def _name_is_taken(db: sqlite3.Connection, row: dict[str, Any]) -> bool:
-    """Whether another job's result has this name, and is made of something else.
-
-    A finished job of the same video and speech is followed by this one, whatever its settings; one
-    that is not finished must be the same in everything.
-    """
-    query = """SELECT 1 FROM jobs LEFT JOIN recipes USING (number) WHERE output = ?
-        AND ((video, audio, text) <> (?, ?, ?) OR (state IN ('pending', 'running') AND params <> ?))
-        LIMIT 1"""
-    content = (row["video"], row["audio"], row["text"])
-    return db.execute(query, (row["output"], *content, row["params"])).fetchone() is not None
-
-
-def _with_own_folder(row: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    folder, _, name = row["output"].rpartition("/")
-    params = json.loads(row["params"])
-    params["inputs"]["output"] += f"/{row['id']}"  # a path, or an address of a store
-    return row | {"output": f"{folder}/{row['id']}/{name}"}, plain(params)
 
 
 # --- workers ---

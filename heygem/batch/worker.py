@@ -27,7 +27,7 @@ from heygem.core.errors import HeygemError
 from heygem.core.types import Progress
 
 if TYPE_CHECKING:
-    from heygem.batch.making import ModelCache as Models
+    from heygem.batch.model_cache import ModelCache as Models
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +54,9 @@ def make_item(
 
 def ModelCache() -> "Models":  # noqa: N802  named like the class that it makes
     """Models for `make_item`, kept from item to item."""
-    from heygem.batch import making
+    from heygem.batch import model_cache
 
-    return making.ModelCache()
+    return model_cache.ModelCache()
 
 
 class Worker:

@@ -97,7 +97,7 @@ def children(pid):
 
 def make_and_die_before_the_record(job, models, progress, cancel):
     """As `make_item`, but the first time the process is killed when the file has its name."""
-    from heygem.batch import details, making
+    from heygem.batch import details, making, model_cache
 
     mark = Path(job.output).parent.parent / "died"
     if not mark.exists():
@@ -107,5 +107,5 @@ def make_and_die_before_the_record(job, models, progress, cancel):
             os.kill(os.getpid(), signal.SIGKILL)
 
         details.finish = die
-    models.setdefault("models", making.ModelCache())
+    models.setdefault("models", model_cache.ModelCache())
     return making.make_item(job, models["models"], progress, cancel)
