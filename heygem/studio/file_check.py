@@ -241,7 +241,7 @@ class FileVerdicts(w.HTML):
             text = html.escape(" · ".join(parts))
             level = html.escape(self._translate("level_" + verdict.level))
             lines.append(
-                f'<li class="hg-{verdict.level}"{role}><b>{_MARKS[verdict.level]} {name}</b> '
-                f"({level}): {text}</li>"
+                f'<li class="hg-{verdict.level}"><span{role}><b>{_MARKS[verdict.level]} {name}</b> '
+                f"({level}): {text}</span></li>"
             )
         self.value = f'<ul class="hg-verdicts">{"".join(lines)}</ul>' if lines else ""
