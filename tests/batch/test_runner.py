@@ -43,6 +43,7 @@ def test_each_item_gets_a_video_and_a_manifest_with_its_hash(pipeline_stub, reci
                 "lip_curve.png",
                 "log.jsonl",
                 "manifest.json",
+                "thumbnail.jpg",
             )  # fmt: skip
         ),
         "p0-voice.mp4",
@@ -61,7 +62,7 @@ def test_what_is_kept_of_people_is_private_and_results_have_the_usual_mode(
         os.umask(before)
     details = tmp_path / "out/details"
     modes = {path: path.stat().st_mode & 0o777 for path in (details, *details.rglob("*"))}
-    assert len(modes) == 7
+    assert len(modes) == 8
     assert all(mode == (0o700 if path.is_dir() else 0o600) for path, mode in modes.items())
     assert (tmp_path / "out/batch.json").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o755
