@@ -1,6 +1,7 @@
 """The proof run: many short items, some of them bad, workers that are killed, a disk that fills up.
 
     python benchmarks/night.py [--items 200] [--bad 20] [--kills 10] [--workers 2] [--out FILE.json]
+    python benchmarks/night.py --cluster --workers 4
 
 Workers, and the processes in which they make items, are killed (SIGKILL) at random, and started
 again as a service manager would; once, half way, the disk of the results is full for a while. At
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--bad", type=int, default=20)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--cluster", action="store_true", help="on Ray; see night_cluster.py")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--disk", default="256m", help="size of the results' disk, as mount has it")
     parser.add_argument("--full-s", type=float, default=20.0, help="how long it is full [s]")
@@ -83,7 +85,10 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, object]:
         for path in (folder / "inputs").glob("gone*"):  # after they were accepted
             path.unlink()
         started = time.monotonic()
-        events = Disturber(queue, folder, output if is_own_disk else None, arguments, chance).run()
+        kind = Disturber
+        if arguments.cluster:
+            from night_cluster import ClusterDisturber as kind
+        events = kind(queue, folder, output if is_own_disk else None, arguments, chance).run()
         seconds = time.monotonic() - started
         finished = {job.name: queue.get(job.id) for job in jobs}
         problems = [*problems_of_items(finished, rows), *problems_of_records(finished, output)]

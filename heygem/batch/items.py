@@ -18,7 +18,7 @@ from heygem.config import pairs, sweeps
 from heygem.config.params import Params
 from heygem.config.sweeps import Sweep, Variant
 from heygem.core.errors import ParameterError
-from heygem.core.files import MAX_NAME_BYTES, hash_input, safe_name
+from heygem.core.files import MAX_NAME_BYTES, hash_input, is_address, safe_name
 from heygem.core.types import PathLike
 from heygem.media import write_wav
 
@@ -57,6 +57,14 @@ class Item:
         """Audio file, or the text to speak."""
         inputs = self.params.inputs
         return str(inputs.audio if inputs.audio is not None else inputs.text)
+
+    @property
+    def location(self) -> str:
+        """Of the result: an absolute path, or an address in a store, which no `Path` holds."""
+        folder = self.params.inputs.output
+        if is_address(folder):
+            return f"{folder.rstrip('/')}/{self.output.name}"
+        return str(self.output.absolute())
 
 
 def plan_items(params: Params) -> list[Item]:

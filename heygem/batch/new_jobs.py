@@ -49,16 +49,13 @@ def new_row(item: "Item", length_s: float) -> dict[str, Any]:
     addresses = [video for video in inputs.videos if is_address(video)]
     video = absolute(addresses[0] if addresses else item.video)
     audio = inputs.audio and absolute(inputs.audio)
-    folder, output = absolute(inputs.output), absolute(item.output)
-    if is_address(folder):
-        output = f"{folder}/{item.output.name}"
     is_named = bool(item.variant) or not item.name.startswith(safe_name(item.video.stem))
     recipe = item.params.tree()
     recipe["inputs"] |= {
         "pairs": None,
         "videos": [video],
         "audio": audio,
-        "output": folder,
+        "output": absolute(inputs.output),
     }
     recipe["mlflow"]["folder"] = str(Path(item.params.mlflow.folder).absolute())
     return {
@@ -68,7 +65,7 @@ def new_row(item: "Item", length_s: float) -> dict[str, Any]:
         "video": storable(video),
         "audio": storable(audio or ""),
         "text": inputs.text or "",
-        "output": storable(output),
+        "output": storable(item.location),
         "folder": storable(os.getcwd()),
         "length_s": round(length_s, 2),
         "params": plain(recipe),

@@ -37,7 +37,7 @@ def add_missing(
     waiting = {job.output: job for job in queue.jobs(states=OPEN, batch=batch, owner=owner)}
     known: dict[str, Job] = {}
     for item in items:
-        job = waiting.get(str(item.output.absolute()))
+        job = waiting.get(item.location)
         if job is None:
             continue
         if queue.get(job.id).item().params.digest() == item.params.digest():

@@ -2,8 +2,10 @@
 
 import json
 import os
+import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +16,7 @@ from heygem.cli.generate import Audio, Out, Pairs, Text, Videos, print_items, re
 from heygem.cli.options import Change, Overwrite, Recipe, printable
 from heygem.core import interrupts, logs
 from heygem.core.errors import ParameterError
+from heygem.core.files import is_address, safe_name
 
 if TYPE_CHECKING:
     from heygem.batch.job import Job
@@ -218,36 +221,41 @@ def batch(
     name: Annotated[
         str, typer.Option("--name", help="Of the batch; default: that of the recipe.")
     ] = "",
-    count: Annotated[int, typer.Option("--count", min=1, help="Items made at once.")] = 1,
+    count: Annotated[int | None, typer.Option("--count", min=1, help="Items made at once.")] = None,
     priority: Priority = 0,
     time_limit: Minutes = None,
     zipped: Annotated[bool, typer.Option("--zip", help="Write a ZIP of all results too.")] = False,
     film: Annotated[
         bool, typer.Option(help="Of a sweep, write a film of its variants side by side.")
     ] = True,
+    cluster: Annotated[
+        str, typer.Option("--cluster", metavar="ray", help="On a cluster; see docs/cluster.md.")
+    ] = "",
+    address: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Of its head; default: this machine alone."),
+    ] = "",
     path: QueueFile = None,
 ) -> None:
     """Add a recipe's videos to the queue, make them, and report: gallery, table, comparison.
 
     What an earlier run has finished is not made again. After Ctrl-C the rest stays in the queue.
     """
-    from heygem.batch import queued_batch, runner
-    from heygem.batch.worker import run_workers
+    from heygem.batch import batch_files, queued_batch, runner
 
     settings = read_recipe(None, None, None, None, None, params, changes, overwrite)
     name = name or params.stem
     queue = open_queue(path)
-    options: dict[str, Any] = {"time_limit_s": time_limit and 60 * time_limit}
+    _check_cluster(cluster, address, count)
+    options: dict[str, Any] = {"batch": name, "time_limit_s": time_limit and 60 * time_limit}
     with logs.quiet_libraries(), interrupts.stoppable() as stop:
         report, items = queued_batch.run(
             queue,
             settings,
-            lambda stop: run_workers(
-                [open_queue(path) for _ in range(count)],
-                stop,
-                until_empty=True,
-                batch=name,
-                **options,
+            lambda stop: (
+                _work_on_cluster(path, stop, address, count, options)
+                if cluster
+                else _work_here(path, stop, count or 1, options)
             ),
             batch=name,
             priority=priority,
@@ -255,9 +263,19 @@ def batch(
             on_finished=lambda job: typer.echo(_line(job), err=True),
         )
         is_whole = not stop.is_set()  # who stopped it does not wait for films
-        report, files = queued_batch.finish(
-            report, items, settings, batch=name, film=film and is_whole, zipped=zipped and is_whole
-        )
+        if is_address(settings.inputs.output):  # the other files are made of videos in a folder
+            report = replace(report, folder=queue.path.parent / safe_name(name))
+            record = batch_files.write_record(report, settings)
+            files = batch_files.BatchFiles({"record": record})
+        else:
+            report, files = queued_batch.finish(
+                report,
+                items,
+                settings,
+                batch=name,
+                film=film and is_whole,
+                zipped=zipped and is_whole,
+            )
     print_items(runner.summary(report, settings))
     for key, file in files.files.items():
         typer.echo(f"{key}: {printable(file)}")
@@ -266,6 +284,41 @@ def batch(
         typer.echo(f"{waiting} wait in the queue: heygem worker --until-empty, or", err=True)
         typer.echo(f"heygem queue cancel --batch {printable(name)}", err=True)
     raise typer.Exit(report.exit_code)
+
+
+def _work_here(
+    path: Path | None, stop: threading.Event, count: int, options: dict[str, Any]
+) -> None:
+    from heygem.batch.worker import run_workers
+
+    run_workers([open_queue(path) for _ in range(count)], stop, until_empty=True, **options)
+
+
+def _work_on_cluster(
+    path: Path | None,
+    stop: threading.Event,
+    address: str,
+    actors: int | None,
+    options: dict[str, Any],
+) -> None:
+    from heygem.batch.cluster import nodes, run
+
+    run.work(
+        open_queue(path), address=address or nodes.LOCAL, actors=actors, cancel=stop, **options
+    )
+
+
+def _check_cluster(cluster: str, address: str, count: int | None) -> None:
+    """Refuse options of a cluster that do not go together, before anything is queued."""
+    if cluster not in ("", "ray"):
+        raise ParameterError("unknown kind of cluster", seen=cluster, remedy="--cluster ray")
+    if address and not cluster:
+        raise ParameterError("--address is that of a cluster", remedy="add --cluster ray")
+    if cluster:
+        from heygem.batch.cluster import nodes
+
+        nodes.require_ray()
+        nodes.require_no_count(address or nodes.LOCAL, count)
 
 
 def add_commands(app: typer.Typer) -> None:

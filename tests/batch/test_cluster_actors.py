@@ -182,7 +182,7 @@ def test_an_item_is_cancelled_and_leaves_nothing(actor, job_of, ledger, tmp_path
     outcome = outcome_of(actor, job)
     thread.join()
     assert outcome.status == "cancelled"
-    assert not list((tmp_path / "out").glob("*.mp4"))
+    assert not list((tmp_path / "out").rglob("*.*"))
     assert actor.status()["job"] == ""
 
 

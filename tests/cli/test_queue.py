@@ -97,3 +97,27 @@ def test_a_batch_is_added_made_and_reported_and_repeated_without_work(queue, mon
 def _with_fast_make():
     defaults = dict(worker_module.Worker.__init__.__kwdefaults__)
     return defaults | {"make": MAKE}
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("--cluster", "slurm"), "--cluster ray"),
+        (("--address", "10.0.0.1:6379"), "add --cluster ray"),
+        (("--cluster", "ray", "--address", "10.0.0.1:6379", "--count", "3"), "start nodes with"),
+    ],
+)
+def test_options_of_a_cluster_are_checked_before_anything_is_queued(queue, options, message):
+    pytest.importorskip("ray")
+    (queue.path.parent / "night.yaml").write_text("inputs: {videos: [anna.mp4], audio: a.wav}\n")
+    result = CliRunner().invoke(app, ["batch", "night.yaml", *options])
+    assert result.exit_code and message in str(result.exception)
+    assert queue.jobs() == []
+
+
+def test_a_cluster_without_ray_says_what_to_install(queue, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (queue.path.parent / "night.yaml").write_text("inputs: {videos: [anna.mp4], audio: a.wav}\n")
+    result = CliRunner().invoke(app, ["batch", "night.yaml", "--cluster", "ray"])
+    assert "heygem[cluster]" in str(result.exception)
+    assert queue.jobs() == []

@@ -8,6 +8,8 @@
 - `nodes`: which machines there are, and how many actors each can hold.
 - `fleet`: the actors, started where there is room and replaced where they die.
 - `driver`: takes items from the queue on the head and hands them to actors.
+- `tracking`: MLflow's runs, recorded on the head.
+- `run`: the entry, `run.work(queue, address=...)`.
 
-Importing this package needs the extra `[cluster]`; nothing else in heygem imports it.
+What it needs is the extra `[cluster]` (`nodes.require_ray`); the rest of heygem works without.
 """

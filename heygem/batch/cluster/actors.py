@@ -154,22 +154,31 @@ class ItemActor:
                 return self._located(_finished(job, "skipped", content), results)
             results.check()
             self._begin(results, item, identity)
-            outcome = self._make_item(
-                local,
-                self._models,
-                self._report,
-                self._cancel,
-                ledger=self._ledger,
-                keys=self._keys,
-            )
-            if outcome.status != "done":
-                return replace(outcome, video=Path(job.video))
-            # The video is there: it is uploaded even when the item is cancelled now.
-            with cancellation(threading.Event()):
-                _name_original_inputs(item, job)
-                self._report("upload", 0, 1)
-                content = results.commit(item)
-            return self._located(_finished(job, "done", content), results)
+            try:
+                return self._made_and_stored(job, local, item, results)
+            except BaseException:
+                with contextlib.suppress(HeygemError):  # the first error is the one to report
+                    results.abandon()
+                raise
+
+    def _made_and_stored(self, job: Job, local: Job, item: Item, results: ItemResults) -> Outcome:
+        outcome = self._make_item(
+            local,
+            self._models,
+            self._report,
+            self._cancel,
+            ledger=self._ledger,
+            keys=self._keys,
+        )
+        if outcome.status != "done":
+            results.abandon()
+            return replace(outcome, video=Path(job.video))
+        # The video is there: it is uploaded even when the item is cancelled now.
+        with cancellation(threading.Event()):
+            _name_original_inputs(item, job)
+            self._report("upload", 0, 1)
+            content = results.commit(item)
+        return self._located(_finished(job, "done", content), results)
 
     @contextlib.contextmanager
     def _fetched(self, job: Job, scratch: Path) -> Iterator[Job]:
@@ -188,8 +197,9 @@ class ItemActor:
                 inputs["audio"] = local_path(inputs["audio"])
             output = make_private_folder(scratch / "results")
             inputs["output"] = str(output)
+            mlflow = {**job.params.get("mlflow", {}), "enabled": False}  # the head records it
             yield job._replace(
-                params={**job.params, "inputs": inputs},
+                params={**job.params, "inputs": inputs, "mlflow": mlflow},
                 video=inputs["videos"][0],
                 audio=inputs.get("audio") or "",
                 output=str(output / Path(job.output).name),
@@ -262,6 +272,6 @@ def _name_original_inputs(item: Item, job: Job) -> None:
     for key, location in (("video", job.video), ("audio", inputs.get("audio"))):
         if key in content:
             content[key]["path"] = location
-    if "params" in content:
-        content["params"]["inputs"] = inputs
+    if "mlflow" in content.get("params", {}):
+        content["params"] |= {"inputs": inputs, "mlflow": job.params["mlflow"]}
     write_json(item.details, content, name=MANIFEST, mode=0o600)

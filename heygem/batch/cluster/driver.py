@@ -22,10 +22,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from heygem.batch.cluster.actors import ActorOptions
 from heygem.batch.cluster.fleet import Fleet, Member
 from heygem.batch.cluster.nodes import CORES, RESOURCE, ClusterError
-from heygem.batch.job import OPEN, Job, Signal
+from heygem.batch.cluster.tracking import HeadTracker
+from heygem.batch.job import FINISHED, Job, Signal
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue import JobQueue
 from heygem.batch.retry import CRASHED, INTERNAL, OUT_OF_MEMORY, TIMEOUT
+from heygem.batch.worker import LIMIT_PER_S, LIMIT_S
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +37,7 @@ BEAT_S = 1.0  # between heartbeats of an item; longer with hundreds of actors
 BEATS_PER_S = 200  # of all items together, at most
 CANCEL_GRACE_S = 8.0  # an item that does not stop within this time is ended with its actor
 SILENCE_S = 60.0  # an actor that does not answer for so long is ended
-STOP_GRACE_S = 6.0  # for all items at a shutdown
-LIMIT_S, LIMIT_PER_S = 1800.0, 120.0  # for an item, and for each second of its speech
+STOP_GRACE_S = 4.0  # for all items at a shutdown; see `core.interrupts.LIMIT_S`
 PROBE_S = 5.0  # for a node that may be gone
 NODE_LOSSES = 3  # items whose nodes died so often are treated as the cause
 NO_ACTOR_S = 120.0  # without any actor for so long, the run ends
@@ -54,21 +55,36 @@ class Driver:
     options : ActorOptions, optional
     cores : int
         Cores of an actor on a node without a GPU.
+    time_limit_s : float, optional
+        Of one item; default: as for `heygem.batch.worker.Worker`.
     """
 
     def __init__(
-        self, queue: JobQueue, options: ActorOptions | None = None, *, cores: int = CORES
+        self,
+        queue: JobQueue,
+        options: ActorOptions | None = None,
+        *,
+        cores: int = CORES,
+        time_limit_s: float | None = None,
     ) -> None:
         self.queue = queue
         self.fleet = Fleet(options or ActorOptions(), cores=cores)
         self._name = f"ray-{socket.gethostname()}-{os.getpid()}"
+        self._time_limit_s = time_limit_s
+        self._tracker = HeadTracker()
         self._node_losses: Counter[str] = Counter()
         self._parked: list[Job] = []  # claimed, and waiting for an actor with a GPU
         self._refreshed_s = 0.0
         self._last_member_s = time.monotonic()
 
-    def run(self, cancel: threading.Event | None = None, *, until_empty: bool = True) -> None:
-        """Work until the queue has no open job, or `cancel` is set.
+    def run(
+        self,
+        cancel: threading.Event | None = None,
+        *,
+        until_empty: bool = True,
+        batch: str | None = None,
+    ) -> None:
+        """Work until the queue has no open job (of this batch), or `cancel` is set.
 
         Raises
         ------
@@ -76,10 +92,16 @@ class Driver:
             No node has had room for an actor for two minutes.
         """
         cancel = cancel or threading.Event()
+        self.queue.register(self._name)
         try:
             while not cancel.is_set():
                 self._look_at_nodes()
-                if not self._parked and not self.fleet.busy() and until_empty and self._is_empty():
+                if (
+                    not self._parked
+                    and not self.fleet.busy()
+                    and until_empty
+                    and not self.queue.is_open(batch=batch)
+                ):
                     return
                 self._dispatch()
                 self._await_answers()
@@ -88,6 +110,8 @@ class Driver:
         finally:
             self._give_back("the driver of the cluster has ended")
             self.fleet.close()
+            self._tracker.close(at_once=cancel.is_set())
+            self.queue.unregister(self._name)
 
     # --- the loop's steps ---
 
@@ -98,7 +122,7 @@ class Driver:
         self._refreshed_s = now
         for member in self.fleet.refresh():
             self._lose(member, "its node is gone")
-        if self.fleet.members:
+        if self.fleet.has_started():
             self._last_member_s = now
         elif now - self._last_member_s > NO_ACTOR_S:
             problems = "; ".join(f"{slot}: {why}" for slot, why in self.fleet.problems.items())
@@ -158,7 +182,7 @@ class Driver:
         for member in busy:
             assert member.job is not None
             silent_s = now - member.asked_s
-            limit_s = LIMIT_S + LIMIT_PER_S * member.job.length_s
+            limit_s = self._time_limit_s or LIMIT_S + LIMIT_PER_S * member.job.length_s
             if member.cancelled_s and now - member.cancelled_s > CANCEL_GRACE_S:
                 self._end_cancelled(member)
             elif now - member.begun_s > limit_s:
@@ -210,7 +234,12 @@ class Driver:
         job = member.take()
         self.fleet.forget_failures(member.slot)
         if not is_unwanted:
-            self.queue.finish(job.id, self._name, outcome)
+            self._finish(job, outcome)
+
+    def _finish(self, job: Job, outcome: Outcome) -> None:
+        finished = self.queue.finish(job.id, self._name, outcome)
+        if finished is not None and finished.state in FINISHED:
+            self._tracker.log(job, outcome)
 
     def _lose(self, member: Member, reason: str) -> None:
         """An actor died: replace it, and have its item made again."""
@@ -254,13 +283,9 @@ class Driver:
         self._fail(job, TIMEOUT, f"not finished within its time limit of {limit_s:.0f} s")
 
     def _fail(self, job: Job, code: str, error: str) -> None:
-        self.queue.finish(job.id, self._name, _outcome(job, "failed", error=error, code=code))
+        self._finish(job, _outcome(job, "failed", error=error, code=code))
 
     # --- the end ---
-
-    def _is_empty(self) -> bool:
-        counts = self.queue.counts()
-        return not sum(counts[state] for state in OPEN)
 
     def _stop(self) -> None:
         """Stop all items; what is finished meanwhile is recorded."""
@@ -282,7 +307,7 @@ class Driver:
         with contextlib.suppress(ray.exceptions.RayError):
             outcome = Outcome.from_message(ray.get(reference))
             if outcome.status != "cancelled":
-                self.queue.finish(job.id, self._name, outcome)
+                self._finish(job, outcome)
                 return
         self.queue.release(job.id, self._name, "the driver of the cluster was stopped")
 

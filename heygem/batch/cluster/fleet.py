@@ -121,6 +121,10 @@ class Fleet:
         idle = [member for member in self.members.values() if member.is_idle]
         return sorted(idle, key=lambda member: -member.slot.gpus)
 
+    def has_started(self) -> bool:
+        """Whether any actor works."""
+        return any(member.started is None for member in self.members.values())
+
     def busy(self) -> list[Member]:
         """Members that make an item."""
         return [member for member in self.members.values() if member.job is not None]
@@ -137,7 +141,7 @@ class Fleet:
         try:
             facts = ray.get(member.started)
         except ray.exceptions.RayError as error:
-            self.remove(member, _first_line(error))
+            self.remove(member, _last_line(error))
             return
         if facts["code"] != code_version()["source_sha256"]:
             self.remove(member, "the node has another version of heygem")
@@ -179,5 +183,7 @@ def _this_node() -> Any:
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+def _last_line(error: BaseException) -> str:
+    """Of a traceback, the line that says what happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__

@@ -1,6 +1,7 @@
 """The machines of a cluster, and how many actors each of them holds."""
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -111,21 +112,11 @@ def connected(address: str = LOCAL, *, actors: int | None = None) -> Iterator[No
     ClusterError
         There is no cluster at this address.
     """
+    require_ray()
+    require_no_count(address, actors)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-    except ImportError as error:
-        raise InputError(
-            "Ray is not installed",
-            seen=str(error),
-            remedy="install the extra: pip install 'heygem[cluster]'",
-        ) from error
-    if actors is not None and address != LOCAL:
-        raise ParameterError(
-            "the number of actors is that of the nodes of a cluster",
-            seen=f"actors: {actors}",
-            remedy=f"start nodes with ray start --resources '{{\"{RESOURCE}\": {actors}}}'",
-        )
+    import ray
+
     quiet = {"log_to_driver": False, "logging_level": "error"}
     try:
         if address == LOCAL:
@@ -149,6 +140,37 @@ def connected(address: str = LOCAL, *, actors: int | None = None) -> Iterator[No
         yield
     finally:
         ray.shutdown()
+
+
+def require_ray() -> None:
+    """Refuse work for a cluster where the extra `[cluster]` is not installed.
+
+    Raises
+    ------
+    InputError
+    """
+    missing = [name for name in ("ray", "fsspec") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            "what a cluster needs is not installed",
+            seen=", ".join(missing),
+            remedy="install the extra: pip install 'heygem[cluster]'",
+        )
+
+
+def require_no_count(address: str, actors: int | None) -> None:
+    """Refuse a number of actors for a cluster whose nodes say it themselves.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if actors is not None and address != LOCAL:
+        raise ParameterError(
+            "the number of actors is that of the nodes of a cluster",
+            seen=actors,
+            remedy=f"start nodes with ray start --resources '{{\"{RESOURCE}\": {actors}}}'",
+        )
 
 
 def _has_gpus() -> bool:

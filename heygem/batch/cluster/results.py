@@ -81,6 +81,12 @@ class ItemResults:
         if self.folder.read_json(self._manifest) is None:
             self.folder.put(item.details / MANIFEST, self._manifest)
 
+    def abandon(self) -> None:
+        """Remove the mark of an item that was not made."""
+        content = self.folder.read_json(self._manifest)
+        if content is not None and manifest.is_manifest(content) and content["status"] == "begun":
+            self.folder.remove(self._manifest)
+
     def commit(self, item: Item) -> dict[str, Any]:
         """Upload a finished item; returns its manifest as stored.
 

@@ -138,6 +138,14 @@ class Folder:
             with contextlib.suppress(Exception):  # it was renamed, or the store is away
                 self._fs.rm_file(self._path(temporary))
 
+    def remove(self, name: str) -> None:
+        """Remove a file, and its folder where nothing else is in it; it may be gone already."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(name))
+        if self.is_local:
+            with contextlib.suppress(OSError):
+                Path(self._path(name)).parent.rmdir()
+
     def require_replaceable(self, name: str, may_replace: Callable[[str], bool]) -> None:
         """Refuse a name under which a file stands that must stay.
 

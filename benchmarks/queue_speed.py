@@ -1,6 +1,6 @@
 """Time and memory of the queue with thousands of items.
 
-    python benchmarks/queue.py [--items 5000]
+    python benchmarks/queue_speed.py [--items 5000]
 
 Prints the median of ten for each operation. Processor time is given beside the time, because other
 programs on the machine do not change it.
