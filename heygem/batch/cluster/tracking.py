@@ -42,7 +42,7 @@ class HeadTracker:
     def _record(self, job: Job, outcome: Outcome) -> None:
         try:
             params = Params.from_dict(job.params)
-            with track_batch(params, names=[job.name]) as tracker:
+            with track_batch(params, names=[job.name], batch=job.batch) as tracker:
                 tracker.log(_complete(job, outcome, params))
             if tracker.problem:
                 log.warning("%s: %s", job.name, tracker.problem)
