@@ -2,6 +2,7 @@
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,10 @@ from heygem.batch.items import plan_items  # noqa: E402
 from heygem.batch.outcome import Outcome  # noqa: E402
 from heygem.batch.queue import JobQueue  # noqa: E402
 from heygem.config.params import Params  # noqa: E402
+from heygem.core import folders  # noqa: E402
 from heygem.core.errors import ConsentError, OutputError, PolicyError  # noqa: E402
-from heygem.provenance import binding, consent  # noqa: E402
+from heygem.core.files import read_json, sha256  # noqa: E402
+from heygem.provenance import binding, consent, credentials, keys  # noqa: E402
 from heygem.provenance.ledger import Ledger  # noqa: E402
 
 
@@ -237,3 +240,48 @@ def test_consent_is_the_heads(head, tmp_path):
         ledger, "a" * 64, who="Ann", purpose="test", until="2999-01-01", reference="letter 1"
     )
     assert consent.require(ledger, "a" * 64, "b" * 64, basis=None)["reference"] == "letter 1"
+
+
+@pytest.mark.slow
+def test_a_real_item_is_labelled_with_keys_that_stay_on_the_head(models_of_node, head, tmp_path):
+    """Inputs and results are in a store; the node has no keys and no ledger."""
+    samples = Path(__file__).parents[2] / "samples"
+    share = tmp_path / "share"
+    share.mkdir()
+    (share / "collins.mp4").write_bytes((samples / "collins.mp4").read_bytes())
+    inputs = {
+        "videos": [f"file://{share}/collins.mp4"],
+        "text": "Good morning.",
+        "output": f"file://{share}/out",
+    }
+    media = {"crf": 30, "preset": "ultrafast"}
+    queue = JobQueue(tmp_path / "queue.db")
+    queue.add(plan_items(Params.from_dict({"inputs": inputs, "media": media})), owner="ann")
+    job = queue.claim("test")
+    assert job.output == f"file://{share}/out/collins-speech.mp4"
+    actor = ItemActor(head, ActorOptions())
+    outcome = outcome_of(actor, job)
+    assert (outcome.status, outcome.error) == ("done", "")
+    out = share / "out/collins-speech.mp4"
+    manifest = read_json(share / "out/details/collins-speech")
+    assert manifest["output"]["sha256"] == sha256(out)
+    assert manifest["video"]["path"] == inputs["videos"][0]
+    assert manifest["params"]["inputs"]["output"] == inputs["output"]
+    assert manifest["params"]["mlflow"]["enabled"] is True  # as the recipe says
+    assert manifest["label"]["layers"]["c2pa"] == "written"
+    assert (share / "out/details/collins-speech/contact_sheet.png").is_file()
+    own_keys = keys.load(tmp_path / "head/keys")
+    ledger = Ledger(tmp_path / "head/ledger.db", keys=own_keys)
+    (made,) = ledger.entries(kind="made", subject=sha256(out))
+    assert (made.body["user"], ledger.verify()) == ("ann", [])
+    assert credentials.read(out, own_keys).state == "Trusted"
+    assert outcome_of(actor, job).status == "skipped"
+    assert len(ledger.entries(kind="made", subject=sha256(out))) == 1
+
+
+@pytest.fixture
+def models_of_node(tmp_path):
+    """The installation's models, as on every node; before `head` sets the node's folders."""
+    installed = folders.model_folder()
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node/models").symlink_to(installed)

@@ -23,8 +23,7 @@ from heygem.config.params import Params  # noqa: E402
 from heygem.core import folders  # noqa: E402
 from heygem.core.errors import ParameterError  # noqa: E402
 from heygem.core.files import read_json, sha256  # noqa: E402
-from heygem.experiments import store  # noqa: E402
-from heygem.provenance import credentials, keys  # noqa: E402
+from heygem.provenance import keys  # noqa: E402
 from heygem.provenance.ledger import Ledger  # noqa: E402
 
 KILLS = int(os.environ.get("HEYGEM_KILLS", "5"))
@@ -155,11 +154,11 @@ def add(queue, tmp_path):
 
 
 @contextlib.contextmanager
-def driving(queue, cancel=None, options=QUICK):
+def driving(queue, cancel=None):
     """A driver at work in a thread; ended, or with its error raised, when the block ends."""
     from heygem.batch.cluster.driver import Driver
 
-    driver, errors = Driver(queue, options), []
+    driver, errors = Driver(queue, QUICK), []
 
     def run():
         try:
@@ -276,49 +275,3 @@ def test_items_that_need_a_gpu_go_to_the_node_that_has_one(cluster, queue, add, 
     if member is not True:
         assert member.slot.node == gpu.node_id
     assert Path(queue.get(jobs[0].id).output).is_file()
-
-
-@pytest.mark.slow
-def test_a_real_item_is_made_labelled_and_recorded(cluster, records, queue, tmp_path):
-    """With a private key on the head alone, and inputs and results in a store."""
-    samples = Path(__file__).parents[2] / "samples"
-    share = tmp_path / "share"
-    share.mkdir()
-    (share / "collins.mp4").write_bytes((samples / "collins.mp4").read_bytes())
-    inputs = {
-        "videos": [f"file://{share}/collins.mp4"],
-        "text": "Good morning.",
-        "output": f"file://{share}/out",
-    }
-    media = {"crf": 30, "preset": "ultrafast"}
-    recipe = {"inputs": inputs, "media": media, "mlflow": {"folder": str(tmp_path / "mlruns")}}
-    (job,) = queue.add(plan_items(Params.from_dict(recipe)), owner="ann")
-    assert job.output == f"file://{share}/out/collins-speech.mp4"
-    with driving(queue, options=ActorOptions()):
-        pass
-    job = queue.get(job.id)
-    assert (job.state, job.message) == ("done", "")
-    out = share / "out/collins-speech.mp4"
-    manifest = read_json(share / "out/details/collins-speech")
-    assert manifest["output"]["sha256"] == sha256(out)
-    assert manifest["video"]["path"] == inputs["videos"][0]
-    assert manifest["params"]["inputs"]["output"] == inputs["output"]
-    assert manifest["label"]["layers"]["c2pa"] == "written"
-    assert (share / "out/details/collins-speech/contact_sheet.png").is_file()
-    own_keys = keys.load(records / "keys")
-    ledger = Ledger(records / "ledger.db", keys=own_keys)
-    (made,) = ledger.entries(kind="made", subject=sha256(out))
-    assert (made.body["user"], ledger.verify()) == ("ann", [])
-    assert credentials.read(out, own_keys).state == "Trusted"
-    client = store.open_client(tmp_path / "mlruns")
-    experiments = [found.experiment_id for found in client.search_experiments()]
-    runs = {run.info.run_name for run in client.search_runs(experiments)}
-    assert "collins-speech" in runs  # recorded by the head
-    # Again: the store still has it, and nothing is made.
-    (again,) = queue.add(plan_items(Params.from_dict(recipe)))
-    with driving(queue, options=ActorOptions()):
-        pass
-    assert [e["detail"] for e in queue.events(job_id=again.id) if e["kind"] == "done"] == [
-        "skipped"
-    ]
-    assert len(ledger.entries(kind="made", subject=sha256(out))) == 1
