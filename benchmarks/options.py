@@ -1,7 +1,7 @@
 """What each setting of the lips and the renderer changes, measured on held-out speech.
 
     python benchmarks/options.py OUT.jsonl CLIP...    one line per setting and value
-    python benchmarks/options.py --table OUT.jsonl    the lines as Markdown
+    python benchmarks/options.py --table OUT.jsonl    the differences as CSV
 
 Every clip is rendered again with its own sound, once with the default settings and once for each
 value in `VARIANTS`, one setting changed at a time; means over the clips. A run that was interrupted
@@ -9,7 +9,9 @@ continues where it stopped.
 """
 
 import argparse
+import csv
 import json
+import sys
 from pathlib import Path
 
 import cv2
@@ -38,6 +40,20 @@ VARIANTS = [
     {"renderer.color_match": False},
 ]
 HELD_OUT_S = 5.0
+METRICS = (
+    "aligned_corr",
+    "width_corr",
+    "amplitude_ratio",
+    "closure_f1",
+    "articulation",
+    "silence_leakage",
+    "jitter",
+    "flicker",
+    "seam_delta_e",
+    "sharpness",
+    "psnr_db",
+    "ssim",
+)
 
 
 def name_of(changes):
@@ -55,18 +71,14 @@ def measure(changes, clips):
 
 
 def table(path):
-    """Print the rows as Markdown: the default's figures, then what each value changes."""
+    """Print the rows as CSV: the default's figures, then the difference that each value makes."""
     rows = {row["settings"]: row["means"] for row in map(json.loads, path.open())}
-    base = rows["defaults"]
-    keys = [key for key in base if any(row.get(key) != base[key] for row in rows.values())]
-    print("| Settings | " + " | ".join(keys) + " |")
-    print("|---" * (len(keys) + 1) + "|")
+    base = rows.pop("defaults")
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["settings", *METRICS])
+    writer.writerow(["defaults", *(f"{base[key]:.3f}" for key in METRICS)])
     for name, means in rows.items():
-        cells = [
-            f"{means[key]:.3f}" if name == "defaults" else f"{means[key] - base[key]:+.3f}"
-            for key in keys
-        ]
-        print(f"| {name} | " + " | ".join(cells) + " |")
+        writer.writerow([name, *(f"{means[key] - base[key]:+.3f}" for key in METRICS)])
 
 
 def main():
