@@ -1,10 +1,6 @@
 """Time and memory of the queue with thousands of items.
 
-<<<<<<<< HEAD:benchmarks/queue_speed.py
     python benchmarks/queue_speed.py [--items 5000]
-========
-    python benchmarks/job_queue.py [--items 5000]
->>>>>>>> e23f771 (Settings of lips and renderer measured one by one; false ids of the watermark's reader on 110 stretches; no benchmark has the name of a standard module):benchmarks/job_queue.py
 
 Prints the median of ten for each operation. Processor time is given beside the time, because other
 programs on the machine do not change it.
