@@ -2,7 +2,8 @@
 
     python benchmarks/needs.py [--video V] [--heights 360 720 1080] [--crfs 18] [--seconds 3]
 
-The constants of `heygem.batch.guards` are fitted to its table. Each row is a process of its own.
+The constants of `heygem.batch.item.guards` are fitted to its table. Each row is a process of its
+own.
 """
 
 import argparse

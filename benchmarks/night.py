@@ -336,7 +336,7 @@ class Disturber:
 
 def problems_of_items(finished: dict[str, object], rows: list[Row]) -> list[str]:
     """Items that are neither done with a right file nor failed for their own reason."""
-    from heygem.batch.checks import check_result
+    from heygem.batch.item.checks import check_result
     from heygem.core.errors import HeygemError
     from heygem.core.files import read_json
     from heygem.provenance import keys

@@ -202,8 +202,8 @@ def measure_item(arguments):
     """The cost of one item in this process, with models and avatar at hand."""
     import threading
 
+    from heygem.batch.item.making import ModelCache, make_item
     from heygem.batch.items import plan_items
-    from heygem.batch.making import ModelCache, make_item
     from heygem.batch.queue import JobQueue
 
     with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from heygem.batch import manifest, notebooks
+from heygem.batch import notebooks
+from heygem.batch.item import manifest
 from heygem.config.params import Params
 from heygem.core.files import write_json
 from heygem.core.types import PathLike

@@ -334,7 +334,7 @@ def show(report: "Report") -> None:
     """Display the report of a batch at the end of a notebook."""
     from IPython.display import HTML, display
 
-    from heygem.batch.report import to_html
+    from heygem.batch.results.report import to_html
 
     display(HTML(to_html(report, relative_link)))
 

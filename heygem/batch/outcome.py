@@ -49,7 +49,7 @@ class Outcome:
 
     @property
     def identity(self) -> str:
-        """See `heygem.batch.manifest.item_id`; empty for an item that is not finished."""
+        """See `heygem.batch.item.manifest.item_id`; empty for an item that is not finished."""
         return str(self.manifest.get("id", ""))
 
     @property

@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from heygem.batch import batch_files, manifest
-from heygem.batch.batch_files import BatchFiles
+from heygem.batch.item import manifest
 from heygem.batch.items import DETAILS, Item, plan_items
-from heygem.batch.job import OPEN, Job
 from heygem.batch.outcome import Outcome
-from heygem.batch.queue import JobQueue
+from heygem.batch.queue.job import OPEN, Job
+from heygem.batch.queue.queue import JobQueue
+from heygem.batch.results import batch_files
+from heygem.batch.results.batch_files import BatchFiles
 from heygem.batch.runner import Report
-from heygem.batch.worker import run_workers
+from heygem.batch.workers.worker import run_workers
 from heygem.config.params import Params
 from heygem.core.files import read_json
 from heygem.core.types import Progress
@@ -138,7 +139,7 @@ def finish(
     params, batch
         As of `run`.
     film, zipped, extra, progress, cancel
-        As of `heygem.batch.batch_files.write`.
+        As of `heygem.batch.results.batch_files.write`.
 
     Returns
     -------

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from heygem import pipeline
-from heygem.batch import manifest, output_lock
+from heygem.batch.item import manifest, output_lock
+from heygem.batch.item.making import Maker
 from heygem.batch.items import DETAILS, Item, SpeechFiles, plan_items
-from heygem.batch.making import Maker
 from heygem.batch.outcome import Outcome, Status
 from heygem.config.params import Params
 from heygem.core import publish

@@ -135,7 +135,8 @@ def show_metrics(queue: QueuePath = None) -> None:
 
 
 AlertParams = Annotated[
-    Path | None, typer.Option("--params", metavar="ALERTS.yaml", help="See params/alerts.yaml.")
+    Path | None,
+    typer.Option("--params", metavar="ALERTS.yaml", help="See params/operations/alerts.yaml."),
 ]
 alerts_app = typer.Typer(help="Tell an operator when something is wrong.", no_args_is_help=True)
 
@@ -267,7 +268,9 @@ def restore(
 def retention(
     params: Annotated[
         Path | None,
-        typer.Option("--params", metavar="RETENTION.yaml", help="See params/retention.yaml."),
+        typer.Option(
+            "--params", metavar="RETENTION.yaml", help="See params/operations/retention.yaml."
+        ),
     ] = None,
     results: Annotated[
         list[Path] | None,

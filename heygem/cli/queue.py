@@ -19,8 +19,8 @@ from heygem.core.errors import ParameterError
 from heygem.core.files import is_address, safe_name
 
 if TYPE_CHECKING:
-    from heygem.batch.job import Job
     from heygem.batch.queue import JobQueue
+    from heygem.batch.queue.job import Job
 
 QueueFile = Annotated[
     Path | None,
@@ -47,7 +47,7 @@ queue_app = typer.Typer(help="The queue of videos to make.", no_args_is_help=Tru
 def open_queue(path: Path | None) -> "JobQueue":
     """The queue that the commands work on; for the account of a hub's service, the hub's."""
     from heygem.batch.queue import JobQueue
-    from heygem.batch.queue_import import import_earlier
+    from heygem.batch.queue.earlier_folder import import_earlier
     from heygem.server import STATE_VARIABLE
 
     if path is None and os.environ.get(STATE_VARIABLE):
@@ -96,7 +96,7 @@ def list_jobs(
     path: QueueFile = None,
 ) -> None:
     """Show the jobs of the queue, a page at a time."""
-    from heygem.batch.job import STATES
+    from heygem.batch.queue.job import STATES
 
     wanted: Any = states
     unknown = set(states or ()) - set(STATES)
@@ -202,7 +202,7 @@ def worker(
     path: QueueFile = None,
 ) -> None:
     """Make the jobs of the queue; Ctrl-C or SIGTERM puts what is being made back within seconds."""
-    from heygem.batch.worker import run_workers
+    from heygem.batch.workers.worker import run_workers
 
     with interrupts.stoppable() as stop:
         run_workers(
@@ -241,7 +241,8 @@ def batch(
 
     What an earlier run has finished is not made again. After Ctrl-C the rest stays in the queue.
     """
-    from heygem.batch import batch_files, queued_batch, runner
+    from heygem.batch import queued_batch, runner
+    from heygem.batch.results import batch_files
 
     settings = read_recipe(None, None, None, None, None, params, changes, overwrite)
     name = name or params.stem
@@ -289,7 +290,7 @@ def batch(
 def _work_here(
     path: Path | None, stop: threading.Event, count: int, options: dict[str, Any]
 ) -> None:
-    from heygem.batch.worker import run_workers
+    from heygem.batch.workers.worker import run_workers
 
     run_workers([open_queue(path) for _ in range(count)], stop, until_empty=True, **options)
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from heygem.batch.job import Job
 from heygem.batch.queue import JobQueue
+from heygem.batch.queue.job import Job
 from heygem.core.disk import format_size
 from heygem.core.errors import HeygemError
 from heygem.ops import log_view, machine, report, work

@@ -1,4 +1,7 @@
-"""Settings of alerts: what is watched, and who is told how; `params/alerts.yaml` shows them all."""
+"""Settings of alerts: what is watched, and who is told how.
+
+`params/operations/alerts.yaml` shows them all.
+"""
 
 import re
 import urllib.parse
@@ -67,7 +70,7 @@ class LedgerCheck(Settings):
 class AlertSettings(Settings):
     """The whole file."""
 
-    example: ClassVar[str] = "params/alerts.yaml"
+    example: ClassVar[str] = "params/operations/alerts.yaml"
 
     every_s: float = Field(60, ge=1, description="how often `heygem alerts watch` looks [s]")
     cool_down_min: float = Field(

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from heygem.batch import queue as job_queue
+from heygem.batch.queue import queue as job_queue
 from heygem.core import disk
 from heygem.core.errors import InputError, OutputError
 from heygem.core.files import copy_content, read_json, sha256, write_json

@@ -21,8 +21,8 @@ from prometheus_client.core import (
     Metric,
 )
 
-from heygem.batch.job import OPEN, STATES, Job
 from heygem.batch.queue import JobQueue
+from heygem.batch.queue.job import OPEN, STATES, Job
 from heygem.core.errors import HeygemError, InputError
 from heygem.core.types import PathLike
 from heygem.core.version import code_version

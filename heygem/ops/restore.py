@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from heygem.batch import queue as job_queue
+from heygem.batch.queue import queue as job_queue
 from heygem.core import disk
 from heygem.core.errors import InputError, OutputError
 from heygem.core.leftovers import temporary_folder

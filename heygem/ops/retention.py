@@ -16,10 +16,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from heygem.batch import manifest
-from heygem.batch.details import MANIFEST
+from heygem.batch.item import manifest
+from heygem.batch.item.details import MANIFEST
+from heygem.batch.item.output_lock import lock_output_dir
 from heygem.batch.items import DETAILS
-from heygem.batch.output_lock import lock_output_dir
 from heygem.config import recipes
 from heygem.config.settings import Settings, checked
 from heygem.core import logs
@@ -67,7 +67,7 @@ class Logs(Settings):
 class RetentionSettings(Settings):
     """The whole file."""
 
-    example: ClassVar[str] = "params/retention.yaml"
+    example: ClassVar[str] = "params/operations/retention.yaml"
 
     results: Results = Field(default_factory=Results, description="finished videos")
     avatars: Avatars = Field(default_factory=Avatars, description="tracked avatars")

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from heygem.batch.items import DETAILS
-from heygem.batch.job import Job
 from heygem.batch.queue import JobQueue, default_path
+from heygem.batch.queue.job import Job
 from heygem.core.files import read_json
 from heygem.core.types import PathLike
 
@@ -23,7 +23,7 @@ class WorkItem:
     ----------
     name, owner, batch : str
     state : str
-        As of `heygem.batch.job.Job`.
+        As of `heygem.batch.queue.job.Job`.
     finished : float
         Unix time [s]; 0 while it is not finished.
     seconds : float

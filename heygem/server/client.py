@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from heygem.batch.items import Item
-from heygem.batch.job import FINISHED, OPEN, STATES, Job, State
 from heygem.batch.queue import JobQueue
-from heygem.batch.queue_rows import StateTotals
-from heygem.batch.queue_workers import WorkerInfo
+from heygem.batch.queue.job import FINISHED, OPEN, STATES, Job, State
+from heygem.batch.queue.rows import StateTotals
+from heygem.batch.queue.worker_list import WorkerInfo
 from heygem.config.params import Params
 from heygem.core import errors
 from heygem.core.errors import HeygemError, InputError, PolicyError

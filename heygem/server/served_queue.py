@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from heygem.batch.job import Job
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue import JobQueue
+from heygem.batch.queue.job import Job
 from heygem.core import disk
 from heygem.core.errors import HeygemError, OutputError, ParameterError
 from heygem.core.folders import make_private_folder

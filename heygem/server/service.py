@@ -25,7 +25,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop, PeriodicCallback
 
-from heygem.batch.job import FINISHED, Job, State
+from heygem.batch.queue.job import FINISHED, Job, State
 from heygem.core.errors import ConsentError, HeygemError, InputError, PolicyError
 from heygem.core.i18n import LANGUAGES, translator
 from heygem.provenance import keys

@@ -37,7 +37,7 @@ class Deleted:
 
 
 def delete(result: dict[str, Any], output: Path) -> Deleted:
-    """Set a result (see `heygem.batch.manifest.results`) aside.
+    """Set a result (see `heygem.batch.item.manifest.results`) aside.
 
     Raises
     ------

@@ -12,8 +12,9 @@ from urllib.parse import unquote
 import pytest
 from helpers import disks
 
-from heygem.batch import archive, batch_files, gallery, runner
+from heygem.batch import runner
 from heygem.batch.items import plan_items
+from heygem.batch.results import archive, batch_files, gallery
 from heygem.core import files as core_files
 from heygem.provenance import containers
 

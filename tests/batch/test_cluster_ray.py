@@ -14,11 +14,10 @@ import pytest
 ray = pytest.importorskip("ray")
 pytest.importorskip("fsspec")
 
-from heygem.batch import retry  # noqa: E402
 from heygem.batch.cluster.actors import ActorOptions  # noqa: E402
 from heygem.batch.cluster.nodes import ClusterError, connected, plan_slots  # noqa: E402
 from heygem.batch.items import plan_items  # noqa: E402
-from heygem.batch.queue import JobQueue  # noqa: E402
+from heygem.batch.queue import JobQueue, retry  # noqa: E402
 from heygem.config.params import Params  # noqa: E402
 from heygem.core import folders  # noqa: E402
 from heygem.core.errors import ParameterError  # noqa: E402

@@ -11,7 +11,7 @@ from helpers.batch import pairs_recipe, write_table
 from heygem import media
 from heygem.audio import tts
 from heygem.batch import runner
-from heygem.batch.output_lock import lock_output_dir
+from heygem.batch.item.output_lock import lock_output_dir
 from heygem.core.errors import OutputError
 from heygem.media.disclosure import RecordedFrames
 

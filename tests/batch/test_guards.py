@@ -11,7 +11,8 @@ from helpers import disks
 from helpers.batch import pairs_recipe, write_table
 from helpers.media import tone, write_video, write_wav
 
-from heygem.batch import guards, runner
+from heygem.batch import runner
+from heygem.batch.item import guards
 from heygem.config.params import Params, ResourceSettings
 from heygem.core.errors import (
     DiskFullError,
@@ -168,7 +169,7 @@ def test_memory_that_runs_out_is_recognised_whichever_library_says_so():
     script = """
 import resource, sys
 import cv2, numpy as np, torch
-from heygem.batch.guards import is_out_of_memory
+from heygem.batch.item.guards import is_out_of_memory
 resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
 small = np.zeros((200, 200, 3), np.uint8)
 for name, call in {

@@ -11,10 +11,10 @@ from helpers.media import tone, write_wav
 from helpers.workers import TESTS, children, start_worker
 
 import heygem
-from heygem.batch import checks, manifest
+from heygem.batch.item import checks, manifest
 from heygem.batch.items import plan_items
 from heygem.batch.queue import JobQueue
-from heygem.batch.worker import MAKE, Worker
+from heygem.batch.workers.worker import MAKE, Worker
 from heygem.config.params import Params
 from heygem.core import assets
 from heygem.core.files import read_json, sha256
@@ -62,7 +62,7 @@ def require_done(job):
 def test_killed_between_name_and_record_the_file_is_recognised_and_not_made_again(
     queue, monkeypatch
 ):
-    monkeypatch.setattr("heygem.batch.retry.RETRY_S", 0.0)
+    monkeypatch.setattr("heygem.batch.queue.retry.RETRY_S", 0.0)
     make = "helpers.workers:make_and_die_before_the_record"
     Worker(queue, make=make, until_empty=True).run()
     job = queue.get(queue.jobs()[0].id)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from heygem.batch import manifest
+from heygem.batch.item import manifest
 from heygem.config.params import Params
 from heygem.core.files import sha256
 

@@ -7,7 +7,8 @@ import signal
 import pytest
 from helpers.batch import pairs_recipe, write_table
 
-from heygem.batch import details, runner
+from heygem.batch import runner
+from heygem.batch.item import details
 from heygem.core.errors import OutputError
 from heygem.core.files import read_json, sha256
 from heygem.provenance.ledger import Ledger

@@ -6,13 +6,13 @@ import sys
 import pytest
 
 from heygem.batch import runner
-from heygem.batch.output_lock import lock_output_dir, remove_empty_dirs, remove_stale_parts
+from heygem.batch.item.output_lock import lock_output_dir, remove_empty_dirs, remove_stale_parts
 from heygem.core.errors import OutputError
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from heygem.batch.output_lock import lock_output_dir
+from heygem.batch.item.output_lock import lock_output_dir
 with lock_output_dir(Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(600)

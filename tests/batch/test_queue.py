@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from helpers.batch import pairs_recipe
 
-from heygem.batch import process, queue_database, queue_rows, retry
-from heygem.batch import queue as queue_module
 from heygem.batch.items import plan_items
-from heygem.batch.job import Signal
 from heygem.batch.outcome import Outcome
-from heygem.batch.queue import JobQueue
-from heygem.batch.queue_database import QueueError
+from heygem.batch.queue import JobQueue, process, retry
+from heygem.batch.queue import database as queue_database
+from heygem.batch.queue import queue as queue_module
+from heygem.batch.queue import rows as queue_rows
+from heygem.batch.queue.database import QueueError
+from heygem.batch.queue.job import Signal
 from heygem.config.params import Params
 from heygem.core.errors import InputError, PolicyError
 

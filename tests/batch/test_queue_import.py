@@ -3,7 +3,7 @@
 import json
 
 from heygem.batch.queue import JobQueue
-from heygem.batch.queue_import import import_earlier, import_folder
+from heygem.batch.queue.earlier_folder import import_earlier, import_folder
 
 
 def write_job(folder, number, state, **more):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from helpers.media import write_video
 
-from heygem.batch import report as report_module
 from heygem.batch import runner
-from heygem.batch.report import summary_line, sync_chart, time_chart, to_html
+from heygem.batch.results import report as report_module
+from heygem.batch.results.report import summary_line, sync_chart, time_chart, to_html
 from heygem.config.params import Params
 from heygem.experiments import figures
 from heygem.lips.trajectory import Trajectory

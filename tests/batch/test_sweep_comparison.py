@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from helpers.media import tone, write_video
 
-from heygem.batch import batch_files, runner
+from heygem.batch import runner
 from heygem.batch.items import plan_items
 from heygem.batch.outcome import Outcome
+from heygem.batch.results import batch_files
 from heygem.config.params import Params
 from heygem.provenance import containers
 

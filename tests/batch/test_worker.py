@@ -13,7 +13,7 @@ from helpers.workers import MAKE, children, is_alive, start_worker
 
 from heygem.batch.items import plan_items
 from heygem.batch.queue import JobQueue
-from heygem.batch.worker import Worker
+from heygem.batch.workers.worker import Worker
 from heygem.config.params import Params
 from heygem.core.files import sha256
 
@@ -57,7 +57,7 @@ def wait_for_running(queue):
 
 
 def no_delays(monkeypatch):
-    monkeypatch.setattr("heygem.batch.retry.RETRY_S", 0.0)
+    monkeypatch.setattr("heygem.batch.queue.retry.RETRY_S", 0.0)
 
 
 def require_complete(queue):
@@ -103,8 +103,8 @@ def test_a_hung_item_ends_at_its_time_limit_with_all_its_processes(queue, monkey
 
 @pytest.mark.fault
 def test_a_full_disk_pauses_the_queue_until_there_is_room(queue, monkeypatch):
-    monkeypatch.setattr("heygem.batch.retry.WAIT_S", 0.0)
-    monkeypatch.setattr("heygem.batch.worker.ROOM_S", 0.0)
+    monkeypatch.setattr("heygem.batch.queue.retry.WAIT_S", 0.0)
+    monkeypatch.setattr("heygem.batch.workers.worker.ROOM_S", 0.0)
     (queue.path.parent / "out").mkdir()
     fill(queue, "full-a", "b")
     Worker(queue, make=MAKE, until_empty=True).run()

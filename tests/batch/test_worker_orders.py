@@ -6,7 +6,7 @@ import queue
 
 import pytest
 
-from heygem.batch import worker_process
+from heygem.batch.workers import item_process as worker_process
 from heygem.core.interrupts import StopEvent
 
 

@@ -6,9 +6,9 @@ import pytest
 from helpers.workers import MAKE, TESTS
 from typer.testing import CliRunner
 
-from heygem.batch import batch_files
-from heygem.batch import worker as worker_module
 from heygem.batch.queue import JobQueue
+from heygem.batch.results import batch_files
+from heygem.batch.workers import worker as worker_module
 from heygem.cli.main import app
 
 

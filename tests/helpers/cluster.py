@@ -8,7 +8,7 @@ import signal
 import time
 from pathlib import Path
 
-from heygem.batch import details
+from heygem.batch.item import details
 from heygem.batch.outcome import Outcome
 from heygem.core.errors import InputError
 from heygem.core.files import write_json

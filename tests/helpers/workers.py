@@ -1,4 +1,4 @@
-"""Fast stand-ins for `heygem.batch.worker.make_item`, and workers as processes of their own."""
+"""Fast stand-ins for `make_item` of the workers, and workers as processes of their own."""
 
 import json
 import os
@@ -18,7 +18,7 @@ MAKE = "helpers.workers:make"
 RUN = """
 import sys
 from heygem.batch.queue import JobQueue
-from heygem.batch.worker import Worker
+from heygem.batch.workers.worker import Worker
 from heygem.core import interrupts
 options = eval(sys.argv[2])
 with interrupts.stoppable() as stop:
@@ -97,7 +97,7 @@ def children(pid):
 
 def make_and_die_before_the_record(job, models, progress, cancel):
     """As `make_item`, but the first time the process is killed when the file has its name."""
-    from heygem.batch import details, making, model_cache
+    from heygem.batch.item import details, making, model_cache
 
     mark = Path(job.output).parent.parent / "died"
     if not mark.exists():

@@ -67,7 +67,7 @@ def listener():
 
 
 def test_the_file_of_params_shows_the_defaults():
-    path = Path(__file__).parents[2] / "params" / "alerts.yaml"
+    path = Path(__file__).parents[2] / "params" / "operations" / "alerts.yaml"
     assert alert_settings.read(path) == AlertSettings()
 
 

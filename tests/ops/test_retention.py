@@ -68,7 +68,7 @@ def test_without_settings_nothing_is_ever_deleted(result, tmp_path):
 
 
 def test_the_example_can_be_read_and_a_mistake_is_named(tmp_path):
-    path = Path(__file__).parents[2] / "params" / "retention.yaml"
+    path = Path(__file__).parents[2] / "params" / "operations" / "retention.yaml"
     assert retention.read(path).results.older_than_days == 90
     (tmp_path / "r.yaml").write_text("ledger: {older_than_days: 3}")
     with pytest.raises(ParameterError, match="unknown key 'ledger'"):

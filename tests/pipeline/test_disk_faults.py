@@ -9,7 +9,7 @@ from helpers import disks
 from helpers.media import synthetic_voice, write_wav
 
 from heygem import avatar, pipeline
-from heygem.batch.retry import WAITING
+from heygem.batch.queue.retry import WAITING
 from heygem.config.params import FaceSettings, Params
 from heygem.core import assets
 from heygem.core.errors import DiskFullError, DiskLostError, Notice, OutputError

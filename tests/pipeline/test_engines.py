@@ -11,7 +11,7 @@ from helpers.wav2lip import write_random_checkpoint
 
 import heygem
 from heygem import media, pipeline
-from heygem.batch import manifest
+from heygem.batch.item import manifest
 from heygem.config.params import Params, RendererSettings
 from heygem.core import assets, plugins
 from heygem.core.errors import AssetError, ParameterError

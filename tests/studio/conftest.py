@@ -13,8 +13,8 @@ from helpers.media import tone, write_wav
 from helpers.studio import GATE_OFF, WAIT_S, LoudnessLips
 
 from heygem import pipeline
-from heygem.batch import background
 from heygem.batch.queue import JobQueue
+from heygem.batch.workers import background
 from heygem.config.params import Params
 from heygem.server import ROOT_VARIABLE, jupyter
 

@@ -3,9 +3,9 @@
 import pytest
 from helpers.studio import choose_videos, send_request, video_names
 
-from heygem.batch import background
-from heygem.batch.job import STATES
-from heygem.batch.queue_rows import StateTotals
+from heygem.batch.queue.job import STATES
+from heygem.batch.queue.rows import StateTotals
+from heygem.batch.workers import background
 from heygem.config.params import Params
 from heygem.core import i18n
 from heygem.studio.pages import batch as batch_page
@@ -125,7 +125,8 @@ def test_a_worker_that_died_is_restarted_once_while_the_page_is_open(studio, mon
     studio.batch.refresh()
     assert not started, "nobody has pressed start"
     studio.queue.claim("w")  # somebody did, elsewhere
-    monkeypatch.setattr("heygem.batch.process.is_running", lambda holder: False)  # and it died
+    # ... and it died.
+    monkeypatch.setattr("heygem.batch.queue.process.is_running", lambda holder: False)
     studio.batch.refresh()
     studio.batch.refresh()
     assert started == [1], "not again and again"

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from heygem.batch.archive import remove_stale, write_results
+from heygem.batch.results.archive import remove_stale, write_results
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers.studio import WAIT_S, choose_videos, video_names
 
-from heygem.batch.worker import Worker as BatchWorker
+from heygem.batch.workers.worker import Worker as BatchWorker
 
 pytestmark = pytest.mark.usefixtures("isolated_home")
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from heygem.batch.worker import Worker as BatchWorker
+from heygem.batch.workers.worker import Worker as BatchWorker
 
 pytestmark = pytest.mark.usefixtures("isolated_home")
 

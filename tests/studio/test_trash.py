@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from heygem.batch.manifest import results
+from heygem.batch.item.manifest import results
 from heygem.core.errors import OutputError
 from heygem.core.files import write_json
 from heygem.studio import trash

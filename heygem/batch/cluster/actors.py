@@ -19,15 +19,15 @@ from typing import Any
 
 import psutil
 
-from heygem.batch import details, manifest
 from heygem.batch.cluster.cache import DEFAULT_BYTES, InputCache
 from heygem.batch.cluster.records import Ask, HeadError, HeadLedger, head_keys
 from heygem.batch.cluster.results import ItemResults
 from heygem.batch.cluster.storage import StorageError
-from heygem.batch.details import MANIFEST
+from heygem.batch.item import details, manifest
+from heygem.batch.item.details import MANIFEST
 from heygem.batch.items import Item, SpeechFiles
-from heygem.batch.job import Job
 from heygem.batch.outcome import Outcome, Status
+from heygem.batch.queue.job import Job
 from heygem.core.errors import Cancelled, HeygemError
 from heygem.core.files import hash_input, is_address, read_json, write_json
 from heygem.core.folders import home, make_private_folder
@@ -39,7 +39,7 @@ from heygem.provenance import ledger
 log = logging.getLogger(__name__)
 
 ANSWER_S = 120.0  # how long the head may take for one row of the ledger
-#: Makes an item on this machine; see `heygem.batch.worker.make_item`.
+#: Makes an item on this machine; see `heygem.batch.workers.worker.make_item`.
 MakeItem = Callable[..., Outcome]
 
 
@@ -56,7 +56,7 @@ class ActorOptions:
     """
 
     cache_bytes: int = DEFAULT_BYTES
-    make: str = "heygem.batch.worker:make_item"
+    make: str = "heygem.batch.workers.worker:make_item"
 
 
 class ItemActor:

@@ -23,11 +23,11 @@ from heygem.batch.cluster.actors import ActorOptions
 from heygem.batch.cluster.fleet import Fleet, Member
 from heygem.batch.cluster.nodes import CORES, RESOURCE, ClusterError
 from heygem.batch.cluster.tracking import HeadTracker
-from heygem.batch.job import FINISHED, Job, Signal
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue import JobQueue
-from heygem.batch.retry import CRASHED, INTERNAL, OUT_OF_MEMORY, TIMEOUT
-from heygem.batch.worker import LIMIT_PER_S, LIMIT_S
+from heygem.batch.queue.job import FINISHED, Job, Signal
+from heygem.batch.queue.retry import CRASHED, INTERNAL, OUT_OF_MEMORY, TIMEOUT
+from heygem.batch.workers.worker import LIMIT_PER_S, LIMIT_S
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Driver:
     cores : int
         Cores of an actor on a node without a GPU.
     time_limit_s : float, optional
-        Of one item; default: as for `heygem.batch.worker.Worker`.
+        Of one item; default: as for `heygem.batch.workers.worker.Worker`.
     """
 
     def __init__(

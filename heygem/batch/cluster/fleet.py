@@ -12,7 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from heygem.batch.cluster.actors import ActorOptions, ItemActor, ask_actor
 from heygem.batch.cluster.nodes import CORES, Slot, plan_slots
 from heygem.batch.cluster.records import Records
-from heygem.batch.job import Job
+from heygem.batch.queue.job import Job
 from heygem.core.version import code_version
 
 log = logging.getLogger(__name__)

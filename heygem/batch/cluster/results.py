@@ -8,9 +8,9 @@ any point there is either no video, or a whole one that the manifest or the ledg
 from pathlib import Path
 from typing import Any
 
-from heygem.batch import manifest
 from heygem.batch.cluster.storage import Folder, join
-from heygem.batch.details import MANIFEST
+from heygem.batch.item import manifest
+from heygem.batch.item.details import MANIFEST
 from heygem.batch.items import DETAILS, Item
 from heygem.core.errors import OutputError
 from heygem.core.files import read_json, write_json

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from heygem.batch.cluster.storage import Folder, join
-from heygem.batch.details import MANIFEST
+from heygem.batch.item.details import MANIFEST
 from heygem.batch.items import DETAILS
-from heygem.batch.job import Job
 from heygem.batch.outcome import Outcome
+from heygem.batch.queue.job import Job
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
 from heygem.core.files import is_address

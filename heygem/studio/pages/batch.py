@@ -9,10 +9,10 @@ from typing import Any
 
 import ipywidgets as w
 
-from heygem.batch import background
 from heygem.batch.items import Item, plan_items
-from heygem.batch.job import Job, State
-from heygem.batch.queue_rows import StateTotals
+from heygem.batch.queue.job import Job, State
+from heygem.batch.queue.rows import StateTotals
+from heygem.batch.workers import background
 from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError

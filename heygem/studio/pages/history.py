@@ -8,7 +8,8 @@ from typing import Any
 
 import ipywidgets as w
 
-from heygem.batch import archive, manifest
+from heygem.batch.item import manifest
+from heygem.batch.results import archive
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError, ParameterError
 from heygem.core.i18n import Translate

@@ -6,7 +6,8 @@ from typing import Any
 
 import ipywidgets as w
 
-from heygem.batch import background, queue_import
+from heygem.batch.queue import earlier_folder as queue_import
+from heygem.batch.workers import background
 from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError

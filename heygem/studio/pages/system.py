@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as w
 import psutil
 
-from heygem.batch import background
+from heygem.batch.workers import background
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike
 from heygem.server.client import HubQueue, JobQueue

@@ -1,6 +1,6 @@
 """What the queue's transactions do to the rows; each function is called within one.
 
-`heygem.batch.queue` opens the transactions and says what its methods mean.
+`heygem.batch.queue.queue` opens the transactions and says what its methods mean.
 """
 
 import sqlite3
@@ -8,10 +8,20 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
-from heygem.batch import process
-from heygem.batch import retry as retry_rules
-from heygem.batch.job import COLUMNS, OPEN, STATES, Job, Signal, State, plain, read_row, storable
 from heygem.batch.outcome import Outcome
+from heygem.batch.queue import process
+from heygem.batch.queue import retry as retry_rules
+from heygem.batch.queue.job import (
+    COLUMNS,
+    OPEN,
+    STATES,
+    Job,
+    Signal,
+    State,
+    plain,
+    read_row,
+    storable,
+)
 from heygem.core.errors import InputError
 
 MAX_EVENTS = 50_000  # older ones are deleted

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from heygem import media
-from heygem.batch import checks, manifest
+from heygem.batch.item import checks, manifest
 from heygem.batch.items import Item
 from heygem.config.params import ENGINES, Params
 from heygem.core import assets

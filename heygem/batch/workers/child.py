@@ -11,13 +11,13 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
-from heygem.batch.job import Job
+from heygem.batch.queue.job import Job
 
 _MAX_LOG_BYTES = 4 << 20
 
 
 class Child:
-    """A process in a group of its own, which carries out orders; see `heygem.batch.worker_process`.
+    """A process in a group of its own, which carries out orders; see `item_process`.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Child:
             with open_log(log_path) as log:
                 self._process = subprocess.Popen(
                     [
-                        *(sys.executable, "-m", "heygem.batch.worker_process"),
+                        *(sys.executable, "-m", "heygem.batch.workers.item_process"),
                         *(make, str(writing), str(os.getpid())),
                     ],
                     stdin=subprocess.PIPE,

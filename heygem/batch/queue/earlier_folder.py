@@ -6,10 +6,11 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from heygem.batch import new_jobs, queue_rows
 from heygem.batch.items import plan_items
-from heygem.batch.job import plain
-from heygem.batch.queue import JobQueue, default_path
+from heygem.batch.queue import new_jobs
+from heygem.batch.queue import rows as queue_rows
+from heygem.batch.queue.job import plain
+from heygem.batch.queue.queue import JobQueue, default_path
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
 

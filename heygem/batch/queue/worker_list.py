@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Any, NamedTuple
 
-from heygem.batch import process
+from heygem.batch.queue import process
 
 
 class WorkerInfo(NamedTuple):

@@ -16,8 +16,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from heygem.batch import queue_database, queue_rows
-from heygem.batch.job import COLUMNS, STATES, plain, read_row, storable
+from heygem.batch.queue import database as queue_database
+from heygem.batch.queue import rows as queue_rows
+from heygem.batch.queue.job import COLUMNS, STATES, plain, read_row, storable
 from heygem.core.files import read_json
 from heygem.core.leftovers import hidden_path
 
@@ -129,7 +130,7 @@ def _provable_state(row: dict[str, Any]) -> dict[str, Any]:
 
 def _finished_videos(folders: set[Path], runs: Path) -> Iterator[dict[str, Any]]:
     """Manifests in the folders of the jobs that could be read, and in those beside the queue."""
-    from heygem.batch import manifest
+    from heygem.batch.item import manifest
 
     known = set()
     beside = [path for path in runs.iterdir() if path.is_dir()] if runs.is_dir() else []

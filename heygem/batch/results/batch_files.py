@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from heygem.batch import archive, gallery, item_table, sweep_comparison
-from heygem.batch.details import MANIFEST
+from heygem.batch.item.details import MANIFEST
 from heygem.batch.items import DETAILS, Item
+from heygem.batch.results import archive, gallery, item_table, sweep_comparison
 from heygem.batch.runner import RECORD, Report, is_record, summary
 from heygem.config.params import Params
 from heygem.core import publish

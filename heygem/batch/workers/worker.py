@@ -1,9 +1,9 @@
 """A worker of the queue: takes jobs, has them made by a process that it supervises, records them.
 
 The worker itself stays small. Models live in the process that makes the items
-(`heygem.batch.worker_process`), in a process group of its own, and stay there from item to item. An
-item that takes too long, that does not stop when it is cancelled, or whose process dies, costs that
-process group and nothing else; the next item gets a new one.
+(`heygem.batch.workers.item_process`), in a process group of its own, and stay there from item to
+item. An item that takes too long, that does not stop when it is cancelled, or whose process dies,
+costs that process group and nothing else; the next item gets a new one.
 """
 
 import logging
@@ -16,22 +16,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heygem.batch.child import Child
-from heygem.batch.job import Job, Signal
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue import JobQueue
-from heygem.batch.queue_database import QueueError
-from heygem.batch.retry import CRASHED, DISK_FULL, OUT_OF_MEMORY, TIMEOUT
+from heygem.batch.queue.database import QueueError
+from heygem.batch.queue.job import Job, Signal
+from heygem.batch.queue.retry import CRASHED, DISK_FULL, OUT_OF_MEMORY, TIMEOUT
+from heygem.batch.workers.child import Child
 from heygem.core import interrupts, logs, memory
 from heygem.core.errors import HeygemError
 from heygem.core.types import Progress
 
 if TYPE_CHECKING:
-    from heygem.batch.model_cache import ModelCache as Models
+    from heygem.batch.item.model_cache import ModelCache as Models
 
 log = logging.getLogger(__name__)
 
-MAKE = "heygem.batch.worker:make_item"
+MAKE = "heygem.batch.workers.worker:make_item"
 BEAT_S = 1.0  # between heartbeats
 POLL_S = 0.5  # of an idle worker, for new jobs
 ROOM_S = 15.0  # between looks at a disk that was full
@@ -46,15 +46,15 @@ LIMIT_S, LIMIT_PER_S = 1800.0, 120.0
 def make_item(
     job: Job, models: "Models", progress: Progress, cancel: threading.Event, **records: Any
 ) -> Outcome:
-    """Make the item of a job in this process; see `heygem.batch.making.make_item`."""
-    from heygem.batch import making
+    """Make the item of a job in this process; see `heygem.batch.item.making.make_item`."""
+    from heygem.batch.item import making
 
     return making.make_item(job, models, progress, cancel, **records)
 
 
 def ModelCache() -> "Models":  # noqa: N802  named like the class that it makes
     """Models for `make_item`, kept from item to item."""
-    from heygem.batch import model_cache
+    from heygem.batch.item import model_cache
 
     return model_cache.ModelCache()
 
@@ -322,7 +322,7 @@ def run_workers(
 
 
 def main() -> None:
-    """Entry point of `heygem.batch.background`: a worker that ends when it has been idle."""
+    """Entry point of `background`: a worker that ends when it has been idle."""
     logs.start_log()
     with interrupts.stoppable() as stop:
         Worker(JobQueue(sys.argv[1]), idle_exit=True).run(stop)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from heygem.batch.details import MANIFEST, THUMBNAIL
-from heygem.batch.item_table import Row
-from heygem.batch.report import clock, speech_label, summary_line
+from heygem.batch.item.details import MANIFEST, THUMBNAIL
+from heygem.batch.results.item_table import Row
+from heygem.batch.results.report import clock, speech_label, summary_line
 from heygem.batch.runner import Report
 from heygem.core import templating
 from heygem.core.own_files import OwnFiles
@@ -64,7 +64,7 @@ def write(
     for number in range(1, count + 1):
         part = shown[(number - 1) * PAGE_ITEMS : number * PAGE_ITEMS]
         text = templating.render(
-            "heygem.batch",
+            "heygem.batch.results",
             "gallery.html",
             title=folder.absolute().name,
             summary=summary_line(report),

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from heygem.batch import manifest
+from heygem.batch.item import manifest
 from heygem.batch.items import Item
 from heygem.core.errors import HeygemError, OutputError
 from heygem.core.files import read_json, sha256, write_json

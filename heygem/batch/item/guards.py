@@ -2,8 +2,8 @@
 
 Looked at before an item, so that it waits or takes less instead of failing half way. The estimates
 are fitted to measurements (`benchmarks/needs.py`) and carry a margin; memory that runs out all the
-same is recognised by `is_out_of_memory`, and `heygem.batch.retry` says what follows. Limits on
-length and resolution are `heygem.pipeline.preflight.check_limits`, which every item meets.
+same is recognised by `is_out_of_memory`, and `heygem.batch.queue.retry` says what follows. Limits
+on length and resolution are `heygem.pipeline.preflight.check_limits`, which every item meets.
 """
 
 import os

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import IO, Any
 
-from heygem.batch.job import Job
+from heygem.batch.queue.job import Job
 from heygem.core import logs, memory
 from heygem.core.interrupts import StopEvent
 from heygem.core.leftovers import remove_leftovers
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Entry point: `python -m heygem.batch.worker_process MODULE:FUNCTION PIPE PARENT`."""
+    """Entry point: `python -m heygem.batch.workers.item_process MODULE:FUNCTION PIPE PARENT`."""
     name, pipe, parent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     _end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker decides
@@ -110,7 +110,7 @@ def _load(name: str) -> tuple[Callable[..., Any], Any]:
 
 
 def _has_room(job: Job) -> bool:
-    from heygem.batch import guards
+    from heygem.batch.item import guards
     from heygem.core.errors import HeygemError
 
     try:

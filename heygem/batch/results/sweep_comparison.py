@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from heygem.batch.item_table import Row
+from heygem.batch.results.item_table import Row
 from heygem.core import templating
 from heygem.core.own_files import OwnFiles
 from heygem.core.types import Progress
@@ -80,7 +80,7 @@ def write(
             comparison = comparisons.add_film(comparison, progress=progress, cancel=cancel)
         compared[name] = comparison
     text = templating.render(
-        "heygem.batch",
+        "heygem.batch.results",
         "comparison.html",
         title=f"{folder.absolute().name}: {_variants(table)} variants",
         now=datetime.now(UTC),

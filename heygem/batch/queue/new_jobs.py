@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heygem.batch import queue_rows
-from heygem.batch.job import Job, plain, storable
+from heygem.batch.queue import rows as queue_rows
+from heygem.batch.queue.job import Job, plain, storable
 from heygem.core.errors import HeygemError, InputError
 from heygem.core.files import absolute, is_address, safe_name
 

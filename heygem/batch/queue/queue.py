@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from heygem.batch import new_jobs, process, queue_repair, queue_rows, queue_workers
-from heygem.batch.job import COLUMNS, FINISHED, OPEN, Job, Signal, State, plain, read_row
 from heygem.batch.outcome import Outcome
-from heygem.batch.queue_database import PATH_VARIABLE, Database
-from heygem.batch.queue_rows import StateTotals
-from heygem.batch.queue_workers import WorkerInfo
+from heygem.batch.queue import new_jobs, process
+from heygem.batch.queue import repair as queue_repair
+from heygem.batch.queue import rows as queue_rows
+from heygem.batch.queue import worker_list as queue_workers
+from heygem.batch.queue.database import PATH_VARIABLE, Database
+from heygem.batch.queue.job import COLUMNS, FINISHED, OPEN, Job, Signal, State, plain, read_row
+from heygem.batch.queue.rows import StateTotals
+from heygem.batch.queue.worker_list import WorkerInfo
 
 if TYPE_CHECKING:
     from heygem.batch.items import Item
@@ -38,7 +41,7 @@ def default_path() -> Path:
     configured = os.environ.get(PATH_VARIABLE)
     if configured:
         return Path(configured).expanduser().absolute()
-    project = Path(__file__).resolve().parents[2]
+    project = Path(__file__).resolve().parents[3]
     base = project if (project / "notebooks").is_dir() else Path.cwd()
     return base / "runs" / "queue.db"
 
@@ -193,7 +196,7 @@ class JobQueue:
         return self._database.write(lambda db: queue_rows.heartbeat(db, job_id, worker, text))
 
     def finish(self, job_id: str, worker: str, outcome: Outcome) -> Job | None:
-        """Record what became of a job; a failure is retried by its class (`heygem.batch.retry`).
+        """Record what became of a job; a failure is retried by its class (see `retry`).
 
         Returns
         -------
@@ -335,7 +338,7 @@ class JobQueue:
         return self._database.write(lambda db: queue_rows.resume(db, reason))
 
     def change(self, action: Callable[[sqlite3.Connection], T]) -> T:
-        """Call a function of `heygem.batch.queue_rows` within one transaction."""
+        """Call a function of `heygem.batch.queue.rows` within one transaction."""
         return self._database.write(action)
 
     def note(self, kind: str, detail: str, *, job_id: str = "") -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from heygem import pipeline
-from heygem.batch import checks, details, guards, manifest, output_lock, recovery
+from heygem.batch.item import checks, details, guards, manifest, output_lock, recovery
+from heygem.batch.item.model_cache import ModelCache
 from heygem.batch.items import Item, SpeechFiles
-from heygem.batch.job import Job
-from heygem.batch.model_cache import ModelCache
 from heygem.batch.outcome import Outcome, Status
+from heygem.batch.queue.job import Job
 from heygem.config.params import LabelSettings, Params
 from heygem.core import disk, logs, publish
 from heygem.core.errors import Cancelled, HeygemError, LimitError
@@ -224,7 +224,7 @@ def make_item(
     """Make the item of a job; whatever happens becomes its outcome.
 
     A finished result is recognised and not made again. Before work begins, disks and memory are
-    looked at; afterwards the result is read back, see `heygem.batch.checks`.
+    looked at; afterwards the result is read back, see `heygem.batch.item.checks`.
 
     Parameters
     ----------

@@ -13,8 +13,8 @@ that takes `MAX_LOSSES`.
 from dataclasses import dataclass
 from typing import Any
 
-from heygem.batch.job import Job, State
 from heygem.batch.outcome import Outcome
+from heygem.batch.queue.job import Job, State
 
 MAX_ATTEMPTS = 3
 MAX_LOSSES = 10
@@ -50,7 +50,7 @@ class Next:
         Until the next attempt.
     attempts : int
     error : dict
-        See `heygem.batch.job.Job`.
+        See `heygem.batch.queue.job.Job`.
     history : tuple of str
     smaller : dict
     """

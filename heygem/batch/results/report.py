@@ -74,7 +74,7 @@ def to_html(report: Report, link: Callable[[Path], str]) -> str:
     items = [{"name": outcome.name, "figures": _figures(outcome, embed)} for outcome in finished]
     with_figures = [item for item in items if any(item["figures"])]
     return templating.render(
-        "heygem.batch",
+        "heygem.batch.results",
         "report.html",
         summary=summary_line(report),
         rows=rows,

@@ -50,7 +50,7 @@ class Job(NamedTuple):
     worker : str
         Who makes it; empty where nobody does.
     process : dict
-        The process of that worker; see `heygem.batch.process`.
+        The process of that worker; see `heygem.batch.queue.process`.
     stopping : bool
         Whether it runs and was cancelled.
     name : str
@@ -66,7 +66,7 @@ class Job(NamedTuple):
     length_s : float
         Length of the speech, about; 0 where unknown.
     identity : str
-        See `heygem.batch.manifest.item_id`; known once it was made.
+        See `heygem.batch.item.manifest.item_id`; known once it was made.
     error : dict
         Of a failed job, or the last attempt: code, and the parts of the error (what, seen,
         remedy).

@@ -7,8 +7,8 @@ from typing import Any
 
 import psutil
 
-from heygem.batch.child import open_log
 from heygem.batch.queue import JobQueue
+from heygem.batch.workers.child import open_log
 
 LOG = "worker.log"  # beside the queue's database
 
@@ -32,7 +32,7 @@ def start_worker(queue: JobQueue) -> None:
     """Start a worker process that ends by itself when it has been idle for some minutes."""
     with open_log(queue.path.with_name(LOG)) as log:
         subprocess.Popen(
-            [sys.executable, "-m", "heygem.batch.worker", str(queue.path)],
+            [sys.executable, "-m", "heygem.batch.workers.worker", str(queue.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -1,0 +1,1 @@
+"""The processes that make the jobs of the queue on one machine."""
