@@ -12,9 +12,10 @@ from heygem.finetune.cancellation import CancellableProgress
 def test_a_cancellation_does_not_wait_for_the_work():
     cancel, started, release = threading.Event(), threading.Event(), threading.Event()
     progress = CancellableProgress(None, cancel)
-    ended = []
+    ended, threads = [], []
 
     def work():
+        threads.append(threading.current_thread())
         started.set()
         release.wait()
         try:
@@ -26,9 +27,7 @@ def test_a_cancellation_does_not_wait_for_the_work():
     with pytest.raises(Cancelled):  # raised although the work would wait for ever
         progress.run(work)
     release.set()
-    for thread in threading.enumerate():
-        if thread.daemon and thread is not threading.current_thread():
-            thread.join(5)
+    threads[0].join(5)
     assert ended  # the abandoned thread ends at its next report
 
 

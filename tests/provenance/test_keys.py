@@ -86,7 +86,7 @@ def test_wherever_making_keys_is_killed_the_next_command_has_one_whole_set(tmp_p
 @pytest.mark.parametrize("free_bytes", [0, 10, 300, 1500])
 def test_a_full_disk_while_keys_are_made_leaves_none(tmp_path, free_bytes):
     error = run_with_full_disk(lambda: keys.ensure(tmp_path / "keys"), free_bytes)
-    assert "OutputError: the keys cannot be written" in error and "free some space" in error
+    assert "Error: the keys cannot be written" in error and "free some space" in error
     keys.ensure(tmp_path / "keys")
 
 
@@ -262,7 +262,7 @@ def test_a_full_disk_while_keys_are_rotated_keeps_the_old_ones(tmp_path, free_by
     error = run_with_full_disk(
         lambda: key_changes.rotate(tmp_path / "keys", reason="x"), free_bytes
     )
-    assert "OutputError: the ledger cannot be opened: the disk" in error
+    assert "Error: the ledger cannot be opened: the disk" in error
     assert keys.load(tmp_path / "keys").name == old.name
 
 

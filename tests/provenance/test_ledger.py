@@ -310,7 +310,7 @@ def test_a_full_disk_while_appending_is_one_clear_error(tmp_path):
     ledger = Ledger(tmp_path / "ledger.db", keys=keys.init(tmp_path / "keys"))
     ledger.append("made", "x", {})
     error = run_with_full_disk(lambda: ledger.append("made", "y", {"n": "n" * 50000}), 8192)
-    assert "OutputError: the ledger cannot be written: the disk" in error
+    assert "Error: the ledger cannot be written: the disk" in error
     assert ledger.verify() == [] and len(ledger.entries()) == 1
 
 
