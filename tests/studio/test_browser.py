@@ -62,8 +62,9 @@ def test_preview_plays_source_and_result_side_by_side(page, lab_server):
     assert apart < 0.15
     assert page.locator(".hg-timeline .hg-after").count() == 1
     before = result_url(page)
-    box = page.locator(".hg-overview").bounding_box()
-    page.mouse.click(box["x"] + 0.7 * box["width"], box["y"] + 5)  # another span
+    overview = page.locator(".hg-overview")
+    width = overview.bounding_box()["width"]
+    overview.click(position={"x": 0.7 * width, "y": 5})  # another span; scrolls to it first
     page.wait_for_function(
         "was => document.querySelector('.hg-result video').dataset.shown != was", arg=before
     )
