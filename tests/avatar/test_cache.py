@@ -54,6 +54,7 @@ DAMAGED_HEADERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.parametrize("text", DAMAGED_HEADERS)
 def test_a_damaged_header_counts_as_no_file(stored, hopper_avatar, text):
@@ -94,6 +95,7 @@ def test_a_byte_changed_anywhere_is_noticed_or_without_effect(stored, hopper_ava
         assert read(stored, hopper_avatar) is None
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_damaged_cache_file_is_made_again(hopper_still, faces, tmp_path, monkeypatch):
     monkeypatch.setenv("HEYGEM_HOME", str(tmp_path))

@@ -34,6 +34,7 @@ def addresses(page):
     return [unquote(address) for address in found]
 
 
+@pytest.mark.slow
 def test_every_address_in_the_gallery_is_relative_and_leads_to_a_file(made):
     params, report = made
     files = batch_files.write(report, params, plan_items(params)).files
@@ -48,6 +49,7 @@ def test_every_address_in_the_gallery_is_relative_and_leads_to_a_file(made):
     )
 
 
+@pytest.mark.slow
 def test_the_gallery_says_what_failed_and_what_to_do(made):
     params, report = made
     text = batch_files.write(report, params).files["gallery"].read_text("utf-8")
@@ -57,6 +59,7 @@ def test_the_gallery_says_what_failed_and_what_to_do(made):
     assert "<i>" not in text and "b#&lt;i&gt;%é?.mp4" in text
 
 
+@pytest.mark.slow
 def test_thumbnails_in_the_gallery_carry_the_label(made):
     params, report = made
     batch_files.write(report, params)
@@ -65,6 +68,7 @@ def test_thumbnails_in_the_gallery_carry_the_label(made):
         assert json.loads(text)["Label"] == "1"
 
 
+@pytest.mark.slow
 def test_a_long_gallery_has_pages_and_loses_those_of_a_longer_one(made, monkeypatch):
     params, report = made
     monkeypatch.setattr(gallery, "PAGE_ITEMS", 1)
@@ -78,6 +82,7 @@ def test_a_long_gallery_has_pages_and_loses_those_of_a_longer_one(made, monkeypa
     assert not second.exists()
 
 
+@pytest.mark.slow
 def test_a_page_of_the_user_stays(made):
     params, report = made
     mine = Path(params.inputs.output) / "gallery.html"
@@ -87,6 +92,7 @@ def test_a_page_of_the_user_stays(made):
     assert "the gallery was not written" in written.warnings[0] and "items" in written.files
 
 
+@pytest.mark.slow
 def test_the_table_holds_all_items_for_a_spreadsheet(made):
     params, report = made
     path = batch_files.write(report, params).files["items"]
@@ -100,6 +106,7 @@ def test_the_table_holds_all_items_for_a_spreadsheet(made):
     assert bad["code"] == "BAD_INPUT" and rows["x-voice"]["code"] == "INTERNAL"
 
 
+@pytest.mark.slow
 def test_a_name_that_looks_like_a_formula_is_text(made):
     params, report = made
     odd = replace(report.outcomes[0], name="=HYPERLINK()")
@@ -107,6 +114,7 @@ def test_a_name_that_looks_like_a_formula_is_text(made):
     assert "'=HYPERLINK()" in path.read_text("utf-8-sig")
 
 
+@pytest.mark.slow
 def test_the_zip_holds_the_folder_as_it_is_and_no_deleted_item(made, tmp_path):
     params, report = made
     folder = Path(params.inputs.output)
@@ -126,6 +134,7 @@ def test_the_zip_holds_the_folder_as_it_is_and_no_deleted_item(made, tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_zip_for_which_the_disk_is_too_small_leaves_the_earlier_one(made, tmp_path):
     params, report = made

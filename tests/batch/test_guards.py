@@ -48,6 +48,7 @@ def memory(monkeypatch):
     return set_to
 
 
+@pytest.mark.slow
 def test_needs_grow_with_length_quality_and_size(work, tmp_path):
     small = guards.need_of(work())
     assert (small.width, small.height) == (64, 48) and small.duration_s == pytest.approx(1, abs=0.1)
@@ -117,6 +118,7 @@ def test_an_unreadable_item_does_not_hold_up_the_others(work, tmp_path):
     assert guards.room_for([broken, work()])
 
 
+@pytest.mark.slow
 def test_memory_decides_between_start_smaller_wait_and_refuse(work, memory, tmp_path):
     item = work(resources={"batch_size": 64})
     item.video = write_video(tmp_path / "large.mp4", frames=2, width=1920, height=1080)
@@ -164,6 +166,7 @@ def test_what_says_that_memory_ran_out_and_what_does_not():
     assert not ran_out(KeyError("out of memory"))  # a name in a message is no evidence
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_memory_that_runs_out_is_recognised_whichever_library_says_so():
     script = """

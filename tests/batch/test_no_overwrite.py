@@ -45,6 +45,7 @@ def test_a_row_named_like_its_source_is_refused(pipeline_stub, workdir, link, ov
     assert source.read_bytes() == content and pipeline_stub.loaded == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_the_input_of_another_row_is_an_input_too(pipeline_stub, workdir, overwrite):
     (workdir / "out").mkdir()
@@ -57,6 +58,7 @@ def test_the_input_of_another_row_is_an_input_too(pipeline_stub, workdir, overwr
     assert (workdir / "out" / "ben.mp4").read_text() == "fine ben"
 
 
+@pytest.mark.slow
 def test_a_users_file_stays_until_overwrite(pipeline_stub, recipe, tmp_path):
     film = tmp_path / "out" / "p0-voice.mp4"
     film.parent.mkdir()
@@ -107,6 +109,7 @@ def test_a_folder_of_details_that_is_the_users_stays(pipeline_stub, recipe, tmp_
     assert sheet.read_bytes() == b"holiday" and pipeline_stub.loaded == 0
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_users_in_a_folder_of_ours_stays(pipeline_stub, recipe, tmp_path):
     params = recipe("fine")
     runner.run(params)

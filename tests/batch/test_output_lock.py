@@ -30,11 +30,13 @@ def lock_holder(tmp_path):
     process.wait()
 
 
+@pytest.mark.slow
 def test_second_run_in_a_folder_names_the_process_of_the_first(pipeline_stub, recipe, lock_holder):
     with pytest.raises(OutputError, match=f"another run.*process {lock_holder.pid}"):
         runner.run(recipe("fine"))
 
 
+@pytest.mark.slow
 def test_lock_and_partial_files_of_a_killed_run_are_removed(
     pipeline_stub, recipe, lock_holder, tmp_path
 ):
@@ -48,6 +50,7 @@ def test_lock_and_partial_files_of_a_killed_run_are_removed(
     assert not part.exists() and other.exists()
 
 
+@pytest.mark.slow
 def test_partial_files_of_a_running_process_stay(lock_holder, tmp_path):
     part = tmp_path / "out" / f".0123456789ab-{lock_holder.pid}.part"
     part.write_bytes(b"half a video")

@@ -431,6 +431,7 @@ def test_a_later_version_of_the_database_is_refused(queue):
         JobQueue(queue.path).jobs()
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_full_disk_refuses_all_items_of_a_request_and_loses_none_of_the_earlier(tiny_disk):
     queue = JobQueue(tiny_disk / "queue.db")

@@ -62,6 +62,7 @@ def link(path):
     return f"../{Path(path).name}"
 
 
+@pytest.mark.slow
 def test_the_page_lists_results_errors_and_warnings(report):
     page = to_html(report, link)
     assert (

@@ -22,6 +22,7 @@ def test_check_warns_of_silence(heygem, inputs):
     assert code == 0 and "warning: the audio is silent" in out
 
 
+@pytest.mark.slow
 def test_unusable_audio_does_not_hide_the_videos(heygem, inputs):
     options = ("--audio", inputs / "short.wav", "--video", inputs / "good.mp4")
     code, out, _ = heygem("check", *options)

@@ -102,6 +102,7 @@ def test_a_reduced_build_holds_nothing_of_it_even_after_a_full_one(checkout, tmp
     assert output == [str(place / "heygem/config/capabilities.py"), "False"]
 
 
+@pytest.mark.slow
 def test_the_command_line_starts_without_it():
     """The command line starts where the parts are not there, without the command."""
     code = (

@@ -104,6 +104,7 @@ def test_exactly_the_stages_of_work_have_a_phrase():
     assert stages == {key for key in i18n.phrases("interface", "en") if key.startswith("stage_")}
 
 
+@pytest.mark.slow
 def test_no_key_is_left_over(strings):
     for key in i18n.phrases("interface", "en"):
         family = next((f for f in FAMILIES if key.startswith(f)), "")

@@ -41,6 +41,7 @@ def test_work_that_does_not_look_is_interrupted_where_it_is(monkeypatch):
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_program_that_cannot_be_interrupted_ends_all_the_same(number):

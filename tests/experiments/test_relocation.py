@@ -16,6 +16,7 @@ def old(tmp_path, clip):
     return folder
 
 
+@pytest.mark.slow
 def test_a_copied_store_records_beside_itself_and_finds_its_old_runs(old, clip, tmp_path):
     new = tmp_path / "new_place" / "mlruns"
     shutil.copytree(old, new)
@@ -29,6 +30,7 @@ def test_a_copied_store_records_beside_itself_and_finds_its_old_runs(old, clip, 
     assert original.video.is_relative_to(old), "the original is left as it was"
 
 
+@pytest.mark.slow
 def test_a_moved_store_takes_its_old_runs_with_it(old, tmp_path):
     new = tmp_path / "moved"
     old.rename(new)
@@ -37,6 +39,7 @@ def test_a_moved_store_takes_its_old_runs_with_it(old, tmp_path):
     assert not old.exists(), "nothing is written into the old place again"
 
 
+@pytest.mark.slow
 def test_the_same_store_by_another_name_and_foreign_addresses_stay(old, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(old)

@@ -216,6 +216,7 @@ def test_telemetry_is_off():
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
+@pytest.mark.slow
 def test_the_run_of_a_ledger_row_is_found(tmp_path, monkeypatch):
     ledger = Ledger(tmp_path / "ledger.db")
     tracking_uris = []

@@ -49,6 +49,7 @@ def frames_of(path):
         return [(frame.time_s, frame.image) for frame in reader]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rhythm", RHYTHMS)
 @pytest.mark.parametrize("preset", ["medium", "ultrafast"])  # with and without reordered frames
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

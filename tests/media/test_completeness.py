@@ -58,6 +58,7 @@ def test_a_recording_through_a_pipe_does_not_know_its_length(tmp_path, declared)
     assert read_audio(path).duration_s == 1
 
 
+@pytest.mark.slow
 def test_an_ogg_without_its_last_page_may_be_cut_short(tmp_path):
     voice = np.tile(synthetic_voice(2, rate_hz=48_000), 3)
     whole = write_wav(tmp_path / "whole.ogg", voice, 48_000, "libopus")

@@ -207,6 +207,7 @@ def test_a_command_gets_the_alert_as_json_and_as_variables(home, tmp_path):
     assert written["env"] == "r; rm -rf" and written["message"] == "嘴"
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_way_that_fails_is_reported_without_its_address(home, listener):
     address, received = listener

@@ -58,6 +58,7 @@ def tree(folder):
     return {str(path.relative_to(folder)): sha256(path) for path in paths}
 
 
+@pytest.mark.slow
 def test_what_is_restored_elsewhere_equals_the_original(made, sources, tmp_path):
     places = restore.targets(backups.check(made.folder), tmp_path / "drill")
     restore.restore(made, places, passphrase=SECRET)
@@ -79,6 +80,7 @@ def test_what_is_restored_elsewhere_equals_the_original(made, sources, tmp_path)
     assert all(p.stat().st_mode & 0o77 == 0 for p in places.records.rglob("*"))
 
 
+@pytest.mark.slow
 def test_after_a_lost_machine_everything_is_put_back_in_its_place(made, sources, tmp_path):
     before = tree(sources.results[0])
     for path in (sources.records, sources.mlflow, sources.results[0]):
@@ -94,6 +96,7 @@ def test_after_a_lost_machine_everything_is_put_back_in_its_place(made, sources,
     assert tree(sources.results[0]) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["records", "queue", "mlflow"])
 def test_nothing_is_overwritten_and_then_nothing_is_restored(made, sources, tmp_path, part):
     places = restore.targets(made, tmp_path / "drill")
@@ -111,6 +114,7 @@ def test_nothing_is_overwritten_and_then_nothing_is_restored(made, sources, tmp_
         backups.make(made.folder, sources, passphrase=SECRET)
 
 
+@pytest.mark.slow
 def test_a_wrong_passphrase_restores_nothing(made, tmp_path):
     places = restore.targets(made, tmp_path / "drill")
     with pytest.raises(InputError, match="the passphrase is wrong"):
@@ -118,6 +122,7 @@ def test_a_wrong_passphrase_restores_nothing(made, tmp_path):
     assert tree(tmp_path / "drill") == {}
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "link", "escape", "manifest"])
 def test_damage_is_found_before_anything_is_written(made, tmp_path, damage):
@@ -145,6 +150,7 @@ def test_damage_is_found_before_anything_is_written(made, tmp_path, damage):
         backups.check(made.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_backup_that_is_killed_or_runs_out_of_disk_leaves_nothing_under_its_name(
     tmp_path, sources

@@ -100,6 +100,7 @@ def test_a_name_cannot_command_the_terminal(log):
     assert "\x1b" not in text and text.count("\n") == 2
 
 
+@pytest.mark.slow
 def test_following_goes_on_across_a_rotation(tmp_path, monkeypatch):
     monkeypatch.setenv("HEYGEM_HOME", str(tmp_path))
     monkeypatch.setattr(logs, "MAX_BYTES", 3000)
@@ -135,6 +136,7 @@ def test_following_goes_on_across_a_rotation(tmp_path, monkeypatch):
     assert "before" not in seen and numbers == [str(number) for number in range(60)]
 
 
+@pytest.mark.slow
 def test_the_command_prints_in_a_locale_without_an_encoding(tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs" / "heygem.log").write_text(line("嘴", item="安娜"), "utf-8")

@@ -68,6 +68,7 @@ def test_without_a_queue_and_with_one_that_cannot_be_read_it_still_answers(queue
     assert scrape(queue)["heygem_memory_total_bytes",] > 0
 
 
+@pytest.mark.slow
 def test_it_listens_on_loopback_only_and_says_when_the_port_is_taken(queue):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -172,6 +172,7 @@ def test_a_package_offers_an_engine_by_name(talking, speech, faces, sine, tmp_pa
     assert manifest.model_hashes(params)["engine"] == "heygem.renderers:square"
 
 
+@pytest.mark.slow
 def test_an_engine_that_cannot_be_loaded_is_named(hopper_avatar, monkeypatch):
     def fail():
         raise ImportError("no module named square")

@@ -80,6 +80,7 @@ def test_a_missing_encoder_is_refused_first(refused, monkeypatch):
     assert "cannot write H.264" in str(refused())
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_an_input_is_no_name_for_a_result(refused, talking, tmp_path, overwrite):

@@ -11,6 +11,7 @@ from heygem.provenance import credentials
 from heygem.provenance.keys import changes as key_changes
 
 
+@pytest.mark.slow
 def test_one_changed_byte_invalidates_the_credentials(installation, tmp_path):
     data = bytearray(installation.result.read_bytes())
     data[len(data) // 2] ^= 1

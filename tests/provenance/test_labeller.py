@@ -17,6 +17,7 @@ from heygem.provenance.ledger import Ledger
 from heygem.provenance.ledger.rows import is_running
 
 
+@pytest.mark.slow
 def test_the_ledger_holds_the_finished_file(installation):
     (entry,) = installation.ledger.entries(subject=hash_input(installation.result))
     assert entry.kind == "made"
@@ -93,6 +94,7 @@ def test_the_whole_file_of_a_killed_run_belongs_to_the_row_of_that_run(installat
     ledger.abandon(begun, "killed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.mov", "a.mkv"])
 def test_other_containers_hold_the_tag(installation, tmp_path, name):
     labeller = Labeller(LabelSettings(), WIDTH, HEIGHT, keys=installation.keys)

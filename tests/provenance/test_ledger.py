@@ -273,6 +273,7 @@ def test_an_anchor_that_was_changed_or_is_not_one_is_named(signed, tmp_path):
         ledger_heads.read_anchor(tmp_path / "a.json")
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_wherever_an_append_is_killed_the_ledger_is_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)

@@ -27,6 +27,7 @@ def test_the_label_stands_above_the_picture_and_covers_none_of_it(size):
     assert (page[:-height] > 200).any(), "white letters in the strip"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sheet.png", "sheet.jpg"])
 def test_a_saved_picture_is_labelled_for_people_and_machines(tmp_path, name):
     path = save_labelled(sheet(), tmp_path / name)

@@ -79,6 +79,7 @@ def test_another_film_is_different_in_both(original):
     assert (result.picture, result.sound) == (similarity.DIFFERENT, similarity.DIFFERENT)
 
 
+@pytest.mark.slow
 def test_a_still_of_the_result_is_too_little_to_compare(frames, original):
     still = content_of(frames[:1], np.zeros(0, np.float32), 1)
     result = compare(still, original, search=False)

@@ -75,6 +75,7 @@ def test_a_visible_label_of_half_a_second_is_noncompliant(installation, tmp_path
     assert verify_in(installation, path, search=False).layers["visible"].verdict == "noncompliant"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [DEFAULT_LABEL, BILINGUAL_LABEL])
 def test_on_a_plain_picture_the_short_text_is_not_read_as_the_longer_one(text):
     plain = np.full((480, 853, 3), 90, np.uint8)

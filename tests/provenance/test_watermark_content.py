@@ -85,6 +85,7 @@ def test_a_pattern_learnt_from_one_result_is_worth_nothing_on_another_picture():
         assert detect(cleaned).watermark_id == WATERMARK_ID, seed
 
 
+@pytest.mark.slow
 def test_watermarks_of_the_earlier_scheme_are_still_read():
     pattern = chip_layout(SECRET, DENSE, has_content=False).pattern(WATERMARK_ID)
     pattern = 2 * cv2.resize(pattern, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
@@ -93,6 +94,7 @@ def test_watermarks_of_the_earlier_scheme_are_still_read():
     assert detection.watermark_id == WATERMARK_ID and not detection.is_content_bound
 
 
+@pytest.mark.slow
 def test_another_secret_reads_nothing():
     frames = [make_frame(k) for k in range(40)]
     assert detect(embed(frames, b"another secret of 32 bytes......")).watermark_id is None

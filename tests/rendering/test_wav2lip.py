@@ -183,6 +183,7 @@ def test_folding_the_batch_norms_changes_nothing(published_state, checkpoint):
     assert (got - expected).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_the_state_dict_has_the_published_entries(published_state):
     entries = wav2lip.Wav2Lip().state_dict()
     assert len(entries) == 352

@@ -114,6 +114,7 @@ def test_the_owners_settings_are_the_owners(served, key, value):
     assert served.queue.jobs() == []
 
 
+@pytest.mark.slow
 def test_a_quota_counts_videos_and_minutes_of_each_user_and_refusals_are_recorded(home):
     served = Installation(home, quota={"videos_per_day": 2, "minutes_per_day": 0.3})
     served.add("anna", "one")

@@ -14,6 +14,7 @@ from heygem.studio.pages.studio import StudioApp
 pytestmark = pytest.mark.usefixtures("isolated_home")
 
 
+@pytest.mark.slow
 def test_adding_without_files_names_the_missing_one(studio):
     studio.batch.add_button.click()
     assert "no video is chosen" in studio.batch.error_box.value
@@ -24,6 +25,7 @@ def test_adding_without_files_names_the_missing_one(studio):
     assert studio.queue.jobs() == []
 
 
+@pytest.mark.slow
 def test_jobs_are_ordered_stopped_and_removed_by_buttons(studio):
     choose_videos(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
@@ -70,6 +72,7 @@ broken.mp4,,Good evening,evening,
     assert studio.queue.jobs()[-1].audio == str(speech)
 
 
+@pytest.mark.slow
 def test_one_pair_is_added_from_the_file_browsers(studio, speech, tmp_path):
     studio.batch.mode.value = "pairs"
     studio.batch.add_button.click()
@@ -133,6 +136,7 @@ def test_a_worker_that_died_is_restarted_once_while_the_page_is_open(studio, mon
     assert [row["state"] for row in studio.batch.table.rows] == ["pending"]
 
 
+@pytest.mark.slow
 def test_pausing_is_shown_and_ended_by_start(studio):
     choose_videos(studio, "anna.mp4")
     studio.batch.add_button.click()
@@ -142,6 +146,7 @@ def test_pausing_is_shown_and_ended_by_start(studio):
     assert "paused" not in studio.batch.summary.value and studio.queue.paused() == ""
 
 
+@pytest.mark.slow
 def test_a_long_queue_is_shown_a_page_at_a_time(studio, monkeypatch):
     monkeypatch.setattr(batch_page, "ROWS", 2)
     choose_videos(studio, "anna.mp4", "broken.mp4")
@@ -160,6 +165,7 @@ def test_a_long_queue_is_shown_a_page_at_a_time(studio, monkeypatch):
     assert batch.table.rows == [] and batch.pager.layout.display == "none"
 
 
+@pytest.mark.slow
 def test_a_page_opened_again_shows_the_queue(studio, tmp_path):
     choose_videos(studio, "anna.mp4")
     studio.batch.add_button.click()

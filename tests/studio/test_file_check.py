@@ -15,6 +15,7 @@ def check(path, kind, lang="en"):
     return check_file(path, kind, translator(lang))
 
 
+@pytest.mark.slow
 def test_a_good_video_and_a_good_sound_are_good():
     video = check(SAMPLES / "hopper.mp4", "video")
     assert video.level == "good" and video.problems == () and "face" in video.facts

@@ -149,6 +149,7 @@ def test_the_result_is_shown_with_metrics_curves_and_comparison(page, finetuning
     assert width == 120 and 180 < height < 220
 
 
+@pytest.mark.slow
 def test_a_model_that_was_not_kept_is_nowhere_called_the_persons(page, finetuning):
     finetuning.kept_base = True
     page.button.click()
@@ -159,6 +160,7 @@ def test_a_model_that_was_not_kept_is_nowhere_called_the_persons(page, finetunin
     assert not any("Fine-tuned model" in text for text in texts)
 
 
+@pytest.mark.slow
 def test_an_error_of_the_form_is_gone_once_a_run_begins(page, finetuning):
     page.name.value = "../anna"
     page.button.click()
@@ -169,6 +171,7 @@ def test_an_error_of_the_form_is_gone_once_a_run_begins(page, finetuning):
     assert page.status.error.value == ""
 
 
+@pytest.mark.slow
 def test_that_all_files_show_one_person_can_be_stated(page, finetuning, clip):
     page.same_person.value = True
     page.button.click()

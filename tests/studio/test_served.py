@@ -62,6 +62,7 @@ def test_the_agreement_is_asked_for_until_it_is_given(studio):
     assert 'href="/services/heygem/"' in studio.allowance.value
 
 
+@pytest.mark.slow
 def test_a_refusal_is_shown_with_what_to_do(studio, tmp_path):
     choose(studio, tmp_path)
     studio.batch.queue.refusal = PolicyError("over your quota", seen="<3>", remedy="wait")
@@ -71,6 +72,7 @@ def test_a_refusal_is_shown_with_what_to_do(studio, tmp_path):
     assert studio.batch.queue.jobs() == []
 
 
+@pytest.mark.slow
 def test_a_service_that_is_away_is_said(studio, monkeypatch):
     def away():
         raise HeygemError("the queue's service cannot be reached")

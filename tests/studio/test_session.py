@@ -65,6 +65,7 @@ def test_a_preview_is_labelled_and_recorded_whatever_a_recipe_switches_off(sessi
     assert row.body["permission"]["basis"] == "own"
 
 
+@pytest.mark.slow
 def test_a_recording_blocked_after_it_was_loaded_is_not_previewed(session):
     ledger = Ledger(keys=keys.ensure())
     consent.block(ledger, session.avatar.sha256, reason="complaint")
@@ -191,6 +192,7 @@ def test_old_previews_are_deleted_and_those_in_snapshots_stay(session, monkeypat
     assert first.result.exists() and last.result.exists() and len(results) == 3
 
 
+@pytest.mark.slow
 def test_a_preview_begins_shortly_before_the_first_speech(session):
     params, voice = session.params, np.zeros(len(session.encoded_audio.voice), np.float32)
     encoded = session.encoded_audio

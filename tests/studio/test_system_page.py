@@ -19,6 +19,7 @@ def test_low_disk_space_is_a_warning(studio, monkeypatch):
     assert studio.system.release_button.disabled
 
 
+@pytest.mark.slow
 def test_an_idle_worker_is_shown_and_can_be_released(studio):
     thread = threading.Thread(target=BatchWorker(studio.queue).run)
     thread.start()

@@ -65,6 +65,7 @@ def test_eq_without_a_spread_changes_nothing():
     torch.testing.assert_close(augmentation().eq(power, spread=0.0), power)
 
 
+@pytest.mark.slow
 def test_reverb_adds_a_decaying_tail_and_never_sounds_before_its_cause():
     power = torch.zeros(200, 100, audio.BANDS)
     power[:, 30] = 1.0

@@ -21,6 +21,7 @@ def test_basis_reconstructs_the_displacements(generated_speakers):
     assert basis.shapes.shape == (3, len(LOWER), 3)
 
 
+@pytest.mark.slow
 def test_coefficients_have_a_standard_deviation_of_one(generated_speakers):
     clips = generated_speakers.clips[:4]
     basis = fit_basis(clips, 3)
