@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from heygem.core.errors import Notice
 from heygem.core.folders import home, make_private_folder
@@ -298,24 +298,55 @@ def quiet_libraries() -> Iterator[None]:
     """Send what compiled libraries write to file descriptor 2 to `library_log`.
 
     `sys.stderr` of Python still reaches the terminal. The runtime of the face models, for one,
-    prints a banner that no setting turns off.
+    prints a banner that no setting turns off. Threads may be in it at once: the first one redirects
+    the descriptor, the last one puts it back.
     """
     try:
-        sys.stderr.flush()
-        log = open_library_log()
-        terminal = os.dup(2)
-    except OSError:
+        _redirection.enter()
+    except OSError:  # a full disk: the libraries stay loud
         yield
         return
-    usual = sys.stderr
-    os.dup2(log, 2)
-    os.close(log)
-    with os.fdopen(
-        terminal, "w", buffering=1, encoding=usual.encoding, errors=usual.errors
-    ) as stream:
-        sys.stderr = stream
-        try:
-            yield
-        finally:
-            sys.stderr = usual
-            os.dup2(terminal, 2)
+    try:
+        yield
+    finally:
+        _redirection.leave()
+
+
+class _Redirection:
+    """The redirected file descriptor 2, and how many have asked for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._usual = sys.stderr
+        self._terminal: TextIO | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._count == 0:
+                self._usual = sys.stderr
+                self._usual.flush()
+                log = open_library_log()
+                self._terminal = os.fdopen(
+                    os.dup(2),
+                    "w",
+                    buffering=1,
+                    encoding=self._usual.encoding,
+                    errors=self._usual.errors,
+                )
+                os.dup2(log, 2)
+                os.close(log)
+                sys.stderr = self._terminal
+            self._count += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._count -= 1
+            if self._count == 0 and self._terminal is not None:
+                sys.stderr = self._usual
+                self._terminal.flush()
+                os.dup2(self._terminal.fileno(), 2)
+                self._terminal.close()
+
+
+_redirection = _Redirection()

@@ -68,6 +68,26 @@ def test_file_descriptor_2_goes_to_the_log_and_python_to_the_terminal(tmp_path):
     assert (tmp_path / "logs" / "libraries.log").read_text() == "banner of a library\n"
 
 
+def test_threads_that_overlap_leave_the_terminal_as_it_was(tmp_path):
+    """The one that redirected first ends first, as two pages of the studio do."""
+    code = (
+        "import os, sys\n"
+        "from heygem.core import logs\n"
+        "first, second = logs.quiet_libraries(), logs.quiet_libraries()\n"
+        "first.__enter__(), second.__enter__()\n"
+        "first.__exit__(None, None, None)\n"
+        "os.write(2, b'banner\\n')\n"
+        "second.__exit__(None, None, None)\n"
+        "print('from Python', file=sys.stderr)\n"
+        "os.write(2, b'afterwards\\n')\n"
+    )
+    environment = os.environ | {"HEYGEM_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines() == ["from Python", "afterwards"]
+
+
 def write_records(folder, writer, count, size=200):
     """Log `count` numbered records of about `size` letters; runs in a child process."""
     os.environ["HEYGEM_HOME"] = str(folder)
