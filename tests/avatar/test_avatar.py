@@ -87,6 +87,7 @@ def test_a_video_without_a_face_is_refused_in_one_line(clip, faces):
         avatar.load(clip, FaceSettings(), backend=faces)
 
 
+@pytest.mark.slow
 def test_a_small_face_is_refused_with_its_size(hopper_still, faces):
     with pytest.raises(NoFaceError, match=r"too small; seen: 1\d\d px"):
         avatar.load(hopper_still, FaceSettings(min_face_px=400), backend=faces)

@@ -100,6 +100,7 @@ def test_cache_and_temporary_folder_may_lie_on_disks_of_their_own(
     assert verdict.action == "wait" and str(tiny_disk) in str(verdict.error)
 
 
+@pytest.mark.slow
 def test_what_is_missing_counts_all_results_but_working_files_of_running_items_only(
     work, monkeypatch
 ):

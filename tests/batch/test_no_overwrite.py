@@ -72,6 +72,7 @@ def test_a_users_file_stays_until_overwrite(pipeline_stub, recipe, tmp_path):
     assert film.read_bytes() != b"holiday"
 
 
+@pytest.mark.slow
 def test_a_result_that_was_changed_since_is_the_users(pipeline_stub, recipe, tmp_path):
     params = recipe("fine")
     runner.run(params)
@@ -121,6 +122,7 @@ def test_a_picture_of_the_users_in_a_folder_of_ours_stays(pipeline_stub, recipe,
     assert sheet.read_bytes() == b"holiday"
 
 
+@pytest.mark.slow
 def test_a_batch_json_of_the_users_is_refused_before_work(pipeline_stub, recipe, tmp_path):
     record = tmp_path / "out" / "batch.json"
     record.parent.mkdir()

@@ -17,6 +17,7 @@ def test_check_reports_good_and_bad_inputs(heygem, inputs):
     assert not Path("out").exists()
 
 
+@pytest.mark.slow
 def test_check_warns_of_silence(heygem, inputs):
     code, out, _ = heygem("check", "--audio", inputs / "silent.wav")
     assert code == 0 and "warning: the audio is silent" in out

@@ -51,6 +51,7 @@ def test_the_drill_keys_lost_and_restored(records, tmp_path):
     assert "1 rows, every one as it was written" in run("ledger", "verify")
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_the_drill_on_another_machine(records, tmp_path, monkeypatch):
     for title in ("a.mp4", "b.mp4"):

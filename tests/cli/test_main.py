@@ -9,6 +9,7 @@ import pytest
 from heygem.batch import runner
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [[], ["generate"], ["run"], ["check"], ["models"], ["ui"]])
 def test_every_command_has_help(heygem, command):
     code, out, _ = heygem(*command, "--help")
@@ -23,6 +24,7 @@ def test_ui_without_recorded_runs_is_an_error(heygem):
     assert code == 2 and "no recorded runs" in err
 
 
+@pytest.mark.slow
 def test_an_unexpected_failure_is_one_line_and_a_log_entry(heygem, inputs, monkeypatch, home):
     monkeypatch.setattr(runner, "run", lambda *_, **__: 1 / 0)
     options = ("--audio", inputs / "voice.wav", "--video", inputs / "good.mp4")
@@ -34,6 +36,7 @@ def test_an_unexpected_failure_is_one_line_and_a_log_entry(heygem, inputs, monke
     assert log.is_relative_to(home) and "Traceback" in log.read_text()
 
 
+@pytest.mark.slow
 def test_help_imports_no_heavy_module():
     """PyTorch, OpenCV and the like take seconds to import, NumPy as long as the rest."""
     code = (

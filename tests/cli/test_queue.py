@@ -32,6 +32,7 @@ def run(*arguments, code=0):
 ADD = ("queue", "add", "--video", "anna.mp4", "--video", "bad.mp4", "--audio", "a.wav")
 
 
+@pytest.mark.slow
 def test_jobs_are_added_listed_and_changed(queue):
     output = run(*ADD, "--out", "made", "--priority", "3", "--batch", "night")
     assert "made/anna-a.mp4" in output and "start heygem worker" in output

@@ -89,6 +89,7 @@ def test_every_key_that_the_code_asks_for_is_there():
     assert lookups > 100  # the walk above understands the code
 
 
+@pytest.mark.slow
 def test_exactly_the_stages_of_work_have_a_phrase():
     """A stage is the first of three values handed to a progress callback."""
     stages = set()

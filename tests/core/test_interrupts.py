@@ -63,6 +63,7 @@ def test_a_program_that_cannot_be_interrupted_ends_all_the_same(number):
         assert process.wait(60) == interrupts.EXIT_CODE
 
 
+@pytest.mark.slow
 def test_work_that_ends_in_order_is_left_alone(monkeypatch):
     monkeypatch.setattr(interrupts, "GRACE_S", 0.2)
     with stoppable() as cancel:

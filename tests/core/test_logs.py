@@ -104,6 +104,7 @@ def read_records(folder):
     return [json.loads(line) for path in paths for line in path.read_text("utf-8").splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_no_record_is_lost_or_torn_while_four_processes_rotate_the_log(home):
     errors = killing.run_at_once(lambda k: write_records(home, k, 100), 4)

@@ -15,6 +15,7 @@ def manifest(folder, *rows):
     return folder
 
 
+@pytest.mark.slow
 def test_short_clips_of_a_person_are_joined_and_divided_where_the_manifest_says(tmp_path):
     for name in ("a", "b", "c"):
         write_video(tmp_path / f"{name}.mp4", frames=25, audio=tone(1.0))

@@ -55,6 +55,7 @@ def aperture_px(points):
     return float(np.hypot(*(points[topo.LIP_MIDDLE[0]] - points[topo.LIP_MIDDLE[1]])[:2]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap_px", [0, 12, 24, 40])
 def test_lips_are_as_far_apart_as_drawn(mesh, gap_px):
     points, score = fit(mesh, drawn_face(gap_px))

@@ -63,6 +63,7 @@ def compare(*avatars, **options):
     return identity_check.compare(avatars, ColourEmbedder(), **options)
 
 
+@pytest.mark.slow
 def test_three_verdicts(film):
     primary = film("a.mp4", (RED, FRAMES))
     one, two, three = (

@@ -61,6 +61,7 @@ def test_a_saved_model_predicts_the_same(model, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_file_with_module_names_of_earlier_versions_loads(model, tmp_path):
     from safetensors.torch import safe_open, save_file
 

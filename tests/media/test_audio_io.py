@@ -35,6 +35,7 @@ def measured_offsets_s(path):
     return beeps - np.array(flashes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate_hz, ending", [(48_000, "mp4"), (44_100, "mp4"), (16_000, "mkv")])
 def test_audio_and_video_stay_in_sync(tmp_path, rate_hz, ending):
     make, audio, frames = flash_and_beep(20, rate_hz=rate_hz)

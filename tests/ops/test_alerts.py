@@ -111,6 +111,7 @@ def test_an_alert_in_the_log_does_not_raise_itself_for_ever(log):
     assert alert.message.startswith("1 records")
 
 
+@pytest.mark.slow
 def test_an_alert_is_told_once_in_a_cool_down_and_when_it_is_over(log, monkeypatch, listener):
     address, received = listener
     free = 1e9

@@ -44,6 +44,7 @@ def test_reading_sound_and_pictures(cancelled, tmp_path):
     refuses(cancelled, lambda: [list(prefetch(iter(media.VideoReader(video))))])
 
 
+@pytest.mark.slow
 def test_the_analysis_of_speech(cancelled):
     voice = synthetic_voice(2)
     refuses(cancelled, lambda: audio.voice_activity(voice))

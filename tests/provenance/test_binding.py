@@ -54,6 +54,7 @@ def test_the_binding_survives_another_container(tmp_path, own_keys, suffix):
     assert is_bound(copy)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_label_carried_to_another_film_does_not_fit(tmp_path, own_keys):
     write_bound(tmp_path / "a.mp4", own_keys)
@@ -63,6 +64,7 @@ def test_a_label_carried_to_another_film_does_not_fit(tmp_path, own_keys):
     assert binding.verify_binding(label, own_keys) is True and not fits
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_an_added_stream_is_noticed(tmp_path, own_keys):
     write_bound(tmp_path / "a.mp4", own_keys)

@@ -34,6 +34,7 @@ def test_mirrored_hashes_are_those_of_the_mirrored_picture():
     assert differing < 0.05 < np.bitwise_count(hasher.hashes ^ mirrored.hashes).mean() / 64
 
 
+@pytest.mark.slow
 def test_an_hour_has_no_more_layouts_than_the_limit():
     hasher = FrameHasher()
     image = np.zeros((36, 64, 3), np.uint8)

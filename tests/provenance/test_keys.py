@@ -90,6 +90,7 @@ def test_a_full_disk_while_keys_are_made_leaves_none(tmp_path, free_bytes):
     keys.ensure(tmp_path / "keys")
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_first_runs_at_once_make_one_set(tmp_path):
     def first_run(i):

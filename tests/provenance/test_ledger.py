@@ -293,6 +293,7 @@ def test_wherever_an_append_is_killed_the_ledger_is_whole(tmp_path, monkeypatch)
     assert operation > 4
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_processes_that_append_at_once_make_one_chain(tmp_path):
     own = keys.init(tmp_path / "keys")

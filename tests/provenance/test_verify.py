@@ -47,6 +47,7 @@ def test_another_installation_reads_the_public_layers_only(installation, tmp_pat
     assert verify.verify_file(installation.result).layers["watermark"].verdict == "inconclusive"
 
 
+@pytest.mark.slow
 def test_a_forged_content_number_is_noncompliant(installation, tmp_path):
     tag = installation.labeller.tags["AIGC"].replace(installation.labeller.produce_id, "f" * 32)
     path = write_clip(tmp_path / "forged.mp4", installation.frames[:10], tags={"AIGC": tag})

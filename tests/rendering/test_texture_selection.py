@@ -47,6 +47,7 @@ def cost_of(selector, path, features, angles, shot, texture_shot):
     return total
 
 
+@pytest.mark.slow
 def test_the_path_is_the_cheapest_of_all(selector):
     rng = np.random.default_rng(7)
     features = rng.normal(0, 0.03, (6, selector._features.shape[1])).astype(np.float32)

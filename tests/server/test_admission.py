@@ -150,6 +150,7 @@ def test_too_long_and_too_large_are_refused_before_the_queue(home):
         served.queue.add(_spoken(served, "anna", "Hello. " * 30), owner="anna")
 
 
+@pytest.mark.slow
 def test_blocked_content_and_missing_consent_are_refused_before_the_queue(home):
     (home / "rules").mkdir()
     (home / "rules/recipe.yaml").write_text("label: {consent: recorded}\n")
@@ -165,6 +166,7 @@ def test_blocked_content_and_missing_consent_are_refused_before_the_queue(home):
     assert served.ledger.entries(kind="refused")[-1].body["user"] == "anna"
 
 
+@pytest.mark.slow
 def test_users_take_turns(served):
     served.add("anna", "a1", "a2", "a3")
     served.add("bert", "b1")
@@ -175,6 +177,7 @@ def test_users_take_turns(served):
 # --- around the service ---
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_job_written_by_hand_is_not_made(served):
     (mine,) = served.add("anna", "hello")

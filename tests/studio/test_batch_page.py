@@ -94,6 +94,7 @@ def test_pairs_of_the_recipe_fill_the_table(speech, tmp_path):
     page.batch.close()
 
 
+@pytest.mark.slow
 def test_the_time_left_is_estimated_from_the_first_job_on(studio):
     choose_videos(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
@@ -120,6 +121,7 @@ def test_the_time_left_is_estimated_from_the_first_job_on(studio):
         assert batch_page.table_row(late, i18n.translator())["progress"] == 1.0
 
 
+@pytest.mark.slow
 def test_a_worker_that_died_is_restarted_once_while_the_page_is_open(studio, monkeypatch):
     choose_videos(studio, "anna.mp4")
     studio.batch.add_button.click()
@@ -176,6 +178,7 @@ def test_a_page_opened_again_shows_the_queue(studio, tmp_path):
     again.batch.close()
 
 
+@pytest.mark.slow
 def test_an_example_is_one_click_away_while_nothing_is_queued(studio):
     page = studio.batch
     assert page.example_button.layout.display == ""

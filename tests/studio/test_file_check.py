@@ -37,6 +37,7 @@ def test_what_cannot_be_used_is_named_at_once(clip, truncated_clip, empty_wav, t
     assert zh.problems == ("没有找到人脸",) and "秒" in zh.facts
 
 
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_film_whose_index_outlives_its_pictures_is_cut_short(tmp_path):
     whole = write_video(tmp_path / "a.mkv", frames=120, width=160, height=120, crf=5)

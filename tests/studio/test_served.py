@@ -54,6 +54,7 @@ def test_chosen_videos_are_queued_and_count(studio, tmp_path):
     assert "2 of 40 videos, 0.5 of 60 minutes" in studio.allowance.value
 
 
+@pytest.mark.slow
 def test_the_agreement_is_asked_for_until_it_is_given(studio):
     assert 'href="/services/heygem/agreement"' in studio.allowance.value
     studio.batch.queue.agreed = True

@@ -10,6 +10,7 @@ from heygem.batch.workers.worker import Worker as BatchWorker
 pytestmark = pytest.mark.usefixtures("isolated_home")
 
 
+@pytest.mark.slow
 def test_low_disk_space_is_a_warning(studio, monkeypatch):
     assert "GB free" in studio.system.text.value and "⚠" not in studio.system.text.value
     monkeypatch.setattr("heygem.studio.pages.system.LOW_DISK_GB", 1e9)

@@ -42,6 +42,7 @@ def face_track(seconds, rate, opening):
     )
 
 
+@pytest.mark.slow
 def test_track_and_sound_become_a_clip_on_one_clock():
     """29.97 fps in, 50 Hz out: an opening at 3 s is at row 150, a tenth of the IOD high."""
     track = face_track(4.0, 30000 / 1001, lambda t: 12 * np.exp(-(((t - 3) / 0.1) ** 2)))
