@@ -1,5 +1,7 @@
 """Fixtures that several test modules share."""
 
+import gc
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +14,10 @@ from helpers.media import RATE_HZ, gape, real_data, tone, write_raw_video, write
 from helpers.rendering import plan
 
 from heygem.media import RecordedFrames, VideoWriter
+
+# A forked child has the objects of this process but not its threads. Were it to collect a video
+# decoder, it would wait for that decoder's threads for ever.
+os.register_at_fork(after_in_child=gc.disable)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,12 @@
 
 import os
 import resource
+import select
 import signal
 import sys
 
 _CHANGES = {"os.rename", "os.mkdir", "os.chmod", "os.remove"}
+_DEADLINE_S = 120  # of a child; then it is taken to hang
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -85,6 +87,11 @@ def _results(children):
     """Exit status (negative: a signal) and error text of each child, once it ended."""
     results = []
     for child, reading in children:
+        # The pipe is readable once the child wrote an error or ended.
+        if not select.select([reading], [], [], _DEADLINE_S)[0]:
+            for each, _ in children:
+                os.kill(each, signal.SIGKILL)
+            raise TimeoutError(f"a child did not end within {_DEADLINE_S} s")
         with open(reading, encoding="utf-8") as stream:
             error = stream.read()
         results.append((os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), error))
