@@ -4,7 +4,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from heygem.core.errors import HeygemError
+
 if TYPE_CHECKING:
+    from heygem.batch.queue.job import Job
     from heygem.config.params import Params
 
 Status = Literal["done", "skipped", "failed", "cancelled"]
@@ -57,6 +60,25 @@ class Outcome:
         """Seconds by stage, of an item that was made now."""
         return dict(self.manifest.get("timings", {})) if self.status == "done" else {}
 
+    @classmethod
+    def of_job(
+        cls, job: "Job", status: Status, error: HeygemError | None = None, **facts: Any
+    ) -> "Outcome":
+        """The outcome of a job that has no result, or none yet.
+
+        Parameters
+        ----------
+        job : Job
+        status : str
+        error : HeygemError, optional
+            Why it ended.
+        facts
+            Other attributes; they stand before those of the error.
+        """
+        facts = (error_facts(error) if error is not None else {}) | facts
+        speech = job.audio or job.text
+        return cls(job.name, Path(job.video), status, speech=speech, **facts)
+
     def message(self) -> dict[str, Any]:
         """As plain values for another process: without the recipe, with the essential facts."""
         message = {each.name: getattr(self, each.name) for each in fields(self)}
@@ -75,3 +97,8 @@ class Outcome:
             if message.get(key) is not None
         }
         return cls(**{**message, **paths, "warnings": tuple(message["warnings"])})
+
+
+def error_facts(error: HeygemError) -> dict[str, Any]:
+    """The attributes of an `Outcome` that describe an error: `error`, `code` and `reason`."""
+    return {"error": str(error), "code": error.code, "reason": error.parts}

@@ -45,15 +45,7 @@ class ServedQueue(JobQueue):
                 self._checks.require_admitted(job.owner, job.item())
                 return job
             except HeygemError as error:
-                refusal = Outcome(
-                    name=job.name,
-                    video=Path(job.video),
-                    status="failed",
-                    error=str(error),
-                    code=error.code,
-                    reason=error.parts,
-                    bad_input=True,
-                )
+                refusal = Outcome.of_job(job, "failed", error, bad_input=True)
                 self.finish(job.id, worker, refusal)
         return None
 

@@ -118,21 +118,14 @@ class ItemActor:
             with ledger.acting_as(job.owner), cancellation(self._cancel):
                 outcome = self._made(job)
         except Cancelled:
-            outcome = _unfinished(job, "cancelled")
+            outcome = Outcome.of_job(job, "cancelled")
         except HeygemError as error:
             is_bad_input = not isinstance(error, HeadError | StorageError)
-            outcome = _unfinished(
-                job,
-                "failed",
-                error=str(error),
-                code=error.code,
-                reason=error.parts,
-                bad_input=is_bad_input,
-            )
+            outcome = Outcome.of_job(job, "failed", error, bad_input=is_bad_input)
         except Exception as error:  # one item's failure does not stop the others
             log.exception("unexpected failure of %r", job.name)
             text = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
-            outcome = _unfinished(job, "failed", error=text, code="INTERNAL")
+            outcome = Outcome.of_job(job, "failed", HeygemError(text), code="INTERNAL")
         finally:
             with self._lock:
                 self._job_id = ""
@@ -256,13 +249,9 @@ def _load(name: str) -> tuple[MakeItem, Any]:
     return getattr(module, function_name), make_models()
 
 
-def _unfinished(job: Job, status: Status, **facts: Any) -> Outcome:
-    return Outcome(job.name, Path(job.video), status, speech=job.audio or job.text, **facts)
-
-
 def _finished(job: Job, status: Status, content: dict[str, Any]) -> Outcome:
     warnings = tuple(content.get("warnings", ()))
-    return replace(_unfinished(job, status), warnings=warnings, manifest=content)
+    return Outcome.of_job(job, status, warnings=warnings, manifest=content)
 
 
 def _name_original_inputs(item: Item, job: Job) -> None:

@@ -13,8 +13,6 @@ import socket
 import threading
 import time
 from collections import Counter
-from pathlib import Path
-from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -28,6 +26,7 @@ from heygem.batch.queue import JobQueue
 from heygem.batch.queue.job import FINISHED, Job, Signal
 from heygem.batch.queue.retry import CRASHED, INTERNAL, OUT_OF_MEMORY, TIMEOUT
 from heygem.batch.workers.worker import LIMIT_PER_S, LIMIT_S
+from heygem.core.errors import HeygemError
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +194,7 @@ class Driver:
         for job in list(self._parked):
             if self.queue.heartbeat(job.id, self._name, {}) in (Signal.CANCEL, Signal.LOST):
                 self._parked.remove(job)
-                self.queue.finish(job.id, self._name, _outcome(job, "cancelled"))
+                self.queue.finish(job.id, self._name, Outcome.of_job(job, "cancelled"))
 
     # --- answers ---
 
@@ -274,7 +273,7 @@ class Driver:
         job = member.take()
         self.fleet.remove(member, "its item was cancelled and did not stop")
         if not is_unwanted:
-            self.queue.finish(job.id, self._name, _outcome(job, "cancelled"))
+            self.queue.finish(job.id, self._name, Outcome.of_job(job, "cancelled"))
 
     def _end_late(self, member: Member, limit_s: float) -> None:
         """End an item that takes too long, with its actor."""
@@ -283,7 +282,7 @@ class Driver:
         self._fail(job, TIMEOUT, f"not finished within its time limit of {limit_s:.0f} s")
 
     def _fail(self, job: Job, code: str, error: str) -> None:
-        self._finish(job, _outcome(job, "failed", error=error, code=code))
+        self._finish(job, Outcome.of_job(job, "failed", HeygemError(error), code=code))
 
     # --- the end ---
 
@@ -333,8 +332,3 @@ def _is_answering(node: str) -> bool:
 
 def _nothing() -> None:
     """For `_is_answering`."""
-
-
-def _outcome(job: Job, status: Any, *, error: str = "", code: str = "") -> Outcome:
-    reason = {"what": error} if error else {}
-    return Outcome(job.name, Path(job.video), status, error=error, code=code, reason=reason)

@@ -18,7 +18,7 @@ from heygem import pipeline
 from heygem.batch.item import checks, details, guards, manifest, output_lock, recovery
 from heygem.batch.item.model_cache import ModelCache
 from heygem.batch.items import Item, SpeechFiles
-from heygem.batch.outcome import Outcome, Status
+from heygem.batch.outcome import Outcome, Status, error_facts
 from heygem.batch.queue.job import Job
 from heygem.config.params import LabelSettings, Params
 from heygem.core import disk, logs, publish
@@ -127,9 +127,7 @@ class Maker:
             elif guards.is_out_of_memory(error):
                 error = guards.as_memory_error(error, item.name)
             if isinstance(error, HeygemError):
-                return unfinished(
-                    "failed", bad_input=True, error=str(error), code=error.code, reason=error.parts
-                )
+                return unfinished("failed", bad_input=True, **error_facts(error))
             log.exception("unexpected failure of %r", item.name)
             text = " ".join(str(error).split())
             line = f"{item.video.name}: unexpected {type(error).__name__}: {text}"
@@ -271,17 +269,8 @@ def make_item(
         if not isinstance(error, HeygemError):
             error = disk.write_error(error, error.filename or job.output)
         status: Status = "cancelled" if isinstance(error, Cancelled) else "failed"
-        return Outcome(
-            job.name,
-            Path(job.video),
-            status,
-            speech=job.audio or job.text,
-            error=str(error),
-            code=error.code,
-            reason=error.parts,
-            bad_input=True,
-            seconds=time.monotonic() - started,
-        )
+        seconds = time.monotonic() - started
+        return Outcome.of_job(job, status, error, bad_input=True, seconds=seconds)
 
 
 def _folder_of(job: Job, params: Params) -> contextlib.AbstractContextManager[None]:
@@ -340,15 +329,7 @@ def _checked(item: Item, outcome: Outcome, progress: Progress, keys: Keys | None
     except HeygemError as error:
         if outcome.status == "done":  # one that was there before stays to be looked at
             details.discard(item)
-        return replace(
-            outcome,
-            status="failed",
-            error=str(error),
-            code=error.code,
-            reason=error.parts,
-            manifest={},
-            output=None,
-        )
+        return replace(outcome, status="failed", manifest={}, output=None, **error_facts(error))
     progress("verify", 1, 1)
     return outcome
 

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heygem.batch.outcome import Outcome
@@ -272,16 +271,8 @@ class _Watch:
 
     def _ended(self, status: Any, code: str = "", what: str = "", seen: str = "") -> Outcome:
         error = HeygemError(what, seen=seen) if what else None
-        return Outcome(
-            self._job.name,
-            Path(self._job.video),
-            status,
-            speech=self._job.audio or self._job.text,
-            error=str(error or ""),
-            code=code,
-            reason=error.parts if error else {},
-            seconds=time.monotonic() - self._started,
-        )
+        seconds = time.monotonic() - self._started
+        return Outcome.of_job(self._job, status, error, code=code, seconds=seconds)
 
 
 def run_workers(
