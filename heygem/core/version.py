@@ -38,7 +38,7 @@ def code_version() -> dict[str, str]:
 @functools.cache
 def library_versions() -> dict[str, str]:
     """Versions of the libraries whose arithmetic decides pixels and coded bytes."""
-    names = ("av", "numpy", "opencv-python-headless", "scipy", "torch")
+    names = ("av", "numba", "numpy", "opencv-python", "scipy", "torch")
     versions = {}
     for name in names:
         with contextlib.suppress(PackageNotFoundError):

@@ -1,6 +1,8 @@
 """What decides whether a finished item is up to date: the code that its frames pass through."""
 
 import ast
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,12 @@ def test_everything_that_the_pipeline_imports_is_in_the_hash():
                 names = [rest.split(".")[0]] if rest else [alias.name for alias in node.names]
                 pending += [n for n in names if (PACKAGE / n).is_dir() and n not in reached]
     assert reached <= set(version.RESULT_PACKAGES)
+
+
+def test_every_library_whose_arithmetic_decides_pixels_has_its_version():
+    """A distribution under a name that is not installed would be left out without a word."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    declared = {re.split(r"[<>=\[]", line)[0] for line in project["dependencies"]}
+    names = set(version.library_versions())
+    assert names == {"av", "numba", "numpy", "opencv-python", "scipy", "torch"}
+    assert names <= declared
