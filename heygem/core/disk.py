@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import Literal, NamedTuple, TypeGuard
 
 from heygem.core.errors import DiskFullError, DiskLostError, OutputError
 from heygem.core.folders import home
@@ -143,20 +143,34 @@ def is_disk_error(error: BaseException) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno in numbers
 
 
+class Usage(NamedTuple):
+    """What this user can still write on a disk, and its size; bytes."""
+
+    free: int
+    total: int
+
+
+def usage(path: PathLike) -> Usage:
+    """The state of the disk of a path, which need not exist.
+
+    Raises
+    ------
+    OSError
+        The disk does not answer.
+    """
+    state = shutil.disk_usage(_existing(Path(path)))
+    return Usage(state.free, state.total)
+
+
 def free_bytes(path: PathLike) -> int:
     """Bytes that this user can still write on the disk of a path, which need not exist."""
-    return shutil.disk_usage(_existing(Path(path))).free
-
-
-def total_bytes(path: PathLike) -> int:
-    """Size of the disk of a path, which need not exist, bytes."""
-    return shutil.disk_usage(_existing(Path(path))).total
+    return usage(path).free
 
 
 def write_error_somewhere(error: OSError) -> OutputError:
     """As `write_error`, for an error of which it is not known what could not be written.
 
-    It is told of the file in the error; else, of that disk in use which has least space.
+    It names the file in the error; else that disk in use which has least space.
     """
     if error.filename is not None:
         return write_error(error, os.fsdecode(error.filename))
@@ -168,13 +182,13 @@ def describe_disk(path: PathLike) -> str:
     """The disk of a path: "0 B of 1.0 MB free on the disk at /mnt"."""
     folder = _existing(Path(path))
     try:
-        usage = shutil.disk_usage(folder)
+        free, total = usage(folder)
     except OSError:
         return str(folder)
     mount = folder.resolve()
     while not os.path.ismount(mount):
         mount = mount.parent
-    return f"{format_size(usage.free)} of {format_size(usage.total)} free on the disk at {mount}"
+    return f"{format_size(free)} of {format_size(total)} free on the disk at {mount}"
 
 
 def format_size(count: int) -> str:

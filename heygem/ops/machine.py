@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from heygem.core import disk
 from heygem.core.folders import home
 from heygem.provenance import ledger
 
@@ -51,12 +52,9 @@ def disks(results: Path | None = None) -> list[Disk]:
     }
     states = []
     for place, folder in places.items():
-        existing = folder.absolute()
-        while not existing.exists() and existing != existing.parent:
-            existing = existing.parent
         with contextlib.suppress(OSError):
-            usage = shutil.disk_usage(existing)
-            states.append(Disk(place, folder, usage.free, usage.total))
+            free, total = disk.usage(folder)
+            states.append(Disk(place, folder, free, total))
     return states
 
 

@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from jupyter_server.base.handlers import APIHandler
 from jupyter_server.utils import url_path_join
 from tornado import web
 
+from heygem.core import disk
 from heygem.core.errors import HeygemError, InputError, OutputError
 from heygem.core.files import safe_name
 from heygem.core.folders import make_private_folder
@@ -93,7 +93,7 @@ class UploadStore:
         upload_id = hashlib.sha256(key.encode()).hexdigest()[:_ID_HEX]
         part = self._part(upload_id)
         offset = part.stat().st_size if part.exists() else 0
-        free_bytes = shutil.disk_usage(self._parts).free
+        free_bytes = disk.free_bytes(self._parts)
         if size - offset > free_bytes - SPARE_BYTES:
             raise OutputError(
                 f"{name} does not fit on the server's disk",

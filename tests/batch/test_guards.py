@@ -104,7 +104,7 @@ def test_cache_and_temporary_folder_may_lie_on_disks_of_their_own(
 def test_what_is_missing_counts_all_results_but_working_files_of_running_items_only(
     work, monkeypatch
 ):
-    monkeypatch.setattr(guards.disk, "free_bytes", lambda folder: 0)
+    monkeypatch.setattr(guards.disk, "usage", lambda folder: (0, 10**12))
     monkeypatch.setattr(guards, "_device", lambda folder: 1 if "out" in folder.parts else 2)
     need = guards.need_of(work())
     missing = guards.room_for([work()] * 100, workers=2).missing_bytes

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -114,3 +115,10 @@ def test_a_disk_without_inodes_is_not_called_full(tmp_path):
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (1500, "1.5 kB"), (2.5e9, "2.5 GB")])
 def test_sizes_are_readable(count, text):
     assert disk.format_size(int(count)) == text
+
+
+def test_usage_is_that_of_the_nearest_folder_that_exists(tmp_path):
+    free, total = disk.usage(tmp_path / "not" / "there")
+    assert total == shutil.disk_usage(tmp_path).total
+    assert 0 < free <= total
+    assert disk.free_bytes(tmp_path) <= total

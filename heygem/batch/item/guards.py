@@ -217,8 +217,8 @@ def room_for(works: Iterable[Work], *, workers: int = 1) -> Verdict:
 
 
 def _disk_verdict(folder: Path, count: float) -> Verdict:
-    free = disk.free_bytes(folder)
-    reserve = min(RESERVE_BYTES, disk.total_bytes(folder) // RESERVE_SHARE)
+    free, total = disk.usage(folder)
+    reserve = min(RESERVE_BYTES, total // RESERVE_SHARE)
     missing = int(count) + reserve - free if count else 0
     if missing <= 0:
         return START

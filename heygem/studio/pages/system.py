@@ -2,7 +2,6 @@
 
 import html
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import ipywidgets as w
 import psutil
 
 from heygem.batch.workers import background
+from heygem.core import disk
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike
 from heygem.server.client import HubQueue, JobQueue
@@ -88,17 +88,15 @@ def measure_system(queue: JobQueue | HubQueue, folder: PathLike) -> dict[str, An
     `worker` is "busy", "idle" (models loaded, no jobs) or "none".
     """
     memory = psutil.virtual_memory()
-    absolute = Path(folder).absolute()
-    existing = next(path for path in (absolute, *absolute.parents) if path.exists())
-    disk = shutil.disk_usage(existing)
+    free, total = disk.usage(folder)
     worker, worker_gb = background.worker_state(queue)
     counts = queue.counts()
     return {
         "device": device_name(),
         "memory_gb": memory.available / 1e9,
         "memory_total_gb": memory.total / 1e9,
-        "disk_gb": disk.free / 1e9,
-        "disk_total_gb": disk.total / 1e9,
+        "disk_gb": free / 1e9,
+        "disk_total_gb": total / 1e9,
         "jobs": counts,
         "worker": worker,
         "worker_gb": worker_gb,
