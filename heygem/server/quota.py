@@ -7,11 +7,11 @@ kernel's boot clock, which cannot be set; across a reboot with the wall clock, a
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from heygem.batch.queue.process import boot_id
 from heygem.config.params import Settings
 from heygem.core.errors import PolicyError
 from heygem.provenance.ledger import Entry, Ledger
@@ -94,11 +94,9 @@ def _now_s(rows: list[Entry], clock: dict[str, Any]) -> float:
 
 def _clock() -> dict[str, Any]:
     """The current time by the wall clock and by the boot clock, which cannot be set."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        up_s = time.clock_gettime(time.CLOCK_BOOTTIME)
-    except (OSError, AttributeError):  # not Linux: the wall clock alone, which never goes back
-        boot, up_s = "", 0.0
+    boot = boot_id()
+    # Not on Linux: the wall clock alone, which never goes back.
+    up_s = time.clock_gettime(time.CLOCK_BOOTTIME) if boot else 0.0
     return {"boot": boot, "up_s": round(up_s, 3), "wall_s": round(time.time(), 3)}
 
 

@@ -36,14 +36,21 @@ def describe(process: dict[str, Any]) -> str:
     return f"process {process.get('pid', '?')} on {process.get('host', '?')}"
 
 
+def boot_id() -> str:
+    """The kernel's random name of this boot of the machine; empty on systems other than Linux."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
 @functools.cache
 def _place() -> dict[str, str]:
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:  # not Linux
-        boot, namespace = "", ""
-    return {"host": platform.node(), "boot": boot, "namespace": namespace}
+        namespace = ""
+    return {"host": platform.node(), "boot": boot_id(), "namespace": namespace}
 
 
 def _began(pid: int) -> float | None:
