@@ -12,6 +12,7 @@ from heygem.batch.items import DETAILS, Item, plan_items
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue.job import OPEN, Job
 from heygem.batch.queue.queue import JobQueue
+from heygem.batch.queue.recorded_batches import EndedBatch
 from heygem.batch.results import batch_files
 from heygem.batch.results.batch_files import BatchFiles
 from heygem.batch.runner import Report
@@ -19,6 +20,7 @@ from heygem.batch.workers.worker import run_workers
 from heygem.config.params import Params
 from heygem.core.files import read_json
 from heygem.core.types import Progress
+from heygem.experiments.batch_summary import ItemFacts
 from heygem.experiments.batch_tracking import join_batch, load_in_background
 
 #: Makes jobs until no one of the batch is open, or the event is set.
@@ -112,6 +114,7 @@ def run(
             stop.set()
     if errors:
         raise errors[0]
+    queue.take_ended_batches(batch=batch)  # `finish` ends its run
     pairs = zip(jobs, items, strict=True)
     outcomes = tuple(_as_planned(outcome(queue.get(job.id)), item) for job, item in pairs)
     seconds = time.monotonic() - started
@@ -162,6 +165,19 @@ def finish(
     warnings = (*report.warnings, *problems, *files.warnings)
     report = replace(report, warnings=warnings, mlflow_page=tracker.address)
     return replace(report, record=files.files.get("record")), files
+
+
+def end_run(ended: EndedBatch) -> str:
+    """End the run in MLflow of a batch that nobody waits for.
+
+    Returns
+    -------
+    str
+        Why MLflow does not have it, empty if all is well; the record is kept and delivered later.
+    """
+    tracker = join_batch(Params.from_dict(ended.params), ended.batch)
+    tracker.end_with([ItemFacts(*item) for item in ended.items], ended.elapsed_s)
+    return tracker.problem
 
 
 def make(

@@ -17,7 +17,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CREATION_TIMEOUT_S = 60.0  # for a new store; its tables take 6 s on a slow disk
+IMPORT_TIMEOUT_S = 60.0  # for MLflow itself; how long that takes says nothing about the store
 STOP_TIMEOUT_S = 1.5  # likewise, of a batch that the user stopped
 CALL_TIMEOUT_S = 5.0  # the end of a batch waits this long for one call
 RETRY_S = 20.0  # after a failure; meanwhile records gather in the spool
@@ -66,6 +66,11 @@ class _NoTracker:
         pass
 
     def end(self, outcomes: Iterable[ItemOutcome], elapsed_s: float) -> None:
+        pass
+
+    def end_with(
+        self, items: Sequence[batch_summary.ItemFacts], elapsed_s: float, **more: Any
+    ) -> None:
         pass
 
 
@@ -123,7 +128,7 @@ class BatchTracker:
         self._is_closing = self._has_given_up = False
         self._has_ended = threading.Event()
         self._last_call = time.monotonic()  # when the thread last began a call of MLflow
-        self._timeout_s = CREATION_TIMEOUT_S
+        self._timeout_s = IMPORT_TIMEOUT_S
         self._started_s = time.monotonic()
         self._is_shared = bool(batch)
         self._batch_id = shared_id(params, batch) if batch else secrets.token_hex(16)
@@ -168,13 +173,18 @@ class BatchTracker:
             Of the batch, by the clock on the wall.
         """
         facts = [batch_summary.facts(outcome) for outcome in outcomes]
-        record = end_record(facts, self._batch_id, "FINISHED", elapsed_s)
         recipe = {
             "params": storable_settings(self._params.dotted()),
             "recipe": self._params.to_yaml(),
         }
         tags = {"params_hash": self._params.digest()}
-        self._append(record | recipe | {"tags": tags})
+        self.end_with(facts, elapsed_s, **recipe, tags=tags)
+
+    def end_with(
+        self, items: Sequence[batch_summary.ItemFacts], elapsed_s: float, **more: Any
+    ) -> None:
+        """As `end`, from what is known of a batch whose recipe nobody has at hand."""
+        self._append(end_record(items, self._batch_id, "FINISHED", elapsed_s) | more)
         self._wait()
 
     def _wait(self) -> None:
@@ -207,8 +217,7 @@ class BatchTracker:
 
     def _answered(self, extra_s: float) -> None:
         self._last_call = time.monotonic()
-        if store.exists(self._folder):
-            self._timeout_s = CALL_TIMEOUT_S + extra_s
+        self._timeout_s = CALL_TIMEOUT_S + extra_s
 
     def _deliver(self) -> None:
         """Give MLflow what is in the spool, and in idle time what earlier batches have left."""

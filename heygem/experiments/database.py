@@ -12,11 +12,12 @@ import logging
 import os
 import sqlite3
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 from heygem.core.errors import Notice
+from heygem.core.files import sync
 from heygem.core.folders import make_private_folder
 from heygem.core.leftovers import remove_leftovers, temporary_folder
 from heygem.core.publish import place
@@ -33,7 +34,7 @@ _prepared: dict[Path, tuple[int, int]] = {}
 log = logging.getLogger(__name__)
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, *, answered: Callable[[], None] = lambda: None) -> None:
     """Make the database of a store where there is none, or none that can be used.
 
     A notice tells where an unusable one went. A database is examined once in a process, before
@@ -43,6 +44,8 @@ def prepare(folder: Path) -> None:
     ----------
     folder : Path
         Absolute; created where there is none.
+    answered : callable, optional
+        Called as each of its tables is made.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def prepare(folder: Path) -> None:
             adopt_artifacts(folder, database)
         else:
             remove_leftovers(folder)
-            _create(database)
+            _create(database, answered)
     file_id = _file_id(database)
     if file_id is not None:
         _prepared[folder] = file_id
@@ -118,17 +121,21 @@ def _latest_version() -> str:
     return str(_get_latest_schema_revision())
 
 
-def _create(database: Path) -> None:
+def _create(database: Path, answered: Callable[[], None]) -> None:
     from mlflow.store.db.utils import _initialize_tables
-    from sqlalchemy import create_engine
+    from sqlalchemy import create_engine, event
     from sqlalchemy.pool import NullPool
 
     with temporary_folder(database.parent) as scratch:
         staged = scratch / DATABASE
         engine = create_engine(f"sqlite:///{staged}", poolclass=NullPool)
+        # Nobody knows the file before it is whole, so it is flushed once and not after each table.
+        event.listen(engine, "connect", lambda opened, _: opened.execute("PRAGMA synchronous=OFF"))
+        event.listen(engine, "before_cursor_execute", lambda *_: answered())
         _initialize_tables(engine)
         engine.dispose()
         os.chmod(staged, 0o600)  # names and paths of people's videos
+        sync(staged)
         place(staged, database, None)
 
 

@@ -92,7 +92,7 @@ class Delivery:
         state = self._store_state()
         if self._opened is None or state is None or state != self._state:
             self._answered(0.0)
-            self._opened = store.open_client(self._folder)
+            self._opened = store.open_client(self._folder, answered=lambda: self._answered(0.0))
             now = self._store_state()
             if self._state is not None and now != self._state:
                 log.warning("the MLflow store %s was replaced; recording again", self._folder)

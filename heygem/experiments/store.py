@@ -6,7 +6,7 @@ import os
 import socket
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def exists(folder: PathLike) -> bool:
     return (Path(folder) / DATABASE).is_file()
 
 
-def open_client(folder: PathLike) -> "MlflowClient":
+def open_client(folder: PathLike, *, answered: Callable[[], None] = lambda: None) -> "MlflowClient":
     """A client of the store in a folder, which is made on first use; see `database.prepare`.
 
     Raises
@@ -48,8 +48,7 @@ def open_client(folder: PathLike) -> "MlflowClient":
     disable_telemetry()
     from mlflow.tracking import MlflowClient
 
-    prepare(Path(folder).absolute())
-
+    prepare(Path(folder).absolute(), answered=answered)
     return MlflowClient(tracking_uri=tracking_uri(folder))
 
 

@@ -2,7 +2,9 @@
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,7 @@ pytest.importorskip("fsspec")
 from heygem.batch.cluster import storage  # noqa: E402
 from heygem.batch.cluster.actors import ActorOptions, ItemActor  # noqa: E402
 from heygem.batch.cluster.records import HeadError, HeadLedger, Records, head_keys  # noqa: E402
+from heygem.batch.item import guards  # noqa: E402
 from heygem.batch.items import plan_items  # noqa: E402
 from heygem.batch.outcome import Outcome  # noqa: E402
 from heygem.batch.queue import JobQueue  # noqa: E402
@@ -70,7 +73,8 @@ def job_of(tmp_path):
             **inputs,
         }
         params = Params.from_dict({"inputs": recipe, "mlflow": {"enabled": False}})
-        queue = JobQueue(tmp_path / f"queue-{os.urandom(4).hex()}.db")
+        make.path = tmp_path / f"queue-{os.urandom(4).hex()}.db"
+        queue = JobQueue(make.path)
         queue.add(plan_items(params), owner="ann")
         return queue.claim("test")
 
@@ -168,6 +172,42 @@ def test_a_bad_input_and_a_lost_store_are_told_apart(actor, job_of, monkeypatch)
     monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.info", lost)
     outcome = outcome_of(actor, job_of(video=f"{folder}/bea.mp4"))
     assert (outcome.code, outcome.bad_input) == ("STORAGE", False)
+
+
+@pytest.mark.fault
+def test_a_full_disk_of_the_results_is_met_before_work_and_told_from_the_nodes_own(
+    actor, job_of, tmp_path, monkeypatch
+):
+    job = job_of()
+    with monkeypatch.context() as patch:
+        patch.setattr(guards, "need_of", lambda _work: SimpleNamespace(output_bytes=1 << 60))
+        outcome = outcome_of(actor, job)
+    assert outcome.code == "DISK_FULL" and "more are needed" in outcome.error
+    assert not (tmp_path / "in/journal").exists() and "node" not in outcome.reason
+    own = outcome_of(actor, job_of("full"))
+    assert own.code == "DISK_FULL" and own.reason["node"]
+
+
+@pytest.mark.fault
+def test_a_full_disk_pauses_the_queue_of_a_cluster_until_there_is_room(job_of, monkeypatch):
+    driver_module = pytest.importorskip("heygem.batch.cluster.driver")
+    monkeypatch.setattr(driver_module, "Fleet", lambda *_, **__: None)
+    job = job_of()
+    queue = JobQueue(job_of.path)
+    driver = driver_module.Driver(queue)
+    driver._name = "test"
+    full = Outcome(job.name, Path(job.video), "failed", code="DISK_FULL", error="full")
+    driver._finish(job, replace(full, reason={"what": "full", "node": "b"}))
+    assert queue.paused() == "" and queue.get(job.id).state == "pending"
+    monkeypatch.setattr(driver_module.guards, "has_room", lambda job: has_room)
+    queue.change(lambda db: db.execute("UPDATE jobs SET not_before = 0"))
+    driver._finish(queue.claim("test"), full)
+    has_room = False
+    driver._look_for_room()
+    assert queue.paused() == "DISK_FULL"
+    has_room, driver._room_checked_s = True, 0.0
+    driver._look_for_room()
+    assert queue.paused() == ""
 
 
 def test_an_item_is_cancelled_and_leaves_nothing(actor, job_of, ledger, tmp_path):

@@ -439,3 +439,31 @@ def test_a_full_disk_refuses_all_items_of_a_request_and_loses_none_of_the_earlie
     with pytest.raises(QueueError, match="disk is full.*HEYGEM_QUEUE"):
         queue.add(items(*(f"v{k}" for k in range(700))))
     assert states(queue) == {"a": "pending"}
+
+
+def test_a_batch_has_ended_once_when_its_last_item_has(queue, tmp_path):
+    """Whoever finished it: a worker, or somebody who cancelled what was waiting."""
+    queue.add(recorded(tmp_path / "one", "a", "b"), batch="night")
+    queue.add(recorded(tmp_path / "other", "a"), batch="night")
+    queue.add(recorded(tmp_path / "alone", "a"))
+    assert queue.take_ended_batches() == []
+    job = queue.claim("w")
+    queue.finish(job.id, "w", Outcome(job.name, Path(job.video), "done", seconds=3.0))
+    assert queue.take_ended_batches() == []  # one of its items is pending
+    queue.cancel(queue.jobs(states=["pending"])[0].id)
+    assert queue.take_ended_batches(but="night") == []
+    (ended,) = queue.take_ended_batches()
+    assert ended.batch == "night" and ended.params["inputs"]["output"] == str(tmp_path / "one")
+    assert [item[:2] for item in ended.items] == [("skipped", 3.0), ("cancelled", 0.0)]
+    assert queue.take_ended_batches() == []  # somebody has it
+    queue.retry_all(states=["cancelled"])
+    job = queue.claim("w")
+    queue.finish(job.id, "w", Outcome(job.name, Path(job.video), "failed", code="NO_FACE"))
+    (again,) = queue.take_ended_batches(batch="night")
+    assert sorted(item[0] for item in again.items) == ["failed", "skipped"]
+
+
+def recorded(folder, *names):
+    """Items that are recorded in MLflow."""
+    inputs = {"videos": [f"/v/{name}.mp4" for name in names], "audio": "/v/a.wav"}
+    return plan_items(Params.from_dict({"inputs": inputs | {"output": str(folder)}}))

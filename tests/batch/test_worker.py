@@ -13,9 +13,10 @@ from helpers.workers import MAKE, children, is_alive, start_worker
 
 from heygem.batch.items import plan_items
 from heygem.batch.queue import JobQueue
-from heygem.batch.workers.worker import Worker
+from heygem.batch.workers.worker import Worker, run_workers
 from heygem.config.params import Params
 from heygem.core.files import sha256
+from heygem.experiments import store
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("HEYGEM_KILLS", "5"))
@@ -32,11 +33,11 @@ def queue(tmp_path):
     return JobQueue(tmp_path / "queue.db")
 
 
-def fill(queue, *names, **more):
+def fill(queue, *names, batch="", **more):
     folder = queue.path.parent
     inputs = {"videos": [f"/v/{name}.mp4" for name in names], "audio": "/v/a.wav"}
     params = Params.from_dict({"inputs": inputs | {"output": str(folder / "out")}, **more})
-    return queue.add(plan_items(params))
+    return queue.add(plan_items(params), batch=batch)
 
 
 def states(queue):
@@ -112,6 +113,20 @@ def test_a_full_disk_pauses_the_queue_until_there_is_room(queue, monkeypatch):
     kinds = [event["kind"] for event in queue.events()]
     assert kinds.index("waits") < kinds.index("resumed") and queue.jobs()[0].attempts == 1
     assert kinds.count("claimed") == 3, "nothing was begun during the pause"
+
+
+@pytest.mark.slow
+def test_the_run_of_a_batch_ends_with_its_last_item_whoever_made_it(queue, tmp_path):
+    """Two workers, neither of which was started for the batch, and a store that is new."""
+    mlflow = {"folder": str(tmp_path / "mlruns")}
+    fill(queue, "a", "bad", "b", batch="night", mlflow=mlflow)
+    run_workers([queue, JobQueue(queue.path)], make=MAKE, until_empty=True)
+    assert states(queue) == {"a": "done", "bad": "failed", "b": "done"}
+    client = store.open_client(tmp_path / "mlruns")
+    experiment = client.get_experiment_by_name("heygem").experiment_id
+    (run,) = client.search_runs([experiment])
+    assert (run.info.run_name, run.info.status) == ("night", "FAILED")
+    assert run.data.metrics["items.total"] == 3 and run.data.metrics["items.done"] == 2
 
 
 def test_cancelling_ends_an_item_that_does_not_stop_by_itself(queue):

@@ -1,5 +1,6 @@
 """MLflow away: records are kept beside the store and delivered once, whatever happens to it."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -315,3 +316,16 @@ def test_items_that_several_processes_make_share_the_run_of_their_batch(params, 
     assert parent.info.status == "FINISHED" and parent.data.metrics["elapsed_s"] == 20
     for name in ("v0", "v1"):
         assert runs[name].data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
+@pytest.mark.fault
+def test_a_new_store_that_is_never_finished_is_not_waited_for(params, impatient, tmp_path):
+    """Another process holds the lock under which a store is made, and does not go on."""
+    new = tmp_path / "new"
+    new.mkdir()
+    with open(new / ".mlflow.lock", "a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with track_batch(params.override({"mlflow.folder": str(new)}), names=["a"]) as tracker:
+            tracker.log(outcome(tmp_path, "a"))
+        assert "no answer within 0 s" in tracker.problem  # of `impatient`
+        assert spool.pending(new)

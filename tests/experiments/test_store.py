@@ -248,7 +248,7 @@ def test_the_run_of_a_ledger_row_is_found(tmp_path, monkeypatch):
 @pytest.mark.fault
 def test_a_batch_that_was_stopped_does_not_wait_for_its_store(params, folder, monkeypatch):
     monkeypatch.setattr(batch_tracking, "STOP_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(batch_tracking, "CREATION_TIMEOUT_S", 1e6)
+    monkeypatch.setattr(batch_tracking, "IMPORT_TIMEOUT_S", 1e6)
     monkeypatch.setattr(batch_tracking, "CALL_TIMEOUT_S", 1e6)
     with track_batch(params, names=["a"]):
         pass

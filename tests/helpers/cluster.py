@@ -25,6 +25,8 @@ def make_item(job, models, progress, cancel, *, ledger, keys):
     journal.mkdir(exist_ok=True)
     attempt = len(list(journal.glob(f"{job.name}.*")))
     (journal / f"{job.name}.{attempt}").write_text(str(os.getpid()))
+    if kind == "full":
+        return Outcome(job.name, item.video, "failed", error="full", code="DISK_FULL")
     if kind == "bad":
         raise InputError("no face", seen=item.video.name)
     if kind == "dies" or (kind == "dies-once" and not attempt):

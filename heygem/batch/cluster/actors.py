@@ -23,7 +23,7 @@ from heygem.batch.cluster.cache import DEFAULT_BYTES, InputCache
 from heygem.batch.cluster.records import Ask, HeadError, HeadLedger, head_keys
 from heygem.batch.cluster.results import ItemResults
 from heygem.batch.cluster.storage import StorageError
-from heygem.batch.item import details, manifest
+from heygem.batch.item import details, guards, manifest
 from heygem.batch.item.details import MANIFEST
 from heygem.batch.items import Item, SpeechFiles
 from heygem.batch.outcome import Outcome, Status
@@ -146,6 +146,8 @@ class ItemActor:
             if content is not None:
                 return self._located(_finished(job, "skipped", content), results)
             results.check()
+            if results.folder.is_local:
+                guards.require_room(item, results.folder.path)
             self._begin(results, item, identity)
             try:
                 return self._made_and_stored(job, local, item, results)
@@ -165,7 +167,10 @@ class ItemActor:
         )
         if outcome.status != "done":
             results.abandon()
-            return replace(outcome, video=Path(job.video))
+            reason = outcome.reason
+            if outcome.code == "DISK_FULL":  # this node's own disk; others may have room
+                reason = reason | {"node": socket.gethostname()}
+            return replace(outcome, video=Path(job.video), reason=reason)
         # The video is there: it is uploaded even when the item is cancelled now.
         with cancellation(threading.Event()):
             _name_original_inputs(item, job)

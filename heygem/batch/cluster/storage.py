@@ -59,6 +59,11 @@ class Folder:
         """Whether it is a folder of a file system that this machine has mounted."""
         return isinstance(self._fs, LocalFileSystem)
 
+    @property
+    def path(self) -> Path:
+        """Of a folder that this machine has mounted."""
+        return Path(self._root)
+
     def address(self, name: str) -> str:
         """The location of one file, as users write it."""
         return join(self.location, name)

@@ -13,6 +13,8 @@ from heygem.batch.item.details import MANIFEST
 from heygem.batch.items import DETAILS
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue.job import Job
+from heygem.batch.queue.recorded_batches import EndedBatch
+from heygem.batch.queued_batch import end_run
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
 from heygem.core.files import is_address
@@ -32,12 +34,24 @@ class HeadTracker:
         if job.params.get("mlflow", {}).get("enabled"):
             self._thread.submit(self._record, job, outcome)
 
+    def end(self, ended: EndedBatch) -> None:
+        """End the run of a batch whose items are all recorded."""
+        self._thread.submit(self._end, ended)
+
     def close(self, *, at_once: bool = False) -> None:
         """Wait until all is recorded, or spooled for the next batch; or only for the current one.
 
         What is left out at once is in the queue and in the manifests all the same.
         """
         self._thread.shutdown(wait=True, cancel_futures=at_once)
+
+    def _end(self, ended: EndedBatch) -> None:
+        try:
+            problem = end_run(ended)
+        except (HeygemError, OSError) as error:
+            problem = str(error)
+        if problem:
+            log.warning("%s: %s", ended.batch, problem)
 
     def _record(self, job: Job, outcome: Outcome) -> None:
         try:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from heygem import media
 from heygem.avatar.library import LIBRARY_BYTES, LIBRARY_FRAMES
@@ -21,6 +21,9 @@ from heygem.core.errors import DiskFullError, HeygemError, OutOfMemoryError
 from heygem.core.folders import avatar_folder
 from heygem.core.memory import available_memory
 from heygem.core.types import PathLike
+
+if TYPE_CHECKING:
+    from heygem.batch.queue.job import Job
 
 SPACE_MARGIN = 2.0  # results vary by twice around the estimate at one crf, with grain and motion
 RESERVE_BYTES = 256 << 20  # left free on every disk: ledger, logs, MLflow, other programs
@@ -229,6 +232,30 @@ def _disk_verdict(folder: Path, count: float) -> Verdict:
         remedy="free some space; the work goes on by itself",
     )
     return Verdict("wait", error, missing)
+
+
+def require_room(work: Work, folder: Path) -> None:
+    """Refuse an item whose finished result would not fit into the folder that it is copied to.
+
+    Raises
+    ------
+    DiskFullError
+    """
+    try:
+        need = need_of(work)
+    except HeygemError:  # the item itself will say so
+        return
+    verdict = _disk_verdict(folder, SPACE_MARGIN * need.output_bytes)
+    if verdict.error is not None:
+        raise verdict.error
+
+
+def has_room(job: "Job") -> bool:
+    """Whether the disks have room for a job's item, as far as that can be known before it."""
+    try:
+        return bool(room_for([job.item()]))
+    except (HeygemError, OSError):
+        return True  # the item itself will say what is wrong
 
 
 def memory_for(work: Work) -> Verdict:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heygem.batch.queue import recorded_batches
 from heygem.batch.queue import rows as queue_rows
 from heygem.batch.queue.job import Job, plain, storable
 from heygem.core.errors import HeygemError, InputError
@@ -87,7 +88,18 @@ def insert(
         queue_rows.add_row(db, {key: row[key] for key in _INSERTED}, params)
         queue_rows.add_event(db, row["id"], "added", common["batch"])
         added.append(row["id"])
-    return [queue_rows.get(db, job_id) for job_id in added]
+    jobs = [queue_rows.get(db, job_id) for job_id in added]
+    recorded_batches.mark(db, jobs)
+    return jobs
+
+
+def retry(db: sqlite3.Connection, job: Job) -> bool:
+    """Put a failed or cancelled job into the queue again; its batch goes on."""
+    if not queue_rows.retry(db, job):
+        return False
+    if job.batch:
+        recorded_batches.mark(db, [queue_rows.get(db, job.id)])
+    return True
 
 
 def _name_is_taken(db: sqlite3.Connection, row: dict[str, Any]) -> bool:

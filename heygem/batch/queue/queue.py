@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from heygem.batch.outcome import Outcome
-from heygem.batch.queue import new_jobs, process
+from heygem.batch.queue import new_jobs, process, recorded_batches
 from heygem.batch.queue import repair as queue_repair
 from heygem.batch.queue import rows as queue_rows
 from heygem.batch.queue import worker_list as queue_workers
 from heygem.batch.queue.database import PATH_VARIABLE, Database
 from heygem.batch.queue.job import COLUMNS, FINISHED, OPEN, Job, Signal, State, plain, read_row
+from heygem.batch.queue.recorded_batches import EndedBatch
 from heygem.batch.queue.rows import StateTotals
 from heygem.batch.queue.worker_list import WorkerInfo
 
@@ -171,6 +172,21 @@ class JobQueue:
 
     # --- workers ---
 
+    def take_ended_batches(
+        self, *, batch: str | None = None, but: str | None = None
+    ) -> list[EndedBatch]:
+        """Batches without open jobs whose runs in MLflow nobody has ended; the caller ends them.
+
+        Parameters
+        ----------
+        batch, but : str, optional
+            Only this batch; all but this one, which somebody else ends.
+        """
+        chosen = {"batch": batch, "but": but}
+        if not self._database.read(lambda db: recorded_batches.ended_marks(db, **chosen)):
+            return []
+        return self._database.write(lambda db: recorded_batches.take_ended(db, **chosen))
+
     def claim(self, worker: str) -> Job | None:
         """Take the next job; None where there is nothing to do now.
 
@@ -284,7 +300,7 @@ class JobQueue:
 
     def retry(self, job_id: str) -> None:
         """Put a failed or cancelled job into the queue again, with all its attempts."""
-        self._database.write(lambda db: queue_rows.retry(db, queue_rows.get(db, job_id)))
+        self._database.write(lambda db: new_jobs.retry(db, queue_rows.get(db, job_id)))
 
     def retry_all(
         self,
@@ -294,7 +310,7 @@ class JobQueue:
         owner: str | None = None,
     ) -> int:
         """Put all failed jobs (or those in other states) into the queue again."""
-        return self._for_each(queue_rows.retry, states, batch, owner)
+        return self._for_each(new_jobs.retry, states, batch, owner)
 
     def remove(self, job_id: str) -> None:
         """Delete a job that is not running; its video stays."""

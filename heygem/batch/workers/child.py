@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from heygem.batch.queue.job import Job
+from heygem.batch.queue.recorded_batches import EndedBatch
 
 _MAX_LOG_BYTES = 4 << 20
 
@@ -52,12 +53,12 @@ class Child:
         arguments = (os.fdopen(reading, encoding="utf-8"),)
         threading.Thread(target=self._read, args=arguments, daemon=True).start()
 
-    def order(self, order: str, job: Job | None = None) -> None:
-        """Give an order: "make" or "room" with a job, "cancel", or "stop" to go on later.
+    def order(self, order: str, job: Job | None = None, *, ended: EndedBatch | None = None) -> None:
+        """Give an order: "make" or "room" with a job, "end" with a batch, "cancel", or "stop".
 
-        A dead process ignores it.
+        After "stop" the item goes on later. A dead process ignores all of them.
         """
-        content = {"order": order, "job": job and job._asdict()}
+        content = {"order": order, "job": job and job._asdict(), "ended": ended}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write((json.dumps(content) + "\n").encode())

@@ -21,7 +21,9 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from heygem.batch.queue.job import Job
+from heygem.batch.queue.recorded_batches import EndedBatch
 from heygem.core import logs, memory
+from heygem.core.errors import HeygemError
 from heygem.core.interrupts import StopEvent
 from heygem.core.leftovers import remove_leftovers
 
@@ -89,9 +91,14 @@ def _serve(
     models: Any = None
     while True:
         order = orders.get()
+        if order["order"] == "end":
+            send({"ended": _end_batch(EndedBatch(*order["ended"]))})
+            continue
         job = Job(**order["job"])
         if order["order"] == "room":
-            send({"room": _has_room(job)})
+            from heygem.batch.item import guards  # PyAV, which an idle process does without
+
+            send({"room": guards.has_room(job)})
             continue
         send({"oom_kills": memory.oom_kills()})
         report = _Reporter(send)
@@ -109,14 +116,14 @@ def _load(name: str) -> tuple[Callable[..., Any], Any]:
     return getattr(module, function_name), getattr(module, "ModelCache", dict)()
 
 
-def _has_room(job: Job) -> bool:
-    from heygem.batch.item import guards
-    from heygem.core.errors import HeygemError
+def _end_batch(ended: EndedBatch) -> str:
+    from heygem.batch.queued_batch import end_run
 
     try:
-        return bool(guards.room_for([job.item()]))
-    except (HeygemError, OSError):
-        return True  # the item itself will say what is wrong
+        return end_run(ended)
+    except (HeygemError, OSError) as error:  # a recipe of another version; a full disk
+        log.warning("the run of the batch %r is not ended: %s", ended.batch, error)
+        return str(error)
 
 
 class _Reporter:

@@ -37,6 +37,7 @@ ROOM_S = 15.0  # between looks at a disk that was full
 IDLE_S = 300.0  # how long models stay in memory without a job
 CANCEL_GRACE_S = 0.8  # an item that does not stop within this time is ended with its process
 STOP_GRACE_S = 2.5  # likewise, when the worker is to end (see `core.interrupts.GRACE_S`)
+END_S = 90.0  # for the end of a batch in MLflow, which waits less where the store is away
 INSIST_S = 60.0  # how long to try to record an outcome while the database is held
 #: Time limit of an item [s]: so much, and so much for each second of speech.
 LIMIT_S, LIMIT_PER_S = 1800.0, 120.0
@@ -111,6 +112,7 @@ class Worker:
         idle_since = time.monotonic()
         try:
             while not stop.is_set():
+                self._end_batches(stop)
                 if self._until_empty and not self.queue.is_open(batch=self._batch):
                     return
                 job = self.queue.claim(self.name)
@@ -177,6 +179,19 @@ class Worker:
         if self._child is not None:
             self._child.kill()
             self._child = None
+
+    def _end_batches(self, stop: threading.Event) -> None:
+        """End the runs of batches in MLflow whose last item is finished, whoever made that.
+
+        The batch that this worker works for is ended by whoever has started the worker.
+        """
+        for ended in self.queue.take_ended_batches(but=self._batch):
+            child = self._running_child()
+            child.order("end", ended=ended)
+            until = time.monotonic() + END_S
+            while child.is_alive() and not stop.is_set() and time.monotonic() < until:
+                if "ended" in (child.receive(timeout_s=0.2) or {}):
+                    break
 
     def _look_for_room(self) -> None:
         """End the pause for a full disk when there is room for the next job."""

@@ -1,0 +1,123 @@
+"""Batches that MLflow records: which of them have come to their end.
+
+Any number of processes make the items of a batch, so none of them knows that its item is the last.
+The queue keeps a mark for each batch, and whoever takes the mark of one without open jobs ends the
+batch's run in MLflow. Items of one batch whose results are in different folders are different runs
+(see `heygem.experiments.run_records.shared_id`), and have different marks. Each function is called
+within a transaction.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from heygem.batch.queue import rows as queue_rows
+from heygem.batch.queue.job import Job
+
+_KEY = "recorded batch "  # of facts; followed by the batch and the folder
+
+
+class EndedBatch(NamedTuple):
+    """A batch of which no job is open any more.
+
+    Attributes
+    ----------
+    batch : str
+    params : dict
+        Recipe of one of its jobs; see `heygem.config.params.Params.tree`.
+    items : list of (str, float, float)
+        Status as in `heygem.batch.outcome.Outcome`, processing time [s] and length [s] of each.
+    elapsed_s : float
+        From the first attempt to the end of the last.
+    """
+
+    batch: str
+    params: dict[str, Any]
+    items: list[tuple[str, float, float]]
+    elapsed_s: float
+
+
+def mark(db: sqlite3.Connection, jobs: Iterable[Job]) -> None:
+    """Note the batches of jobs that are new, or in the queue again; `jobs` have their recipes."""
+    keys = {
+        _key(job.batch, _folder(job.output))
+        for job in jobs
+        if job.batch and job.params.get("mlflow", {}).get("enabled")
+    }
+    for key in sorted(keys):
+        queue_rows.set_fact(db, key, "open")
+
+
+def ended_marks(
+    db: sqlite3.Connection, *, batch: str | None = None, but: str | None = None
+) -> list[tuple[str, str]]:
+    """Batch and folder of each mark without open jobs; answered without holding up writers.
+
+    Parameters
+    ----------
+    db : sqlite3.Connection
+    batch, but : str, optional
+        Only this batch; all but this one, which somebody else ends.
+    """
+    query = "SELECT key FROM facts WHERE key >= ? AND key < ?"
+    keys = [row[0] for row in db.execute(query, (_KEY, _KEY + "\U0010ffff"))]
+    marks = [tuple(json.loads(key.removeprefix(_KEY))) for key in keys]
+    return [
+        (name, folder)
+        for name, folder in marks
+        if name != but and batch in (None, name) and not _is_open(db, name, folder)
+    ]
+
+
+def take_ended(
+    db: sqlite3.Connection, *, batch: str | None = None, but: str | None = None
+) -> list[EndedBatch]:
+    """Remove the marks of batches without open jobs; the caller ends their runs."""
+    batches = []
+    for name, folder in ended_marks(db, batch=batch, but=but):
+        db.execute("DELETE FROM facts WHERE key = ?", (_key(name, folder),))
+        ended = _ended(db, name, folder)
+        batches += [ended] if ended is not None else []
+    return batches
+
+
+def _key(batch: str, folder: str) -> str:
+    return _KEY + json.dumps([batch, folder])
+
+
+def _folder(output: str) -> str:
+    return output.rpartition("/")[0]
+
+
+_OF_FOLDER = "batch = ? AND substr(output, 1, ?) = ? AND instr(substr(output, ?), '/') = 0"
+
+
+def _values(batch: str, folder: str) -> tuple[Any, ...]:
+    return batch, len(folder) + 1, f"{folder}/", len(folder) + 2
+
+
+def _is_open(db: sqlite3.Connection, batch: str, folder: str) -> bool:
+    query = f"SELECT 1 FROM jobs WHERE state IN ('pending', 'running') AND {_OF_FOLDER} LIMIT 1"
+    return db.execute(query, _values(batch, folder)).fetchone() is not None
+
+
+def _ended(db: sqlite3.Connection, batch: str, folder: str) -> EndedBatch | None:
+    """The batch as its jobs say; None where they were removed from the list."""
+    query = f"""SELECT id, state, timings, seconds, length_s, started, finished FROM jobs
+        WHERE {_OF_FOLDER} ORDER BY position, number"""
+    jobs = db.execute(query, _values(batch, folder)).fetchall()
+    if not jobs:
+        return None
+    items = [
+        (
+            "skipped" if job["state"] == "done" and not job["timings"] else str(job["state"]),
+            float(job["seconds"]),
+            float(job["length_s"]),
+        )
+        for job in jobs
+    ]
+    begun = [job["started"] for job in jobs if job["started"]]
+    elapsed_s = max(job["finished"] for job in jobs) - min(begun) if begun else 0.0
+    params = queue_rows.get(db, jobs[0]["id"]).params
+    return EndedBatch(batch, params, items, max(0.0, elapsed_s))
