@@ -278,9 +278,9 @@ class Disturber:
                 finished = counts["done"] + counts["failed"]
                 self.disturb_disk(finished)
                 if self.kill_at and finished >= self.kill_at[0]:
-                    self.kill_at.pop(0)
                     time.sleep(self.chance.uniform(0.0, 2.0))
-                    self.kill_one(finished)
+                    if self.kill_one(finished):
+                        self.kill_at.pop(0)
                 time.sleep(POLL_S)
         finally:
             self.empty_disk()
@@ -303,8 +303,8 @@ class Disturber:
                 self.workers.append(subprocess.Popen(command, stdout=log, stderr=log))
             self.starts += 1
 
-    def kill_one(self, finished: int) -> None:
-        """End a worker, or a process in which it makes items, at once."""
+    def kill_one(self, finished: int) -> bool:
+        """End a worker, or a process in which it makes items, at once; False where none is."""
         worker = self.chance.choice(self.workers)
         target, what = psutil.Process(worker.pid), "worker"
         with contextlib.suppress(psutil.Error):
@@ -314,6 +314,8 @@ class Disturber:
         with contextlib.suppress(psutil.Error):
             target.kill()
             self.kills.append({"after": finished, "what": what})
+            return True
+        return False
 
     def disturb_disk(self, finished: int) -> None:
         if self.fill_at is not None and finished >= self.fill_at:

@@ -60,14 +60,17 @@ class ClusterDisturber(Disturber):
             self.thread.start()
             self.starts += 1
 
-    def kill_one(self, finished: int) -> None:
-        """Kill an actor that makes an item."""
+    def kill_one(self, finished: int) -> bool:
+        """Kill an actor that makes an item; False where none does."""
         raylets = {node.all_processes["raylet"][0].process.pid for node in self.nodes}
         busy = [process for process in psutil.process_iter() if is_busy_actor(process, raylets)]
-        if busy:
-            with contextlib.suppress(psutil.Error):
-                self.chance.choice(busy).kill()
-                self.kills.append({"after": finished, "what": "actor"})
+        if not busy:
+            return False
+        with contextlib.suppress(psutil.Error):
+            self.chance.choice(busy).kill()
+            self.kills.append({"after": finished, "what": "actor"})
+            return True
+        return False
 
     def disturb_disk(self, finished: int) -> None:
         if self.lose_node_at is not None and finished >= self.lose_node_at:
