@@ -107,7 +107,7 @@ def _encode_in_segments(
             skipped_here = _write_frames(film, span, segment, report_progress)
         store.keep(span, before, labeller.state(), skipped_here)
         skipped.update(skipped_here)
-    report_progress("render", len(film.timeline), len(film.timeline))
+    report_progress("finish", 0, 1)
     with _writer(film, path) as writer:
         for span in spans:
             writer.append_coded(store.video(span), float(film.timeline.times_s[span.first]))
@@ -157,8 +157,9 @@ def _write_frames(
             if frame.patch is None:
                 skipped[skip_reason(film.avatar, timeline, frame.index)] += 1
             encoder.put((frame.image, float(timeline.times_s[frame.index])))
-    if span.stop == count:
-        report_progress("render", count, count)
+        if span.stop == count:
+            report_progress("render", count, count)
+            report_progress("finish", 0, 1)  # the encoder holds frames back, and the sound follows
     return skipped
 
 

@@ -139,7 +139,7 @@ def generate(
         Default: a result that is in the ledger, and any file with `inputs.overwrite`. An input is
         never replaced.
     progress : callable, optional
-        `progress(stage, done, total)`; stages are "listen", "track", "render", "label".
+        `progress(stage, done, total)`; stages are "listen", "track", "render", "finish", "label".
     cancel : threading.Event, optional
         Set it to stop; nothing is left behind, unless it is a `StopEvent` that keeps the work.
 

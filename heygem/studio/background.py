@@ -8,6 +8,7 @@ from typing import Any
 
 import traitlets
 
+from heygem.batch.workers.estimate import SmoothedTimeLeft
 from heygem.core.errors import Cancelled
 from heygem.core.types import Progress
 
@@ -55,6 +56,7 @@ class LatestTask(traitlets.HasTraits):
         self._idle = threading.Event()
         self._idle.set()
         self._stage_began_s = 0.0
+        self._time_left = SmoothedTimeLeft()
 
     def submit(self, work: Work, on_done: Callable[[Any], None] | None = None) -> None:
         """Start `work(progress, cancel)` soon, in place of what is running now.
@@ -90,8 +92,11 @@ class LatestTask(traitlets.HasTraits):
         now_s = time.monotonic()
         if stage != self.stage or done == 0:
             self._stage_began_s = now_s
+            self._time_left.restart()
         spent_s = now_s - self._stage_began_s
-        left_s = spent_s / done * (total - done) if done and total > done else 0.0
+        left_s = 0.0
+        if done and total > done:
+            left_s = self._time_left.update(spent_s / done * (total - done))
         with self.hold_trait_notifications():
             self.stage, self.done, self.total = stage, int(done), int(total or 0)
             self.remaining_s = left_s

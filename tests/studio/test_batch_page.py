@@ -99,6 +99,7 @@ def test_the_time_left_is_estimated_from_the_first_job_on(studio):
     choose_videos(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
     drawing = {"stage": "render", "done": 1, "total": 4, "elapsed_s": 5.0, "left_s": 15.0}
+    drawing["fraction"] = 0.25
     running = studio.queue.jobs()[0]._replace(state="running", progress=drawing, length_s=10.0)
 
     def totals(**numbers):
@@ -114,11 +115,22 @@ def test_the_time_left_is_estimated_from_the_first_job_on(studio):
     assert batch_page.seconds_left(totals(done=1, pending=1), []) == pytest.approx(40)
     counts = totals(done=1, running=1, pending=1, failed=1)
     assert batch_page.total_progress(counts, [running]) == pytest.approx(1.25 / 3)
-    text = batch_page.summary(totals(done=1, running=1), [running], True, i18n.translator())
+    text = batch_page.summary(totals(done=1, running=1), True, i18n.translator(), left_s=15)
     assert text == "1 of 2 finished, 0 failed · 15 s left"
-    for stage in ("label", "verify"):
-        late = running._replace(progress=drawing | {"stage": stage, "done": 0, "total": 1})
-        assert batch_page.table_row(late, i18n.translator())["progress"] == 1.0
+    late = drawing | {"stage": "verify", "done": 0, "total": 1, "fraction": 0.9}
+    row = batch_page.table_row(running._replace(progress=late), i18n.translator())
+    assert row["progress"] == 0.9, "no stage after the rendering counts as nothing"
+    assert row["status"] == "checking the finished video · 15 s left", "0/1 says nothing"
+
+
+@pytest.mark.slow
+def test_failed_and_stopped_jobs_are_tried_again_together(studio):
+    choose_videos(studio, "anna.mp4", "broken.mp4")
+    studio.batch.add_button.click()
+    studio.batch.stop_button.click()
+    assert {row["state"] for row in studio.batch.table.rows} == {"cancelled"}
+    studio.batch.retry_button.click()
+    assert {row["state"] for row in studio.batch.table.rows} == {"pending"}
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ from heygem.batch.item.details import MANIFEST
 from heygem.batch.items import Item, SpeechFiles
 from heygem.batch.outcome import Outcome, Status
 from heygem.batch.queue.job import Job
+from heygem.batch.workers.estimate import ItemEstimate, StageRates
 from heygem.core.errors import Cancelled, HeygemError
 from heygem.core.files import hash_input, is_address, read_json, write_json
 from heygem.core.folders import home, make_private_folder
@@ -82,6 +83,8 @@ class ItemActor:
         self._lock = threading.Lock()
         self._job_id = ""
         self._progress: dict[str, Any] = {}
+        self._rates = StageRates()
+        self._estimate = ItemEstimate(self._rates, 0.0)
         self._cancel = threading.Event()
 
     def describe(self) -> dict[str, Any]:
@@ -114,6 +117,7 @@ class ItemActor:
         started = time.monotonic()
         with self._lock:
             self._job_id, self._progress, self._cancel = job.id, {}, threading.Event()
+            self._estimate = ItemEstimate(self._rates, job.length_s)
         try:
             with ledger.acting_as(job.owner), cancellation(self._cancel):
                 outcome = self._made(job)
@@ -220,7 +224,8 @@ class ItemActor:
 
     def _report(self, stage: str, done: int, total: int) -> None:
         with self._lock:
-            self._progress = {"stage": stage, "done": done, "total": total}
+            self._estimate.report(stage, done, total)
+            self._progress = self._estimate.progress()
 
 
 def ask_actor(handle: Any) -> Ask:

@@ -192,6 +192,7 @@ class Maker:
             if begun:
                 details.abandon(item)
             raise
+        report_progress("figures", 0, 1)
         return _outcome(item, "done", self._record(item, result))
 
     def _record(self, item: Item, result: pipeline.Result) -> dict[str, Any]:
@@ -231,8 +232,8 @@ def make_item(
     models : ModelCache
         Kept by the caller from item to item.
     progress : callable
-        `progress(stage, done, total)`; stages are "load models", those of `pipeline.generate`, and
-        "verify".
+        `progress(stage, done, total)`; stages are "load models", those of `pipeline.generate`,
+        "figures", "verify" and "MLflow".
     cancel : threading.Event
         Set it to stop soon; nothing is left behind.
     ledger, keys : optional
@@ -258,6 +259,7 @@ def make_item(
             maker = Maker(speech, cancel, inputs=inputs, job_id=job.id, **records)
             outcome = _outcome_of(item, maker, models, progress)
             outcome = _checked(item, outcome, progress, keys)
+            progress("MLflow", 0, 1)
             tracker.log(outcome)
             with contextlib.suppress(OSError):
                 item.details.rmdir()  # empty: nothing came of it

@@ -74,7 +74,7 @@ class Job(NamedTuple):
         One line for each attempt that failed.
     warnings : tuple of str
     progress : dict
-        Of a running job: stage, done, total, left_s, elapsed_s.
+        Of a running job: stage, done, total; fraction, left_s and elapsed_s over all stages.
     timings : dict
         Seconds by stage, of a job that is done.
     smaller : dict

@@ -22,12 +22,14 @@ from typing import IO, Any
 
 from heygem.batch.queue.job import Job
 from heygem.batch.queue.recorded_batches import EndedBatch
+from heygem.batch.workers.estimate import ItemEstimate, StageRates
 from heygem.core import logs, memory
 from heygem.core.errors import HeygemError
 from heygem.core.interrupts import StopEvent
 from heygem.core.leftovers import remove_leftovers
 
 PROGRESS_S = 0.3  # a stage reports at most this often
+REPEAT_S = 1.0  # the time left goes on running while a stage counts no steps
 _DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 
 log = logging.getLogger(__name__)
@@ -89,6 +91,7 @@ def _serve(
 
     make: Callable[..., Any] | None = None
     models: Any = None
+    rates = StageRates()
     while True:
         order = orders.get()
         if order["order"] == "end":
@@ -101,11 +104,15 @@ def _serve(
             send({"room": guards.has_room(job)})
             continue
         send({"oom_kills": memory.oom_kills()})
-        report = _Reporter(send)
-        if make is None:
-            report("load models", 0, 1)
-            make, models = _load(name)
-        outcome = make(job, models, report, cancel)
+        estimate = ItemEstimate(rates, job.length_s, has_models=make is not None)
+        report = _Reporter(send, estimate)
+        try:
+            if make is None:
+                report("load models", 0, 1)
+                make, models = _load(name)
+            outcome = make(job, models, report, cancel)
+        finally:
+            report.end()
         send({"outcome": outcome.message()})
 
 
@@ -127,29 +134,36 @@ def _end_batch(ended: EndedBatch) -> str:
 
 
 class _Reporter:
-    """Sends progress to the worker, not too often, with the time that is left of a stage."""
+    """Sends progress to the worker: when an item reports it, and while a stage is silent."""
 
-    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
-        self._send = send
-        self._started = time.monotonic()
-        self._stage, self._began, self._sent = "", 0.0, 0.0
+    def __init__(self, send: Callable[[dict[str, Any]], None], estimate: ItemEstimate) -> None:
+        self._send, self._estimate = send, estimate
+        self._lock, self._ended = threading.Lock(), threading.Event()
+        self._stage, self._sent = "", 0.0
+        threading.Thread(target=self._repeat, daemon=True).start()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        if stage != self._stage:
-            self._stage, self._began, self._sent = stage, now, 0.0
-        if now - self._sent < PROGRESS_S and done < total:
-            return
-        self._sent = now
-        left_s = (now - self._began) / done * (total - done) if done else 0.0
-        progress = {
-            "stage": stage,
-            "done": done,
-            "total": total,
-            "left_s": round(left_s, 1),
-            "elapsed_s": round(now - self._started, 1),
-        }
-        self._send({"progress": progress})
+        with self._lock:
+            self._estimate.report(stage, done, total)
+            is_new, self._stage = stage != self._stage, stage
+            if is_new or done >= total or time.monotonic() - self._sent >= PROGRESS_S:
+                self._send_now()
+
+    def _send_now(self) -> None:
+        self._sent = time.monotonic()
+        self._send({"progress": self._estimate.progress()})
+
+    def _repeat(self) -> None:
+        while not self._ended.wait(REPEAT_S):
+            with self._lock:
+                if self._stage and not self._ended.is_set():
+                    self._send_now()
+
+    def end(self) -> None:
+        """Send nothing more."""
+        with self._lock:
+            self._ended.set()
+            self._estimate.end()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from heygem.batch.items import Item, plan_items
 from heygem.batch.queue.job import Job, State
 from heygem.batch.queue.rows import StateTotals
 from heygem.batch.workers import background
+from heygem.batch.workers.estimate import SmoothedTimeLeft
 from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
@@ -32,7 +33,7 @@ THUMBNAILS_PER_POLL = 6
 _SAMPLES = Path(__file__).resolve().parents[3] / "samples"  # of a checkout
 ROWS = 100  # jobs of one page of the table
 
-_AFTER_RENDERING = ("label", "verify", "upload")
+RETRIED: tuple[State, ...] = ("failed", "cancelled")
 ACTIONS = {  # allowed in each state of a job
     "pending": ["move", "cancel", "remove"],
     "running": ["cancel"],
@@ -68,6 +69,7 @@ class BatchPage(w.VBox):
         self._folder = Path(folder).resolve()
         self._lock, self._next_restart_s = threading.RLock(), 0.0
         self._is_started, self._first = False, 0
+        self._time_left, self._open_jobs = SmoothedTimeLeft(), 0
         self.mode = w.ToggleButtons(
             options=[(translate("one_audio_many_videos"), "many"), (translate("pairs"), "pairs")],
             style={"button_width": "auto"},
@@ -185,8 +187,8 @@ class BatchPage(w.VBox):
         self._start()
 
     def retry_failed(self) -> None:
-        """Queue all failed jobs again and start the worker."""
-        self.queue.retry_all()
+        """Queue all failed and stopped jobs again and start the worker."""
+        self.queue.retry_all(states=RETRIED)
         self._start()
 
     def refresh(self) -> None:
@@ -212,9 +214,18 @@ class BatchPage(w.VBox):
             self.bar.value = total_progress(totals, running)
             is_working = is_open and has_worker
             paused = self.queue.paused() if is_open else ""
-            text = summary(totals, running, is_working, self.translate, paused=paused)
+            left_s = self._smoothed(seconds_left(totals, running), totals) if is_working else None
+            text = summary(totals, is_working, self.translate, left_s=left_s, paused=paused)
             self.summary.value = html.escape(text)
             self._show_page(count, len(jobs))
+
+    def _smoothed(self, left_s: float | None, totals: Mapping[State, StateTotals]) -> float | None:
+        """The time left as it is shown; jobs that came or went are no jump but another sum."""
+        open_jobs = sum(totals[state].number for state in ("pending", "running"))
+        if open_jobs > self._open_jobs:
+            self._time_left.restart()
+        self._open_jobs = open_jobs
+        return None if left_s is None else self._time_left.update(left_s)
 
     def _show_page(self, count: int, shown: int) -> None:
         self.pager.layout.display = "flex" if count > ROWS else "none"
@@ -281,7 +292,8 @@ def table_row(job: Job, translate: Translate) -> dict[str, Any]:
         status = translate("stopping")
     elif progress.get("stage"):
         stage = stage_name(translate, progress["stage"])
-        status = f"{stage} {progress['done']}/{progress['total']}"
+        counts_steps = progress.get("total", 0) > 1
+        status = f"{stage} {progress['done']}/{progress['total']}" if counts_steps else stage
         if progress.get("left_s", 0) >= 1:
             status += " · " + translate("left", seconds=progress["left_s"])
     failed = job.state == "failed"
@@ -321,13 +333,8 @@ def total_progress(totals: Mapping[State, StateTotals], running: Sequence[Job]) 
 
 
 def _job_progress(job: Job) -> float:
-    """Finished part of a job, 0..1; stages before rendering are short and count as nothing."""
-    progress = job.progress
-    if job.state == "done" or progress.get("stage") in _AFTER_RENDERING:
-        return 1.0
-    if progress.get("total") and progress.get("stage") == "render":
-        return float(progress["done"] / progress["total"])
-    return 0.0
+    """Finished part of a job over all of its stages, 0..1."""
+    return 1.0 if job.state == "done" else float(job.progress.get("fraction", 0.0))
 
 
 def seconds_left(totals: Mapping[State, StateTotals], running: Sequence[Job]) -> float | None:
@@ -335,7 +342,7 @@ def seconds_left(totals: Mapping[State, StateTotals], running: Sequence[Job]) ->
 
     Finished jobs tell how long a second of speech takes; before that, the running ones do.
     """
-    measured = [job for job in running if job.progress.get("left_s")]
+    measured = [job for job in running if "left_s" in job.progress]
     left_s = sum(job.progress["left_s"] for job in measured)
     spent_s = totals["done"].seconds
     spent_s += sum(job.progress.get("elapsed_s", 0.0) + job.progress["left_s"] for job in measured)
@@ -349,17 +356,16 @@ def seconds_left(totals: Mapping[State, StateTotals], running: Sequence[Job]) ->
 
 def summary(
     totals: Mapping[State, StateTotals],
-    running: Sequence[Job],
     is_working: bool,
     translate: Translate,
     *,
+    left_s: float | None = None,
     paused: str = "",
 ) -> str:
-    """One line: how many jobs are finished and failed, and the time left."""
+    """One line: how many jobs are finished and failed, and the time left [s], if it is known."""
     count = sum(total.number for total in totals.values())
     if not count:
         return ""
-    left_s = seconds_left(totals, running)
     if paused:
         left = translate("queue_paused", reason=paused)
     elif not is_working:
