@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import time
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,6 +165,52 @@ def replacing(target: PathLike, *, mode: int = 0o644, durable: bool = True) -> I
         staged.unlink(missing_ok=True)
     if durable:
         sync(target.parent)
+
+
+@contextlib.contextmanager
+def locked(path: PathLike, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock file while the block runs; wait while another process holds it.
+
+    The kernel releases the lock of a dead process, so that none is left behind.
+
+    Parameters
+    ----------
+    path : path
+        Made where there is none, for this user alone; its folder must be there.
+    shared : bool
+        Any number of processes may hold it at once, unless one holds it alone.
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened or made, or it is a symbolic link.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def file_id(path: PathLike) -> tuple[int, int] | None:
+    """Device and inode of the file that has this name now; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def aside_name(path: Path, why: str) -> Path:
+    """An unused name for a file that is set aside: `NAME.WHY-TIME`, then `NAME.WHY-TIME-2`, ..."""
+    first = candidate = path.with_name(f"{path.name}.{why}-{time.strftime('%Y%m%d-%H%M%S')}")
+    number = 2
+    while os.path.lexists(candidate):
+        candidate = first.with_name(f"{first.name}-{number}")
+        number += 1
+    return candidate
 
 
 def copy_content(source: PathLike, target: PathLike) -> None:

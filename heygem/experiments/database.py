@@ -7,17 +7,15 @@ earlier version or a damaged disk, is moved aside first.
 """
 
 import contextlib
-import fcntl
 import logging
 import os
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 from heygem.core.errors import Notice
-from heygem.core.files import sync
+from heygem.core.files import aside_name, file_id, locked, sync
 from heygem.core.folders import make_private_folder
 from heygem.core.leftovers import remove_leftovers, temporary_folder
 from heygem.core.publish import place
@@ -53,10 +51,10 @@ def prepare(folder: Path, *, answered: Callable[[], None] = lambda: None) -> Non
         The folder cannot be written.
     """
     database = folder / DATABASE
-    if folder in _prepared and _prepared[folder] == _file_id(database):
+    if folder in _prepared and _prepared[folder] == file_id(database):
         return
     make_private_folder(folder)
-    with _locked(folder):
+    with locked(folder / _LOCK):
         problem = find_problem(database) if database.exists() else None
         if problem is not None:
             aside = _move_aside(database)
@@ -72,16 +70,9 @@ def prepare(folder: Path, *, answered: Callable[[], None] = lambda: None) -> Non
         else:
             remove_leftovers(folder)
             _create(database, answered)
-    file_id = _file_id(database)
-    if file_id is not None:
-        _prepared[folder] = file_id
-
-
-def _file_id(path: Path) -> tuple[int, int] | None:
-    with contextlib.suppress(OSError):
-        status = path.stat()
-        return status.st_dev, status.st_ino
-    return None
+    prepared = file_id(database)
+    if prepared is not None:
+        _prepared[folder] = prepared
 
 
 def find_problem(database: Path) -> str | None:
@@ -141,27 +132,9 @@ def _create(database: Path, answered: Callable[[], None]) -> None:
 
 def _move_aside(database: Path) -> Path:
     """Give a database, with SQLite's files beside it, a name that is not used; returns it."""
-    stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
-    names = (f"{database.name}.unusable-{stamp}{suffix}" for suffix in _suffixes())
-    aside = next(path for path in map(database.with_name, names) if not os.path.lexists(path))
+    aside = aside_name(database, "unusable")
     os.rename(database, aside)
     for companion in _COMPANIONS:
         with contextlib.suppress(FileNotFoundError):
             os.rename(f"{database}{companion}", f"{aside}{companion}")
     return aside
-
-
-def _suffixes() -> Iterator[str]:
-    yield ""
-    number = 2
-    while True:
-        yield f"-{number}"
-        number += 1
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time; the kernel releases the lock of a dead one."""
-    with open(folder / _LOCK, "a", encoding="ascii") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from heygem.core.files import locked
 from heygem.core.folders import home, make_private_folder
 from heygem.core.types import PathLike
 
@@ -157,17 +158,13 @@ def pending(store_folder: PathLike) -> list[Path]:
 @contextlib.contextmanager
 def exclusive(store_folder: PathLike) -> Iterator[None]:
     """One process of this machine at a time looks for a run, and makes it where there is none."""
-    for folder in folders(store_folder):
-        try:
-            make_private_folder(folder)
-            stream = open(folder / ".lock", "ab")  # noqa: SIM115
-        except OSError:
-            continue
-        with stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
-        return
-    yield
+    with contextlib.ExitStack() as stack:
+        for folder in folders(store_folder):
+            with contextlib.suppress(OSError):
+                make_private_folder(folder)
+                stack.enter_context(locked(folder / ".lock"))
+                break
+        yield
 
 
 def _locked(path: Path, flags: int = 0) -> BinaryIO | None:

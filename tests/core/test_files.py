@@ -1,5 +1,6 @@
 """Files: hashes, writes that are whole or not there at all, and safe names."""
 
+import fcntl
 import hashlib
 import json
 import stat
@@ -118,3 +119,42 @@ def test_an_unchanged_input_is_read_once_and_a_changed_bundle_again(tmp_path, mo
         assert files.hash_input(bundle, reread=False) == first
     facts.write_text("second, in place: the folder's own time does not change")
     assert files.hash_input(bundle, reread=False) == files.sha256(facts) != first
+
+
+def is_free(path, mode):
+    """Whether another holder could take a lock now."""
+    with open(path, "rb+") as stream:
+        try:
+            fcntl.flock(stream, mode | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_a_lock_keeps_others_out_until_the_block_ends(tmp_path):
+    path = tmp_path / ".lock"
+    with pytest.raises(ZeroDivisionError), files.locked(path):
+        assert not is_free(path, fcntl.LOCK_SH)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        raise ZeroDivisionError
+    assert is_free(path, fcntl.LOCK_EX)
+    with files.locked(path, shared=True), files.locked(path, shared=True):
+        assert is_free(path, fcntl.LOCK_SH)
+        assert not is_free(path, fcntl.LOCK_EX)
+
+
+def test_a_lock_never_opens_the_file_that_a_link_leads_to(tmp_path):
+    (tmp_path / "lock").symlink_to(tmp_path / "a.mp4")
+    with pytest.raises(OSError), files.locked(tmp_path / "lock"):
+        pass
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_a_file_is_set_aside_under_a_name_that_nothing_has(tmp_path):
+    database = tmp_path / "queue.db"
+    names = []
+    for _ in range(3):  # within one second, or over its end: no name comes twice
+        names.append(files.aside_name(database, "damaged"))
+        names[-1].symlink_to(tmp_path / "nothing")
+    assert len(set(names)) == 3
+    assert all(name.name.startswith("queue.db.damaged-") for name in names)

@@ -16,7 +16,7 @@ from pathlib import Path
 from heygem.batch.cluster.storage import file_state, open_filesystem, reaching, retry
 from heygem.core import disk
 from heygem.core.errors import InputError
-from heygem.core.files import read_json, safe_name, sha256_of_unchanged, write_json
+from heygem.core.files import locked, read_json, safe_name, sha256_of_unchanged, write_json
 from heygem.core.folders import home, make_private_folder
 from heygem.core.leftovers import hidden_path, remove_leftovers
 
@@ -160,16 +160,9 @@ class InputCache:
     def _open_use(folder: Path) -> int:
         return os.open(folder / ".use", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
-    @contextlib.contextmanager
-    def _locked(self, kind: str, name: str) -> Iterator[None]:
-        """One process of this node at a time; the kernel releases the lock of a dead one."""
-        path = self.folder / kind / f".{name}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+    def _locked(self, kind: str, name: str) -> contextlib.AbstractContextManager[None]:
+        """One process of this node at a time."""
+        return locked(self.folder / kind / f".{name}.lock")
 
 
 def _record_name(address: str) -> str:

@@ -9,11 +9,10 @@ damaged database aside, the next transaction opens the new one.
 """
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +20,7 @@ import psutil
 
 from heygem.core import disk
 from heygem.core.errors import HeygemError
+from heygem.core.files import file_id, locked
 from heygem.core.folders import make_private_folder
 
 T = TypeVar("T")
@@ -164,18 +164,18 @@ class Database:
     def _connection(self) -> sqlite3.Connection:
         """This thread's connection to the file that has the name now."""
         held = getattr(self._local, "held", None)
-        if held is not None and held[0] == os.getpid() and held[1] == _file_number(self.path):
+        if held is not None and held[0] == os.getpid() and held[1] == file_id(self.path):
             connection: sqlite3.Connection = held[2]
             return connection
         self.close()
-        is_new = _file_number(self.path) is None
+        is_new = file_id(self.path) is None
         if is_new:
             refuse_network_folder(self.path)
             make_private_folder(self.path.parent)
             _make_private_file(self.path)
         with opening(self.path):
             opened = connect(self.path)
-            number = _file_number(self.path)
+            number = file_id(self.path)
             try:
                 if number != self._checked_file:
                     _prepare(opened, self.path)
@@ -194,13 +194,9 @@ class Database:
             held[2].close()
 
 
-@contextlib.contextmanager
-def opening(path: Path, *, exclusive: bool = False) -> Iterator[None]:
+def opening(path: Path, *, exclusive: bool = False) -> contextlib.AbstractContextManager[None]:
     """Nobody puts another file in the place of the database (`exclusive`) while one opens it."""
-    lock = path.with_name(f".{path.name}.lock")
-    with open(lock, "a+b") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
-        yield
+    return locked(path.with_name(f".{path.name}.lock"), shared=not exclusive)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -303,12 +299,3 @@ def queue_error(error: Exception, path: Path) -> HeygemError:
         f"set {PATH_VARIABLE} to a file elsewhere",
     )
     return QueueError(known.what, seen=known.seen, remedy=remedy)
-
-
-def _file_number(path: Path) -> tuple[int, int] | None:
-    """Device and inode of the file that has the name now; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

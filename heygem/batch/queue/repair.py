@@ -19,7 +19,7 @@ from typing import Any
 from heygem.batch.queue import database as queue_database
 from heygem.batch.queue import rows as queue_rows
 from heygem.batch.queue.job import COLUMNS, STATES, plain, read_row, storable
-from heygem.core.files import read_json
+from heygem.core.files import aside_name, read_json
 from heygem.core.leftovers import hidden_path
 
 log = logging.getLogger(__name__)
@@ -37,9 +37,7 @@ def rebuild(path: Path) -> None:
     with queue_database.opening(path, exclusive=True):
         if _is_sound(path):
             return
-        aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
-        while aside.exists():
-            aside = aside.with_name(f"{aside.name}x")
+        aside = aside_name(path, "damaged")
         new = hidden_path(path, ".db")
         for ending in _COMPANIONS:
             with contextlib.suppress(FileNotFoundError):

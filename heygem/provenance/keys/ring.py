@@ -10,7 +10,6 @@ change.
 
 import contextlib
 import datetime
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from heygem.core import disk
+from heygem.core import disk, files
 from heygem.core.errors import AssetError, OutputError
 from heygem.core.files import replacing
 from heygem.core.leftovers import remove_leftovers
@@ -125,14 +124,12 @@ def locked(folder: Path) -> Iterator[None]:
     OutputError
         The folder above cannot be written.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = folder.with_name(f".{folder.name}.lock")
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    with os.fdopen(descriptor, "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            stack.enter_context(files.locked(folder.with_name(f".{folder.name}.lock")))
+        except OSError as error:
+            raise cannot_write(folder, error) from error
         remove_leftovers(folder)
         yield
 
