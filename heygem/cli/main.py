@@ -87,3 +87,7 @@ def _print_any_text() -> None:
         if isinstance(stream, io.TextIOWrapper):
             is_ascii = codecs.lookup(stream.encoding).name == "ascii"
             stream.reconfigure(encoding="utf-8" if is_ascii else None, errors="backslashreplace")
+
+
+if __name__ == "__main__":
+    main()

@@ -56,3 +56,11 @@ def test_renamed_commands_are_accepted_with_a_notice(heygem, tmp_path):
     assert code == 0 and out and "heygem inventory is now called heygem sbom" in err
     _, out, _ = heygem("--help")
     assert "inventory" not in out and "sbom" in out
+
+
+@pytest.mark.slow
+def test_the_commands_run_as_a_module_too():
+    """From a checkout that is not installed there is no `heygem` on the path."""
+    command = [sys.executable, "-m", "heygem.cli.main", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and "heygem generate" in done.stdout, done.stderr
