@@ -13,6 +13,7 @@ import hashlib
 import threading
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ from heygem.pipeline.segments import (
     SEGMENT_S,
     SegmentStore,
     identity_of,
-    kept_segments,
+    item_segments,
     plan_segments,
 )
 from heygem.provenance import consent
@@ -133,7 +134,7 @@ def generate(
         Where the result is recorded, and what it is signed with; default: this installation's.
     segment_s : float
         A result longer than two of these is encoded in segments of this length [s], which outlive
-        a killed process: the next run of the same item goes on after the last whole one.
+        a killed process: the next run of the same item continues after the last whole one.
     may_replace : callable, optional
         Called with the path of a file that has the name of the result: whether it may be replaced.
         Default: a result that is in the ledger, and any file with `inputs.overwrite`. An input is
@@ -181,8 +182,8 @@ def generate(
 
     facts = _facts(avatar, models, params, sources, permission)
     spans = plan_segments(timeline.times_s, segment_s=segment_s, whole_s=2 * segment_s)
-    identity = _identity(facts, params, models.device, keys, avatar, timeline, trajectory)
-    with kept_segments(out, identity, spans) as store:
+    identity = partial(_identity, facts, params, models.device, keys, avatar, timeline, trajectory)
+    with item_segments(out, identity, spans) as store:
         labeller = _labeller(avatar, params, keys, store)
         film = Film(out.name, avatar, renderer, timeline, encoded, labeller, params, models.device)
         with (

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,9 @@ class SegmentStore:
 
 
 @contextlib.contextmanager
-def kept_segments(out: Path, identity: str, spans: Sequence[Span]) -> Iterator[SegmentStore | None]:
+def item_segments(
+    out: Path, identity: Callable[[], str], spans: Sequence[Span]
+) -> Iterator[SegmentStore | None]:
     """The store of a film's segments; None where it has one only and is encoded in one go.
 
     When the block ends well, or the work was given up, the segments are removed; after any other
@@ -181,15 +183,15 @@ def kept_segments(out: Path, identity: str, spans: Sequence[Span]) -> Iterator[S
     ----------
     out : Path
         The result.
-    identity : str
-        See `identity_of`.
+    identity : callable
+        Returns what `identity_of` gives; called only where there are several segments.
     spans : sequence of Span
     """
     remove_stale_segments(out.absolute().parent)
     if len(spans) == 1:
         yield None
         return
-    with segment_store(out, identity) as store:
+    with segment_store(out, identity()) as store:
         try:
             yield store
         except BaseException:

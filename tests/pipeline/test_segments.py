@@ -209,6 +209,15 @@ def test_the_same_result_is_not_made_twice_at_once(tmp_path):
         pass
 
 
+def test_a_short_item_has_no_segments_and_its_identity_is_not_computed(tmp_path):
+    def identity():
+        raise AssertionError("hashes of inputs and versions of libraries are not needed")
+
+    spans = [segments.Span(0, 0, 50)]
+    with segments.item_segments(tmp_path / "a.mp4", identity, spans) as store:
+        assert store is None
+
+
 def test_stale_segments_are_removed_and_those_in_use_are_not(tmp_path):
     later_s = time.time() + segments.RETENTION_S + 60
     with segments.segment_store(tmp_path / "a.mp4", "x") as store:
