@@ -29,6 +29,18 @@ def home(tmp_path, monkeypatch):
     logger.propagate = before[1]
 
 
+def printed_errors(code, home, **environment):
+    """What a process of its own prints to stderr; it must end well."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"HEYGEM_HOME": str(home)} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stderr
+
+
 def test_only_this_user_can_read_the_log(home):
     logs.start_log()
     assert logs.log_file().parent.stat().st_mode & 0o777 == 0o700
@@ -60,11 +72,7 @@ def test_file_descriptor_2_goes_to_the_log_and_python_to_the_terminal(tmp_path):
         "    print('from Python', file=sys.stderr)\n"
         "os.write(2, b'afterwards\\n')\n"
     )
-    environment = os.environ | {"HEYGEM_HOME": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stderr.splitlines() == ["from Python", "afterwards"]
+    assert printed_errors(code, tmp_path).splitlines() == ["from Python", "afterwards"]
     assert (tmp_path / "logs" / "libraries.log").read_text() == "banner of a library\n"
 
 
@@ -81,11 +89,7 @@ def test_threads_that_overlap_leave_the_terminal_as_it_was(tmp_path):
         "print('from Python', file=sys.stderr)\n"
         "os.write(2, b'afterwards\\n')\n"
     )
-    environment = os.environ | {"HEYGEM_HOME": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stderr.splitlines() == ["from Python", "afterwards"]
+    assert printed_errors(code, tmp_path).splitlines() == ["from Python", "afterwards"]
 
 
 def write_records(folder, writer, count, size=200):
@@ -151,12 +155,8 @@ def test_the_log_is_utf8_in_a_locale_that_is_not(tmp_path):
         "logs.start_log()\n"
         "logging.getLogger('heygem').warning('\\u5634 %s', 'caf\\udce9.mp4')\n"
     )
-    environment = os.environ | {
-        "HEYGEM_HOME": str(tmp_path), "LANG": "C", "LC_ALL": "C",
-        "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0",
-    }  # fmt: skip
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
-    assert (done.returncode, done.stderr) == (0, b"")
+    ascii_only = {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert printed_errors(code, tmp_path, **ascii_only) == ""
     (record,) = read_records(tmp_path)
     assert record["message"] == "嘴 caf\udce9.mp4"
 
@@ -220,8 +220,4 @@ def test_warnings_are_still_printed_in_scripts_and_notebooks(tmp_path, setting):
         "    logging.getLogger('heygem.x').warning('dark picture')\n"
         "    logging.getLogger('heygem.x').info('a detail')\n"
     )
-    environment = os.environ | {"HEYGEM_HOME": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stderr == "dark picture\n"
+    assert printed_errors(code, tmp_path) == "dark picture\n"
