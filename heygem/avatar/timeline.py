@@ -1,7 +1,7 @@
 """Which of an avatar's frames an output frame shows and when, and those frames in that order."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -12,6 +12,8 @@ from heygem.avatar.avatar import Avatar
 from heygem.config.params import MediaSettings
 from heygem.core.errors import OutputError
 from heygem.core.types import FloatArray, Image, IntArray
+from heygem.media.colour import ColourCoding
+from heygem.media.yuv import Picture, YuvImage
 
 STILL_RATE = Fraction(25)  # frames per second of a video made from a still portrait
 BACKWARD_BYTES = 96 << 20  # frames held in memory to play a stretch backwards
@@ -122,6 +124,32 @@ def frames_in_order(avatar: Avatar, order: IntArray) -> Iterator[Image]:
         The file has fewer frames than when it was tracked.
     """
     size = avatar.track.width * avatar.track.height * 3
+    images = lambda reader: (frame.image for frame in reader)  # noqa: E731
+    return _in_order(avatar, order, images, size)
+
+
+def planes_in_order(avatar: Avatar, order: IntArray, coding: ColourCoding) -> Iterator[YuvImage]:
+    """As `frames_in_order`, in the codec's planes.
+
+    Parameters
+    ----------
+    avatar : Avatar
+        Of even width and height.
+    order : int [T]
+    coding : ColourCoding
+        Of the film that the frames are for.
+    """
+    size = avatar.track.width * avatar.track.height * 3 // 2
+    return _in_order(avatar, order, lambda reader: reader.yuv_images(coding), size)
+
+
+def _in_order(
+    avatar: Avatar,
+    order: IntArray,
+    pictures: Callable[[media.VideoReader], Iterator[Picture]],
+    size: int,
+) -> Iterator[Picture]:
+    """Pictures of `size` bytes in any order of stretches."""
     chunk = max(8, BACKWARD_BYTES // size)
     k = 0
     while k < len(order):
@@ -130,26 +158,31 @@ def frames_in_order(avatar: Avatar, order: IntArray) -> Iterator[Image]:
         while stop < len(order) and order[stop] - order[stop - 1] == step and step in (-1, 0, 1):
             stop += 1
         if step == 0:
-            (image,) = _decode(avatar, order[k], order[k])
+            (image,) = _decode(avatar, order[k], order[k], pictures)
             for _ in range(k, stop):
                 yield image
         elif step == -1:
             for high in range(order[k], order[stop - 1] - 1, -chunk):
                 low = max(order[stop - 1], high - chunk + 1)
-                yield from reversed(list(_decode(avatar, low, high)))
+                yield from reversed(list(_decode(avatar, low, high, pictures)))
         else:
-            yield from _decode(avatar, order[k], order[stop - 1])
+            yield from _decode(avatar, order[k], order[stop - 1], pictures)
         k = stop
 
 
-def _decode(avatar: Avatar, first: int, last: int) -> Iterator[Image]:
+def _decode(
+    avatar: Avatar,
+    first: int,
+    last: int,
+    pictures: Callable[[media.VideoReader], Iterator[Picture]],
+) -> Iterator[Picture]:
     """Frames `first` to `last`, both included, of the avatar's video."""
     times_s = avatar.track.times_s
     start_s = 0.0 if first == 0 else float(times_s[first - 1] + times_s[first]) / 2
     missing = last - first + 1
     with contextlib.closing(media.VideoReader(avatar.path, start_s=start_s)) as reader:
-        for frame in reader:
-            yield frame.image
+        for picture in pictures(reader):
+            yield picture
             missing -= 1
             if missing == 0:
                 return

@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-from heygem.core.types import Image
+from heygem.core.types import FloatArray, Image
 from heygem.media.hdr import ToneMap
 
 #: swscale's default samples chroma by nearest neighbour with rounding errors up to 3 levels; these
@@ -28,6 +28,13 @@ _MATRICES = {  # AVCOL_SPC_*
     7: Colorspace.SMPTE240M,
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
+}
+
+_KR_KB = {
+    Colorspace.ITU709: (0.2126, 0.0722),
+    Colorspace.BT2020: (0.2627, 0.0593),
+    Colorspace.SMPTE240M: (0.212, 0.087),
+    Colorspace.FCC: (0.30, 0.11),
 }
 
 
@@ -92,6 +99,31 @@ def coding_of(frame: av.VideoFrame) -> ColourCoding:
         space = _name(matrix)
     range_tag = 1 if int(frame.color_range) else 0
     return ColourCoding(matrix, space, int(frame.color_primaries), int(frame.color_trc), range_tag)
+
+
+def ycbcr_factors(matrix: Colorspace) -> FloatArray:
+    """Y - 16, Cb - 128 and Cr - 128 (rows) of R, G and B, limited range : float32 [3, 3].
+
+    Kr and Kb are those of ITU-R BT.601, BT.709, BT.2020, SMPTE 240M and FCC.
+    """
+    kr, kb = _KR_KB.get(matrix, (0.299, 0.114))
+    grey = np.array([kr, 1 - kr - kb, kb])
+    blue = (np.array([0, 0, 1]) - grey) / (2 * (1 - kb))
+    red = (np.array([1, 0, 0]) - grey) / (2 * (1 - kr))
+    return np.stack([grey * 219, blue * 224, red * 224]).astype(np.float32) / np.float32(255)
+
+
+def rgb_factors(matrix: Colorspace) -> FloatArray:
+    """What makes R, G and B : float32 [5], of Y - 16 in all, Cr in R, Cb and Cr in G, Cb in B."""
+    inverse = np.linalg.inv(ycbcr_factors(matrix).astype(np.float64))
+    return np.array(
+        [inverse[0, 0], inverse[0, 2], inverse[1, 1], inverse[1, 2], inverse[2, 1]], np.float32
+    )
+
+
+def grey_factors(matrix: Colorspace) -> FloatArray:
+    """Of Y - 16, Cb - 128 and Cr - 128 in the grey of RGB, as OpenCV computes it : float64 [3]."""
+    return np.array([0.299, 0.587, 0.114]) @ np.linalg.inv(ycbcr_factors(matrix).astype(np.float64))
 
 
 def _name(matrix: Colorspace) -> int:

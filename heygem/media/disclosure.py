@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from heygem.core.types import Image
+from heygem.media.yuv import Picture
 
 
 @runtime_checkable
@@ -19,8 +19,8 @@ class FrameLabel(Protocol):
     def tags(self) -> Mapping[str, str]:
         """Container tags, the only ones written."""
 
-    def label_frame(self, image: Image, time_s: float, /) -> Image:
-        """The frame as it is encoded, uint8 [H, W, 3], RGB; called once a frame, in order."""
+    def label_frame(self, image: Picture, time_s: float, /) -> Picture:
+        """The frame as it is encoded, of the same kind; called once a frame, in order."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,6 @@ class RecordedFrames:
 
     tags: Mapping[str, str] = field(default_factory=dict)
 
-    def label_frame(self, image: Image, time_s: float) -> Image:
+    def label_frame(self, image: Picture, time_s: float) -> Picture:
         """The frame itself."""
         return image

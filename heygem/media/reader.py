@@ -11,7 +11,7 @@ import av
 from heygem.core.errors import InputError
 from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import Image, PathLike
-from heygem.media.colour import RgbConverter
+from heygem.media.colour import ColourCoding, RgbConverter
 from heygem.media.completeness import (
     MIN_COMPLETE_SHARE,
     require_complete,
@@ -20,6 +20,7 @@ from heygem.media.completeness import (
 from heygem.media.container import first_shown_tick, open_media, printable, video_stream
 from heygem.media.orientation import make_upright
 from heygem.media.probe import VideoInfo, describe
+from heygem.media.yuv import YuvImage, has_planes
 
 _SEEK_BACK_S = (0.0, 2.0, 10.0)  # seek this much earlier when a seek lands too late
 _REMEDY = "Copy or download it again, or repair it by re-encoding."
@@ -135,6 +136,30 @@ class VideoReader:
         return stream
 
     def __iter__(self) -> Iterator[Frame]:
+        for index, time_s, frame in self._selected_frames():
+            yield Frame(index, time_s, self._to_image(frame))
+
+    def yuv_images(self, coding: ColourCoding) -> Iterator[YuvImage]:
+        """The frames as planes for the encoder; a frame that has them already is not converted.
+
+        Parameters
+        ----------
+        coding : ColourCoding
+            Of the film that they are for.
+        """
+        for _, _, frame in self._selected_frames():
+            if self._is_upright_size(frame) and has_planes(frame, coding):
+                yield YuvImage(frame, coding.matrix)
+            else:
+                yield YuvImage.from_rgb(self._to_image(frame), coding.matrix)
+
+    def _is_upright_size(self, frame: av.VideoFrame) -> bool:
+        v = self._video
+        is_upright = v.rotation_deg == 0 and not v.mirrored
+        return is_upright and (frame.width, frame.height) == (v.width, v.height)
+
+    def _selected_frames(self) -> Iterator[tuple[int, float, av.VideoFrame]]:
+        """Yield index, time in seconds and decoded frame of every frame asked for."""
         self._damage = []
         stream = self._restart()
         origin = first_shown_tick(self._container, stream, printable(self.path))
@@ -153,7 +178,7 @@ class VideoReader:
                 return
             selected = self._only is None or index in self._only
             if selected and time_s >= self.start_s - state.tick_s / 2:
-                yield Frame(index, time_s, self._to_image(frame))
+                yield index, time_s, frame
             index += 1
         self._note_damage(state)
         if self.start_s <= 0 and self.end_s is None:

@@ -22,6 +22,7 @@ from heygem.media.coded import coded_packets, exact_time_base
 from heygem.media.colour import BT709, ColourCoding, rgb_to_frame
 from heygem.media.container import printable
 from heygem.media.disclosure import FrameLabel
+from heygem.media.yuv import YuvImage
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _AAC_RATES_HZ = (
@@ -234,34 +235,24 @@ class VideoWriter:
         self._samples_read = 0
         return stream
 
-    def write(self, image: Image, time_s: float) -> None:
+    def write(self, image: Image | YuvImage, time_s: float) -> None:
         """Label one frame and append it.
 
         Parameters
         ----------
-        image : uint8 [H, W, 3], RGB, 0..255
+        image : uint8 [H, W, 3], RGB, 0..255; or YuvImage
+            In planes, with the matrix of `coding`; of even width and height.
         time_s : float
             When it is shown; must be later than the previous frame's.
         """
-        if image.shape != (self.height, self.width, 3) or image.dtype != np.uint8:
-            raise ParameterError(
-                f"a frame does not fit {printable(self.path)}",
-                seen=f"{image.dtype} {image.shape}",
-                remedy=f"Give uint8 ({self.height}, {self.width}, 3).",
-            )
+        self._require_fit(image)
         tick = round(time_s / float(self._time_base))
         if self._last_tick is not None and tick <= self._last_tick:
             raise ParameterError(
                 f"frame times of {printable(self.path)} must increase",
                 seen=f"{time_s:.6f} s after {self._last_s:.6f} s",
             )
-        image = self._label.label_frame(image, time_s)
-        if self._pad != (0, 0):
-            image = np.pad(image, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), "edge")
-        if self._pixel_format == "rgb24":
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        else:
-            frame = rgb_to_frame(image, self._pixel_format, self._reformatter, self._coding)
+        frame = self._labelled(image, time_s)
         frame.pts = tick - self._start_tick
         frame.time_base = self._time_base
         try:
@@ -273,6 +264,31 @@ class VideoWriter:
             raise refusal from e
         self._last_tick, self._last_s = tick, time_s
         self.frames += 1
+
+    def _require_fit(self, image: Image | YuvImage) -> None:
+        if isinstance(image, YuvImage):
+            fits = image.matrix == self._coding.matrix and self._pixel_format == "yuv420p"
+            kind = f"planes of {image.matrix.name}"
+        else:
+            fits, kind = image.dtype == np.uint8, str(image.dtype)
+        if not fits or image.shape != (self.height, self.width, 3):
+            raise ParameterError(
+                f"a frame does not fit {printable(self.path)}",
+                seen=f"{kind} {image.shape}",
+                remedy=f"Give uint8 ({self.height}, {self.width}, 3).",
+            )
+
+    def _labelled(self, image: Image | YuvImage, time_s: float) -> av.VideoFrame:
+        """The labelled frame for the encoder, one that nobody else holds."""
+        if isinstance(image, YuvImage):
+            labelled = self._label.label_frame(image, time_s)
+            return (labelled.copy() if labelled is image else labelled).frame
+        image = self._label.label_frame(image, time_s)
+        if self._pad != (0, 0):
+            image = np.pad(image, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), "edge")
+        if self._pixel_format == "rgb24":
+            return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        return rgb_to_frame(image, self._pixel_format, self._reformatter, self._coding)
 
     def _mux_video(self, frame: av.VideoFrame | None) -> None:
         assert self._container is not None

@@ -1,22 +1,26 @@
 """From planned renderer to coded film: in one go, or in segments that outlive the process."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from heygem import media
 from heygem.avatar.avatar import Avatar
 from heygem.avatar.reasons import Reason
-from heygem.avatar.timeline import Timeline, frames_in_order
+from heygem.avatar.timeline import Timeline, frames_in_order, planes_in_order
 from heygem.config.params import Params
-from heygem.core.types import Image, Progress
+from heygem.core.types import Image, IntArray, Progress
+from heygem.media.yuv import YuvImage
 from heygem.pipeline.frames import finished_frames
 from heygem.pipeline.models import EncodedAudio
 from heygem.pipeline.segments import Run, SegmentStore, Span, state_hash
 from heygem.pipeline.streaming import BackgroundConsumer, prefetch
 from heygem.provenance.labeller import Labeller
 from heygem.rendering.base import Renderer
+
+AnyPicture: TypeAlias = Image | YuvImage
 
 
 @dataclass(frozen=True)
@@ -147,11 +151,11 @@ def _write_frames(
     skipped: Counter[str] = Counter()
     size = film.params.resources.batch_size
     order = timeline.order[span.first : span.stop]
-    images = prefetch(frames_in_order(film.avatar, order), ahead=size)
-    write: Callable[[tuple[Image, float]], None] = lambda item: writer.write(*item)  # noqa: E731
+    images = prefetch(_decoded(film.avatar, order), ahead=size)
+    write: Callable[[tuple[AnyPicture, float]], None] = lambda item: writer.write(*item)  # noqa: E731
     at_once = 1 if film.device == "cpu" else size  # a CPU gains nothing
     frames = finished_frames(images, film.renderer, timeline, first=span.first, batch_size=at_once)
-    with BackgroundConsumer[tuple[Image, float]](write, waiting=size) as encoder:
+    with BackgroundConsumer[tuple[AnyPicture, float]](write, waiting=size) as encoder:
         for frame in frames:
             report_progress("render", frame.index, count)
             if frame.patch is None:
@@ -161,6 +165,14 @@ def _write_frames(
             report_progress("render", count, count)
             report_progress("finish", 0, 1)  # the encoder holds frames back, and the sound follows
     return skipped
+
+
+def _decoded(avatar: Avatar, order: IntArray) -> Iterator[Any]:
+    """The frames in the codec's planes, or in RGB where the result has to be padded."""
+    assert avatar.info.video is not None
+    if avatar.track.width % 2 or avatar.track.height % 2:
+        return frames_in_order(avatar, order)
+    return planes_in_order(avatar, order, avatar.info.video.coding)
 
 
 def skip_reason(avatar: Avatar, timeline: Timeline, index: int) -> Reason:

@@ -5,54 +5,56 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any, Generic
 
 import numpy as np
 
 from heygem.avatar.avatar import Avatar
 from heygem.avatar.timeline import Timeline
 from heygem.core.types import FloatArray, Image
+from heygem.media.yuv import Picture, YuvImage
 from heygem.rendering.base import BatchRenderer, Patch, Renderer
 from heygem.rendering.compose import paste
 
 
 @dataclass(frozen=True)
-class FinishedFrame:
+class FinishedFrame(Generic[Picture]):
     """One output frame before labelling.
 
     Attributes
     ----------
     index : int
         Position in the timeline.
-    source : uint8 [H, W, 3], RGB
+    source : uint8 [H, W, 3], RGB; or YuvImage
         The avatar's frame.
-    image : uint8 [H, W, 3], RGB
+    image : the same kind
         With the new mouth; `source` itself where nothing was drawn.
     patch : Patch or None
         What was drawn.
     """
 
     index: int
-    source: Image
-    image: Image
+    source: Picture
+    image: Picture
     patch: Patch | None
 
 
 def finished_frames(
-    images: Iterable[Image],
+    images: Iterable[Picture],
     renderer: Renderer,
     timeline: Timeline,
     *,
     first: int = 0,
     threads: int = 1,
     batch_size: int = 1,
-) -> Iterator[FinishedFrame]:
+) -> Iterator[FinishedFrame[Picture]]:
     """Render and paste every frame of a timeline, in order.
 
     Parameters
     ----------
-    images : iterable of uint8 [H, W, 3], RGB
+    images : iterable of uint8 [H, W, 3], RGB; or of YuvImage
         The avatar's frames in the order of the timeline; see
-        `heygem.avatar.timeline.frames_in_order`.
+        `heygem.avatar.timeline.frames_in_order` and `planes_in_order`.
     renderer : Renderer
         Planned for this timeline.
     timeline : Timeline
@@ -68,15 +70,17 @@ def finished_frames(
         yield from _finished_in_batches(images, renderer, timeline, first, batch_size)
         return
 
-    def finish(index: int, image: Image) -> FinishedFrame:
-        patch = renderer.render(image, index) if index < timeline.spoken else None
+    def finish(index: int, image: Picture) -> FinishedFrame[Picture]:
+        patch = None
+        if index < timeline.spoken:
+            patch = renderer.render(_readable(image, renderer), index)
         return FinishedFrame(index, image, paste(image, patch), patch)
 
     if threads <= 1:
         for index, image in enumerate(images, first):
             yield finish(index, image)
         return
-    pending: deque[Future[FinishedFrame]] = deque()
+    pending: deque[Future[FinishedFrame[Picture]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for index, image in enumerate(images, first):
             pending.append(pool.submit(finish, index, image))
@@ -87,15 +91,24 @@ def finished_frames(
 
 
 def _finished_in_batches(
-    images: Iterable[Image], renderer: BatchRenderer, timeline: Timeline, first: int, size: int
-) -> Iterator[FinishedFrame]:
+    images: Iterable[Picture], renderer: BatchRenderer, timeline: Timeline, first: int, size: int
+) -> Iterator[FinishedFrame[Picture]]:
     stream = enumerate(images, first)
+    batch: list[tuple[int, Picture]]
     while batch := list(islice(stream, size)):
-        spoken = [index for index, _ in batch if index < timeline.spoken]
-        drawn = renderer.render_batch([image for _, image in batch[: len(spoken)]], spoken)
+        spoken: list[int] = [index for index, _ in batch if index < timeline.spoken]
+        readable = [_readable(image, renderer) for _, image in batch[: len(spoken)]]
+        drawn: list[Patch | None] = renderer.render_batch(readable, spoken)
         patches = [*drawn, *[None] * (len(batch) - len(spoken))]
         for (index, image), patch in zip(batch, patches, strict=True):
             yield FinishedFrame(index, image, paste(image, patch), patch)
+
+
+def _readable(image: Image | YuvImage, renderer: Renderer) -> Any:
+    """A frame as a renderer reads it: in planes only for one that takes windows of them."""
+    if isinstance(image, YuvImage) and not getattr(renderer, "reads_windows", False):
+        return image.rgb()
+    return image
 
 
 def face_boxes(avatar: Avatar) -> FloatArray:

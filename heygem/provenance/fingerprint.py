@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heygem.core.types import FloatArray, Image
+from heygem.media.yuv import YuvImage
 
 VIDEO_STEP_S = 0.5  # between two video hashes
 LAYOUT_STEP_S = 1.0  # between two layouts; doubled whenever there are too many
@@ -91,13 +92,15 @@ class FrameHasher:
         self._thumbnails: list[NDArray[np.uint8]] = []
         self._layout_step = round(LAYOUT_STEP_S / VIDEO_STEP_S)  # hashes for each thumbnail
 
-    def add(self, image: Image, time_s: float) -> None:
+    def add(self, image: Image | YuvImage, time_s: float) -> None:
         """Add one frame and its time [s]. Only one frame per `VIDEO_STEP_S` is hashed."""
         if not self._hashes:
             self._start_s = time_s
         if time_s < self._start_s + len(self._hashes) * VIDEO_STEP_S - 1e-6:
             return
         self.height, self.width = image.shape[:2]
+        if isinstance(image, YuvImage):
+            image = image.rgb()
         if len(self._hashes) % self._layout_step == 0:
             self._add_thumbnail(image)
         small = _shrink(image, 32)

@@ -19,7 +19,8 @@ from heygem import media
 from heygem.config.params import LabelSettings
 from heygem.core.errors import HeygemError, OutputError
 from heygem.core.files import hash_input
-from heygem.core.types import FloatArray, Image, PathLike
+from heygem.core.types import FloatArray, PathLike
+from heygem.media.yuv import Picture, YuvImage
 from heygem.provenance import binding, containers, credentials
 from heygem.provenance.aigc import KEY, aigc_tags, parse_label
 from heygem.provenance.fingerprint import Fingerprint, FrameHasher, hash_audio
@@ -145,11 +146,20 @@ class Labeller:
             self._watermark.restore(part("watermark"))
         self._last_s = float(state["last_s"])
 
-    def label_frame(self, image: Image, time_s: float) -> Image:
-        """A labelled copy of one frame, uint8 [H, W, 3], RGB; frames come in order of time."""
-        if self._watermark is not None:
-            image = self._watermark.embed(image, time_s)
-        image = self.visible.draw(image, time_s)
+    def label_frame(self, image: Picture, time_s: float) -> Picture:
+        """A labelled copy of one frame, uint8 [H, W, 3], RGB, or in the codec's planes.
+
+        Frames come in order of time.
+        """
+        if isinstance(image, YuvImage):
+            image = image.copy()
+            if self._watermark is not None:
+                self._watermark.embed_in_planes(image, time_s)
+            self.visible.draw_in_planes(image, time_s)
+        else:
+            if self._watermark is not None:
+                image = self._watermark.embed(image, time_s)
+            image = self.visible.draw(image, time_s)
         self._hasher.add(image, time_s)
         self._last_s = time_s
         return image

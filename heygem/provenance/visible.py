@@ -14,6 +14,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 import numpy as np
+from av.video.reformatter import Colorspace
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
@@ -22,6 +23,8 @@ from heygem.config.params import LabelSettings
 from heygem.core.errors import AssetError, InputError, ParameterError
 from heygem.core.files import require_regular_file
 from heygem.core.types import FloatArray, Image, PathLike
+from heygem.media.colour import ycbcr_factors
+from heygem.media.yuv import YuvImage
 
 MIN_HEIGHT = 0.05  # of the shorter side: GB 45438-2025 §5.4, known from quotations
 MIN_DURATION_S = 2.0  # the label must be shown for this long
@@ -39,6 +42,7 @@ _NONCHARACTER = "\U0010fffe"  # no font maps it, so it renders as the missing gl
 
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1, pixels
+Window = tuple[slice, slice]  # rows, columns
 
 
 @dataclass(frozen=True)
@@ -114,6 +118,8 @@ class VisibleLabel:
         alpha = np.rint(label.alpha * 256).astype(np.uint16)[..., None]
         self._frame_weight = np.repeat(256 - alpha, 3, axis=2)
         self._weighted_label = label.image * alpha + np.uint16(128)
+        self._label = label
+        self._planes: dict[Colorspace, list[tuple[Window, FloatArray, FloatArray]]] = {}
 
     def _place(
         self, settings: LabelSettings, width: int, height: int, faces: FloatArray
@@ -161,8 +167,9 @@ class VisibleLabel:
         uint8 [H, W, 3]
             Equal to `image` outside `box`; `image` itself where there is no label.
         """
-        if self.box is None or (self._end_s is not None and time_s > self._end_s):
+        if not self._is_shown(time_s):
             return image
+        assert self.box is not None
         x0, y0, x1, y1 = self.box
         out = image.copy()
         region = out[y0:y1, x0:x1]
@@ -171,6 +178,50 @@ class VisibleLabel:
         mixed >>= 8
         out[y0:y1, x0:x1] = mixed
         return out
+
+    def draw_in_planes(self, image: YuvImage, time_s: float = 0.0) -> None:
+        """As `draw`, into a frame in the codec's planes, in place.
+
+        Blending commutes with the conversion to YCbCr, which is linear, and with the averages that
+        make chroma: the label is converted once.
+        """
+        if not self._is_shown(time_s):
+            return
+        if image.matrix not in self._planes:
+            self._planes[image.matrix] = self._label_in_planes(image.matrix, image.shape)
+        for plane, (window, weight, weighted) in zip(
+            (image.y, image.u, image.v), self._planes[image.matrix], strict=True
+        ):
+            mixed = plane[window] * weight
+            mixed += weighted
+            plane[window] = mixed
+
+    def _is_shown(self, time_s: float) -> bool:
+        return self.box is not None and (self._end_s is None or time_s <= self._end_s)
+
+    def _label_in_planes(
+        self, matrix: Colorspace, size: tuple[int, ...]
+    ) -> list[tuple[Window, FloatArray, FloatArray]]:
+        """For Y, Cb and Cr: the window, the frame's weight there, and the weighted label."""
+        assert self.box is not None
+        x0, y0, x1, y1 = self.box
+        # An even window with a pixel more on the left, which the first chroma column reads.
+        left, top = max(0, x0 - 2) // 2 * 2, y0 // 2 * 2
+        right, bottom = min(size[1], x1 + x1 % 2), min(size[0], y1 + y1 % 2)
+        alpha = np.zeros((bottom - top, right - left), np.float32)
+        colour = np.zeros((*alpha.shape, 3), np.float32)
+        part = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
+        alpha[part], colour[part] = self._label.alpha, self._label.image
+        levels = colour @ ycbcr_factors(matrix).T + np.array([16, 128, 128], np.float32)
+        window = np.s_[top:bottom, left:right]
+        planes: list[tuple[Window, FloatArray, FloatArray]] = [
+            (window, 1 - alpha, alpha * levels[..., 0] + 0.5)
+        ]
+        half = np.s_[top // 2 : bottom // 2, left // 2 : right // 2]
+        for channel in (1, 2):
+            weighted = _chroma_average(alpha * levels[..., channel]) + 0.5
+            planes.append((half, 1 - _chroma_average(alpha), weighted))
+        return planes
 
 
 def label_strip_px(settings: LabelSettings, width: int, content_px: int) -> int:
@@ -213,6 +264,16 @@ def render_template(text: str, height_px: float) -> FloatArray | None:
         (-box[0], -box[1]), text, font=font, fill=255, stroke_width=stroke, stroke_fill=0
     )
     return np.asarray(image, np.float32)
+
+
+def _chroma_average(values: FloatArray) -> FloatArray:
+    """Averages around the left column of every 2x2 pixels, where H.264 has its chroma.
+
+    Float [2 h, 2 w] to [h, w].
+    """
+    rows = (values[::2] + values[1::2]) / 2
+    before = np.concatenate([rows[:, :1], rows[:, 1:-1:2]], axis=1)
+    return (before + 2 * rows[:, ::2] + rows[:, 1::2]) / 4
 
 
 def _face_boxes(keep_clear: Sequence[Box] | FloatArray | None) -> FloatArray:

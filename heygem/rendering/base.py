@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 from heygem.avatar.timeline import Timeline
 from heygem.core.types import FloatArray, Image
 from heygem.lips.motion import Motion
+from heygem.media.yuv import YuvImage
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,23 @@ class Renderer(Protocol):
         Patch or None
             None where the frame has to stay as it is.
         """
+
+
+@runtime_checkable
+class WindowRenderer(Renderer, Protocol):
+    """A renderer that takes no more of a frame than windows: `image.shape`, `image[y0:y1, x0:x1]`.
+
+    Frames are then given to it in the codec's planes, and the windows alone are converted.
+
+    Attributes
+    ----------
+    reads_windows : bool
+    """
+
+    reads_windows: bool
+
+    def render(self, image: Image | YuvImage, index: int) -> Patch | None:
+        """As of any `Renderer`."""
 
 
 @runtime_checkable

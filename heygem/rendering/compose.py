@@ -3,34 +3,38 @@
 import cv2
 import numpy as np
 
-from heygem.core.types import Image
+from heygem.media.yuv import Picture, YuvImage
 from heygem.rendering.base import Patch
 
 
-def paste(image: Image, patch: Patch | None) -> Image:
+def paste(image: Picture, patch: Patch | None) -> Picture:
     """Put a patch into a copy of the frame.
 
     Parameters
     ----------
-    image : uint8 [H, W, 3], RGB
+    image : uint8 [H, W, 3], RGB; or YuvImage
     patch : Patch or None
         None returns the frame itself.
 
     Returns
     -------
-    uint8 [H, W, 3]
-        Pixels where the mask is 0 are the frame's own, bit for bit.
+    The same kind of picture
+        Pixels where the mask is 0 are the frame's own, bit for bit; in planes, chroma where it is
+        0 in all of 2x2.
     """
     if patch is None:
         return image
     out = image.copy()
-    h, w = patch.mask.shape
-    window = out[patch.y : patch.y + h, patch.x : patch.x + w]
-    soft = (patch.mask > 0) & (patch.mask < 1)
-    if soft.any():
+    rows, columns = (
+        slice(a, a + n) for a, n in zip((patch.y, patch.x), patch.mask.shape, strict=True)
+    )
+    mixed = patch.image
+    if ((patch.mask > 0) & (patch.mask < 1)).any():
+        window = out[rows, columns]
         mixed = window + patch.mask[..., None] * (patch.image.astype(np.float32) - window)
         mixed = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
-    else:
-        mixed = patch.image
-    cv2.copyTo(mixed, (patch.mask > 0).view(np.uint8), window)  # ten times as fast as NumPy's
+    if isinstance(out, YuvImage):
+        out.paste(mixed, patch.mask > 0, patch.x, patch.y)
+    else:  # ten times as fast as NumPy's
+        cv2.copyTo(mixed, (patch.mask > 0).view(np.uint8), out[rows, columns])
     return out

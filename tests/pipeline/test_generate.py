@@ -324,3 +324,31 @@ def test_passed_through_is_accepted_with_a_notice(monkeypatch, tmp_path):
     with pytest.warns(Notice, match="`Result.passed_through` is now called") as recorded:
         assert result.passed_through == result.passed_through == {"NO_FACE": 5}
     assert len(recorded) == 1
+
+
+@pytest.mark.slow
+def test_all_but_the_mouth_is_the_decoded_picture(talking, voice, models, tmp_path):
+    """Outside the drawn mouth, and the label's box, every plane is what the decoder made."""
+    out = tmp_path / "o.mp4"
+    settings = params(media={"crf": 0, "preset": "ultrafast"}, label={"watermark": False})
+    result = pipeline.generate(talking[0], voice(0.5), out, settings, models=models)
+    x0, y0, x1, y1 = result.manifest["label"]["box"]
+    person = avatar.load(talking[0], settings.face, backend=models.faces)
+    mouth = person.track.points[:, :, :2]
+    coding = media.probe(talking[0]).video.coding
+    with media.VideoReader(talking[0]) as before, media.VideoReader(out) as after:
+        pairs = list(zip(before.yuv_images(coding), after.yuv_images(coding), strict=False))
+    assert len(pairs) > 5
+    drawn = 0
+    for k, (source, written) in enumerate(pairs):
+        outside = np.ones(source.y.shape, bool)
+        outside[y0:y1, x0:x1] = False
+        left, top = mouth[k].min(0).astype(int) - 60
+        right, bottom = mouth[k].max(0).astype(int) + 60
+        outside[max(top, 0) : bottom, max(left, 0) : right] = False
+        assert outside.mean() > 0.2
+        assert (source.y == written.y)[outside].all()
+        coarse = outside.reshape(outside.shape[0] // 2, 2, -1, 2).all((1, 3))
+        assert (source.u == written.u)[coarse].all() and (source.v == written.v)[coarse].all()
+        drawn += not (source.y == written.y)[max(top, 0) : bottom, max(left, 0) : right].all()
+    assert drawn > 5

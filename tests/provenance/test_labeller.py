@@ -3,13 +3,16 @@
 import os
 import signal
 
+import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 from helpers.killing import run_killed
 from helpers.labelled import HEIGHT, RATE, WIDTH, write_clip
 
 from heygem.config.params import LabelSettings
 from heygem.core.errors import OutputError
 from heygem.core.files import hash_input
+from heygem.media.yuv import YuvImage
 from heygem.provenance import containers, credentials
 from heygem.provenance.aigc import parse_label
 from heygem.provenance.labeller import Labeller
@@ -104,3 +107,33 @@ def test_other_containers_hold_the_tag(installation, tmp_path, name):
     assert containers.read_tags(path) == [labeller.tags["AIGC"]]
     state = "written" if name.endswith("mov") else "not possible in .mkv"
     assert manifest["layers"]["c2pa"] == state
+
+
+def test_labels_in_planes_are_those_in_rgb(installation):
+    """A frame in the codec's planes gets the watermark and the label that its RGB would get."""
+    images = installation.frames[:8]
+    height, width = images[0].shape[:2]
+    run = ("0" * 32, 123456789)
+
+    def labeller():
+        settings = LabelSettings()
+        return Labeller(settings, width, height, keys=installation.keys, goes_on=run)
+
+    rgb, planes = labeller(), labeller()
+    for k, image in enumerate(images):
+        given = YuvImage.from_rgb(image, Colorspace.ITU709)
+        before = given.y.copy()
+        marked = planes.label_frame(given, k / RATE)
+        assert (given.y == before).all()  # the frame itself stays
+        expected = YuvImage.from_rgb(rgb.label_frame(image, k / RATE), Colorspace.ITU709)
+        for name in "yuv":
+            a, b = (getattr(picture, name).astype(int) for picture in (marked, expected))
+            assert np.abs(a - b).mean() < 0.5
+        x0, y0, x1, y1 = planes.visible.box
+        inside = np.abs(marked.y[y0:y1, x0:x1].astype(int) - expected.y[y0:y1, x0:x1])
+        assert inside.max() <= 4
+        step = (marked.y.astype(int) - before)[: y0 if y0 > height / 2 else None]
+        step = np.delete(step, np.s_[x0:x1], axis=1)
+        wanted = np.delete(expected.y.astype(int) - before, np.s_[x0:x1], axis=1)[: len(step)]
+        assert np.corrcoef(step.ravel(), wanted.ravel())[0, 1] > 0.8
+    assert planes.state().keys() == rgb.state().keys()

@@ -26,6 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heygem.core.types import FloatArray, Image
+from heygem.media.colour import grey_factors
+from heygem.media.yuv import YuvImage
 from heygem.provenance.watermark.content import CELLS, content_values, update_average
 from heygem.provenance.watermark.pattern import DENSE, SPARSE, chip_layout, period_at
 
@@ -68,9 +70,7 @@ class WatermarkEmbedder:
         self._period: int | None = None  # whose pattern is in the buffer
         self._cells: FloatArray | None = None
         self._pattern = np.empty((height, width), np.float32)
-        self._level = np.empty((height, width), np.float32)
-        self._step = np.empty((height, width), np.int16)
-        self._steps = np.empty((height, width, 3), np.int16)
+        self._steps: NDArray[np.int16] | None = None  # of RGB frames
         self._small = (max(width // 4, 1), max(height // 4, 1))
 
     def embed(self, image: Image, time_s: float) -> Image:
@@ -88,20 +88,42 @@ class WatermarkEmbedder:
         uint8 [H, W, 3]
             Its PSNR against `image` is at least `MIN_PSNR_DB`.
         """
-        height, width = image.shape[:2]
         grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
         mean = cv2.resize(grey, self._small, interpolation=cv2.INTER_AREA).astype(np.float32)
+        sign = self._set_period(mean, time_s)
+        # The same step in all three channels: colour is unchanged. The buffers are reused, since
+        # allocating memory of this size takes longer than the arithmetic.
+        if self._steps is None:
+            self._steps = np.empty(image.shape, np.int16)
+        level = cv2.resize(self._weight(grey, mean), image.shape[1::-1])
+        step = cv2.multiply(level, self._pattern, scale=sign, dtype=cv2.CV_16S)
+        cv2.merge([step] * 3, dst=self._steps)
+        return cv2.add(image, self._steps, dtype=cv2.CV_8U).astype(np.uint8, copy=False)
+
+    def embed_in_planes(self, image: YuvImage, time_s: float) -> None:
+        """As `embed`, into the luma of a frame in the codec's planes, in place.
+
+        A step in all channels of RGB is a step in luma alone.
+        """
+        from heygem.provenance.watermark.kernels import add_pattern
+
+        luma, cb, cr = grey_factors(image.matrix)
+        y, u, v = (_quarter(plane, self._small) for plane in (image.y, image.u, image.v))
+        mean = np.clip(luma * (y - 16) + cb * (u - 128) + cr * (v - 128), 0, 255)
+        mean = mean.astype(np.float32)
+        sign = self._set_period(mean, time_s)
+        weight = self._weight(image.y, mean, levels=float(luma))
+        # Across only: the loop over the pixels interpolates down the columns.
+        level = cv2.resize(weight, (image.y.shape[1], weight.shape[0]))
+        add_pattern(image.y, level, self._pattern, np.float32(sign / luma))
+
+    def _set_period(self, mean: FloatArray, time_s: float) -> float:
+        """Have the pattern of a frame's period in the buffer; returns its sign in the frame."""
         period, is_inverted = period_at(time_s)
         if period != self._period:
             self._set_pattern(mean)
             self._period = period
-        # The same step in all three channels: colour is unchanged. The buffers are reused, since
-        # allocating memory of this size takes longer than the arithmetic.
-        level = cv2.resize(self._weight(grey, mean), (width, height), dst=self._level)
-        scale = -1.0 if is_inverted else 1.0
-        cv2.multiply(level, self._pattern, dst=self._step, scale=scale, dtype=cv2.CV_16S)
-        cv2.merge([self._step] * 3, dst=self._steps)
-        return cv2.add(image, self._steps, dtype=cv2.CV_8U).astype(np.uint8, copy=False)
+        return -1.0 if is_inverted else 1.0
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What a later embedder of the same id needs to go on after these frames."""
@@ -128,16 +150,26 @@ class WatermarkEmbedder:
         size = self._pattern.shape[::-1]
         cv2.resize(signs, size, dst=self._pattern, interpolation=cv2.INTER_CUBIC)
 
-    def _weight(self, grey: NDArray[np.uint8], mean: FloatArray) -> FloatArray:
-        """Local strength in grey levels, at a quarter of the size, from a frame at both sizes."""
+    def _weight(self, grey: NDArray[np.uint8], mean: FloatArray, levels: float = 1.0) -> FloatArray:
+        """Local strength in grey levels, at a quarter of the size.
+
+        `grey` uint8 [H, W] is in units of `levels` grey levels, `mean` the grey at a quarter.
+        """
         fine = cv2.absdiff(grey, cv2.blur(grey, (7, 7)))
-        contrast = cv2.resize(fine, self._small, interpolation=cv2.INTER_AREA).astype(np.float32)
         coarse = np.abs(mean - cv2.blur(mean, (3, 3)))
-        contrast = cv2.blur(contrast + coarse, (3, 3))
+        contrast = cv2.blur(levels * _quarter(fine, self._small) + coarse, (3, 3))
         weight = self._strength * np.clip(0.6 + contrast / 5, 0.6, 2.4)
         # The interpolated pattern has a mean square of about 0.8; 1 leaves a margin for rounding.
         rms = float(np.sqrt(np.mean(weight * weight)))
-        return weight * min(1.0, self._limit / rms)
+        return (weight * min(1.0, self._limit / rms)).astype(np.float32, copy=False)
+
+
+def _quarter(plane: NDArray[np.uint8], size: tuple[int, int]) -> FloatArray:
+    """A plane at a quarter of the frame's size : float32 [h, w]."""
+    if plane.shape[1] == 4 * size[0] and plane.shape[0] == 4 * size[1]:
+        # Halved twice it takes a tenth of the time, and differs by rounding.
+        plane = cv2.resize(plane, (2 * size[0], 2 * size[1]), interpolation=cv2.INTER_AREA)
+    return cv2.resize(plane, size, interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def new_id() -> int:

@@ -5,11 +5,9 @@ so that several frames are rendered at the same time. They are compiled at the f
 takes seconds; the machine code is then cached on disk.
 """
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 
+from heygem.core.compiled import compiled
 from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 
 EDGE_PX = 0.5
@@ -17,12 +15,7 @@ MIN_AREA_PX = 1e-3  # twice the area of a triangle that has none
 MAX_DIFFERENCE = 60.0  # grey levels between two pictures of the same skin
 
 
-def _compiled(*signatures: str) -> Any:
-    """Decorator: compile for these types of arguments, without the GIL, and cache the result."""
-    return njit(list(signatures), cache=True, nogil=True, error_model="numpy")
-
-
-@_compiled("f4[:,::1](f4[:,::1], f4[:,::1], i4[:,::1], f8)")
+@compiled("f4[:,::1](f4[:,::1], f4[:,::1], i4[:,::1], f8)")
 def affine_table(
     target: FloatArray, source: FloatArray, triangles: IntArray, sliver_px: float
 ) -> FloatArray:
@@ -69,7 +62,7 @@ def affine_table(
     return table
 
 
-@_compiled("void(i2[:,::1], f4[:,::1], f4[:,::1], f4[:,::1])")
+@compiled("void(i2[:,::1], f4[:,::1], f4[:,::1], f4[:,::1])")
 def affine_map(labels: IntArray, table: FloatArray, map_x: FloatArray, map_y: FloatArray) -> None:
     """Write the source place of every target pixel into `map_x` and `map_y`, float32 [h, w].
 
@@ -94,7 +87,7 @@ def affine_map(labels: IntArray, table: FloatArray, map_x: FloatArray, map_y: Fl
             map_y[y, x] = b * fx + d * fy + f
 
 
-@_compiled("Tuple((f8[:,::1], f8[:,::1]))(u1[:,:,::1], u1[:,:,::1], b1[:,::1], i8)")
+@compiled("Tuple((f8[:,::1], f8[:,::1]))(u1[:,:,::1], u1[:,:,::1], b1[:,::1], i8)")
 def plane_sums(
     own: Image, other: Image, ring: BoolArray, step: int
 ) -> tuple[FloatArray, FloatArray]:
@@ -134,7 +127,7 @@ def plane_sums(
     return gram, products
 
 
-@_compiled("void(u1[:,:,::1], f4[:,::1], f4[:,:,::1])")
+@compiled("void(u1[:,:,::1], f4[:,::1], f4[:,:,::1])")
 def add_plane(picture: Image, coefficients: FloatArray, out: FloatArray) -> None:
     """Write the picture plus a plane per channel into `out`.
 
@@ -156,7 +149,7 @@ def add_plane(picture: Image, coefficients: FloatArray, out: FloatArray) -> None
                 out[y, x, c] = np.float32(picture[y, x, c]) + plane
 
 
-@_compiled("void(f4[:,:,::1], f4[::1], f4[:,::1], f8)")
+@compiled("void(f4[:,:,::1], f4[::1], f4[:,::1], f8)")
 def add_near(picture: FloatArray, offset: FloatArray, distance: FloatArray, reach: float) -> None:
     """Add an offset where the distance is 0, less and less up to `reach` pixels, in place.
 
@@ -176,7 +169,7 @@ def add_near(picture: FloatArray, offset: FloatArray, distance: FloatArray, reac
                     picture[y, x, c] += offset[c] * soft
 
 
-@_compiled("f8(u1[:,:,::1], b1[:,::1])", "f8(f4[:,:,::1], b1[:,::1])")
+@compiled("f8(u1[:,:,::1], b1[:,::1])", "f8(f4[:,:,::1], b1[:,::1])")
 def detail(picture: Image | FloatArray, ring: BoolArray) -> float:
     """Mean absolute Laplacian of the green channel on the ring, grey levels.
 
@@ -200,7 +193,7 @@ def detail(picture: Image | FloatArray, ring: BoolArray) -> float:
     return total / max(count, 1)
 
 
-@_compiled("void(u1[:,:,:], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,::1])")
+@compiled("void(u1[:,:,:], f4[:,:,::1], f4[:,::1], f4[:,:,::1], f4[:,::1])")
 def compose(
     skin: Image, lips: FloatArray, alpha: FloatArray, interior: FloatArray, opening: FloatArray
 ) -> None:

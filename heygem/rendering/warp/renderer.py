@@ -28,6 +28,7 @@ from heygem.face import topology as topo
 from heygem.face.pose import from_canonical, to_canonical
 from heygem.face.topology import LOWER, LOWER_WEIGHT
 from heygem.lips.motion import FrameMotion, Motion, require_drawable
+from heygem.media.yuv import YuvImage
 from heygem.rendering.base import Patch
 from heygem.rendering.warp import kernels
 from heygem.rendering.warp.blend import (
@@ -73,6 +74,7 @@ class WarpRenderer:
     """
 
     uses_motion = True
+    reads_windows = True
 
     def __init__(self, avatar: Avatar, settings: RendererSettings, device: str = "cpu") -> None:
         self._avatar = avatar
@@ -152,7 +154,7 @@ class WarpRenderer:
         own = self._avatar.track.points[frames][:, points, :2]
         return own + self._strength[frames, None, None] * (target - own)
 
-    def render(self, image: Image, index: int) -> Patch | None:
+    def render(self, image: Image | YuvImage, index: int) -> Patch | None:
         """Draw the mouth of one output frame; see `heygem.rendering.base.Renderer.render`."""
         textures = self._textures[index]
         frame = int(self._order[index])

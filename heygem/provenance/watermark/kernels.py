@@ -1,0 +1,33 @@
+"""The watermark's loop over the pixels of a frame."""
+
+import numpy as np
+
+from heygem.core.compiled import compiled
+from heygem.core.types import FloatArray, Image
+
+
+@compiled("void(u1[:,:], f4[:,::1], f4[:,::1], f4)")
+def add_pattern(luma: Image, level: FloatArray, pattern: FloatArray, scale: float) -> None:
+    """Add `scale * level * pattern` to the luma, rounded and cut to 0..255, in place.
+
+    Parameters
+    ----------
+    luma : uint8 [H, W]
+    level : float32 [h, W]
+        Interpolated vertically, as OpenCV does.
+    pattern : float32 [H, W]
+    scale : float
+    """
+    height, width = luma.shape
+    rows = level.shape[0]
+    ratio = np.float32(rows) / np.float32(height)
+    for i in range(height):
+        place = (np.float32(i) + np.float32(0.5)) * ratio - np.float32(0.5)
+        above = int(np.floor(place))
+        share = np.float32(place - above)
+        below = min(above + 1, rows - 1)
+        above = max(above, 0)
+        for j in range(width):
+            here = level[above, j] + share * (level[below, j] - level[above, j])
+            value = np.float32(luma[i, j]) + np.float32(0.5) + scale * here * pattern[i, j]
+            luma[i, j] = np.uint8(np.int32(min(max(value, np.float32(0)), np.float32(255))))
