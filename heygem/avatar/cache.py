@@ -78,7 +78,7 @@ def write(stored: Path, avatar: Avatar) -> None:
 
 
 def keep(stored: Path, avatar: Avatar) -> None:
-    """Write an avatar to the cache; where that fails, a notice says so and the work goes on."""
+    """Write an avatar to the cache; where that fails, a notice says so and the work continues."""
     try:
         write(stored, avatar)
     except OSError as error:

@@ -69,7 +69,7 @@ def build_timeline(avatar: Avatar, duration_s: float, settings: MediaSettings) -
     duration_s : float
         Length of the sound.
     settings : MediaSettings
-        `extend` says how a video that is too short goes on, `tail` what becomes of the rest of
+        `extend` says how a video that is too short continues, `tail` what becomes of the rest of
         one that is too long.
     """
     own = avatar.track.times_s - avatar.track.times_s[0]

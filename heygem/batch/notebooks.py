@@ -319,7 +319,7 @@ def _forward_signals(manager: Any) -> Iterator[threading.Event]:
 
 
 def _stop_kernel(process: "subprocess.Popen[bytes]", ended: threading.Event) -> None:
-    """Interrupt a kernel; again if it goes on, because it ignores this between two cells; kill it.
+    """Interrupt a kernel, again if it ignores this between two cells, and kill it in the end.
 
     `ended` is set when the notebook has ended.
     """

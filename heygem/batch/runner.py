@@ -37,7 +37,7 @@ RECORD = "batch.json"
 
 
 class BatchProgress(Protocol):
-    """Called while work goes on; see `heygem.core.types.Progress` for the last three arguments."""
+    """Called during the work; see `heygem.core.types.Progress` for the last three arguments."""
 
     def __call__(
         self, name: str, number: int, count: int, stage: str, done: int, total: int, /

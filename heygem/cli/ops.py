@@ -11,11 +11,13 @@ from heygem.cli.keys import PassphraseFile, read_passphrase
 from heygem.cli.options import printable
 
 if TYPE_CHECKING:
-    from heygem.ops.alerts import Look
+    from heygem.ops.alerts import AlertCheck
 
 
 def logs(
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on as it is written.")] = False,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Continue as it is written.")
+    ] = False,
     item: Annotated[str, typer.Option(help="Only of this item, or of this id in the queue.")] = "",
     level: Annotated[str, typer.Option(help="At least this serious: debug ... error.")] = "info",
     since: Annotated[str, typer.Option(help="From then on: 30m, 2h, 1d or 2026-11-21T22:00.")] = "",
@@ -38,16 +40,18 @@ def logs(
     if not follow and not log_view.files(path):
         raise InputError("there is no log", seen=path, remedy="make a video first, or name --file")
     start = log_view.parse_since(since) if since else None
-    wanted = log_view.Filter(level.upper(), item, start)
+    selection = log_view.Filter(level.upper(), item, start)
 
     def show(record: log_view.Record) -> None:
         typer.echo(log_view.printable(record.line) if as_json else log_view.to_text(record))
 
-    for record in log_view.read(wanted, path) if since else log_view.newest(wanted, lines, path):
+    for record in (
+        log_view.read(selection, path) if since else log_view.newest(selection, lines, path)
+    ):
         show(record)
     if follow:
         with contextlib.suppress(KeyboardInterrupt):
-            for record in log_view.follow(wanted, path):
+            for record in log_view.follow(selection, path):
                 show(record)
 
 
@@ -138,57 +142,57 @@ AlertParams = Annotated[
     Path | None,
     typer.Option("--params", metavar="ALERTS.yaml", help="See params/operations/alerts.yaml."),
 ]
-alerts_app = typer.Typer(help="Tell an operator when something is wrong.", no_args_is_help=True)
+alerts_app = typer.Typer(help="Notify an operator when something is wrong.", no_args_is_help=True)
 
 
 @alerts_app.command("check")
 def check_alerts(params: AlertParams = None) -> None:
-    """Look once and tell what is new; prints what holds now, exit code 1 if there is anything."""
+    """Check once and send what is new; prints all active alerts, exit code 1 if there are any."""
     from heygem.ops import alert_settings, alerts
 
-    look = alerts.check(alert_settings.read(params))
-    _print_look(look)
-    for alert in look.active:
+    result = alerts.check(alert_settings.read(params))
+    _print_changes(result)
+    for alert in result.active:
         typer.echo(f"{alert.severity}: {alert.rule}: {alert.message}; {alert.remedy}")
-    if look.active or look.failures:
+    if result.active or result.failures:
         raise typer.Exit(1)
     typer.echo("nothing")
 
 
 @alerts_app.command("watch")
 def watch_alerts(params: AlertParams = None) -> None:
-    """Look again and again until it is stopped."""
+    """Check again and again until it is stopped."""
     import threading
 
     from heygem.ops import alert_settings, alerts
 
     stopped = threading.Event()
     _on_stop(stopped.set)
-    alerts.watch(alert_settings.read(params), report=_print_look, wait=stopped.wait)
+    alerts.watch(alert_settings.read(params), report=_print_changes, wait=stopped.wait)
 
 
 @alerts_app.command("test")
 def test_alerts(params: AlertParams = None) -> None:
-    """Send a test through every way that is set; exit code 1 where one fails."""
+    """Send a test through every channel that is set; exit code 1 where one fails."""
     from heygem.ops import alert_settings, alerts
 
     settings = alert_settings.read(params)
     content = {"rule": "test", "severity": "warning", "message": "this is a test", "remedy": ""}
-    failures = alerts.tell(content | {"state": "test"}, settings)
-    ways = [name for name in ("log", "command", "webhook") if getattr(settings, name)]
+    failures = alerts.notify(content | {"state": "test"}, settings)
+    channels = [name for name in ("log", "command", "webhook") if getattr(settings, name)]
     for failure in failures:
         typer.echo(failure, err=True)
     if failures:
         raise typer.Exit(1)
-    typer.echo(f"sent: {', '.join(ways) or 'no way is set'}")
+    typer.echo(f"sent: {', '.join(channels) or 'no channel is set'}")
 
 
-def _print_look(look: "Look") -> None:
-    for alert in look.told:
-        typer.echo(f"told: {alert.rule}: {alert.message}", err=True)
-    for rule in look.over:
+def _print_changes(result: "AlertCheck") -> None:
+    for alert in result.notified:
+        typer.echo(f"notified: {alert.rule}: {alert.message}", err=True)
+    for rule in result.over:
         typer.echo(f"over: {rule}", err=True)
-    for failure in look.failures:
+    for failure in result.failures:
         typer.echo(failure, err=True)
 
 
@@ -196,10 +200,10 @@ def health() -> None:
     """Whether queue, models and folders can be used; exit code 1 where not."""
     from heygem.ops.health import problems
 
-    found = problems()
-    for problem in found:
+    messages = problems()
+    for problem in messages:
         typer.echo(problem, err=True)
-    if found:
+    if messages:
         raise typer.Exit(1)
     typer.echo("ok")
 
@@ -233,8 +237,8 @@ def backup(
         folders = backups.result_folders(work.open_queue())
     sources = backups.Sources(mlflow=mlflow_folder, results=() if without_results else folders)
     passphrase = None if no_passphrase else read_passphrase(passphrase_file, is_new=True)
-    made = backups.make(out, sources, passphrase=passphrase)
-    typer.echo(f"{made.folder}: {backups.describe(made)}")
+    saved = backups.make(out, sources, passphrase=passphrase)
+    typer.echo(f"{saved.folder}: {backups.describe(saved)}")
 
 
 def restore(
@@ -292,7 +296,7 @@ def retention(
     for deletion in chosen.deletions:
         size = format_size(deletion.size)
         typer.echo(f"{deletion.kind:7} {size:>8}  {printable(deletion.path)}  ({deletion.reason})")
-    for line in chosen.kept:
+    for line in chosen.retained:
         typer.echo(f"stays: {printable(line)}", err=True)
     total = format_size(sum(deletion.size for deletion in chosen.deletions))
     typer.echo(f"{len(chosen.deletions)} files, {total}")

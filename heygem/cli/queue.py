@@ -98,13 +98,13 @@ def list_jobs(
     """Show the jobs of the queue, a page at a time."""
     from heygem.batch.queue.job import STATES
 
-    wanted: Any = states
+    chosen: Any = states
     unknown = set(states or ()) - set(STATES)
     if unknown:
         raise ParameterError("unknown state", seen=unknown.pop(), remedy=", ".join(STATES))
     queue = open_queue(path)
     queue.reap()
-    jobs = queue.jobs(states=wanted, batch=batch, limit=limit, offset=limit * (page - 1))
+    jobs = queue.jobs(states=chosen, batch=batch, limit=limit, offset=limit * (page - 1))
     for job in jobs:
         typer.echo(json.dumps(job._asdict(), default=str) if as_json else _line(job))
     if not as_json:
@@ -166,17 +166,18 @@ def retry(
 
 @queue_app.command()
 def pause(
-    reason: Annotated[str, typer.Option(help="Shown to whoever waits.")] = "paused by hand",
+    reason: Annotated[str, typer.Option(help="Shown to whoever waits.")] = "",
     path: QueueFile = None,
 ) -> None:
     """Begin no other job; running ones are finished."""
-    open_queue(path).pause(reason)
+    queue = open_queue(path)
+    queue.pause(reason) if reason else queue.pause()
 
 
 @queue_app.command()
 def resume(path: QueueFile = None) -> None:
     """End a pause."""
-    typer.echo("goes on" if open_queue(path).resume() else "was not paused")
+    typer.echo("resumed" if open_queue(path).resume() else "was not paused")
 
 
 @queue_app.command()

@@ -50,7 +50,7 @@ def enabled(name: str) -> bool:
 
 
 def require(name: str, *, seen: object = None) -> None:
-    """Refuse to go on where this build is without a capability.
+    """Refuse to continue where this build is without a capability.
 
     Raises
     ------

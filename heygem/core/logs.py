@@ -150,7 +150,7 @@ def start_log(*, show_warnings: bool = False) -> None:
     """Write heygem's log to `log_file`, and print its notices in one line each.
 
     A second call changes nothing, unless `HEYGEM_HOME` is another one by now. Where the file cannot
-    be written, the program goes on without.
+    be written, the program continues without.
 
     Parameters
     ----------

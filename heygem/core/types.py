@@ -29,7 +29,7 @@ else:
 
 
 class Progress(Protocol):
-    """Called while work goes on; may raise `heygem.core.errors.Cancelled` to stop it."""
+    """Called while work continues; may raise `heygem.core.errors.Cancelled` to stop it."""
 
     def __call__(self, stage: str, done: int, total: int, /) -> None:
         """`done` of `total` steps of a stage are finished; `total` 0 means unknown."""

@@ -57,12 +57,12 @@ def metrics(items: Sequence[ItemFacts], elapsed_s: float) -> dict[str, float]:
     successes = counts["done"] + counts["skipped"]
     if successes + counts["failed"]:
         result["success_rate"] = successes / (successes + counts["failed"])
-    made = [item for item in items if item.status == "done"]
-    if made:
-        seconds = np.array([item.seconds for item in made])
+    finished = [item for item in items if item.status == "done"]
+    if finished:
+        seconds = np.array([item.seconds for item in finished])
         result["seconds.mean"] = float(seconds.mean())
         result["seconds.p95"] = float(np.percentile(seconds, 95))
-        video_s = sum(item.duration_s or 0.0 for item in made)
+        video_s = sum(item.duration_s or 0.0 for item in finished)
         if video_s:
             result["real_time_factor"] = float(seconds.sum()) / video_s
     return result

@@ -81,7 +81,7 @@ def shared_batch_record(params: Params, batch: str) -> dict[str, Any]:
 def shared_id(params: Params, batch: str) -> str:
     """Id of the record of a batch that several processes make: from its name and its folder.
 
-    The same batch, made again, goes on in the same run.
+    The same batch, made again, continues in the same run.
     """
     key = f"{batch}\0{Path(params.inputs.output).absolute()}"
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32]

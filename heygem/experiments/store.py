@@ -73,7 +73,7 @@ def disable_telemetry() -> None:
     os.environ.setdefault("DO_NOT_TRACK", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-    # A connection that is kept open goes on writing into a database that was removed meanwhile.
+    # A connection that is kept open keeps writing into a database that was removed meanwhile.
     os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     # Alembic logs each of its forty steps when the store is created.
     for name in ("alembic", "mlflow.store.db.utils"):

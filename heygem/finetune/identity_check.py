@@ -242,14 +242,14 @@ def _frames_of(avatar: Avatar, samples: FaceSamples, pieces: IntArray) -> BoolAr
 def _embed(avatar: Avatar, embedder: FaceEmbedder) -> FaceSamples:
     """Embeddings of faces spread over a video, some in every shot."""
     frames, piece = _sample(avatar)
-    wanted = set(frames.tolist())
+    sampled = set(frames.tolist())
     embeddings: dict[int, FloatArray] = {}
-    with media.VideoReader(avatar.path, only=wanted) as reader:
+    with media.VideoReader(avatar.path, only=sampled) as reader:
         for frame in reader:
-            if frame.index in wanted:
+            if frame.index in sampled:
                 points = avatar.track.points[frame.index]
                 embeddings[frame.index] = embedder.embed(frame.image, points)
-            if len(embeddings) == len(wanted):
+            if len(embeddings) == len(sampled):
                 break
     return FaceSamples(frames, piece, np.stack([embeddings[k] for k in frames.tolist()]))
 

@@ -9,7 +9,7 @@ import numpy as np
 from heygem import audio
 from heygem.core.types import BoolArray, FloatArray
 
-HYSTERESIS = 0.2  # speech goes on until voice activity falls this far below the threshold
+HYSTERESIS = 0.2  # speech continues until voice activity falls this far below the threshold
 MIN_SPEECH_S = 0.05  # a click is not speech
 MAX_BREATH_S = 0.28  # a shorter gap is a breath or a stop consonant: the mouth stays free
 LEAD_S = 0.08  # lips move before the sound does

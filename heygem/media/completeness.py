@@ -131,7 +131,7 @@ def _require_whole_picture(path: Path) -> None:
 
 def _chunk(
     file: BinaryIO,
-    wanted: bytes,
+    prefix: bytes,
     *,
     first: int,
     header: str = "<4sI",
@@ -142,7 +142,7 @@ def _chunk(
 
     Parameters
     ----------
-    wanted : bytes
+    prefix : bytes
         Beginning of the chunk's name.
     first : int
         Offset of the first chunk in the file.
@@ -162,7 +162,7 @@ def _chunk(
             return offset, 0
         name, size = struct.unpack(header, head)
         size -= length if header_counted else 0
-        if name.startswith(wanted):
+        if name.startswith(prefix):
             return offset + length, size
         if size <= 0:
             return offset, 0

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from heygem.batch.queue import JobQueue
+from heygem.batch.queue import PAUSED_BY_USER, JobQueue
 from heygem.batch.queue.job import Job
 from heygem.core.disk import format_size
 from heygem.core.errors import HeygemError
@@ -16,7 +16,6 @@ from heygem.ops import log_view, machine, report, work
 from heygem.ops.alert_settings import AlertSettings, Pattern, Severity
 
 LOGGER = "heygem.ops.alerts"  # its own records never cause an alert
-BY_HAND = "paused by hand"
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Alert:
     Attributes
     ----------
     rule : str
-        Its name; an alert of one rule is told once in a cool-down.
+        Its name; an alert of one rule is sent once in a cool-down.
     severity : str
     message : str
         What is the matter, one line, without names of folders.
@@ -84,10 +83,10 @@ def _patterns(patterns: tuple[Pattern, ...], now: datetime) -> list[Alert]:
     if not patterns:
         return []
     longest = max(pattern.within_min for pattern in patterns)
-    wanted = log_view.Filter(since=now - timedelta(minutes=longest))
+    recent = log_view.Filter(since=now - timedelta(minutes=longest))
     counts: dict[str, list[log_view.Record]] = {}
     expressions = {pattern.name: re.compile(pattern.pattern) for pattern in patterns}
-    for record in log_view.read(wanted):
+    for record in log_view.read(recent):
         if record.logger == LOGGER or record.time is None:
             continue
         text = f"{record.message}\n{record.data.get('code', '')}\n{record.exception}"
@@ -143,9 +142,9 @@ def _stalled(settings: AlertSettings, queue: JobQueue, memory: dict[str, Any]) -
         memory.pop("progress", None)
         return []
     if paused:
-        if paused == BY_HAND:
+        if paused == PAUSED_BY_USER:
             return []
-        remedy = "mend the reason; it goes on by itself, or with heygem queue resume"
+        remedy = "mend the reason; it resumes by itself, or with heygem queue resume"
         return [Alert("queue_paused", "critical", f"the queue has paused: {paused}", remedy)]
     unchanged = _unchanged_s(jobs, memory)
     stuck = [job for job in jobs if unchanged[job.id] >= after_s]
@@ -174,12 +173,12 @@ def _unchanged_s(jobs: list[Job], memory: dict[str, Any]) -> dict[str, float]:
     current: dict[str, tuple[str, float]] = {}
     seconds: dict[str, float] = {}
     for job in jobs:
-        look = json.dumps([job.state, job.attempts, job.worker, job.progress], sort_keys=True)
-        known = before.get(job.id)
-        since = known[1] if known is not None and known[0] == look else now
-        if job.state == "pending" and known is None and not job.attempts:
+        appearance = json.dumps([job.state, job.attempts, job.worker, job.progress], sort_keys=True)
+        previous = before.get(job.id)
+        since = previous[1] if previous is not None and previous[0] == appearance else now
+        if job.state == "pending" and previous is None and not job.attempts:
             since = job.created
-        current[job.id] = (look, min(since, now))
+        current[job.id] = (appearance, min(since, now))
         seconds[job.id] = now - current[job.id][1]
     memory["progress"] = current
     return seconds

@@ -1,4 +1,4 @@
-"""Settings of alerts: what is watched, and who is told how.
+"""Settings of alerts: what is watched, and how alerts are sent.
 
 `params/operations/alerts.yaml` shows them all.
 """
@@ -74,7 +74,7 @@ class AlertSettings(Settings):
 
     every_s: float = Field(60, ge=1, description="how often `heygem alerts watch` looks [s]")
     cool_down_min: float = Field(
-        60, ge=0, description="an alert that goes on is told again after so long [minutes]"
+        60, ge=0, description="an alert that lasts is sent again after so long [minutes]"
     )
     log: bool = Field(True, description="write alerts to the log")
     command: tuple[str, ...] = Field(

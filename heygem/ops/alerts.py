@@ -1,4 +1,4 @@
-"""Alerts: found, told once in a cool-down through log, command and webhook, and told as over."""
+"""Alerts: each is sent once in a cool-down, to log, command and webhook, and again when it ends."""
 
 import json
 import logging
@@ -23,15 +23,15 @@ log = logging.getLogger(LOGGER)
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one look has found.
+class AlertCheck:
+    """The result of one check of all rules.
 
     Attributes
     ----------
     active : list of Alert
         All that hold now.
-    told : list of Alert
-        Those of which somebody was told now.
+    notified : list of Alert
+        Those that were sent now.
     over : list of str
         Names of the rules that no longer hold.
     failures : list of str
@@ -39,7 +39,7 @@ class Look:
     """
 
     active: list[Alert]
-    told: list[Alert] = field(default_factory=list)
+    notified: list[Alert] = field(default_factory=list)
     over: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -50,8 +50,8 @@ def check(
     results: Path | None = None,
     folder: Path | None = None,
     state: dict[str, Any] | None = None,
-) -> Look:
-    """Look once, and tell what is new, what goes on after the cool-down, and what is over.
+) -> AlertCheck:
+    """Check all rules once; send what is new, still true after the cool-down, or over.
 
     Parameters
     ----------
@@ -59,37 +59,38 @@ def check(
     results : path, optional
         See `heygem.ops.alert_rules.find`.
     folder : path, optional
-        Where the state between two looks is stored; default: `heygem.core.folders.home`. Where it
+        Where the state between two checks is stored; default: `heygem.core.folders.home`. Where it
         cannot be written, as on a full disk, that is one of the failures and nothing else.
     state : dict, optional
-        The state between two looks of one process, changed in place; an empty one is read.
+        The state between two checks of one process, changed in place; an empty one is read.
     """
     folder = folder if folder is not None else home()
     state = state if state is not None else {}
     if not state:
         state.update(read_json(folder, name=STATE) or {})
     memory = _section(state, "memory")
-    told_at: dict[str, Any] = _section(state, "told")
+    notified_at: dict[str, Any] = _section(state, "notified") or _section(state, "told")
     active = find(settings, memory, results=results)
     now = time.time()
     names = {alert.rule for alert in active}
-    due = [alert for alert in active if _is_due(told_at.get(alert.rule), now, settings)]
-    over = sorted(set(told_at) - names)
+    due = [alert for alert in active if _is_due(notified_at.get(alert.rule), now, settings)]
+    over = sorted(set(notified_at) - names)
     failures = []
     for alert in due:
-        failures += tell(alert.to_dict() | {"state": "active"}, settings)
+        failures += notify(alert.to_dict() | {"state": "active"}, settings)
     for rule in over:
         content = {"rule": rule, "severity": "warning", "message": "is over", "remedy": ""}
-        failures += tell(content | {"state": "over"}, settings)
-    told = {rule: told_at[rule] for rule in told_at if rule in names}
-    told |= {alert.rule: now for alert in due}
-    state.update(told=told, memory=memory)
+        failures += notify(content | {"state": "over"}, settings)
+    notified = {rule: notified_at[rule] for rule in notified_at if rule in names}
+    notified |= {alert.rule: now for alert in due}
+    state.pop("told", None)  # the name that earlier versions gave to "notified"
+    state.update(notified=notified, memory=memory)
     try:
         make_private_folder(folder)
         write_json(folder, state, name=STATE, mode=0o600)
     except (OSError, HeygemError) as error:
         failures.append(f"the state of the alerts cannot be stored: {_reason(error)}")
-    return Look(active, due, over, failures)
+    return AlertCheck(active, due, over, failures)
 
 
 def watch(
@@ -97,10 +98,10 @@ def watch(
     *,
     results: Path | None = None,
     folder: Path | None = None,
-    report: Callable[[Look], None] = lambda look: None,
+    report: Callable[[AlertCheck], None] = lambda check: None,
     wait: Callable[[float], bool] | None = None,
 ) -> None:
-    """Look every `settings.every_s` until `wait(seconds)` returns True; see `check`."""
+    """Check every `settings.every_s` until `wait(seconds)` returns True; see `check`."""
     wait = wait if wait is not None else _sleep
     state: dict[str, Any] = {}
     while True:
@@ -109,8 +110,8 @@ def watch(
             return
 
 
-def tell(content: dict[str, str], settings: AlertSettings) -> list[str]:
-    """Tell of one alert through every way that is set; returns the ways that failed, with reasons.
+def notify(content: dict[str, str], settings: AlertSettings) -> list[str]:
+    """Send one alert through every channel that is set; returns the failed ones, with reasons.
 
     Parameters
     ----------
@@ -189,11 +190,11 @@ def _section(state: dict[str, Any], name: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _is_due(told_at: Any, now: float, settings: AlertSettings) -> bool:
-    """Whether to tell now; a time in the future is one before the clock was set back."""
-    if not isinstance(told_at, int | float):
+def _is_due(notified_at: Any, now: float, settings: AlertSettings) -> bool:
+    """Whether to send now; a time in the future is one before the clock was set back."""
+    if not isinstance(notified_at, int | float):
         return True
-    return not 0 <= now - told_at < 60 * settings.cool_down_min
+    return not 0 <= now - notified_at < 60 * settings.cool_down_min
 
 
 def _sleep(seconds: float) -> bool:

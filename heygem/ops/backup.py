@@ -188,7 +188,7 @@ def _copy_all(staged: Path, sources: Sources, passphrase: str | None) -> dict[st
         copied["mlflow"] = str(sources.mlflow.absolute())
         (staged / MLFLOW).mkdir()
         copy_database(sources.mlflow / DATABASE, staged / MLFLOW / DATABASE)
-        copy_tree(sources.mlflow, staged / MLFLOW, wanted=_is_artifact)
+        copy_tree(sources.mlflow, staged / MLFLOW, include=_is_artifact)
     for number, folder in enumerate(sources.results):
         copied["results"].append(str(folder.absolute()))
         copy_tree(folder, staged / RESULTS / str(number))
@@ -223,7 +223,7 @@ def copy_database(source: Path, target: Path) -> None:
 
 
 def copy_tree(
-    source: Path, target: Path, *, wanted: Callable[[Path], bool] = lambda path: True
+    source: Path, target: Path, *, include: Callable[[Path], bool] = lambda path: True
 ) -> None:
     """Copy the plain files of a folder; links and the parts that running programs write are left.
 
@@ -234,7 +234,7 @@ def copy_tree(
     target.mkdir(parents=True, exist_ok=True)
     for path in _plain_files(source):
         relative = path.relative_to(source)
-        if wanted(relative):
+        if include(relative):
             (target / relative).parent.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                 copy_content(path, target / relative)

@@ -12,23 +12,23 @@ from heygem.provenance import ledger
 
 def problems() -> list[str]:
     """What keeps it from working, in one line each: queue, models, folders; empty if nothing."""
-    found = []
+    messages = []
     try:
         queue = work.open_queue()
         if queue is not None:
             queue.counts()
             queue.close()
     except HeygemError as error:
-        found.append(str(error))
+        messages.append(str(error))
     for folder in (home(), ledger.home()):
         try:
             check_folder(_existing(folder))
         except HeygemError as error:
-            found.append(str(error))
+            messages.append(str(error))
     for entry in assets.inventory():
         if entry.state != "ok" and not entry.asset.only_for:
-            found.append(f"the model {entry.asset.name} is {entry.state}: heygem models pull")
-    return found
+            messages.append(f"the model {entry.asset.name} is {entry.state}: heygem models pull")
+    return messages
 
 
 def _existing(folder: Path) -> Path:

@@ -54,7 +54,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Filter:
-    """Which records are wanted.
+    """Which records to read.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Filter:
     since: datetime | None = None
 
     def __call__(self, record: Record) -> bool:
-        """Whether a record is wanted; a line that is no record is, if everything is."""
+        """Whether a record is selected; a line that is no record is, if everything is."""
         if record.time is None:
             return self == Filter()
         levels = logging.getLevelNamesMapping()
@@ -108,48 +108,48 @@ def parse_line(line: str) -> Record:
 def files(path: Path | None = None) -> list[Path]:
     """The log and its rotated files, oldest first."""
     path = path if path is not None else logs.log_file()
-    found = [each for each in path.parent.glob(f"{path.name}*") if each.is_file()]
-    return sorted(found, key=lambda each: (each == path, each.stat().st_mtime_ns))
+    paths = [each for each in path.parent.glob(f"{path.name}*") if each.is_file()]
+    return sorted(paths, key=lambda each: (each == path, each.stat().st_mtime_ns))
 
 
-def read(wanted: Filter = Filter(), path: Path | None = None) -> Iterator[Record]:  # noqa: B008
+def read(selection: Filter = Filter(), path: Path | None = None) -> Iterator[Record]:  # noqa: B008
     """Records of the log, oldest first.
 
     Parameters
     ----------
-    wanted : Filter
-        Which are yielded; rotated files that end before its time are not opened.
+    selection : Filter
+        Which records are yielded; rotated files that end before its time are not opened.
     path : path, optional
         The log; default: `heygem.core.logs.log_file`. Its rotated files are read too.
     """
     for file in files(path):
-        yield from _records(file, wanted)
+        yield from _records(file, selection)
 
 
-def newest(wanted: Filter, count: int, path: Path | None = None) -> list[Record]:
-    """The last records that are wanted, oldest first; reads no more files than it needs."""
+def newest(selection: Filter, count: int, path: Path | None = None) -> list[Record]:
+    """The last of the selected records, oldest first; reads no more files than it needs."""
     records: list[Record] = []
     for file in reversed(files(path)):
         if len(records) >= count:
             break
         missing = count - len(records)
-        records = [*deque(_records(file, wanted), maxlen=missing), *records]
+        records = [*deque(_records(file, selection), maxlen=missing), *records]
     return records
 
 
-def _records(file: Path, wanted: Filter) -> Iterator[Record]:
+def _records(file: Path, selection: Filter) -> Iterator[Record]:
     try:
-        if wanted.since is not None and file.stat().st_mtime < wanted.since.timestamp():
+        if selection.since is not None and file.stat().st_mtime < selection.since.timestamp():
             return
         stream = open(file, encoding="utf-8", errors="replace")
     except FileNotFoundError:  # removed by a rotation just now
         return
     with stream:
-        yield from filter(wanted, map(parse_line, stream))
+        yield from filter(selection, map(parse_line, stream))
 
 
 def follow(
-    wanted: Filter = Filter(),  # noqa: B008
+    selection: Filter = Filter(),  # noqa: B008
     path: Path | None = None,
     *,
     poll_s: float = POLL_S,
@@ -159,7 +159,7 @@ def follow(
 
     Parameters
     ----------
-    wanted, path
+    selection, path
         See `read`.
     poll_s : float
         How often to look [s].
@@ -174,7 +174,7 @@ def follow(
         is_last = stop()
         text = stream.read() if stream is not None else ""
         *lines, rest = (rest + text).split("\n")
-        yield from filter(wanted, map(parse_line, lines))
+        yield from filter(selection, map(parse_line, lines))
         if stream is None or (not text and _was_rotated(stream, path)):
             following = _opened(path)
             if following is not None:

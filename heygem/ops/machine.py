@@ -75,18 +75,18 @@ def gpus() -> list[Gpu]:
 
 def parse_gpus(text: str) -> list[Gpu]:
     """GPUs from the table that `nvidia-smi` prints; rows it cannot fill ("[N/A]") are left out."""
-    found = []
+    devices = []
     for row in csv.reader(io.StringIO(text), skipinitialspace=True):
         with contextlib.suppress(ValueError):
             index, name, load, used, total, temperature = row
             mib = 1 << 20
-            found.append(
+            devices.append(
                 Gpu(
                     index, name, float(load) / 100, float(used) * mib, float(total) * mib,
                     float(temperature),
                 )
             )  # fmt: skip
-    return found
+    return devices
 
 
 def processor_load() -> float:

@@ -165,21 +165,21 @@ def _finished_metrics(jobs: list[Job]) -> list[Metric]:
     codes = Counter(job.error.get("code", work.UNKNOWN) for job in jobs if job.state == "failed")
     for code, count in sorted(codes.items()):
         failures.add_metric([code], count)
-    made = [job for job in jobs if job.state == "done" and job.timings]
+    jobs_made = [job for job in jobs if job.state == "done" and job.timings]
     items = HistogramMetricFamily("heygem_item_seconds", "Processing time of an item.")
-    _fill(items, [], [job.seconds for job in made], ITEM_BUCKETS_S)
+    _fill(items, [], [job.seconds for job in jobs_made], ITEM_BUCKETS_S)
     stages = HistogramMetricFamily(
         "heygem_stage_seconds", "Processing time of a stage of an item.", labels=["stage"]
     )
     by_stage: dict[str, list[float]] = {}
-    for job in made:
+    for job in jobs_made:
         for key, seconds in job.timings.items():
             if key.endswith("_s"):
                 by_stage.setdefault(key.removesuffix("_s"), []).append(float(seconds))
     for stage, values in sorted(by_stage.items()):
         _fill(stages, [stage], values, STAGE_BUCKETS_S)
     video = CounterMetricFamily("heygem_video_seconds", "Length of the videos that were made.")
-    video.add_metric([], sum(job.length_s for job in made))
+    video.add_metric([], sum(job.length_s for job in jobs_made))
     attempts = CounterMetricFamily("heygem_item_retries", "Attempts after the first.")
     attempts.add_metric([], sum(max(job.attempts - 1, 0) for job in jobs))
     return [finished, failures, items, stages, video, attempts]
@@ -225,9 +225,9 @@ def _fill(
 
 def registry(queue_path: PathLike | None = None, results: Path | None = None) -> CollectorRegistry:
     """A registry with heygem's metrics; see `HeygemCollector` for the parameters."""
-    made = CollectorRegistry()
-    made.register(HeygemCollector(queue_path, results))
-    return made
+    collectors = CollectorRegistry()
+    collectors.register(HeygemCollector(queue_path, results))
+    return collectors
 
 
 def serve(

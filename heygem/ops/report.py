@@ -274,8 +274,8 @@ def _stage_means(made: Sequence[WorkItem]) -> dict[str, float]:
 
 
 def _log_errors(since: datetime, until: datetime) -> int:
-    wanted = log_view.Filter("ERROR", since=since)
-    return sum(1 for r in log_view.read(wanted) if r.time is not None and r.time < until)
+    errors = log_view.Filter("ERROR", since=since)
+    return sum(1 for r in log_view.read(errors) if r.time is not None and r.time < until)
 
 
 def _render(name: str, summary: Summary) -> str:

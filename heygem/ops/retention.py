@@ -112,7 +112,7 @@ class Plan:
     """
 
     deletions: list[Deletion]
-    kept: list[str]
+    retained: list[str]
 
 
 def read(path: PathLike | None) -> RetentionSettings:
@@ -138,7 +138,7 @@ def plan(settings: RetentionSettings, folders: Iterable[Path], *, now: float | N
         Unix time [s].
     """
     now = now if now is not None else time.time()
-    deletions, kept = _old_results(settings.results, folders, now)
+    deletions, retained = _old_results(settings.results, folders, now)
     deletions += _unused_avatars(settings.avatars, now)
     if settings.logs.older_than_days is not None:
         limit = now - settings.logs.older_than_days * DAY_S
@@ -146,7 +146,7 @@ def plan(settings: RetentionSettings, folders: Iterable[Path], *, now: float | N
             status = path.stat()
             if path != logs.log_file() and status.st_mtime < limit:
                 deletions.append(_deletion("log", path, settings.logs.older_than_days))
-    return Plan(deletions, kept)
+    return Plan(deletions, retained)
 
 
 def apply(chosen: Plan, *, who: str = "") -> tuple[list[Deletion], list[str]]:
@@ -191,7 +191,7 @@ def _old_results(
         return [], []
     ledger = Ledger(keys=keys.load_for_reading())
     busy = _busy_outputs()
-    deletions, kept = [], []
+    deletions, retained = [], []
     for folder in folders:
         for details in sorted((Path(folder) / DETAILS).glob("*")):
             content = read_json(details, name=MANIFEST) if details.is_dir() else None
@@ -202,11 +202,11 @@ def _old_results(
                 continue
             if _age_days(content, now) < rules.older_than_days:
                 continue
-            reason, made = _why_kept(ledger, content, output, busy)
+            reason, made = _reason_to_retain(ledger, content, output, busy)
             if made is not None and _row_age_days(made, now) < rules.older_than_days:
                 continue  # the manifest names an older time than the signed row
             if reason or made is None:
-                kept.append(f"{output.name}: {reason}")
+                retained.append(f"{output.name}: {reason}")
                 continue
             folder_of_details = None if rules.keep_details else details
             size = output.stat().st_size
@@ -214,10 +214,10 @@ def _old_results(
                 size += sum(p.stat().st_size for p in details.iterdir() if p.is_file())
             text = f"older than {rules.older_than_days:g} days"
             deletions.append(Deletion("result", output, size, text, folder_of_details, made))
-    return deletions, kept
+    return deletions, retained
 
 
-def _why_kept(
+def _reason_to_retain(
     ledger: Ledger, content: dict[str, Any], output: Path, busy: set[str]
 ) -> tuple[str, Entry | None]:
     """Why an old result stays, "" if it may go; and the ledger's row about it."""

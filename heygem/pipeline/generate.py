@@ -269,9 +269,9 @@ def _track(
 def _labeller(avatar: Avatar, params: Params, keys: Keys, store: SegmentStore | None) -> Labeller:
     size = avatar.track.width, avatar.track.height
     run = store.run if store is not None else None
-    goes_on = None if run is None else (run.produce_id, run.watermark_id)
+    continues = None if run is None else (run.produce_id, run.watermark_id)
     boxes = face_boxes(avatar)
-    return Labeller(params.label, *size, keys=keys, keep_clear=boxes, goes_on=goes_on)
+    return Labeller(params.label, *size, keys=keys, keep_clear=boxes, continues=continues)
 
 
 def _identity(

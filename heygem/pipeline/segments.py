@@ -1,4 +1,4 @@
-"""Finished parts of a long item, kept on the disk so that a killed run goes on after the last one.
+"""Finished parts of a long item, stored so that a killed run continues after the last one.
 
 A long item is encoded in closed segments. Each is a file of its own in a private folder beside the
 result, with the labels' state at its end (`Labeller.state`), and a record that is written last. A
@@ -33,7 +33,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 SEGMENT_S = 60.0  # work that a killed run loses at most
-RETENTION_S = 7 * 86400.0  # after which segments that nobody went on with are removed
+RETENTION_S = 7 * 86400.0  # after which segments that nobody continued are removed
 SCHEMA = 1
 _PREFIX = ".heygem-work-"
 _ITEM = "item.json"
@@ -266,7 +266,7 @@ def _take(stream: Any) -> bool:
 
 
 def remove_stale_segments(folder: Path, *, now_s: float | None = None) -> list[Path]:
-    """Remove segments in an output folder that nobody has gone on with for `RETENTION_S`.
+    """Remove segments in an output folder that nobody has continued for `RETENTION_S`.
 
     Those that a process is using stay.
 

@@ -121,7 +121,7 @@ def require_unblocked(ledger: Ledger, name: str, sha256: str) -> None:
 
 @contextlib.contextmanager
 def _recorded_refusal(ledger: Ledger, subject: str, **facts: str | None) -> Iterator[None]:
-    """Append a row for a ConsentError that the block raises; the error itself goes on."""
+    """Append a row for a ConsentError that the block raises; the error itself propagates."""
     try:
         yield
     except ConsentError as refusal:

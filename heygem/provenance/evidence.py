@@ -74,9 +74,9 @@ class Origin:
 
 def recorded_runs(ledger: Ledger) -> Iterator[Entry]:
     """Rows of finished results, and of runs that were begun and have no result."""
-    made = ledger.entries(kind="made")
-    finished = {entry.body.get("produce_id") for entry in made}
-    yield from made
+    results = ledger.entries(kind="made")
+    finished = {entry.body.get("produce_id") for entry in results}
+    yield from results
     for entry in ledger.entries(kind="begun"):
         if entry.body.get("produce_id") not in finished:
             yield entry
@@ -202,7 +202,7 @@ def likeness_in_words(origin: Origin) -> str:
     words = {
         SAME: "is that of row {n}",
         DIFFERENT: "is not that of row {n}",
-        UNKNOWN: "cannot be told from that of row {n}",
+        UNKNOWN: "cannot be distinguished from that of row {n}",
         ABSENT: "cannot be compared (there is none)",
     }
     errors = {

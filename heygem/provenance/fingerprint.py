@@ -108,7 +108,7 @@ class FrameHasher:
         self._mirrored.append(_hash_frame(np.ascontiguousarray(small[:, ::-1])))
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What a later hasher needs to go on after these frames."""
+        """What a later hasher needs to continue after these frames."""
         return {
             "hashes": self.hashes,
             "mirrored": self.mirrored_hashes,
@@ -121,7 +121,7 @@ class FrameHasher:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on where another hasher was, given its `state`."""
+        """Continue where another hasher was, given its `state`."""
         self._hashes = [int(value) for value in state["hashes"]]
         self._mirrored = [int(value) for value in state["mirrored"]]
         self._thumbnails = list(state["thumbnails"])

@@ -45,8 +45,8 @@ class Labeller:
     keys
     keep_clear
         Face boxes; see `VisibleLabel`.
-    goes_on : optional
-        Content number and watermark id of an interrupted run that this one goes on with.
+    continues : optional
+        Content number and watermark id of an interrupted run that this one continues.
 
     Attributes
     ----------
@@ -66,18 +66,18 @@ class Labeller:
         *,
         keys: Keys,
         keep_clear: Sequence[Box] | FloatArray | None = None,
-        goes_on: tuple[str, int | None] | None = None,
+        continues: tuple[str, int | None] | None = None,
     ) -> None:
         self._settings = settings
         self._keys = keys
-        self._is_continuation = goes_on is not None
-        self.produce_id = goes_on[0] if goes_on is not None else uuid.uuid4().hex
+        self._is_continuation = continues is not None
+        self.produce_id = continues[0] if continues is not None else uuid.uuid4().hex
         self.tags = aigc_tags(settings, self.produce_id, reserved=binding.reserve(keys.name))
         self.visible = VisibleLabel(settings, width, height, keep_clear=keep_clear)
         self.watermark_id: int | None = None
         self._watermark: WatermarkEmbedder | None = None
         if settings.watermark:
-            self.watermark_id = goes_on[1] if goes_on is not None else new_id()
+            self.watermark_id = continues[1] if continues is not None else new_id()
             assert self.watermark_id is not None
             self._watermark = WatermarkEmbedder(
                 keys.watermark_secret, self.watermark_id, width, height
@@ -93,7 +93,7 @@ class Labeller:
         """Record the run before its first frame, and that it was abandoned if the block fails.
 
         A process that is killed leaves the first row alone; its content number and watermark id
-        then say which run an unfinished file is of. A run that goes on with it has a row of its
+        then say which run an unfinished file is of. A run that continues it has a row of its
         own with the same two, which names the first one, and ends that.
 
         Parameters
@@ -110,7 +110,7 @@ class Labeller:
             body["goes_on_with"] = earlier[-1].number
         self._begun = ledger.begin(self.produce_id, body, watermark_id=self.watermark_id)
         for entry in earlier:
-            ledger.abandon(entry, f"interrupted; row {self._begun.number} goes on with it")
+            ledger.abandon(entry, f"interrupted; row {self._begun.number} continues it")
         try:
             yield
         except BaseException as error:
@@ -119,13 +119,13 @@ class Labeller:
             raise
 
     def _interrupted_runs(self, ledger: Ledger) -> list[Entry]:
-        """Rows of the runs without an end that this one goes on with."""
+        """Rows of the runs without an end that this one continues."""
         if not self._is_continuation:
             return []
         return [entry for entry in ledger.unfinished() if entry.subject == self.produce_id]
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What a later labeller of the same run needs to go on after the frames so far."""
+        """What a later labeller of the same run needs to continue after the frames so far."""
         parts = {"hasher": self._hasher.state()}
         if self._watermark is not None:
             parts["watermark"] = self._watermark.state()
@@ -135,7 +135,7 @@ class Labeller:
         return state
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on where another labeller was, given its `state`: the same labels as in one go."""
+        """Continue where another labeller was, given its `state`: the same labels as in one go."""
 
         def part(name: str) -> dict[str, NDArray[Any]]:
             prefix = f"{name}."

@@ -176,9 +176,9 @@ def compare(
         a picture that does not match is `DIFFERENT` without a search.
     """
     own = content.fingerprint
-    sound, heard = _compare_sound(content, recorded, search)
-    shown = _align_pictures(content, recorded)
-    picture_error = shown.error if shown is not None else None
+    sound, sound_alignment = _compare_sound(content, recorded, search)
+    picture_alignment = _align_pictures(content, recorded)
+    picture_error = picture_alignment.error if picture_alignment is not None else None
     layout_error = None
     if not (len(own.video) and len(recorded.video)):
         picture = ABSENT
@@ -195,9 +195,11 @@ def compare(
         sound,
         picture_error,
         layout_error,
-        heard.error if heard is not None else None,
-        picture_misfit=shown.misfit if shown is not None and layout_error is None else 0.0,
-        sound_misfit=heard.misfit if heard is not None else 0.0,
+        sound_alignment.error if sound_alignment is not None else None,
+        picture_misfit=picture_alignment.misfit
+        if picture_alignment is not None and layout_error is None
+        else 0.0,
+        sound_misfit=sound_alignment.misfit if sound_alignment is not None else 0.0,
         seconds=_duration_s(own),
         recorded_seconds=_duration_s(recorded),
     )

@@ -228,8 +228,8 @@ def _judge_supported(main: Origin, claimed: Sequence[Origin], conflicts: list[st
         return _Judgement(NOT_THIS_RUN, STRONG, reasons, main, conflicts)
     certainty = STRONG if main.claims else PROBABLE
     if main.similarity is not None and main.similarity.is_extended:
-        lasts, made = main.similarity.seconds, main.similarity.recorded_seconds
-        reasons.append(f"it lasts {lasts:.0f} s, of which that result is {made:.0f} s at most")
+        length, recorded = main.similarity.seconds, main.similarity.recorded_seconds
+        reasons.append(f"it lasts {length:.0f} s, of which that result is {recorded:.0f} s at most")
         return _Judgement(PARTLY, certainty, reasons, main, conflicts)
     return _Judgement(CHANGED_COPY, certainty, reasons, main, conflicts)
 

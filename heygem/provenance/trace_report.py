@@ -78,7 +78,7 @@ def report_parts(traced: Trace, run: Run | None = None, *, redacted: bool = Fals
         parts += _origin_parts(traced.origin, traced.certainty, run, redacted)
     else:
         not_found = (
-            "No run of this installation, as far as can be told. Runs that labels or content point "
+            "No run of this installation, as far as is known. Runs that labels or content point "
             "to without being the origin are listed above."
         )
         parts.append(Part("text", not_found))

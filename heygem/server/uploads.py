@@ -2,12 +2,12 @@
 
 A file travels over HTTP as parts of at most `PART_BYTES`, in order. The server appends each part to
 a file of its own and answers how much it holds. A page that lost its connection, or was closed,
-announces the same file again and goes on from there (as the tus protocol does, in fewer words):
+announces the same file again and continues from there (as the tus protocol does, in fewer words):
 
 - ``POST heygem/api/uploads`` with ``{"name", "size", "modified"}`` announces a file, and answers
   ``{"id", "offset", "part_bytes"}``.
 - ``PATCH heygem/api/uploads/ID`` with the header ``Upload-Offset`` appends the body, and answers
-  ``{"offset"}``, with the last part also ``{"path", "name"}``. 409 answers where the file goes on.
+  ``{"offset"}``, with the last part also ``{"path", "name"}``. 409 says where the file continues.
 - ``DELETE heygem/api/uploads/ID`` forgets it.
 """
 
@@ -32,7 +32,7 @@ from heygem.core.publish import free_name, place
 from heygem.server import UPLOADS
 
 PART_BYTES = 1 << 20
-STALE_S = 7 * 24 * 3600.0  # parts of a file that nobody went on with for so long are removed
+STALE_S = 7 * 24 * 3600.0  # parts of a file that nobody has continued for so long are removed
 SPARE_BYTES = 256 << 20  # left free on the disk for everything else
 _PARTS = ".parts"
 _ID_HEX = 32
@@ -184,7 +184,7 @@ class AnnounceHandler(_Handler):
 
     @web.authenticated
     def post(self) -> None:
-        """Answer with the upload's id, and where it goes on."""
+        """Answer with the upload's id, and where it continues."""
         body = self.get_json_body() or {}
         try:
             numbers = int(body.get("size", 0)), int(body.get("modified", 0))

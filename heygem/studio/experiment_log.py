@@ -79,7 +79,7 @@ def log_snapshot(
 
 
 def snapshot_title(params: Params, name: str = "") -> str:
-    """Name of a snapshot's run, by which it is told apart in a long list.
+    """Name of a snapshot's run, which distinguishes it in a long list.
 
     Returns
     -------

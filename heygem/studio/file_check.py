@@ -33,7 +33,7 @@ from heygem.studio.status import error_line
 FRAMES = 6  # of a video that are looked at
 TAIL_S = 0.6  # before its declared end, where the last one is taken
 SHORTEST_S = 1.0
-_SECONDS_READ = 5 * 60.0  # a longer sound is told by its length alone
+_SECONDS_READ = 5 * 60.0  # of a longer sound only the length is shown
 _pool = ThreadPoolExecutor(2, thread_name_prefix="heygem-check")
 _face_lock = threading.Lock()  # the face models take one picture at a time
 

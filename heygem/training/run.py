@@ -173,7 +173,7 @@ def _log_curves(folder: PathLike | None, settings: TrainSettings) -> Iterator[Wa
         mlflow.set_tracking_uri(store.tracking_uri(folder))
         mlflow.start_run(experiment_id=store.experiment_id(client, folder, "train lips"))
         mlflow.log_params(settings.model_dump())
-    except Exception as error:  # noqa: BLE001  without a store, training goes on
+    except Exception as error:  # noqa: BLE001  without a store, training continues
         log.warning("curves are not logged: %s", error)
         yield lambda name, value, step: None
         return

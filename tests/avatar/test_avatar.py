@@ -125,7 +125,7 @@ def test_a_smile_can_be_closed(hopper_avatar):
 
 @pytest.mark.slow
 def test_a_hand_in_front_of_the_mouth_makes_frames_unusable(hopper, hopper_avatar, faces, tmp_path):
-    """The mesh goes on as if nothing were there; the colours around the mouth do not."""
+    """The mesh continues as if nothing were there; the colours around the mouth do not."""
     path = tmp_path / "hand.mp4"
     x, y = hopper_avatar.track.points[0, 13, :2].astype(int)
     with media.VideoWriter(

@@ -225,7 +225,7 @@ def test_a_crash_is_tried_again_as_it_is_and_quarantined_after_three(queue):
     queue.add(items("poison", "fine"))
     first = attempt(queue, "CRASHED", "signal 11")
     assert first.state == "pending" and first.not_before > time.time() and first.smaller == {}
-    assert take(queue, "other") == "fine", "the others go on meanwhile"
+    assert take(queue, "other") == "fine", "the others continue meanwhile"
     attempt(queue, "TIMEOUT", "longer than 60 s")
     job = attempt(queue, "CRASHED", "signal 11")
     assert (job.state, job.error["code"]) == ("failed", "QUARANTINED")

@@ -46,7 +46,7 @@ def test_jobs_are_added_listed_and_changed(queue):
     assert "2 in the queue again" in run("queue", "retry", "--cancelled")
     run("queue", "pause", "--reason", "holiday")
     assert "paused: holiday" in run("queue", "list")
-    assert "goes on" in run("queue", "resume") and "was not paused" in run("queue", "resume")
+    assert "resumed" in run("queue", "resume") and "was not paused" in run("queue", "resume")
     run("queue", "cancel", "--all")
     assert "2 removed" in run("queue", "clear") and queue.jobs() == []
 

@@ -122,7 +122,7 @@ def test_a_locked_store_gets_everything_later_and_once(params, folder, tmp_path,
         assert delivery.deliver_pending(folder).records == 0  # this process still tries
     finally:
         holder.close()
-    deadline = time.monotonic() + 60  # MLflow waits for locks, and its thread goes on
+    deadline = time.monotonic() + 60  # MLflow waits for locks, and its thread continues
     while spool.pending(folder) and time.monotonic() < deadline:
         time.sleep(0.2)
         delivery.deliver_pending(folder)
@@ -320,7 +320,7 @@ def test_items_that_several_processes_make_share_the_run_of_their_batch(params, 
 
 @pytest.mark.fault
 def test_a_new_store_that_is_never_finished_is_not_waited_for(params, impatient, tmp_path):
-    """Another process holds the lock under which a store is made, and does not go on."""
+    """Another process holds the lock under which a store is made, and does not continue."""
     new = tmp_path / "new"
     new.mkdir()
     with open(new / ".mlflow.lock", "a") as held:

@@ -1,4 +1,4 @@
-"""Alerts: what raises one, how often it is told, and through which ways."""
+"""Alerts: what raises one, how often it is sent, and through which channels."""
 
 import http.server
 import json
@@ -25,8 +25,8 @@ def settings(**more):
     return AlertSettings.model_validate(QUIET | more)
 
 
-def rules(look):
-    return [alert.rule for alert in look.active]
+def rules(result):
+    return [alert.rule for alert in result.active]
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_an_alert_in_the_log_does_not_raise_itself_for_ever(log):
 
 
 @pytest.mark.slow
-def test_an_alert_is_told_once_in_a_cool_down_and_when_it_is_over(log, monkeypatch, listener):
+def test_an_alert_is_sent_once_in_a_cool_down_and_when_it_is_over(log, monkeypatch, listener):
     address, received = listener
     free = 1e9
     disks = lambda _: [machine.Disk("results", Path("/"), int(free), 10**12)]  # noqa: E731
@@ -120,14 +120,14 @@ def test_an_alert_is_told_once_in_a_cool_down_and_when_it_is_over(log, monkeypat
     chosen = settings(webhook=address, disk_low={"enabled": True}, cool_down_min=10)
     clock = time.time()
     monkeypatch.setattr(time, "time", lambda: clock)
-    assert [a.rule for a in alerts.check(chosen).told] == ["disk_low_results"]
+    assert [a.rule for a in alerts.check(chosen).notified] == ["disk_low_results"]
     clock += 60
-    look = alerts.check(chosen)
-    assert rules(look) == ["disk_low_results"] and look.told == []
+    result = alerts.check(chosen)
+    assert rules(result) == ["disk_low_results"] and result.notified == []
     clock += 600
-    assert alerts.check(chosen).told
+    assert alerts.check(chosen).notified
     clock -= 7200  # the clock was set back
-    assert alerts.check(chosen).told
+    assert alerts.check(chosen).notified
     free = 900e9
     assert alerts.check(chosen).over == ["disk_low_results"]
     assert alerts.check(chosen).over == []
@@ -203,7 +203,7 @@ def test_a_command_gets_the_alert_as_json_and_as_variables(home, tmp_path):
     code += f"open({str(out)!r}, 'w').write(json.dumps(c))"
     content = {"rule": "r; rm -rf", "severity": "warning", "message": "嘴", "remedy": ""}
     chosen = settings(command=(sys.executable, "-c", code))
-    assert alerts.tell(content | {"state": "test"}, chosen) == []
+    assert alerts.notify(content | {"state": "test"}, chosen) == []
     written = json.loads(out.read_text())
     assert written["env"] == "r; rm -rf" and written["message"] == "嘴"
 
@@ -218,18 +218,18 @@ def test_a_way_that_fails_is_reported_without_its_address(home, listener):
         (("/no/such/program",), 60, "No such file"),
         ((sys.executable, "-c", "import time; time.sleep(60)"), 1, "longer than 1 s"),
     ):
-        (failure,) = alerts.tell(content, settings(command=command, timeout_s=timeout_s))
+        (failure,) = alerts.notify(content, settings(command=command, timeout_s=timeout_s))
         assert reason in failure
     for path, reason in (("/no", "HTTP 500"), ("/away", "HTTP 302")):
-        (failure,) = alerts.tell(content, settings(webhook=address + path))
+        (failure,) = alerts.notify(content, settings(webhook=address + path))
         assert reason in failure and address not in failure
     assert len(received) == 2  # the redirection was not followed
 
 
-def test_watching_ends_when_it_is_told_to(home):
-    looks = []
-    alerts.watch(settings(every_s=1), report=looks.append, wait=lambda _: len(looks) == 3)
-    assert len(looks) == 3
+def test_watching_ends_when_it_is_asked_to(home):
+    results = []
+    alerts.watch(settings(every_s=1), report=results.append, wait=lambda _: len(results) == 3)
+    assert len(results) == 3
 
 
 @pytest.mark.fault
@@ -237,14 +237,28 @@ def test_watching_goes_on_where_neither_log_nor_state_can_be_read_or_written(hom
     logs.log_file().parent.mkdir(parents=True)
     logs.log_file().symlink_to(logs.log_file())  # a loop: opening it is an error
     (tmp_path / "file").write_text("")
-    looks = []
+    checks = []
     low = {"enabled": True, "free_gb": 1e9}
     chosen = settings(disk_low=low, patterns=[{"name": "x", "pattern": "y"}], every_s=1)
     alerts.watch(
-        chosen, folder=tmp_path / "file" / "x", report=looks.append, wait=lambda _: len(looks) == 3
+        chosen,
+        folder=tmp_path / "file" / "x",
+        report=checks.append,
+        wait=lambda _: len(checks) == 3,
     )
-    assert all("cannot be stored" in look.failures[-1] for look in looks)
-    assert [len(look.told) for look in looks] == [len(looks[0].active), 0, 0]  # told once
+    assert all("cannot be stored" in each.failures[-1] for each in checks)
+    assert [len(each.notified) for each in checks] == [
+        len(checks[0].active),
+        0,
+        0,
+    ]  # sent once
+
+
+def test_the_state_of_the_earlier_version_is_read(home, log):
+    home.mkdir(exist_ok=True)
+    (home / "alerts.json").write_text('{"told": {"disk_low_results": 1.0}, "memory": {}}')
+    assert alerts.check(settings()).over == ["disk_low_results"]
+    assert json.loads((home / "alerts.json").read_text())["notified"] == {}
 
 
 def test_rules_survive_a_damaged_state_file(home):

@@ -114,10 +114,10 @@ def test_what_is_not_proven_or_in_dispute_stays(result, tmp_path, ledger, add):
     assert str(again) == job.output
     chosen = plan(OLD, tmp_path)
     assert names(chosen) == ["fine.mp4"]
-    reasons = " ".join(chosen.kept)
+    reasons = " ".join(chosen.retained)
     for text in ("changed since", "ledger does not have it", "evidence", "to be made again"):
         assert text in reasons
-    assert len(chosen.kept) == 6
+    assert len(chosen.retained) == 6
 
 
 @pytest.mark.fault

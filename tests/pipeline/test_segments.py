@@ -1,4 +1,4 @@
-"""A long item goes on after its last whole segment, and the result is that of one go."""
+"""A long item continues after its last whole segment, and the result is that of one go."""
 
 import signal
 import subprocess
@@ -138,7 +138,7 @@ def test_a_killed_run_goes_on_after_its_last_whole_segment(studio, same_run):
 
 
 def check_succession(studio, killed, result):
-    """The run that goes on has the number of the killed one, names its row, and ends it."""
+    """The run that continues has the number of the killed one, names its row, and ends it."""
     label = result.manifest["label"]
     assert label["produce_id"] == killed.subject and label["watermark_id"] == killed.watermark_id
     assert studio.ledger.unfinished() == [] and studio.ledger.verify() == []
@@ -146,7 +146,7 @@ def check_succession(studio, killed, result):
     assert first.number == killed.number and second.body["goes_on_with"] == killed.number
     (ended,) = studio.ledger.entries(kind="abandoned")
     assert ended.body["begun"] == killed.number
-    assert f"row {second.number} goes on with it" in ended.body["reason"]
+    assert f"row {second.number} continues it" in ended.body["reason"]
     (made,) = studio.ledger.entries(kind="made")
     assert made.body["begun"] == second.number
 
@@ -249,7 +249,7 @@ def test_labels_go_on_where_they_were(tmp_path, cut, monkeypatch):
 
     def labeller():
         height, width = images[0].shape[:2]
-        return Labeller(LabelSettings(), width, height, keys=keys, goes_on=run)
+        return Labeller(LabelSettings(), width, height, keys=keys, continues=run)
 
     whole, first, second = labeller(), labeller(), labeller()
     expected = [whole.label_frame(image, k / 25) for k, image in enumerate(images)]

@@ -155,7 +155,7 @@ def test_pausing_is_shown_and_ended_by_start(studio):
     choose_videos(studio, "anna.mp4")
     studio.batch.add_button.click()
     studio.batch.pause_button.click()
-    assert "paused (paused by hand)" in studio.batch.summary.value
+    assert "paused (paused by a user)" in studio.batch.summary.value
     studio.batch.start_button.click()
     assert "paused" not in studio.batch.summary.value and studio.queue.paused() == ""
 

@@ -227,8 +227,8 @@ def file_state(fs: fsspec.AbstractFileSystem, path: str) -> str:
     """Changes when the file does: a hash of its size, time of change and the store's checksum."""
     info = fs.info(path)
     keys = ("size", "mtime", "ino", "ETag", "etag", "LastModified", "last_modified", "created")
-    known = {key: str(info[key]) for key in keys if info.get(key) is not None}
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    stated = {key: str(info[key]) for key in keys if info.get(key) is not None}
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 
 def retry(action: Callable[[], Any], fs: fsspec.AbstractFileSystem | None = None) -> Any:

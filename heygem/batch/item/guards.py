@@ -229,7 +229,7 @@ def _disk_verdict(folder: Path, count: float) -> Verdict:
         f"the disk has too little room: about {disk.format_size(missing)} more are needed",
         seen=f"{disk.describe_disk(folder)}, {disk.format_size(int(count))} estimated, "
         f"{disk.format_size(reserve)} stay free",
-        remedy="free some space; the work goes on by itself",
+        remedy="free some space; the work resumes by itself",
     )
     return Verdict("wait", error, missing)
 
@@ -306,7 +306,7 @@ def _short_of(what: str, needed: int, free: int, total: int, remedy: str) -> Ver
     error = OutOfMemoryError(
         f"{what} is short: about {disk.format_size(needed)} are needed",
         seen=f"{disk.format_size(free)} of {disk.format_size(total)} free",
-        remedy="close other programs; the work goes on by itself" if action == "wait" else remedy,
+        remedy="close other programs; the work resumes by itself" if action == "wait" else remedy,
     )
     return Verdict(action, error, max(needed - free, 0))
 

@@ -22,7 +22,7 @@ _PARTIAL = re.compile(r"\.[0-9a-f]+-(\d+)\.(part|mp4)")  # of process \1, in ver
 
 
 class FolderBusyError(OutputError):
-    """Another run holds the output folder; it will let go of it."""
+    """Another run holds the output folder; it will release it."""
 
     code = "BUSY"
 

@@ -6,6 +6,6 @@ follows a failure; `repair` and `earlier_folder` read damaged and earlier queues
 """
 
 from heygem.batch.queue.job import Job
-from heygem.batch.queue.queue import JobQueue, default_path
+from heygem.batch.queue.queue import PAUSED_BY_USER, JobQueue, default_path
 
-__all__ = ["Job", "JobQueue", "default_path"]
+__all__ = ["PAUSED_BY_USER", "Job", "JobQueue", "default_path"]

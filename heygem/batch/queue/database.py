@@ -293,9 +293,9 @@ def queue_error(error: Exception, path: Path) -> HeygemError:
             "another file",
         )
     what = "the queue cannot be written"
-    known = disk.write_error(error, path, what=what, place="output")
-    remedy = (known.remedy or "").replace(
+    disk_error = disk.write_error(error, path, what=what, place="output")
+    remedy = (disk_error.remedy or "").replace(
         "give another folder with --out (inputs.output)",
         f"set {PATH_VARIABLE} to a file elsewhere",
     )
-    return QueueError(known.what, seen=known.seen, remedy=remedy)
+    return QueueError(disk_error.what, seen=disk_error.seen, remedy=remedy)

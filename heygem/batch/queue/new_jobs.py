@@ -30,15 +30,15 @@ def lengths_s(items: "Sequence[Item]") -> list[float]:
     """Length of each speech [s]; 0 where the file cannot be read (the job will report it)."""
     from heygem import media  # workers do without it
 
-    known: dict[str, float] = {}
+    lengths: dict[str, float] = {}
     for item in items:
-        if item.speech not in known:
+        if item.speech not in lengths:
             inputs = item.params.inputs
-            known[item.speech] = len(inputs.text or "") / LETTERS_PER_S
+            lengths[item.speech] = len(inputs.text or "") / LETTERS_PER_S
             if inputs.audio is not None:
                 with contextlib.suppress(HeygemError):
-                    known[item.speech] = float(media.probe(inputs.audio).duration_s or 0.0)
-    return [known[item.speech] for item in items]
+                    lengths[item.speech] = float(media.probe(inputs.audio).duration_s or 0.0)
+    return [lengths[item.speech] for item in items]
 
 
 def new_row(item: "Item", length_s: float) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def insert(
 
 
 def retry(db: sqlite3.Connection, job: Job) -> bool:
-    """Put a failed or cancelled job into the queue again; its batch goes on."""
+    """Put a failed or cancelled job into the queue again; its batch continues."""
     if not queue_rows.retry(db, job):
         return False
     if job.batch:

@@ -1,4 +1,4 @@
-"""Which process holds something, and whether it still runs; told apart without looking at a clock.
+"""Which process holds something, and whether it still runs; found out without a clock.
 
 A process is named by its machine's boot, its process-id namespace (a container has its own), its
 number, and the tick after boot at which it began. Setting the clock changes none of them.

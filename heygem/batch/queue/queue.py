@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+PAUSED_BY_USER = "paused by a user"
 LEASE_S = 60.0  # without a heartbeat of a worker on another machine, its job is taken back
 #: `admission(items, lengths_s, owner)` returns the owner to record, or raises a HeygemError.
 Admission = Callable[["Sequence[Item]", Sequence[float], str], str]
@@ -264,10 +265,10 @@ class JobQueue:
 
     def workers(self) -> list[WorkerInfo]:
         """The workers that run, as far as that can be seen from this machine."""
-        found = self._database.read(queue_workers.workers)
+        workers = self._database.read(queue_workers.workers)
         return [
             worker
-            for worker in found
+            for worker in workers
             if not process.is_visible(worker.process) or process.is_running(worker.process)
         ]
 
@@ -338,7 +339,7 @@ class JobQueue:
         """Set the priority of a job."""
         self._database.write(lambda db: queue_rows.prioritise(db, job_id, priority))
 
-    def pause(self, reason: str = "paused by hand") -> None:
+    def pause(self, reason: str = PAUSED_BY_USER) -> None:
         """Begin no other job until `resume`; running ones are finished."""
         self._database.write(lambda db: queue_rows.pause(db, reason))
 
@@ -372,8 +373,8 @@ class JobQueue:
         query = f"SELECT {COLUMNS} FROM jobs{where} ORDER BY position, number"
 
         def change(db: sqlite3.Connection) -> int:
-            found = [read_row(row) for row in db.execute(query, values).fetchall()]
-            return sum(action(db, job) for job in found)
+            jobs = [read_row(row) for row in db.execute(query, values).fetchall()]
+            return sum(action(db, job) for job in jobs)
 
         return self._database.write(change)
 

@@ -72,15 +72,15 @@ def _fill(new: Path, aside: Path) -> str:
             row |= _provable_state(row)
             outputs.add(row["output"])
             queue_rows.add_row(db, row, params)
-        found = 0
+        recovered = 0
         for content in _finished_videos({Path(output).parent for output in outputs}, new.parent):
             if str(content["path"]) not in outputs:
-                found += 1
-                _add_finished(db, content, position=len(rows) + found)
+                recovered += 1
+                _add_finished(db, content, position=len(rows) + recovered)
         notice = (
             f"the queue's database was damaged and is now {aside.name}; {len(rows)} jobs could be "
-            f"read of it, and {found} finished videos were entered from their manifests; add what "
-            "is missing again"
+            f"read of it, and {recovered} finished videos were entered from their manifests; add "
+            "what is missing again"
         )
         queue_rows.add_event(db, "", "notice", notice)
         db.execute("COMMIT")
@@ -98,9 +98,9 @@ def _readable_rows(path: Path) -> Iterator[dict[str, Any]]:
         for number in range(1, _newest_number(db) + 1):
             with contextlib.suppress(sqlite3.Error, ValueError, TypeError, KeyError):
                 query = f"SELECT {COLUMNS}, params FROM jobs JOIN recipes USING (number) "
-                found = db.execute(query + "WHERE number = ?", (number,)).fetchone()
-                if found is not None and read_row(found).params and found["state"] in STATES:
-                    yield dict(found)
+                row = db.execute(query + "WHERE number = ?", (number,)).fetchone()
+                if row is not None and read_row(row).params and row["state"] in STATES:
+                    yield dict(row)
 
 
 def _newest_number(db: sqlite3.Connection) -> int:
@@ -130,12 +130,12 @@ def _finished_videos(folders: set[Path], runs: Path) -> Iterator[dict[str, Any]]
     """Manifests in the folders of the jobs that could be read, and in those beside the queue."""
     from heygem.batch.item import manifest
 
-    known = set()
+    paths = set()
     beside = [path for path in runs.iterdir() if path.is_dir()] if runs.is_dir() else []
     for folder in sorted({*folders, *beside}):
         for content in manifest.results(folder):
-            if content["path"] not in known and content.get("status") == "done":
-                known.add(content["path"])
+            if content["path"] not in paths and content.get("status") == "done":
+                paths.add(content["path"])
                 yield content
 
 

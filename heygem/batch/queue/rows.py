@@ -158,8 +158,8 @@ def heartbeat(db: sqlite3.Connection, job_id: str, worker: str, progress: str) -
     row = _held_row(db, job_id, worker)
     if row is None:
         return Signal.LOST
-    kept = progress or row["progress"]
-    db.execute("UPDATE jobs SET beat = beat + 1, progress = ? WHERE id = ?", (kept, job_id))
+    stored = progress or row["progress"]
+    db.execute("UPDATE jobs SET beat = beat + 1, progress = ? WHERE id = ?", (stored, job_id))
     if row["stopping"]:
         return Signal.CANCEL
     return Signal.PAUSE if fact(db, "paused") else Signal.CONTINUE

@@ -56,7 +56,7 @@ class Child:
     def order(self, order: str, job: Job | None = None, *, ended: EndedBatch | None = None) -> None:
         """Give an order: "make" or "room" with a job, "end" with a batch, "cancel", or "stop".
 
-        After "stop" the item goes on later. A dead process ignores all of them.
+        After "stop" the item continues later. A dead process ignores all of them.
         """
         content = {"order": order, "job": job and job._asdict(), "ended": ended}
         assert self._process.stdin is not None

@@ -29,7 +29,7 @@ from heygem.core.interrupts import StopEvent
 from heygem.core.leftovers import remove_leftovers
 
 PROGRESS_S = 0.3  # a stage reports at most this often
-REPEAT_S = 1.0  # the time left goes on running while a stage counts no steps
+REPEAT_S = 1.0  # the time left keeps running while a stage counts no steps
 _DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 
 log = logging.getLogger(__name__)

@@ -212,8 +212,8 @@ def continue_with_new(
     OutputError
     """
     new, lost = new_key(), [key for key in ring.keys if key.is_lost]
-    kept = (key if key.retired_utc else key.retired("restored") for key in ring.keys)
-    ring = with_new_chain(replace(ring, keys=(new, *kept)), organisation, days)
+    retired = (key if key.retired_utc else key.retired("restored") for key in ring.keys)
+    ring = with_new_chain(replace(ring, keys=(new, *retired)), organisation, days)
     try:
         key_ring.make_folder(path)
     except OSError as error:

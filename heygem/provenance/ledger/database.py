@@ -69,8 +69,8 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def register_signer(db: sqlite3.Connection, public_hex: str, anchors_pem: str) -> None:
     """Record the public half of the key that signs, to check rows with if the key is lost."""
-    known = "SELECT 1 FROM signers WHERE public_key = ? AND anchors = ?"
-    if db.execute(known, (public_hex, anchors_pem)).fetchone() is None:
+    query = "SELECT 1 FROM signers WHERE public_key = ? AND anchors = ?"
+    if db.execute(query, (public_hex, anchors_pem)).fetchone() is None:
         update = "ON CONFLICT (public_key) DO UPDATE SET anchors = excluded.anchors"
         db.execute(f"INSERT INTO signers VALUES (?, ?) {update}", (public_hex, anchors_pem))
 

@@ -111,28 +111,28 @@ def bundled_libraries(package: Distribution) -> Iterator[BundledLibrary]:
     A file counts if a build tool put it into a `.libs` or `.dylibs` folder, or if its name is that
     of a known library. The package's own extension modules are not listed.
     """
-    seen = set()
+    hashes = set()
     for file in sorted(package.files or (), key=lambda path: (len(path.name), path.as_posix())):
         match = _FILE.match(file.name)
         if match is None:
             continue
         name = _ADDED.sub("", match["stem"])
-        licence, origin = _known(name)
+        licence, origin = _licence_and_project(name)
         is_vendored = any(part.endswith((".libs", ".dylibs")) for part in file.parts)
         path = Path(str(file.locate()))
         if (not origin and not is_vendored) or not path.is_file():
             continue
         sha256 = files.sha256(path)
-        if sha256 in seen:  # a library under several names, where links are not kept
+        if sha256 in hashes:  # a library under several names, where links are not kept
             continue
-        seen.add(sha256)
+        hashes.add(sha256)
         if origin == _FFMPEG:
             licence = _ffmpeg_licence(path)
         version = match["version"].strip(".")
         yield BundledLibrary(file.as_posix(), name, version, licence, origin, sha256)
 
 
-def _known(name: str) -> tuple[str, str]:
+def _licence_and_project(name: str) -> tuple[str, str]:
     """Licence and project of a library by its name; `UNKNOWN` and no project for others."""
     beginnings = [start for start in LIBRARIES if name.startswith(start)]
     return LIBRARIES[max(beginnings, key=len)] if beginnings else (UNKNOWN, "")

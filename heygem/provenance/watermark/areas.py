@@ -60,11 +60,11 @@ def likely_areas(
         is_small = (rows_part.stop - rows_part.start) < _MIN_SHARE * height or (
             columns_part.stop - columns_part.start
         ) < _MIN_SHARE * width
-        is_known = any(
+        is_repeated = any(
             _difference((rows_part, columns_part), other, (height, width)) < 0.008
             for other in [*areas, (slice(0, height), slice(0, width))]
         )
-        if not is_small and not is_known:
+        if not is_small and not is_repeated:
             areas.append((rows_part, columns_part))
     return areas[:count]
 

@@ -126,13 +126,13 @@ class WatermarkEmbedder:
         return -1.0 if is_inverted else 1.0
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What a later embedder of the same id needs to go on after these frames."""
+        """What a later embedder of the same id needs to continue after these frames."""
         if self._cells is None or self._period is None:
             return {}
         return {"cells": np.asarray(self._cells), "period": np.array(self._period)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on where another embedder was, given its `state`."""
+        """Continue where another embedder was, given its `state`."""
         if "cells" in state:
             self._cells = np.array(state["cells"])
             self._period = int(state["period"])

@@ -203,7 +203,7 @@ class BatchPage(w.VBox):
             jobs = self.queue.jobs(limit=ROWS, offset=self._first)
             running = self.queue.jobs(states=["running"])
             is_open = totals["pending"].number + totals["running"].number > 0
-            # What was taken back, also from before a power cut, was begun: it goes on.
+            # What was taken back, also from before a power cut, was begun: it continues.
             self._is_started = is_open and (self._is_started or bool(taken_back))
             has_worker = bool(self.queue.workers())
             if self._is_started and not has_worker and time.monotonic() > self._next_restart_s:
