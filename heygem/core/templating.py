@@ -1,5 +1,6 @@
 """Reports from Jinja templates: a package's folder `templates` holds them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,3 +36,14 @@ def render(
     )
     environment.filters.update(filters or {})
     return environment.get_template(f"{name}.j2").render(**values)
+
+
+def clock(seconds: float) -> str:
+    """A length of time for a reader: "8.2 s", "3 min 12 s", "2 h 5 min"; a dash for NaN."""
+    if not math.isfinite(seconds):
+        return "–"
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

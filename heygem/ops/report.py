@@ -16,6 +16,7 @@ from heygem.config.params import Params
 from heygem.core import templating
 from heygem.core.files import write_text
 from heygem.core.own_files import OwnFiles
+from heygem.experiments.batch_summary import percentile
 from heygem.ops import log_view
 from heygem.ops.work import WorkItem
 
@@ -140,7 +141,7 @@ def summarize(
     """
     made = [item for item in items if item.was_made]
     failed = [item for item in items if item.state == "failed"]
-    seconds = sorted(item.seconds for item in made)
+    seconds = [item.seconds for item in made]
     timed = [item for item in made if item.length_s > 0]
     video_s = sum(item.length_s for item in timed)
     by_device = {True: 0.0, False: 0.0}
@@ -176,13 +177,6 @@ def summarize(
         log_errors=_log_errors(since, until),
         ledger=ledger,
     )
-
-
-def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The smallest value that at least this share of the values do not exceed; NaN without any."""
-    if not ordered:
-        return math.nan
-    return ordered[max(math.ceil(percent / 100 * len(ordered)) - 1, 0)]
 
 
 def to_markdown(summary: Summary) -> str:
@@ -279,20 +273,9 @@ def _log_errors(since: datetime, until: datetime) -> int:
 
 
 def _render(name: str, summary: Summary) -> str:
-    filters: dict[str, Any] = {"clock": clock, "number": number, "cell": _cell}
+    filters: dict[str, Any] = {"clock": templating.clock, "number": number, "cell": _cell}
     now = datetime.now(UTC)
     return templating.render("heygem.ops", name, filters=filters, report=summary, now=now)
-
-
-def clock(seconds: float) -> str:
-    """Seconds for a reader: "8.2 s", "3 min 12 s", "2 h 5 min"."""
-    if not math.isfinite(seconds):
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def number(value: float, digits: int = 2) -> str:

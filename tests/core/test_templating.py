@@ -28,3 +28,14 @@ def test_control_lines_leave_no_blank_lines_and_html_alone_is_escaped(package):
 def test_a_missing_value_is_an_error(package):
     with pytest.raises(UndefinedError):
         templating.render(package, "list.md", filters={"upper_case": str.upper})
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (8.24, "8.2 s"), (59.94, "59.9 s"), (59.97, "1 min 0 s"), (192, "3 min 12 s"),
+        (7500, "2 h 5 min"), (float("nan"), "–"),
+    ],
+)  # fmt: skip
+def test_a_length_of_time_is_as_exact_as_its_reader_needs(seconds, text):
+    assert templating.clock(seconds) == text

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from heygem.batch.item.details import MANIFEST, THUMBNAIL
 from heygem.batch.results.item_table import Row
-from heygem.batch.results.report import clock, speech_label, summary_line
+from heygem.batch.results.report import speech_label, summary_line
 from heygem.batch.runner import Report
 from heygem.core import templating
 from heygem.core.own_files import OwnFiles
@@ -109,7 +109,7 @@ def _card(row: Row, folder: Path) -> dict[str, Any]:
         "sheet": _existing(details / "contact_sheet.png" if details else None, folder),
         "curve": _existing(details / "lip_curve.png" if details else None, folder),
         "manifest": _existing(manifest, folder),
-        "length": _length(row.duration_s) if row.duration_s is not None else "",
+        "length": templating.clock(row.duration_s) if row.duration_s is not None else "",
         "took": f"{row.seconds:.1f} s",
         "real_time_factor": row.real_time_factor,
         "measures": [
@@ -119,10 +119,6 @@ def _card(row: Row, folder: Path) -> dict[str, Any]:
         "code": outcome.code,
         "error": {"what": "", "seen": "", "remedy": "", **row.error},
     }
-
-
-def _length(seconds: float) -> str:
-    return clock(seconds) if seconds >= 60 else f"{seconds:.1f} s"
 
 
 def _existing(path: Path | None, folder: Path) -> str:

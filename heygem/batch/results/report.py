@@ -44,7 +44,7 @@ def summary_line(report: Report) -> str:
     ]
     video_s = sum(_duration_s(outcome) or 0 for outcome in report.of("done", "skipped"))
     items = f"{len(report.outcomes)} item{'s' * (len(report.outcomes) != 1)}"
-    times = f"{clock(video_s)} of video, in {clock(report.seconds)}"
+    times = f"{templating.clock(video_s)} of video, in {templating.clock(report.seconds)}"
     return f"{items}: {', '.join(counts)}; {times}"
 
 
@@ -228,11 +228,3 @@ def speech_label(outcome: Outcome) -> str:
 
 def _duration_s(outcome: Outcome) -> float | None:
     return (outcome.manifest.get("output") or {}).get("duration_s")
-
-
-def clock(seconds: float) -> str:
-    """A length of time as people read it: 1 h 2 min 5 s."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes or hours)
-    return " ".join([*parts, f"{rest} s"])
