@@ -1,4 +1,7 @@
-"""The files that a recipe names: names as they are, patterns as `talks/*.wav`, and folders."""
+"""The files that a recipe names: names as they are, patterns as `talks/*.wav`, and folders.
+
+A pattern may also be an address in an object store, as `s3://bucket/talks/*.wav`.
+"""
 
 import glob
 from collections.abc import Sequence
@@ -6,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from heygem.core.errors import InputError, ParameterError
+from heygem.core.files import is_address
 from heygem.media import BUNDLE_SUFFIX, is_avatar_bundle
 
 VIDEO_SUFFIXES = frozenset(
@@ -31,16 +35,19 @@ def expand(names: Sequence[str], kind: Kind) -> list[str]:
     files: dict[str, None] = {}
     for name in names:
         path = Path(name)
-        if path.is_dir() and not is_avatar_bundle(path):
+        is_pattern = glob.has_magic(name)
+        if is_address(name) and is_pattern:
+            matches, what = _in_store(name), "the pattern matches no"
+        elif path.is_dir() and not is_avatar_bundle(path):
             matches = [str(each) for each in path.iterdir() if not each.name.startswith(".")]
             what = "the folder holds no"
-        elif not path.exists() and glob.has_magic(name):
+        elif not path.exists() and is_pattern:
             matches = glob.glob(name, recursive=True)
             what = "the pattern matches no"
         else:
             files[name] = None
             continue
-        matches = [each for each in sorted(matches) if _is_media(Path(each), kind)]
+        matches = [each for each in sorted(matches) if _is_media(each, kind)]
         if not matches:
             kinds = "video or portrait" if kind == "video" else "sound"
             raise InputError(f"{what} {kinds}", seen=name, remedy="check its name and its content")
@@ -48,10 +55,21 @@ def expand(names: Sequence[str], kind: Kind) -> list[str]:
     return list(files)
 
 
-def _is_media(path: Path, kind: Kind) -> bool:
+def _is_media(name: str, kind: Kind) -> bool:
+    path = Path(name)
     if path.suffix.lower() not in _SUFFIXES[kind]:
         return False
-    return is_avatar_bundle(path) or path.is_file()
+    return is_address(name) or is_avatar_bundle(path) or path.is_file()
+
+
+def _in_store(pattern: str) -> list[str]:
+    """Addresses of the files in an object store that a pattern matches."""
+    from heygem.batch.cluster import nodes
+
+    nodes.require_ray()  # and what opens stores, which comes with the same extra
+    from heygem.batch.cluster import storage
+
+    return storage.matching(pattern)
 
 
 def combine(

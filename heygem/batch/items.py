@@ -7,6 +7,7 @@ A recipe names videos and sounds (`heygem.batch.input_files`), or a table of pai
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,10 +223,10 @@ def _short_hash(video: PathLike, row: str = "") -> str:
 def _resolve_clashes(names: Sequence[str], longer: Sequence[str]) -> list[str]:
     """Safe names; names equal on a case-insensitive file system are replaced by longer ones."""
     names = [safe_name(name) for name in names]
-    keys = [name.casefold() for name in names]
+    counts = Counter(name.casefold() for name in names)
     return [
-        safe_name(other) if keys.count(key) > 1 else name
-        for name, key, other in zip(names, keys, longer, strict=True)
+        safe_name(other) if counts[name.casefold()] > 1 else name
+        for name, other in zip(names, longer, strict=True)
     ]
 
 

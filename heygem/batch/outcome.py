@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from heygem.core.errors import HeygemError
+from heygem.core.files import is_address
 
 if TYPE_CHECKING:
     from heygem.batch.queue.job import Job
@@ -54,6 +55,22 @@ class Outcome:
     def identity(self) -> str:
         """See `heygem.batch.item.manifest.item_id`; empty for an item that is not finished."""
         return str(self.manifest.get("id", ""))
+
+    @property
+    def source(self) -> str:
+        """Where the video is: a path, or an address in a store, which no `Path` holds."""
+        videos = self.params.inputs.videos if self.params is not None else []
+        return videos[0] if videos and is_address(videos[0]) else str(self.video)
+
+    @property
+    def result(self) -> str:
+        """Where the result is, likewise; empty where there is none."""
+        if self.output is None:
+            return ""
+        folder = self.params.inputs.output if self.params is not None else ""
+        if not is_address(folder):
+            return str(self.output)
+        return f"{folder.rstrip('/')}/{self.output.name}"
 
     @property
     def timings(self) -> dict[str, float]:

@@ -23,7 +23,7 @@ from heygem.batch.outcome import Outcome, Status
 from heygem.config.params import Params
 from heygem.core import publish
 from heygem.core.errors import Cancelled
-from heygem.core.files import read_json, write_json
+from heygem.core.files import is_address, read_json, write_json
 from heygem.core.interrupts import observes_cancel
 from heygem.core.leftovers import temporary_folder
 from heygem.core.types import Progress
@@ -170,6 +170,9 @@ def summary(report: Report, params: Params) -> dict[str, Any]:
 def _summary_row(outcome: Outcome) -> dict[str, Any]:
     row = {k: v for k, v in vars(outcome).items() if k not in ("params", "manifest", "speech")}
     row["sound"] = outcome.speech  # its name in schema 1
+    row |= {"video": outcome.source, "output": outcome.result or None}
+    if is_address(outcome.result):
+        row["details"] = None
     return {key: str(value) if isinstance(value, Path) else value for key, value in row.items()}
 
 

@@ -21,6 +21,7 @@ from heygem.core.files import is_address, safe_name
 if TYPE_CHECKING:
     from heygem.batch.queue import JobQueue
     from heygem.batch.queue.job import Job
+    from heygem.config.params import Params
 
 QueueFile = Annotated[
     Path | None,
@@ -243,12 +244,12 @@ def batch(
     What an earlier run has finished is not made again. After Ctrl-C the rest stays in the queue.
     """
     from heygem.batch import queued_batch, runner
-    from heygem.batch.results import batch_files
 
     settings = read_recipe(None, None, None, None, None, params, changes, overwrite)
     name = name or params.stem
     queue = open_queue(path)
     _check_cluster(cluster, address, count)
+    _check_addresses(settings, cluster, zipped)
     options: dict[str, Any] = {"batch": name, "time_limit_s": time_limit and 60 * time_limit}
     with logs.quiet_libraries(), interrupts.stoppable() as stop:
         report, items = queued_batch.run(
@@ -265,19 +266,16 @@ def batch(
             on_finished=lambda job: typer.echo(_line(job), err=True),
         )
         is_whole = not stop.is_set()  # who stopped it does not wait for films
-        if is_address(settings.inputs.output):  # the other files are made of videos in a folder
+        if is_address(settings.inputs.output):
             report = replace(report, folder=queue.path.parent / safe_name(name))
-            record = batch_files.write_record(report, settings)
-            files = batch_files.BatchFiles({"record": record})
-        else:
-            report, files = queued_batch.finish(
-                report,
-                items,
-                settings,
-                batch=name,
-                film=film and is_whole,
-                zipped=zipped and is_whole,
-            )
+        report, files = queued_batch.finish(
+            report,
+            items,
+            settings,
+            batch=name,
+            film=film and is_whole,
+            zipped=zipped and is_whole,
+        )
     print_items(runner.summary(report, settings))
     for key, file in files.files.items():
         typer.echo(f"{key}: {printable(file)}")
@@ -321,6 +319,25 @@ def _check_cluster(cluster: str, address: str, count: int | None) -> None:
 
         nodes.require_ray()
         nodes.require_no_count(address or nodes.LOCAL, count)
+
+
+def _check_addresses(settings: "Params", cluster: str, zipped: bool) -> None:
+    """Refuse addresses of stores without a cluster, whose nodes read and write them."""
+    inputs = settings.inputs
+    named = [*inputs.videos, *inputs.audios, inputs.audio or "", inputs.output]
+    address = next((each for each in named if is_address(each)), None)
+    if address is not None and not cluster:
+        raise ParameterError(
+            "addresses of stores are for a cluster",
+            seen=address,
+            remedy="add --cluster ray (this machine alone will do), or copy the files to a folder",
+        )
+    if zipped and is_address(inputs.output):
+        raise ParameterError(
+            "a ZIP is made of files in a folder",
+            seen=inputs.output,
+            remedy="leave out --zip, or give a folder with inputs.output",
+        )
 
 
 def add_commands(app: typer.Typer) -> None:

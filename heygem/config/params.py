@@ -19,7 +19,7 @@ from heygem.config.label_settings import DEFAULT_LABEL as DEFAULT_LABEL
 from heygem.config.label_settings import LabelSettings as LabelSettings
 from heygem.config.pairs import Pair
 from heygem.config.pairs import check as check_pairs
-from heygem.config.settings import Settings, checked, current, flatten, nest
+from heygem.config.settings import Settings, checked, current, flatten, nest, validated
 from heygem.config.sweeps import Sweep
 from heygem.core import plugins
 from heygem.core.errors import ParameterError
@@ -367,7 +367,8 @@ class Params(Settings):
 
     def override(self, changes: dict[str, Any]) -> "Params":
         """A copy with some dotted keys changed: `{"lips.openness_gain": 1.2}`."""
-        return type(self).from_dict({**self.dotted(), **current(type(self), changes)})
+        tree = {**self.dotted(), **current(type(self), changes)}
+        return validated(type(self), nest(type(self), tree))
 
     def tree(self) -> dict[str, Any]:
         """Nested dictionary of plain values, as YAML and papermill take it."""

@@ -20,9 +20,10 @@ class Settings(BaseModel):
     @classmethod
     def _a_switch_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Python's True counts as 1, and a mouth that opens "true" wide was meant otherwise."""
-        kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
-        if isinstance(value, bool) and kinds & {int, float} and bool not in kinds:
-            raise ValueError("must be a number, not true or false")
+        if isinstance(value, bool):
+            kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
+            if kinds & {int, float} and bool not in kinds:
+                raise ValueError("must be a number, not true or false")
         return value
 
     #: A file that shows all keys, for messages; where there is none, messages list the keys.
@@ -45,8 +46,18 @@ def checked(kind: type[SettingsT], tree: Any) -> SettingsT:
     ParameterError
         Names the first key that is wrong, in one line.
     """
+    return validated(kind, current(kind, tree))
+
+
+def validated(kind: type[SettingsT], tree: Any) -> SettingsT:
+    """As `checked`, of a dictionary that has current names only.
+
+    Raises
+    ------
+    ParameterError
+    """
     try:
-        return kind.model_validate(current(kind, tree))
+        return kind.model_validate(tree)
     except ValidationError as error:
         raise _explain(error, kind) from error
 

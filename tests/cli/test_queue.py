@@ -116,6 +116,26 @@ def test_options_of_a_cluster_are_checked_before_anything_is_queued(queue, optio
     assert queue.jobs() == []
 
 
+@pytest.mark.parametrize(
+    "inputs, options, message",
+    [
+        ("{videos: ['s3://b/*.mp4'], audio: a.wav}", (), "addresses of stores are for a cluster"),
+        ("{videos: [a.mp4], audio: a.wav, output: 's3://b/o'}", (), "add --cluster ray"),
+        (
+            "{videos: [a.mp4], audio: a.wav, output: 's3://b/o'}",
+            ("--zip", "--cluster", "ray"),
+            "leave out --zip",
+        ),
+    ],
+)
+def test_addresses_of_stores_need_a_cluster_and_no_zip(queue, inputs, options, message):
+    pytest.importorskip("ray")
+    (queue.path.parent / "night.yaml").write_text(f"inputs: {inputs}\n")
+    result = CliRunner().invoke(app, ["batch", "night.yaml", *options])
+    assert result.exit_code and message in str(result.exception)
+    assert queue.jobs() == []
+
+
 def test_a_cluster_without_ray_says_what_to_install(queue, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (queue.path.parent / "night.yaml").write_text("inputs: {videos: [anna.mp4], audio: a.wav}\n")

@@ -18,7 +18,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from heygem.batch.cluster.actors import ActorOptions
-from heygem.batch.cluster.fleet import Fleet, Member
+from heygem.batch.cluster.fleet import START_S, Fleet, Member
 from heygem.batch.cluster.nodes import CORES, RESOURCE, ClusterError
 from heygem.batch.cluster.tracking import HeadTracker
 from heygem.batch.item import guards
@@ -40,7 +40,7 @@ SILENCE_S = 60.0  # an actor that does not answer for so long is ended
 STOP_GRACE_S = 4.0  # for all items at a shutdown; see `core.interrupts.LIMIT_S`
 PROBE_S = 5.0  # for a node that may be gone
 NODE_LOSSES = 3  # items whose nodes died so often are treated as the cause
-NO_ACTOR_S = 120.0  # without any actor for so long, the run ends
+NO_ACTOR_S = 120.0  # without room for any actor for so long, the run ends
 # Ray has no classes for these: parts of its messages.
 _PROCESS_DIED = "its worker process has died"
 _LOW_MEMORY = "running low on memory"
@@ -127,7 +127,7 @@ class Driver:
             self._lose(member, "its node is gone")
         if self.fleet.has_started():
             self._last_member_s = now
-        elif now - self._last_member_s > NO_ACTOR_S:
+        elif now - self._last_member_s > (START_S if self.fleet.members else NO_ACTOR_S):
             problems = "; ".join(f"{slot}: {why}" for slot, why in self.fleet.problems.items())
             raise ClusterError(
                 "no node of the cluster makes items",

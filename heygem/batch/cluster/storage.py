@@ -223,6 +223,19 @@ def open_filesystem(location: str) -> tuple[fsspec.AbstractFileSystem, str]:
         ) from error
 
 
+def matching(pattern: str) -> list[str]:
+    """Addresses of what a pattern such as `s3://bucket/*.mp4` matches, in alphabetical order.
+
+    Raises
+    ------
+    InputError, StorageError
+        The kind of address is unknown; the store cannot be read.
+    """
+    fs, path = open_filesystem(pattern)
+    with reaching(pattern):
+        return sorted(fs.unstrip_protocol(each) for each in retry(lambda: fs.glob(path), fs))
+
+
 def file_state(fs: fsspec.AbstractFileSystem, path: str) -> str:
     """Changes when the file does: a hash of its size, time of change and the store's checksum."""
     info = fs.info(path)

@@ -13,7 +13,7 @@ from heygem.batch.runner import RECORD, Report, is_record, summary
 from heygem.config.params import Params
 from heygem.core import publish
 from heygem.core.errors import Cancelled, HeygemError
-from heygem.core.files import write_json
+from heygem.core.files import is_address, write_json
 from heygem.core.own_files import OwnFiles
 from heygem.core.types import Progress
 
@@ -109,13 +109,14 @@ def write(
     def write_facts() -> None:
         files["record"] = write_record(report, params)
 
-    for name, step in (
-        ("the record", write_facts),
-        ("the comparison", compare),
-        ("the table of items", write_table),
-        ("the gallery", write_gallery),
-        *([("the ZIP", write_archive)] if zipped else ()),
-    ):
+    steps = [("the record", write_facts), ("the table of items", write_table)]
+    if is_address(params.inputs.output):
+        warnings.append(_how_to_get_pages(params.inputs.output))
+    else:
+        steps.insert(1, ("the comparison", compare))
+        steps.append(("the gallery", write_gallery))
+        steps += [("the ZIP", write_archive)] if zipped else []
+    for name, step in steps:
         try:
             step()
         except Cancelled:
@@ -128,6 +129,14 @@ def write(
     if not zipped:
         archive.remove_stale(report.folder)
     return BatchFiles(files, tuple(warnings))
+
+
+def _how_to_get_pages(address: str) -> str:
+    return (
+        "gallery and comparison are made of videos in a folder, and these are in a store: "
+        f"copy {address} to a folder, and run this again with inputs.output set to that folder; "
+        "what is there is not made again"
+    )
 
 
 def write_record(report: Report, params: Params) -> Path:

@@ -57,11 +57,11 @@ class Row:
         return {
             "name": outcome.name,
             "state": outcome.status,
-            "video": outcome.video,
+            "video": outcome.source,
             "audio": "" if spoken else outcome.speech,
             "text": outcome.speech if spoken else "",
             "variant": self.variant,
-            "result": outcome.output or "",
+            "result": outcome.result,
             "seconds": round(self.seconds, 2),
             "duration_s": self.duration_s,
             "real_time_factor": self.real_time_factor and round(self.real_time_factor, 2),
