@@ -259,7 +259,11 @@ def main():
         f"{rates.beats:.0f} heartbeats/s, disk {rates.disk / 1e6:.0f} MB/s"
     )
     item, timings = measure_item(arguments)
-    stages = ", ".join(f"{name[:-2]} {value:.2f} s" for name, value in timings.items() if value)
+    stages = ", ".join(
+        f"{name.removesuffix('_s')} {value:.2f} s"
+        for name, value in timings.items()
+        if value and name.endswith("_s") and name != "seconds_per_second"
+    )
     print(
         f"one item alone: {item.wall_s:.2f} s, {item.processor_s:.2f} processor seconds, "
         f"{item.written_bytes / 1e6:.2f} MB; {stages}"
