@@ -57,6 +57,8 @@ class HubQueue:
         The token that the hub gave to the user's server.
     """
 
+    is_shared = True  # see `heygem.batch.queue.JobQueue`
+
     def __init__(self, address: str, *, token: str) -> None:
         self._address, self._token = address, token
         self._sent: dict[str, str] = {}  # paths on this side, by names of inputs

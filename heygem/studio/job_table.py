@@ -33,9 +33,25 @@ class JobTable(anywidget.AnyWidget):
     _css = _STATIC / "job_table.css"
 
     labels = traitlets.Dict().tag(sync=True)
+    can_move = True  # whether the user may change the order
+
     rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     thumbnails = traitlets.Dict().tag(sync=True)
     request = traitlets.Dict().tag(sync=True)
 
     def __init__(self, translate: Translate) -> None:
         super().__init__(labels={key: translate(key) for key in _LABELS})
+
+    def keep_order(self, reason: str) -> None:
+        """Offer no movement; the buttons and the grip say why."""
+        self.can_move = False
+        self.labels = {**self.labels, **dict.fromkeys(("drag", "up", "down"), reason)}
+
+    @traitlets.validate("rows")
+    def _without_movement(self, proposal: dict[str, Any]) -> list[dict[str, Any]]:
+        if self.can_move:
+            return list(proposal["value"])
+        return [
+            {**row, "actions": [action for action in row["actions"] if action != "move"]}
+            for row in proposal["value"]
+        ]

@@ -100,7 +100,7 @@ def test_exactly_the_stages_of_work_have_a_phrase():
                     continue
                 name = getattr(node.func, "attr", getattr(node.func, "id", ""))
                 first = node.args[0]
-                if re.search("progress|tell|tick", name) and isinstance(first, ast.Constant):
+                if re.search("progress|report|tell|tick", name) and isinstance(first, ast.Constant):
                     stages.add(f"stage_{first.value}")
     assert stages == {key for key in i18n.phrases("interface", "en") if key.startswith("stage_")}
 

@@ -3,11 +3,14 @@
 import pytest
 from helpers.studio import choose_videos, send_request, video_names
 
+from heygem.batch.items import plan_items
+from heygem.batch.queue import JobQueue
 from heygem.batch.queue.job import STATES
 from heygem.batch.queue.rows import StateTotals
 from heygem.batch.workers import background
 from heygem.config.params import Params
 from heygem.core import i18n
+from heygem.server.client import HubQueue
 from heygem.studio.pages import batch as batch_page
 from heygem.studio.pages.studio import StudioApp
 
@@ -198,3 +201,23 @@ def test_an_example_is_one_click_away_while_nothing_is_queued(studio):
     assert video_names(studio) == ["hopper.mp4"] and page.error_box.value == ""
     assert page.audio.chosen.endswith("speech_en.wav")
     assert page.example_button.layout.display == "none"
+
+
+def test_users_of_a_server_are_not_offered_what_would_be_refused(tmp_path):
+    """Order and pauses of a queue that several people use are the operator's."""
+    own = JobQueue(tmp_path / "queue.db")
+    recipe = {"videos": ["/v/anna.mp4"], "audio": "/v/a.wav", "output": str(tmp_path)}
+    own.add(plan_items(Params.from_dict({"inputs": recipe})))
+    shared = JobQueue(own.path)
+    shared.is_shared = HubQueue.is_shared
+    pages = [
+        batch_page.BatchPage(queue, Params(), folder=tmp_path, translate=i18n.translator())
+        for queue in (own, shared)
+    ]
+    alone, served = pages
+    assert alone.table.rows[0]["actions"] == ["move", "cancel", "remove"]
+    assert served.table.rows[0]["actions"] == ["cancel", "remove"]
+    assert "operator" in served.table.labels["up"] and "operator" not in alone.table.labels["up"]
+    assert served.pause_button.layout.display == "none" != alone.pause_button.layout.display
+    for page in pages:
+        page.close()

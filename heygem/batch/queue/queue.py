@@ -59,6 +59,8 @@ class JobQueue:
         See `Admission`; called before any job is written. Default: admits everything.
     """
 
+    is_shared = False  # whether others decide on its order and its pauses
+
     def __init__(
         self, path: str | Path | None = None, *, admission: Admission | None = None
     ) -> None:

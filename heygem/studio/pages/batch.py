@@ -134,6 +134,9 @@ class BatchPage(w.VBox):
             lambda _: self.run_action(lambda: self.queue.clear(states=["done"]))
         )
         self.table.observe(self._requested, "request")
+        if self.queue.is_shared:  # what would be refused is not offered
+            self.start_button.layout.display = self.pause_button.layout.display = "none"
+            self.table.keep_order(self.translate("queue_shared"))
 
     def run_action(self, action: Callable[[], object]) -> None:
         """Call a function and refresh the table; an error is shown in the box."""
