@@ -69,12 +69,14 @@ class HubQueue:
         self,
         *,
         states: Iterable[State] | None = None,
+        batch: str | None = None,
         owner: str | None = None,
         limit: int | None = None,
         offset: int = 0,
     ) -> list[Job]:
         """The user's jobs in their order; a reviewer may name another user, or "*" for all."""
-        query = {"states": ",".join(states or ())} | ({"owner": owner} if owner else {})
+        query = {"states": ",".join(states or ()), **_of(batch)}
+        query |= {"owner": owner} if owner else {}
         jobs: list[Job] = []
         while limit is None or len(jobs) < limit:
             size = _BLOCK if limit is None else min(_BLOCK, limit - len(jobs))
@@ -95,9 +97,9 @@ class HubQueue:
         """
         return self._job(self._get(f"api/jobs/{job_id}")["job"])
 
-    def counts(self) -> dict[State, int]:
-        """How many of the user's jobs are in each state."""
-        return dict(self._get("api/jobs", limit=0)["counts"])
+    def counts(self, *, batch: str | None = None) -> dict[State, int]:
+        """How many of the user's jobs (of a batch) are in each state."""
+        return dict(self._get("api/jobs", limit=0, **_of(batch))["counts"])
 
     def totals(self) -> dict[State, StateTotals]:
         """Of the user's jobs in each state: how many, length of their speech, processing time."""
@@ -189,17 +191,17 @@ class HubQueue:
         """Stop a running job soon; cancel a pending one."""
         self._act(job_id, "cancel")
 
-    def cancel_all(self) -> int:
+    def cancel_all(self, *, batch: str | None = None) -> int:
         """Cancel every job of the user that is not finished; returns how many."""
-        return self._act_on_all(OPEN, "cancel")
+        return self._act_on_all(OPEN, "cancel", batch)
 
     def retry(self, job_id: str) -> None:
         """Put a failed or cancelled job into the queue again."""
         self._act(job_id, "retry")
 
-    def retry_all(self, *, states: Iterable[State] = ("failed",)) -> int:
+    def retry_all(self, *, states: Iterable[State] = ("failed",), batch: str | None = None) -> int:
         """Put all failed jobs into the queue again; returns how many."""
-        return self._act_on_all(states, "retry")
+        return self._act_on_all(states, "retry", batch)
 
     def remove(self, job_id: str) -> None:
         """Delete a job that is not running; its video stays."""
@@ -228,8 +230,8 @@ class HubQueue:
     def _act(self, job_id: str, action: str) -> None:
         self._send("POST", f"api/jobs/{job_id}", {"action": action})
 
-    def _act_on_all(self, states: Iterable[State], action: str) -> int:
-        jobs = self.jobs(states=states)
+    def _act_on_all(self, states: Iterable[State], action: str, batch: str | None = None) -> int:
+        jobs = self.jobs(states=states, batch=batch)
         for job in jobs:
             self._act(job.id, action)
         return len(jobs)
@@ -266,6 +268,10 @@ class HubQueue:
                 seen=error,
                 remedy="try again in a minute, or ask whoever runs this server",
             ) from error
+
+
+def _of(batch: str | None) -> dict[str, str]:
+    return {"batch": batch} if batch is not None else {}
 
 
 def _error(status: int, body: bytes) -> HeygemError:

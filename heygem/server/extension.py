@@ -1,4 +1,4 @@
-"""Jupyter server extension of the studio and of the lab: addresses without a token, and uploads.
+"""Jupyter server extension of the studio and the lab: addresses without a token, uploads, API.
 
 An address with `?token=` logs the browser in. Left in the address bar, the token would appear in
 the browser's history, in reports and in pictures of the screen. The browser is therefore sent to
@@ -15,6 +15,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 
 from heygem.server import uploads
+from heygem.server.api import handlers
 
 
 class TokenInAddress(Matcher):
@@ -47,4 +48,5 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 def _load_jupyter_server_extension(server: Any) -> None:
     app, base_url = server.web_app, server.web_app.settings["base_url"]
     app.default_router.rules.insert(0, Rule(TokenInAddress(), WithoutToken))
-    app.add_handlers(".*$", uploads.handlers(base_url, Path(server.root_dir)))
+    root = Path(server.root_dir)
+    app.add_handlers(".*$", uploads.handlers(base_url, root) + handlers.handlers(base_url, root))

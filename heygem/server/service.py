@@ -68,8 +68,7 @@ class Service:
     def submit(self, owner: str, request: dict[str, Any]) -> list[Job]:
         """Queue what a user asks for; see `heygem.server.requests`."""
         items = requests.read_items(request, owner, self.rules, self.inputs, self.results)
-        batch = f"{owner}: {request['batch']}" if request.get("batch") else ""
-        return self.queue.add(items, owner=owner, batch=batch)
+        return self.queue.add(items, owner=owner, batch=_batch(owner, request.get("batch", "")))
 
     def clean(self) -> None:
         """Remove inputs that no job needs."""
@@ -203,16 +202,19 @@ class JobsHandler(ApiHandler):
         states = [state for state in self.get_query_argument("states", "").split(",") if state]
         limit = int(self.get_query_argument("limit", "1000"))
         offset = int(self.get_query_argument("offset", "0"))
+        name = self.get_query_argument("batch", None)
+        batch = None if name is None else _batch(self.user, name)
         jobs = await self.call(
             partial(
                 self.service.queue.jobs,
                 owner=None if owner == "*" else owner,
                 states=cast(list[State], states) or None,
+                batch=batch,
                 limit=min(max(limit, 0), 5000),
                 offset=max(offset, 0),
             )
         )
-        counts = await self.call(partial(self.service.queue.counts, owner=self.user))
+        counts = await self.call(partial(self.service.queue.counts, owner=self.user, batch=batch))
         paused = await self.call(self.service.queue.paused)
         self.finish({"jobs": [_plain(job) for job in jobs], "counts": counts, "paused": paused})
 
@@ -380,9 +382,15 @@ def _body(handler: ApiHandler) -> dict[str, Any]:
     return body
 
 
+def _batch(owner: str, name: str) -> str:
+    """Name of a user's batch in the queue, where no two users have the same."""
+    return f"{owner}: {name}" if name else ""
+
+
 def _plain(job: Job) -> dict[str, Any]:
     """A job for its owner, without the recipe and the service's processes."""
-    return job._asdict() | {"params": {}, "process": {}, "worker": ""}
+    batch = job.batch.removeprefix(f"{job.owner}: ")
+    return job._asdict() | {"params": {}, "process": {}, "worker": "", "batch": batch}
 
 
 def _clock(seconds: float) -> str:

@@ -30,6 +30,7 @@ from heygem.core.files import safe_name
 from heygem.core.folders import make_private_folder
 from heygem.core.publish import free_name, place
 from heygem.server import UPLOADS
+from heygem.server.json_errors import JsonErrors, MissingError
 
 PART_BYTES = 1 << 20
 STALE_S = 7 * 24 * 3600.0  # parts of a file that nobody has continued for so long are removed
@@ -109,8 +110,8 @@ class UploadStore:
 
         Raises
         ------
-        InputError
-            No such upload, or more bytes than were announced.
+        MissingError, InputError
+            No such upload; more bytes than were announced.
         OffsetError
             The part does not begin where the file ends, or the disk is full.
         """
@@ -119,7 +120,7 @@ class UploadStore:
             name, size, _ = json.loads(self._facts(upload_id).read_text(encoding="utf-8"))
             present = part.stat().st_size
         except (OSError, ValueError) as e:
-            raise InputError("no such upload", seen=upload_id, remedy="begin it again") from e
+            raise MissingError("no such upload", seen=upload_id, remedy="begin it again") from e
         if offset != present:
             raise OffsetError(present)
         if offset + len(content) > size:
@@ -167,16 +168,11 @@ def _file_name(name: str) -> str:
     return safe_name(path.stem, max_bytes=180) + suffix
 
 
-class _Handler(APIHandler):
+class _Handler(JsonErrors, APIHandler):
     """Answers errors of the store as JSON."""
 
     def initialize(self, store: UploadStore) -> None:
         self.store = store
-
-    def refuse(self, error: HeygemError) -> None:
-        """Answer with an error: 507 where the disk is full, else 400."""
-        self.set_status(507 if isinstance(error, OutputError) else 400)
-        self.finish(json.dumps({"message": str(error)}))
 
 
 class AnnounceHandler(_Handler):
@@ -189,10 +185,8 @@ class AnnounceHandler(_Handler):
         try:
             numbers = int(body.get("size", 0)), int(body.get("modified", 0))
             upload_id, offset = self.store.announce(str(body.get("name", "")), *numbers)
-        except (TypeError, ValueError) as e:
-            raise web.HTTPError(400, "size and modified are numbers") from e
-        except HeygemError as error:
-            return self.refuse(error)
+        except (TypeError, ValueError, AttributeError) as e:
+            raise InputError("size and modified are numbers") from e
         answer = {"id": upload_id, "offset": offset, "part_bytes": PART_BYTES}
         self.finish(json.dumps(answer))
 
@@ -207,13 +201,11 @@ class PartHandler(_Handler):
             offset = int(self.request.headers.get("Upload-Offset", "-1"))
             present, path = self.store.append(upload_id, offset, self.request.body)
         except ValueError as e:
-            raise web.HTTPError(400, "Upload-Offset is a number") from e
+            raise InputError("Upload-Offset is a number") from e
         except OffsetError as error:
             self.set_status(409)
             self.finish(json.dumps({"offset": error.offset}))
             return
-        except HeygemError as error:
-            return self.refuse(error)
         answer: dict[str, Any] = {"offset": present}
         if path is not None:
             answer |= {"path": str(path), "name": path.name}

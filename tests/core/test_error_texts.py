@@ -10,7 +10,7 @@ from heygem.core.i18n import LOCALES
 
 PACKAGE = LOCALES.parents[1]
 #: Whose errors a person meets who chooses files in the studio and previews them.
-TRANSLATED = ("media", "audio", "face", "avatar", "pipeline", "lips", "studio")
+TRANSLATED = ("media", "audio", "face", "avatar", "pipeline", "lips", "studio", "server/api")
 CLASSES = {name for name in vars(errors) if name.endswith("Error")} | {"Cancelled"}
 
 

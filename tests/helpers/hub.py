@@ -172,7 +172,7 @@ class Browser:
     def token(self, name, scope="access:services!service=heygem"):
         """A token of the user; by default as the hub gives one to the user's server."""
         cookie = next(c.value for c in self.jar if c.name == "_xsrf" and c.path.startswith("/hub"))
-        body = json.dumps({"scopes": [scope]}).encode()
+        body = json.dumps({"scopes": scope.split()}).encode()
         headers = {"Content_Type": "application/json", "X_XSRFToken": cookie}
         status, text, _ = self.ask(
             f"/hub/api/users/{name}/tokens", body, "POST", Referer=f"{self.address}/hub/", **headers

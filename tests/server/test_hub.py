@@ -11,6 +11,7 @@ import shutil
 import time
 import urllib.request
 import uuid
+from pathlib import Path
 
 import pytest
 from helpers import hub as hubs
@@ -22,6 +23,7 @@ from heygem.batch.items import plan_items
 from heygem.config.params import Params
 from heygem.core.errors import InputError, PolicyError
 from heygem.provenance.ledger import Ledger
+from heygem.server.api.client import ApiError, Client
 from heygem.server.client import HubQueue
 
 if importlib.util.find_spec("jupyterhub") is None:
@@ -204,6 +206,30 @@ def test_a_users_server_opens_the_studio_with_the_hubs_queue(hub, studio):
     folder = hub.folder / "homes/bert/heygem"
     assert folder.stat().st_mode & 0o077 == 0 and (folder / "studio.ipynb").is_file()
     assert not (folder / "runs/queue.db").exists()
+
+
+def test_the_api_of_a_users_server_is_the_way_to_the_hubs_queue(
+    hub, studio, made, bert, anna, speech, tmp_path
+):
+    scopes = "access:servers!server=bert/ access:services!service=heygem"
+    client = Client(f"{hub.address}/user/bert", bert.browser.token("bert", scopes))
+    assert [job["id"] for job in client.jobs()] == [made["b1"]], "one's own"
+    assert [kind for kind, _ in client.events(job=made["b1"])] == ["job", "end"]
+    video = client.download(made["b1"], tmp_path / "b1.mp4")
+    assert video.read_bytes() == Path(bert.queue.get(made["b1"]).output).read_bytes()
+    sound = client.upload(speech)
+    assert Path(sound).parent == hub.folder / "homes/bert/heygem/runs/uploads"
+    still = client.upload(SAMPLES / "hopper.jpg")
+    recipe = {"inputs": {"pairs": [{"video": still, "audio": sound, "name": n} for n in "abc"]}}
+    with pytest.raises(ApiError, match="quota") as over:
+        client.submit(recipe, batch="night")
+    assert (over.value.status, over.value.code) == (403, "POLICY")
+    with pytest.raises(ApiError, match="no such job") as other:
+        client.cancel(made["a1"])
+    assert other.value.status == 404
+    with pytest.raises(ApiError) as stranger:
+        Client(f"{hub.address}/user/bert", anna.token).jobs()
+    assert stranger.value.status == 403
 
 
 def test_others_do_not_reach_a_users_server(hub, studio, anna):

@@ -18,7 +18,10 @@ function call(method, path, body, headers = {}) {
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function refusal(response) {
-  try { return (await response.json()).message || response.statusText; } catch { return response.statusText; }
+  try {
+    const { message, seen, remedy } = await response.json();
+    return [message, seen, remedy].filter(Boolean).join("; ") || response.statusText;
+  } catch { return response.statusText; }
 }
 
 // Sends one file; resolves to what the server answered to its last part. Goes on where it broke off.
