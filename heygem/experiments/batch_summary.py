@@ -1,9 +1,9 @@
-"""What a whole batch comes to: counts, times, and times per second of video."""
+"""What a whole batch comes to: counts, times, times per second of video, and mean measures."""
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,17 +23,27 @@ class EndedItem(Protocol):
 
 @dataclass(frozen=True)
 class ItemFacts:
-    """Of one item: "done", "failed", "skipped" or "cancelled"; seconds; length of the result."""
+    """Of one item: "done", "failed", "skipped" or "cancelled"; seconds; length of the result.
+
+    `measures` and `timings` are those of its manifest, under the names of metrics.
+    """
 
     status: str
     seconds: float
     duration_s: float | None
+    measures: Mapping[str, float] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
 
 
 def facts(outcome: EndedItem) -> ItemFacts:
     """What the summary needs of an item."""
     duration_s = (outcome.manifest.get("output") or {}).get("duration_s")
-    return ItemFacts(outcome.status, outcome.seconds, duration_s)
+    values = manifest_metrics(outcome.manifest)
+    measures, timings = (
+        {key: value for key, value in values.items() if key.startswith(f"{section}.")}
+        for section in ("measures", "timings")
+    )
+    return ItemFacts(outcome.status, outcome.seconds, duration_s, measures, timings)
 
 
 def metrics(items: Sequence[ItemFacts], elapsed_s: float) -> dict[str, float]:
@@ -51,7 +61,8 @@ def metrics(items: Sequence[ItemFacts], elapsed_s: float) -> dict[str, float]:
         `items.total` and one count for each state that occurs; `success_rate` of items that came
         to an end (0..1); `seconds.mean` and `seconds.p95` of items that were made now;
         `real_time_factor`, their seconds per second of video (below 1: faster than it plays);
-        `elapsed_s`.
+        `elapsed_s`; and under the names that items have them: means of `measures.*` of all
+        finished items, and of `timings.*` of those that were made now.
     """
     counts = Counter(item.status for item in items)
     result = {f"items.{status}": float(count) for status, count in counts.items()}
@@ -67,7 +78,8 @@ def metrics(items: Sequence[ItemFacts], elapsed_s: float) -> dict[str, float]:
         video_s = sum(item.duration_s or 0.0 for item in finished)
         if video_s:
             result["real_time_factor"] = float(seconds.sum()) / video_s
-    return result
+    result |= _means([item.measures for item in items if item.status in ("done", "skipped")])
+    return result | _means([item.timings for item in finished])
 
 
 def percentile(values: ArrayLike, percent: float) -> float:
@@ -77,3 +89,30 @@ def percentile(values: ArrayLike, percent: float) -> float:
     """
     values = np.asarray(values, np.float64)
     return float(np.percentile(values, percent, method="inverted_cdf")) if len(values) else math.nan
+
+
+def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each value over the rows that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+
+
+def manifest_metrics(manifest: Mapping[str, Any]) -> dict[str, float]:
+    """Finite numbers of a manifest under dotted names: timings, counts, measures."""
+    if not manifest:
+        return {}
+    metrics = {"warnings": float(len(manifest.get("warnings", ())))}
+    for section in ("timings", "skipped_frames", "measures"):
+        for key, value in (manifest.get(section) or {}).items():
+            if isinstance(value, int | float) and math.isfinite(value):
+                metrics[f"{section}.{_metric_name(key)}"] = float(value)
+    for key in ("frames", "duration_s", "bytes"):
+        value = manifest.get("output", {}).get(key)
+        if value is not None:
+            metrics[f"output.{key}"] = float(value)
+    return metrics
+
+
+def _metric_name(text: str) -> str:
+    """A name that MLflow accepts."""
+    return "".join(c if c.isalnum() or c in "_-./ " else "_" for c in str(text))

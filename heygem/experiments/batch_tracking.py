@@ -1,4 +1,4 @@
-"""A batch in MLflow: one run for the batch, with one child run per item.
+"""A batch in MLflow: one run for the batch, with one child run per item; one for a single video.
 
 A video never waits for MLflow and is never lost with it, nor is its record: each record is first
 written to a spool beside the store (`heygem.experiments.spool`), and one daemon thread gives them
@@ -29,9 +29,11 @@ from heygem.experiments.run_records import (
     ItemOutcome,
     batch_record,
     end_record,
+    folder_name,
     item_record,
     shared_batch_record,
     shared_id,
+    single_record,
     storable_settings,
 )
 from heygem.experiments.spool import Spool
@@ -130,7 +132,8 @@ class BatchTracker:
         self._last_call = time.monotonic()  # when the thread last began a call of MLflow
         self._timeout_s = IMPORT_TIMEOUT_S
         self._started_s = time.monotonic()
-        self._is_shared = bool(batch)
+        self._is_shared, self._name = bool(batch), batch or folder_name(params)
+        self._count, self._is_single = len(names), not batch and len(names) == 1
         self._batch_id = shared_id(params, batch) if batch else secrets.token_hex(16)
         self._spool: Spool | None = None
         try:
@@ -139,17 +142,22 @@ class BatchTracker:
             self._give_up(f"no record can be written: {describe(error)}")
             self._has_ended.set()
             return
-        self._append(
-            shared_batch_record(params, batch)
-            if batch
-            else batch_record(params, names, self._batch_id)
-        )
+        self._append(self._begin(names, batch))
         threading.Thread(target=self._deliver, name="mlflow", daemon=True).start()
 
+    def _begin(self, names: list[str], batch: str) -> dict[str, Any]:
+        """The record of the begin."""
+        if batch:
+            return shared_batch_record(self._params, batch)
+        if self._is_single:
+            return single_record(self._params, names[0], self._batch_id)
+        return batch_record(self._params, names, self._batch_id)
+
     def log(self, outcome: ItemOutcome) -> None:
-        """Record one finished item as a child run."""
+        """Record one finished item as a child run, or a single video in the only one."""
         self._outcomes.append(batch_summary.facts(outcome))
-        self._append(item_record(outcome, outcome.params or self._params, self._batch_id))
+        params, is_single = outcome.params or self._params, self._is_single
+        self._append(item_record(outcome, params, self._batch_id, is_single=is_single))
 
     def close(self, status: str) -> None:
         """Record the end; wait while the store answers, then leave the rest to a later delivery.
@@ -159,7 +167,13 @@ class BatchTracker:
         """
         if not self._is_shared:
             elapsed_s = time.monotonic() - self._started_s
-            self._append(end_record(self._outcomes, self._batch_id, status, elapsed_s))
+            name = "" if self._is_single else self._name
+            self._append(
+                end_record(
+                    self._outcomes, self._batch_id, status, elapsed_s,
+                    name=name, count=self._count,
+                )
+            )  # fmt: skip
         self._wait()
 
     def end(self, outcomes: Iterable[ItemOutcome], elapsed_s: float) -> None:
@@ -184,7 +198,8 @@ class BatchTracker:
         self, items: Sequence[batch_summary.ItemFacts], elapsed_s: float, **more: Any
     ) -> None:
         """As `end`, from what is known of a batch whose recipe nobody has at hand."""
-        self._append(end_record(items, self._batch_id, "FINISHED", elapsed_s) | more)
+        record = end_record(items, self._batch_id, "FINISHED", elapsed_s, name=self._name)
+        self._append(record | more)
         self._wait()
 
     def _wait(self) -> None:
@@ -288,7 +303,7 @@ class BatchTracker:
             return
         client = store.open_client(self._folder)
         experiment = client.get_run(run_id).info.experiment_id
-        self.address = f"#/experiments/{experiment}/runs/{run_id}"
+        self.address = store.run_path(experiment, run_id)
         _close_abandoned_runs(client, experiment)
         if not self._is_closing and not self._is_shared:
             self._monitor = _start_system_monitor(self._folder, run_id)

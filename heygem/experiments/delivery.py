@@ -7,6 +7,7 @@ spool.
 """
 
 import contextlib
+import csv
 import logging
 import os
 from collections.abc import Callable
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 RECORD_TAG = "heygem.record"
 COPY_BYTES_PER_S = 20e6  # of a slow disk; the store receives a copy of each video
+CURVE_METRIC = "lip_aperture"
+CURVE_POINTS = 1000  # of one video; MLflow takes so many in one call
 _ALL_RUNS = 3  # MLflow's ViewType.ALL: a run that the user deleted is not made again
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE")
 
@@ -145,7 +148,13 @@ class Delivery:
 
     def _item(self, client: "MlflowClient", record: dict[str, Any]) -> str:
         parent = self._parent(client, record)
-        run_id = self._run(client, record, {"mlflow.parentRunId": parent})
+        if record.get("single"):
+            run_id = parent
+            client.update_run(run_id, name=record["name"])
+            for key, value in record["tags"].items():
+                client.set_tag(run_id, key, value)
+        else:
+            run_id = self._run(client, record, {"mlflow.parentRunId": parent})
         self._answered(0.0)
         store.log_params(client, run_id, record["params"])
         store.log_metrics(client, run_id, record["metrics"], record["ended_ms"])
@@ -160,6 +169,8 @@ class Delivery:
         self._log_recipe(client, run_id, record)
         for key, value in record.get("tags", {}).items():
             client.set_tag(run_id, key, value)
+        if record.get("name"):
+            client.update_run(run_id, name=record["name"])
         store.log_metrics(client, run_id, record["metrics"], record["ended_ms"])
         client.set_terminated(run_id, record["status"], record["ended_ms"])
         return run_id
@@ -196,9 +207,22 @@ class Delivery:
             return
         self._answered(path.stat().st_size / COPY_BYTES_PER_S)
         client.log_artifact(run_id, str(path), "video")
+        store.log_series(
+            client, run_id, CURVE_METRIC, _curve(Path(video["details"])), record["ended_ms"]
+        )
         for file in sorted(Path(video["details"]).glob("[!.]*")):
             self._answered(0.0)
             client.log_artifact(run_id, str(file))
+
+
+def _curve(details: Path) -> list[tuple[float, float]]:
+    """Times [s] and lip aperture [IOD] of a video, for a chart; at most `CURVE_POINTS` of them."""
+    try:
+        with open(details / "lip_curve.csv", newline="") as stream:
+            rows = [(float(row["time_s"]), float(row["opening"])) for row in csv.DictReader(stream)]
+    except (OSError, ValueError, KeyError):
+        return []  # an engine that draws without a trajectory has none
+    return rows[:: -(-len(rows) // CURVE_POINTS) or 1]
 
 
 @dataclass(frozen=True)

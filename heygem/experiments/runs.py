@@ -195,7 +195,11 @@ def select_runs(
 
 def _find(runs: list[Run], id_or_name: str) -> Run:
     """The newest run with this name, or whose id begins so."""
-    matches = [run for run in runs if run.id.startswith(id_or_name) or run.name == id_or_name]
+    matches = [
+        run
+        for run in runs
+        if run.id.startswith(id_or_name) or id_or_name in (run.name, run.tags.get("heygem.name"))
+    ]
     if not id_or_name or not matches:
         raise InputError(
             "no such run", seen=id_or_name, remedy="give ids or names as `heygem ui` shows them"

@@ -2,11 +2,12 @@
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 MAX_VALUE = 6000  # characters of a parameter or tag; MLflow refuses longer ones
+#: The UI has two halves; without it, every address opens the one for chat applications.
+_HALF = "workflowType=machine_learning"
 # Tags that identify the process that records a run.
 HOST_TAG, PID_TAG, PROCESS_START_TAG = "heygem.host", "heygem.pid", "heygem.pid_started"
 
@@ -63,8 +66,13 @@ def latest_runs_path(folder: PathLike) -> str:
             newest = "select experiment_id from runs order by start_time desc limit 1"
             row = connection.execute(newest).fetchone()
         if row is not None:
-            return f"#/experiments/{row[0]}/runs?workflowType=machine_learning"
-    return "#/experiments?workflowType=machine_learning"
+            return f"#/experiments/{row[0]}/runs?{_HALF}"
+    return f"#/experiments?{_HALF}"
+
+
+def run_path(experiment: str, run_id: str) -> str:
+    """Path of a run below the root of the MLflow UI; see `latest_runs_path`."""
+    return f"#/experiments/{experiment}/runs/{run_id}?{_HALF}"
 
 
 def disable_telemetry() -> None:
@@ -161,6 +169,25 @@ def log_metrics(
 
     timestamp_ms = now_ms() if timestamp_ms is None else timestamp_ms
     rows = [Metric(key, value, timestamp_ms, 0) for key, value in metrics.items()]
+    for i in range(0, len(rows), 1000):  # MLflow's limit of one call
+        client.log_batch(run_id, metrics=rows[i : i + 1000])
+
+
+def log_series(
+    client: "MlflowClient",
+    run_id: str,
+    key: str,
+    points: Sequence[tuple[float, float]],
+    timestamp_ms: int,
+) -> None:
+    """Log values over time [s] as one metric; its steps are milliseconds from the beginning."""
+    from mlflow.entities import Metric
+
+    rows = [
+        Metric(key, value, timestamp_ms + step, step)
+        for step, value in ((round(1000 * time_s), value) for time_s, value in points)
+        if math.isfinite(value)
+    ]
     for i in range(0, len(rows), 1000):  # MLflow's limit of one call
         client.log_batch(run_id, metrics=rows[i : i + 1000])
 

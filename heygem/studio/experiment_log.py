@@ -6,11 +6,10 @@ from heygem.config.params import Params
 from heygem.core.errors import OutputError
 from heygem.core.types import PathLike
 from heygem.experiments import store
+from heygem.experiments.run_records import run_title
 from heygem.studio.clip import ApertureCurves
 from heygem.studio.controls import control_differences, control_values
 from heygem.studio.snapshots import Snapshot
-
-MAX_CHANGES = 3  # named in the title of a run; its description has all
 
 
 def log_snapshot(
@@ -89,17 +88,8 @@ def snapshot_title(params: Params, name: str = "") -> str:
     """
     files = [*params.inputs.videos[:1], params.inputs.audio or ""]
     title = name or "-".join(Path(file).stem for file in files if file) or "snapshot"
-    changes = _changes(params)
-    if not changes:
-        return title
-    text = ", ".join(changes[:MAX_CHANGES])
-    more = f" and {len(changes) - MAX_CHANGES} more" if len(changes) > MAX_CHANGES else ""
-    return f"{title}: {text}{more}"
-
-
-def _changes(params: Params) -> list[str]:
     differences = control_differences(params, Params())
-    return [f"{key.rpartition('.')[2]} {value}" for key, (value, _) in differences.items()]
+    return run_title(title, {key: value for key, (value, _) in differences.items()})
 
 
 def _description(snapshot: Snapshot) -> str:

@@ -87,7 +87,7 @@ def record(params, tmp_path, count=3):
 
 def whole(folder, count=3):
     runs = runs_in(folder)
-    parent = runs.pop(f"night: {count} items")
+    parent = runs.pop(f"night: {count} videos")
     assert set(runs) == {f"v{k}" for k in range(count)}
     assert parent.info.status == "FINISHED"
     for run in runs.values():
@@ -103,7 +103,7 @@ def test_the_batchs_run_carries_the_summary(params, folder, tmp_path):
         tracker.log(outcome(tmp_path, "v0"))
         tracker.log(outcome(tmp_path, "bad", "failed"))
     assert tracker.problem == "" and tracker.address
-    metrics = runs_in(folder)["night: 2 items"].data.metrics
+    metrics = runs_in(folder)["night: 2 videos, 1 failed"].data.metrics
     assert (metrics["items.total"], metrics["items.done"], metrics["success_rate"]) == (2, 1, 0.5)
     assert metrics["seconds.mean"] == metrics["seconds.p95"] == 4.0
     assert metrics["real_time_factor"] == 2.0
@@ -151,7 +151,7 @@ def test_a_hanging_store_costs_a_moment_once_and_loses_nothing(
     delivered = delivery.deliver_pending(folder)
     assert (delivered.records, delivered.waiting, delivered.problem) == (5 + 3, 0, "")
     names = {run.info.run_name for run in store.open_client(folder).search_runs(["1"])}
-    assert {"night: 3 items", "v0", "v1", "v2"} <= names
+    assert {"night: 3 videos", "v0", "v1", "v2"} <= names
 
 
 @pytest.mark.slow
@@ -249,7 +249,7 @@ def test_a_process_that_is_killed_while_it_records_leaves_each_item_once(params,
     runs = runs_in(folder)
     recorded = {name for name in runs if name.startswith("v")}
     assert recorded and all(runs[name].info.status == "FINISHED" for name in recorded)
-    assert runs["night: 3 items"].info.status in ("KILLED", "FINISHED")
+    assert runs["night: 3 videos"].info.status in ("KILLED", "FINISHED")
     assert spool.pending(folder) == []
 
 
@@ -264,8 +264,8 @@ def test_the_next_batch_delivers_what_the_last_one_left(params, folder, tmp_path
         while left.path.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
     runs = runs_in(folder)
-    assert {"night: 3 items", "v0", "next: 2 items"} == set(runs)
-    assert runs["night: 3 items"].info.status == "KILLED"
+    assert {"night: 3 videos", "v0", "next: 2 videos"} == set(runs)
+    assert runs["night: 3 videos"].info.status == "KILLED"
 
 
 @pytest.mark.slow
@@ -308,13 +308,13 @@ def test_items_that_several_processes_make_share_the_run_of_their_batch(params, 
     tracker.end(outcomes, 10.0)
     assert tracker.address and tracker.problem == ""
     runs = runs_in(folder)
-    parent = runs["night 7"]
+    parent = runs["night 7: 3 videos, 1 failed"]
     assert parent.info.status == "FAILED" and parent.data.metrics["items.total"] == 3
     assert parent.data.params["lips.closure"] == "1.0"
     batch_tracking.join_batch(own, "night 7").end(outcomes[:2], 20.0)  # made again, all well
-    parent = runs_in(folder)["night 7"]
+    parent = runs_in(folder)["night 7: 2 videos"]
     assert parent.info.status == "FINISHED" and parent.data.metrics["elapsed_s"] == 20
-    for name in ("v0", "v1"):
+    for name in ("v0", "v1: closure 0.5"):
         assert runs[name].data.tags["mlflow.parentRunId"] == parent.info.run_id
 
 

@@ -81,7 +81,7 @@ def test_file_names_that_are_not_utf8_are_recorded(params, tmp_path):
     name = os.fsdecode(b"anna-\xe9.mp4")
     params = params.override({"inputs.videos": [name], "inputs.output": name})
     item = outcome(tmp_path)
-    with track_batch(params, names=[item.name]) as tracker:
+    with track_batch(params, names=[item.name, "other"]) as tracker:
         tracker.log(replace(item, video=tmp_path / name, params=params))
     assert tracker.problem == ""
     _, (batch,), (video,) = runs_of(params)
@@ -120,22 +120,60 @@ def test_parent_per_batch_child_per_video(params, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_single_video_is_one_run_that_says_how_it_was_made(params, tmp_path):
+    item = outcome(tmp_path)
+    (item.details / "lip_curve.csv").write_text("time_s,opening,width\n0.00,0.1,0\n0.02,0.3,0\n")
+    own = params.override({"lips.openness_gain": 1.3, "lips.closure": 0.5})
+    with track_batch(params, names=[item.name]) as tracker:
+        tracker.log(replace(item, params=own))
+    client, batches, (run,) = runs_of(params)
+    assert batches == [] and "mlflow.parentRunId" not in run.data.tags
+    assert run.info.run_name == "anna-voice: openness_gain 1.3, closure 0.5"
+    assert run.info.status == "FINISHED" and run.data.tags["heygem.output_sha256"]
+    assert run.data.metrics["timings.render_s"] == 1.5
+    assert not any(key.startswith("items.") for key in run.data.metrics)
+    curve = client.get_metric_history(run.info.run_id, "lip_aperture")
+    assert [(point.step, point.value) for point in curve] == [(0, 0.1), (20, 0.3)]
+    assert tracker.address.partition("?")[0].endswith(run.info.run_id)
+    with track_batch(params, names=["ben-voice"]) as tracker:
+        tracker.log(outcome(tmp_path, "ben-voice", "failed", error="no face"))
+    (ben,) = [run for run in runs_of(params)[2] if run.info.run_name == "ben-voice"]
+    assert ben.info.status == "FAILED" and ben.data.tags["heygem.error"] == "no face"
+
+
+@pytest.mark.slow
+def test_the_row_of_a_batch_sums_its_videos_up(params, tmp_path):
+    first, second = outcome(tmp_path), outcome(tmp_path, "ben-voice")
+    first.manifest["measures"], second.manifest["measures"] = {"av_corr": 0.5}, {"av_corr": 0.7}
+    with track_batch(
+        params.override({"inputs.output": "monday"}), names=["a", "b", "c"]
+    ) as tracker:
+        for each in (first, second, outcome(tmp_path, "carl-voice", "failed", error="no face")):
+            tracker.log(each)
+    _, (batch,), videos = runs_of(params)
+    assert batch.info.run_name == "monday: 3 videos, 1 failed"
+    assert batch.data.metrics["measures.av_corr"] == pytest.approx(0.6)
+    assert batch.data.metrics["timings.render_s"] == 1.5
+    assert {run.info.run_name for run in videos} == {"anna-voice", "ben-voice", "carl-voice"}
+
+
+@pytest.mark.slow
 def test_system_metrics_are_recorded(params, tmp_path):
     with track_batch(params, names=["a"]) as tracker:
-        tracker.log(outcome(tmp_path))
         deadline = time.monotonic() + 60  # creating the store takes seconds on a busy machine
         while not tracker.address and not tracker.problem and time.monotonic() < deadline:
             time.sleep(0.1)
         time.sleep(5)  # two samples
-    _, (parent,), _ = runs_of(params)
-    assert any(key.startswith("system/") for key in parent.data.metrics)
+        tracker.log(outcome(tmp_path))
+    _, _, (video,) = runs_of(params)
+    assert any(key.startswith("system/") for key in video.data.metrics)
 
 
 @pytest.mark.slow
 def test_runs_of_dead_processes_are_closed_and_others_left(params, tmp_path):
     with track_batch(params, names=["a"]):
         pass
-    client, (first,), _ = runs_of(params)
+    client, _, (first,) = runs_of(params)
     dead = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"],
         text=True,
@@ -171,8 +209,8 @@ def test_runs_of_dead_processes_are_closed_and_others_left(params, tmp_path):
 def test_an_exception_in_the_batch_ends_its_run(params):
     with pytest.raises(KeyError), track_batch(params, names=["a"]):
         raise KeyError("x")
-    _, (parent,), _ = runs_of(params)
-    assert parent.info.status == "FAILED"
+    _, _, (video,) = runs_of(params)
+    assert video.info.status == "FAILED"
 
 
 @pytest.mark.slow

@@ -18,10 +18,10 @@ from heygem.batch.results.item_table import Row
 from heygem.core import templating
 from heygem.core.own_files import OwnFiles
 from heygem.core.types import Progress
+from heygem.experiments.batch_summary import manifest_metrics
 from heygem.experiments.comparison import film as film_writer
 from heygem.experiments.comparison import report as comparisons
 from heygem.experiments.comparison.report import Comparison
-from heygem.experiments.run_records import manifest_metrics
 from heygem.experiments.runs import Run
 
 PAGE, FOLDER = "comparison.html", "comparison"
