@@ -18,8 +18,9 @@ from heygem.batch.results.batch_files import BatchFiles
 from heygem.batch.runner import Report
 from heygem.batch.workers.worker import run_workers
 from heygem.config.params import Params
-from heygem.core.files import read_json
+from heygem.core.files import is_address, read_json
 from heygem.core.types import Progress
+from heygem.experiments import batch_summary
 from heygem.experiments.batch_summary import ItemFacts
 from heygem.experiments.batch_tracking import join_batch, load_in_background
 
@@ -176,8 +177,15 @@ def end_run(ended: EndedBatch) -> str:
         Why MLflow does not have it, empty if all is well; the record is kept and delivered later.
     """
     tracker = join_batch(Params.from_dict(ended.params), ended.batch)
-    tracker.end_with([ItemFacts(*item) for item in ended.items], ended.elapsed_s)
+    tracker.end_with([_facts(*item) for item in ended.items], ended.elapsed_s)
     return tracker.problem
+
+
+def _facts(status: str, seconds: float, length_s: float, output: str) -> ItemFacts:
+    """What a summary needs of a job; its measures are in the manifest, where that is here."""
+    result = Path(output)
+    content = {} if is_address(output) else read_json(result.parent / DETAILS / result.stem) or {}
+    return batch_summary.item_facts(status, seconds, length_s, content)
 
 
 def make(

@@ -38,12 +38,19 @@ class ItemFacts:
 def facts(outcome: EndedItem) -> ItemFacts:
     """What the summary needs of an item."""
     duration_s = (outcome.manifest.get("output") or {}).get("duration_s")
-    values = manifest_metrics(outcome.manifest)
+    return item_facts(outcome.status, outcome.seconds, duration_s, outcome.manifest)
+
+
+def item_facts(
+    status: str, seconds: float, duration_s: float | None, manifest: Mapping[str, Any]
+) -> ItemFacts:
+    """What the summary needs of an item with a manifest."""
+    values = manifest_metrics(manifest)
     measures, timings = (
         {key: value for key, value in values.items() if key.startswith(f"{section}.")}
         for section in ("measures", "timings")
     )
-    return ItemFacts(outcome.status, outcome.seconds, duration_s, measures, timings)
+    return ItemFacts(status, seconds, duration_s, measures, timings)
 
 
 def metrics(items: Sequence[ItemFacts], elapsed_s: float) -> dict[str, float]:

@@ -11,8 +11,8 @@ from heygem.experiments import batch_summary, store
 from heygem.experiments.batch_summary import manifest_metrics
 
 MAX_CHANGES = 3  # settings named in the title of a run; its parameters have all
-#: Sections whose settings tell one video from another of the same person and sound.
-_TITLED = ("lips", "renderer", "face", "audio", "media", "engine")
+#: Sections whose settings tell one mouth from another of the same person and sound.
+_TITLED = ("lips", "renderer", "face", "audio", "engine")
 _RUN_STATUS = {"done": "FINISHED", "skipped": "FINISHED", "cancelled": "KILLED"}
 
 

@@ -272,7 +272,7 @@ def test_the_run_of_a_ledger_row_is_found(tmp_path, monkeypatch):
             return [SimpleNamespace(info=info)] if "ab" * 32 in filter_string else []
 
     monkeypatch.setattr("mlflow.tracking.MlflowClient", Store)
-    monkeypatch.setattr(store, "prepare", lambda folder: None)
+    monkeypatch.setattr(store, "prepare", lambda folder, **_: None)
     about = {"params": {"mlflow": {"enabled": True, "folder": str(tmp_path)}}}
     entry = ledger.append("made", "ab" * 32, about)
     assert store.find_run(entry) is None and not tracking_uris  # no store in that folder

@@ -26,15 +26,16 @@ class EndedBatch(NamedTuple):
     batch : str
     params : dict
         Recipe of one of its jobs; see `heygem.config.params.Params.tree`.
-    items : list of (str, float, float)
-        Status as in `heygem.batch.outcome.Outcome`, processing time [s] and length [s] of each.
+    items : list of (str, float, float, str)
+        Status as in `heygem.batch.outcome.Outcome`, processing time [s], length [s] and result of
+        each.
     elapsed_s : float
         From the first attempt to the end of the last.
     """
 
     batch: str
     params: dict[str, Any]
-    items: list[tuple[str, float, float]]
+    items: list[tuple[str, float, float, str]]
     elapsed_s: float
 
 
@@ -104,7 +105,7 @@ def _is_open(db: sqlite3.Connection, batch: str, folder: str) -> bool:
 
 def _ended(db: sqlite3.Connection, batch: str, folder: str) -> EndedBatch | None:
     """The batch as its jobs say; None where they were removed from the list."""
-    query = f"""SELECT id, state, timings, seconds, length_s, started, finished FROM jobs
+    query = f"""SELECT id, state, timings, seconds, length_s, output, started, finished FROM jobs
         WHERE {_OF_FOLDER} ORDER BY position, number"""
     jobs = db.execute(query, _values(batch, folder)).fetchall()
     if not jobs:
@@ -114,6 +115,7 @@ def _ended(db: sqlite3.Connection, batch: str, folder: str) -> EndedBatch | None
             "skipped" if job["state"] == "done" and not job["timings"] else str(job["state"]),
             float(job["seconds"]),
             float(job["length_s"]),
+            str(job["output"]),
         )
         for job in jobs
     ]
