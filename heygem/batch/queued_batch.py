@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from heygem.batch.announcement import announce
 from heygem.batch.item import manifest
 from heygem.batch.items import DETAILS, Item, plan_items
 from heygem.batch.outcome import Outcome
@@ -115,7 +116,8 @@ def run(
             stop.set()
     if errors:
         raise errors[0]
-    queue.take_ended_batches(batch=batch)  # `finish` ends its run
+    for ended in queue.take_ended_batches(batch=batch):
+        announce(ended)  # `finish` ends its run
     pairs = zip(jobs, items, strict=True)
     outcomes = tuple(_as_planned(outcome(queue.get(job.id)), item) for job, item in pairs)
     seconds = time.monotonic() - started
@@ -168,17 +170,21 @@ def finish(
     return replace(report, record=files.files.get("record")), files
 
 
-def end_run(ended: EndedBatch) -> str:
-    """End the run in MLflow of a batch that nobody waits for.
+def end_batch(ended: EndedBatch) -> str:
+    """End the run in MLflow of a batch that nobody waits for, and tell the webhook.
 
     Returns
     -------
     str
-        Why MLflow does not have it, empty if all is well; the record is kept and delivered later.
+        What failed, empty if all is well; a record for MLflow is kept and delivered later.
     """
-    tracker = join_batch(Params.from_dict(ended.params), ended.batch)
+    problem = announce(ended)
+    params = Params.from_dict(ended.params)
+    if not ended.batch or not params.mlflow.enabled:
+        return problem
+    tracker = join_batch(params, ended.batch)
     tracker.end_with([_facts(*item) for item in ended.items], ended.elapsed_s)
-    return tracker.problem
+    return "; ".join(each for each in (tracker.problem, problem) if each)
 
 
 def _facts(status: str, seconds: float, length_s: float, output: str) -> ItemFacts:

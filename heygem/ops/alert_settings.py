@@ -81,6 +81,9 @@ class AlertSettings(Settings):
         (), description="program and arguments, run without a shell; the alert is JSON on its stdin"
     )
     webhook: str = Field("", description="address that receives the alert as JSON by POST")
+    secret: str = Field(
+        "", description="key that signs what the webhook receives; docs/operations.md"
+    )
     timeout_s: float = Field(20, gt=0, le=600, description="limit of command and webhook [s]")
     patterns: tuple[Pattern, ...] = Field(
         (

@@ -5,13 +5,12 @@ import logging
 import os
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from heygem.core import webhook
 from heygem.core.errors import HeygemError
 from heygem.core.files import read_json, write_json
 from heygem.core.folders import home, make_private_folder
@@ -137,7 +136,7 @@ def notify(content: dict[str, str], settings: AlertSettings) -> list[str]:
         if is_set:
             try:
                 send(body.encode("utf-8", "backslashreplace"), content, settings)
-            except (OSError, ValueError, subprocess.SubprocessError) as error:
+            except (OSError, ValueError, HeygemError, subprocess.SubprocessError) as error:
                 failures.append(f"the {name} failed: {_reason(error)}")
                 log.error("the %s of an alert failed: %s", name, _reason(error))
     return failures
@@ -157,32 +156,16 @@ def _run_command(body: bytes, content: dict[str, str], settings: AlertSettings) 
 
 
 def _post(body: bytes, _content: dict[str, str], settings: AlertSettings) -> None:
-    request = urllib.request.Request(
-        settings.webhook, data=body, headers={"Content-Type": "application/json"}, method="POST"
-    )
-    opener = urllib.request.build_opener(_NoRedirect)
-    with opener.open(request, timeout=settings.timeout_s):
-        pass
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """The alert goes to the address that was set, and to no other."""
-
-    def redirect_request(self, *_arguments: Any, **_more: Any) -> None:
-        return None
+    webhook.post(settings.webhook, body, secret=settings.secret, timeout_s=settings.timeout_s)
 
 
 def _reason(error: Exception) -> str:
     """Without the webhook's address, which is often a secret."""
-    if isinstance(error, urllib.error.HTTPError):
-        return f"HTTP {error.code}"
-    if isinstance(error, urllib.error.URLError):
-        return str(error.reason)
     if isinstance(error, subprocess.CalledProcessError):
         return f"exit code {error.returncode}"
     if isinstance(error, subprocess.TimeoutExpired):
         return f"it took longer than {error.timeout:.0f} s"
-    return str(error)
+    return webhook.reason(error)
 
 
 def _section(state: dict[str, Any], name: str) -> dict[str, Any]:

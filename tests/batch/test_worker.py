@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.webhook import listening
 from helpers.workers import MAKE, children, is_alive, start_worker
 
 from heygem.batch.items import plan_items
@@ -113,6 +114,20 @@ def test_a_full_disk_pauses_the_queue_until_there_is_room(queue, monkeypatch):
     kinds = [event["kind"] for event in queue.events()]
     assert kinds.index("waits") < kinds.index("resumed") and queue.jobs()[0].attempts == 1
     assert kinds.count("claimed") == 3, "nothing was begun during the pause"
+
+
+@pytest.mark.slow
+def test_a_webhook_is_told_of_each_batch_once_whoever_made_its_items(queue, monkeypatch):
+    with listening() as (address, received):
+        monkeypatch.setenv("HEYGEM_WEBHOOK", address)
+        fill(queue, "a", "bad", batch="night")
+        fill(queue, "c")
+        run_workers([queue, JobQueue(queue.path)], make=MAKE, until_empty=True)
+        texts = sorted(json.loads(body)["text"] for _, body in received)
+    assert texts == [
+        "heygem: night: 1 of 2 videos made, 1 failed",
+        "heygem: the queue: 1 of 1 videos made",
+    ]
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from heygem.batch.items import DETAILS
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue.job import Job
 from heygem.batch.queue.recorded_batches import EndedBatch
-from heygem.batch.queued_batch import end_run
+from heygem.batch.queued_batch import end_batch
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
 from heygem.core.files import is_address
@@ -47,7 +47,7 @@ class HeadTracker:
 
     def _end(self, ended: EndedBatch) -> None:
         try:
-            problem = end_run(ended)
+            problem = end_batch(ended)
         except (HeygemError, OSError) as error:
             problem = str(error)
         if problem:

@@ -1,9 +1,10 @@
-"""Batches that MLflow records: which of them have come to their end.
+"""Batches of which somebody is to know that they have come to their end: MLflow, and a webhook.
 
 Any number of processes make the items of a batch, so none of them knows that its item is the last.
 The queue keeps a mark for each batch, and whoever takes the mark of one without open jobs ends the
-batch's run in MLflow. Items of one batch whose results are in different folders are different runs
-(see `heygem.experiments.run_records.shared_id`), and have different marks. Each function is called
+batch's run in MLflow and tells the webhook. Jobs without a batch's name are one batch together.
+Items of one batch whose results are in different folders are different runs (see
+`heygem.experiments.run_records.shared_id`), and have different marks. Each function is called
 within a transaction.
 """
 
@@ -41,11 +42,7 @@ class EndedBatch(NamedTuple):
 
 def mark(db: sqlite3.Connection, jobs: Iterable[Job]) -> None:
     """Note the batches of jobs that are new, or in the queue again; `jobs` have their recipes."""
-    keys = {
-        _key(job.batch, _folder(job.output))
-        for job in jobs
-        if job.batch and job.params.get("mlflow", {}).get("enabled")
-    }
+    keys = {_key(job.batch, _folder(job.output)) for job in jobs}
     for key in sorted(keys):
         queue_rows.set_fact(db, key, "open")
 

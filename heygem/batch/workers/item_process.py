@@ -124,12 +124,12 @@ def _load(name: str) -> tuple[Callable[..., Any], Any]:
 
 
 def _end_batch(ended: EndedBatch) -> str:
-    from heygem.batch.queued_batch import end_run
+    from heygem.batch.queued_batch import end_batch
 
     try:
-        return end_run(ended)
+        return end_batch(ended)
     except (HeygemError, OSError) as error:  # a recipe of another version; a full disk
-        log.warning("the run of the batch %r is not ended: %s", ended.batch, error)
+        log.warning("the end of the batch %r is not recorded: %s", ended.batch, error)
         return str(error)
 
 
