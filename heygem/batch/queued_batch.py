@@ -133,6 +133,7 @@ def finish(
     film: bool = True,
     zipped: bool = False,
     extra: Sequence[Path] = (),
+    lang: str = "",
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> tuple[Report, BatchFiles]:
@@ -144,7 +145,7 @@ def finish(
         From `run`.
     params, batch
         As of `run`.
-    film, zipped, extra, progress, cancel
+    film, zipped, extra, lang, progress, cancel
         As of `heygem.batch.results.batch_files.write`.
 
     Returns
@@ -159,8 +160,8 @@ def finish(
     tracker = join_batch(params, batch or batch_name(params))
     try:
         files = batch_files.write(
-            report, params, items, film=film, zipped=zipped, extra=extra, progress=progress,
-            cancel=cancel,
+            report, params, items, film=film, zipped=zipped, extra=extra, lang=lang,
+            progress=progress, cancel=cancel,
         )  # fmt: skip
     finally:
         tracker.end(report.outcomes, report.seconds)

@@ -14,7 +14,7 @@ import typer
 
 from heygem.cli.generate import Audio, Out, Pairs, Text, Videos, print_items, read_recipe
 from heygem.cli.options import Change, Overwrite, Recipe, printable
-from heygem.core import interrupts, logs
+from heygem.core import i18n, interrupts, logs
 from heygem.core.errors import ParameterError
 from heygem.core.files import is_address, safe_name
 
@@ -230,6 +230,9 @@ def batch(
     film: Annotated[
         bool, typer.Option(help="Of a sweep, write a film of its variants side by side.")
     ] = True,
+    lang: Annotated[
+        str, typer.Option(help="Language of gallery and comparison, en or zh; else $HEYGEM_LANG.")
+    ] = "",
     cluster: Annotated[
         str, typer.Option("--cluster", metavar="ray", help="On a cluster; see docs/cluster.md.")
     ] = "",
@@ -245,6 +248,7 @@ def batch(
     """
     from heygem.batch import queued_batch, runner
 
+    i18n.language(lang)  # an unknown one is refused now
     settings = read_recipe(None, None, None, None, None, params, changes, overwrite)
     name = name or params.stem
     queue = open_queue(path)
@@ -275,6 +279,7 @@ def batch(
             batch=name,
             film=film and is_whole,
             zipped=zipped and is_whole,
+            lang=lang,
         )
     print_items(runner.summary(report, settings))
     for key, file in files.files.items():

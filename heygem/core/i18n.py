@@ -1,7 +1,7 @@
-"""Translations of the studio's interface and of findings about inputs.
+"""Translations of the studio's interface, of findings about inputs, and of a batch's pages.
 
-The phrases are data: `locales/en.json` and `locales/zh.json`, each with the sections `interface`
-and `findings`. Both hold the same keys, and the same placeholders in each phrase.
+The phrases are data: `locales/en.json` and `locales/zh.json`, each with the sections `interface`,
+`findings` and `pages`. Both hold the same keys, and the same placeholders in each phrase.
 """
 
 import functools
@@ -29,7 +29,7 @@ def phrases(section: str, lang: str) -> dict[str, str]:
     Parameters
     ----------
     section : str
-        "interface" or "findings".
+        "interface", "findings", or "pages": of the files that a batch leaves.
     lang : str
         "en" or "zh".
     """
@@ -51,23 +51,25 @@ def language(wish: str = "") -> str:
     return lang
 
 
-def translator(lang: str = "") -> Translate:
-    """A function `translate(key, **values)` that gives phrases of the interface in one language.
+def translator(lang: str = "", section: str = "interface") -> Translate:
+    """A function `translate(key, **values)` that gives phrases in one language.
 
     Parameters
     ----------
     lang : str
         "en", "zh", or empty for what `language` chooses.
+    section : str
+        As of `phrases`.
 
     Raises
     ------
     ParameterError
         For any other language.
     """
-    interface = phrases("interface", language(lang))
+    texts = phrases(section, language(lang))
 
     def translate(key: str, /, **values: object) -> str:
-        return interface[key].format(**values) if values else interface[key]
+        return texts[key].format(**values) if values else texts[key]
 
     translate.lang = language(lang)  # type: ignore[attr-defined]
     return translate

@@ -152,3 +152,16 @@ def test_a_zip_for_which_the_disk_is_too_small_leaves_the_earlier_one(made, tmp_
             )  # fmt: skip
         assert whole.read_bytes() == before
         assert [path.name for path in disk.iterdir()] == ["results.zip"]
+
+
+@pytest.mark.slow
+def test_the_gallery_is_written_in_the_language_that_is_asked_for(made, monkeypatch):
+    params, report = made
+    text = batch_files.write(report, params, lang="zh").files["gallery"].read_text("utf-8")
+    assert '<html lang="zh">' in text and "共 4 项：已生成 2 个, 失败 2 个" in text
+    assert "处理办法：" in text and "全部项目（CSV）" in text
+    for phrase in ("What to do", "Not made", "manifest<", "labelled", "all items", "took"):
+        assert phrase not in text, phrase
+    monkeypatch.setenv("HEYGEM_LANG", "zh")
+    again = batch_files.write(report, params).files["gallery"].read_text("utf-8")
+    assert '<html lang="zh">' in again

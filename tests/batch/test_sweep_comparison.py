@@ -13,6 +13,7 @@ from heygem.batch.items import plan_items
 from heygem.batch.outcome import Outcome
 from heygem.batch.results import batch_files
 from heygem.config.params import Params
+from heygem.core import i18n
 from heygem.provenance import containers
 
 pytestmark = pytest.mark.slow
@@ -101,3 +102,16 @@ def test_who_wants_no_film_gets_the_page_alone(batch, tmp_path, monkeypatch):
     text = files["comparison"].read_text("utf-8")
     assert "<video" not in text and "Means" not in text and text.count("data:image/jpeg") >= 2
     assert not list(Path(tmp_path).rglob("*.mp4"))
+    assert '<html lang="en">' in text and "All items" in text
+
+
+def test_the_comparison_is_written_in_the_language_that_is_asked_for(batch, tmp_path):
+    params, items, report = batch
+    here = runner.Report(tmp_path, report.outcomes[:3], 1.0)
+    page = batch_files.write(here, params, items, film=False, lang="zh").files["comparison"]
+    text = page.read_text("utf-8")
+    assert '<html lang="zh">' in text and "3 个变体" in text and "全部项目" in text
+    words = i18n.phrases("interface", "zh")
+    assert words["compare_settings"] in text and words["column_status"] in text
+    for phrase in ("All items", "variants", "labelled"):
+        assert phrase not in text, phrase

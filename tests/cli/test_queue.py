@@ -104,6 +104,7 @@ def _with_fast_make():
     "options, message",
     [
         (("--cluster", "slurm"), "--cluster ray"),
+        (("--lang", "fr"), "no such language"),
         (("--address", "10.0.0.1:6379"), "add --cluster ray"),
         (("--cluster", "ray", "--address", "10.0.0.1:6379", "--count", "3"), "start nodes with"),
     ],

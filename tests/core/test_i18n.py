@@ -11,7 +11,7 @@ from heygem.core import i18n
 from heygem.core.errors import ParameterError
 
 PACKAGE = Path(i18n.__file__).parents[1]
-SECTIONS = ("interface", "findings")
+SECTIONS = ("interface", "findings", "pages")
 #: Beginnings of keys that the code completes at run time: `translate("state_" + job.state)`.
 FAMILIES = (
     "basis_", "consent_", "group_", "level_", "measure_", "process_", "report_title_", "report_",
@@ -34,7 +34,7 @@ def strings() -> set[str]:
         node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))
     )
     found = {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    for page in PACKAGE.glob("server/templates/*.html"):
+    for page in (*PACKAGE.glob("server/templates/*.html"), *PACKAGE.glob("batch/results/*/*.j2")):
         found |= set(re.findall(r't\("(\w+)"', page.read_text()))
     return found
 
@@ -112,6 +112,9 @@ def test_no_key_is_left_over(strings):
         ending = next((e for e in ENDINGS if key.endswith(e)), "")
         parts = {family, ending, key.removeprefix(family).removesuffix(ending)} - {""}
         assert key in strings or parts <= strings, f"nothing uses the phrase {key!r}"
+    for key in i18n.phrases("pages", "en"):
+        names = {key, key.removesuffix("_link"), key.replace("_", " "), f"timings.{key}"}
+        assert names & strings, f"no page uses the phrase {key!r}"
     for code in i18n.phrases("findings", "en"):
         assert code in strings, f"nothing reports the finding {code!r}"
 

@@ -11,7 +11,7 @@ from heygem.batch.items import DETAILS, Item
 from heygem.batch.results import archive, gallery, item_table, sweep_comparison
 from heygem.batch.runner import RECORD, Report, is_record, summary
 from heygem.config.params import Params
-from heygem.core import publish
+from heygem.core import i18n, publish
 from heygem.core.errors import Cancelled, HeygemError
 from heygem.core.files import is_address, write_json
 from heygem.core.own_files import OwnFiles
@@ -45,6 +45,7 @@ def write(
     film: bool = True,
     zipped: bool = False,
     extra: Sequence[Path] = (),
+    lang: str = "",
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> BatchFiles:
@@ -63,6 +64,8 @@ def write(
         Whether to write everything into one ZIP file too.
     extra : sequence of Path
         Other files of the batch in its folder, such as the executed notebook.
+    lang : str
+        Language of the pages; see `heygem.core.i18n.language`.
     progress, cancel
         As for `heygem.pipeline.generate`.
 
@@ -70,6 +73,7 @@ def write(
     ------
     Cancelled
     """
+    translate = i18n.translator(lang, "pages")
     own_files = OwnFiles(report.folder, overwrite=params.inputs.overwrite)
     table = item_table.rows(report.outcomes, items)
     files: dict[str, Path] = {}
@@ -78,7 +82,7 @@ def write(
 
     def compare() -> None:
         written = sweep_comparison.write(
-            table, own_files, film=film, progress=progress, cancel=cancel
+            table, own_files, film=film, lang=lang, progress=progress, cancel=cancel
         )
         if written is not None:
             files["comparison"] = written.page
@@ -90,11 +94,10 @@ def write(
         files["items"] = report.folder / TABLE
 
     def write_gallery() -> None:
-        titles = {"comparison": "comparison of the variants", "items": "all items (CSV)"}
-        titles["record"] = "all items (JSON)"
-        links = {title: files[key] for key, title in titles.items() if key in files}
+        keys = [key for key in ("comparison", "items", "record") if key in files]
+        links = {translate(f"{key}_link"): files[key] for key in keys}
         links |= {path.name: path for path in extra}
-        pages = gallery.write(report, table, own_files, links)
+        pages = gallery.write(report, table, own_files, links, translate)
         files["gallery"] = pages[0]
         compared.extend(pages)
 

@@ -15,15 +15,16 @@ from heygem.batch.item.details import MANIFEST, THUMBNAIL
 from heygem.batch.results.item_table import Row
 from heygem.batch.results.report import speech_label, summary_line
 from heygem.batch.runner import Report
-from heygem.core import templating
+from heygem.core import i18n, templating
+from heygem.core.i18n import Translate
 from heygem.core.own_files import OwnFiles
 
 PAGE_ITEMS = 100  # a browser opens that many players at once
 MAX_FAILURES = 300  # listed on the first page; all are in the CSV file
 _MEASURES = (
-    ("av_corr", "lips follow sound", "{:.2f} r"),
-    ("av_offset_ms", "lips behind sound", "{:+.0f} ms"),
-    ("silence_leakage", "movement in silence", "{:.2f}"),
+    ("av_corr", "{:.2f} r"),
+    ("av_offset_ms", "{:+.0f} ms"),
+    ("silence_leakage", "{:.2f}"),
 )
 
 
@@ -33,7 +34,11 @@ def page_name(number: int) -> str:
 
 
 def write(
-    report: Report, table: Sequence[Row], own_files: OwnFiles, links: dict[str, Path]
+    report: Report,
+    table: Sequence[Row],
+    own_files: OwnFiles,
+    links: dict[str, Path],
+    translate: Translate | None = None,
 ) -> list[Path]:
     """Write the pages into the folder of the results.
 
@@ -46,6 +51,8 @@ def write(
         Of the folder.
     links : dict of str to Path
         Other files of the batch, by their title.
+    translate : callable, optional
+        Of the section "pages"; see `heygem.core.i18n.translator`.
 
     Returns
     -------
@@ -56,23 +63,30 @@ def write(
     ------
     OutputError
     """
+    translate = translate or i18n.translator(section="pages")
     folder = own_files.folder
     shown = [row for row in table if row.outcome.status != "failed"]
     failed = [row for row in table if row.outcome.status == "failed"]
     count = max(1, -(-len(shown) // PAGE_ITEMS))
     pages = []
+
+    def cards_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
+        return [_card(row, folder, translate) for row in rows]
+
     for number in range(1, count + 1):
         part = shown[(number - 1) * PAGE_ITEMS : number * PAGE_ITEMS]
         text = templating.render(
             "heygem.batch.results",
             "gallery.html",
             title=folder.absolute().name,
-            summary=summary_line(report),
+            lang=i18n.language_of(translate),
+            t=translate,
+            summary=summary_line(report, translate),
             now=datetime.now(UTC),
             warnings=report.warnings,
-            failures=[_card(row, folder) for row in failed[:MAX_FAILURES]] if number == 1 else [],
+            failures=cards_of(failed[:MAX_FAILURES]) if number == 1 else [],
             failure_count=len(failed),
-            cards=[_card(row, folder) for row in part],
+            cards=cards_of(part),
             links={title: _address(path, folder) for title, path in links.items()},
             pages=[page_name(k) for k in range(1, count + 1)],
             number=number,
@@ -94,7 +108,7 @@ def _later_pages(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def _card(row: Row, folder: Path) -> dict[str, Any]:
+def _card(row: Row, folder: Path, translate: Translate) -> dict[str, Any]:
     outcome = row.outcome
     details = outcome.details
     measures = outcome.manifest.get("measures") or {}
@@ -113,7 +127,9 @@ def _card(row: Row, folder: Path) -> dict[str, Any]:
         "took": f"{row.seconds:.1f} s",
         "real_time_factor": row.real_time_factor,
         "measures": [
-            (title, text.format(measures[key])) for key, title, text in _MEASURES if key in measures
+            (translate(key), text.format(measures[key]))
+            for key, text in _MEASURES
+            if key in measures
         ],
         "warnings": outcome.warnings,
         "code": outcome.code,

@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from heygem import media
 from heygem.batch.outcome import Outcome, Status
 from heygem.batch.runner import Report
-from heygem.core import templating
+from heygem.core import i18n, templating
+from heygem.core.i18n import Translate
 from heygem.core.types import Image
 from heygem.experiments import figures
 
@@ -35,17 +36,23 @@ _STAGES = ("load", "listen", "track", "plan", "render")
 _FIGURES = ("contact_sheet.png", "lip_curve.png")
 
 
-def summary_line(report: Report) -> str:
+def summary_line(report: Report, translate: Translate | None = None) -> str:
     """Counts, length of the videos and processing time, in one line."""
+    translate = translate or i18n.translator("en", "pages")
     counts = [
-        f"{len(outcomes)} {text}"
+        translate(text.replace(" ", "_"), count=len(outcomes))
         for state, (text, _) in _STATES.items()
         if (outcomes := report.of(state))
     ]
     video_s = sum(_duration_s(outcome) or 0 for outcome in report.of("done", "skipped"))
-    items = f"{len(report.outcomes)} item{'s' * (len(report.outcomes) != 1)}"
-    times = f"{templating.clock(video_s)} of video, in {templating.clock(report.seconds)}"
-    return f"{items}: {', '.join(counts)}; {times}"
+    count = len(report.outcomes)
+    return translate(
+        "summary",
+        items=translate("one_item") if count == 1 else translate("items", count=count),
+        counts=", ".join(counts),
+        video=templating.clock(video_s),
+        time=templating.clock(report.seconds),
+    )
 
 
 def to_html(report: Report, link: Callable[[Path], str]) -> str:

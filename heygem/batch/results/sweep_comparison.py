@@ -15,7 +15,8 @@ from urllib.parse import quote
 import numpy as np
 
 from heygem.batch.results.item_table import Row
-from heygem.core import templating
+from heygem.core import i18n, templating
+from heygem.core.i18n import Translate
 from heygem.core.own_files import OwnFiles
 from heygem.core.types import Progress
 from heygem.experiments.batch_summary import manifest_metrics
@@ -27,10 +28,10 @@ from heygem.experiments.runs import Run
 PAGE, FOLDER = "comparison.html", "comparison"
 MAX_GROUPS = 12  # shown on the page; each has a page and a film of its own in any case
 _MEANS = (
-    ("measures.av_corr", "lips follow sound [r]"),
-    ("measures.av_offset_ms", "lips behind sound [ms]"),
-    ("measures.silence_leakage", "movement in silence [of speech]"),
-    ("timings.render_s", "drawing [s]"),
+    ("measures.av_corr", "r"),
+    ("measures.av_offset_ms", "ms"),
+    ("measures.silence_leakage", ""),
+    ("timings.render_s", "s"),
 )
 
 
@@ -47,6 +48,7 @@ def write(
     own_files: OwnFiles,
     *,
     film: bool = True,
+    lang: str = "",
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
 ) -> SweepComparison | None:
@@ -60,6 +62,8 @@ def write(
         Of the folder of the results, which receives the page and a folder `comparison`.
     film : bool
         Whether to write the films.
+    lang : str
+        Language of the page; see `heygem.core.i18n.language`.
     progress, cancel
         As for `heygem.pipeline.generate`.
 
@@ -71,6 +75,7 @@ def write(
     groups = _groups(table)
     if not groups:
         return None
+    translate, interface = i18n.translator(lang, "pages"), i18n.translator(lang)
     compared: dict[str, Comparison] = {}
     for name, rows in groups.items():
         comparison = comparisons.compare_runs(
@@ -82,11 +87,13 @@ def write(
     text = templating.render(
         "heygem.batch.results",
         "comparison.html",
-        title=f"{folder.absolute().name}: {_variants(table)} variants",
+        title=translate("variants", name=folder.absolute().name, count=_variants(table)),
+        lang=i18n.language_of(translate),
+        t=translate,
         now=datetime.now(UTC),
         means=_means(groups) if len(groups) > 1 else [],
-        mean_titles=[title for _, title in _MEANS],
-        groups=[_section(name, compared[name]) for name in list(compared)[:MAX_GROUPS]],
+        mean_titles=[_mean_title(key, unit, translate) for key, unit in _MEANS],
+        groups=[_section(name, compared[name], interface) for name in [*compared][:MAX_GROUPS]],
         others=[(name, quote(f"{FOLDER}/{name}/{comparisons.PAGE}")) for name in compared][
             MAX_GROUPS:
         ],
@@ -150,11 +157,15 @@ def _means(groups: dict[str, list[Row]]) -> list[dict[str, Any]]:
     return listed
 
 
-def _section(name: str, comparison: Comparison) -> dict[str, Any]:
+def _mean_title(key: str, unit: str, translate: Translate) -> str:
+    return f"{translate(key.partition('.')[2])} [{unit or translate('of_speech')}]"
+
+
+def _section(name: str, comparison: Comparison, translate: Translate) -> dict[str, Any]:
     film = comparison.files.get("film")
     address = quote(f"{FOLDER}/{name}/{film.name}") if film is not None else ""
     return {
         "name": name,
-        "body": comparisons.body_html(comparison, address),
+        "body": comparisons.body_html(comparison, address, translate),
         "videos": len(comparison.videos),
     }

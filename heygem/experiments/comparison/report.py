@@ -265,7 +265,9 @@ def _number(value: float | None) -> str | None:
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def body_html(comparison: Comparison, film_url: str = "") -> str:
+def body_html(
+    comparison: Comparison, film_url: str = "", translate: Callable[[str], str] | None = None
+) -> str:
     """Tables, contact sheet and figures as self-contained HTML; the film is linked by its URL."""
     pictures = {
         name: data_url(comparison.files[name])
@@ -276,7 +278,7 @@ def body_html(comparison: Comparison, film_url: str = "") -> str:
     return templating.render(
         "heygem.experiments",
         "comparison_body.html",
-        tables=tables_html(comparison),
+        tables=tables_html(comparison, translate),
         pictures=pictures,
         film_url=film_url if has_film else "",
         film_name=comparison.files["film"].name if has_film else "",
