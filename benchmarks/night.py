@@ -34,7 +34,14 @@ POLL_S = 0.2
 LIMIT_S = 6 * 3600.0
 CLIP_FRAMES, CLIP_WIDTH = 20, 288
 LONG = {"resources.max_minutes": 0.001}  # settings with which each sound is too long
-HEYGEM = [sys.executable, "-c", "from heygem.cli.main import main; main()"]
+#: The command `heygem`, with other times between tries; see --wait-s.
+HEYGEM = """if True:
+    from heygem.batch.queue import retry
+    from heygem.batch.workers import worker
+    from heygem.cli.main import main
+    retry.WAIT_S, worker.ROOM_S = {wait_s}, {wait_s} / 2
+    main()
+"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--disk", default="256m", help="size of the results' disk, as mount has it")
     parser.add_argument("--full-s", type=float, default=20.0, help="how long it is full [s]")
+    parser.add_argument("--wait-s", type=float, default=30.0, help="between tries on a full disk")
     parser.add_argument("--folder", type=Path, help="where to work; default: a temporary folder")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
@@ -299,7 +307,9 @@ class Disturber:
         while len(self.workers) < self.arguments.workers:
             with open(self.folder / "workers.log", "ab") as log:
                 queue = str(self.folder / "queue.db")
-                command = [*HEYGEM, "worker", "--until-empty", "--queue", queue]
+                program = HEYGEM.format(wait_s=self.arguments.wait_s)
+                command = [sys.executable, "-c", program]
+                command += ["worker", "--until-empty", "--queue", queue]
                 self.workers.append(subprocess.Popen(command, stdout=log, stderr=log))
             self.starts += 1
 

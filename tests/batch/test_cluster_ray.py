@@ -83,6 +83,28 @@ def test_a_cluster_that_cannot_be_reached_is_one_clear_error(monkeypatch):
     assert "host:6379" in str(caught.value)
 
 
+def test_a_machine_that_is_too_busy_for_ray_is_tried_again_then_named(monkeypatch):
+    def refuse(**_options):
+        calls.append("init")
+        raise Exception("The current node timed out during startup.")  # as Ray does
+
+    calls = []
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
+    with pytest.raises(ClusterError, match="does not start.*timed out.*less busy"), connected():
+        pass
+    assert calls == ["init", "shutdown"] * 3
+
+
+def test_a_missing_token_is_what_the_remedy_is_about(monkeypatch):
+    def refuse(**_options):
+        raise RuntimeError("InvalidAuthToken: Authentication token is missing or incorrect")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(ClusterError, match="RAY_AUTH_MODE=token"), connected("host:6379"):
+        pass
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     """Folder of the head's ledger and keys; node caches are beside it."""

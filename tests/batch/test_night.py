@@ -15,8 +15,9 @@ IS_LONG = os.environ.get("HEYGEM_NIGHT")  # the numbers of the issue in place of
 @pytest.mark.fault
 @pytest.mark.slow
 def test_a_disturbed_batch_ends_complete_and_correct(tmp_path):
-    size = ["200", "20", "10", "20"] if IS_LONG else ["8", "4", "2", "2"]
-    options = zip(("--items", "--bad", "--kills", "--full-s"), size, strict=True)
+    size = ["200", "20", "10", "20", "30"] if IS_LONG else ["7", "4", "2", "1", "1"]
+    names = ("--items", "--bad", "--kills", "--full-s", "--wait-s")
+    options = zip(names, size, strict=True)
     report = tmp_path / "night.json"
     command = [sys.executable, ROOT / "benchmarks" / "night.py", "--workers", "2"]
     command += [part for option in options for part in option]

@@ -12,6 +12,7 @@ from heygem.core.errors import HeygemError, InputError, ParameterError
 RESOURCE = "heygem"  # `ray start --resources '{"heygem": 3}'` sets the number of actors of a node
 CORES = 4  # of an actor without a GPU
 LOCAL = "local"
+START_TRIES = 3
 _STORE_BYTES = 100 << 20  # Ray's object store: items travel as paths, so the smallest will do
 
 
@@ -118,28 +119,55 @@ def connected(address: str = LOCAL, *, actors: int | None = None) -> Iterator[No
     import ray
 
     quiet = {"log_to_driver": False, "logging_level": "error"}
-    try:
-        if address == LOCAL:
-            count = actors or max(1, (os.cpu_count() or 1) // CORES)
-            ray.init(
-                address=LOCAL,
-                include_dashboard=False,
-                object_store_memory=_STORE_BYTES,
-                resources={RESOURCE: count} if actors or not _has_gpus() else None,
-                **quiet,
-            )
-        else:
+    if address == LOCAL:
+        count = actors or max(1, (os.cpu_count() or 1) // CORES)
+        resources = {RESOURCE: count} if actors or not _has_gpus() else None
+        _start_here(resources=resources, **quiet)
+    else:
+        try:
             ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise ClusterError(
-            "the cluster cannot be reached",
-            seen=f"{address}: {' '.join(str(error).split())[:300]}",
-            remedy="give --address HOST:PORT of a head that `ray start --head` has started",
-        ) from error
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            text = _one_line(error)
+            remedy = "give --address HOST:PORT of a head that `ray start --head` has started"
+            if "token" in text.casefold():
+                remedy = "set RAY_AUTH_MODE=token, and copy the head's ~/.ray/auth_token to here"
+            what = "the cluster cannot be reached"
+            raise ClusterError(what, seen=f"{address}: {text}", remedy=remedy) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_here(**options: Any) -> None:
+    """Start a cluster of this machine alone.
+
+    Ray allows a node half a minute to start, which a busy machine may exceed: it is tried again.
+
+    Raises
+    ------
+    ClusterError
+    """
+    import ray
+
+    for remaining in reversed(range(START_TRIES)):
+        try:
+            ray.init(
+                address=LOCAL, include_dashboard=False, object_store_memory=_STORE_BYTES, **options
+            )
+            return
+        except Exception as error:  # Ray has no class for a node that was too slow
+            ray.shutdown()
+            if not remaining:
+                raise ClusterError(
+                    "Ray does not start on this machine",
+                    seen=_one_line(error),
+                    remedy="try again when the machine is less busy; heygem worker needs no Ray",
+                ) from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def require_ray() -> None:
