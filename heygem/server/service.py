@@ -30,7 +30,7 @@ from heygem.core.errors import ConsentError, HeygemError, InputError, PolicyErro
 from heygem.core.i18n import LANGUAGES, translator
 from heygem.provenance import keys
 from heygem.provenance.ledger import Ledger, acting_as
-from heygem.server import quota, requests
+from heygem.server import access_log, quota, requests
 from heygem.server.admission import user_folder
 from heygem.server.inputs import InputStore, Upload
 from heygem.server.served_queue import ServedQueue, open_served
@@ -363,6 +363,7 @@ def make_app(service: Service, prefix: str) -> web.Application:
         ],
         cookie_secret=os.urandom(32),
         xsrf_cookies=True,
+        log_function=access_log.log_request,
     )
 
 
