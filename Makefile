@@ -7,7 +7,7 @@ HUB_PROXY := configurable-http-proxy@4.6.3
 export HF_HUB_OFFLINE := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: browser nginx help run test test-fast test-faults lint docs tour lab models train-base evaluate dist clean
+.PHONY: bench bench-compare browser nginx help run test test-fast test-faults lint docs tour lab models train-base evaluate dist clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -80,6 +80,14 @@ train-base: models  ## train the shipped lips model: make train-base DATA=folder
 evaluate: models  ## measure the mouths: make evaluate DATA=folder-of-videos
 	@test -n "$(DATA)" || { echo "say where the videos are: make evaluate DATA=folder" >&2; exit 2; }
 	@$(BIN)/heygem evaluate "$(DATA)" --finetune-seconds 15,30,60,180 --save-visuals
+
+BENCH := benchmarks/speed.py
+bench: models  ## measure speed and memory against the targets: make bench [OUT=bench.json]
+	@$(BIN)/python $(BENCH) --json $(or $(OUT),bench.json)
+
+bench-compare: $(STAMP)  ## two results of make bench side by side: make bench-compare A=before.json B=after.json
+	@test -n "$(A)" -a -n "$(B)" || { echo "say which: make bench-compare A=one.json B=other.json" >&2; exit 2; }
+	@$(BIN)/python $(BENCH) --compare "$(A)" "$(B)"
 
 lab: models  ## open JupyterLab
 	@$(BIN)/heygem lab

@@ -71,31 +71,46 @@ def close_up(video, size, folder):
 
 def measure(video, sound, moves, scratch):
     """One row of the table."""
+    before = os.getloadavg()[0]
+    curve, spent, first = [], [], []
+    latency = latencies(video, sound, moves, scratch, curve=curve, spent=spent, first=first)
+    page, first_s = first
+    track, frames = page.preview.session.avatar.track, page.preview.clip.frames
+    return (
+        f"{track.width}x{track.height:<5} {frames:8d} {median(latency):10.2f} {median(spent):6.2f}"
+        f" {1000 * median(curve):9.1f} {first_s:8.1f}  {before:.1f}, {os.getloadavg()[0]:.1f}"
+    )
+
+
+def latencies(video, sound, moves, scratch, *, curve=None, spent=None, first=None):
+    """Seconds from each move to the finished preview.
+
+    Into the lists go, of each move, the seconds until the curve is drawn and the processor time;
+    and the page with the seconds that its first preview took.
+    """
     os.environ["HEYGEM_SERVER_ROOT"] = str(scratch)
     from heygem.studio.pages.tuning import TuningPage
 
-    before = os.getloadavg()[0]
     began = time.perf_counter()
     page = TuningPage(video=video, audio=sound, out=scratch / "previews", recipes_folder=scratch)
     task = page.preview.task
     task.wait()
     if task.error is not None:
         raise SystemExit(str(task.error))
-    first_s = time.perf_counter() - began
+    if first is not None:
+        first += [page, time.perf_counter() - began]
     control = page.controls[CONTROL]
-    latency, spent, curve = [], [], []
+    latency = []
     for k in range(moves):
         began, cpu = time.perf_counter(), time.process_time()
         control.value = 1.1 + 0.05 * k
-        curve.append(time.perf_counter() - began)
+        if curve is not None:
+            curve.append(time.perf_counter() - began)
         task.wait()
         latency.append(time.perf_counter() - began)
-        spent.append(time.process_time() - cpu)
-    track, frames = page.preview.session.avatar.track, page.preview.clip.frames
-    return (
-        f"{track.width}x{track.height:<5} {frames:8d} {median(latency):10.2f} {median(spent):6.2f}"
-        f" {1000 * median(curve):9.1f} {first_s:8.1f}  {before:.1f}, {os.getloadavg()[0]:.1f}"
-    )
+        if spent is not None:
+            spent.append(time.process_time() - cpu)
+    return latency
 
 
 if __name__ == "__main__":

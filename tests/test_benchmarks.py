@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +39,15 @@ def test_help_is_shown(path):
         [sys.executable, str(path), "--help"], capture_output=True, text=True, cwd=FOLDER.parent
     )
     assert process.returncode == 0 and "usage:" in process.stdout, process.stderr
+
+
+def test_two_results_of_make_bench_are_compared(tmp_path):
+    results = [{"720p.job_cpu_ms": 100.0, "start.import_s": 0.1}, {"720p.job_cpu_ms": 80.0}]
+    paths = [tmp_path / f"{k}.json" for k in range(2)]
+    for k, path in enumerate(paths):
+        path.write_text(json.dumps({"facts": {"commit": f"c{k}"}, "results": results[k]}))
+    command = [sys.executable, FOLDER / "speed.py", "--compare", *paths]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows = printed.splitlines()
+    assert "c0" in rows[0] and "c1" in rows[0]
+    assert len(rows) == 2 and "-20.0%" in rows[1]  # what one of them lacks is left out

@@ -20,6 +20,7 @@ from heygem.pipeline.streaming import BackgroundConsumer, prefetch
 from heygem.provenance.labeller import Labeller
 from heygem.rendering.base import Renderer
 
+RENDER_THREADS = 2  # frames drawn at once on a CPU; most of the work is done without the GIL
 AnyPicture: TypeAlias = Image | YuvImage
 
 
@@ -154,7 +155,14 @@ def _write_frames(
     images = prefetch(_decoded(film.avatar, order), ahead=size)
     write: Callable[[tuple[AnyPicture, float]], None] = lambda item: writer.write(*item)  # noqa: E731
     at_once = 1 if film.device == "cpu" else size  # a CPU gains nothing
-    frames = finished_frames(images, film.renderer, timeline, first=span.first, batch_size=at_once)
+    frames = finished_frames(
+        images,
+        film.renderer,
+        timeline,
+        first=span.first,
+        threads=RENDER_THREADS if film.device == "cpu" else 1,
+        batch_size=at_once,
+    )
     with BackgroundConsumer[tuple[AnyPicture, float]](write, waiting=size) as encoder:
         for frame in frames:
             report_progress("render", frame.index, count)

@@ -10,6 +10,7 @@ from heygem.config.params import LabelSettings
 from heygem.core import disk
 from heygem.core.publish import publishing
 from heygem.core.types import FloatArray, Image, PathLike
+from heygem.media.yuv import YuvImage
 from heygem.provenance import keys as key_store
 from heygem.provenance.keys import Keys
 from heygem.provenance.labeller import Labeller
@@ -20,7 +21,7 @@ from heygem.provenance.visible import Box
 
 def write_film(
     out: PathLike,
-    frames: Iterable[tuple[Image, float]],
+    frames: Iterable[tuple[Image | YuvImage, float]],
     *,
     size: tuple[int, int],
     rate: float,
@@ -38,7 +39,7 @@ def write_film(
     ----------
     out : path
         `.mp4`
-    frames : iterable of (uint8 [H, W, 3], float)
+    frames : iterable of (uint8 [H, W, 3] or YuvImage, float)
         Images and their times in seconds.
     size : tuple of int
         Width and height of the frames, pixels.

@@ -9,6 +9,7 @@ from heygem import media
 from heygem.avatar.timeline import Timeline
 from heygem.config.params import Params
 from heygem.core.types import FloatArray, Image
+from heygem.media.yuv import YuvImage
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Span:
     timeline: Timeline  # on the clock of the audio
     audio: media.AudioTrack
     source: Path
-    frames: list[Image] | None = None
+    frames: list[Image | YuvImage] | None = None
 
     @property
     def times_s(self) -> FloatArray:

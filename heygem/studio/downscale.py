@@ -42,7 +42,8 @@ def downscale_avatar(avatar: Avatar, longest_px: int) -> Avatar:
     zoom = longest_px / max(track.width, track.height)
     if zoom >= 1:
         return avatar
-    width, height = round(track.width * zoom), round(track.height * zoom)
+    # Even, so that previews are drawn in the codec's planes.
+    width, height = (2 * max(1, round(n * zoom / 2)) for n in (track.width, track.height))
     points = _scale_points(track.points, (width / track.width, height / track.height, zoom))
     crops, meshes = [], []
     for crop, mesh in zip(avatar.library.crops, avatar.library.points, strict=True):

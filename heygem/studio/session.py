@@ -17,6 +17,7 @@ import numpy as np
 
 from heygem import audio, media, pipeline
 from heygem.avatar import Avatar
+from heygem.avatar.timeline import planes_in_order
 from heygem.config.params import LipsSettings, Params
 from heygem.core import findings, logs
 from heygem.core.errors import InputError
@@ -26,6 +27,7 @@ from heygem.core.folders import make_private_folder
 from heygem.core.interrupts import observes_cancel
 from heygem.core.types import FloatArray, Image, IntArray, PathLike, Progress
 from heygem.lips.trajectory import Trajectory
+from heygem.media.yuv import YuvImage
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
 from heygem.pipeline.progress import cancellable
@@ -319,7 +321,7 @@ class Session:
         )
         width, height = self._size
         cacheable = len(rows) * width * height * 3 <= MAX_CACHED_FRAME_BYTES
-        frames = []
+        frames: list[Image | YuvImage] = []
         options = {"label": containers.recorded(self.avatar.path), **self._encoding(span)}
         with media.VideoWriter(span.source, width=width, height=height, **options) as writer:
             for k, image in enumerate(self._read_frames(part.order)):
@@ -338,9 +340,16 @@ class Session:
         """Width and height of the preview, pixels."""
         return self.preview_avatar.track.width, self.preview_avatar.track.height
 
-    def _read_frames(self, order: IntArray) -> Iterator[Image]:
+    def _read_frames(self, order: IntArray) -> Iterator[Image | YuvImage]:
+        """The frames of a preview, in the codec's planes where their size allows it."""
+        width, height = self._size
+        coding = _loaded(self.avatar.info.video).coding
+        if width % 2 == height % 2 == 0 and self.preview_avatar is self.avatar:
+            yield from planes_in_order(self.avatar, order, coding)
+            return
         for image in pipeline.frames_in_order(self.avatar, order):
-            yield downscale_image(image, self._size)
+            small = downscale_image(image, self._size)
+            yield small if width % 2 or height % 2 else YuvImage.from_rgb(small, coding.matrix)
 
     def _encoding(self, span: Span) -> dict[str, Any]:
         """Options of both films of a span."""
@@ -362,10 +371,10 @@ class Session:
     ) -> int:
         """Render and write the span; returns the number of frames left as they were."""
         skipped = 0
-        images = span.frames or self._read_frames(span.timeline.order)
+        images: Any = span.frames or self._read_frames(span.timeline.order)
         finished = pipeline.finished_frames(images, renderer, span.timeline, threads=RENDER_THREADS)
 
-        def frames() -> Iterator[tuple[Image, float]]:
+        def frames() -> Iterator[tuple[Image | YuvImage, float]]:
             nonlocal skipped
             for frame in finished:
                 report_progress("render", frame.index, len(span.timeline))
