@@ -17,7 +17,6 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from scipy.interpolate import RBFInterpolator
 
 from heygem.core.errors import AssetError
 from heygem.core.types import FloatArray, Image
@@ -172,6 +171,9 @@ def spline_matrix() -> FloatArray:
 
     The thin-plate spline is linear in the values it interpolates, so one solution serves all.
     """
+    # Imported here: it takes 0.2 s, and only this backend, which few choose, needs it.
+    from scipy.interpolate import RBFInterpolator
+
     flat = TEMPLATE[:, :2].astype(np.float64)
     spline = RBFInterpolator(
         flat[POINTS_68], np.eye(68), kernel="thin_plate_spline", smoothing=SMOOTHING
