@@ -65,6 +65,7 @@ def run(
     priority: int = 0,
     stop: threading.Event | None = None,
     on_finished: Callable[[Job], None] = lambda job: None,
+    on_pause: Callable[[str], None] = lambda reason: None,
 ) -> tuple[Report, list[Item]]:
     """Add the items of a recipe, have them made, and report on them.
 
@@ -80,6 +81,8 @@ def run(
         Set it to stop: what is not finished stays in the queue.
     on_finished : callable, optional
         Called with each job as soon as it is finished.
+    on_pause : callable, optional
+        Called with the reason when the queue is found to be paused, once for each pause.
 
     Returns
     -------
@@ -103,7 +106,11 @@ def run(
     thread = threading.Thread(target=make_all)
     thread.start()
     reported: set[str] = set()
+    pause = ""
     while True:
+        was_paused, pause = pause, queue.paused()
+        if pause and pause != was_paused:
+            on_pause(pause)
         is_over = not thread.is_alive()
         for job in _finished(queue, batch, {job.id for job in jobs} - reported):
             reported.add(job.id)

@@ -268,6 +268,11 @@ def batch(
             priority=priority,
             stop=stop,
             on_finished=lambda job: typer.echo(_line(job), err=True),
+            on_pause=lambda reason: typer.echo(
+                f"the queue is paused: {printable(reason)}; a pause by hand ends with "
+                "heygem queue resume",
+                err=True,
+            ),
         )
         is_whole = not stop.is_set()  # who stopped it does not wait for films
         if is_address(settings.inputs.output):

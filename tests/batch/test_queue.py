@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from helpers.batch import pairs_recipe
 
+from heygem.batch import queued_batch
 from heygem.batch.items import plan_items
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue import JobQueue, process, retry
@@ -467,3 +468,17 @@ def recorded(folder, *names):
     """Items that are recorded in MLflow."""
     inputs = {"videos": [f"/v/{name}.mp4" for name in names], "audio": "/v/a.wav"}
     return plan_items(Params.from_dict({"inputs": inputs | {"output": str(folder)}}))
+
+
+def test_who_waits_for_a_batch_is_told_that_the_queue_is_paused(queue, tmp_path):
+    inputs = {"videos": ["/v/a.mp4"], "audio": "/v/a.wav", "output": str(tmp_path)}
+    params = Params.from_dict({"inputs": inputs, "mlflow": {"enabled": False}})
+    reasons, over = [], threading.Event()
+
+    def note(reason):
+        reasons.append(reason)
+        over.set()
+
+    queue.pause("holiday")
+    queued_batch.run(queue, params, lambda stop: over.wait(60), batch="night", on_pause=note)
+    assert reasons == ["holiday"]
