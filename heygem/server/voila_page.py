@@ -4,17 +4,24 @@ Every opened page has a kernel of its own, with some hundred megabytes of models
 page says that it is being left, and otherwise soon after the page's web socket has closed.
 """
 
+import re
 import time
+import urllib.parse
+from pathlib import PurePosixPath
 from typing import Any
 
 from jupyter_core.utils import ensure_async
 from tornado.ioloop import PeriodicCallback
 from traitlets.config import Config
 
-from heygem.core.i18n import language, phrases
+from heygem.core.i18n import LANGUAGES, language, phrases
 
 TEMPLATE = "heygem"  # in jupyter_data/voila/templates
 PHRASES = ("title", "intro", "page_lost", "reload")
+#: Notebooks that are pages of their own, by the beginning of their name; the key of their texts.
+PAGES = {
+    "01_": "preview", "02_": "tuning", "03_": "finetune", "20_": "compare", "30_": "trace",
+}  # fmt: skip
 CHECK_S = 3.0
 #: A page whose connection broke may return within this time; then its kernel ends.
 GRACE_S = 20.0
@@ -68,8 +75,30 @@ class PageKernels:
 
 
 def prepare_page(handler: Any, notebook: Any, cwd: str) -> None:
-    """Before a page is rendered: set the cookie with which it may say that it is being left."""
+    """Before a page is rendered: its title, and the cookie with which it tells that it is left."""
     _ = handler.xsrf_token
+    name = PurePosixPath(urllib.parse.unquote(str(handler.request.path))).stem
+    notebook.metadata["heygem_page"] = page_text(name, notebook_language(notebook))
+
+
+def notebook_language(notebook: Any) -> str:
+    """The language that a notebook's parameter `lang` chooses; else the interface's."""
+    for cell in notebook.cells:
+        if "parameters" in cell.metadata.get("tags", ()):
+            chosen = re.findall(r"^lang\s*=\s*[\"'](\w*)[\"']", cell.source, re.MULTILINE)
+            if chosen and chosen[-1] in LANGUAGES:
+                return str(chosen[-1])
+    return language()
+
+
+def page_text(name: str, lang: str) -> dict[str, str]:
+    """Language, title, introduction and messages of a notebook's page."""
+    text = phrases("interface", lang)
+    page = {"lang": lang, **{key: text[key] for key in PHRASES}}
+    key = next((key for start, key in PAGES.items() if name.startswith(start)), "")
+    if key:
+        page |= {"title": text[f"page_{key}"], "intro": text[f"page_{key}_intro"]}
+    return page
 
 
 def local_only(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -79,10 +108,8 @@ def local_only(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 def configure_voila(config: Config) -> None:
     """Set how Voilà shows pages."""
-    lang = language()
-    text = {key: phrases("interface", lang)[key] for key in PHRASES}
     config.VoilaConfiguration.template = TEMPLATE
-    config.VoilaConfiguration.resources = {"heygem": {"lang": lang, **text}}
+    config.VoilaConfiguration.resources = {"heygem": page_text("", language())}
     config.VoilaConfiguration.prelaunch_hook = prepare_page
     config.VoilaConfiguration.page_config_hook = local_only
 

@@ -7,6 +7,7 @@ theme of the page.
 import base64
 import html
 import io
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -155,6 +156,43 @@ def aperture_html(
         for css_class, key in legend
     )
     axis = axis_html(curves.start_s, curves.end_s)
+    return _row(translate("opening"), height, plot) + axis + f'<div class="hg-legend">{keys}</div>'
+
+
+def pair_html(
+    curves: Sequence[ApertureCurves],
+    names: Sequence[str],
+    translate: Translate,
+    *,
+    height: int = 110,
+) -> str:
+    """The lip aperture of two settings over each other, on one scale.
+
+    Parameters
+    ----------
+    curves : two heygem.studio.clip.ApertureCurves
+        Of the same span.
+    names : two str
+    translate : callable
+    height : int
+        Pixels.
+    """
+    first, second = curves
+    highest = max(0.05, *(1.05 * float(each.after.max(initial=0)) for each in curves))
+    lowest = min(0.0, *(float(each.after.min(initial=0)) for each in curves))
+    span = max(first.end_s - first.start_s, 1e-6)
+
+    def line(each: ApertureCurves, css_class: str) -> str:
+        x = (each.times_s - first.start_s) / span * WIDTH
+        y = height - 6 - (each.after - lowest) / (highest - lowest) * (height - 12)
+        return f'<path d="{_path(x, y)}" class="{css_class}" vector-effect="non-scaling-stroke"/>'
+
+    keys = " ".join(
+        f'<span class="hg-key {css_class}"></span>{html.escape(name)}'
+        for css_class, name in zip(("hg-key-filmed", ""), names, strict=True)
+    )
+    plot = line(first, "hg-filmed") + line(second, "hg-after")
+    axis = axis_html(first.start_s, first.end_s)
     return _row(translate("opening"), height, plot) + axis + f'<div class="hg-legend">{keys}</div>'
 
 

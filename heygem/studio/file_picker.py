@@ -121,7 +121,7 @@ class FilePicker(w.VBox):
                 self.details,
                 self.verdicts,
             ],
-            layout=w.Layout(flex="1 1 320px", max_width="520px", padding="4px"),
+            layout=w.Layout(flex="1 1 340px", max_width="900px", padding="4px"),
         )
         self.folder = Path(folder).resolve()
         self._updating = False
@@ -243,7 +243,7 @@ class FilesPicker(w.VBox):
                 self.details,
                 self.verdicts,
             ],
-            layout=w.Layout(flex="1 1 320px", max_width="520px", padding="4px"),
+            layout=w.Layout(flex="1 1 340px", max_width="900px", padding="4px"),
         )
         self.folder.observe(lambda _: self.refresh(), "value")
         self.list.observe(self._entries_selected, "value")

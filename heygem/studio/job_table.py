@@ -9,7 +9,10 @@ import traitlets
 from heygem.core.i18n import Translate
 
 _STATIC = Path(__file__).parent / "static"
-_LABELS = ("drag", "moved_to", "up", "down", "cancel", "retry", "remove", "queue_empty", "queue")
+_LABELS = (
+    "drag", "moved_to", "up", "down", "cancel", "retry", "remove", "queue_empty", "queue",
+    "style",
+)  # fmt: skip
 
 
 class JobTable(anywidget.AnyWidget):
@@ -21,12 +24,16 @@ class JobTable(anywidget.AnyWidget):
     ----------
     rows : list of dict
         id, path, video, audio, state, progress (0..1), status, error (HTML), warnings (list of
-        HTML), actions (those allowed: move, cancel, retry, remove).
+        HTML), actions (those allowed: move, cancel, retry, remove); recipe (its name, or empty) and
+        recipe_label.
+    recipes : list of (label, name)
+        Those that a waiting job may be given.
     thumbnails : dict
         Data URL of the thumbnail, by path of the video.
     request : dict
         Action requested by the user, set by the page: `action`, `id`, a running number `n`; for
-        `place` also `before` (an id, or None for the end), for `move` also `places`.
+        `place` also `before` (an id, or None for the end), for `move` also `places`, for `recipe`
+        also `recipe`.
     """
 
     _esm = _STATIC / "job_table.js"
@@ -36,6 +43,7 @@ class JobTable(anywidget.AnyWidget):
     can_move = True  # whether the user may change the order
 
     rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+    recipes: traitlets.List[list[str]] = traitlets.List().tag(sync=True)
     thumbnails = traitlets.Dict().tag(sync=True)
     request = traitlets.Dict().tag(sync=True)
 

@@ -12,15 +12,17 @@ _STATIC = Path(__file__).parent / "static"
 _LABELS = (
     "source", "result", "side", "wipe", "result_only", "play", "pause", "back", "forward",
     "loop", "position", "timeline", "overview", "no_video", "load_failed", "seek", "rate",
-    "full_screen", "download",
+    "full_screen", "download", "keys_title", "keys_play", "keys_step", "keys_mode", "keys_loop",
+    "keys_full", "keys_undo", "keys_keep", "keys_help", "keys_close",
 )  # fmt: skip
 
 
 class Player(anywidget.AnyWidget):
     """Two synchronized videos with wipe, loop and frame stepping, above plots and a playhead.
 
-    Space plays and pauses, the arrow keys step by one frame. Only addresses and plots (SVG) pass
-    through the widget socket.
+    Space plays and pauses, the arrow keys step by one frame; `?` shows all keys. Those that concern
+    the page are sent to it as messages: kind "undo", "redo", "keepA", "keepB", "keepC". Only
+    addresses and plots (SVG) pass through the widget socket.
 
     Attributes
     ----------
@@ -28,6 +30,8 @@ class Player(anywidget.AnyWidget):
         As returned by `heygem.studio.urls.page_url`; empty for none.
     source_shown, result_shown : str
         Address whose first frame the page has decoded; set by the page.
+    captions : dict of str to str
+        Names of "source" and "result" where they are something else, such as two settings.
     mode : {"side", "wipe", "result_only"}
     wipe : float
         Part of the width that shows the source, percent.
@@ -56,6 +60,7 @@ class Player(anywidget.AnyWidget):
     result_url = traitlets.Unicode("").tag(sync=True)
     source_shown = traitlets.Unicode("").tag(sync=True)
     result_shown = traitlets.Unicode("").tag(sync=True)
+    captions = traitlets.Dict().tag(sync=True)
     mode = traitlets.Enum(["side", "wipe", "result_only"], "side").tag(sync=True)
     wipe = traitlets.Float(50.0).tag(sync=True)
     loop = traitlets.Bool(True).tag(sync=True)

@@ -9,8 +9,11 @@ from heygem.core.error_texts import catalogue, localized
 from heygem.core.i18n import LOCALES
 
 PACKAGE = LOCALES.parents[1]
-#: Whose errors a person meets who chooses files in the studio and previews them.
-TRANSLATED = ("media", "audio", "face", "avatar", "pipeline", "lips", "studio", "server/api")
+#: Whose errors a page shows: of files, recipes, the queue, fine-tuning, labels, and the server.
+TRANSLATED = (
+    "core", "config", "media", "audio", "face", "avatar", "lips", "provenance", "finetune",
+    "pipeline", "batch", "server", "studio",
+)  # fmt: skip
 CLASSES = {name for name in vars(errors) if name.endswith("Error")} | {"Cancelled"}
 
 

@@ -3,7 +3,9 @@
 import http.client
 import logging
 import re
+from types import SimpleNamespace
 
+import nbformat
 import pytest
 from helpers.browser import PROJECT, TOKEN, Server
 
@@ -115,3 +117,23 @@ def test_no_file_of_a_page_names_another_host():
     for path in pages:
         hosts = set(re.findall(r"https?://([\w.-]+)", path.read_text(encoding="utf-8")))
         assert hosts <= {"www.w3.org"}, path  # names of XML, never requested
+
+
+@pytest.mark.parametrize(
+    ("name", "lang", "title"),
+    [
+        ("04_studio", "zh", "HeyGem 工作室"),
+        ("02_tuning", "zh", "调参 – HeyGem"),
+        ("02_tuning", "", "Tuning – HeyGem"),
+    ],
+)
+def test_a_page_has_its_own_title_in_the_language_of_its_notebook(name, lang, title, monkeypatch):
+    monkeypatch.delenv("HEYGEM_LANG", raising=False)
+    cell = nbformat.v4.new_code_cell(f'folder = "x"\nlang = "{lang}"  # of the page')
+    cell.metadata["tags"] = ["parameters"]
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    request = SimpleNamespace(path=f"/voila/render/notebooks/{name}.ipynb")
+    voila_page.prepare_page(SimpleNamespace(xsrf_token=b"", request=request), notebook, ".")
+    page = notebook.metadata["heygem_page"]
+    assert (page["title"], page["lang"]) == (title, lang or "en")
+    assert page["intro"] and page["page_lost"]

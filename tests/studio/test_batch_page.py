@@ -11,8 +11,10 @@ from heygem.batch.workers import background
 from heygem.config.params import Params
 from heygem.core import i18n
 from heygem.server.client import HubQueue
+from heygem.studio import job_rows
 from heygem.studio.pages import batch as batch_page
 from heygem.studio.pages.studio import StudioApp
+from heygem.studio.recipe_files import save_recipe
 
 pytestmark = pytest.mark.usefixtures("isolated_home")
 
@@ -112,16 +114,16 @@ def test_the_time_left_is_estimated_from_the_first_job_on(studio):
             for state, number in numbers.items()
         }
 
-    assert batch_page.seconds_left(totals(pending=1), []) is None
+    assert job_rows.seconds_left(totals(pending=1), []) is None
     counts = totals(running=1, pending=2)
-    assert batch_page.seconds_left(counts, [running]) == pytest.approx(15 + 2 * 20)
-    assert batch_page.seconds_left(totals(done=1, pending=1), []) == pytest.approx(40)
+    assert job_rows.seconds_left(counts, [running]) == pytest.approx(15 + 2 * 20)
+    assert job_rows.seconds_left(totals(done=1, pending=1), []) == pytest.approx(40)
     counts = totals(done=1, running=1, pending=1, failed=1)
-    assert batch_page.total_progress(counts, [running]) == pytest.approx(1.25 / 3)
-    text = batch_page.summary(totals(done=1, running=1), True, i18n.translator(), left_s=15)
+    assert job_rows.total_progress(counts, [running]) == pytest.approx(1.25 / 3)
+    text = job_rows.summary(totals(done=1, running=1), True, i18n.translator(), left_s=15)
     assert text == "1 of 2 finished, 0 failed · 15 s left"
     late = drawing | {"stage": "verify", "done": 0, "total": 1, "fraction": 0.9}
-    row = batch_page.table_row(running._replace(progress=late), i18n.translator())
+    row = job_rows.table_row(running._replace(progress=late), i18n.translator())
     assert row["progress"] == 0.9, "no stage after the rendering counts as nothing"
     assert row["status"] == "checking the finished video · 15 s left", "0/1 says nothing"
 
@@ -221,3 +223,30 @@ def test_users_of_a_server_are_not_offered_what_would_be_refused(tmp_path):
     assert served.pause_button.layout.display == "none" != alone.pause_button.layout.display
     for page in pages:
         page.close()
+
+
+@pytest.mark.slow
+def test_each_row_has_a_style_or_a_saved_recipe(studio, tmp_path):
+    batch = studio.batch
+    batch.choice.folder = tmp_path / "params"
+    save_recipe(
+        Params.from_dict({"lips": {"openness_gain": 1.4}}), "mine", folder=tmp_path / "params"
+    )
+    batch.refresh()
+    assert ("mine", "recipe:mine") in batch.recipe.options
+    batch.recipe.value = "preset:calm"
+    choose_videos(studio, "anna.mp4", "broken.mp4")
+    batch.add_button.click()
+    assert [row["recipe_label"] for row in batch.table.rows] == ["Calm", "Calm"]
+    assert video_names(studio) == ["anna.mp4", "broken.mp4"]
+    first = batch.table.rows[0]["id"]
+    send_request(studio, "recipe", first, recipe="recipe:mine")
+    assert [row["recipe_label"] for row in batch.table.rows] == ["mine", "Calm"]
+    assert video_names(studio) == ["anna.mp4", "broken.mp4"], "it keeps its place"
+    jobs = [studio.queue.get(row["id"]) for row in batch.table.rows]
+    gains = [Params.from_dict(job.params).lips.openness_gain for job in jobs]
+    assert gains == [1.4, 0.8]
+    assert jobs[0].name != jobs[1].name and jobs[0].name.endswith("-mine")
+    send_request(studio, "recipe", first, recipe="preset:clear")
+    assert "no such job" in batch.error_box.value, "another page has changed it"
+    assert len(batch.table.rows) == 2

@@ -1,5 +1,7 @@
 """The studio app: a batch from choosing files to the ZIP of results."""
 
+import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -7,6 +9,8 @@ import pytest
 from helpers.studio import WAIT_S, choose_videos, video_names
 
 from heygem.batch.workers.worker import Worker as BatchWorker
+from heygem.core.i18n import translator
+from heygem.studio.pages.history import HistoryPage
 
 pytestmark = pytest.mark.usefixtures("isolated_home")
 
@@ -29,17 +33,27 @@ def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio):
 
     studio.selected_index = 2
     assert studio.history.listing_task.wait(WAIT_S)
-    (card,) = studio.history.cards.children
-    assert len(card.children[0].value) < 20_000, "a thumbnail, not the video"
+    history = studio.history
+    (row,) = history.list.rows
+    assert row["picture"].startswith("data:image/jpeg;base64,") and len(row["picture"]) < 40_000
+    assert (row["person"], row["sound"], row["recipe"]) == ("anna.mp4", "speech.wav", "Natural")
+    assert row["length_s"] == pytest.approx(2.0, abs=0.1) and row["bytes"] > 1000
     studio.history.zip_button.click()
     assert studio.history.task.wait(WAIT_S) and "1 videos" in studio.history.download_link.value
     with zipfile.ZipFile(studio.history.folder / "results.zip") as archive:
         names = sorted(archive.namelist())
     assert [Path(name).suffix for name in names] == [".json", ".mp4"]
 
-    play, delete = card.children[2].children
-    play.click()
+    history.list.request = {"action": "show", "id": row["id"], "n": 1}
     assert studio.history.player.result_url.endswith("anna-speech.mp4")
+    assert studio.history.player.source_url.endswith("anna.mp4"), "source beside result"
+    history.again_recipe.value = "preset:calm"
+    history.again_button.click()
+    again = studio.queue.jobs()[-1]
+    assert (again.name, again.state) == ("anna-speech-calm", "pending")
+    history.list.chosen = [row["id"]]
+    assert history.zip_button.description == "Make a ZIP of 1 chosen"
+    history.list.chosen = []
     assert "openness_gain: 1.0" in studio.history.details.value
     studio.history.trace_button.click()
     assert studio.history.trace_task.wait(WAIT_S)
@@ -47,13 +61,14 @@ def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio):
     assert "**" not in studio.history.trace_text.value, "no Markdown"
     result = studio.history.folder / "anna-speech.mp4"
     content = result.read_bytes()
-    delete.click()
+    history.list.chosen = [row["id"]]
+    history.delete_button.click()
     assert not result.exists() and not (studio.history.folder / "results.zip").exists()
     assert studio.history.download_link.value == ""
-    assert studio.history.listing_task.wait(WAIT_S) and studio.history.cards.children == ()
+    assert studio.history.listing_task.wait(WAIT_S) and studio.history.list.rows == []
     studio.history.trash.children[1].children[0].click()
     assert result.read_bytes() == content
-    assert studio.history.listing_task.wait(WAIT_S) and len(studio.history.cards.children) == 1
+    assert studio.history.listing_task.wait(WAIT_S) and len(studio.history.list.rows) == 1
     assert studio.history.trash.children == ()
     assert studio.history.player.result_url == ""
 
@@ -68,3 +83,17 @@ def test_the_single_tab_queues_the_whole_video(studio, speech, tmp_path):
     assert "Added to the queue" in studio.single.message.value
     studio.batch.refresh()
     assert video_names(studio) == ["anna.mp4"]
+
+
+@pytest.mark.slow
+def test_a_link_to_one_result_opens_it(studio, tmp_path, talking, monkeypatch):
+    details = tmp_path / "made" / "details" / "anna"
+    details.mkdir(parents=True)
+    shutil.copy(talking[0], tmp_path / "made" / "anna.mp4")
+    facts = {"id": "abc123", "name": "anna", "output": {"file": "../../anna.mp4"}}
+    (details / "manifest.json").write_text(json.dumps(facts))
+    monkeypatch.setenv("QUERY_STRING", "result=abc123")
+    page = HistoryPage(tmp_path / "made", translate=translator("zh"))
+    assert page.listing_task.wait(WAIT_S) and page.listing_task.error is None
+    assert page.list.selected == "abc123" and page.player.result_url.endswith("anna.mp4")
+    assert page.list.rows[0]["link"] == "04_studio.ipynb?result=abc123"

@@ -66,8 +66,8 @@ def test_a_recipe_saved_from_the_page_can_be_run_and_loaded(tuning, tmp_path, ta
     assert saved.lips.openness_gain == 1.4
     assert saved.inputs.videos == (str(talking[0]),) and saved.inputs.audio == str(speech)
     tuning.reset_button.click()
-    tuning.recipe_names.value = "mine"
-    tuning.load_button.click()
+    assert tuning.style.value == "preset:natural" or tuning.style.value == "page"
+    tuning.style.value = "recipe:mine"
     assert tuning.controls["lips.openness_gain"].value == 1.4
     assert tuning.preview.task.wait(WAIT_S)
 
@@ -92,3 +92,54 @@ def test_the_page_is_shown_in_chinese(tmp_path):
     assert page.preview.open_button.description == "打开"
     assert page.controls["lips.openness_gain"].description.startswith("张口幅度")
     assert page.preview.player.labels["play"] == "播放"
+
+
+@pytest.mark.slow
+def test_a_style_moves_the_controls_and_every_change_can_be_undone(tuning):
+    tuning.style.value = "preset:clear"
+    assert tuning.controls["lips.openness_gain"].value == 1.3
+    tuning.controls["lips.openness_gain"].value = 1.7
+    assert tuning.style.value is None, "no style is the same"
+    for expected in (1.3, 1.0):
+        tuning.undo_button.click()
+        assert tuning.controls["lips.openness_gain"].value == expected
+    assert tuning.undo_button.disabled
+    tuning.redo_button.click()
+    assert tuning.controls["lips.openness_gain"].value == 1.3
+    assert tuning.style.value == "preset:clear"
+    tuning.preview.player._handle_custom_msg({"kind": "undo"}, [])  # Ctrl+Z on the page
+    assert tuning.controls["lips.openness_gain"].value == 1.0
+    assert tuning.preview.task.wait(WAIT_S)
+
+
+@pytest.mark.slow
+def test_two_snapshots_share_one_player_and_one_plot(tuning):
+    preview, player = tuning.preview, tuning.preview.player
+    tuning.save_snapshot("A")
+    assert tuning.compare_button.disabled
+    tuning.set_params(preview.params.override({"lips.openness_gain": 2.0}), render=False)
+    tuning.save_snapshot("B")  # without a clip: it is rendered for the comparison
+    tuning.compare_button.click()
+    assert preview.task.wait(WAIT_S) and preview.task.error is None
+    assert player.captions == {"source": "A", "result": "B"} and player.mode == "wipe"
+    first, second = (tuning.snapshots.get(slot).clip for slot in "AB")
+    assert player.source_url.endswith(first.result.name)
+    assert player.result_url.endswith(second.result.name)
+    assert (first.start_s, first.length_s) == (second.start_s, second.length_s)
+    assert "hg-filmed" in player.curves and "hg-after" in player.curves
+    tuning.show_buttons["A"].click()
+    assert player.captions == {}, "source and result again"
+
+
+@pytest.mark.slow
+def test_what_was_tuned_is_one_link_away_in_the_studio(tuning, tmp_path, monkeypatch):
+    tuning.controls["lips.openness_gain"].value = 1.4
+    tuning.studio_button.click()
+    assert "04_studio.ipynb?recipe=tuned" in tuning.studio_link.value
+    saved = Params.from_yaml(tmp_path / "params" / "tuned.yaml")
+    assert saved.lips.openness_gain == 1.4
+    assert tuning.preview.task.wait(WAIT_S)
+    monkeypatch.setenv("QUERY_STRING", "recipe=tuned&token=secret")
+    page = TuningPage(folder=tmp_path, out=tmp_path / "p", recipes_folder=tmp_path / "params")
+    assert page.style.value == "recipe:tuned"
+    assert page.controls["lips.openness_gain"].value == 1.4, "and back"

@@ -17,13 +17,16 @@ from heygem.batch.workers.estimate import SmoothedTimeLeft
 from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
-from heygem.core.i18n import Translate, language_of, stage_name
+from heygem.core.i18n import Translate, language_of
 from heygem.core.types import PathLike
 from heygem.server.client import HubQueue, JobQueue
+from heygem.studio import links
 from heygem.studio.file_picker import FilePicker, FilesPicker
 from heygem.studio.images import data_url, thumbnail
+from heygem.studio.job_rows import RETRIED, seconds_left, summary, table_row, total_progress
 from heygem.studio.job_table import JobTable
 from heygem.studio.pair_table import PairTable, resolve_paths
+from heygem.studio.recipe_choice import RecipeChoice, RecipeDropdown, plain_name
 from heygem.studio.status import error_html, poll
 
 POLL_S = 0.5
@@ -32,15 +35,6 @@ THUMBNAIL_PX = 96
 THUMBNAILS_PER_POLL = 6
 _SAMPLES = Path(__file__).resolve().parents[3] / "samples"  # of a checkout
 ROWS = 100  # jobs of one page of the table
-
-RETRIED: tuple[State, ...] = ("failed", "cancelled")
-ACTIONS = {  # allowed in each state of a job
-    "pending": ["move", "cancel", "remove"],
-    "running": ["cancel"],
-    "done": ["remove"],
-    "failed": ["retry", "remove"],
-    "cancelled": ["retry", "remove"],
-}
 
 
 class BatchPage(w.VBox):
@@ -55,6 +49,8 @@ class BatchPage(w.VBox):
     folder : path
         Initial folder of the file browsers; relative paths in the table start from it.
     translate : callable
+    recipes_folder : path
+        Where recipes are saved.
     """
 
     def __init__(
@@ -64,8 +60,11 @@ class BatchPage(w.VBox):
         *,
         folder: PathLike,
         translate: Translate,
+        recipes_folder: PathLike = "params",
     ) -> None:
         self.queue, self.params, self.translate = queue, params, translate
+        self.choice = RecipeChoice(params, recipes_folder, translate)
+        self._recipes: dict[str, tuple[str, str]] = {}  # name and label, by job
         self._folder = Path(folder).resolve()
         self._lock, self._next_restart_s = threading.RLock(), 0.0
         self._is_started, self._first = False, 0
@@ -85,6 +84,10 @@ class BatchPage(w.VBox):
         self.example_button = w.Button(
             description=translate("try_example"), icon="magic", layout=w.Layout(width="auto")
         )
+        self.recipe = RecipeDropdown(
+            self.choice, translate, selected=f"recipe:{links.query().get('recipe', '')}"
+        )
+        self.tune_link = w.HTML()
         self.start_button = w.Button(description=translate("start_queue"), button_style="success")
         self.pause_button = w.Button(description=translate("pause_queue"), icon="pause")
         self.stop_button = w.Button(description=translate("cancel_all"), icon="stop")
@@ -100,12 +103,19 @@ class BatchPage(w.VBox):
         self.pager = w.HBox([self.earlier_button, self.page_text, self.later_button])
         buttons = [self.start_button, self.pause_button, self.stop_button]
         buttons += [self.retry_button, self.clear_button]
-        super().__init__(
+        choosing = w.VBox(
             [
                 self.mode,
                 w.HBox([self.audio, self.videos, self.video], layout=_wrapping()),
-                w.HBox([self.add_button, self.example_button], layout=_wrapping()),
+                w.HBox(
+                    [self.recipe, self.tune_link, self.add_button, self.example_button],
+                    layout=_wrapping(),
+                ),
                 self.pairs,
+            ]
+        )
+        queue_box = w.VBox(
+            [
                 w.HBox(buttons, layout=_wrapping()),
                 self.error_box,
                 w.HBox([self.bar, self.summary], layout=w.Layout(align_items="center")),
@@ -113,13 +123,20 @@ class BatchPage(w.VBox):
                 self.pager,
             ]
         )
+        for box in (choosing, queue_box):
+            box.add_class("hg-card")
+        super().__init__([choosing, queue_box])
         self._connect()
         self.mode.value = "pairs" if self.pairs.rows.value else "many"
         self._update_layout()
+        self._show_tune_link()
         self.refresh()
         poll(self, POLL_S, BatchPage.update)
 
     def _connect(self) -> None:
+        for widget, name in ((self.recipe, "value"), (self.audio, "chosen")):
+            widget.observe(lambda _: self._show_tune_link(), name)
+        self.videos.list.observe(lambda _: self._show_tune_link(), "value")
         self.mode.observe(lambda _: self._update_layout(), "value")
         self.add_button.on_click(lambda _: self.run_action(self.add_chosen))
         self.example_button.on_click(lambda _: self.run_action(self.add_example))
@@ -164,14 +181,48 @@ class BatchPage(w.VBox):
         if not self.audio.chosen:
             raise HeygemError("no audio is chosen", remedy="a job needs a video and a sound")
         rows = [Pair(video=str(video), audio=self.audio.chosen) for video in videos]
-        self.queue.add(items_of(resolve_paths(rows, self._folder), self.params))
+        self._add(rows)
+
+    def _add(self, rows: Sequence[Pair], name: str = "") -> None:
+        """Queue rows with a style, by default the chosen one; another than the page's is named."""
+        name = name or str(self.recipe.value)
+        chosen = self.choice.apply(name)
+        if name != self.choice.default():
+            rows = [_named(pair, plain_name(name)) for pair in rows]
+        self.queue.add(items_of(resolve_paths(rows, self._folder), chosen))
+
+    def make_again(self, pair: Pair, name: str) -> None:
+        """Queue a pair with the named style, and start."""
+        self._add([pair], name)
+        self._start()
+        self.refresh()
+
+    def set_recipe(self, job_id: str, name: str) -> None:
+        """Give a job that is waiting another recipe; it keeps its place.
+
+        Raises
+        ------
+        HeygemError
+            It is no longer waiting, or the recipe cannot be read.
+        """
+        job = self.queue.get(job_id)
+        recipe = self.choice.apply(name, Params.from_dict(job.params))
+        pair = Pair(video=job.video, audio=job.audio or None, text=job.text or None)
+        if name != self.choice.default():
+            pair = _named(pair, plain_name(name))
+        (changed,) = self.queue.add(items_of([pair], recipe), batch=job.batch)
+        try:
+            self.queue.place(changed.id, job_id)
+            self.queue.remove(job_id)
+        except HeygemError:  # it has begun meanwhile
+            self.queue.remove(changed.id)
+            raise
 
     def add_example(self) -> None:
         """Queue a sample person with a sample sound in the page's language, and start."""
         speech = _SAMPLES / f"speech_{language_of(self.translate)}.wav"
         self.audio.chosen, self.videos.folder.value = str(speech), str(_SAMPLES)
-        rows = [Pair(video=str(_SAMPLES / "hopper.mp4"), audio=str(speech))]
-        self.queue.add(items_of(rows, self.params))
+        self._add([Pair(video=str(_SAMPLES / "hopper.mp4"), audio=str(speech))])
         self._start()
 
     def add_rows(self) -> None:
@@ -181,7 +232,7 @@ class BatchPage(w.VBox):
             pair if pair.audio or pair.text else pair.model_copy(update={"audio": audio})
             for pair in self.pairs.read()
         ]
-        self.queue.add(items_of(resolve_paths(rows, self._folder), self.params))
+        self._add(rows)
         self.pairs.rows.value = ""
 
     def retry(self, job_id: str) -> None:
@@ -211,9 +262,12 @@ class BatchPage(w.VBox):
             has_worker = bool(self.queue.workers())
             if self._is_started and not has_worker and time.monotonic() > self._next_restart_s:
                 self._start()  # a worker process that died must not end the whole batch
-            rows = [table_row(job, self.translate) for job in jobs]
-            if rows != self.table.rows:
-                self.table.rows = rows
+            rows = [table_row(job, self.translate) | self._recipe_of(job) for job in jobs]
+            self.recipe.refresh()
+            with self.table.hold_sync():
+                self.table.recipes = [list(option) for option in self.recipe.options]
+                if rows != self.table.rows:
+                    self.table.rows = rows
             self.bar.value = total_progress(totals, running)
             is_working = is_open and has_worker
             paused = self.queue.paused() if is_open else ""
@@ -221,6 +275,37 @@ class BatchPage(w.VBox):
             text = summary(totals, is_working, self.translate, left_s=left_s, paused=paused)
             self.summary.value = html.escape(text)
             self._show_page(count, len(jobs))
+
+    def _recipe_of(self, job: Job) -> dict[str, str]:
+        """Name and label of a job's recipe; both empty where the queue does not tell it."""
+        if self.queue.is_shared:
+            return {"recipe": "", "recipe_label": ""}
+        if job.id not in self._recipes:  # the recipe of a job never changes
+            try:
+                params = Params.from_dict(self.queue.get(job.id).params)
+            except HeygemError:  # of another version, or removed by another page just now
+                return {"recipe": "", "recipe_label": ""}
+            name = self.choice.name_of(params)
+            label = self.choice.label_of(name) if name else self.translate("own_recipe")
+            self._recipes[job.id] = (name, label)
+        name, label = self._recipes[job.id]
+        return {"recipe": name, "recipe_label": label}
+
+    def _show_tune_link(self) -> None:
+        """A link to the tuning page with what is chosen here."""
+        videos = self.videos.list.value or ((self.video.chosen,) if self.video.chosen else ())
+        name = str(self.recipe.value)
+        address = links.page_link(
+            "tuning",
+            recipe=plain_name(name) if name.startswith("recipe:") else "",
+            preset=plain_name(name) if name.startswith("preset:") else "",
+            video=videos[0] if videos else "",
+            audio=self.audio.chosen,
+        )
+        self.tune_link.value = (
+            f'<a class="hg-link" href="{html.escape(address, quote=True)}" target="_blank">'
+            f"{html.escape(self.translate('tune_recipe'))}</a>"
+        )
 
     def _smoothed(self, left_s: float | None, totals: Mapping[State, StateTotals]) -> float | None:
         """The time left as it is shown; jobs that came or went are no jump but another sum."""
@@ -272,51 +357,14 @@ class BatchPage(w.VBox):
             "cancel": lambda: queue.cancel(job_id),
             "retry": lambda: self.retry(job_id),
             "remove": lambda: queue.remove(job_id),
+            "recipe": lambda: self.set_recipe(job_id, str(request.get("recipe", ""))),
         }
         if request.get("action") in actions:
             self.run_action(actions[request["action"]])
 
-    def _remove_done(self) -> None:
-        self.queue.clear(states=["done"])
-
 
 def _wrapping() -> w.Layout:
     return w.Layout(flex_flow="row wrap")
-
-
-def table_row(job: Job, translate: Translate) -> dict[str, Any]:
-    """A job as a row of `JobTable`."""
-    progress = job.progress
-    fraction = _job_progress(job)
-    status = translate("state_" + job.state)
-    if job.state == "done":
-        status += f" · {job.seconds:.0f} s"
-    elif job.stopping:
-        status = translate("stopping")
-    elif progress.get("stage"):
-        stage = stage_name(translate, progress["stage"])
-        counts_steps = progress.get("total", 0) > 1
-        status = f"{stage} {progress['done']}/{progress['total']}" if counts_steps else stage
-        if progress.get("left_s", 0) >= 1:
-            status += " · " + translate("left", seconds=progress["left_s"])
-    failed = job.state == "failed"
-    return {
-        "id": job.id,
-        "path": job.video,
-        "video": job.title or Path(job.video).name,
-        "audio": job.spoken,
-        "state": job.state,
-        "progress": round(fraction, 3),
-        "status": status,
-        "error": error_html(_error(job), translate, with_traceback=False) if failed else "",
-        "warnings": [html.escape(text) for text in job.warnings],
-        "actions": ACTIONS[job.state],
-    }
-
-
-def _error(job: Job) -> HeygemError:
-    parts = {key: job.error[key] for key in ("seen", "remedy") if key in job.error}
-    return HeygemError(job.error.get("what", ""), **parts)
 
 
 def items_of(rows: Sequence[Pair], params: Params) -> list[Item]:
@@ -327,60 +375,12 @@ def items_of(rows: Sequence[Pair], params: Params) -> list[Item]:
     return plan_items(params.override({**inputs, "inputs.pairs": [pair.row() for pair in rows]}))
 
 
-def total_progress(totals: Mapping[State, StateTotals], running: Sequence[Job]) -> float:
-    """Finished part of the queue, 0..1, weighted by the length of the speech."""
-    total_s = sum(totals[state].length_s for state in ("pending", "running", "done"))
-    done_s = totals["done"].length_s
-    done_s += sum((job.length_s or 1.0) * _job_progress(job) for job in running)
-    return done_s / total_s if total_s else 0.0
-
-
-def _job_progress(job: Job) -> float:
-    """Finished part of a job over all of its stages, 0..1."""
-    return 1.0 if job.state == "done" else float(job.progress.get("fraction", 0.0))
-
-
-def seconds_left(totals: Mapping[State, StateTotals], running: Sequence[Job]) -> float | None:
-    """Estimated time until all jobs are finished; None where nothing is measured yet.
-
-    Finished jobs tell how long a second of speech takes; before that, the running ones do.
-    """
-    measured = [job for job in running if "left_s" in job.progress]
-    left_s = sum(job.progress["left_s"] for job in measured)
-    spent_s = totals["done"].seconds
-    spent_s += sum(job.progress.get("elapsed_s", 0.0) + job.progress["left_s"] for job in measured)
-    length_s = totals["done"].length_s if totals["done"].seconds else 0.0
-    length_s += sum(job.length_s or 1.0 for job in measured)
-    if not length_s:
-        return None
-    at_once = max(len(running), 1)
-    return float(left_s + spent_s / length_s * totals["pending"].length_s) / at_once
-
-
-def summary(
-    totals: Mapping[State, StateTotals],
-    is_working: bool,
-    translate: Translate,
-    *,
-    left_s: float | None = None,
-    paused: str = "",
-) -> str:
-    """One line: how many jobs are finished and failed, and the time left [s], if it is known."""
-    count = sum(total.number for total in totals.values())
-    if not count:
-        return ""
-    if paused:
-        left = translate("queue_paused", reason=paused)
-    elif not is_working:
-        left = translate("queue_idle")
-    elif left_s is None:
-        left = translate("queue_running")
-    elif left_s < 90:
-        left = translate("left", seconds=max(1.0, left_s))
-    else:
-        left = translate("queue_left", minutes=left_s / 60)
-    done, failed = totals["done"].number, totals["failed"].number
-    return translate("queue_summary", done=done, total=count, failed=failed, left=left)
+def _named(pair: Pair, recipe: str) -> Pair:
+    """A pair whose result names its recipe, so that those of two recipes lie side by side."""
+    if pair.name:
+        return pair
+    speech = Path(pair.audio).stem if pair.audio else "text"
+    return pair.model_copy(update={"name": f"{Path(pair.video).stem}-{speech}-{recipe}"})
 
 
 def _thumbnail_url(path: str) -> str:

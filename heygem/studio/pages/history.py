@@ -1,8 +1,9 @@
-"""The history page: finished videos to play, look up, delete and download."""
+"""The history page: finished videos to find, play, look up, make again, delete and download."""
 
 import html
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,26 @@ import ipywidgets as w
 
 from heygem.batch.item import manifest
 from heygem.batch.results import archive
+from heygem.config.pairs import Pair
 from heygem.config.params import Params
-from heygem.core.errors import HeygemError, ParameterError
+from heygem.core.errors import HeygemError, InputError, ParameterError
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike, Progress
-from heygem.studio import trash
+from heygem.studio import links, trash
 from heygem.studio.background import LatestTask
-from heygem.studio.images import thumbnail
+from heygem.studio.images import data_url, thumbnail
 from heygem.studio.player import Player
+from heygem.studio.recipe_choice import RecipeChoice, RecipeDropdown
+from heygem.studio.result_list import ResultList
 from heygem.studio.status import StatusBar, error_html
 from heygem.studio.trace_html import trace_html
 from heygem.studio.urls import page_url
 
-MAX_RESULTS = 60  # newest results shown; the ZIP holds all
-THUMBNAIL_PX = 180
+MAX_RESULTS = 200  # newest results shown; the ZIP of all holds all
+THUMBNAIL_PX = 320
+
+#: Queues a pair with the named style; given by the page that has a queue.
+MakeAgain = Callable[[Pair, str], None]
 
 
 class HistoryPage(w.VBox):
@@ -34,98 +41,159 @@ class HistoryPage(w.VBox):
     folder : path
         Inside the folder that the page's server serves.
     translate : callable
+    choice : RecipeChoice, optional
+        Names the recipe of a result, and offers others.
+    make_again : callable, optional
+        Makes a result again with another recipe.
     """
 
-    def __init__(self, folder: PathLike, *, translate: Translate) -> None:
+    def __init__(
+        self,
+        folder: PathLike,
+        *,
+        translate: Translate,
+        choice: RecipeChoice | None = None,
+        make_again: MakeAgain | None = None,
+    ) -> None:
         self.folder, self.translate = Path(folder), translate
         self.task, self.listing_task = LatestTask(), LatestTask()
-        self._thumbnails: dict[tuple[Path, int], tuple[bytes, str]] = {}
+        self.choice = choice or RecipeChoice(Params(), "params", translate)
+        self._make_again = make_again
+        self._thumbnails: dict[tuple[Path, int], str] = {}
+        self._results: dict[str, dict[str, Any]] = {}  # by id
         self._selected: dict[str, Any] | None = None
+        self._wished = links.query().get("result", "")
         self.player = Player(translate, autoplay=True, downloadable=True)
-        self.player.mode, self.player.loop = "result_only", False
-        self.player.layout.display = "none"
+        self.player.mode, self.player.loop = "side", False
+        self.list = ResultList(translate)
         self.refresh_button = w.Button(description=translate("refresh"), icon="refresh")
         self.zip_button = w.Button(description=translate("zip"), icon="archive")
-        self.download_link = w.HTML()
-        self.details = w.HTML()
-        self.trace_button = w.Button(
-            description=translate("trace"), icon="search", layout=w.Layout(display="none")
+        self.delete_button = w.Button(description=translate("delete_chosen"), icon="trash")
+        self.download_link, self.details = w.HTML(), w.HTML()
+        self.trace_button = w.Button(description=translate("trace"), icon="search")
+        self.again_recipe = RecipeDropdown(self.choice, translate)
+        self.again_button = w.Button(
+            description=translate("make_again"), icon="refresh", layout=w.Layout(width="auto")
         )
         self.trace_task = LatestTask()
         self.trace_status = StatusBar(self.trace_task, translate)
-        self.trace_text = w.HTML()
-        self.message = w.HTML()
-        self.trash = w.VBox()
-        self.cards = w.Box(layout=w.Layout(flex_flow="row wrap"))
-        self.empty = w.HTML()
-        buttons = w.HBox(
-            [self.refresh_button, self.zip_button, self.download_link],
-            layout=w.Layout(align_items="center"),
+        self.trace_text, self.message = w.HTML(), w.HTML()
+        self.trash, self.empty = w.VBox(), w.HTML()
+        super().__init__(self._build())
+        self._connect()
+        self._choice_changed()
+        self.refresh()
+
+    def _build(self) -> list[w.Widget]:
+        row = w.Layout(flex_flow="row wrap", align_items="center")
+        again = [self.again_recipe, self.again_button] if self._make_again else []
+        self.selection = w.VBox(
+            [
+                self.player,
+                w.HBox([*again, self.trace_button, self.trace_status], layout=row),
+                self.details,
+                self.trace_text,
+            ],
+            layout=w.Layout(display="none"),
         )
-        selected = [
-            self.player,
-            self.details,
-            w.HBox([self.trace_button, self.trace_status], layout=w.Layout(align_items="center")),
-            self.trace_text,
-        ]
-        status = StatusBar(self.task, translate)
-        super().__init__(
-            [buttons, status, *selected, self.message, self.empty, self.cards, self.trash]
-        )
+        self.selection.add_class("hg-card")
+        buttons = [self.zip_button, self.delete_button, self.refresh_button, self.download_link]
+        status = StatusBar(self.task, self.translate)
+        self.buttons = w.HBox(buttons, layout=row)
+        below = [self.message, self.buttons, status, self.list, self.empty, self.trash]
+        return [self.selection, *below]
+
+    def _connect(self) -> None:
         self.refresh_button.on_click(lambda _: self.refresh())
         self.zip_button.on_click(lambda _: self.make_zip())
+        self.delete_button.on_click(lambda _: self.delete_chosen())
         self.trace_button.on_click(lambda _: self.trace())
-        self.refresh()
+        self.again_button.on_click(lambda _: self.make_again())
+        self.list.observe(lambda _: self._choice_changed(), "chosen")
+        self.list.observe(lambda change: self._requested(change["new"]), "request")
 
     def refresh(self) -> None:
         """List the folder again, in the background: thumbnails of many videos take time."""
 
-        def work(progress: Progress, cancel: threading.Event) -> tuple[list, list]:
-            results = manifest.results(self.folder)
-            newest = results[:MAX_RESULTS]
-            return results, [self._thumbnail(result["path"]) for result in newest]
+        def work(progress: Progress, cancel: threading.Event) -> list[tuple[dict, dict]]:
+            results = manifest.results(self.folder)[:MAX_RESULTS]
+            return [(result, self._row(result)) for result in results]
 
-        self.listing_task.submit(work, lambda listing: self._show_results(*listing))
+        self.listing_task.submit(work, self._show_results)
 
-    def _show_results(self, results: list[dict], thumbnails: list[tuple[bytes, str]]) -> None:
-        # `thumbnails` may be the shorter one: it ends after MAX_RESULTS.
-        pairs = zip(results, thumbnails, strict=False)
-        self.cards.children = tuple(self._card(result, *picture) for result, picture in pairs)
-        self.zip_button.disabled = not results
-        empty = html.escape(self.translate("history_empty", folder=self.folder))
-        self.empty.value = "" if results else empty
+    def _show_results(self, listing: list[tuple[dict, dict]]) -> None:
+        self._results = {row["id"]: result for result, row in listing}
+        with self.list.hold_sync():
+            self.list.rows = [row for _, row in listing]
+            self.list.chosen = [name for name in self.list.chosen if name in self._results]
+        self.zip_button.disabled = not listing
+        self.buttons.layout.display = "" if listing else "none"
+        text = html.escape(self.translate("history_empty", folder=self.folder))
+        self.empty.value = "" if listing else f'<p class="hg-empty-state">{text}</p>'
+        self.again_recipe.refresh()
         self._show_trash()
+        if self._wished in self._results:  # the page was opened by a link to one result
+            self.play(self._results[self._wished])
+            self._wished = ""
 
-    def _thumbnail(self, path: Path) -> tuple[bytes, str]:
-        """Thumbnail and description of a video; made once for each version of the file."""
+    def _row(self, result: dict[str, Any]) -> dict[str, Any]:
+        """A result as a row of `ResultList`."""
+        output, measures = result.get("output") or {}, result.get("measures") or {}
+        return {
+            "id": _id_of(result),
+            "name": str(result.get("name", result["path"].stem)),
+            "date": str(result.get("finished", "")),
+            "person": Path((result.get("video") or {}).get("path") or "").name,
+            "sound": Path((result.get("audio") or {}).get("path") or "").name,
+            "recipe": self._recipe_name(result),
+            "length_s": output.get("duration_s"),
+            "bytes": output.get("bytes"),
+            "av_corr": measures.get("av_corr"),
+            "picture": self._thumbnail(result["path"]),
+            "link": links.page_link("studio", result=_id_of(result)),
+        }
+
+    def _recipe_name(self, result: dict[str, Any]) -> str:
+        try:
+            name = self.choice.name_of(Params.from_dict(result.get("params") or {}))
+        except HeygemError:  # of another version
+            name = ""
+        return self.choice.label_of(name) if name else self.translate("own_recipe")
+
+    def _thumbnail(self, path: Path) -> str:
+        """Thumbnail of a video as a data URL; made once for each version of the file."""
         try:
             key = path, path.stat().st_mtime_ns
             if key not in self._thumbnails:
-                self._thumbnails[key] = thumbnail(path, THUMBNAIL_PX)
+                self._thumbnails[key] = data_url(thumbnail(path, THUMBNAIL_PX)[0])
             return self._thumbnails[key]
-        except Exception as error:  # a damaged result is listed with its error
-            return b"", str(error)
+        except Exception:  # a damaged result is listed all the same
+            return ""
 
-    def _card(self, result: dict[str, Any], data: bytes, description: str) -> w.VBox:
-        translate = self.translate
-        picture = w.Image(value=data, format="jpeg", layout=_wide("180px"))
-        name = html.escape(str(result.get("name", result["path"].stem)))
-        title = w.HTML(f"<b>{name}</b><br>{html.escape(description)}", layout=_wide("180px"))
-        play = w.Button(description=translate("show"), icon="play", layout=_wide("86px"))
-        delete = w.Button(description=translate("delete"), layout=_wide("86px"))
-        for button in (play, delete):
-            button.tooltip = f"{button.description}: {result['path'].stem}"
-        play.on_click(lambda _: self.play(result))
-        delete.on_click(lambda _: self.delete(result))
-        return w.VBox(
-            [picture, title, w.HBox([play, delete])],
-            layout=w.Layout(width="200px", margin="4px"),
-        )
+    def _requested(self, request: dict[str, Any]) -> None:
+        result = self._results.get(str(request.get("id")))
+        if result is not None and request.get("action") == "show":
+            self.play(result)
+        elif result is not None and request.get("action") == "delete":
+            self.delete(result)
+
+    def _choice_changed(self) -> None:
+        chosen = len(self.list.chosen)
+        key = "zip_chosen" if chosen else "zip"
+        self.zip_button.description = self.translate(key, **({"count": chosen} if chosen else {}))
+        self.delete_button.disabled = not chosen
+
+    def _chosen(self) -> list[dict[str, Any]]:
+        return [self._results[name] for name in self.list.chosen if name in self._results]
 
     def play(self, result: dict[str, Any]) -> None:
-        """Show a result with its inputs and parameters."""
-        self.player.layout.display = "block"
-        self.player.result_url = page_url(result["path"])
+        """Show a result beside its source, with its inputs and parameters."""
+        self.selection.layout.display = ""
+        with self.player.hold_sync():
+            self.player.source_url = _source_url(result)
+            self.player.mode = "side" if self.player.source_url else "result_only"
+            self.player.result_url = page_url(result["path"])
+        self.list.selected = _id_of(result)
         facts = [
             (self.translate("video"), result.get("video", {}).get("path")),
             (self.translate("audio"), result.get("audio", {}).get("path")),
@@ -135,9 +203,20 @@ class HistoryPage(w.VBox):
         ]
         lines = "".join(f"<div>{k}: <code>{html.escape(str(v))}</code></div>" for k, v in facts)
         title, recipe = html.escape(self.translate("made_with")), html.escape(_recipe(result))
-        self.details.value = f"{lines}<details><summary>{title}</summary>{_pre(recipe)}</details>"
-        self._selected = result
-        self.trace_button.layout.display, self.trace_text.value = "", ""
+        self.details.value = f"<details><summary>{title}</summary>{lines}{_pre(recipe)}</details>"
+        self._selected, self.trace_text.value = result, ""
+
+    def make_again(self) -> None:
+        """Queue the selected result's person and sound with the chosen recipe."""
+        if self._selected is None or self._make_again is None:
+            return
+        self.message.value = ""
+        try:
+            pair = _pair_of(self._selected)
+            self._make_again(pair, str(self.again_recipe.value))
+            self.message.value = html.escape(self.translate("queued"))
+        except HeygemError as error:
+            self.message.value = error_html(error, self.translate)
 
     def trace(self) -> None:
         """Read the provenance of the selected file and compare it with the ledger."""
@@ -156,21 +235,31 @@ class HistoryPage(w.VBox):
 
         self.trace_task.submit(work, show)
 
-    def delete(self, result: dict[str, Any]) -> None:
-        """Set a result aside; for a week it can be put back. The ZIP that holds it is removed."""
+    def delete(self, *results: dict[str, Any]) -> None:
+        """Set results aside; for a week they can be put back. A ZIP that holds one is removed."""
         try:
-            trash.delete(result, self.folder)
+            for result in results:
+                trash.delete(result, self.folder)
+                if self._selected is not None and self._selected["path"] == result["path"]:
+                    self._forget_selected()
         except HeygemError as error:
             self.message.value = error_html(error, self.translate)
             return
         archive.remove_stale(self.folder)
         self.download_link.value = ""
-        if self._selected is not None and self._selected["path"] == result["path"]:
-            self.player.result_url, self.player.layout.display = "", "none"
-            self.details.value = self.trace_text.value = ""
-            self.trace_button.layout.display, self._selected = "none", None
-        self.message.value = html.escape(self.translate("deleted", name=result["path"].name))
+        names = ", ".join(result["path"].name for result in results[:3])
+        names += " …" if len(results) > 3 else ""
+        self.message.value = html.escape(self.translate("deleted", name=names))
         self.refresh()
+
+    def delete_chosen(self) -> None:
+        """Set the results that are ticked aside."""
+        self.delete(*self._chosen())
+
+    def _forget_selected(self) -> None:
+        self.player.result_url = self.player.source_url = self.list.selected = ""
+        self.selection.layout.display, self._selected = "none", None
+        self.details.value = self.trace_text.value = ""
 
     def restore(self, item: trash.Deleted) -> None:
         """Put a deleted result back."""
@@ -203,17 +292,18 @@ class HistoryPage(w.VBox):
         self._show_trash()
 
     def make_zip(self) -> None:
-        """Write all results into one ZIP file and show a link to it."""
+        """Write all results, or those that are ticked, into one ZIP file and show a link to it."""
+        chosen = self._chosen()
 
         def work(progress: Progress, cancel: threading.Event) -> tuple[Path, int]:
-            results = manifest.results(self.folder)
+            results = chosen or manifest.results(self.folder)
             return archive.write_results(results, self.folder / archive.NAME, progress, cancel)
 
         def show(written: tuple[Path, int]) -> None:
             path, count = written
             text = self.translate("zip_ready", count=count, mb=path.stat().st_size / 1e6)
             self.download_link.value = (
-                f'<a class="hg-zip" href="{html.escape(_absolute_url(path), quote=True)}" '
+                f'<a class="hg-zip hg-link" href="{html.escape(_absolute_url(path), quote=True)}" '
                 f'download="{path.name}">⬇ {html.escape(text)}</a>'
             )
 
@@ -221,8 +311,35 @@ class HistoryPage(w.VBox):
         self.task.submit(work, show)
 
 
-def _wide(width: str) -> w.Layout:
-    return w.Layout(width=width)
+def _id_of(result: dict[str, Any]) -> str:
+    """What tells a result from all others of a folder."""
+    return str(result.get("id") or result["path"].name)
+
+
+def _pair_of(result: dict[str, Any]) -> Pair:
+    """Person and sound of a result.
+
+    Raises
+    ------
+    InputError
+        One of its files is gone.
+    """
+    inputs = (result.get("params") or {}).get("inputs") or {}
+    video, audio = (result.get("video") or {}).get("path"), (result.get("audio") or {}).get("path")
+    text = inputs.get("text")
+    for path in (video, None if text else audio):
+        if path is not None and not Path(path).exists():
+            raise InputError(f"no such file: {path}", remedy="Check the spelling and the folder.")
+    return Pair(video=video or "", audio=None if text else audio, text=text)
+
+
+def _source_url(result: dict[str, Any]) -> str:
+    """Address of the source; empty where the page cannot show it: elsewhere, gone, or no video."""
+    path = Path((result.get("video") or {}).get("path") or "")
+    try:
+        return page_url(path) if path.is_file() and path.suffix.lower() in (".mp4", ".webm") else ""
+    except HeygemError:
+        return ""
 
 
 def _pre(text: str) -> str:

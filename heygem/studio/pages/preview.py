@@ -280,6 +280,7 @@ class PreviewPage(w.VBox):
     def show_clip(self, clip: Clip) -> None:
         """Show a rendered clip in the player."""
         with self.player.hold_sync():
+            self.player.captions = {}
             self.player.source_url = page_url(clip.source)
             self.player.result_url = page_url(clip.result)
             self.player.stale = clip.params != self.params

@@ -14,6 +14,7 @@ from heygem.core.errors import HeygemError
 from heygem.core.i18n import translator
 from heygem.core.types import PathLike
 from heygem.server.client import HubQueue, JobQueue, open_queue
+from heygem.studio import links
 from heygem.studio.pages.batch import BatchPage, items_of
 from heygem.studio.pages.history import HistoryPage
 from heygem.studio.pages.preview import PreviewPage
@@ -97,13 +98,20 @@ class StudioApp(w.Tab):
         self.params = self.params.override({"inputs.output": str(Path(output).absolute())})
         self.batch = BatchPage(self.queue, self.params, folder=folder, translate=translate)
         self.single = SinglePage(self.queue, params=self.params, folder=folder, lang=lang)
-        self.history = HistoryPage(output, translate=translate)
+        self.history = HistoryPage(
+            output,
+            translate=translate,
+            choice=self.batch.choice,
+            make_again=self.batch.make_again,
+        )
         self.system = SystemPage(self.queue, output, translate=translate)
         super().__init__(
             [self.batch, self.single, self.history, self.system],
             titles=[translate(key) for key in TABS],
         )
         self.observe(self._tab_selected, "selected_index")
+        if links.query().get("result"):
+            self.selected_index = self.children.index(self.history)
 
     def _tab_selected(self, change: dict[str, Any]) -> None:
         page = self.children[change["new"] or 0]

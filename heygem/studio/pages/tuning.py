@@ -1,8 +1,10 @@
 """The tuning page: every control beside the video it changes."""
 
 import html
+import itertools
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ipywidgets as w
@@ -10,12 +12,18 @@ import ipywidgets as w
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
 from heygem.core.types import PathLike, Progress
-from heygem.studio import experiment_log, recipe_files
+from heygem.studio import charts, experiment_log, links, recipe_files
 from heygem.studio.background import LatestTask
+from heygem.studio.clip import Clip
 from heygem.studio.controls import CONTROLS, Control, control_values
 from heygem.studio.pages.preview import PreviewPage
+from heygem.studio.recipe_choice import RecipeChoice, RecipeDropdown
 from heygem.studio.snapshots import SLOTS, Snapshot, Snapshots
 from heygem.studio.status import StatusBar
+from heygem.studio.undo import UndoStack
+from heygem.studio.urls import page_url
+
+TUNED = "tuned"  # name of a recipe that is handed on without one
 
 
 class _TuningPreview(PreviewPage):
@@ -23,7 +31,7 @@ class _TuningPreview(PreviewPage):
 
 
 class TuningPage(w.VBox):
-    """Controls, preview, three snapshots, and recipes to save and load.
+    """Controls, preview, three snapshots to compare, and styles to choose and save.
 
     Parameters
     ----------
@@ -40,6 +48,9 @@ class TuningPage(w.VBox):
     """
 
     def __init__(self, *, recipes_folder: PathLike = "params", **preview_options: Any) -> None:
+        wishes = links.query()
+        if wishes.get("video") and wishes.get("audio"):
+            preview_options |= {"video": wishes["video"], "audio": wishes["audio"]}
         self.preview = _TuningPreview(**preview_options)
         self.translate = translate = self.preview.translate
         self.recipes_folder = recipes_folder
@@ -47,13 +58,22 @@ class TuningPage(w.VBox):
         self.mlflow_task = LatestTask()  # apart from rendering: MLflow takes seconds
         self._setting = False
         self._initial = self.preview.params
+        self.steps = UndoStack(self._initial)
+        self.choice = RecipeChoice(self._initial, recipes_folder, translate)
         language = 0 if self.preview.lang == "en" else 1
         values = control_values(self._initial)
         self.controls = {c.key: _make_widget(c, values[c.key], language) for c in CONTROLS}
         for widget in self.controls.values():
             widget.observe(self._control_moved, "value")
-        self.reset_button = w.Button(description=translate("reset"), icon="undo")
-        self.reset_button.on_click(lambda _: self.set_params(self._initial))
+        self.reset_button = w.Button(description=translate("reset"), icon="eraser")
+        self.reset_button.on_click(lambda _: self.change_to(self._initial))
+        self.undo_button = w.Button(description=translate("undo"), icon="undo", disabled=True)
+        self.redo_button = w.Button(description=translate("redo"), icon="repeat", disabled=True)
+        self.undo_button.on_click(lambda _: self._step(self.steps.undo))
+        self.redo_button.on_click(lambda _: self._step(self.steps.redo))
+        self.style = RecipeDropdown(self.choice, translate)
+        self.style.observe(self._style_chosen, "value")
+        self.preview.player.on_msg(self._key_pressed)
         main = w.Box([self.preview.main], layout=w.Layout(flex="1 1 420px", min_width="0"))
         # Controls to the left of the video; below it where the page is narrow.
         beside = w.Layout(width="100%", flex_flow="row-reverse wrap", justify_content="flex-end")
@@ -65,6 +85,14 @@ class TuningPage(w.VBox):
                 self._build_recipes(),
             ]
         )
+        self._choose_wished(wishes)
+
+    def _choose_wished(self, wishes: dict[str, str]) -> None:
+        """Select the style that the page's address names."""
+        for kind in ("preset", "recipe"):
+            name = f"{kind}:{wishes.get(kind, '')}"
+            if name in [value for _, value in self.style.options]:
+                self.style.value = name
 
     # --- panels ---
 
@@ -73,7 +101,9 @@ class TuningPage(w.VBox):
         for group in dict.fromkeys(control.group for control in CONTROLS):
             rows.append(w.HTML(f"<b>{html.escape(self.translate('group_' + group))}</b>"))
             rows += [self.controls[c.key] for c in CONTROLS if c.group == group]
-        return w.VBox([*rows, self.reset_button], layout=w.Layout(width="356px", padding="4px"))
+        steps = w.HBox([self.undo_button, self.redo_button, self.reset_button])
+        column = [self.style, *rows, steps]
+        return w.VBox(column, layout=w.Layout(width="376px", padding="4px"))
 
     def _build_snapshots(self) -> w.VBox:
         self.save_buttons, self.show_buttons, self.notes = {}, {}, {}
@@ -90,8 +120,18 @@ class TuningPage(w.VBox):
                 lambda change, slot=slot: self.snapshots.set_note(slot, change["new"]), "value"
             )
             self.save_buttons[slot], self.show_buttons[slot], self.notes[slot] = save, show, note
-            rows.append(w.HBox([save, show, note]))
-        return w.VBox(rows)
+            rows.append(w.HBox([save, show, note], layout=w.Layout(flex_flow="row wrap")))
+        pairs = [(f"{a} | {b}", (a, b)) for a, b in itertools.combinations(SLOTS, 2)]
+        self.pair = w.Dropdown(
+            options=pairs, tooltip=self.translate("compare_pair"), layout=w.Layout(width="90px")
+        )
+        self.compare_button = w.Button(
+            description=self.translate("compare_pair"), icon="columns", disabled=True,
+            layout=w.Layout(width="auto"),
+        )  # fmt: skip
+        self.compare_button.on_click(lambda _: self.compare(*self.pair.value))
+        self.pair.observe(lambda _: self._update_slots(), "value")
+        return w.VBox([*rows, w.HBox([self.pair, self.compare_button])])
 
     def _build_recipes(self) -> w.VBox:
         translate = self.translate
@@ -100,19 +140,19 @@ class TuningPage(w.VBox):
             description=translate("replace"), indent=False, layout=w.Layout(width="auto")
         )
         self.save_button = w.Button(description=translate("save"), layout=w.Layout(width="auto"))
-        self.recipe_names = w.Dropdown(
-            options=recipe_files.list_recipes(self.recipes_folder), layout=w.Layout(width="180px")
+        self.studio_button = w.Button(
+            description=translate("use_in_studio"), icon="share", layout=w.Layout(width="auto")
         )
-        self.load_button = w.Button(description=translate("load"))
+        self.studio_button.on_click(lambda _: self.hand_to_studio())
         self.log_button = w.Button(description=translate("log"), layout=w.Layout(width="auto"))
-        self.message = w.HTML()
+        self.message, self.studio_link = w.HTML(), w.HTML()
         self.status = StatusBar(self.mlflow_task, translate)
         self.save_button.on_click(lambda _: self.save_recipe())
-        self.load_button.on_click(lambda _: self.load_recipe())
         self.log_button.on_click(lambda _: self.log_run())
-        row = [self.name, self.replace, self.save_button, self.recipe_names, self.load_button]
+        row = [self.name, self.replace, self.save_button, self.studio_button]
         centred = w.Layout(flex_flow="row wrap", align_items="center")
-        return w.VBox([w.HBox([*row, self.log_button], layout=centred), self.message, self.status])
+        buttons = w.HBox([*row, self.log_button, self.studio_link], layout=centred)
+        return w.VBox([buttons, self.message, self.status])
 
     # --- actions of the user ---
 
@@ -139,18 +179,102 @@ class TuningPage(w.VBox):
         finally:
             self._setting = False
         self.preview.set_params(params, render=render)
+        self._show_style()
+
+    def change_to(self, params: Params, *, render: bool = True) -> None:
+        """As `set_params`, as a step that can be undone."""
+        self.steps.record(params)
+        self.set_params(params, render=render)
+
+    def _step(self, step: Callable[[], Params]) -> None:
+        self.set_params(step())
 
     def _control_moved(self, _: dict[str, Any]) -> None:
         if self._setting:
             return
         values = {key: _rounded(widget.value) for key, widget in self.controls.items()}
-        self.preview.set_params(self.preview.params.override(values))
+        params = self.preview.params.override(values)
+        self.steps.record(params)
+        self.preview.set_params(params)
+        self._show_style()
+
+    def _style_chosen(self, change: dict[str, Any]) -> None:
+        if self._setting:
+            return
+
+        def action() -> str:
+            if change["new"] is not None:
+                self.change_to(self.choice.apply(change["new"], self.preview.params))
+            return ""
+
+        self._show_outcome(action)
+
+    def _show_style(self) -> None:
+        """Name the style that the controls are set to, and whether a step can be undone."""
+        self.undo_button.disabled = not self.steps.can_undo
+        self.redo_button.disabled = not self.steps.can_redo
+        name = self.choice.name_of(self.preview.params)
+        self._setting = True
+        try:
+            self.style.set_trait("value", name or None)  # none, where none is the same
+        finally:
+            self._setting = False
+
+    def _key_pressed(self, _widget: Any, content: dict[str, Any], _buffers: list) -> None:
+        actions: dict[Any, Callable[[], object]] = {
+            "undo": lambda: self._step(self.steps.undo),
+            "redo": lambda: self._step(self.steps.redo),
+        }
+        actions |= {f"keep{slot}": partial(self.save_snapshot, slot) for slot in SLOTS}
+        if content.get("kind") in actions:
+            actions[content["kind"]]()
 
     def save_snapshot(self, slot: str) -> None:
         """Save the settings, and their clip if it is up to date, in a slot."""
         note = self.notes[slot].value
         self.snapshots.save(slot, self.preview.params, self.preview.clip, note)
         self.show_buttons[slot].disabled = self.notes[slot].disabled = False
+        self._update_slots()
+
+    def _update_slots(self) -> None:
+        self.compare_button.disabled = not all(slot in self.snapshots for slot in self.pair.value)
+
+    def compare(self, first: str, second: str) -> None:
+        """Show two slots on one player: the same instants, a wipe, both curves.
+
+        A clip of another span than the page's is rendered anew first.
+        """
+        preview = self.preview
+        start_s, length_s = preview.start.value, preview.length.value
+
+        def work(progress: Progress, cancel: threading.Event) -> tuple[Clip, ...]:
+            clips = []
+            for slot in (first, second):
+                snapshot = self.snapshots.get(slot)
+                clip = snapshot.clip
+                if clip is None or (clip.start_s, clip.length_s) != (start_s, length_s):
+                    session = preview.session
+                    clip = session.render(
+                        snapshot.params, start_s, length_s, progress=progress, cancel=cancel
+                    )
+                    self.snapshots.save(slot, snapshot.params, clip, snapshot.note)
+                clips.append(clip)
+            return tuple(clips)
+
+        preview.task.submit(work, lambda clips: self._show_pair((first, second), clips))
+
+    def _show_pair(self, slots: tuple[str, str], clips: tuple[Clip, ...]) -> None:
+        player, session = self.preview.player, self.preview.session
+        with player.hold_sync():
+            player.captions = {"source": slots[0], "result": slots[1]}
+            player.source_url, player.result_url = (page_url(clip.result) for clip in clips)
+            player.mode, player.stale = "wipe", False
+            if all(session.draws_trajectory(clip.params) for clip in clips):
+                curves = [
+                    session.aperture_curves(clip.params.lips, clip.start_s, clip.length_s)
+                    for clip in clips
+                ]
+                player.curves = charts.pair_html(curves, slots, self.translate)
 
     def show_snapshot(self, slot: str) -> None:
         """Set the controls to a slot; a clip of the same span is shown without rendering."""
@@ -158,9 +282,9 @@ class TuningPage(w.VBox):
         clip, preview = snapshot.clip, self.preview
         span = (preview.start.value, preview.length.value)
         if clip is None or (clip.start_s, clip.length_s) != span:
-            self.set_params(snapshot.params)
+            self.change_to(snapshot.params)
             return
-        self.set_params(snapshot.params, render=False)
+        self.change_to(snapshot.params, render=False)
         preview.task.cancel()
         preview.show_clip(clip)
 
@@ -174,19 +298,26 @@ class TuningPage(w.VBox):
                 folder=self.recipes_folder,
                 replace=self.replace.value,
             )
-            self.recipe_names.options = recipe_files.list_recipes(self.recipes_folder)
-            self.recipe_names.value = path.stem
+            self.style.refresh()
+            self._show_style()
             return self.translate("saved", path=path)
 
         self._show_outcome(action)
 
-    def load_recipe(self) -> None:
-        """Move the controls to a saved recipe."""
+    def hand_to_studio(self) -> None:
+        """Save the recipe, and link to the studio with it selected."""
 
         def action() -> str:
-            name = self.recipe_names.value or ""
-            self.set_params(recipe_files.load_recipe(name, folder=self.recipes_folder))
-            return self.translate("loaded", path=recipe_files.recipe_path(name))
+            name = self.name.value.strip() or TUNED
+            folder = self.recipes_folder
+            path = recipe_files.save_recipe(self.params(), name, folder=folder, replace=True)
+            self.style.refresh()
+            address = links.page_link("studio", recipe=path.stem)
+            self.studio_link.value = (
+                f'<a class="hg-link" href="{html.escape(address, quote=True)}" target="_blank">'
+                f"{html.escape(self.translate('open_studio', name=path.stem))}</a>"
+            )
+            return self.translate("saved", path=path)
 
         self._show_outcome(action)
 
@@ -226,7 +357,7 @@ def _rounded(value: float | bool) -> float | bool:
 def _make_widget(control: Control, value: Any, language: int) -> w.Widget:
     """Slider or checkbox of a control; `language` is an index into its names."""
     name = control.names[language]
-    wide = w.Layout(width="345px")
+    wide = w.Layout(width="365px")
     if control.is_switch:
         return w.Checkbox(value=value, description=name, tooltip=control.help, layout=wide)
     return w.FloatSlider(
@@ -238,5 +369,5 @@ def _make_widget(control: Control, value: Any, language: int) -> w.Widget:
         tooltip=control.help,
         readout_format=".2f" if control.step < 1 else ".0f",
         layout=wide,
-        style={"description_width": "165px"},
+        style={"description_width": "185px"},
     )

@@ -35,6 +35,9 @@ function render({ model, el }) {
     const inputs = element("div", { class: "hg-inputs" }, li);
     parts.video = element("b", {}, inputs);
     parts.audio = element("span", {}, inputs);
+    parts.recipe = element("select", { class: "hg-row-recipe" }, li);
+    parts.recipeName = element("span", { class: "hg-row-recipe" }, li);
+    parts.recipe.addEventListener("change", () => send({ action: "recipe", id, recipe: parts.recipe.value }));
     const state = element("div", { class: "hg-state" }, li);
     parts.bar = element("progress", { max: 1, value: 0 }, state);
     parts.status = element("span", {}, state);
@@ -76,6 +79,7 @@ function render({ model, el }) {
       button.disabled = !row.actions.includes(action);
       button.setAttribute("aria-label", `${labels[key]}: ${name}`);
     }
+    fillRecipe(parts, row, name);
     const more = row.error + row.warnings.map((warning) => `<div>⚠ ${warning}</div>`).join("");
     if (parts.content !== more) { parts.more.innerHTML = more; parts.content = more; }
     if (parts.at !== undefined && parts.at !== at && parts.li.contains(document.activeElement)) {
@@ -87,6 +91,24 @@ function render({ model, el }) {
       picture ? parts.picture.setAttribute("src", picture) : parts.picture.removeAttribute("src");
     }
     parts.picture.style.visibility = picture ? "visible" : "hidden";
+  }
+
+  // A waiting job may be given another recipe; of the others, the name is shown.
+  function fillRecipe(parts, row, name) {
+    const open = row.state === "pending" && row.recipe_label;
+    parts.recipe.style.display = open ? "" : "none";
+    parts.recipeName.style.display = open ? "none" : "";
+    text(parts.recipeName, row.recipe_label || "");
+    if (!open) return;
+    parts.recipe.setAttribute("aria-label", `${labels.style}: ${name}`);
+    const options = model.get("recipes").map(([label, value]) => ({ label, value }));
+    if (!row.recipe) options.unshift({ label: row.recipe_label, value: "" });
+    const key = JSON.stringify(options);
+    if (parts.options !== key) {
+      parts.recipe.replaceChildren(...options.map(({ label, value }) => new Option(label, value)));
+      parts.options = key;
+    }
+    if (document.activeElement !== parts.recipe) parts.recipe.value = row.recipe;
   }
 
   function draw() {
@@ -145,6 +167,7 @@ function render({ model, el }) {
 
   model.on("change:rows", draw);
   model.on("change:thumbnails", draw);
+  model.on("change:recipes", draw);
   draw();
 }
 

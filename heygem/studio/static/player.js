@@ -20,14 +20,15 @@ function element(tag, attributes = {}, parent = null) {
 
 function render({ model, el }) {
   const labels = model.get("labels");
-  const root = element("div", { class: "hg-player", tabindex: "0", role: "group", "aria-label": labels.result }, el);
+  const root = element("div", { class: "hg-player", "data-lm-suppress-shortcuts": "true", tabindex: "0", role: "group", "aria-label": labels.result }, el);
   const stage = element("div", { class: "hg-stage" }, root);
   const figures = {};
+  const captions = {};
   for (const name of ["source", "result"]) {
     const figure = element("figure", { class: `hg-${name}` }, stage);
     const video = element("video", { playsinline: "", preload: "auto", "aria-label": labels[name] }, figure);
     video.muted = name === "source";
-    element("figcaption", { text: labels[name] }, figure);
+    captions[name] = element("figcaption", { text: labels[name] }, figure);
     figures[name] = video;
   }
   const { source, result } = figures;
@@ -49,7 +50,10 @@ function render({ model, el }) {
   rate.value = "1";
   const full = element("button", { type: "button", text: labels.full_screen }, controls);
   const download = element("a", { class: "hg-download", text: `⬇ ${labels.download}` }, controls);
+  const help = element("button", { type: "button", text: "?", title: labels.keys_title, "aria-label": labels.keys_title, class: "hg-help" }, controls);
   const readout = element("output", {}, controls);
+  const keys = element("dialog", { class: "hg-keys", "aria-label": labels.keys_title }, root);
+  fillKeys();
   // Where there is no timeline to click on.
   const seekBar = element("input", { type: "range", class: "hg-seek", min: 0, max: 1, step: 0.001, value: 0, "aria-label": labels.seek }, root);
 
@@ -115,6 +119,30 @@ function render({ model, el }) {
   }
   function step(count) { pause(); seek(result.currentTime + count * model.get("frame_s")); }
 
+  function fillKeys() {
+    element("h3", { text: labels.keys_title }, keys);
+    const list = element("dl", {}, keys);
+    const rows = [["Space", "keys_play"], ["← · →", "keys_step"], ["M", "keys_mode"], ["L", "keys_loop"], ["F", "keys_full"], ["Ctrl+Z · Ctrl+Y", "keys_undo"], ["A · B · C", "keys_keep"], ["?", "keys_help"]];
+    for (const [key, label] of rows) {
+      element("dt", {}, list).append(...key.split(" ").map((word) => word.length === 1 && word === "·" ? " · " : element("kbd", { text: word })));
+      element("dd", { text: labels[label] }, list);
+    }
+    element("button", { type: "button", text: labels.keys_close }, keys).addEventListener("click", () => keys.close());
+  }
+  function nextMode() {
+    const modes = ["side", "wipe", "result_only"];
+    model.set("mode", modes[(modes.indexOf(model.get("mode")) + 1) % modes.length]);
+    model.save_changes();
+  }
+  function fullScreen() { document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen().catch(() => {}); }
+  function name() {
+    for (const side of ["source", "result"]) {
+      const text = model.get("captions")[side] || labels[side];
+      captions[side].textContent = text;
+      figures[side].setAttribute("aria-label", text);
+    }
+  }
+
   function layout() {
     const name = model.get("mode");
     mode.value = name;
@@ -153,7 +181,8 @@ function render({ model, el }) {
   }
 
   rate.addEventListener("change", () => { result.playbackRate = source.playbackRate = Number(rate.value); });
-  full.addEventListener("click", () => { document.fullscreenElement ? document.exitFullscreen() : root.requestFullscreen().catch(() => {}); });
+  full.addEventListener("click", fullScreen);
+  help.addEventListener("click", () => keys.showModal());
   seekBar.addEventListener("input", () => { if (hasLength()) seek(Number(seekBar.value) * result.duration); });
   play.addEventListener("click", toggle);
   back.addEventListener("click", () => step(-1));
@@ -173,26 +202,43 @@ function render({ model, el }) {
     model.set("clicked_start_s", Math.max(0, at));
     model.save_changes();
   });
-  root.addEventListener("keydown", (event) => {
-    if (event.target !== root) return;
-    const action = { " ": toggle, ArrowLeft: () => step(-1), ArrowRight: () => step(1) }[event.key];
+  // In a text field every key is a letter; buttons and sliders keep the keys that they use themselves.
+  function isTyping(node) { return node.isContentEditable || /^(TEXTAREA|SELECT)$/.test(node.tagName) || (node.tagName === "INPUT" && !/^(checkbox|range|button)$/.test(node.type)); }
+  function isVisible() { return root.offsetParent !== null || document.fullscreenElement === root; }
+  const isApp = document.body.classList.contains("hg-page");
+  function pressed(event) {
+    if (keys.open || !isVisible() || isTyping(event.target)) return;
+    const inside = root.contains(event.target);
+    if (!inside && !isApp) return;   // in JupyterLab, the keys outside are its own
+    const isControl = event.target !== root && event.target !== document.body && /^(BUTTON|INPUT|A|SUMMARY)$/.test(event.target.tagName) || event.target.getAttribute?.("role") === "slider";
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    let action;
+    if (event.ctrlKey || event.metaKey) action = { z: () => model.send({ kind: event.shiftKey ? "redo" : "undo" }), y: () => model.send({ kind: "redo" }) }[key];
+    else if (event.altKey) return;
+    else {
+      action = { m: nextMode, l: () => loop.click(), f: fullScreen, "?": () => keys.showModal() }[key];
+      if ("abc".includes(key)) action = () => model.send({ kind: `keep${key.toUpperCase()}` });
+      if (!action && !isControl) action = { " ": toggle, ArrowLeft: () => step(-1), ArrowRight: () => step(1) }[event.key];
+    }
     if (action) { event.preventDefault(); event.stopPropagation(); action(); }
-  });
+  }
+  document.addEventListener("keydown", pressed);
 
   model.on("change:source_url", () => load("source"));
   model.on("change:result_url", () => { load("result"); updateSpan(); });
   model.on("change:audio", () => { audio.innerHTML = model.get("audio"); updateSpan(); });
   model.on("change:curves", () => { curves.innerHTML = model.get("curves"); updateSpan(); });
   model.on("change:overview", () => { whole.innerHTML = model.get("overview"); updateSpan(); });
+  model.on("change:captions", name);
   for (const name of ["mode", "loop", "wipe", "stale"]) model.on(`change:${name}`, layout);
   for (const name of ["start_s", "length_s", "total_s"]) model.on(`change:${name}`, updateSpan);
 
   audio.innerHTML = model.get("audio");
   curves.innerHTML = model.get("curves");
   whole.innerHTML = model.get("overview");
-  layout(); updateSpan(); showEmpty(); load("source"); load("result");
+  name(); layout(); updateSpan(); showEmpty(); load("source"); load("result");
   requestAnimationFrame(draw);
-  return () => { stopped = true; for (const url of Object.values(blobs)) URL.revokeObjectURL(url); };
+  return () => { stopped = true; document.removeEventListener("keydown", pressed); for (const url of Object.values(blobs)) URL.revokeObjectURL(url); };
 }
 
 export default { render };

@@ -8,7 +8,7 @@ function nameOf(part) {
 }
 function nameAll() {
   for (const part of document.querySelectorAll(PARTS)) {
-    if (part.closest(".hg-player, .hg-upload, .hg-jobs")) continue;
+    if (part.closest(".hg-player, .hg-upload, .hg-jobs, .hg-results")) continue;
     // A picture is described by the text below or above it.
     const name = (part.tagName === "IMG" ? (part.nextElementSibling ?? part.previousElementSibling)?.textContent ?? "" : nameOf(part)).trim();
     if (part.tagName === "IMG") { if (part.getAttribute("alt") !== name) part.alt = name; }

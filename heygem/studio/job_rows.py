@@ -1,0 +1,118 @@
+"""Jobs of the queue as rows of the table, and how far all of them together are."""
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from heygem.batch.queue.job import Job, State
+from heygem.batch.queue.rows import StateTotals
+from heygem.core.errors import HeygemError
+from heygem.core.i18n import Translate, stage_name
+from heygem.studio.status import error_html
+
+RETRIED: tuple[State, ...] = ("failed", "cancelled")
+ACTIONS = {  # allowed in each state of a job
+    "pending": ["move", "cancel", "remove"],
+    "running": ["cancel"],
+    "done": ["remove"],
+    "failed": ["retry", "remove"],
+    "cancelled": ["retry", "remove"],
+}
+
+
+def table_row(job: Job, translate: Translate) -> dict[str, Any]:
+    """A job as a row of `JobTable`."""
+    progress = job.progress
+    fraction = _job_progress(job)
+    status = translate("state_" + job.state)
+    if job.state == "done":
+        status += f" · {job.seconds:.0f} s"
+    elif job.stopping:
+        status = translate("stopping")
+    elif progress.get("stage"):
+        stage = stage_name(translate, progress["stage"])
+        counts_steps = progress.get("total", 0) > 1
+        status = f"{stage} {progress['done']}/{progress['total']}" if counts_steps else stage
+        if progress.get("left_s", 0) >= 1:
+            status += " · " + translate("left", seconds=progress["left_s"])
+    failed = job.state == "failed"
+    return {
+        "id": job.id,
+        "path": job.video,
+        "video": _shown_name(job),
+        "audio": job.spoken,
+        "state": job.state,
+        "progress": round(fraction, 3),
+        "status": status,
+        "error": error_html(_error(job), translate, with_traceback=False) if failed else "",
+        "warnings": [html.escape(text) for text in job.warnings],
+        "actions": ACTIONS[job.state],
+    }
+
+
+def _shown_name(job: Job) -> str:
+    """The name that a table gave the job, unless it only repeats that of the video."""
+    is_own = job.title and not job.title.startswith(f"{Path(job.video).stem}-")
+    return job.title if is_own else Path(job.video).name
+
+
+def _error(job: Job) -> HeygemError:
+    parts = {key: job.error[key] for key in ("seen", "remedy") if key in job.error}
+    return HeygemError(job.error.get("what", ""), **parts)
+
+
+def total_progress(totals: Mapping[State, StateTotals], running: Sequence[Job]) -> float:
+    """Finished part of the queue, 0..1, weighted by the length of the speech."""
+    total_s = sum(totals[state].length_s for state in ("pending", "running", "done"))
+    done_s = totals["done"].length_s
+    done_s += sum((job.length_s or 1.0) * _job_progress(job) for job in running)
+    return done_s / total_s if total_s else 0.0
+
+
+def _job_progress(job: Job) -> float:
+    """Finished part of a job over all of its stages, 0..1."""
+    return 1.0 if job.state == "done" else float(job.progress.get("fraction", 0.0))
+
+
+def seconds_left(totals: Mapping[State, StateTotals], running: Sequence[Job]) -> float | None:
+    """Estimated time until all jobs are finished; None where nothing is measured yet.
+
+    Finished jobs tell how long a second of speech takes; before that, the running ones do.
+    """
+    measured = [job for job in running if "left_s" in job.progress]
+    left_s = sum(job.progress["left_s"] for job in measured)
+    spent_s = totals["done"].seconds
+    spent_s += sum(job.progress.get("elapsed_s", 0.0) + job.progress["left_s"] for job in measured)
+    length_s = totals["done"].length_s if totals["done"].seconds else 0.0
+    length_s += sum(job.length_s or 1.0 for job in measured)
+    if not length_s:
+        return None
+    at_once = max(len(running), 1)
+    return float(left_s + spent_s / length_s * totals["pending"].length_s) / at_once
+
+
+def summary(
+    totals: Mapping[State, StateTotals],
+    is_working: bool,
+    translate: Translate,
+    *,
+    left_s: float | None = None,
+    paused: str = "",
+) -> str:
+    """One line: how many jobs are finished and failed, and the time left [s], if it is known."""
+    count = sum(total.number for total in totals.values())
+    if not count:
+        return ""
+    if paused:
+        left = translate("queue_paused", reason=paused)
+    elif not is_working:
+        left = translate("queue_idle")
+    elif left_s is None:
+        left = translate("queue_running")
+    elif left_s < 90:
+        left = translate("left", seconds=max(1.0, left_s))
+    else:
+        left = translate("queue_left", minutes=left_s / 60)
+    done, failed = totals["done"].number, totals["failed"].number
+    return translate("queue_summary", done=done, total=count, failed=failed, left=left)
