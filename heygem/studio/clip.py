@@ -9,6 +9,7 @@ from heygem import media
 from heygem.avatar.timeline import Timeline
 from heygem.config.params import Params
 from heygem.core.types import FloatArray, Image
+from heygem.lips.trajectory import Trajectory
 from heygem.media.yuv import YuvImage
 
 
@@ -29,6 +30,19 @@ class ApertureCurves:
     after: FloatArray
     start_s: float
     end_s: float
+
+    @classmethod
+    def sample(
+        cls, before: Trajectory, after: Trajectory, start_s: float, length_s: float
+    ) -> "ApertureCurves":
+        """The curves of two trajectories over a span, a hundred values a second."""
+        end_s = start_s + length_s
+        times_s = np.linspace(start_s, end_s, max(2, round(length_s * 100) + 1))
+        first, second = (
+            np.interp(times_s, each.times_s, each.aperture()).astype(np.float32)
+            for each in (before, after)
+        )
+        return cls(times_s, first, second, start_s, end_s)
 
 
 @dataclass(frozen=True)

@@ -204,16 +204,9 @@ class Session:
 
         Only for engines that draw it; see `draws_trajectory`.
         """
-        end_s = start_s + length_s
-        unmodified = LipsSettings(silence_gate=False)
-        before = self._trajectory(unmodified, None)
+        before = self._trajectory(LipsSettings(silence_gate=False), None)
         after = self._trajectory(settings, self.encoded_audio.voice)
-        times_s = np.linspace(start_s, end_s, max(2, round(length_s * 100) + 1))
-        before_curve, after_curve = (
-            np.interp(times_s, before.times_s, trajectory.aperture()).astype(np.float32)
-            for trajectory in (before, after)
-        )
-        return ApertureCurves(times_s, before_curve, after_curve, start_s, end_s)
+        return ApertureCurves.sample(before, after, start_s, length_s)
 
     def _trajectory(self, controls: LipsSettings, voice: FloatArray | None) -> Trajectory:
         """The trajectory that `heygem.pipeline.generate` draws with the same settings."""
@@ -224,9 +217,8 @@ class Session:
     def _encoded(self, *, predict: bool) -> EncodedAudio:
         """The audio; with a predicted trajectory where one is needed for the first time."""
         if predict and self.encoded_audio.predicted is None:
-            self._encoded_audio = _loaded(self._models).encode_audio(
-                self._audio_path, self.params.audio, self.avatar
-            )
+            encode = _loaded(self._models).encode_audio
+            self._encoded_audio = encode(self._audio_path, self.params.audio, self.avatar)
         return self.encoded_audio
 
     @staticmethod

@@ -145,35 +145,9 @@ def draw(
     picture = flesh * wall[..., None]
 
     if tongue > 0:
-        top = 0.98 - 0.42 * tongue
-        profile = top + 0.16 * np.abs(across / 0.66) ** 3 + 0.015 * np.exp(-((across / 0.07) ** 2))
-        body = smoothstep(profile - 0.08, profile + 0.10, down)
-        body *= 1 - smoothstep(0.52, 0.82, np.abs(across))
-        height_on_tongue = np.clip((down - profile) / 0.45, 0, 1)
-        shade = 0.24 + 0.34 * smoothstep(0.0, 0.55, height_on_tongue)
-        shade *= 1 - 0.10 * np.exp(-((across / 0.08) ** 2))  # the groove along its middle
-        shade *= 0.65 + 0.35 * edge
-        tongue_flesh = flesh * np.array([1.05, 1.08, 1.10])
-        picture = _over(picture, tongue_flesh * shade[..., None], body)
-
+        picture = _add_tongue(picture, flesh, across, down, edge, tongue)
     if teeth > 0:
-        # Lower row: only its tips, in the shade, standing on the lower lip.
-        arch = 0.09 * (across / 0.6) ** 2
-        tips = np.full(len(_LOWER_ENDS) - 1, 0.125) * teeth
-        opacity, shading = _tooth_row(across, 1 - down + arch, _LOWER_ENDS, tips, 0.016)
-        colour = (_ENAMEL * light) * (0.36 * shading * (0.25 + 0.75 * edge))[..., None]
-        picture = _over(picture, colour, 0.55 * opacity)
-
-        # Upper row: lit from the front, falling into shadow along the arch and under the lip.
-        tips = _UPPER_TIPS * teeth
-        opacity, shading = _tooth_row(across, down, _UPPER_ENDS, tips, 0.012)
-        fall = 0.20 + 0.80 * np.clip(1 - (np.abs(across) / 0.80) ** 1.9, 0, 1)
-        bulge = 0.88 + 0.12 * np.sin(np.pi * np.clip(down / 0.22, 0, 1))
-        colour = (_ENAMEL * light) * (shading * fall * bulge)[..., None]
-        # The upper row casts a shadow on the cavity.
-        cast = np.exp(-np.clip(down - 0.19 * teeth, 0, 1) / 0.10)
-        picture = picture * (1 - 0.25 * cast)[..., None]
-        picture = _over(picture, colour, opacity)
+        picture = _add_teeth(picture, _ENAMEL * light, across, down, edge, teeth)
 
     # Darkness in the corners, some from the lower lip, most under the upper lip. It ends in the
     # colour of blood, not in black: that is what a photograph shows between lips.
@@ -190,6 +164,55 @@ def draw(
     if blur_px > 0:
         picture = cv2.GaussianBlur(picture, (0, 0), float(blur_px), borderType=cv2.BORDER_REPLICATE)
     return np.clip(np.round(picture), 0, 255).astype(np.uint8)
+
+
+def _add_tongue(
+    picture: FloatArray,
+    flesh: FloatArray,
+    across: FloatArray,
+    down: FloatArray,
+    edge: FloatArray,
+    tongue: float,
+) -> FloatArray:
+    """Draw the tongue on the cavity; arguments as in `draw`."""
+    top = 0.98 - 0.42 * tongue
+    profile = top + 0.16 * np.abs(across / 0.66) ** 3 + 0.015 * np.exp(-((across / 0.07) ** 2))
+    body = smoothstep(profile - 0.08, profile + 0.10, down)
+    body *= 1 - smoothstep(0.52, 0.82, np.abs(across))
+    height_on_tongue = np.clip((down - profile) / 0.45, 0, 1)
+    shade = 0.24 + 0.34 * smoothstep(0.0, 0.55, height_on_tongue)
+    shade *= 1 - 0.10 * np.exp(-((across / 0.08) ** 2))  # the groove along its middle
+    shade *= 0.65 + 0.35 * edge
+    tongue_flesh = flesh * np.array([1.05, 1.08, 1.10])
+    return _over(picture, tongue_flesh * shade[..., None], body)
+
+
+def _add_teeth(
+    picture: FloatArray,
+    enamel: FloatArray,
+    across: FloatArray,
+    down: FloatArray,
+    edge: FloatArray,
+    teeth: float,
+) -> FloatArray:
+    """Draw both rows of teeth on the cavity, `enamel` being their colour in this light."""
+    # Lower row: only its tips, in the shade, standing on the lower lip.
+    arch = 0.09 * (across / 0.6) ** 2
+    tips = np.full(len(_LOWER_ENDS) - 1, 0.125) * teeth
+    opacity, shading = _tooth_row(across, 1 - down + arch, _LOWER_ENDS, tips, 0.016)
+    colour = enamel * (0.36 * shading * (0.25 + 0.75 * edge))[..., None]
+    picture = _over(picture, colour, 0.55 * opacity)
+
+    # Upper row: lit from the front, falling into shadow along the arch and under the lip.
+    tips = _UPPER_TIPS * teeth
+    opacity, shading = _tooth_row(across, down, _UPPER_ENDS, tips, 0.012)
+    fall = 0.20 + 0.80 * np.clip(1 - (np.abs(across) / 0.80) ** 1.9, 0, 1)
+    bulge = 0.88 + 0.12 * np.sin(np.pi * np.clip(down / 0.22, 0, 1))
+    colour = enamel * (shading * fall * bulge)[..., None]
+    # The upper row casts a shadow on the cavity.
+    cast = np.exp(-np.clip(down - 0.19 * teeth, 0, 1) / 0.10)
+    picture = picture * (1 - 0.25 * cast)[..., None]
+    return _over(picture, colour, opacity)
 
 
 def fill(
