@@ -117,7 +117,7 @@ def save_record(report: "Report", params: Params) -> None:
         write_json(path.parent, summary(report, params), name=path.name)
 
 
-def kept_beside(params: Params) -> list[Path]:
+def notebook_copies(params: Params) -> list[Path]:
     """Where `heygem run` puts a copy of the executed batch notebook; nothing outside of it."""
     notebook = os.environ.get(RUN_NOTEBOOK)
     return [Path(params.inputs.output) / notebook] if notebook else []
