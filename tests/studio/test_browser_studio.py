@@ -43,6 +43,7 @@ def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server,
     page.wait_for_selector(".hg-jobs li img[src^='data:image/jpeg']")
 
     grips = page.locator(".hg-grip")
+    grips.nth(2).scroll_into_view_if_needed()
     last, first = grips.nth(2).bounding_box(), grips.nth(0).bounding_box()
     page.mouse.move(last["x"] + 8, last["y"] + 8)
     page.mouse.down()
