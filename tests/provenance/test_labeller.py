@@ -117,7 +117,7 @@ def test_labels_in_planes_are_those_in_rgb(installation):
 
     def labeller():
         settings = LabelSettings()
-        return Labeller(settings, width, height, keys=installation.keys, goes_on=run)
+        return Labeller(settings, width, height, keys=installation.keys, continues=run)
 
     rgb, planes = labeller(), labeller()
     for k, image in enumerate(images):

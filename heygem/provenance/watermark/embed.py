@@ -115,7 +115,7 @@ class WatermarkEmbedder:
         weight = self._weight(image.y, mean, levels=float(luma))
         # Across only: the loop over the pixels interpolates down the columns.
         level = cv2.resize(weight, (image.y.shape[1], weight.shape[0]))
-        add_pattern(image.y, level, self._pattern, np.float32(sign / luma))
+        add_pattern(image.y, level, self._pattern, np.float32(sign), np.float32(1 / luma))
 
     def _set_period(self, mean: FloatArray, time_s: float) -> float:
         """Have the pattern of a frame's period in the buffer; returns its sign in the frame."""

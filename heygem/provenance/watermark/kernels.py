@@ -6,9 +6,13 @@ from heygem.core.compiled import compiled
 from heygem.core.types import FloatArray, Image
 
 
-@compiled("void(u1[:,:], f4[:,::1], f4[:,::1], f4)")
-def add_pattern(luma: Image, level: FloatArray, pattern: FloatArray, scale: float) -> None:
-    """Add `scale * level * pattern` to the luma, rounded and cut to 0..255, in place.
+@compiled("void(u1[:,:], f4[:,::1], f4[:,::1], f4, f4)")
+def add_pattern(
+    luma: Image, level: FloatArray, pattern: FloatArray, sign: float, share: float
+) -> None:
+    """Add `sign * level * pattern` in whole grey levels, as luma, cut to 0..255, in place.
+
+    Rounded in grey levels first, as in RGB: rounded in luma alone, a tenth of it would be lost.
 
     Parameters
     ----------
@@ -16,7 +20,9 @@ def add_pattern(luma: Image, level: FloatArray, pattern: FloatArray, scale: floa
     level : float32 [h, W]
         Interpolated vertically, as OpenCV does.
     pattern : float32 [H, W]
-    scale : float
+    sign : float
+    share : float
+        Steps of luma in a grey level.
     """
     height, width = luma.shape
     rows = level.shape[0]
@@ -24,10 +30,11 @@ def add_pattern(luma: Image, level: FloatArray, pattern: FloatArray, scale: floa
     for i in range(height):
         place = (np.float32(i) + np.float32(0.5)) * ratio - np.float32(0.5)
         above = int(np.floor(place))
-        share = np.float32(place - above)
+        weight = np.float32(place - above)
         below = min(above + 1, rows - 1)
         above = max(above, 0)
         for j in range(width):
-            here = level[above, j] + share * (level[below, j] - level[above, j])
-            value = np.float32(luma[i, j]) + np.float32(0.5) + scale * here * pattern[i, j]
+            here = level[above, j] + weight * (level[below, j] - level[above, j])
+            step = share * np.rint(sign * here * pattern[i, j])
+            value = np.float32(luma[i, j]) + np.float32(0.5) + step
             luma[i, j] = np.uint8(np.int32(min(max(value, np.float32(0)), np.float32(255))))
