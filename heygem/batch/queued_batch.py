@@ -178,6 +178,42 @@ def finish(
     return replace(report, record=files.files.get("record")), files
 
 
+def compare(
+    queue: JobQueue,
+    params: Params,
+    batch: str,
+    *,
+    lang: str = "",
+    progress: Progress | None = None,
+    cancel: threading.Event | None = None,
+) -> BatchFiles:
+    """Write what a batch leaves beside its videos, from its finished jobs; of a sweep, also films.
+
+    Parameters
+    ----------
+    queue : JobQueue
+    params : Params
+        The recipe of the batch.
+    batch : str
+        Its name in the queue.
+    lang, progress, cancel
+        As of `heygem.batch.results.batch_files.write`.
+
+    Raises
+    ------
+    Cancelled, InputError, ParameterError
+    """
+    items = plan_items(params)
+    jobs = {job.output: job for job in queue.jobs(batch=batch)}
+    queued = [item for item in items if item.location in jobs]
+    outcomes = tuple(
+        _as_planned(outcome(queue.get(jobs[item.location].id)), item) for item in queued
+    )
+    seconds = sum(each.seconds for each in outcomes)
+    report = Report(Path(params.inputs.output), outcomes, seconds)
+    return batch_files.write(report, params, queued, lang=lang, progress=progress, cancel=cancel)
+
+
 def end_batch(ended: EndedBatch) -> str:
     """End the run in MLflow of a batch that nobody waits for, and tell the webhook.
 

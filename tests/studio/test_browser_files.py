@@ -129,7 +129,7 @@ def test_a_producer_drops_files_starts_watches_plays_and_downloads_with_mouse_or
     )
     for scheme in ("dark", "light"):  # while it works
         page.emulate_media(color_scheme=scheme)
-        for name in ("Single", "System", "Batch"):
+        for name in ("Single", "System", "Sweep", "Batch"):
             page.get_by_role("tab", name=name).click()
             page.wait_for_timeout(400)  # widgets are named in the next frame
             found = barriers(page)

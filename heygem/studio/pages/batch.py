@@ -25,6 +25,7 @@ from heygem.studio.file_picker import FilePicker, FilesPicker
 from heygem.studio.images import data_url, thumbnail
 from heygem.studio.job_rows import RETRIED, seconds_left, summary, table_row, total_progress
 from heygem.studio.job_table import JobTable
+from heygem.studio.notifier import Notifier
 from heygem.studio.pair_table import PairTable, resolve_paths
 from heygem.studio.recipe_choice import RecipeChoice, RecipeDropdown, plain_name
 from heygem.studio.status import error_html, poll
@@ -96,6 +97,7 @@ class BatchPage(w.VBox):
         self.bar = w.FloatProgress(min=0, max=1, layout=w.Layout(width="260px", height="16px"))
         self.summary = w.HTML()
         self.error_box = w.HTML()
+        self.notifier = Notifier(translate)
         self.table = JobTable(translate)
         self.earlier_button = w.Button(description=translate("earlier_jobs"), icon="arrow-up")
         self.later_button = w.Button(description=translate("later_jobs"), icon="arrow-down")
@@ -118,7 +120,9 @@ class BatchPage(w.VBox):
             [
                 w.HBox(buttons, layout=_wrapping()),
                 self.error_box,
-                w.HBox([self.bar, self.summary], layout=w.Layout(align_items="center")),
+                w.HBox(
+                    [self.bar, self.summary, self.notifier], layout=w.Layout(align_items="center")
+                ),
                 self.table,
                 self.pager,
             ]
@@ -250,6 +254,7 @@ class BatchPage(w.VBox):
         with self._lock:
             taken_back = self.queue.reap()
             totals = self.queue.totals()
+            self.notifier.update(totals)
             count = sum(total.number for total in totals.values())
             is_first_minute = count == 0 and _SAMPLES.is_dir()
             self.example_button.layout.display = "" if is_first_minute else "none"

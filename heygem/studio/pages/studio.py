@@ -1,4 +1,4 @@
-"""The studio app: batches, single previews, results, and the state of the machine."""
+"""The studio app: batches, single previews, results, the state of the machine, sweeps."""
 
 import html
 from pathlib import Path
@@ -18,10 +18,11 @@ from heygem.studio import links
 from heygem.studio.pages.batch import BatchPage, items_of
 from heygem.studio.pages.history import HistoryPage
 from heygem.studio.pages.preview import PreviewPage
+from heygem.studio.pages.sweep import SweepPage
 from heygem.studio.pages.system import SystemPage
 from heygem.studio.status import error_html
 
-TABS = ("tab_batch", "tab_single", "tab_history", "tab_system")
+TABS = ("tab_batch", "tab_single", "tab_history", "tab_system", "tab_sweep")
 
 
 class SinglePage(w.VBox):
@@ -65,7 +66,7 @@ class SinglePage(w.VBox):
 
 
 class StudioApp(w.Tab):
-    """Four tabs: batch, single, history, system.
+    """Five tabs: batch, single, history, system, sweep.
 
     Parameters
     ----------
@@ -105,10 +106,11 @@ class StudioApp(w.Tab):
             make_again=self.batch.make_again,
         )
         self.system = SystemPage(self.queue, output, translate=translate)
-        super().__init__(
-            [self.batch, self.single, self.history, self.system],
-            titles=[translate(key) for key in TABS],
-        )
+        pages = [self.batch, self.single, self.history, self.system]
+        if isinstance(self.queue, JobQueue):  # results that are compared lie on this machine
+            self.sweep = SweepPage(self.queue, self.params, folder=folder, translate=translate)
+            pages.append(self.sweep)
+        super().__init__(pages, titles=[translate(key) for key in TABS[: len(pages)]])
         self.observe(self._tab_selected, "selected_index")
         if links.query().get("result"):
             self.selected_index = self.children.index(self.history)
