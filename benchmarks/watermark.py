@@ -4,10 +4,10 @@
     python benchmarks/watermark.py alarms OUT.jsonl CLIP...    segments of 3 s without a watermark
     python benchmarks/watermark.py table OUT.jsonl...          the results as Markdown
 
-Each clip gets a random id, the watermark and the visible label, and is encoded at crf 18 like a
-result; then it is attacked, encoded again and read. Every result is appended to the file at once,
-so that an interrupted run can be continued. *Decoded* counts ids read from the pixels alone;
-*recognised* also counts ids matched against a list of known ones.
+Each clip gets a random id, the watermark and the visible label in the codec's planes, and is
+encoded at crf 18, like a result; then it is attacked, encoded again and read. Every result is
+appended to the file at once, so that an interrupted run can be continued. *Decoded* counts ids read
+from the pixels alone; *recognised* also counts ids matched against a list of known ones.
 """
 
 import argparse
@@ -23,9 +23,11 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import Colorspace
 
 from heygem import media
 from heygem.config.params import LabelSettings
+from heygem.media.yuv import YuvImage
 from heygem.provenance import VisibleLabel
 from heygem.provenance.watermark.detect import WatermarkDetector
 from heygem.provenance.watermark.embed import WatermarkEmbedder, new_id
@@ -52,7 +54,7 @@ def span(path, start_s, length_s, step=2):
 
 
 def encode(path, frames, *, codec="libx264", preset="veryfast", **options):
-    """Write frames with their own times; returns bytes."""
+    """Write frames, RGB or in planes, with their own times; returns bytes."""
     height, width = frames[0][0].shape[:2]
     if codec != "libvpx-vp9":
         options["preset"] = preset
@@ -66,8 +68,13 @@ def encode(path, frames, *, codec="libx264", preset="veryfast", **options):
         if codec == "libx265":
             options["x265-params"] = "log-level=error:pools=none:frame-threads=1"
         stream.options = {key: str(value) for key, value in options.items()}
+        if isinstance(frames[0][0], YuvImage):
+            stream.codec_context.colorspace = int(frames[0][0].matrix)
         for image, time_s in frames:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            if isinstance(image, YuvImage):
+                frame = image.frame
+            else:
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame.pts, frame.time_base = round(time_s * 1000), Fraction(1, 1000)
             box.mux(stream.encode(frame))
         box.mux(stream.encode())
@@ -361,11 +368,14 @@ def survive(clip, folder, done, names=tuple(ATTACKS)):
         height, width = frames[0][0].shape[:2]
         embedder = WatermarkEmbedder(SECRET, watermark_id, width, height)
         label = VisibleLabel(LabelSettings(), width, height)
-        watermarked = [embedder.embed(i, t) for i, t in frames]
-        error = [np.mean((a.astype(np.float32) - b[0]) ** 2) for a, b in
-                 zip(watermarked, frames, strict=True)]  # fmt: skip
-        plain = [(label.draw(i), t) for i, t in frames]
-        result = [(label.draw(i), t) for i, (_, t) in zip(watermarked, frames, strict=True)]
+        plain = [(YuvImage.from_rgb(i, Colorspace.ITU709), t) for i, t in frames]
+        result = [(image.copy(), t) for image, t in plain]
+        error = []
+        for (before, _), (image, t) in zip(plain, result, strict=True):
+            embedder.embed_in_planes(image, t)
+            error.append(np.mean((image.rgb().astype(np.float32) - before.rgb()) ** 2))
+            for picture in (before, image):
+                label.draw_in_planes(picture, t)
         path = folder / f"{seconds}.mkv"
         size = encode(path, result, preset="medium", crf=18)
         watermarked_paths[seconds] = path
