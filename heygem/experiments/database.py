@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,8 @@ _COMPANIONS = ("-journal", "-wal", "-shm")  # files of SQLite that belong to a d
 _prepared: dict[Path, tuple[int, int]] = {}
 
 log = logging.getLogger(__name__)
+
+_migrating = threading.Lock()  # Alembic holds the running migration in globals of its modules
 
 
 def prepare(folder: Path, *, answered: Callable[[], None] = lambda: None) -> None:
@@ -123,7 +126,8 @@ def _create(database: Path, answered: Callable[[], None]) -> None:
         # Nobody knows the file before it is whole, so it is flushed once and not after each table.
         event.listen(engine, "connect", lambda opened, _: opened.execute("PRAGMA synchronous=OFF"))
         event.listen(engine, "before_cursor_execute", lambda *_: answered())
-        _initialize_tables(engine)
+        with _migrating:
+            _initialize_tables(engine)
         engine.dispose()
         os.chmod(staged, 0o600)  # names and paths of people's videos
         sync(staged)

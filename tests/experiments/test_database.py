@@ -27,7 +27,7 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def folder(whole, tmp_path, monkeypatch):
     """A folder without a store, where a new one appears at once: a copy of `whole`."""
-    monkeypatch.setattr(database, "_create", lambda path: shutil.copy(whole / "mlflow.db", path))
+    monkeypatch.setattr(database, "_create", lambda path, _: shutil.copy(whole / "mlflow.db", path))
     monkeypatch.setattr(database, "_prepared", {})
     return tmp_path
 

@@ -136,7 +136,7 @@ def test_a_hanging_store_costs_a_moment_once_and_loses_nothing(
     params, folder, tmp_path, monkeypatch, impatient
 ):
     open_client = store.open_client
-    monkeypatch.setattr(store, "open_client", lambda folder: time.sleep(1e6))
+    monkeypatch.setattr(store, "open_client", lambda folder, **_: time.sleep(1e6))
     monkeypatch.setattr(batch_tracking, "STOP_TIMEOUT_S", 0.1)
     tracker = record(params, tmp_path)
     assert "no answer within" in tracker.problem

@@ -217,7 +217,7 @@ def test_a_wrong_request_queues_nothing_and_says_what_to_do(served, queue, body,
 def test_errors_are_in_the_language_of_the_request(served):
     status, error = refused(served, "GET", "jobs/none", **{"Accept-Language": "fr, zh;q=0.8"})
     assert (status, error["code"], error["lang"]) == (404, "NOT_FOUND", "zh")
-    assert error["message"] == "没有这个任务" and error["seen"] == "none"
+    assert error["message"] == "没有此任务" and error["seen"] == "none"
     assert refused(served, "GET", "jobs/none?lang=en")[1]["message"] == "no such job"
 
 
