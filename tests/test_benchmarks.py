@@ -41,6 +41,7 @@ def test_help_is_shown(path):
     assert process.returncode == 0 and "usage:" in process.stdout, process.stderr
 
 
+@pytest.mark.slow
 def test_two_results_of_make_bench_are_compared(tmp_path):
     results = [{"720p.job_cpu_ms": 100.0, "start.import_s": 0.1}, {"720p.job_cpu_ms": 80.0}]
     paths = [tmp_path / f"{k}.json" for k in range(2)]

@@ -10,6 +10,7 @@ from heygem.media import AudioFile
 
 
 @pytest.mark.parametrize("rate_hz, channels", [(16_000, 1), (44_100, 2)])
+@pytest.mark.slow
 def test_denoise_reduces_steady_noise_and_keeps_timing(tmp_path, rate_hz, channels):
     from scipy.signal import lfilter
 

@@ -11,6 +11,7 @@ from heygem.media import AudioTrack, read_audio
 
 
 @pytest.mark.parametrize("channels, rate_hz", [(1, 48_000), (2, 44_100)])
+@pytest.mark.slow
 def test_loudness_is_brought_to_the_target_in_model_and_output(tmp_path, channels, rate_hz):
     wave = np.repeat(synthetic_voice(6, rate_hz, level=0.1)[:, None], channels, 1)
     path = write_wav(tmp_path / "v.wav", wave, rate_hz)

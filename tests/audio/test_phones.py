@@ -14,6 +14,7 @@ def synthesize_16k(text):
     return audio.to_mono_16k([block], utterance.rate_hz, "mono"), utterance.phones
 
 
+@pytest.mark.slow
 def test_bilabials_are_recognised_at_their_times():
     samples, truth = synthesize_16k("My mother made many more messages about memory and money.")
     activity = phones.activity(samples)[:, phones.PHONES.index("M")]

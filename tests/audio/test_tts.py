@@ -101,6 +101,7 @@ def test_an_unknown_language_is_refused_with_a_remedy(language):
     assert "en-us" in caught.value.remedy
 
 
+@pytest.mark.slow
 def test_languages_are_accepted_under_their_common_tags():
     def same(first, second, text):
         one, other = (tts.synthesize(text, tag).samples for tag in (first, second))

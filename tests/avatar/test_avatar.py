@@ -82,6 +82,7 @@ def test_the_library_has_the_pixels_of_its_frames(talking, faces):
         assert np.array_equal(images[frame][y : y + h, x : x + w], crop)
 
 
+@pytest.mark.slow
 def test_a_video_without_a_face_is_refused_in_one_line(clip, faces):
     with pytest.raises(NoFaceError, match="no face found in .*mp4; seen: 25 frames"):
         avatar.load(clip, FaceSettings(), backend=faces)

@@ -79,6 +79,7 @@ def test_a_pickle_in_the_file_is_not_run(stored, hopper_avatar, tmp_path):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_a_byte_changed_anywhere_is_noticed_or_without_effect(stored, hopper_avatar):
     whole = stored.read_bytes()
     rng = np.random.default_rng(0)

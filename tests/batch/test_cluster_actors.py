@@ -140,6 +140,7 @@ def test_a_users_file_is_not_replaced(actor, job_of, tmp_path):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_a_node_that_dies_between_video_and_manifest(actor, job_of, tmp_path, monkeypatch):
     """The ledger knows the video, so the next attempt replaces it."""
     put = storage.Folder.put

@@ -118,6 +118,7 @@ def test_a_list_is_a_page_without_recipes(queue):
     assert queue.jobs(states=["done"]) == []
 
 
+@pytest.mark.slow
 def test_a_page_of_a_long_list_is_one_query_that_reads_only_its_rows(queue):
     queue.add(items(*(f"v{k}" for k in range(300))))
     queries = []
@@ -261,6 +262,7 @@ time.sleep(600)
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_the_job_of_a_killed_worker_is_taken_back_at_once(queue):
     queue.add(items("a"))
     worker = subprocess.Popen([sys.executable, "-c", CLAIM, queue.path], stdout=subprocess.PIPE)
@@ -349,6 +351,7 @@ def test_two_submitters_and_two_workers_at_once(queue):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_a_damaged_database_is_set_aside_and_its_readable_jobs_are_kept(queue):
     queue.add(items(*(f"v{k}" for k in range(60))))
     job = queue.claim("w")
@@ -405,6 +408,7 @@ def test_a_process_that_has_the_damaged_file_open_goes_on_with_the_new_one(queue
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_errors_of_the_database_are_told_in_plain_words(queue, monkeypatch, tmp_path):
     queue.add(items("a"))
     monkeypatch.setattr(queue_database, "BUSY_TIMEOUT_S", 0.1)

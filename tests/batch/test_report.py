@@ -114,6 +114,7 @@ def test_sync_chart_shows_the_measures(folder):
     assert [bars[0].get_width() for bars in axes.containers] == [0.5, 0.1]
 
 
+@pytest.mark.slow
 def test_a_missing_video_costs_its_thumbnail_only(folder):
     page = to_html(runner.Report(folder, (outcome(folder, "gone"),), 1.0), link)
     assert "../gone.mp4" in page

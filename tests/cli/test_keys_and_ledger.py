@@ -75,6 +75,7 @@ def test_the_drill_on_another_machine(records, tmp_path, monkeypatch):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_lost_keys_are_replaced_only_on_request(records):
     run("keys", "init")
     append()
@@ -87,6 +88,7 @@ def test_lost_keys_are_replaced_only_on_request(records):
     assert "2 rows, every one" in run("ledger", "verify")
 
 
+@pytest.mark.slow
 def test_rotated_keys_are_shown(records):
     run("keys", "init")
     first = keys.load().name
@@ -108,6 +110,7 @@ def test_a_passphrase_that_cannot_be_asked_for_is_an_error(records, tmp_path):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_an_authority_checks_an_export_with_the_public_keys_and_an_anchor(
     records, tmp_path, monkeypatch
 ):

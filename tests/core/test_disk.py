@@ -81,6 +81,7 @@ def test_on_a_full_disk_an_error_without_a_reason_is_understood(tmp_path, monkey
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_a_limit_on_file_sizes_is_told_and_leaves_nothing(tmp_path):
     """A real refusal by the kernel, in a process of its own: the limit cannot be raised again."""
     code = (

@@ -121,6 +121,7 @@ def test_no_record_is_lost_or_torn_while_four_processes_rotate_the_log(home):
 
 @pytest.mark.fault
 @pytest.mark.parametrize("at_operation", [4, 5, 6, 7, 8, 9])
+@pytest.mark.slow
 def test_a_writer_that_is_killed_while_it_rotates_loses_nothing(home, at_operation):
     write_records(home, 0, 50)
     before = len(read_records(home))
@@ -148,6 +149,7 @@ def close_handlers():
             handler.close()
 
 
+@pytest.mark.slow
 def test_the_log_is_utf8_in_a_locale_that_is_not(tmp_path):
     code = (
         "import logging\n"

@@ -145,6 +145,7 @@ def _publish_many(folder, word, barrier, results):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_of_two_processes_that_write_one_name_exactly_one_succeeds(tmp_path):
     context = multiprocessing.get_context("fork")
     barrier, results = context.Barrier(2), context.Queue()

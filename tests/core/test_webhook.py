@@ -30,6 +30,7 @@ def test_a_receiver_can_check_the_signature():
         webhook.signed_headers(b"", "whsec_!")
 
 
+@pytest.mark.slow
 def test_it_is_tried_again_where_that_can_help_and_goes_nowhere_else():
     waits = []
     with listening(503, 429) as (address, received):

@@ -38,6 +38,7 @@ def test_short_clips_of_a_person_are_joined_and_divided_where_the_manifest_says(
     assert frames[-1].time_s == pytest.approx(49 / 25)
 
 
+@pytest.mark.slow
 def test_all_videos_of_a_folder_without_a_manifest_are_evaluated(tmp_path):
     (tmp_path / "anna").mkdir()
     write_video(tmp_path / "anna" / "long.mp4", frames=25 * 11, audio=tone(11.0))

@@ -319,6 +319,7 @@ def test_items_that_several_processes_make_share_the_run_of_their_batch(params, 
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_a_new_store_that_is_never_finished_is_not_waited_for(params, impatient, tmp_path):
     """Another process holds the lock under which a store is made, and does not continue."""
     new = tmp_path / "new"

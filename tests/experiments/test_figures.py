@@ -22,6 +22,7 @@ def video(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_contact_sheet_runs_through_time(video):
     sheet = figures.contact_sheet(video, columns=3, rows=2)
     height, width = figures.THUMB_PX // 2, figures.THUMB_PX
@@ -46,6 +47,7 @@ def test_contact_sheet_of_fewer_frames_than_cells(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [100, 1, 0])
+@pytest.mark.slow
 def test_lip_curve_is_drawn_for_any_length(rows):
     basis = np.zeros((1, 900, 3), np.float32)
     figure = figures.lip_curve(Trajectory(np.zeros((rows, 1), np.float32), 50.0, basis))

@@ -95,6 +95,7 @@ def test_mesh_lies_on_the_true_head(pose):
     assert np.corrcoef(points[:, 2], truth[:, 2])[0, 1] > 0.98
 
 
+@pytest.mark.slow
 def test_lips_open_as_far_as_the_points_say():
     def aperture(gap):
         points, _ = settle(head(gap=gap))
@@ -108,6 +109,7 @@ def test_weak_peaks_are_no_face():
     assert settle(head(), peak=0.2)[1] < tracking.MIN_SCORE
 
 
+@pytest.mark.slow
 def test_it_can_be_followed_through_a_video():
     follow = tracking.Tracker(AlignmentBackend(Reader(head())))
     results = [follow(RULER) for _ in range(4)]

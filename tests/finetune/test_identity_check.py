@@ -110,6 +110,7 @@ def test_somebody_else_after_an_unnoticed_cut_is_found(film):
     assert comparison.other[75:].all() and not comparison.other[:45].any()
 
 
+@pytest.mark.slow
 def test_a_shot_in_doubt_makes_the_file_doubtful(film):
     """The mean of a long shot of the person must not outvote a short one of a similar person."""
     mixed = film("b.mp4", (RED, 200), (IN_DOUBT, 12))

@@ -84,6 +84,7 @@ def test_a_file_with_module_names_of_earlier_versions_loads(model, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_microphones_and_voices_do_not_move_the_mouth(model):
     """A gain over frequency is a constant in the logarithm, and what is constant is taken out."""
     features = extract_features(babble(4.0), rows=200)
@@ -149,6 +150,7 @@ def test_weights_that_are_not_finite_or_not_there_are_refused(name, damage, matc
         lips.LipsModel.load(path)
 
 
+@pytest.mark.slow
 def test_shipped_model_keeps_still_in_digital_silence():
     model = lips.LipsModel.load()
     predicted = model.predict(np.zeros(32000, np.float32))

@@ -49,6 +49,7 @@ def test_audio_and_video_stay_in_sync(tmp_path, rate_hz, ending):
     assert np.abs(measured_offsets_s(path)).max() < 0.005
 
 
+@pytest.mark.slow
 def test_audio_keeps_the_source_rate_and_channels(tmp_path):
     sound = tone(1.5, rate_hz=44_100, channels=2)
     path = write_video(tmp_path / "s.mp4", frames=38, audio=sound)
@@ -115,6 +116,7 @@ def test_audio_is_aligned_to_the_first_frame_of_its_own_video(tmp_path, shift_s)
 
 
 @pytest.mark.parametrize("early", [2, 10])
+@pytest.mark.slow
 def test_a_matroska_that_starts_before_zero_is_whole_and_in_sync(tmp_path, early):
     """Matroska has no negative times: FFmpeg reads the frames before 0 without any."""
     make, audio, _ = flash_and_beep(3, rate=Fraction(25), every_s=1.0)

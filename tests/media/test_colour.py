@@ -101,6 +101,7 @@ SOURCES = {  # size, and tags of matrix, primaries, transfer, range: of the sour
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 @pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.slow
 def test_every_reader_sees_the_colours_of_the_source(tmp_path, name, ending):
     (width, height), source_tags, copy_tags = SOURCES[name]
     image = cv2.resize(patches(), (width, height), interpolation=cv2.INTER_NEAREST)
@@ -185,6 +186,7 @@ def ten_bit(tmp_path, transfer):
 
 
 @pytest.mark.parametrize("transfer, name", [(16, "PQ"), (18, "HLG")])
+@pytest.mark.slow
 def test_high_dynamic_range_is_mapped_and_noted(tmp_path, transfer, name):
     frames, reader = read_frames(ten_bit(tmp_path, transfer))
     assert reader.info.video.hdr == name and reader.info.video.bit_depth == 10

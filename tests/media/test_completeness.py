@@ -45,6 +45,7 @@ def cut(path, share):
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
 @pytest.mark.parametrize("ending", SOUNDS)
+@pytest.mark.slow
 def test_a_sound_that_is_cut_short_is_refused(tmp_path, ending, share):
     voice = np.tile(synthetic_voice(2), 4)
     whole = write_wav(tmp_path / f"whole.{ending}", voice, codec=SOUNDS[ending])

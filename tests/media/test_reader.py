@@ -62,6 +62,7 @@ def test_first_frame_is_time_zero_when_the_stream_starts_late(tmp_path):
     assert [round(f.time_s, 3) for f in read_frames(path)[0]] == [0, 0.08, 0.16, 0.24, 0.32]
 
 
+@pytest.mark.slow
 def test_a_span_is_exact_and_keeps_the_frame_numbers(tmp_path):
     # B-frames and a key frame every 12: most starts lie between key frames.
     path = tmp_path / "gop.mp4"
@@ -153,6 +154,7 @@ def test_a_video_with_many_damaged_packets_is_refused_at_its_end(tmp_path):
     assert "90 of 100 frames" in refusal(lambda: read_frames(tmp_path / "bad.mp4"))
 
 
+@pytest.mark.slow
 def test_a_matroska_that_ends_early_is_refused_at_its_end(tmp_path):
     noise = np.random.default_rng(0)
     whole = write_video(

@@ -37,6 +37,7 @@ def test_samples_that_cannot_be_sound_are_refused(tmp_path, factor):
 
 
 @pytest.mark.parametrize("value", [1e30, 3.4e38, -50, np.nan, np.inf])
+@pytest.mark.slow
 def test_a_few_impossible_samples_become_silence_and_are_counted(tmp_path, value):
     voice = synthetic_voice(1)
     damaged = voice.copy()

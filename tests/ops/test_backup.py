@@ -170,6 +170,7 @@ def test_a_backup_that_is_killed_or_runs_out_of_disk_leaves_nothing_under_its_na
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_a_backup_while_rows_and_jobs_are_added_verifies(tmp_path, sources, add):
     ended = threading.Event()
 

@@ -192,6 +192,7 @@ def test_a_package_offers_a_lips_model_by_name(faces, sine, monkeypatch):
     assert hashes["lips"] == "heygem.lips:sine"
 
 
+@pytest.mark.slow
 def test_frames_do_not_depend_on_the_order_in_which_they_are_rendered(hopper, hopper_avatar):
     """The portrait has no teeth: its interior is synthetic, with colours fixed by the plan."""
     motion = RecordedMotion(gape(np.linspace(0, 0.16, 6), hopper_avatar.rest.neutral))
@@ -207,6 +208,7 @@ def test_frames_do_not_depend_on_the_order_in_which_they_are_rendered(hopper, ho
         assert np.array_equal(a.image, b.image) and np.array_equal(a.mask, b.mask)
 
 
+@pytest.mark.slow
 def test_threads_give_the_same_frames_in_the_same_order(hopper, hopper_avatar):
     motion = RecordedMotion(gape(np.linspace(0, 0.16, 8), hopper_avatar.rest.neutral))
     timeline = replace(timeline_of(np.zeros(8, int)), spoken=6)

@@ -237,6 +237,7 @@ def test_silence_is_no_error_and_the_mouth_stays_shut(talking, models, empty_wav
     assert result.warnings
 
 
+@pytest.mark.slow
 def test_a_sound_that_is_too_short(talking, models, short_wav, tmp_path):
     with pytest.raises(InputError, match="0.05|short"):
         pipeline.generate(talking[0], short_wav, tmp_path / "x.mp4", params(), models=models)

@@ -44,6 +44,7 @@ def refused(hopper_still, tmp_path):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_files_of_the_label_are_opened_first(refused, tmp_path):
     (tmp_path / "logo.png").write_bytes(b"no picture")
     (tmp_path / "font.ttf").write_bytes(b"no font")

@@ -34,6 +34,7 @@ def is_bound(path):
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+@pytest.mark.slow
 def test_a_bound_label_reads_back_and_is_signed(tmp_path, own_keys, suffix):
     path = tmp_path / f"a.{suffix}"
     text = write_bound(path, own_keys)
@@ -47,6 +48,7 @@ def test_a_bound_label_reads_back_and_is_signed(tmp_path, own_keys, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["mov", "mkv"])
+@pytest.mark.slow
 def test_the_binding_survives_another_container(tmp_path, own_keys, suffix):
     write_bound(tmp_path / "a.mp4", own_keys)
     ours = tmp_path / "a.mp4"
@@ -75,6 +77,7 @@ def test_an_added_stream_is_noticed(tmp_path, own_keys):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_a_file_without_the_reserved_label_is_not_bound(tmp_path, own_keys):
     text = write_bound(tmp_path / "a.mp4", own_keys)
     before = (tmp_path / "a.mp4").read_bytes()
@@ -84,6 +87,7 @@ def test_a_file_without_the_reserved_label_is_not_bound(tmp_path, own_keys):
     assert (tmp_path / "a.mp4").read_bytes() == before and text.encode() in before
 
 
+@pytest.mark.slow
 def test_the_checksum_of_matroska_tags_stays_right(tmp_path, own_keys):
     write_bound(tmp_path / "a.mkv", own_keys)
     data = (tmp_path / "a.mkv").read_bytes()

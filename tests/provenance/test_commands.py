@@ -33,6 +33,7 @@ def test_ledger_commands(installation, command, tmp_path):
     assert (tmp_path / "e.jsonl").read_text().count("\n") == len(installation.ledger.entries())
 
 
+@pytest.mark.slow
 def test_consent_and_takedown_from_the_command_line(command, installation, tmp_path):
     video = tmp_path / "person.mp4"
     video.write_bytes(b"somebody")

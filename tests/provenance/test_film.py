@@ -25,6 +25,7 @@ def film(installation, tmp_path, monkeypatch):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_a_film_replaces_an_earlier_film_and_nothing_else(film, installation, tmp_path):
     out = film()
     first = out.read_bytes()

@@ -44,6 +44,7 @@ def write(installation, own_keys, tmp_path, monkeypatch):
     return write
 
 
+@pytest.mark.slow
 def test_a_film_is_labelled_and_recorded(write, own_keys, tmp_path):
     label = write()
     film = tmp_path / "films" / "film.mp4"
@@ -54,6 +55,7 @@ def test_a_film_is_labelled_and_recorded(write, own_keys, tmp_path):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_a_film_that_fails_leaves_no_file_and_a_row_that_says_so(write, own_keys, tmp_path):
     write()
     before = (tmp_path / "films" / "film.mp4").read_bytes()

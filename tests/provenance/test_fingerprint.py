@@ -55,6 +55,7 @@ def test_audio_hashes_start_where_they_are_told_and_follow_the_tempo():
     assert len(hash_audio(samples[:1000], 16_000)) == len(hash_audio(samples[:0], 16_000)) == 0
 
 
+@pytest.mark.slow
 def test_a_fingerprint_is_stored_and_loaded():
     hasher = FrameHasher()
     for k in range(30):

@@ -89,6 +89,7 @@ def test_a_restored_installation_knows_that_rows_are_missing(installed, tmp_path
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_a_backup_from_before_a_rotation_is_continued_with_new_keys(tmp_path):
     folder = tmp_path / "keys"
     first = keys.init(folder)

@@ -30,6 +30,7 @@ def test_the_ledger_holds_the_finished_file(installation):
     assert installation.ledger.verify() == []
 
 
+@pytest.mark.slow
 def test_credentials_and_label_of_the_input_are_kept(installation, tmp_path):
     labeller = Labeller(LabelSettings(), WIDTH, HEIGHT, keys=installation.keys)
     images = [labeller.label_frame(i, k / RATE) for k, i in enumerate(installation.frames[:10])]
@@ -52,6 +53,7 @@ def test_a_file_without_its_tag_is_not_finalized(installation, tmp_path):
     assert len(installation.ledger.entries()) == rows
 
 
+@pytest.mark.slow
 def test_a_result_has_a_row_from_before_its_first_frame(installation, tmp_path):
     ledger = installation.ledger
     labeller = Labeller(LabelSettings(), WIDTH, HEIGHT, keys=installation.keys)
@@ -80,6 +82,7 @@ def test_a_run_that_fails_is_recorded_as_abandoned(installation):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_the_whole_file_of_a_killed_run_belongs_to_the_row_of_that_run(installation, tmp_path):
     ledger, path = Ledger(installation.ledger.path, keys=installation.keys), tmp_path / "a.mp4"
 

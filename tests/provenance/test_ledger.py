@@ -69,6 +69,7 @@ def test_a_changed_row_is_named(signed, column, number):
     assert number in [f.number for f in signed.verify()]
 
 
+@pytest.mark.slow
 def test_every_kind_of_row_shows_that_it_was_changed(tmp_path):
     mine = keys.init(tmp_path / "keys")
     book = Ledger(tmp_path / "ledger.db", keys=mine)

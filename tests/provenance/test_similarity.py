@@ -114,6 +114,7 @@ def test_sound_survives_a_shift_by_half_a_step_and_resampling():
     assert align(hash_audio(shifted, 16_000), recorded.audio, min_hashes=16).error > 0.2
 
 
+@pytest.mark.slow
 def test_a_replaced_part_of_the_sound_is_noticed():
     samples = long_audio(0)
     recorded = content_of([], samples).fingerprint

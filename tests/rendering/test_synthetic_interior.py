@@ -19,6 +19,7 @@ def _grey(image):
 
 
 @pytest.mark.parametrize("size", [(10, 5), (24, 12), (80, 40), (400, 200), (700, 360)])
+@pytest.mark.slow
 def test_right_size_and_kind_at_every_opening(size):
     image = _draw(*size)
     assert image.shape == (size[1], size[0], 3) and image.dtype == np.uint8

@@ -340,6 +340,7 @@ class RestoresItself(torch.nn.Module):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_the_code_of_a_torchscript_archive_is_never_run(tmp_path):
     written = tmp_path / "it_ran"
     archive = tmp_path / "evil.pth"
@@ -363,6 +364,7 @@ def test_the_code_of_a_torchscript_archive_is_never_run(tmp_path):
         (b"ctorch._utils\n_rebuild_tensor_v2\n}(S'a'\nS'%s'\nu\x86R.", "cannot be read"),
     ],
 )
+@pytest.mark.slow
 def test_a_forged_pickle_in_an_archive_is_refused(written, match, tmp_path):
     trace, archive = tmp_path / "it_ran", tmp_path / "evil.pth"
     with zipfile.ZipFile(archive, "w") as z:
@@ -374,6 +376,7 @@ def test_a_forged_pickle_in_an_archive_is_refused(written, match, tmp_path):
 
 
 @pytest.mark.fault
+@pytest.mark.slow
 def test_a_storage_that_would_unpack_to_another_size_is_refused(tmp_path):
     layer = torch.nn.Linear(64, 64)
     archive, packed = tmp_path / "m.pth", tmp_path / "packed.pth"

@@ -76,6 +76,7 @@ def served(home):
     return Installation(home)
 
 
+@pytest.mark.slow
 def test_what_the_rules_allow_is_queued_under_its_owner(served):
     (job,) = served.add("anna", "hello", **{"lips.openness_gain": 1.2})
     assert (job.owner, job.state, job.name) == ("anna", "pending", "hello")
@@ -142,6 +143,7 @@ def test_chinese_text_is_not_counted_as_if_it_were_letters():
     assert admission.speech_seconds("artificial intelligence, spoken") < 3
 
 
+@pytest.mark.slow
 def test_too_long_and_too_large_are_refused_before_the_queue(home):
     served = Installation(home, limits={"sound_minutes": 0.1})
     with pytest.raises(PolicyError, match="sound is too long"):
@@ -245,6 +247,7 @@ def test_a_row_of_admission_without_the_key_admits_nothing(served, home):
         )
 
 
+@pytest.mark.slow
 def test_limits_that_were_lowered_hold_for_waiting_jobs_too(served, home):
     (job,) = served.add("anna", "hello")
     lower = Rules(write_policy(home / "rules", limits={"video_minutes": 0.01}))
@@ -253,6 +256,7 @@ def test_limits_that_were_lowered_hold_for_waiting_jobs_too(served, home):
     assert "too long" in queue.get(job.id).error["what"]
 
 
+@pytest.mark.slow
 def test_the_folder_of_the_queue_is_closed_to_other_accounts(home):
     served = Installation(home)
     assert (home / "state").stat().st_mode & 0o077 == 0

@@ -112,6 +112,7 @@ def test_an_agreement_is_to_one_text(tmp_path, book):
         policy.Rules(mine.path).require_agreement(book, "anna")
 
 
+@pytest.mark.slow
 def test_too_large_and_too_long_are_refused(tmp_path):
     from heygem.batch import notebooks
 

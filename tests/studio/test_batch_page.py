@@ -87,6 +87,7 @@ def test_one_pair_is_added_from_the_file_browsers(studio, speech, tmp_path):
     assert video_names(studio) == ["anna.mp4"]
 
 
+@pytest.mark.slow
 def test_pairs_of_the_recipe_fill_the_table(speech, tmp_path):
     rows = [{"video": "anna.mp4", "audio": str(speech), "lips.offset_ms": 40}]
     recipe = {"inputs": {"output": str(tmp_path / "made"), "pairs": rows}}
@@ -205,6 +206,7 @@ def test_an_example_is_one_click_away_while_nothing_is_queued(studio):
     assert page.example_button.layout.display == "none"
 
 
+@pytest.mark.slow
 def test_users_of_a_server_are_not_offered_what_would_be_refused(tmp_path):
     """Order and pauses of a queue that several people use are the operator's."""
     own = JobQueue(tmp_path / "queue.db")

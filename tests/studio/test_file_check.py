@@ -23,6 +23,7 @@ def test_a_good_video_and_a_good_sound_are_good():
     assert sound.level == "good" and "speech" in sound.facts
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_named_at_once(clip, truncated_clip, empty_wav, tmp_path):
     cut = check(truncated_clip, "video")
     assert cut.level == "unusable" and "cut short" in cut.problems[0]
@@ -60,6 +61,7 @@ def test_a_file_is_looked_at_once_until_it_changes(wav, monkeypatch):
     assert len(calls) == 2
 
 
+@pytest.mark.slow
 def test_each_chosen_file_gets_its_line(clip, tmp_path):
     odd = tmp_path / "<b>.mp4"
     odd.write_bytes(b"no video")

@@ -43,6 +43,7 @@ def choose(studio, folder):
     page.videos.list.value = (str(folder / "collins.mp4"), str(folder / "hopper.jpg"))
 
 
+@pytest.mark.slow
 def test_chosen_videos_are_queued_and_count(studio, tmp_path):
     choose(studio, tmp_path)
     studio.batch.add_button.click()

@@ -78,6 +78,7 @@ def test_reverb_adds_a_decaying_tail_and_never_sounds_before_its_cause():
     torch.testing.assert_close(augmentation().reverb(power, probability=0.0), power)
 
 
+@pytest.mark.slow
 def test_degradations_can_be_had_one_at_a_time():
     power, babble = tone(70), tone(20)
     nothing = dict(babble_probability=0.0, noise_probability=0.0, lowpass_probability=0.0)

@@ -75,6 +75,7 @@ def test_a_shifted_clip_has_its_picture_earlier():
     assert clip.shifted(0.001).displacement is clip.displacement
 
 
+@pytest.mark.slow
 def test_speaking_rows_have_a_face_and_a_voice():
     clip = talking("a", 1, seconds=2.0)
     clip.voice[100:] = 0

@@ -70,6 +70,7 @@ def test_a_video_that_cannot_be_used_is_skipped_with_its_reason(tmp_path, video)
     assert not loaded.clips and "one.mp4" in loaded.skipped
 
 
+@pytest.mark.slow
 def test_hash_does_not_depend_on_the_order_of_clips():
     clips = [talking("a", 1, seconds=1.0), talking("b", 2, seconds=1.0)]
     assert dataset.Dataset(clips).sha256 == dataset.Dataset(clips[::-1]).sha256
