@@ -37,9 +37,9 @@ LONG = {"resources.max_minutes": 0.001}  # settings with which each sound is too
 #: The command `heygem`, with other times between tries; see --wait-s.
 HEYGEM = """if True:
     from heygem.batch.queue import retry
-    from heygem.batch.workers import worker
+    from heygem.batch.workers import room
     from heygem.cli.main import main
-    retry.WAIT_S, worker.ROOM_S = {wait_s}, {wait_s} / 2
+    retry.WAIT_S, room.ROOM_S = {wait_s}, {wait_s} / 2
     main()
 """
 

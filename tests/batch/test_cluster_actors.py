@@ -194,20 +194,20 @@ def test_a_full_disk_pauses_the_queue_of_a_cluster_until_there_is_room(job_of, m
     driver_module = pytest.importorskip("heygem.batch.cluster.driver")
     monkeypatch.setattr(driver_module, "Fleet", lambda *_, **__: None)
     job = job_of()
+    monkeypatch.setattr(driver_module.guards, "has_room", lambda job: has_room)
     queue = JobQueue(job_of.path)
     driver = driver_module.Driver(queue)
     driver._name = "test"
     full = Outcome(job.name, Path(job.video), "failed", code="DISK_FULL", error="full")
     driver._finish(job, replace(full, reason={"what": "full", "node": "b"}))
     assert queue.paused() == "" and queue.get(job.id).state == "pending"
-    monkeypatch.setattr(driver_module.guards, "has_room", lambda job: has_room)
     queue.change(lambda db: db.execute("UPDATE jobs SET not_before = 0"))
     driver._finish(queue.claim("test"), full)
     has_room = False
-    driver._look_for_room()
+    driver._room.look()
     assert queue.paused() == "DISK_FULL"
-    has_room, driver._room_checked_s = True, 0.0
-    driver._look_for_room()
+    has_room, driver._room._checked_s = True, 0.0
+    driver._room.look()
     assert queue.paused() == ""
 
 

@@ -106,7 +106,7 @@ def test_a_hung_item_ends_at_its_time_limit_with_all_its_processes(queue, monkey
 @pytest.mark.fault
 def test_a_full_disk_pauses_the_queue_until_there_is_room(queue, monkeypatch):
     monkeypatch.setattr("heygem.batch.queue.retry.WAIT_S", 0.0)
-    monkeypatch.setattr("heygem.batch.workers.worker.ROOM_S", 0.0)
+    monkeypatch.setattr("heygem.batch.workers.room.ROOM_S", 0.0)
     (queue.path.parent / "out").mkdir()
     fill(queue, "full-a", "b")
     Worker(queue, make=MAKE, until_empty=True).run()

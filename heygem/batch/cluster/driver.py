@@ -26,7 +26,8 @@ from heygem.batch.outcome import Outcome
 from heygem.batch.queue import JobQueue
 from heygem.batch.queue.job import FINISHED, Job, Signal
 from heygem.batch.queue.retry import CRASHED, DISK_FULL, INTERNAL, OUT_OF_MEMORY, TIMEOUT
-from heygem.batch.workers.worker import LIMIT_PER_S, LIMIT_S, ROOM_S
+from heygem.batch.workers.room import RoomWatch
+from heygem.batch.workers.worker import LIMIT_PER_S, LIMIT_S
 from heygem.core.errors import HeygemError
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,8 @@ class Driver:
         self._tracker = HeadTracker()
         self._node_losses: Counter[str] = Counter()
         self._parked: list[Job] = []  # claimed, and waiting for an actor with a GPU
-        self._refreshed_s = self._room_checked_s = 0.0
+        self._refreshed_s = 0.0
+        self._room = RoomWatch(queue, guards.has_room)
         self._last_member_s = time.monotonic()
 
     def run(
@@ -98,7 +100,7 @@ class Driver:
                 self._look_at_nodes()
                 for ended in self.queue.take_ended_batches(but=batch):
                     self._tracker.end(ended)
-                self._look_for_room()
+                self._room.look()
                 if (
                     not self._parked
                     and not self.fleet.busy()
@@ -135,16 +137,6 @@ class Driver:
                 remedy="start nodes with more cores, or say how many actors they hold: "
                 f"ray start --resources '{{\"{RESOURCE}\": 1}}'",
             )
-
-    def _look_for_room(self) -> None:
-        """End the pause for a full disk when there is room for the next job."""
-        now = time.monotonic()
-        if now - self._room_checked_s < ROOM_S or self.queue.paused() != DISK_FULL:
-            return
-        self._room_checked_s = now
-        pending = self.queue.jobs(states=["pending"], limit=1)
-        if not pending or guards.has_room(self.queue.get(pending[0].id)):
-            self.queue.resume(reason=DISK_FULL)
 
     def _dispatch(self) -> None:
         for member in self.fleet.idle():

@@ -21,6 +21,7 @@ from heygem.batch.queue.database import QueueError
 from heygem.batch.queue.job import Job, Signal
 from heygem.batch.queue.retry import CRASHED, DISK_FULL, OUT_OF_MEMORY, TIMEOUT
 from heygem.batch.workers.child import Child
+from heygem.batch.workers.room import RoomWatch
 from heygem.core import interrupts, logs, memory
 from heygem.core.errors import HeygemError
 from heygem.core.types import Progress
@@ -33,7 +34,6 @@ log = logging.getLogger(__name__)
 MAKE = "heygem.batch.workers.worker:make_item"
 BEAT_S = 1.0  # between heartbeats
 POLL_S = 0.5  # of an idle worker, for new jobs
-ROOM_S = 15.0  # between looks at a disk that was full
 IDLE_S = 300.0  # how long models stay in memory without a job
 CANCEL_GRACE_S = 0.8  # an item that does not stop within this time is ended with its process
 STOP_GRACE_S = 2.5  # likewise, when the worker is to end (see `core.interrupts.GRACE_S`)
@@ -97,7 +97,7 @@ class Worker:
         self._until_empty, self._batch = until_empty, batch
         self._idle_exit, self._idle_s = idle_exit, idle_s
         self._child: Child | None = None
-        self._room_checked_s = 0.0
+        self._room = RoomWatch(queue, self._has_room)
 
     def run(self, stop: threading.Event | None = None) -> None:
         """Work until `stop` is set (an item that is being made goes back to the queue).
@@ -125,7 +125,7 @@ class Worker:
                     return
                 if is_idle:
                     self._end_child()
-                self._look_for_room()
+                self._room.look()
                 stop.wait(POLL_S)
         finally:
             self._end_child()
@@ -193,21 +193,12 @@ class Worker:
                 if "ended" in (child.receive(timeout_s=0.2) or {}):
                     break
 
-    def _look_for_room(self) -> None:
-        """End the pause for a full disk when there is room for the next job."""
-        now = time.monotonic()
-        if now - self._room_checked_s < ROOM_S or self.queue.paused() != DISK_FULL:
-            return
-        self._room_checked_s = now
-        pending = self.queue.jobs(states=["pending"], limit=1)
-        if not pending:
-            self.queue.resume(reason=DISK_FULL)
-            return
+    def _has_room(self, job: Job) -> bool:
+        """Whether the disks have room, as the process that makes items sees them."""
         child = self._running_child()
-        child.order("room", self.queue.get(pending[0].id))
+        child.order("room", job)
         message = child.receive(timeout_s=60.0)
-        if message is None or message.get("room"):
-            self.queue.resume(reason=DISK_FULL)
+        return message is None or bool(message.get("room"))
 
 
 class _Watch:
