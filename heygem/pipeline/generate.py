@@ -210,7 +210,13 @@ def generate(
         **_motion_facts(motion, encoded, avatar, models, is_custom=trajectory is not None),
         "engine": params.engine,
         "device": models.device,
-        "notes": [*encoded.speech.notes, *avatar.track.notes, *label["notes"], *encoding.notes],
+        "notes": [
+            *encoded.speech.notes,
+            *avatar.track.notes,
+            *getattr(renderer, "notes", ()),
+            *label["notes"],
+            *encoding.notes,
+        ],
     }
     return Result(
         out,

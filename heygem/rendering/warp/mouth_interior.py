@@ -8,14 +8,18 @@ from heygem.core.types import FloatArray, Image
 from heygem.face import topology as topo
 from heygem.rendering.warp import synthetic_interior
 from heygem.rendering.warp.mesh_warp import Sampler, bounds
+from heygem.rendering.warp.mouth_axes import Axes, contours, mouth_axes, to_mouth_axes
+from heygem.rendering.warp.teeth_anchor import SkullMap
 
 SYNTHETIC_WIDTH_PX = 320  # resolution of a synthetic interior
 TEETH_SHOW = 0.05  # of the mouth's width: a picture open by this much shows the teeth there are
+# Of a picture's teeth, those count that its lips leave free: from its edges the skull's part fades.
+UNDER_LIP, OVER_LIP = 0.025, 0.008  # distances over which it does [IOD]
+FROM_CORNER = 0.04  # likewise along the mouth, of its width
+SLIT = (0.006, 0.020)  # in an opening lower than this, the interior moves with the lips [IOD]
 
 _SKIN_POINTS = [205, 425, 50, 280, 199]  # cheeks and chin
 _LIP_POINTS = [17, 84, 314, 0]
-
-Axes = tuple[FloatArray, FloatArray, FloatArray, float]  # origin, along, across, length
 
 
 class MouthInterior:
@@ -69,7 +73,14 @@ class MouthInterior:
             self._synthetic[teeth] = _synthesize(crop, mesh, teeth)
 
     def fill(
-        self, crop: Image, mesh: FloatArray, target: FloatArray, zoom: float, canvas: FloatArray
+        self,
+        crop: Image,
+        mesh: FloatArray,
+        target: FloatArray,
+        zoom: float,
+        canvas: FloatArray,
+        *,
+        skull: SkullMap | None = None,
     ) -> None:
         """Draw the interior of a mouth into the canvas, wherever the opening may show it.
 
@@ -85,10 +96,13 @@ class MouthInterior:
             Scale of the canvas over that of the crop.
         canvas : float32 [H, W, 3]
             The layers below.
+        skull : SkullMap, optional
+            Where the skull's places are in `crop`: upper teeth stay with it. Without it they move
+            with the upper lip.
         """
         opening = _Opening.of(target, canvas.shape)
         upper, lower = mesh[topo.INNER_UPPER], mesh[topo.INNER_LOWER]
-        interior = self._anchor_to_lips(crop, upper, lower, opening, zoom)
+        interior = self._anchor_to_lips(crop, upper, lower, opening, zoom, skull=skull)
         gap = float(np.linalg.norm(target[topo.LIP_MIDDLE[1]] - target[topo.LIP_MIDDLE[0]]))
         corners = target[topo.MOUTH_CORNERS[1]] - target[topo.MOUTH_CORNERS[0]]
         share, teeth = _synthetic_share(mesh, gap, float(np.linalg.norm(corners)), zoom)
@@ -123,6 +137,8 @@ class MouthInterior:
         opening: "_Opening",
         zoom: float,
         between: FloatArray | None = None,
+        *,
+        skull: SkullMap | None = None,
     ) -> FloatArray:
         """Sample an interior so that its upper and lower part move with upper and lower lip.
 
@@ -136,13 +152,15 @@ class MouthInterior:
             Target scale over source scale.
         between : float32 [H, W, 3], optional
             Fills what the picture does not show; nothing is then stretched.
+        skull : SkullMap, optional
+            Without `between`: where it is given, the upper part stays with the skull.
 
         Returns
         -------
         float32 [H, W, 3]
         """
-        axes = _mouth_axes(upper)
-        top, bottom = _contours(axes, upper, lower, opening.u)
+        axes = mouth_axes(upper)
+        top, bottom = contours(axes, upper, lower, opening.u)
         height = np.maximum(bottom - top, 1e-3)
         below_upper, above_lower = opening.v - opening.top, opening.bottom - opening.v
         rate = np.full(1, 1.0 / max(zoom, 1e-6), np.float32)
@@ -151,6 +169,8 @@ class MouthInterior:
         from_top = self._sample_at(picture, axes, opening.u, top + below_upper * rate)
         from_bottom = self._sample_at(picture, axes, opening.u, bottom - above_lower * rate)
         if between is None:
+            if skull is not None:
+                self._hold_to_skull(from_top, picture, upper, lower, opening, skull)
             depth = np.clip(below_upper / opening.height, 0, 1)
             from_top += (from_bottom - from_top) * _soft(0.4, 0.75, depth)
             return from_top
@@ -163,6 +183,31 @@ class MouthInterior:
         ):
             between = between + (sample - between) * share
         return between
+
+    def _hold_to_skull(
+        self,
+        interior: FloatArray,
+        picture: Image,
+        upper: FloatArray,
+        lower: FloatArray,
+        opening: "_Opening",
+        skull: SkullMap,
+    ) -> None:
+        """Draw what the picture shows at the skull's places over an interior [h, w, 3], in place.
+
+        Towards the lips of the picture, and in a mere slit, the interior stays as it is.
+        """
+        x, y = skull.places(opening.rows, opening.columns)
+        axes = mouth_axes(upper)
+        u, v = to_mouth_axes(axes, np.stack([x, y], -1))
+        top, bottom = contours(axes, upper, lower, u)
+        share = np.clip((v - top) / (UNDER_LIP * skull.scale), 0, 1)
+        share *= np.clip((bottom - v) / (OVER_LIP * skull.scale), 0, 1)
+        share *= np.clip(np.minimum(u, 1 - u) / FROM_CORNER, 0, 1)
+        height = (opening.bottom - opening.top) / skull.frame_scale
+        share *= np.clip((height - SLIT[0]) / (SLIT[1] - SLIT[0]), 0, 1)
+        sample = self._sample(picture, x, y)
+        interior += (sample - interior) * share[..., None]
 
     def _sample_at(self, picture: Image, axes: Axes, u: FloatArray, v: FloatArray) -> FloatArray:
         origin, along, across, length = axes
@@ -206,9 +251,9 @@ class _Opening:
         upper, lower = target[topo.INNER_UPPER], target[topo.INNER_LOWER]
         x0, y0, x1, y1 = bounds(np.concatenate([upper, lower]), 3, size)
         yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
-        axes = _mouth_axes(upper)
-        u, v = _to_mouth_axes(axes, np.stack([xx, yy], -1))
-        top, bottom = _contours(axes, upper, lower, u)
+        axes = mouth_axes(upper)
+        u, v = to_mouth_axes(axes, np.stack([xx, yy], -1))
+        top, bottom = contours(axes, upper, lower, u)
         height = np.maximum(bottom - top, 1e-3)
         return cls(slice(y0, y1), slice(x0, x1), axes, u, v, top, bottom, height)
 
@@ -249,31 +294,3 @@ def _synthesize(crop: Image, mesh: FloatArray, teeth: float) -> tuple[Image, Flo
 def _soft(low: float, high: float, x: FloatArray) -> FloatArray:
     """Smooth step from 0 at `low` to 1 at `high`, for mixing colours : float32 [..., 1]."""
     return synthetic_interior.smoothstep(low, high, x)[..., None]
-
-
-def _mouth_axes(upper: FloatArray) -> Axes:
-    """Origin, unit vectors along and across, and length, from corner to corner."""
-    origin, end = upper[0], upper[-1]
-    along = end - origin
-    length = max(float(np.linalg.norm(along)), 1e-3)
-    along = along / length
-    return origin, along, np.array([-along[1], along[0]], np.float32), length
-
-
-def _to_mouth_axes(axes: Axes, points: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Coordinates along (0..1) and across (pixels) the mouth."""
-    origin, along, across, length = axes
-    relative = points - origin
-    return relative @ along / length, relative @ across
-
-
-def _contours(
-    axes: Axes, upper: FloatArray, lower: FloatArray, u: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Upper and lower inner contour at each place along the mouth, pixels across."""
-    edges = []
-    for contour in (upper, lower):
-        cu, cv = _to_mouth_axes(axes, contour)
-        order = np.argsort(cu)
-        edges.append(np.interp(u, cu[order], cv[order]).astype(np.float32))
-    return edges[0], edges[1]

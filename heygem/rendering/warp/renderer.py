@@ -51,6 +51,7 @@ from heygem.rendering.warp.mesh_warp import (
     with_rim,
 )
 from heygem.rendering.warp.mouth_interior import MouthInterior
+from heygem.rendering.warp.teeth_check import anchor_teeth
 from heygem.rendering.warp.texture_selection import TextureSelector
 
 DETAIL_IOD = 0.02  # structure finer than this is never averaged over two pictures
@@ -82,10 +83,20 @@ class WarpRenderer:
         self._sample = Sampler(device)
         self._selector = TextureSelector(avatar.library, settings)
         self._interior = MouthInterior(self._sample)
+        self._teeth = anchor_teeth(avatar.library, avatar.rest, self._sample)
         self._strength = replacement_strength(avatar)
         self._order: IntArray = np.zeros(0, int)
         self._motion: FrameMotion = np.zeros((0, len(LOWER), 3), np.float32)
         self._textures: list[list[tuple[int, float]] | None] = []
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a report should say about the way this person is drawn."""
+        if self._avatar.is_still:
+            return ()
+        if self._teeth is None:
+            return ("upper teeth move with the upper lip: the video does not show where they are",)
+        return (f"upper teeth are fixed to the skull: {self._teeth.registered} pictures show them",)
 
     def plan(self, motion: Motion | None, samples: FloatArray, timeline: Timeline) -> None:
         """Select the textures of a whole sequence; see `heygem.rendering.base.Renderer.plan`.
@@ -176,7 +187,7 @@ class WarpRenderer:
         _grow_labels(labels, target, margin_px)
         view = image[y0:y1, x0:x1]
         pixels = self._warp(view, target, own, labels)
-        mouth = _Mouth.around(target, labels, scale, margin_px)
+        mouth = _Mouth.around(target, labels, scale, margin_px, corner)
         skin = pixels[mouth.rows, mouth.columns]
         lips, interior = self._lips_and_interior(textures, mouth, skin.copy(), frame, scale)
         if strength < 0.5:  # below half, lips and interior fade to the frame's own
@@ -250,7 +261,10 @@ class WarpRenderer:
         zoom = scale / float(library.pose.scale[pick])
         picture = self._warp(crop, mouth.target, mesh, mouth.labels)
         interior = picture.astype(np.float32)
-        self._interior.fill(crop, mesh, mouth.target, zoom, interior)
+        skull = None
+        if self._teeth is not None:
+            skull = self._teeth.map(pick, self._avatar.pose[frame : frame + 1], mouth.corner)
+        self._interior.fill(crop, mesh, mouth.target, zoom, interior, skull=skull)
         if self._settings.color_match and library.frames[pick] != frame:
             return _match_light(picture, interior, around, mouth), interior
         return picture.astype(np.float32), interior
@@ -264,6 +278,8 @@ class _Mouth:
     ----------
     rows, columns : slice
         Of the window.
+    corner : float32 [2]
+        x, y of its first pixel in the frame.
     target : float32 [n, 2]
         The mesh, in pixels of this part.
     labels : int16 [h, w]
@@ -282,6 +298,7 @@ class _Mouth:
 
     rows: slice
     columns: slice
+    corner: FloatArray
     target: FloatArray
     labels: IntArray
     distance: FloatArray
@@ -293,11 +310,20 @@ class _Mouth:
 
     @classmethod
     def around(
-        cls, target: FloatArray, labels: IntArray, scale: float, margin_px: float
+        cls,
+        target: FloatArray,
+        labels: IntArray,
+        scale: float,
+        margin_px: float,
+        corner: FloatArray,
     ) -> "_Mouth":
-        """The mouth of a mesh in a window; `scale` is the inter-ocular distance in pixels."""
+        """The mouth of a mesh in a window that begins at `corner` of the frame.
+
+        `scale` is the inter-ocular distance in pixels.
+        """
         x0, y0, x1, y1 = bounds(target[topo.LIPS_OUTER], 2.2 * margin_px, labels.shape)
-        target = target - np.array([x0, y0], np.float32)
+        first = np.array([x0, y0], np.float32)
+        target = target - first
         labels = np.ascontiguousarray(labels[y0:y1, x0:x1])
         distance = lip_distance(target, labels.shape)
         margin = 3 + 3 * DETAIL_IOD * scale
@@ -305,6 +331,7 @@ class _Mouth:
         return cls(
             slice(y0, y1),
             slice(x0, x1),
+            corner + first,
             target,
             labels,
             distance,

@@ -1,0 +1,38 @@
+"""Coordinates along and across a mouth, from corner to corner."""
+
+import numpy as np
+
+from heygem.core.types import FloatArray
+
+Axes = tuple[FloatArray, FloatArray, FloatArray, float]  # origin, along, across, length
+
+
+def mouth_axes(upper: FloatArray) -> Axes:
+    """Origin, unit vectors along and across, and length, from corner to corner.
+
+    `upper` float32 [11, 2] is the inner contour of the upper lip, in pixels.
+    """
+    origin, end = upper[0], upper[-1]
+    along = end - origin
+    length = max(float(np.linalg.norm(along)), 1e-3)
+    along = along / length
+    return origin, along, np.array([-along[1], along[0]], np.float32), length
+
+
+def to_mouth_axes(axes: Axes, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Coordinates of points [..., 2] along (0..1) and across (pixels) the mouth."""
+    origin, along, across, length = axes
+    relative = points - origin
+    return relative @ along / length, relative @ across
+
+
+def contours(
+    axes: Axes, upper: FloatArray, lower: FloatArray, u: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Upper and lower inner contour at each place along the mouth, pixels across."""
+    edges = []
+    for contour in (upper, lower):
+        cu, cv = to_mouth_axes(axes, contour)
+        order = np.argsort(cu)
+        edges.append(np.interp(u, cu[order], cv[order]).astype(np.float32))
+    return edges[0], edges[1]
