@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from heygem.face import tracking
 from heygem.face.pose import Pose, to_canonical
 from heygem.face.rest import RestShape
 from heygem.face.topology import LOWER
+from heygem.media.yuv import Picture
+
+
+class Animation(Protocol):
+    """Makes the frames of a video out of a still picture."""
+
+    def picture(self, still: Picture, frame: int) -> Picture:
+        """Frame number `frame`, as a copy of the still."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class Avatar:
         Quality of the material, see `heygem.avatar.report`.
     bundle : Bundle or None
         Results of fine-tuning for this person.
+    animation : Animation or None
+        Makes the frames of a still portrait that moves; see `heygem.avatar.still_animation`.
     """
 
     path: Path
@@ -54,11 +64,12 @@ class Avatar:
     library: MouthLibrary
     report: dict[str, Any]
     bundle: Bundle | None = None
+    animation: Animation | None = None
 
     @property
     def is_still(self) -> bool:
-        """Whether the avatar is a single picture."""
-        return len(self.track) == 1
+        """Whether the avatar is made from a single picture."""
+        return len(self.track) == 1 or self.animation is not None
 
     @property
     def speech_scale(self) -> float | None:

@@ -74,9 +74,12 @@ def build_timeline(avatar: Avatar, duration_s: float, settings: MediaSettings) -
     """
     own = avatar.track.times_s - avatar.track.times_s[0]
     n = len(own)
-    if n == 1:
-        times_s = np.arange(max(1, int(np.ceil(duration_s * STILL_RATE)))) / float(STILL_RATE)
-        return Timeline(np.zeros(len(times_s), int), times_s, STILL_RATE, len(times_s))
+    if avatar.is_still:
+        times_s = still_times_s(duration_s)
+        period = max(1, 2 * n - 2)  # of frames that are shown back and forth
+        position = np.arange(len(times_s)) % period
+        order = np.minimum(position, period - position) if n > 1 else position
+        return Timeline(order, times_s, STILL_RATE, len(times_s))
     assert avatar.info.video is not None  # an avatar is made from a video
     rate = avatar.info.video.rate
     step = float(np.median(np.diff(own)))
@@ -103,6 +106,11 @@ def build_timeline(avatar: Avatar, duration_s: float, settings: MediaSettings) -
     order, times_s = np.concatenate(orders), np.concatenate(stretches)
     count = int(np.searchsorted(times_s, duration_s - 1e-6))
     return Timeline(order[:count], times_s[:count], rate, count)
+
+
+def still_times_s(duration_s: float) -> FloatArray:
+    """Times of the frames of a video that is made from a still portrait : float64 [T]."""
+    return np.arange(max(1, int(np.ceil(duration_s * STILL_RATE)))) / float(STILL_RATE)
 
 
 def frames_in_order(avatar: Avatar, order: IntArray) -> Iterator[Image]:
@@ -150,6 +158,10 @@ def _in_order(
     size: int,
 ) -> Iterator[Picture]:
     """Pictures of `size` bytes in any order of stretches."""
+    if avatar.animation is not None:
+        (still,) = _decode(avatar, 0, 0, pictures)
+        yield from (avatar.animation.picture(still, int(frame)) for frame in order)
+        return
     chunk = max(8, BACKWARD_BYTES // size)
     k = 0
     while k < len(order):

@@ -208,6 +208,13 @@ class MediaSettings(Settings):
     tail: Literal["trim", "keep"] = Field(
         "trim", description="audio shorter than video: trim the video, or keep its rest unchanged"
     )
+    still_motion: float = Field(
+        1.0,
+        ge=0,
+        le=1.5,
+        description="how far a still portrait moves its head and eyes, times the usual; "
+        "0 leaves it as still as a photograph, without blinks",
+    )
 
 
 class AudioSettings(Settings):

@@ -5,6 +5,7 @@ attention mesh [Grishchenko et al., "Attention Mesh", CVPR workshops 2020; Media
 fits the mouth a second time: it samples the lips out of an early feature map, in the box that the
 first fit gives, and a second head predicts 80 lip points there. Only x and y are refined; depth
 stays the mesh's. The eye heads are left out: with mirroring, eye corners jitter less without them.
+For a still portrait, whose eyes are to blink, `AttentionEyes` reads them.
 
 The published file joins both parts with operations that exist in MediaPipe's runtime alone. It is
 split there into two ordinary models at load (0.1 s, nothing is written), and the sampling is done
@@ -19,11 +20,12 @@ import numpy as np
 from heygem.core.errors import AssetError
 from heygem.core.types import FloatArray, Image, PathLike
 from heygem.face import topology as topo
-from heygem.face.detector import Region, crop_region, crop_to_image
+from heygem.face.detector import Region, crop_region, crop_to_image, region_of
 from heygem.face.litert import LiteRTModel
 from heygem.face.mesh import MESH_INPUT_PX
 from heygem.face.topology import MIRROR
 
+EYES = ("right_eye", "left_eye")  # of the person, as their heads follow each other
 _REMEDY = "run: heygem models pull"
 
 
@@ -46,8 +48,8 @@ class AttentionMesh:
     def __init__(self, path: PathLike) -> None:
         model = _PublishedModel(path)
         self._mesh = LiteRTModel(model.subgraph([], ["feature", "mesh", "flag"]))
-        self._lips = LiteRTModel(model.subgraph(["window"], ["lips"]))
-        self._window = model.window
+        self._lips = LiteRTModel(model.subgraph(["lips_window"], ["lips"]))
+        self._window = model.windows["lips"]
 
     def __call__(self, image: Image, region: Region) -> tuple[FloatArray, float]:
         """Fit the mesh: points `float32 [468, 3]` in pixels of `image`, and the score, 0..1."""
@@ -71,6 +73,47 @@ class AttentionMesh:
         # The head predicts crop pixels per window cell: only the shift is scaled by the stride.
         points[self._window.points, :2] = lips @ linear.T + shift * stride
         return points, float(flag.item())
+
+
+class AttentionEyes:
+    """The contours of the eyes in a mesh, fitted a second time by the attention mesh's eye heads.
+
+    Parameters
+    ----------
+    path : path of `face_landmark_with_attention.tflite`
+
+    Raises
+    ------
+    AssetError
+        The file is not that model.
+    """
+
+    def __init__(self, path: PathLike) -> None:
+        model = _PublishedModel(path)
+        self._mesh = LiteRTModel(model.subgraph([], ["feature", "mesh"]))
+        self._heads = [
+            (model.windows[eye], LiteRTModel(model.subgraph([f"{eye}_window"], [eye])))
+            for eye in EYES
+        ]
+
+    def __call__(self, image: Image, points: FloatArray) -> FloatArray:
+        """A mesh `float32 [468, 3]` in pixels of `image`, with x and y around the eyes refined."""
+        crop, to_image = crop_region(image, region_of(points), MESH_INPUT_PX)
+        features, mesh = self._mesh((crop / np.float32(255))[None])
+        feature, crop_points = features[0], mesh.reshape(topo.POINTS, 3).copy()
+        stride = MESH_INPUT_PX / feature.shape[0]
+        refined = []
+        for window, head in self._heads:
+            linear, shift = window.locate(crop_points[:, :2] / stride)
+            contour = head(window.sample(feature, linear, shift)[None])[0].reshape(-1, 2)
+            refined.append((window.points, contour @ linear.T + shift * stride))
+        for indices, contour in refined:
+            crop_points[indices, :2] = contour
+        out = points.copy()
+        in_image = crop_to_image(crop_points, to_image)
+        for indices, _ in refined:
+            out[indices, :2] = in_image[indices, :2]
+        return out
 
 
 class AttentionWindow:
@@ -141,21 +184,31 @@ class _PublishedModel:
             kinds = [
                 (model.operatorCodes[o.opcodeIndex].customCode or b"") for o in graph.operators
             ]
-            # The first operation of each kind belongs to the lips, the others to the eyes.
-            box = graph.operators[kinds.index(b"Landmarks2TransformMatrix")]
-            sampling = graph.operators[kinds.index(b"TransformTensorBilinear")]
-            back = graph.operators[kinds.index(b"TransformLandmarks")]
+            boxes, samplings, heads = (
+                [graph.operators[i] for i, name in enumerate(kinds) if name == kind]
+                for kind in (
+                    b"Landmarks2TransformMatrix",
+                    b"TransformTensorBilinear",
+                    b"TransformLandmarks",
+                )
+            )
             tensor_of = {t.name: i for i, t in enumerate(graph.tensors)}
             self._inputs = list(graph.inputs)
             self._tensors = {
-                "feature": sampling.inputs[0],
-                "window": sampling.outputs[0],
-                "lips": back.inputs[0],
+                "feature": samplings[0].inputs[0],
                 "mesh": tensor_of[b"output_mesh"],
                 "flag": tensor_of[b"conv_faceflag"],
             }
-            options = flexbuffers.Loads(bytes(bytearray(box.customOptions)))
-            self.window = AttentionWindow(options)
+            self.windows = {}
+            # Of the heads, each eye's is followed by that of its iris.
+            heads = [heads[0], heads[1], heads[3]]
+            for part, box, sampling, head in zip(
+                ("lips", *EYES), boxes, samplings, heads, strict=True
+            ):
+                options = flexbuffers.Loads(bytes(bytearray(box.customOptions)))
+                self.windows[part] = AttentionWindow(options)
+                self._tensors[f"{part}_window"] = sampling.outputs[0]
+                self._tensors[part] = head.inputs[0]
         except Exception as error:  # the flatbuffer reader raises errors of any class
             raise AssetError(
                 f"{path} is not the attention mesh model", seen=repr(error), remedy=_REMEDY

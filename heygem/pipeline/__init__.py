@@ -1,9 +1,11 @@
 """One avatar, one sound, one labelled video.
 
 `generate` is the whole path; its steps are usable one by one: `load_models` and `load_person`,
-`Models.encode_audio`, `articulate`, `build_timeline`, `make_renderer`, `finished_frames`.
+`Models.encode_audio`, `animate` (of a still portrait), `articulate`, `build_timeline`,
+`make_renderer`, `finished_frames`.
 """
 
+from heygem.avatar.still_animation import animate
 from heygem.avatar.timeline import Timeline, build_timeline, frames_in_order
 from heygem.pipeline.articulate import aperture_limit, articulate, speaker_scale
 from heygem.pipeline.frames import FinishedFrame, face_boxes, finished_frames
@@ -18,6 +20,7 @@ __all__ = [
     "Models",
     "Result",
     "Timeline",
+    "animate",
     "aperture_limit",
     "articulate",
     "authorize",

@@ -21,6 +21,7 @@ from heygem import __version__, media
 from heygem.audio import RATE_HZ
 from heygem.avatar.avatar import Avatar
 from heygem.avatar.reasons import describe
+from heygem.avatar.still_animation import animate
 from heygem.avatar.timeline import Timeline, build_timeline
 from heygem.config.params import Params
 from heygem.config.renamed import show_notice
@@ -174,6 +175,7 @@ def generate(
         avatar = _track(video, params, models, sources["video"], report_progress)
     clock.lap("track")
 
+    avatar = animate(avatar, encoded.speech.samples, RATE_HZ, params.media.still_motion)
     timeline = build_timeline(avatar, encoded.speech.duration_s, params.media)
     renderer = make_renderer(avatar, params, models)
     motion = _drawn_trajectory(renderer, trajectory, encoded, avatar, models, params)

@@ -60,6 +60,7 @@ CONTROLS = (
         "renderer.continuity_weight", 0.0, 5.0, 0.1, "×", ("Texture continuity", "纹理连续权重")
     ),
     Control("renderer.color_match", 0, 0, 0, "", ("Match colours", "颜色匹配")),
+    Control("media.still_motion", 0.0, 1.5, 0.05, "×", ("Head and eyes", "头部与眼睛")),
 )
 
 

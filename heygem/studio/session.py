@@ -74,6 +74,8 @@ class Session:
         self.params = params if params is not None else Params()
         self.folder = Path(folder) / uuid.uuid4().hex[:8]
         self.pinned: set[Path] = set()  # results that must stay on disk
+        self._tracked: Avatar | None = None
+        self._still_motion: float | None = None  # for which `_avatar` was made from it
         self._avatar: Avatar | None = None
         self._preview_avatar: Avatar | None = None  # the avatar at the size of the preview
         self._encoded_audio: EncodedAudio | None = None
@@ -143,10 +145,18 @@ class Session:
             report_progress("listen", 1, 1)
             audio_sha256 = sha256(audio_path)
             self._permission(self.params, avatar, audio_sha256)
-            self._avatar, self._encoded_audio = avatar, encoded_audio
+            self._tracked, self._encoded_audio = avatar, encoded_audio
             self._audio_path, self._audio_sha256 = sound, audio_sha256
-            self._preview_avatar = downscale_avatar(avatar, preview_px(avatar))
-            self._renderer = self._span = None
+            self._animate(self.params)
+
+    def _animate(self, params: Params) -> None:
+        """Give a still portrait the movement of these settings; a video stays as it is."""
+        self._still_motion = params.media.still_motion
+        samples = self.encoded_audio.speech.samples
+        tracked = _loaded(self._tracked)
+        self._avatar = pipeline.animate(tracked, samples, audio.RATE_HZ, self._still_motion)
+        self._preview_avatar = downscale_avatar(self._avatar, preview_px(self._avatar))
+        self._renderer = self._span = None
 
     def first_speech_s(self, params: Params) -> float:
         """Where a preview begins: shortly before the first speech [s], 0 where there is none."""
@@ -255,7 +265,8 @@ class Session:
         began_s = time.perf_counter()
         report_progress = cancellable(progress, cancel)
         with self._lock:
-            _loaded(self._avatar)
+            if self.avatar.is_still and params.media.still_motion != self._still_motion:
+                self._animate(params)
             make_private_folder(self.folder)
             span = self._prepare_span(params, start_s, length_s, report_progress)
             renderer = self._renderer_for(params)

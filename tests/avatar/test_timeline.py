@@ -12,9 +12,8 @@ from heygem.config.params import MediaSettings
 
 def avatar(times_s, rate=10):
     track = SimpleNamespace(times_s=np.asarray(times_s, float))
-    return SimpleNamespace(
-        track=track, info=SimpleNamespace(video=SimpleNamespace(rate=Fraction(rate)))
-    )
+    info = SimpleNamespace(video=SimpleNamespace(rate=Fraction(rate)))
+    return SimpleNamespace(track=track, info=info, is_still=len(times_s) == 1)
 
 
 FOUR = avatar([0.5, 0.6, 0.7, 0.8])  # the stream starts late: only differences count
@@ -63,3 +62,10 @@ def test_a_part_keeps_its_times_and_counts_its_spoken_frames():
     part = whole.part(np.arange(4, 9))
     assert part.order.tolist() == [4, 5, 6, 7, 8] and part.spoken == 2
     assert part.times_s[0] == pytest.approx(0.4)
+
+
+def test_movement_that_is_shorter_than_the_sound_goes_back_and_forth():
+    moving = avatar(np.arange(4) / 25)
+    moving.is_still = True
+    timeline = build_timeline(moving, 0.4, MediaSettings())
+    assert timeline.order.tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]

@@ -137,16 +137,23 @@ def test_frames_come_in_any_order(talking, models):
 
 
 @pytest.mark.slow
-def test_a_still_portrait_speaks(hopper_still, voice, models, tmp_path):
+@pytest.mark.parametrize("still_motion", [0.0, 1.0])
+def test_a_still_portrait_speaks(hopper_still, voice, models, tmp_path, still_motion):
     out = tmp_path / "still.mp4"
-    settings = params(media={"crf": 16}, lips={"silence_gate": False})
+    media_settings = {"crf": 16, "still_motion": still_motion}
+    settings = params(media=media_settings, lips={"silence_gate": False})
     result = pipeline.generate(hopper_still, voice(1.0), out, settings, models=models)
     images, times_s = read(out)
     assert result.frames == len(images) == 25 and np.allclose(np.diff(times_s), 0.04)
     mouths = np.stack([i[285:345, 220:320] for i in images]).astype(float)
     assert mouths.std(0).mean() > 1.0  # it moves,
-    hair = np.stack([i[:80, 256:] for i in images]).astype(float)
-    assert hair.std(0).mean() < 0.3 * mouths.std(0).mean()  # and only it
+    cap = np.stack([i[80:140, 200:320] for i in images]).astype(float)
+    if still_motion:
+        assert cap.std(0).mean() > 2.0  # and so does the head,
+    else:
+        assert cap.std(0).mean() < 0.3 * mouths.std(0).mean()  # and only it
+    wall = np.stack([i[560:, 256:] for i in images]).astype(float)
+    assert wall.std(0).mean() < 0.3 * mouths.std(0).mean()
 
 
 @pytest.mark.slow
