@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heygem.core.types import FloatArray, Image
+from heygem.media.colour import grey_factors
 from heygem.media.yuv import YuvImage
 
 VIDEO_STEP_S = 0.5  # between two video hashes
@@ -99,8 +100,6 @@ class FrameHasher:
         if time_s < self._start_s + len(self._hashes) * VIDEO_STEP_S - 1e-6:
             return
         self.height, self.width = image.shape[:2]
-        if isinstance(image, YuvImage):
-            image = image.rgb()
         if len(self._hashes) % self._layout_step == 0:
             self._add_thumbnail(image)
         small = _shrink(image, 32)
@@ -150,7 +149,7 @@ class FrameHasher:
         stacked = np.array(layouts, np.int8).reshape(-1, CELLS, CELLS)
         return Fingerprint(self.hashes, audio, stacked, self.width, self.height)
 
-    def _add_thumbnail(self, image: Image) -> None:
+    def _add_thumbnail(self, image: Image | YuvImage) -> None:
         self._thumbnails.append(_shrink(image, THUMBNAIL_PX))
         if len(self._thumbnails) > MAX_LAYOUTS:
             self._thumbnails = self._thumbnails[::2]
@@ -184,11 +183,27 @@ def quantize(values: FloatArray) -> NDArray[np.int8]:
     return np.clip(steps, -8, 7).astype(np.int8)
 
 
-def _shrink(image: Image, side: int) -> NDArray[np.uint8]:
+def _shrink(image: Image | YuvImage, side: int) -> NDArray[np.uint8]:
     """A grey copy, uint8 [side, side]."""
-    step = max(1, min(image.shape[:2]) // (4 * side))  # enough samples, at any resolution
-    small = cv2.resize(image[::step, ::step], (side, side), interpolation=cv2.INTER_AREA)
+    if isinstance(image, YuvImage):
+        # Shrinking and conversion are both linear: a few thousand values are converted, not all.
+        y, u, v = (
+            cv2.resize(
+                _sampled(plane, side).astype(np.float32), (side, side), interpolation=cv2.INTER_AREA
+            )
+            for plane in (image.y, image.u, image.v)
+        )
+        luma, cb, cr = grey_factors(image.matrix)
+        grey = luma * (y - 16) + cb * (u - 128) + cr * (v - 128)
+        return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    small = cv2.resize(_sampled(image, side), (side, side), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _sampled(image: Image, side: int) -> Image:
+    """Every n-th pixel, or value of a plane: enough for [side, side], at any resolution."""
+    step = max(1, min(image.shape[:2]) // (4 * side))
+    return image[::step, ::step]
 
 
 def _hash_frame(grey: NDArray[np.uint8]) -> int:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from helpers.labelled import HEIGHT, WIDTH, make_audio, make_frame
 
+from heygem.media.colour import BT709
+from heygem.media.yuv import YuvImage
 from heygem.provenance.fingerprint import (
     CELLS,
     MAX_LAYOUTS,
@@ -32,6 +34,17 @@ def test_mirrored_hashes_are_those_of_the_mirrored_picture():
     mirrored.add(np.ascontiguousarray(make_frame(3)[:, ::-1]), 0.0)
     differing = np.bitwise_count(hasher.mirrored_hashes ^ mirrored.hashes).mean() / 64
     assert differing < 0.05 < np.bitwise_count(hasher.hashes ^ mirrored.hashes).mean() / 64
+
+
+def test_planes_have_the_hash_of_the_picture_without_its_conversion(monkeypatch):
+    image = make_frame(3)
+    planes, picture = FrameHasher(), FrameHasher()
+    picture.add(YuvImage.from_rgb(image, BT709.matrix).rgb(), 0.0)
+    monkeypatch.setattr(YuvImage, "rgb", None)
+    planes.add(YuvImage.from_rgb(image, BT709.matrix), 0.0)
+    assert np.bitwise_count(planes.hashes ^ picture.hashes).max() <= 2
+    difference = planes.thumbnails[0].astype(int) - picture.thumbnails[0]
+    assert np.abs(difference).mean() < 0.5
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heygem.core.types import FloatArray, Image
+from heygem.core.types import BoolArray, FloatArray, Image
 from heygem.media.colour import grey_factors
 from heygem.media.yuv import YuvImage
 from heygem.provenance.watermark.content import CELLS, content_values, update_average
@@ -34,6 +34,7 @@ from heygem.provenance.watermark.pattern import DENSE, SPARSE, chip_layout, peri
 LARGE_PX = 600_000  # frames of at least this many pixels use SPARSE
 STRENGTH = {SPARSE: 1.35, DENSE: 2.5}  # grey levels in a flat region
 MIN_PSNR_DB = 42.5
+_WEIGHTS = 0.6, 2.4  # of the strength, in flat and in rich places
 
 
 class WatermarkEmbedder:
@@ -70,7 +71,9 @@ class WatermarkEmbedder:
         self._period: int | None = None  # whose pattern is in the buffer
         self._cells: FloatArray | None = None
         self._pattern = np.empty((height, width), np.float32)
+        self._blocks: BoolArray | None = None  # of the pattern that change a frame in planes
         self._steps: NDArray[np.int16] | None = None  # of RGB frames
+        self._fine: NDArray[np.uint8] | None = None  # of frames in planes
         self._small = (max(width // 4, 1), max(height // 4, 1))
 
     def embed(self, image: Image, time_s: float) -> Image:
@@ -95,7 +98,8 @@ class WatermarkEmbedder:
         # allocating memory of this size takes longer than the arithmetic.
         if self._steps is None:
             self._steps = np.empty(image.shape, np.int16)
-        level = cv2.resize(self._weight(grey, mean), image.shape[1::-1])
+        fine = np.asarray(cv2.absdiff(grey, cv2.blur(grey, (7, 7))), np.uint8)
+        level = cv2.resize(self._weight(fine, mean), image.shape[1::-1])
         step = cv2.multiply(level, self._pattern, scale=sign, dtype=cv2.CV_16S)
         cv2.merge([step] * 3, dst=self._steps)
         return cv2.add(image, self._steps, dtype=cv2.CV_8U).astype(np.uint8, copy=False)
@@ -105,17 +109,22 @@ class WatermarkEmbedder:
 
         A step in all channels of RGB is a step in luma alone.
         """
-        from heygem.provenance.watermark.kernels import add_pattern
+        from heygem.provenance.watermark import kernels
 
         luma, cb, cr = grey_factors(image.matrix)
         y, u, v = (_quarter(plane, self._small) for plane in (image.y, image.u, image.v))
         mean = np.clip(luma * (y - 16) + cb * (u - 128) + cr * (v - 128), 0, 255)
         mean = mean.astype(np.float32)
         sign = self._set_period(mean, time_s)
-        weight = self._weight(image.y, mean, levels=float(luma))
+        if self._fine is None:
+            self._fine = np.empty(image.y.shape, np.uint8)
+        kernels.fine_contrast(image.y, self._fine)
+        weight = self._weight(self._fine, mean, levels=float(luma))
         # Across only: the loop over the pixels interpolates down the columns.
         level = cv2.resize(weight, (image.y.shape[1], weight.shape[0]))
-        add_pattern(image.y, level, self._pattern, np.float32(sign), np.float32(1 / luma))
+        kernels.add_pattern(
+            image.y, level, self._pattern, self._changed_blocks(), np.float32(sign), 1 / luma
+        )
 
     def _set_period(self, mean: FloatArray, time_s: float) -> float:
         """Have the pattern of a frame's period in the buffer; returns its sign in the frame."""
@@ -149,16 +158,29 @@ class WatermarkEmbedder:
         signs = self._signs * content_values(self._secret, self._cells)
         size = self._pattern.shape[::-1]
         cv2.resize(signs, size, dst=self._pattern, interpolation=cv2.INTER_CUBIC)
+        self._blocks = None
 
-    def _weight(self, grey: NDArray[np.uint8], mean: FloatArray, levels: float = 1.0) -> FloatArray:
+    def _changed_blocks(self) -> BoolArray:
+        """Blocks of the pattern with a value that can reach half a grey level."""
+        from heygem.provenance.watermark import kernels
+
+        if self._blocks is None:
+            height, width = self._pattern.shape
+            columns, rows = kernels.BLOCK
+            self._blocks = np.empty((-(-height // rows), -(-width // columns)), bool)
+            least = np.float32(0.5 / (_WEIGHTS[1] * self._strength))
+            kernels.find_blocks(self._pattern, least, self._blocks)
+        return self._blocks
+
+    def _weight(self, fine: NDArray[np.uint8], mean: FloatArray, levels: float = 1.0) -> FloatArray:
         """Local strength in grey levels, at a quarter of the size.
 
-        `grey` uint8 [H, W] is in units of `levels` grey levels, `mean` the grey at a quarter.
+        `fine` uint8 [H, W] is the distance from the local mean, in units of `levels` grey levels;
+        `mean` the grey at a quarter.
         """
-        fine = cv2.absdiff(grey, cv2.blur(grey, (7, 7)))
         coarse = np.abs(mean - cv2.blur(mean, (3, 3)))
         contrast = cv2.blur(levels * _quarter(fine, self._small) + coarse, (3, 3))
-        weight = self._strength * np.clip(0.6 + contrast / 5, 0.6, 2.4)
+        weight = self._strength * np.clip(_WEIGHTS[0] + contrast / 5, *_WEIGHTS)
         # The interpolated pattern has a mean square of about 0.8; 1 leaves a margin for rounding.
         rms = float(np.sqrt(np.mean(weight * weight)))
         return (weight * min(1.0, self._limit / rms)).astype(np.float32, copy=False)

@@ -1,14 +1,85 @@
-"""The watermark's loop over the pixels of a frame."""
+"""The watermark's loops over the pixels of a frame.
+
+They are written so that the compiler turns the innermost loops into vector instructions.
+"""
 
 import numpy as np
 
 from heygem.core.compiled import compiled
-from heygem.core.types import FloatArray, Image
+from heygem.core.types import BoolArray, FloatArray, Image
+
+BLOCK = 64, 8  # columns and rows of a block that is changed, or left, as a whole
+_KERNEL = 7  # pixels across and down of the mean in `fine_contrast`
 
 
-@compiled("void(u1[:,:], f4[:,::1], f4[:,::1], f4, f4)")
+@compiled("void(f4[:,::1], f4, b1[:,::1])")
+def find_blocks(pattern: FloatArray, threshold: float, blocks: BoolArray) -> None:
+    """Which blocks of a pattern hold a value of at least `threshold`.
+
+    Parameters
+    ----------
+    pattern : float32 [H, W]
+    threshold : float
+    blocks : bool [ceil(H / BLOCK[1]), ceil(W / BLOCK[0])]
+        Written.
+    """
+    height, width = pattern.shape
+    blocks[:] = False
+    for i in range(height):
+        for block in range(blocks.shape[1]):
+            row = pattern[i, block * BLOCK[0] : min((block + 1) * BLOCK[0], width)]
+            count = 0
+            for j in range(len(row)):
+                count += abs(row[j]) >= threshold
+            if count:
+                blocks[i // BLOCK[1], block] = True
+
+
+@compiled("void(u1[:,:], u1[:,::1])")
+def fine_contrast(luma: Image, out: Image) -> None:
+    """Distance of each value from the mean of the 7x7 around it; the border is mirrored.
+
+    Parameters
+    ----------
+    luma : uint8 [H, W]
+        At least 4 x 4.
+    out : uint8 [H, W]
+        Written.
+    """
+    height, width = luma.shape
+    half = _KERNEL // 2
+    columns = np.zeros(width + 2 * half, np.uint16)  # sums of seven rows
+    rounding = np.float32(1 / _KERNEL**2)
+    for i in range(-half, half + 1):
+        row = luma[abs(i)]
+        for j in range(width):
+            columns[half + j] += row[j]
+    for i in range(height):
+        for k in range(1, half + 1):
+            columns[half - k] = columns[half + k]
+            columns[half + width - 1 + k] = columns[half + width - 1 - k]
+        row, out_row = luma[i], out[i]
+        for j in range(width):
+            total = columns[j] + columns[j + 1] + columns[j + 2] + columns[j + 3]
+            total += columns[j + 4] + columns[j + 5] + columns[j + 6]
+            mean = np.int32(np.float32(np.int32(total)) * rounding + np.float32(0.5))
+            out_row[j] = np.uint8(abs(np.int32(row[j]) - mean))
+        below = i + half + 1
+        if below >= height:
+            below = 2 * (height - 1) - below
+        leaving, entering = luma[abs(i - half)], luma[below]
+        for j in range(width):
+            columns[half + j] += np.uint16(entering[j]) - np.uint16(leaving[j])
+
+
+@compiled("void(u1[:,:], f4[:,::1], f4[:,::1], b1[:,::1], f4, f4)")
 def add_pattern(
-    luma: Image, level: FloatArray, pattern: FloatArray, sign: float, share: float
+    luma: Image,
+    level: FloatArray,
+    pattern: FloatArray,
+    blocks: BoolArray,
+    sign: float,
+    share: float,
 ) -> None:
     """Add `sign * level * pattern` in whole grey levels, as luma, cut to 0..255, in place.
 
@@ -23,6 +94,8 @@ def add_pattern(
     level : float32 [h, W]
         Interpolated vertically, as OpenCV does.
     pattern : float32 [H, W]
+    blocks : bool [ceil(H / BLOCK[1]), ceil(W / BLOCK[0])]
+        From `find_blocks`; the others are left as they are.
     sign : float
     share : float
         Steps of luma in a grey level.
@@ -30,19 +103,26 @@ def add_pattern(
     height, width = luma.shape
     rows = level.shape[0]
     ratio = np.float32(rows) / np.float32(height)
+    across = np.empty(width, np.float32)
+    for j in range(width):
+        place_in_lattice = (j + 1) * 0.75487767
+        across[j] = np.float32(place_in_lattice - np.floor(place_in_lattice))
     for i in range(height):
         place = (np.float32(i) + np.float32(0.5)) * ratio - np.float32(0.5)
         above = int(np.floor(place))
         weight = np.float32(place - above)
-        below = min(above + 1, rows - 1)
-        above = max(above, 0)
-        threshold = np.float32(i) * np.float32(0.56984029)
-        threshold -= np.floor(threshold)
-        for j in range(width):
-            here = level[above, j] + weight * (level[below, j] - level[above, j])
-            step = share * np.rint(sign * here * pattern[i, j])
-            threshold += np.float32(0.75487767)
-            if threshold >= np.float32(1):
-                threshold -= np.float32(1)
-            value = np.floor(np.float32(luma[i, j]) + threshold + step)
-            luma[i, j] = np.uint8(np.int32(min(max(value, np.float32(0)), np.float32(255))))
+        upper, lower = level[max(above, 0)], level[min(above + 1, rows - 1)]
+        down = np.float32(i * 0.56984029 - np.floor(i * 0.56984029))
+        for block in range(blocks.shape[1]):
+            if not blocks[i // BLOCK[1], block]:
+                continue
+            part = slice(block * BLOCK[0], min((block + 1) * BLOCK[0], width))
+            row, signs, lattice = luma[i, part], pattern[i, part], across[part]
+            first, second = upper[part], lower[part]
+            for j in range(len(row)):
+                here = first[j] + weight * (second[j] - first[j])
+                threshold = lattice[j] + down
+                threshold -= np.floor(threshold)
+                step = threshold + share * np.rint(sign * here * signs[j])
+                value = np.floor(np.float32(row[j]) + step)
+                row[j] = np.uint8(np.int32(min(max(value, np.float32(0)), np.float32(255))))
