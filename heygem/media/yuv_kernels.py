@@ -37,24 +37,41 @@ def to_rgb(y: Image, u: Image, v: Image, top: int, left: int, c: FloatArray, out
     half = np.float32(0.5)
     height, width = out.shape[:2]
     last_row, last_column = u.shape[0] - 1, u.shape[1] - 1
-    cb, cr = np.empty(last_column + 2, np.float32), np.empty(last_column + 2, np.float32)
-    near, far = np.float32(0.75), np.float32(0.25)
     first, stop = left // 2, min((left + width) // 2 + 1, last_column + 1)
+    count, offset = stop - first, left - 2 * first
+    cb, cr = np.empty(count + 1, np.float32), np.empty(count + 1, np.float32)
+    blue, red = np.empty(2 * count, np.float32), np.empty(2 * count, np.float32)  # for each pixel
+    channels = np.empty((3, width), np.uint8)
+    near, far = np.float32(0.75), np.float32(0.25)
+    # Loops over slices from 0 on, without branches: the compiler turns them into vectors.
     for i in range(height):
         row = (top + i) // 2
         other = min(max(row - 1 if (top + i) % 2 == 0 else row + 1, 0), last_row)
-        for k in range(first, stop):
-            cb[k] = near * np.float32(u[row, k]) + far * np.float32(u[other, k]) - np.float32(128)
-            cr[k] = near * np.float32(v[row, k]) + far * np.float32(v[other, k]) - np.float32(128)
-        cb[stop], cr[stop] = cb[stop - 1], cr[stop - 1]
+        u_near, u_far, v_near, v_far = (
+            u[row, first:stop],
+            u[other, first:stop],
+            v[row, first:stop],
+            v[other, first:stop],
+        )
+        for k in range(count):
+            cb[k] = near * np.float32(u_near[k]) + far * np.float32(u_far[k]) - np.float32(128)
+            cr[k] = near * np.float32(v_near[k]) + far * np.float32(v_far[k]) - np.float32(128)
+        cb[count], cr[count] = cb[count - 1], cr[count - 1]
+        for k in range(count):
+            blue[2 * k], red[2 * k] = cb[k], cr[k]
+            blue[2 * k + 1] = half * (cb[k] + cb[k + 1])
+            red[2 * k + 1] = half * (cr[k] + cr[k + 1])
+        greys, blues, reds = y[top + i, left : left + width], blue[offset:], red[offset:]
         for j in range(width):
-            k, odd = (left + j) // 2, (left + j) % 2
-            blue = cb[k] if odd == 0 else half * (cb[k] + cb[k + 1])
-            red = cr[k] if odd == 0 else half * (cr[k] + cr[k + 1])
-            grey = c[0] * (np.float32(y[top + i, left + j]) - np.float32(16)) + half
-            out[i, j, 0] = _level(grey + c[1] * red)
-            out[i, j, 1] = _level(grey + c[2] * blue + c[3] * red)
-            out[i, j, 2] = _level(grey + c[4] * blue)
+            grey = c[0] * (np.float32(greys[j]) - np.float32(16)) + half
+            channels[0, j] = _level(grey + c[1] * reds[j])
+            channels[1, j] = _level(grey + c[2] * blues[j] + c[3] * reds[j])
+            channels[2, j] = _level(grey + c[4] * blues[j])
+        pixels = out[i]
+        for j in range(width):
+            pixels[j, 0] = channels[0, j]
+            pixels[j, 1] = channels[1, j]
+            pixels[j, 2] = channels[2, j]
 
 
 @compiled("void(u1[:,:,:], u1[:,::1], f4[:,::1], u1[:,:], u1[:,:], u1[:,:])")
