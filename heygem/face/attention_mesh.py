@@ -21,6 +21,7 @@ from heygem.core.errors import AssetError
 from heygem.core.types import FloatArray, Image, PathLike
 from heygem.face import topology as topo
 from heygem.face.detector import Region, crop_region, crop_to_image, region_of
+from heygem.face.kernels import sample_bilinear
 from heygem.face.litert import LiteRTModel
 from heygem.face.mesh import MESH_INPUT_PX
 from heygem.face.topology import MIRROR
@@ -157,16 +158,10 @@ class AttentionWindow:
 
     def sample(self, feature: FloatArray, linear: FloatArray, shift: FloatArray) -> FloatArray:
         """Bilinear samples of `feature` [h, w, c] : float32 [rows, columns, c]; zero outside."""
+        values = np.empty((self._cells[1], self._cells[0], feature.shape[2]), np.float32)
         positions = self._grid @ linear.T + shift - 0.5
-        limit = np.array(feature.shape[1::-1]) - 1
-        outside = ((positions < 0) | (positions > limit)).any(1)
-        x, y = np.clip(np.floor(positions), 0, limit - 1).astype(int).T
-        fx, fy = (positions - np.stack([x, y], 1)).astype(np.float32).T[..., None]
-        upper = feature[y, x] * (1 - fx) + feature[y, x + 1] * fx
-        lower = feature[y + 1, x] * (1 - fx) + feature[y + 1, x + 1] * fx
-        values = upper * (1 - fy) + lower * fy
-        values[outside] = 0
-        return values.reshape(self._cells[1], self._cells[0], -1)
+        sample_bilinear(feature, positions, values.reshape(len(positions), -1))
+        return values
 
 
 class _PublishedModel:

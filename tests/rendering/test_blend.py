@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from heygem.face import topology as topo
-from heygem.rendering.warp import blend
+from heygem.rendering.warp import blend, kernels
 
 
 @pytest.fixture
@@ -53,7 +53,8 @@ def test_a_colour_plane_is_recovered_from_the_ring():
     ring &= np.hypot(x - 40, y - 30) > 10
     own = np.rint(100 + truth).astype(np.uint8)
     coefficients = blend.fit_color_plane(own, np.full_like(own, 100), ring)
-    plane = blend.color_plane(coefficients, own.shape, np.s_[:, :])
+    plane = np.empty(own.shape, np.float32)
+    kernels.add_plane(np.zeros_like(own), coefficients, plane)
     assert plane[30, 40] == pytest.approx(truth[30, 40], abs=0.2)
     # Slopes are damped, so that a noisy ring does not tilt the mouth.
     slope = plane[30, 70, 0] - plane[30, 10, 0]
@@ -65,11 +66,16 @@ def test_too_small_a_ring_gives_no_correction():
     assert not blend.fit_color_plane(own, own - 20, np.zeros((9, 9), bool)).any()
 
 
-def test_a_part_of_a_plane_equals_that_part_of_the_whole():
-    coefficients = np.arange(9, dtype=np.float32).reshape(3, 3)
-    whole = blend.color_plane(coefficients, (40, 60), np.s_[:, :])
-    part = blend.color_plane(coefficients, (40, 60), np.s_[10:20, 5:30])
-    assert np.array_equal(part, whole[10:20, 5:30])
+@pytest.mark.parametrize("skin_level", [None, np.float32((150, 110, 90))])
+def test_the_interior_is_lit_in_its_box_as_in_the_whole(skin_level):
+    coefficients = np.float32([[20, -30, 5], [40, 10, 0], [0, -25, 60]])
+    teeth = np.full((40, 60, 3), 170, np.float32)
+    whole, part = teeth.copy(), teeth.copy()
+    blend.light_interior(whole, coefficients, np.s_[0:40, 0:60], skin_level)
+    blend.light_interior(part, coefficients, np.s_[10:20, 5:30], skin_level)
+    assert np.array_equal(part[10:20, 5:30], whole[10:20, 5:30])
+    part[10:20, 5:30] = 170
+    assert np.array_equal(part, teeth)
 
 
 @pytest.fixture
@@ -111,6 +117,7 @@ def test_an_unlikely_difference_of_lips_is_limited(mesh):
 
 
 def test_brighter_light_brightens_the_interior_in_proportion():
-    skin_level = np.full(3, 140, np.float32)
-    gain = blend.interior_gain(np.full((20, 20, 3), 28, np.float32), skin_level)
-    assert np.allclose(gain, 1.2)
+    lit = np.full((20, 20, 3), 100, np.float32)
+    brighter = np.float32([[28, 28, 28], [0, 0, 0], [0, 0, 0]])
+    blend.light_interior(lit, brighter, np.s_[:, :], np.full(3, 140, np.float32))
+    assert np.allclose(lit, 120)

@@ -96,3 +96,18 @@ def test_layers_are_blended_from_the_skin_up(random):
     for _, (pixels, *_) in both(kernels.compose, skin, lips, alpha, interior, opening):
         assert np.abs(pixels.astype(int) - expected).max() <= 1
         assert np.array_equal(pixels[0], skin[0])
+
+
+def test_colours_of_the_lips_are_gathered_from_every_nth_pixel(random):
+    own = random.integers(0, 256, (6, 7, 3), np.uint8)
+    lips = random.uniform(0, 255, (6, 7, 3)).astype(np.float32)
+    distance = random.integers(0, 2, (6, 7)).astype(np.float32)
+    opening = random.integers(0, 2, (6, 7)).astype(np.float32)
+    inside = (distance == 0) & (opening == 0)
+    for count, _ in both(kernels.count_lips, distance, opening):
+        assert count == inside.sum()
+    empty = np.empty((3, -(-int(inside.sum()) // 2)), np.float32)
+    arguments = (own, lips, distance, opening, 2, empty, empty.copy())
+    for _, (*_, own_values, lips_values) in both(kernels.gather_lips, *arguments):
+        assert np.array_equal(own_values, own[inside][::2].T)
+        assert np.array_equal(lips_values, lips[inside][::2].T)

@@ -13,6 +13,7 @@ from heygem.rendering.warp.mesh_warp import (
     bounds,
     mesh_topology,
     rasterize,
+    sample_covered,
     with_rim,
 )
 
@@ -87,3 +88,16 @@ def test_every_moving_point_is_in_a_triangle_and_the_rim_closes_the_region(hoppe
     points = with_rim(hopper_avatar.track.points[0][:, :2], float(hopper_avatar.pose.scale[0]))
     region = (rasterize(points, triangles, (600, 512)) >= 0).astype(np.uint8)
     assert cv2.connectedComponents(region)[0] == 2  # background, and one region
+
+
+def test_only_covered_pixels_are_sampled():
+    image = np.random.default_rng(3).integers(0, 256, (75, 60, 3), np.uint8)
+    map_y, map_x = np.mgrid[:75, :60].astype(np.float32)
+    labels = np.full((75, 60), -1, np.int16)
+    labels[10:50, 20:30] = 0
+    map_x[labels >= 0] += 1.5
+    sampler = Sampler()
+    whole = sampler(image, map_x, map_y)
+    assert np.array_equal(sample_covered(sampler, image, map_x, map_y, labels), whole)
+    labels[:, :] = -1
+    assert np.array_equal(sample_covered(sampler, image, map_x, map_y, labels), image)

@@ -91,13 +91,13 @@ def match_lip_tone(
         From `lip_distance`.
     margin_px : float
     """
-    inside = (distance == 0) & (opening == 0)
-    if np.count_nonzero(inside) < 12:
+    count = kernels.count_lips(distance, opening)
+    if count < 12:
         return
-    rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
-    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-    inside = inside[box]
-    offset = np.median(own[box][inside], 0) - np.median(lips[box][inside], 0)
+    step = max(1, count // FITTED_PIXELS)
+    own_values, lips_values = np.empty((2, 3, -(-count // step)), np.float32)
+    kernels.gather_lips(own, lips, distance, opening, step, own_values, lips_values)
+    offset = np.median(own_values, 1) - np.median(lips_values, 1)
     offset = np.clip(offset, -MAX_LIP_TONE, MAX_LIP_TONE).astype(np.float32)
     kernels.add_near(lips, offset, distance, max(LIP_EDGE * margin_px, 1.0))
 
@@ -138,21 +138,13 @@ def fit_color_plane(own: Image, other: Image, ring: BoolArray) -> FloatArray:
     return np.linalg.solve(gram, products).astype(np.float32)
 
 
-def color_plane(
-    coefficients: FloatArray, size: tuple[int, ...], box: tuple[slice, slice]
-) -> FloatArray:
-    """Values of a plane from `fit_color_plane` in a part of the picture : float32 [h, w, 3].
-
-    `size` is the (height, width) it was fitted in.
-    """
-    h, w = size[:2]
-    gx = (np.arange(w, dtype=np.float32)[box[1]] / w - 0.5)[None, :, None]
-    gy = (np.arange(h, dtype=np.float32)[box[0]] / h - 0.5)[:, None, None]
-    return coefficients[0] + gx * coefficients[1] + gy * coefficients[2]
-
-
-def interior_gain(correction: FloatArray, skin_level: FloatArray | None) -> FloatArray:
-    """Factors that bring the mouth interior to another light.
+def light_interior(
+    interior: FloatArray,
+    coefficients: FloatArray,
+    box: tuple[slice, slice],
+    skin_level: FloatArray | None,
+) -> None:
+    """Bring the mouth interior to another light, in place.
 
     The interior differs from skin in colour, so the offset of the skin does not hold for it. Light
     acts in proportion, channel by channel (von Kries); small tints are the skin's own and would
@@ -160,20 +152,22 @@ def interior_gain(correction: FloatArray, skin_level: FloatArray | None) -> Floa
 
     Parameters
     ----------
-    correction : float32 [h, w, 3]
-        From `color_plane`: what brings a picture to the light of the frame it goes into.
+    interior : float32 [h, w, 3]
+    coefficients : float32 [3, 3]
+        From `fit_color_plane`: what brings the picture to the light of the frame it goes into.
+    box : (slice, slice)
+        The rows and columns of `interior` that change.
     skin_level : float32 [3] or None
         Mean colour of that picture's skin; None corrects brightness alone.
-
-    Returns
-    -------
-    float32 [h, w, 3]
-        Factors for the interior.
     """
-    light = correction.mean(-1, keepdims=True)
-    gain = np.clip(1 + light / 140, 0.6, 1.5)
-    if skin_level is None:
-        return gain
-    tint = (correction - light) / np.maximum(skin_level, 20)
-    tint = np.sign(tint) * np.clip(np.abs(tint) - USUAL_TINT, 0, MAX_TINT)
-    return gain * (1 + tint)
+    level = np.full(3, np.inf) if skin_level is None else np.maximum(skin_level, 20)
+    kernels.light_interior(
+        interior[box],
+        coefficients,
+        *interior.shape[:2],
+        box[0].start or 0,
+        box[1].start or 0,
+        level.astype(np.float32),
+        USUAL_TINT,
+        MAX_TINT,
+    )

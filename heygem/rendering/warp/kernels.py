@@ -169,6 +169,93 @@ def add_near(picture: FloatArray, offset: FloatArray, distance: FloatArray, reac
                     picture[y, x, c] += offset[c] * soft
 
 
+@compiled("i8(f4[:,::1], f4[:,::1])")
+def count_lips(distance: FloatArray, opening: FloatArray) -> int:
+    """Number of pixels on the lips: at no distance from them, and not in the opening.
+
+    `distance` and `opening` are float32 [h, w].
+    """
+    height, width = distance.shape
+    count = 0
+    for y in range(height):
+        for x in range(width):
+            count += (distance[y, x] == 0) & (opening[y, x] == 0)
+    return count
+
+
+@compiled("void(u1[:,:,::1], f4[:,:,::1], f4[:,::1], f4[:,::1], i8, f4[:,::1], f4[:,::1])")
+def gather_lips(
+    own: Image,
+    lips: FloatArray,
+    distance: FloatArray,
+    opening: FloatArray,
+    step: int,
+    own_values: FloatArray,
+    lips_values: FloatArray,
+) -> None:
+    """Write the colours of every `step`-th pixel on the lips, of two pictures, row by row.
+
+    Parameters
+    ----------
+    own, lips : uint8 and float32 [h, w, 3]
+    distance, opening : float32 [h, w]
+        See `count_lips`.
+    step : int
+    own_values, lips_values : float32 [3, n]
+        Written; n is the count over the step, rounded up.
+    """
+    height, width = distance.shape
+    number = 0
+    for y in range(height):
+        for x in range(width):
+            if distance[y, x] == 0 and opening[y, x] == 0:
+                if number % step == 0:
+                    for c in range(3):
+                        own_values[c, number // step] = own[y, x, c]
+                        lips_values[c, number // step] = lips[y, x, c]
+                number += 1
+
+
+@compiled("void(f4[:,:,:], f4[:,::1], i8, i8, i8, i8, f4[::1], f4, f4)")
+def light_interior(
+    interior: FloatArray,
+    coefficients: FloatArray,
+    height: int,
+    width: int,
+    top: int,
+    left: int,
+    skin_level: FloatArray,
+    usual_tint: float,
+    max_tint: float,
+) -> None:
+    """Bring a mouth interior to another light, in place; see `blend.light_interior`.
+
+    Parameters
+    ----------
+    interior : float32 [h, w, 3]
+        The part of a picture of `height` and `width` that begins at `top` and `left`.
+    coefficients : float32 [3, 3]
+    skin_level : float32 [3]
+        Infinite where only brightness is corrected.
+    """
+    one, half = np.float32(1), np.float32(0.5)
+    correction = np.empty(3, np.float32)
+    for y in range(interior.shape[0]):
+        gy = np.float32(top + y) / np.float32(height) - half
+        for x in range(interior.shape[1]):
+            gx = np.float32(left + x) / np.float32(width) - half
+            for c in range(3):
+                correction[c] = (
+                    coefficients[0, c] + gx * coefficients[1, c] + gy * coefficients[2, c]
+                )
+            light = (correction[0] + correction[1] + correction[2]) / np.float32(3)
+            gain = min(max(one + light / np.float32(140), np.float32(0.6)), np.float32(1.5))
+            for c in range(3):
+                tint = (correction[c] - light) / skin_level[c]
+                size = min(max(abs(tint) - usual_tint, np.float32(0)), max_tint)
+                interior[y, x, c] *= gain * (one + (size if tint > 0 else -size))
+
+
 @compiled("f8(u1[:,:,::1], b1[:,::1])", "f8(f4[:,:,::1], b1[:,::1])")
 def detail(picture: Image | FloatArray, ring: BoolArray) -> float:
     """Mean absolute Laplacian of the green channel on the ring, grey levels.

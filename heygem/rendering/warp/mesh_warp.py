@@ -9,6 +9,7 @@ from heygem.face.topology import LOWER
 from heygem.rendering.warp import kernels
 
 SLIVER_PX = 1.5  # triangles lower than this only shift
+BAND_ROWS = 32  # sampled at once, from the first to the last covered column
 RIM = 0.42  # how far beyond the jaw the warp fades out [IOD]
 
 
@@ -69,6 +70,31 @@ class Sampler:
             )
             out = out[0].permute(1, 2, 0).round().clamp(0, 255).byte()
         return out.cpu().numpy()
+
+
+def sample_covered(
+    sample: Sampler, image: Image, map_x: FloatArray, map_y: FloatArray, labels: IntArray
+) -> Image:
+    """A window with its covered pixels sampled; the others are the image's own, uint8 [h, w, 3].
+
+    Parameters
+    ----------
+    sample : Sampler
+    image : uint8 [h, w, 3]
+        The window itself, which the maps refer to.
+    map_x, map_y : float32 [h, w]
+    labels : int [h, w]
+        -1 where the map is the identity.
+    """
+    pixels = np.array(image)
+    rows = BAND_ROWS if sample.device == "cpu" else len(labels)
+    for top in range(0, len(labels), rows):
+        band = slice(top, top + rows)
+        columns = np.flatnonzero((labels[band] >= 0).any(0))
+        if len(columns):
+            part = band, slice(columns[0], columns[-1] + 1)
+            pixels[part] = sample(image, map_x[part], map_y[part])
+    return pixels
 
 
 def bounds(

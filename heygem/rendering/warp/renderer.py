@@ -32,10 +32,9 @@ from heygem.media.yuv import YuvImage
 from heygem.rendering.base import Patch
 from heygem.rendering.warp import kernels
 from heygem.rendering.warp.blend import (
-    color_plane,
     fit_color_plane,
-    interior_gain,
     interior_mask,
+    light_interior,
     lip_distance,
     lip_mask,
     match_lip_tone,
@@ -48,6 +47,7 @@ from heygem.rendering.warp.mesh_warp import (
     backward_map,
     bounds,
     rasterize,
+    sample_covered,
     with_rim,
 )
 from heygem.rendering.warp.mouth_interior import MouthInterior
@@ -186,7 +186,8 @@ class WarpRenderer:
         covered = labels >= 0
         _grow_labels(labels, target, margin_px)
         view = image[y0:y1, x0:x1]
-        pixels = self._warp(view, target, own, labels)
+        maps = backward_map(target, own, TRIANGLES, labels)
+        pixels = sample_covered(self._sample, view, *maps, labels)
         mouth = _Mouth.around(target, labels, scale, margin_px, corner)
         skin = pixels[mouth.rows, mouth.columns]
         lips, interior = self._lips_and_interior(textures, mouth, skin.copy(), frame, scale)
@@ -366,8 +367,7 @@ def _match_light(picture: Image, interior: FloatArray, around: Image, mouth: _Mo
     skin_level = None
     if mouth.ring.any():
         skin_level = np.array(cv2.mean(picture, mouth.ring.view(np.uint8))[:3], np.float32)
-    correction = color_plane(coefficients, picture.shape, mouth.interior)
-    interior[mouth.interior] *= interior_gain(correction, skin_level)
+    light_interior(interior, coefficients, mouth.interior, skin_level)
     return lips
 
 
