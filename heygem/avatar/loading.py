@@ -182,7 +182,7 @@ def _analyse(
     if face_px < settings.min_face_px:
         raise NoFaceError(
             f"the face in {path.name} is too small",
-            seen=f"{face_px:.0f} px wide",
+            seen=f"{int(face_px)} px wide",  # rounded down: never the size that is asked for
             remedy=f"use a picture where it is at least {settings.min_face_px:.0f} px wide",
         )
     pose = _fit_poses(track)

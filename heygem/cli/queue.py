@@ -19,6 +19,7 @@ from heygem.core.errors import ParameterError
 from heygem.core.files import is_address, safe_name
 
 if TYPE_CHECKING:
+    from heygem.batch.items import Item
     from heygem.batch.queue import JobQueue
     from heygem.batch.queue.job import Job
     from heygem.config.params import Params
@@ -78,11 +79,23 @@ def add(
     from heygem.batch.items import plan_items
 
     settings = read_recipe(videos, audio, text, pairs, out, params, changes, overwrite)
-    queue = open_queue(path)
-    for job in queue.add(plan_items(settings), priority=priority, batch=batch):
+    queue, items = open_queue(path), plan_items(settings)
+    for job in queue.add(items, priority=priority, batch=batch):
         typer.echo(f"{job.id}  {printable(job.output)}")
+    for file in _missing_files(items):
+        typer.echo(f"warning: {printable(file)} is not there now", err=True)
     if not queue.workers():
         typer.echo("nobody works on the queue: start heygem worker", err=True)
+
+
+def _missing_files(items: "Sequence[Item]") -> list[str]:
+    """Inputs that are not there; a store is not asked."""
+    named = {
+        path for item in items for path in (*item.params.inputs.videos, item.params.inputs.audio)
+    }
+    return sorted(
+        path for path in named if path and not is_address(path) and not os.path.exists(path)
+    )
 
 
 @queue_app.command("list")
@@ -139,9 +152,7 @@ def cancel(
     """Stop jobs: a running one within a second, a pending one before it begins."""
     queue = open_queue(path)
     _require_choice(ids, every or batch is not None)
-    for job_id in ids or ():
-        queue.cancel(job_id)
-    count = len(ids or ()) or queue.cancel_all(batch=batch)
+    count = sum(queue.cancel(job_id) for job_id in ids) if ids else queue.cancel_all(batch=batch)
     typer.echo(f"{count} cancelled")
 
 
@@ -156,12 +167,11 @@ def retry(
     """Put failed or cancelled jobs into the queue again."""
     queue = open_queue(path)
     _require_choice(ids, failed or cancelled)
-    for job_id in ids or ():
-        queue.retry(job_id)
+    count = sum(queue.retry(job_id) for job_id in ids or ())
     states: list[Any] = [
         name for name, chosen in (("failed", failed), ("cancelled", cancelled)) if chosen
     ]
-    count = len(ids or ()) + (queue.retry_all(states=states, batch=batch) if states else 0)
+    count += queue.retry_all(states=states, batch=batch) if states else 0
     typer.echo(f"{count} in the queue again")
 
 

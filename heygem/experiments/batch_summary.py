@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
+STATUSES = ("done", "skipped", "failed", "cancelled")
+
 
 class EndedItem(Protocol):
     """What the summary needs of an item; `heygem.experiments.run_records.ItemOutcome` is one."""
@@ -65,14 +67,15 @@ def metrics(items: Sequence[ItemFacts], elapsed_s: float) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        `items.total` and one count for each state that occurs; `success_rate` of items that came
-        to an end (0..1); `seconds.mean` and `seconds.p95` of items that were made now;
+        `items.total` and one count for each of `STATUSES`, zeros too, because the run of a batch
+        that is made again has the counts of before; `success_rate` of items that came to an end
+        (0..1); `seconds.mean` and `seconds.p95` of items that were made now;
         `real_time_factor`, their seconds per second of video (below 1: faster than it plays);
         `elapsed_s`; and under the names that items have them: means of `measures.*` of all
         finished items, and of `timings.*` of those that were made now.
     """
     counts = Counter(item.status for item in items)
-    result = {f"items.{status}": float(count) for status, count in counts.items()}
+    result = {f"items.{status}": float(counts[status]) for status in STATUSES}
     result |= {"items.total": float(len(items)), "elapsed_s": elapsed_s}
     successes = counts["done"] + counts["skipped"]
     if successes + counts["failed"]:

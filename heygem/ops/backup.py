@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sqlite3
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -227,6 +228,8 @@ def copy_tree(
 ) -> None:
     """Copy the plain files of a folder; links and the parts that running programs write are left.
 
+    Files and folders have the modes of the originals; this user may enter and write each folder.
+
     Raises
     ------
     OSError
@@ -239,6 +242,10 @@ def copy_tree(
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                 copy_content(path, target / relative)
                 shutil.copystat(path, target / relative)
+    for folder in (target, *(path for path in target.rglob("*") if path.is_dir())):
+        with contextlib.suppress(FileNotFoundError):
+            original = source / folder.relative_to(target)
+            folder.chmod(original.stat().st_mode & 0o777 | stat.S_IRWXU)
 
 
 def _plain_files(folder: Path) -> Iterator[Path]:

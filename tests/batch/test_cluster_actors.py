@@ -1,6 +1,10 @@
 """An actor of a cluster, in this process: what it fetches, makes, uploads and asks of the head."""
 
 import os
+import shutil
+import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +15,7 @@ import pytest
 pytest.importorskip("fsspec")
 
 
+from heygem.batch import runner  # noqa: E402
 from heygem.batch.cluster import storage  # noqa: E402
 from heygem.batch.cluster.actors import ActorOptions, ItemActor  # noqa: E402
 from heygem.batch.cluster.records import HeadError, HeadLedger, Records, head_keys  # noqa: E402
@@ -284,7 +289,9 @@ def test_consent_is_the_heads(head, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_real_item_is_labelled_with_keys_that_stay_on_the_head(models_of_node, head, tmp_path):
+def test_a_real_item_is_labelled_with_keys_that_stay_on_the_head(
+    models_of_node, head, tmp_path, monkeypatch
+):
     """Inputs and results are in a store; the node has no keys and no ledger."""
     samples = Path(__file__).parents[2] / "samples"
     share = tmp_path / "share"
@@ -318,6 +325,19 @@ def test_a_real_item_is_labelled_with_keys_that_stay_on_the_head(models_of_node,
     assert credentials.read(out, own_keys).state == "Trusted"
     assert outcome_of(actor, job).status == "skipped"
     assert len(ledger.entries(kind="made", subject=sha256(out))) == 1
+    # Results that are copied out of the store are found there when the batch is made again.
+    copied = tmp_path / "copied"
+    shutil.copytree(share / "out", copied)
+    before = {path: (path.stat().st_mtime_ns, sha256(path)) for path in files_below(copied)}
+    monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "head"))
+    inputs |= {"videos": [str(share / "collins.mp4")], "output": str(copied)}
+    report = runner.run(Params.from_dict({"inputs": inputs, "media": media}))
+    assert [outcome.status for outcome in report.outcomes] == ["skipped"]
+    assert {path: (path.stat().st_mtime_ns, sha256(path)) for path in before} == before
+
+
+def files_below(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.fixture
@@ -326,3 +346,37 @@ def models_of_node(tmp_path):
     installed = folders.model_folder()
     (tmp_path / "node").mkdir()
     (tmp_path / "node/models").symlink_to(installed)
+
+
+CRASHING = """
+import os, sys
+from pathlib import Path
+from heygem.batch.cluster import post_mortem
+print(post_mortem.record_crashes(Path(sys.argv[1])), flush=True)
+os.kill(os.getpid(), int(sys.argv[2]))
+"""
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+def test_a_crash_leaves_a_trace_on_its_node_and_a_kill_none(tmp_path):
+    pytest.importorskip("ray")
+    from heygem.batch.cluster import driver, post_mortem
+
+    codes = {}
+    for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL):
+        command = [sys.executable, "-c", CRASHING, str(tmp_path / "crashes"), str(int(number))]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == -number
+        trace = done.stdout.strip()
+        evidence = post_mortem.Evidence(*post_mortem._look(trace))
+        member = SimpleNamespace(oom_kills=evidence.oom_kills)
+        codes[number.name] = driver._cause(member, driver._PROCESS_DIED, evidence)
+        assert not Path(trace).exists()
+        member.oom_kills -= 1  # the kernel has ended a process since
+        assert driver._cause(member, driver._PROCESS_DIED, evidence)[0] == "OUT_OF_MEMORY"
+    assert codes["SIGSEGV"] == ("CRASHED", "crashed: Fatal Python error: Segmentation fault")
+    assert codes["SIGABRT"] == ("CRASHED", "crashed: Fatal Python error: Aborted")
+    assert codes["SIGKILL"] == ("KILLED", "was killed by somebody")
+    silent = driver._cause(member, "it has not answered for 60 s", None)
+    assert silent == ("CRASHED", "died: it has not answered for 60 s")

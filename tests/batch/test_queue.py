@@ -23,6 +23,7 @@ from heygem.batch.queue.database import QueueError
 from heygem.batch.queue.job import Signal
 from heygem.config.params import Params
 from heygem.core.errors import InputError, PolicyError
+from heygem.core.files import write_json
 
 
 @pytest.fixture
@@ -30,9 +31,9 @@ def queue(tmp_path):
     return JobQueue(tmp_path / "queue.db")
 
 
-def items(*names, folder="/v", **more):
+def items(*names, folder="/v", output="/v/out", **more):
     inputs = {"videos": [f"{folder}/{name}.mp4" for name in names], "audio": "/v/a.wav"}
-    return plan_items(Params.from_dict({"inputs": inputs | {"output": "/v/out"}, **more}))
+    return plan_items(Params.from_dict({"inputs": inputs | {"output": str(output)}, **more}))
 
 
 def states(queue):
@@ -236,6 +237,30 @@ def test_a_crash_is_tried_again_as_it_is_and_quarantined_after_three(queue):
     assert queue.get(job.id).history == () and queue.get(job.id).attempts == 0
 
 
+def test_a_kill_from_outside_is_no_attempt_until_there_were_ten(queue):
+    queue.add(items("a"))
+    for losses in range(1, retry.MAX_LOSSES):
+        job = attempt(queue, "KILLED", "somebody killed it")
+        assert (job.state, job.attempts, job.losses, job.history) == ("pending", 0, losses, ())
+        assert job.error["code"] == "KILLED" and job.not_before > time.time()
+    job = attempt(queue, "KILLED", "somebody killed it")
+    assert (job.state, job.error["code"]) == ("failed", "QUARANTINED")
+    queue.retry(job.id)
+    assert queue.get(job.id).losses == 0
+
+
+@pytest.mark.fault
+def test_a_job_that_loses_its_last_worker_leaves_no_mark(queue, tmp_path, monkeypatch):
+    monkeypatch.setattr(retry, "MAX_LOSSES", 1)
+    job = held_elsewhere(queue, output=tmp_path / "out")
+    details = job.item().details
+    write_json(details, {"schema": 1, "id": "x", "status": "begun"})
+    monkeypatch.setattr(queue_module, "LEASE_S", -1.0)
+    queue.reap()
+    (taken,) = queue.reap()
+    assert taken.error["code"] == "QUARANTINED" and not details.exists()
+
+
 def test_a_full_disk_costs_no_attempt(queue):
     queue.add(items("a"))
     for _ in range(4):
@@ -273,9 +298,9 @@ def test_the_job_of_a_killed_worker_is_taken_back_at_once(queue):
     assert take(queue) == "a" and queue.jobs()[0].losses == 1
 
 
-def held_elsewhere(queue):
+def held_elsewhere(queue, **more):
     """The job held by a worker on a machine that cannot be seen from here."""
-    queue.add(items("a"))
+    queue.add(items("a", **more))
     job = queue.claim("far")
     holder = queue_module.plain(process.own_identity() | {"boot": "another", "host": "far"})
     queue._database.write(lambda db: queue_rows.update(db, job.id, {"process": holder}))

@@ -88,6 +88,18 @@ def test_a_poison_item_is_quarantined_and_the_others_are_made(queue, monkeypatch
     job = queue.jobs()[1]
     assert (job.error["code"], job.attempts, len(job.history)) == ("QUARANTINED", 3, 3)
     assert "signal 11" in job.message and "stage: render" in job.message
+    left = {path.name for path in Path(job.output).parent.rglob("*")}
+    made = ("a-a", "memory-b-a", "c-a")
+    assert left == {f"{name}{suffix}" for name in made for suffix in (".mp4", ".json")}
+
+
+@pytest.mark.fault
+def test_an_item_whose_process_is_killed_from_outside_is_not_blamed(queue, monkeypatch):
+    no_delays(monkeypatch)
+    fill(queue, "killed")
+    Worker(queue, make=MAKE, until_empty=True).run()
+    (job,) = queue.jobs()
+    assert (job.state, job.attempts, job.losses, job.history) == ("done", 1, 4, ())
 
 
 @pytest.mark.fault

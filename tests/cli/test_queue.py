@@ -36,12 +36,15 @@ ADD = ("queue", "add", "--video", "anna.mp4", "--video", "bad.mp4", "--audio", "
 def test_jobs_are_added_listed_and_changed(queue):
     output = run(*ADD, "--out", "made", "--priority", "3", "--batch", "night")
     assert "made/anna-a.mp4" in output and "start heygem worker" in output
+    assert "warning" not in output
     first, second = queue.jobs()
     assert first.priority == 3 and queue.get(first.id).params["inputs"]["audio"].endswith("/a.wav")
     assert "pending" in run("queue", "list") and "2 pending; 0 workers" in run("queue", "list")
     (line,) = run("queue", "list", "--json", "--limit", "1", "--page", "2").splitlines()
     assert json.loads(line)["id"] == second.id
-    run("queue", "cancel", first.id)
+    assert "1 cancelled" in run("queue", "cancel", first.id)
+    assert "0 cancelled" in run("queue", "cancel", first.id)
+    assert "0 in the queue again" in run("queue", "retry", second.id)
     assert "1 cancelled" in run("queue", "cancel", "--batch", "night")
     assert "2 in the queue again" in run("queue", "retry", "--cancelled")
     run("queue", "pause", "--reason", "holiday")
@@ -49,6 +52,8 @@ def test_jobs_are_added_listed_and_changed(queue):
     assert "resumed" in run("queue", "resume") and "was not paused" in run("queue", "resume")
     run("queue", "cancel", "--all")
     assert "2 removed" in run("queue", "clear") and queue.jobs() == []
+    output = run("queue", "add", "--video", "ana.mp4", "--audio", "a.wav", "--out", "made")
+    assert "warning: ana.mp4 is not there now" in output
 
 
 def test_mistakes_are_told_in_one_line(queue):

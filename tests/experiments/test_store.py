@@ -99,6 +99,7 @@ def test_parent_per_batch_child_per_video(params, tmp_path):
     client, (parent,), children = runs_of(params)
     assert parent.data.params["lips.openness_gain"] == "1.25"
     assert parent.data.metrics["items.done"] == 1 and parent.data.metrics["items.failed"] == 1
+    assert parent.data.metrics["items.cancelled"] == 0, "a batch made again may have had one before"
     assert parent.info.status == "FAILED"
     anna, ben = sorted(children, key=lambda run: run.info.run_name)
     assert anna.data.tags["mlflow.parentRunId"] == parent.info.run_id

@@ -29,7 +29,9 @@ def make_item(job, models, progress, cancel, *, ledger, keys):
         return Outcome(job.name, item.video, "failed", error="full", code="DISK_FULL")
     if kind == "bad":
         raise InputError("no face", seen=item.video.name)
-    if kind == "dies" or (kind == "dies-once" and not attempt):
+    if kind == "crashes":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if kind == "killed-once" and not attempt:
         os.kill(os.getpid(), signal.SIGKILL)
     begun = ledger.begin(job.id, {"title": job.name}, watermark_id=None)
     until = time.monotonic() + float(seconds or 0)

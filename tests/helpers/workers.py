@@ -10,7 +10,8 @@ from pathlib import Path
 
 import heygem
 from heygem.batch.outcome import Outcome
-from heygem.core.files import sha256, write_text
+from heygem.core.files import sha256, write_json, write_text
+from heygem.core.leftovers import hidden_path
 
 TESTS = Path(__file__).parents[1]
 MAKE = "helpers.workers:make"
@@ -31,7 +32,11 @@ def make(job, models, progress, cancel):
     kind = Path(job.video).stem.partition("-")[0]
     progress("render", 0, 2)
     if kind == "poison":
+        write_json(job.item().details, {"schema": 1, "id": "x", "status": "begun"})
+        hidden_path(job.output).write_text("half a result")
         os.kill(os.getpid(), signal.SIGSEGV)
+    if kind == "killed" and job.losses < 4:
+        os.kill(os.getpid(), signal.SIGKILL)
     if kind == "hung":
         time.sleep(3600)  # ignores `cancel`
     if kind == "orphan":  # a program of its own that must not survive

@@ -34,7 +34,8 @@ def sources(tmp_path, queue, night):
     with closing(sqlite3.connect(store / "mlflow.db")) as db:
         db.executescript("CREATE TABLE runs (id); INSERT INTO runs VALUES (1);")
     results = tmp_path / "out"
-    (results / "details" / "anna").mkdir(parents=True)
+    (results / "details").mkdir(parents=True)
+    (results / "details" / "anna").mkdir(mode=0o700)
     (results / "anna.mp4").write_bytes(os.urandom(5000))
     (results / "details" / "anna" / "manifest.json").write_text("{}")
     (results / ".heygem-ab12-7-0000-x.part").write_bytes(b"half a video")
@@ -76,6 +77,8 @@ def test_what_is_restored_elsewhere_equals_the_original(made, sources, tmp_path)
     original = tree(sources.results[0])
     del original[".heygem-ab12-7-0000-x.part"]
     assert tree(places.results[0]) == original
+    private = places.results[0] / "details" / "anna"
+    assert private.stat().st_mode & 0o777 == 0o700, "people are named and shown in it"
     assert (places.records).stat().st_mode & 0o777 == 0o700
     assert all(p.stat().st_mode & 0o77 == 0 for p in places.records.rglob("*"))
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from heygem.batch.cluster import post_mortem
 from heygem.batch.cluster.cache import DEFAULT_BYTES, InputCache
 from heygem.batch.cluster.records import Ask, HeadError, HeadLedger, head_keys
 from heygem.batch.cluster.results import ItemResults
@@ -34,6 +35,7 @@ from heygem.core.files import hash_input, is_address, read_json, write_json
 from heygem.core.folders import home, make_private_folder
 from heygem.core.interrupts import cancellation
 from heygem.core.leftovers import remove_leftovers, temporary_folder
+from heygem.core.memory import oom_kills
 from heygem.core.version import code_version
 from heygem.provenance import ledger
 
@@ -80,8 +82,10 @@ class ItemActor:
         self._cache = InputCache(max_bytes=options.cache_bytes)
         self._scratch = make_private_folder(home() / "scratch")
         remove_leftovers(self._scratch)
+        self._trace = post_mortem.record_crashes(home() / "crashes")
         self._lock = threading.Lock()
         self._job_id = ""
+        self._oom_kills = oom_kills()
         self._progress: dict[str, Any] = {}
         self._rates = StageRates()
         self._estimate = ItemEstimate(self._rates, 0.0)
@@ -94,15 +98,21 @@ class ItemActor:
             "process": os.getpid(),
             "code": code_version()["source_sha256"],
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+            "trace": str(self._trace),
+            "oom_kills": self._oom_kills,
         }
 
     def status(self) -> dict[str, Any]:
-        """The item that is being made, its progress, and this process's memory [bytes]."""
+        """The item that is being made, its progress, and this process's memory [bytes].
+
+        With it the number of processes that the kernel had killed when the item began.
+        """
         with self._lock:
             progress = dict(self._progress)
             return {
                 "job": self._job_id,
                 "progress": progress,
+                "oom_kills": self._oom_kills,
                 "memory": psutil.Process().memory_info().rss,
             }
 
@@ -117,6 +127,7 @@ class ItemActor:
         started = time.monotonic()
         with self._lock:
             self._job_id, self._progress, self._cancel = job.id, {}, threading.Event()
+            self._oom_kills = oom_kills()
             self._estimate = ItemEstimate(self._rates, job.length_s)
         try:
             with ledger.acting_as(job.owner), cancellation(self._cancel):

@@ -13,19 +13,30 @@ import socket
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from heygem.batch.cluster import post_mortem
 from heygem.batch.cluster.actors import ActorOptions
 from heygem.batch.cluster.fleet import START_S, Fleet, Member
 from heygem.batch.cluster.nodes import CORES, RESOURCE, ClusterError
+from heygem.batch.cluster.post_mortem import Evidence
+from heygem.batch.cluster.results import remove_mark
+from heygem.batch.cluster.storage import Folder
 from heygem.batch.cluster.tracking import HeadTracker
 from heygem.batch.item import guards
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue import JobQueue
 from heygem.batch.queue.job import FINISHED, Job, Signal
-from heygem.batch.queue.retry import CRASHED, DISK_FULL, INTERNAL, OUT_OF_MEMORY, TIMEOUT
+from heygem.batch.queue.retry import (
+    CRASHED,
+    DISK_FULL,
+    INTERNAL,
+    KILLED,
+    OUT_OF_MEMORY,
+    TIMEOUT,
+)
 from heygem.batch.workers.room import RoomWatch
 from heygem.batch.workers.worker import LIMIT_PER_S, LIMIT_S
 from heygem.core.errors import HeygemError
@@ -39,7 +50,6 @@ BEATS_PER_S = 200  # of all items together, at most
 CANCEL_GRACE_S = 8.0  # an item that does not stop within this time is ended with its actor
 SILENCE_S = 60.0  # an actor that does not answer for so long is ended
 STOP_GRACE_S = 4.0  # for all items at a shutdown; see `core.interrupts.LIMIT_S`
-PROBE_S = 5.0  # for a node that may be gone
 NODE_LOSSES = 3  # items whose nodes died so often are treated as the cause
 NO_ACTOR_S = 120.0  # without room for any actor for so long, the run ends
 # Ray has no classes for these: parts of its messages.
@@ -258,22 +268,18 @@ class Driver:
         member.take()
         if member.is_unwanted:
             return
-        if self._is_node_gone(member, reason) and self._node_losses[job.id] + 1 < NODE_LOSSES:
-            # A lost machine says nothing against the item.
-            self._node_losses[job.id] += 1
-            self.queue.release(job.id, self._name, f"the node {member.slot.host} is gone")
-            return
-        code = OUT_OF_MEMORY if _LOW_MEMORY in reason else CRASHED
-        self._fail(job, code, f"the process that made it on {member.slot.name} died: {reason}")
-
-    def _is_node_gone(self, member: Member, reason: str) -> bool:
-        """Whether an actor died with its node, which the cluster itself notices seconds later."""
-        if _PROCESS_DIED in reason:
-            return False
         node = member.slot.node
-        if node in self.fleet.alive and not _is_answering(node):
-            self.fleet.alive.discard(node)
-        return node not in self.fleet.alive
+        is_alive = node in self.fleet.alive
+        evidence = post_mortem.examine(node, member.trace) if is_alive else None
+        if evidence is None and _PROCESS_DIED not in reason:
+            self.fleet.alive.discard(node)  # the cluster itself notices that seconds later
+            if self._node_losses[job.id] + 1 < NODE_LOSSES:
+                # A lost machine says nothing against the item.
+                self._node_losses[job.id] += 1
+                self.queue.release(job.id, self._name, f"the node {member.slot.host} is gone")
+                return
+        code, cause = _cause(member, reason, evidence)
+        self._fail_dead(job, code, f"the process that made it on {member.slot.name} {cause}")
 
     def _end_cancelled(self, member: Member) -> None:
         """End an item that does not stop, with its actor."""
@@ -281,13 +287,25 @@ class Driver:
         job = member.take()
         self.fleet.remove(member, "its item was cancelled and did not stop")
         if not is_unwanted:
+            self._clear(job)
             self.queue.finish(job.id, self._name, Outcome.of_job(job, "cancelled"))
 
     def _end_late(self, member: Member, limit_s: float) -> None:
         """End an item that takes too long, with its actor."""
         job = member.take()
         self.fleet.remove(member, "its item took too long")
-        self._fail(job, TIMEOUT, f"not finished within its time limit of {limit_s:.0f} s")
+        self._fail_dead(job, TIMEOUT, f"not finished within its time limit of {limit_s:.0f} s")
+
+    def _fail_dead(self, job: Job, code: str, error: str) -> None:
+        """Record the failure of an item whose actor has ended, and remove what that has left."""
+        self._clear(job)
+        self._fail(job, code, error)
+
+    def _clear(self, job: Job) -> None:
+        """Remove the mark of an item that nobody makes now, wherever its results go."""
+        with contextlib.suppress(HeygemError, OSError):
+            folder = Folder(job.params["inputs"]["output"])
+            remove_mark(folder, Path(job.output).name)
 
     def _fail(self, job: Job, code: str, error: str) -> None:
         self._finish(job, Outcome.of_job(job, "failed", HeygemError(error), code=code))
@@ -327,16 +345,13 @@ class Driver:
         self._parked.clear()
 
 
-def _is_answering(node: str) -> bool:
-    """Whether a node runs what it is given."""
-    strategy = NodeAffinitySchedulingStrategy(node, soft=False)
-    probe = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=strategy)(_nothing)
-    try:
-        ray.get(probe.remote(), timeout=PROBE_S)
-    except (ray.exceptions.RayError, TimeoutError):
-        return False
-    return True
-
-
-def _nothing() -> None:
-    """For `_is_answering`."""
+def _cause(member: Member, reason: str, evidence: Evidence | None) -> tuple[str, str]:
+    """The code of the death of an actor, and its cause in words."""
+    is_process_dead = _PROCESS_DIED in reason  # else it was ended here, because it was silent
+    if _LOW_MEMORY in reason or (evidence and evidence.oom_kills > member.oom_kills):
+        return OUT_OF_MEMORY, "was ended for want of memory"
+    if evidence and evidence.crash:
+        return CRASHED, f"crashed: {evidence.crash}"
+    if evidence and is_process_dead:
+        return KILLED, "was killed by somebody"
+    return CRASHED, f"died: {reason}"

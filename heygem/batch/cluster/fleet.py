@@ -40,6 +40,10 @@ class Member:
         When the job, the last status call and its cancellation began [s, monotonic]; 0 for never.
     is_unwanted : bool
         Whether nobody waits for the job any more.
+    trace : str
+        Where its process leaves the trace of a crash; see `post_mortem`.
+    oom_kills : int
+        Of its node, when its last job began.
     """
 
     slot: Slot
@@ -53,6 +57,8 @@ class Member:
     asked_s: float = 0.0
     cancelled_s: float = 0.0
     is_unwanted: bool = False
+    trace: str = ""
+    oom_kills: int = 0
 
     @property
     def is_idle(self) -> bool:
@@ -147,6 +153,7 @@ class Fleet:
             self.remove(member, "the node has another version of heygem")
             return
         member.started = None
+        member.trace, member.oom_kills = facts["trace"], facts["oom_kills"]
         self.problems.pop(member.slot.name, None)
         log.info("an actor is ready on %s (process %d)", member.slot.name, facts["process"])
 

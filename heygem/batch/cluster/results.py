@@ -10,7 +10,7 @@ from typing import Any
 
 from heygem.batch.cluster.storage import Folder, join
 from heygem.batch.item import manifest
-from heygem.batch.item.details import MANIFEST
+from heygem.batch.item.begun_mark import MANIFEST, is_begun
 from heygem.batch.items import DETAILS, Item
 from heygem.core.errors import OutputError
 from heygem.core.files import read_json, write_json
@@ -36,7 +36,7 @@ class ItemResults:
     def __init__(self, location: str, name: str, ledger: Ledger, *, overwrite: bool) -> None:
         self.folder = Folder(location)
         self.name = name
-        self._details = join(DETAILS, Path(name).stem)
+        self._details = _details_of(name)
         self._manifest = join(self._details, MANIFEST)
         self._ledger = ledger
         self._overwrite = overwrite
@@ -83,9 +83,7 @@ class ItemResults:
 
     def abandon(self) -> None:
         """Remove the mark of an item that was not made."""
-        content = self.folder.read_json(self._manifest)
-        if content is not None and manifest.is_manifest(content) and content["status"] == "begun":
-            self.folder.remove(self._manifest)
+        remove_mark(self.folder, self.name)
 
     def commit(self, item: Item) -> dict[str, Any]:
         """Upload a finished item; returns its manifest as stored.
@@ -126,3 +124,21 @@ class ItemResults:
             return True
         # A node that died after it had uploaded the file, and before the manifest.
         return bool(self._ledger.entries(kind=MADE, subject=self.folder.sha256(self.name)))
+
+
+def remove_mark(folder: Folder, name: str) -> None:
+    """Remove the mark of a begun item from the folder of results.
+
+    Parameters
+    ----------
+    folder : Folder
+    name : str
+        Of the video, with suffix.
+    """
+    mark = join(_details_of(name), MANIFEST)
+    if is_begun(folder.read_json(mark)):
+        folder.remove(mark)
+
+
+def _details_of(name: str) -> str:
+    return join(DETAILS, Path(name).stem)

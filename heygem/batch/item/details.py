@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from heygem.batch.item import manifest
+from heygem.batch.item.begun_mark import BEGUN, MANIFEST
 from heygem.batch.items import Item
 from heygem.core.errors import HeygemError, OutputError
 from heygem.core.files import read_json, sha256, write_json
@@ -22,7 +23,6 @@ from heygem.provenance.picture import save_labelled
 
 log = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
 THUMBNAIL = "thumbnail.jpg"
 _PRIVATE = 0o600  # paths and pictures of people
 _FIGURES = ("contact_sheet.png", "lip_curve.png", "lip_curve.csv", THUMBNAIL)
@@ -67,7 +67,7 @@ def begin(item: Item, item_id: str) -> bool:
     content = {
         "schema": manifest.SCHEMA,
         "id": item_id,
-        "status": "begun",
+        "status": BEGUN,
         "name": item.name,
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -44,7 +44,7 @@ class Job(NamedTuple):
     attempts : int
         How often it was begun, interruptions by the user or a shutdown not counted.
     losses : int
-        How often the process that supervised it was gone.
+        How often the process that supervised it was gone, or somebody killed the one that made it.
     not_before : float
         Unix time [s] of the next attempt, 0 for now.
     worker : str

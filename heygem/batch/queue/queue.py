@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from heygem.batch.item import begun_mark
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue import new_jobs, process, recorded_batches
 from heygem.batch.queue import repair as queue_repair
@@ -249,7 +250,11 @@ class JobQueue:
         self._beats = {key: value for key, value in self._beats.items() if key in running}
         if not gone:
             return []
-        return self._database.write(lambda db: queue_rows.take_back(db, gone))
+        taken = self._database.write(lambda db: queue_rows.take_back(db, gone))
+        for job in taken:
+            if not job.open:
+                begun_mark.clear_unfinished(job)
+        return taken
 
     def is_open(self, *, batch: str | None = None) -> bool:
         """Whether a job (of this batch) is pending or running."""
@@ -293,17 +298,20 @@ class JobQueue:
 
     # --- changing ---
 
-    def cancel(self, job_id: str) -> None:
-        """Stop a running job soon; cancel a pending one."""
-        self._database.write(lambda db: queue_rows.cancel(db, queue_rows.get(db, job_id)))
+    def cancel(self, job_id: str) -> bool:
+        """Stop a running job soon; cancel a pending one. Returns whether it was one of these."""
+        return self._database.write(lambda db: queue_rows.cancel(db, queue_rows.get(db, job_id)))
 
     def cancel_all(self, *, batch: str | None = None, owner: str | None = None) -> int:
         """Cancel every job that is not finished; returns how many."""
         return self._for_each(queue_rows.cancel, OPEN, batch, owner)
 
-    def retry(self, job_id: str) -> None:
-        """Put a failed or cancelled job into the queue again, with all its attempts."""
-        self._database.write(lambda db: new_jobs.retry(db, queue_rows.get(db, job_id)))
+    def retry(self, job_id: str) -> bool:
+        """Put a failed or cancelled job into the queue again, with all its attempts.
+
+        Returns whether it was one of these.
+        """
+        return self._database.write(lambda db: new_jobs.retry(db, queue_rows.get(db, job_id)))
 
     def retry_all(
         self,

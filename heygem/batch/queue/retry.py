@@ -6,11 +6,11 @@ for another run in its folder costs no attempt. What ended with its process, too
 longer than its limit or failed for no known reason is made again as it is. After `MAX_ATTEMPTS`
 the job is quarantined: it fails with that code and the reason of each attempt.
 
-A worker that is gone (killed, or its machine was) says nothing against the item that it held, so
-that takes `MAX_LOSSES`.
+A worker that is gone (killed, or its machine was) says nothing against the item that it held, nor
+does a process that somebody has killed: that takes `MAX_LOSSES`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from heygem.batch.outcome import Outcome
@@ -21,6 +21,7 @@ MAX_LOSSES = 10
 QUARANTINED = "QUARANTINED"
 OUT_OF_MEMORY = "OUT_OF_MEMORY"
 CRASHED = "CRASHED"  # the process that made it died
+KILLED = "KILLED"  # somebody ended the process that made it, and not for want of memory
 TIMEOUT = "TIMEOUT"  # it took longer than its limit
 INTERNAL = "INTERNAL"  # an unexpected error
 BUSY = "BUSY"  # another run holds the output folder
@@ -53,6 +54,7 @@ class Next:
         See `heygem.batch.queue.job.Job`.
     history : tuple of str
     smaller : dict
+    losses : int
     """
 
     state: State
@@ -61,6 +63,7 @@ class Next:
     error: dict[str, str]
     history: tuple[str, ...]
     smaller: dict[str, Any]
+    losses: int
 
 
 def after_failure(job: Job, outcome: Outcome) -> Next:
@@ -68,20 +71,22 @@ def after_failure(job: Job, outcome: Outcome) -> Next:
     parts = dict(outcome.reason) or {"what": outcome.error}
     error = {"code": outcome.code or INTERNAL, **parts}
     line = f"{error['code']}: {outcome.error}"
-    history = (*job.history, line)
+    if outcome.code == KILLED:
+        return _after_loss(job, line, error, delay_s=RETRY_S)
+    failed = Next("failed", 0.0, job.attempts, error, (*job.history, line), job.smaller, job.losses)
+    again = replace(failed, state="pending", delay_s=RETRY_S)
     if outcome.code in WAITING:
-        return Next("pending", WAIT_S, max(job.attempts - 1, 0), error, job.history, job.smaller)
+        attempts = max(job.attempts - 1, 0)
+        return replace(again, delay_s=WAIT_S, attempts=attempts, history=job.history)
     if outcome.code == OUT_OF_MEMORY:
         smaller = _smaller(job)
-        if smaller:
-            return Next("pending", RETRY_S, job.attempts, error, history, smaller)
-        return Next("failed", 0.0, job.attempts, error, history, job.smaller)
+        return replace(again, smaller=smaller) if smaller else failed
     if outcome.code not in AGAIN:
-        return Next("failed", 0.0, job.attempts, error, history, job.smaller)
-    if len(history) < MAX_ATTEMPTS:
-        delay_s = RETRY_S * 2 ** (len(history) - 1)
-        return Next("pending", delay_s, job.attempts, error, history, job.smaller)
-    return Next("failed", 0.0, job.attempts, _quarantine(history), history, job.smaller)
+        return failed
+    attempted = len(failed.history)
+    if attempted < MAX_ATTEMPTS:
+        return replace(again, delay_s=RETRY_S * 2 ** (attempted - 1))
+    return replace(failed, error=_quarantine(failed.history))
 
 
 def _smaller(job: Job) -> dict[str, Any]:
@@ -102,11 +107,16 @@ def _smaller(job: Job) -> dict[str, Any]:
 
 def after_loss(job: Job, who: str) -> Next:
     """What follows when the worker that held a job is gone."""
-    line = f"LOST: {who} is gone"
-    history = (*job.history, line) if job.losses + 1 >= MAX_LOSSES else job.history
-    if job.losses + 1 < MAX_LOSSES:
-        return Next("pending", 0.0, job.attempts, job.error, history, job.smaller)
-    return Next("failed", 0.0, job.attempts, _quarantine(history), history, job.smaller)
+    return _after_loss(job, f"LOST: {who} is gone", job.error, delay_s=0.0)
+
+
+def _after_loss(job: Job, line: str, error: dict[str, str], *, delay_s: float) -> Next:
+    """Another attempt, which does not count: nobody knows how far the last one came."""
+    attempts, losses = max(job.attempts - 1, 0), job.losses + 1
+    if losses < MAX_LOSSES:
+        return Next("pending", delay_s, attempts, error, job.history, job.smaller, losses)
+    history = (*job.history, line)
+    return Next("failed", 0.0, attempts, _quarantine(history), history, job.smaller, losses)
 
 
 def _quarantine(history: tuple[str, ...]) -> dict[str, str]:

@@ -199,6 +199,7 @@ def _changes(following: retry_rules.Next) -> dict[str, Any]:
         "state": following.state,
         "not_before": time.time() + following.delay_s if waits and following.delay_s else 0.0,
         "attempts": following.attempts,
+        "losses": following.losses,
         "error": plain(following.error),
         "history": plain(list(following.history)),
         "smaller": plain(following.smaller),
@@ -240,9 +241,7 @@ def take_back(db: sqlite3.Connection, gone: Iterable[tuple[str, int]]) -> list[J
         job = read_row(row)
         who = f"{job.worker} ({process.describe(job.process)})"
         following = retry_rules.after_loss(job, who)
-        changes = _changes(following) | {"losses": job.losses + 1}
-        # Nobody knows how far it came: it does not count as an attempt.
-        changes["attempts"] = max(job.attempts - 1, 0)
+        changes = _changes(following)
         if job.stopping:
             changes |= {"state": "cancelled", "finished": time.time()}
         update(db, job_id, _IDLE | changes)

@@ -9,17 +9,19 @@ costs that process group and nothing else; the next item gets a new one.
 import logging
 import os
 import secrets
+import signal
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from heygem.batch.item import begun_mark
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue import JobQueue
 from heygem.batch.queue.database import QueueError
 from heygem.batch.queue.job import Job, Signal
-from heygem.batch.queue.retry import CRASHED, DISK_FULL, OUT_OF_MEMORY, TIMEOUT
+from heygem.batch.queue.retry import CRASHED, DISK_FULL, KILLED, OUT_OF_MEMORY, TIMEOUT
 from heygem.batch.workers.child import Child
 from heygem.batch.workers.room import RoomWatch
 from heygem.core import interrupts, logs, memory
@@ -143,10 +145,13 @@ class Worker:
             self._end_child()
             self.queue.release(job.id, self.name, "the worker was stopped")
             raise
-        if not child.is_alive():
+        is_dead = not child.is_alive()
+        if is_dead:
             self._end_child()
         if outcome is None:
             return
+        if is_dead:  # while this worker holds the job, so that nobody begins it anew
+            begun_mark.clear_unfinished(job)
         if outcome.status == "cancelled" and not watch.is_cancelled:
             self.queue.release(job.id, self.name, "the worker was stopped")
             return
@@ -265,9 +270,12 @@ class _Watch:
         if self._deadline is not None:
             return self._ended("cancelled")
         status = self._child.wait()
-        if status == -9 and memory.oom_kills() > self._oom_kills:
-            what = "the system ended the process that made it, for want of memory"
-            return self._ended("failed", OUT_OF_MEMORY, what, seen=f"stage: {self._stage()}")
+        if status == -signal.SIGKILL:  # no process does that to itself
+            code, what = KILLED, "somebody killed the process that made it"
+            if memory.oom_kills() > self._oom_kills:
+                code = OUT_OF_MEMORY
+                what = "the system ended the process that made it, for want of memory"
+            return self._ended("failed", code, what, seen=f"stage: {self._stage()}")
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
         what = "the process that made it died"
         return self._ended("failed", CRASHED, what, seen=f"{how}, stage: {self._stage()}")
