@@ -26,7 +26,7 @@ from heygem.batch.queue import JobQueue  # noqa: E402
 from heygem.config.params import Params  # noqa: E402
 from heygem.core import folders  # noqa: E402
 from heygem.core.errors import ConsentError, OutputError, PolicyError  # noqa: E402
-from heygem.core.files import read_json, sha256  # noqa: E402
+from heygem.core.files import read_json, sha256, write_json  # noqa: E402
 from heygem.provenance import binding, consent, credentials, keys  # noqa: E402
 from heygem.provenance.ledger import Ledger  # noqa: E402
 
@@ -214,6 +214,45 @@ def test_a_full_disk_pauses_the_queue_of_a_cluster_until_there_is_room(job_of, m
     has_room, driver._room._checked_s = True, 0.0
     driver._room.look()
     assert queue.paused() == ""
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("crash", "attempts", "losses", "code"),
+    [("Fatal Python error: Aborted", 1, 0, "CRASHED"), ("", 0, 1, "KILLED")],
+)
+def test_an_actor_that_died_leaves_no_mark_and_is_told_from_one_that_was_killed(
+    job_of, monkeypatch, tmp_path, crash, attempts, losses, code
+):
+    driver_module = pytest.importorskip("heygem.batch.cluster.driver")
+    from heygem.batch.cluster.fleet import Member
+    from heygem.batch.cluster.post_mortem import Evidence
+
+    class OneMember:
+        alive = {"n"}
+
+        def remove(self, member, reason):
+            assert "died" in reason
+
+    monkeypatch.setattr(driver_module, "Fleet", lambda *_, **__: OneMember())
+    asked = []
+    monkeypatch.setattr(
+        driver_module.post_mortem,
+        "examine",
+        lambda node, trace: asked.append((node, trace)) or Evidence(crash, 0),
+    )
+    job = job_of(output=f"memory://{os.urandom(4).hex()}")
+    results = storage.Folder(job.params["inputs"]["output"])
+    write_json(tmp_path, {"schema": 1, "id": "x", "status": "begun"}, name="mark.json")
+    results.put(tmp_path / "mark.json", "details/anna-a/manifest.json")
+    driver = driver_module.Driver(JobQueue(job_of.path))
+    driver._name = "test"
+    member = Member(SimpleNamespace(node="n", name="n-0"), None, None, job=job, trace="t")
+    driver._lose(member, f"The actor died because {driver_module._PROCESS_DIED}.")
+    job = driver.queue.get(job.id)
+    assert (job.state, job.attempts, job.losses) == ("pending", attempts, losses)
+    assert job.error["code"] == code and crash in job.error["what"] and asked == [("n", "t")]
+    assert not results.exists("details/anna-a/manifest.json")
 
 
 def test_an_item_is_cancelled_and_leaves_nothing(actor, job_of, ledger, tmp_path):
