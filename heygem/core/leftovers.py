@@ -20,8 +20,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from heygem.core import disk
 from heygem.core.types import PathLike
 
@@ -77,6 +75,8 @@ def is_running(pid: int, started_s: float) -> bool:
 
     A process id alone is not enough: the system may have given it to another process.
     """
+    import psutil
+
     try:
         return abs(psutil.Process(pid).create_time() - started_s) < _CLOCK_TOLERANCE_S
     except psutil.AccessDenied:  # another user's: it exists
@@ -149,5 +149,7 @@ def _host() -> str:
 
 @functools.lru_cache(maxsize=1)  # by process id: a forked process has its own
 def _owner(pid: int) -> str:
+    import psutil
+
     started_s = int(psutil.Process(pid).create_time())
     return f"{_host()}-{pid}-{started_s:08x}"

@@ -167,7 +167,7 @@ def start_log(*, show_warnings: bool = False) -> None:
     else:
         with contextlib.suppress(OSError):
             make_private_folder(log_file().parent)
-            _add_handler(logger, _shared_file(log_file()))
+            _add_handler(logger, _LogFile(log_file()))
     if show_warnings and logging.lastResort is not None:
         logger.addHandler(logging.lastResort)
     logger.setLevel(_level())
@@ -217,6 +217,31 @@ def without_folders(text: str) -> str:
     """Text in which file names have lost their folders; paths of code keep the package's part."""
     text = _PACKAGES.sub("", text).replace(_OWN_CODE, "")
     return _FOLDERS.sub("…/", text)
+
+
+class _LogFile(logging.FileHandler):
+    """A shared file that is opened, and its library loaded, with the first record."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", delay=True)
+        self._file: logging.Handler | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._file is None:
+            try:
+                self._file = _shared_file(Path(self.baseFilename))
+            except OSError:
+                return self.handleError(record)
+            self._file.setFormatter(self.formatter)
+        self._file.emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """A full disk or a lost folder costs the record, never the work."""
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        super().close()
 
 
 def _shared_file(path: Path) -> logging.Handler:
