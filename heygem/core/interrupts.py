@@ -107,6 +107,8 @@ def stoppable() -> Iterator[StopEvent]:
         cancel.keeps_work = True
         cancel.set()
         restore()
+        if previous[signal.SIGINT] is signal.SIG_IGN:  # as in a shell's background jobs
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # `_insist` sends it
         threading.Thread(target=_insist, args=(ended,), name="insist", daemon=True).start()
 
     for number in previous:

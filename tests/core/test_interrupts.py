@@ -30,15 +30,23 @@ def test_the_usual_handlers_are_back_afterwards():
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == usual
 
 
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["usual", "ignored"])
+def handler(request):
+    """Of SIGINT: the usual one, and the one that a shell gives to a program in the background."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield request.param
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.fault
-def test_work_that_does_not_look_is_interrupted_where_it_is(monkeypatch):
+def test_work_that_does_not_look_is_interrupted_where_it_is(monkeypatch, handler):
     monkeypatch.setattr(interrupts, "GRACE_S", 0.05)
     never = threading.Event()
     with pytest.raises(KeyboardInterrupt):
         with stoppable():
             os.kill(os.getpid(), signal.SIGTERM)
             never.wait(60)
-    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) == handler
 
 
 @pytest.mark.slow
