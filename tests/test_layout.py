@@ -13,7 +13,6 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FOR_TESTS = ["cluster", "cluster-tests", "hub"]  # extras that only `make test` installs
-BY_CHOICE = {"speech-encoder", *FOR_TESTS}  # extras that serve what few people have
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -63,13 +62,13 @@ def test_environment_file_names_nothing_of_its_own():
     assert f">={python}" in PROJECT["requires-python"]
     assert pip[0] == "-c constraints/base.txt"
     extras = set(re.fullmatch(r"-e \.\[(.*)\]", pip[1])[1].split(","))
-    assert extras == set(PROJECT["optional-dependencies"]) - BY_CHOICE
+    assert extras == set(PROJECT["optional-dependencies"]) - set(FOR_TESTS)
     assert len(pip) == 2
 
 
 def test_make_installs_the_same_and_ci_calls_make():
     makefile = (ROOT / "Makefile").read_text()
-    extras = ",".join(e for e in PROJECT["optional-dependencies"] if e not in BY_CHOICE)
+    extras = ",".join(e for e in PROJECT["optional-dependencies"] if e not in set(FOR_TESTS))
     assert f"-c constraints/base.txt -e '.[{extras}]'" in makefile
     assert f"-c constraints/base.txt -e '.[{','.join(FOR_TESTS)}]'" in makefile
     ci = ROOT / ".ci" / "run"
@@ -127,7 +126,6 @@ PACKAGE_OF = {
 #: Come with a named package that is made of them.
 PART_OF = {
     "IPython": "ipykernel",
-    "huggingface_hub": "transformers",
     "packageurl": "cyclonedx-python-lib",
     "jupyter_client": "ipykernel",
     "jupyter_core": "ipykernel",

@@ -1,7 +1,7 @@
 """Speech audio: loading, features, voice activity, quality checks and text to speech.
 
 Further modules, imported by name: `denoise` and `loudness` (used by `load`), `phones` (phone
-recogniser), `encoder` (pretrained speech encoders; needs the extra `speech-encoder`).
+recogniser), `embedding` (a pretrained description of speech sounds).
 """
 
 from heygem.audio.features import BANDS, FRAME_HZ, RATE_HZ, log_mel, voiced_rms

@@ -70,8 +70,6 @@ TABLE: dict[str, Names] = {
             "level": "normalize_spectra",
             "likeness": "correlation_weight",
             "average": "ema_decay",
-            "ears": "speech_encoder",
-            "ears_layer": "speech_encoder_layer",
             "check_every": "eval_every",
         }
     ),

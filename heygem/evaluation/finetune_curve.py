@@ -57,10 +57,15 @@ def measure_clip(
     model, amounts_s, file_lag_s, windows
         See `measure_curve`.
     """
-    whole = dataset.from_track(library_clip.source, person.avatar.track, samples)
+    whole = dataset.from_track(
+        library_clip.source, person.avatar.track, samples, embedding=model.embedding
+    )
     times_s = np.arange(len(whole.valid)) / RATE_HZ
     held_out = replace(whole, valid=whole.valid & person.split.held_out(times_s))
-    extra = dataset.load([dataset.Source(path, clip.speaker) for path in clip.extra_footage]).clips
+    extra = dataset.load(
+        [dataset.Source(path, clip.speaker, split="dev") for path in clip.extra_footage],
+        embedding=model.embedding,
+    ).clips
     return measure_curve(
         [library_clip, *extra],
         held_out,

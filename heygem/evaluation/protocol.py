@@ -185,12 +185,13 @@ def evaluate_clip(
         boundary_s=clip.boundary_s,
     )
     samples = audio.load(clip.path).samples
+    lag_model = models.lips if isinstance(models.lips, FeaturePredictor) else lips.LipsModel.load()
     library_clip = dataset.from_track(
         dataset.Source(clip.path, clip.speaker),
         person.library_avatar.track,
         samples[: int(person.split.library_end_s * audio.RATE_HZ)],
+        embedding=lag_model.embedding,
     )
-    lag_model = models.lips if isinstance(models.lips, FeaturePredictor) else lips.LipsModel.load()
     file_lag = estimate_file_lag(library_clip, lag_model)
     curve: finetune_curve.Points = []
     if settings.finetune_seconds:

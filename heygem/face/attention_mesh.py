@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from heygem.core.errors import AssetError
+from heygem.core.litert import LiteRTModel
 from heygem.core.types import FloatArray, Image, PathLike
 from heygem.face import topology as topo
 from heygem.face.detector import Region, crop_region, crop_to_image, region_of
 from heygem.face.kernels import sample_bilinear
-from heygem.face.litert import LiteRTModel
 from heygem.face.mesh import MESH_INPUT_PX
 from heygem.face.topology import MIRROR
 

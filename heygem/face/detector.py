@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from heygem.core.litert import LiteRTModel
 from heygem.core.types import FloatArray, Image, PathLike
 from heygem.face import topology as topo
-from heygem.face.litert import LiteRTModel
 
 DETECTION_THRESHOLD = 0.4
 MAX_CANDIDATES = 200

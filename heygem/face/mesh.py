@@ -7,10 +7,10 @@ smaller than its input.
 
 import numpy as np
 
+from heygem.core.litert import LiteRTModel
 from heygem.core.types import FloatArray, Image, PathLike
 from heygem.face import topology as topo
 from heygem.face.detector import Region, crop_region, crop_to_image
-from heygem.face.litert import LiteRTModel
 
 MESH_INPUT_PX = 192
 

@@ -297,10 +297,10 @@ class _Run:
             target = clip.displacement.reshape(len(clip.displacement), -1) @ self.project
             ridge.add(*self._hidden_activations(clip.features), target)
         rows = sum(len(clip.displacement) for clip in clips)
-        encoder = self.model.encoder
+        embedding = self.model.embedding
         for share, preserved in (
-            (SILENCE_SHARE, [preservation_set.silence(encoder)]),
-            (SPEECH_SHARE, preservation_set.speech(encoder)),
+            (SILENCE_SHARE, [preservation_set.silence(embedding=embedding)]),
+            (SPEECH_SHARE, preservation_set.speech(embedding=embedding)),
         ):
             count = sum(len(features) // 2 for features in preserved)
             for features in preserved:

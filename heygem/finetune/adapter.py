@@ -61,7 +61,7 @@ class Adapter:
         about = base.about | {"opening_std": self.opening_std, "finetuned": True}
         spread = base.gain * np.float32(self.spread)
         return LipsModel(
-            networks, base.basis, spread, about, device=base.device, encoder=base.encoder
+            networks, base.basis, spread, about, device=base.device, embedding=base.embedding
         )
 
 

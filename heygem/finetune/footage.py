@@ -179,11 +179,9 @@ def _clip(person: Avatar, model: lips.LipsModel, progress: Progress) -> Clip:
     progress("listen", 0, 1)
     samples = audio.load(person.path).samples
     source = Source(person.path, "person")
-    clip = from_track(source, person.track, samples, sha256=person.sha256)
-    if model.encoder is not None:
-        encoded = model.encoder.encode(samples, rows=len(clip.features))
-        features = np.concatenate([clip.features, encoded], 1).astype(np.float32)
-        clip = replace(clip, features=features)
+    clip = from_track(
+        source, person.track, samples, sha256=person.sha256, embedding=model.embedding
+    )
     times_s = np.arange(len(clip.valid)) / lips.RATE_HZ
     frame = np.clip(np.searchsorted(person.track.times_s, times_s), 0, len(person.track) - 1)
     return replace(clip, valid=clip.valid & person.usable[frame])

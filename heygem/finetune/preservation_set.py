@@ -14,11 +14,11 @@ from scipy.signal import resample_poly
 
 from heygem import audio
 from heygem.audio import tts
-from heygem.audio.encoder import SpeechEncoder
 from heygem.core.errors import HeygemError
 from heygem.core.types import FloatArray
-from heygem.lips.features import extract_features, silent_features
+from heygem.lips.features import FEATURE_DIM, extract_features, silent_features
 from heygem.training import augment
+from heygem.training.embeddings import noise_embeddings
 
 log = logging.getLogger(__name__)
 
@@ -36,19 +36,23 @@ TEXTS = (
 SILENCE_ROWS = 300
 
 
-def silence(encoder: SpeechEncoder | None = None) -> FloatArray:
+def silence(*, embedding: bool = False) -> FloatArray:
     """Features of digital silence, then of room noise : float32 [2 SILENCE_ROWS, inputs]."""
-    features = np.tile(silent_features(encoder), (2 * SILENCE_ROWS, 1)).astype(np.float32)
+    features = np.tile(silent_features(embedding=embedding), (2 * SILENCE_ROWS, 1)).astype(
+        np.float32
+    )
     augmentation = augment.Augment(torch.Generator().manual_seed(0))
     noise = augmentation.noise(torch.zeros(1, 4 * SILENCE_ROWS // 3, audio.BANDS))
     features[-noise.shape[1] :, : audio.BANDS] = augment.to_log(noise * 1e-2)[0].numpy()
+    if embedding:
+        features[-noise.shape[1] :, FEATURE_DIM:] = noise_embeddings()[: noise.shape[1]]
     return features
 
 
-def speech(encoder: SpeechEncoder | None = None) -> list[FloatArray]:
+def speech(*, embedding: bool = False) -> list[FloatArray]:
     """Features of synthetic speech : list of float32 [2 N, inputs]; empty without a synthesiser."""
     return [
-        extract_features(samples, rows=len(samples) // 320, encoder=encoder)
+        extract_features(samples, rows=len(samples) // 320, embedding=embedding)
         for samples in _synthesize()
     ]
 

@@ -1,4 +1,4 @@
-"""Input features of the lips model: log-mel spectra, phones, and optionally a speech encoder's."""
+"""Input features of the lips model: log-mel spectra, phones, and the speech embedding."""
 
 import numpy as np
 import torch
@@ -6,21 +6,20 @@ from torch import Tensor
 
 from heygem import audio
 from heygem.audio import phones
-from heygem.audio.encoder import SpeechEncoder
+from heygem.audio.embedding import EMBEDDING_DIM, embed, silent_embedding
 from heygem.core.types import FloatArray
 
-FEATURE_DIM = audio.BANDS + len(phones.PHONES)  # per 10 ms, without a speech encoder
+FEATURE_DIM = audio.BANDS + len(phones.PHONES)  # per 10 ms, without the speech embedding
 LOUDNESS_SLOPE = 8.0  # of the sigmoid that separates loud frames from quiet ones
 MIN_SPREAD = 0.1  # added to a band's spread: steady noise has hardly any and must stay small
 
 
-def extract_features(
-    samples: FloatArray, *, rows: int, encoder: SpeechEncoder | None = None
-) -> FloatArray:
+def extract_features(samples: FloatArray, *, rows: int, embedding: bool = False) -> FloatArray:
     """Features of speech at 100 Hz, two for each row of mouth movement.
 
-    Log-mel spectra carry everything, voice and microphone included; phones, from a recogniser
-    trained on thousands of speakers, carry little else than what matters for lips.
+    Log-mel spectra carry everything, voice and microphone included; phones and the speech
+    embedding, from models trained on thousands of speakers, carry little else than what matters
+    for lips.
 
     Parameters
     ----------
@@ -28,20 +27,20 @@ def extract_features(
         Mono, 16 kHz, -1..1.
     rows : int
         Rows of mouth movement; audio that is too short is followed by silence.
-    encoder : SpeechEncoder, optional
-        Its features follow the others.
+    embedding : bool
+        Whether the speech embedding follows the others.
 
     Returns
     -------
-    float32 [2 rows, FEATURE_DIM], wider with an encoder
+    float32 [2 rows, FEATURE_DIM], with the embedding EMBEDDING_DIM more
     """
     samples = np.asarray(samples, np.float32)
     features = np.concatenate([audio.log_mel(samples), phones.activity(samples)], 1)[: 2 * rows]
     padding = np.tile(silent_features(), (2 * rows - len(features), 1))
     features = np.concatenate([features, padding]).astype(np.float32)
-    if encoder is None:
+    if not embedding:
         return features
-    return np.concatenate([features, encoder.encode(samples, rows=2 * rows)], 1)
+    return np.concatenate([features, embed(samples, rows=2 * rows)], 1)
 
 
 def normalize_spectra(features: Tensor, *, like: Tensor | None = None) -> Tensor:
@@ -71,9 +70,14 @@ def normalize_spectra(features: Tensor, *, like: Tensor | None = None) -> Tensor
     return torch.cat([spectra, features[..., audio.BANDS :]], -1)
 
 
-def silent_features(encoder: SpeechEncoder | None = None) -> FloatArray:
-    """Features of digital silence : float32 [FEATURE_DIM], wider with an encoder."""
+def feature_dim(embedding: bool) -> int:
+    """Features per 10 ms, with or without the speech embedding."""
+    return FEATURE_DIM + (EMBEDDING_DIM if embedding else 0)
+
+
+def silent_features(*, embedding: bool = False) -> FloatArray:
+    """Features of digital silence : float32 [feature_dim(embedding)]."""
     features = np.zeros(FEATURE_DIM, np.float32)
     features[: audio.BANDS] = (np.log(1e-5) + 6) / 3  # `audio.log_mel` of no power
     features[audio.BANDS + phones.PHONES.index("SIL")] = 1
-    return features if encoder is None else np.concatenate([features, encoder.silence])
+    return np.concatenate([features, silent_embedding()]) if embedding else features

@@ -1,9 +1,9 @@
 """The lips model: speech to mouth movement.
 
-Temporal networks map log-mel spectra and recognised phones to the displacement of the lower face
-from the person's neutral mouth, 50 times a second, as coefficients of a basis of mesh displacements
-in the canonical face frame. The model never sees pixels, so nothing of the source video's own
-speech can reach the result, and its output can be plotted, edited and compared.
+Temporal networks map log-mel spectra, recognised phones and a speech embedding to the displacement
+of the lower face from the person's neutral mouth, 50 times a second, as coefficients of a basis of
+mesh displacements in the canonical face frame. The model never sees pixels, so nothing of the
+source video's own speech can reach the result, and its output can be plotted, edited and compared.
 
 The output is the mean of a few networks trained on different speakers: their errors differ more
 than their predictions do.
@@ -20,14 +20,19 @@ import torch
 from torch import Tensor
 
 from heygem import audio
-from heygem.audio.encoder import SpeechEncoder, encoder_from_metadata
+from heygem.audio.embedding import EMBEDDING_MODEL
 from heygem.core import assets
 from heygem.core.errors import AssetError
 from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import FloatArray, PathLike
 from heygem.core.weights import require_finite
 from heygem.face.topology import LOWER
-from heygem.lips.features import extract_features, normalize_spectra, silent_features
+from heygem.lips.features import (
+    extract_features,
+    feature_dim,
+    normalize_spectra,
+    silent_features,
+)
 from heygem.lips.network import LipsNetwork
 from heygem.lips.trajectory import RATE_HZ, Trajectory
 
@@ -54,8 +59,8 @@ class LipsModel:
         Facts stored in the file: sources, speakers, hours, licence, metrics.
     device : str
         "cpu" or a torch device.
-    encoder : SpeechEncoder, optional
-        Its features follow those of `extract_features`.
+    embedding : bool
+        Whether its features include the speech embedding.
     """
 
     def __init__(
@@ -66,14 +71,14 @@ class LipsModel:
         about: dict[str, Any],
         *,
         device: str = "cpu",
-        encoder: SpeechEncoder | None = None,
+        embedding: bool = False,
     ) -> None:
         self.networks = [n.to(device).eval() for n in networks]
         self.basis = np.asarray(basis, np.float32)
         self.gain = np.asarray(gain, np.float32)
         self.about = about
         self.device = device
-        self.encoder = encoder
+        self.embedding = embedding
 
     @classmethod
     def load(cls, path: PathLike | None = None, *, device: str = "cpu") -> "LipsModel":
@@ -82,14 +87,17 @@ class LipsModel:
         Raises
         ------
         AssetError
-            The file, or the speech encoder it was trained with, is missing, damaged or another
-            one, or the file's weights are incomplete or not finite.
+            The file is missing or damaged, was trained with other features than this version
+            computes, or its weights are incomplete or not finite.
         """
         path = Path(path) if path is not None else assets.path(SHIPPED.name)
         meta, tensors = _read_file(path)
         require_finite(tensors, path.name, remedy=REMEDY)
+        embedding = _uses_embedding(meta, path)
         try:
             networks, about = _networks(meta, tensors), json.loads(meta.get("about", "{}"))
+            if networks[0].shape["inputs"] != feature_dim(embedding):
+                raise ValueError(f"{networks[0].shape['inputs']} features in 10 ms")
             basis, gain = tensors["basis"].numpy(), tensors["gain"].numpy()
             if gain.shape != basis.shape[:1]:
                 raise ValueError(f"a gain of {gain.shape} for a basis of {basis.shape}")
@@ -105,11 +113,7 @@ class LipsModel:
                 seen=f"{basis.shape[1]} points, not {len(LOWER)}",
                 remedy="train it again with `heygem train lips`",
             )
-        encoder = None
-        encoder_meta = meta.get("speech_encoder") or meta.get("ears")  # the latter in older files
-        if encoder_meta:
-            encoder = encoder_from_metadata(json.loads(encoder_meta), path, device=device)
-        return cls(networks, basis, gain, about, device=device, encoder=encoder)
+        return cls(networks, basis, gain, about, device=device, embedding=embedding)
 
     @cached_property
     def opening_std(self) -> float:
@@ -131,7 +135,7 @@ class LipsModel:
         """
         samples = np.asarray(samples_16k, np.float32)
         rows = -(-len(samples) // int(audio.RATE_HZ / RATE_HZ))
-        return self.predict_features(extract_features(samples, rows=rows, encoder=self.encoder))
+        return self.predict_features(extract_features(samples, rows=rows, embedding=self.embedding))
 
     def predict_features(self, features: FloatArray) -> Trajectory:
         """Mouth movement for `extract_features`, float32 [2 N, inputs] : Trajectory of N rows."""
@@ -151,7 +155,7 @@ class LipsModel:
 
         Before the first and after the last sound there is silence, not the edge of a tensor.
         """
-        silence = torch.from_numpy(silent_features(self.encoder)).repeat(2 * rows, 1)
+        silence = torch.from_numpy(silent_features(embedding=self.embedding)).repeat(2 * rows, 1)
         inner = torch.from_numpy(np.ascontiguousarray(features, np.float32))
         padded = torch.cat([silence, inner, silence])
         return normalize_spectra(padded, like=inner) if self.networks[0].normalize else padded
@@ -161,6 +165,24 @@ class LipsModel:
         batch = features[None].to(self.device)
         outputs = torch.stack([network.forward_normalized(batch) for network in self.networks])
         return outputs.mean(0)[0].float().cpu().numpy() * self.gain
+
+
+def _uses_embedding(meta: dict[str, str], path: Path) -> bool:
+    """Whether a model file needs the speech embedding; raises AssetError if it needs another."""
+    if "speech_encoder" in meta or "ears" in meta:
+        raise AssetError(
+            f"{path} was trained with a speech encoder of your own, which this version cannot use",
+            seen=meta.get("speech_encoder") or meta["ears"],
+            remedy="train it again with `heygem train lips`",
+        )
+    sha256 = meta.get("speech_embedding")
+    if sha256 not in (None, assets.pinned()[EMBEDDING_MODEL]):
+        raise AssetError(
+            f"{path} was trained with another speech embedding than this version has",
+            seen=f"sha256 {sha256}",
+            remedy="train it again with `heygem train lips`",
+        )
+    return sha256 is not None
 
 
 def _networks(meta: dict[str, str], tensors: dict[str, Tensor]) -> list[LipsNetwork]:

@@ -57,8 +57,7 @@ class Clip:
     source : Source
     sha256 : str
     features : float32 [2 N, inputs]
-        `heygem.lips.features.extract_features` at 100 Hz, with those of a speech encoder if one is
-        used.
+        `heygem.lips.features.extract_features` at 100 Hz.
     voice : float32 [2 N]
         Voice activity, 0..1 at 100 Hz.
     displacement : float32 [N, len(LOWER), 3]
@@ -69,6 +68,8 @@ class Clip:
         Inter-ocular distance (outer corners) in the picture, in pixels.
     lag_s : float
         How much later the picture is than the sound; already corrected in `displacement`.
+    augmented_embeddings : float16 [V, 2 N, EMBEDDING_DIM], optional
+        Speech embedding of the same sound in other rooms, noise and voices, for training.
     """
 
     source: Source
@@ -79,6 +80,7 @@ class Clip:
     valid: BoolArray
     iod_px: float = 0.0
     lag_s: float = 0.0
+    augmented_embeddings: FloatArray | None = None
 
     @property
     def duration_s(self) -> float:
@@ -108,7 +110,14 @@ class Clip:
         return replace(self, displacement=displacement, valid=valid, lag_s=lag_s)
 
 
-def from_track(source: Source, track: Track, samples: FloatArray, *, sha256: str = "") -> Clip:
+def from_track(
+    source: Source,
+    track: Track,
+    samples: FloatArray,
+    *,
+    sha256: str = "",
+    embedding: bool = False,
+) -> Clip:
     """Bring a face track and its sound to one clock.
 
     Parameters
@@ -118,6 +127,8 @@ def from_track(source: Source, track: Track, samples: FloatArray, *, sha256: str
     samples : float32 [n], 16 kHz
     sha256 : str
         Of the video.
+    embedding : bool
+        Whether the features include the speech embedding.
 
     Returns
     -------
@@ -141,7 +152,7 @@ def from_track(source: Source, track: Track, samples: FloatArray, *, sha256: str
     return Clip(
         source,
         sha256,
-        extract_features(samples, rows=rows).astype(np.float32),
+        extract_features(samples, rows=rows, embedding=embedding).astype(np.float32),
         np.pad(voice, (0, 2 * rows - len(voice))).astype(np.float32),
         displacement,
         valid,

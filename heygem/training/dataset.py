@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from heygem import audio, media
-from heygem.audio.encoder import SpeechEncoder
+from heygem.audio.embedding import EMBEDDING_MODEL
 from heygem.config.params import FaceSettings
 from heygem.core import assets, files
 from heygem.core.errors import HeygemError, InputError
@@ -28,6 +28,7 @@ from heygem.face.detector import Region
 from heygem.face.mesh import MESH_INPUT_PX, Mesh
 from heygem.face.topology import LOWER
 from heygem.training.clip import Clip, Source, from_track
+from heygem.training.embeddings import AUGMENTED, EMBEDDING_VERSION, embeddings_for_training
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ def load(
     backend: Callable[[], tracking.Backend] = MeshBySize,
     cache: PathLike | None = None,
     workers: int = 1,
-    encoder: SpeechEncoder | None = None,
+    embedding: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
     """Track all videos, or take them from the cache.
@@ -155,8 +156,8 @@ def load(
         Default: `training` in heygem's own cache.
     workers : int
         Videos read at once.
-    encoder : SpeechEncoder, optional
-        Its features are appended to the others.
+    embedding : bool
+        Whether the features include the speech embedding.
     progress : callable, optional
         `progress("track", clips_done, clips_total)`.
 
@@ -179,7 +180,7 @@ def load(
                     backends[thread] = backend()
                 clip = read(source, backends[thread], sha256=sha256)
                 _write_cached(stored, clip)
-            return clip if encoder is None else _append_encoder_features(clip, encoder, folder)
+            return _append_embedding(clip, folder) if embedding else clip
         except (HeygemError, OSError) as error:
             return str(error)
 
@@ -215,19 +216,29 @@ def read(source: Source, backend: tracking.Backend, *, sha256: str = "") -> Clip
     return from_track(source, track, samples, sha256=sha256)
 
 
-def _append_encoder_features(clip: Clip, encoder: SpeechEncoder, folder: Path) -> Clip:
-    """The clip with the speech encoder's features, from the cache if they are there."""
-    identity = encoder.identity
-    stored = folder / f"{clip.sha256[:32]}-{identity.sha256[:16]}-{identity.layer}.npy"
+def _append_embedding(clip: Clip, folder: Path) -> Clip:
+    """The clip with the speech embedding, from the cache if it is there.
+
+    Clips that are trained on get that of their sound in other rooms, noise and voices too.
+    """
+    model = assets.pinned()[EMBEDDING_MODEL]
+    is_trained_on = clip.source.split == "train"
+    kind = f"augmented{AUGMENTED}" if is_trained_on else "plain"
+    stored = folder / f"{clip.sha256[:32]}-{model[:16]}-{EMBEDDING_VERSION}-{kind}.npy"
     try:
-        encoded = np.load(stored)
+        embeddings = np.load(stored)
     except Exception:  # missing, or damaged: headers raise TokenError and more
         samples = audio.load(clip.source.path).samples
-        encoded = encoder.encode(samples, rows=len(clip.features)).astype(np.float16)
-        with files.replacing(stored, durable=False) as staged, staged.open("wb") as f:
-            np.save(f, encoded)
-    features = np.concatenate([clip.features, encoded.astype(np.float32)], 1)
-    return replace(clip, features=features)
+        embeddings = embeddings_for_training(
+            samples,
+            rows=len(clip.features),
+            augmented=AUGMENTED if is_trained_on else 0,
+            seed=int(clip.sha256[:8], 16),
+        )
+        with files.replacing(stored, mode=0o600, durable=False) as staged, staged.open("wb") as f:
+            np.save(f, embeddings)
+    features = np.concatenate([clip.features, embeddings[0].astype(np.float32)], 1)
+    return replace(clip, features=features, augmented_embeddings=embeddings[1:])
 
 
 def _write_cached(stored: Path, clip: Clip) -> None:

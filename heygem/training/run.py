@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from heygem import lips
-from heygem.audio.encoder import SpeechEncoder
 from heygem.core import publish
 from heygem.core.errors import ParameterError
 from heygem.core.types import PathLike, Progress, Watch
@@ -84,13 +83,12 @@ def train_lips(
     out.parent.mkdir(parents=True, exist_ok=True)
     for path in (out, card):
         publish.check(path, may_replace=may_replace, way_out=OVERWRITE)
-    encoder = None
-    if settings.speech_encoder is not None:
-        encoder = SpeechEncoder(
-            settings.speech_encoder, layer=settings.speech_encoder_layer, device=device
-        )
     data = dataset.load(
-        dataset.find(folder), cache=cache, workers=workers, encoder=encoder, progress=progress
+        dataset.find(folder),
+        cache=cache,
+        workers=workers,
+        embedding=settings.speech_embedding,
+        progress=progress,
     )
     checkpoint = out.with_suffix(".checkpoint")
     with _log_curves(tracking_folder, settings) as watch:
@@ -98,7 +96,6 @@ def train_lips(
             data,
             settings,
             device=device,
-            encoder=encoder,
             checkpoint=checkpoint,
             progress=progress,
             watch=watch,

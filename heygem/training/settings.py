@@ -37,11 +37,6 @@ class TrainSettings(Settings):
     exclude_licences: tuple[str, ...] = Field(
         ("research-only",), description="licence classes not to be trained on"
     )
-    speech_encoder: str | None = Field(
-        None,
-        description="folder, or name in the Hugging Face cache, of a speech encoder whose features "
-        "are an additional input",
-    )
-    speech_encoder_layer: int | None = Field(
-        None, ge=0, description="its layer; none: three quarters of its depth"
+    speech_embedding: bool = Field(
+        True, description="take the speech embedding as an input, beside spectra and phones"
     )

@@ -20,10 +20,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from heygem.audio.encoder import SpeechEncoder, encoder_metadata
+from heygem.audio.embedding import EMBEDDING_MODEL
+from heygem.core import assets
 from heygem.core.errors import InputError
 from heygem.core.files import replacing
 from heygem.core.types import FloatArray, PathLike, Progress, Watch
+from heygem.lips.features import feature_dim
 from heygem.lips.model import FORMAT, LipsModel
 from heygem.lips.network import LipsNetwork
 from heygem.lips.trajectory import RATE_HZ, width_direction
@@ -79,7 +81,6 @@ def train(
     settings: TrainSettings | None = None,
     *,
     device: str = "cpu",
-    encoder: SpeechEncoder | None = None,
     checkpoint: PathLike | None = None,
     progress: Progress | None = None,
     watch: Watch | None = None,
@@ -92,8 +93,6 @@ def train(
     settings : TrainSettings, optional
     device : str
         "cpu" or "cuda"; mixed precision on the latter.
-    encoder : SpeechEncoder, optional
-        The one whose features the clips have.
     checkpoint : path, optional
         File of what is done; an interrupted training continues from it.
     progress : callable, optional
@@ -107,13 +106,14 @@ def train(
         Too few speakers to hold any out.
     """
     settings = settings or TrainSettings()
-    trainer = _Trainer(settings, Checkpoint(settings, checkpoint), device, encoder, progress, watch)
+    trainer = _Trainer(settings, Checkpoint(settings, checkpoint), device, progress, watch)
     clips, sync, dropped = trainer.check_sync(_usable_clips(dataset, settings))
     scales, opening_std = speaker_scales(clips)
     basis = fit_basis(clips, settings.coefficients)
     networks, predicted = trainer.train_folds(clips, basis, scales)
     unit = np.ones(len(basis.shapes))
-    model = LipsModel(networks, basis.shapes, unit, {}, device=device, encoder=encoder)
+    embedding = clips[0].features.shape[1] == feature_dim(True)
+    model = LipsModel(networks, basis.shapes, unit, {}, device=device, embedding=embedding)
     model.gain = _calibrate(model, clips, predicted, basis, opening_std)
     model.about = {"opening_std": opening_std, "coefficients_explain": basis.explained}
     return TrainingResult(
@@ -138,9 +138,7 @@ def save(model: LipsModel, path: PathLike) -> None:
     }
     tensors["basis"] = torch.from_numpy(np.ascontiguousarray(model.basis))
     tensors["gain"] = torch.from_numpy(model.gain)
-    encoder = {}
-    if model.encoder is not None:
-        encoder["speech_encoder"] = json.dumps(encoder_metadata(model.encoder))
+    embedding = {"speech_embedding": assets.pinned()[EMBEDDING_MODEL]} if model.embedding else {}
     with replacing(path) as staged:
         save_file(
             tensors,
@@ -150,7 +148,7 @@ def save(model: LipsModel, path: PathLike) -> None:
                 "network": json.dumps(model.networks[0].shape),
                 "networks": str(len(model.networks)),
                 "about": json.dumps(model.about, ensure_ascii=False),
-                **encoder,
+                **embedding,
             },
         )
 
@@ -245,12 +243,11 @@ class _Trainer:
         settings: TrainSettings,
         checkpoint: Checkpoint,
         device: str,
-        encoder: SpeechEncoder | None,
         progress: Progress | None,
         watch: Watch | None,
     ) -> None:
         self.settings, self.checkpoint = settings, checkpoint
-        self.device, self.encoder = device, encoder
+        self.device = device
         self._progress: Progress = progress or (lambda stage, done, total: None)
         self._watch: Watch = watch or (lambda name, value, step: None)
 
@@ -324,7 +321,6 @@ class _Trainer:
                 basis,
                 scales,
                 rows=round(settings.window_s * RATE_HZ),
-                encoder=self.encoder,
             )
             loss_function = self._loss_function(basis, settings)
         while state.next_step <= settings.iterations:

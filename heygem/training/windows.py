@@ -7,22 +7,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heygem.audio.encoder import SpeechEncoder
 from heygem.audio.features import BANDS
 from heygem.core.types import FloatArray
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER, LOWER_WEIGHT
-from heygem.lips.features import silent_features
+from heygem.lips.features import FEATURE_DIM, silent_features
 from heygem.lips.trajectory import RATE_HZ, aperture_direction
 from heygem.training import augment
 from heygem.training.clip import Clip
+from heygem.training.embeddings import noise_embeddings
 
 STEPS = 2  # spectra per row of motion
 STRETCH = 0.17  # speech rates between e^-0.17 and e^0.17 of the real one (16 % slower, 19 % faster)
 MARGIN_ROWS = 10  # a window may begin before the clip and end after it, to train its ends too
 SILENT_PROBABILITY = 0.05  # windows of silence or bare noise, mouth at rest
-NO_SPECTRA_PROBABILITY = 0.3  # phones only, or the network would rely on known voices
-NO_PHONES_PROBABILITY = 0.15  # spectra only, as a recogniser may fail
+NO_SPECTRA_PROBABILITY = 0.3  # or the network would rely on known voices
+NO_PHONES_PROBABILITY = 0.15  # spectra, and embedding, as a recogniser may fail
+NO_EMBEDDING_PROBABILITY = 0.1
 SCALE_LIMITS = (0.4, 2.5)  # of a speaker's amplitude over the median speaker's
 
 
@@ -102,10 +103,15 @@ def speaker_scales(clips: Sequence[Clip]) -> tuple[dict[str, float], float]:
 
 @dataclass(frozen=True)
 class _ClipTensors:
-    """A clip as the network reads it: power [2 N, 80], other features [2 N, ..], target [N, K]."""
+    """A clip as the network reads it.
+
+    power [2 N, 80], phones [2 N, 40], versions of the speech embedding [V, 2 N, 96 or 0],
+    target [N, K], valid [N]
+    """
 
     power: Tensor
     phones: Tensor
+    embeddings: Tensor
     target: Tensor
     valid: Tensor
 
@@ -121,8 +127,6 @@ class TrainingWindows:
         From `speaker_scales`; each speaker's motion is divided by theirs.
     rows : int
         Length of a window, at 50 Hz.
-    encoder : SpeechEncoder, optional
-        The one whose features the clips have.
     """
 
     def __init__(
@@ -132,10 +136,15 @@ class TrainingWindows:
         scales: Mapping[str, float],
         *,
         rows: int,
-        encoder: SpeechEncoder | None = None,
     ) -> None:
         self.rows = rows
-        self._silent_phones = torch.from_numpy(silent_features(encoder)[BANDS:])
+        embedding = clips[0].features.shape[1] > FEATURE_DIM
+        silence = torch.from_numpy(silent_features(embedding=embedding))
+        self._silent_phones = silence[BANDS:FEATURE_DIM]
+        self._silent_embedding = silence[FEATURE_DIM:]
+        self._noise_embeddings = (
+            torch.from_numpy(noise_embeddings()) if embedding else torch.zeros(1, 0)
+        )
         self.tensors = []
         seconds: dict[str, float] = {}
         for clip in clips:
@@ -145,7 +154,8 @@ class TrainingWindows:
             self.tensors.append(
                 _ClipTensors(
                     augment.to_power(torch.from_numpy(clip.features[:, :BANDS])),
-                    torch.from_numpy(clip.features[:, BANDS:]),
+                    torch.from_numpy(clip.features[:, BANDS:FEATURE_DIM]),
+                    _embeddings(clip),
                     torch.from_numpy(flat @ basis.project),
                     torch.from_numpy(clip.valid),
                 )
@@ -171,7 +181,7 @@ class TrainingWindows:
         rng = np.random.default_rng(seed)
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         windows = [self._draw(i, rng) for i in rng.choice(len(self.tensors), count, p=self._share)]
-        power, phones, target, valid, babble = (
+        power, phones, embedding, target, valid, babble = (
             torch.stack(column).to(device) for column in zip(*windows, strict=True)
         )
         change = augment.Augment(generator)
@@ -181,18 +191,32 @@ class TrainingWindows:
             return (torch.rand(count, 1, 1, generator=generator) < probability).to(device)
 
         silent = mask(SILENT_PROBABILITY)
-        power = torch.where(silent, change.noise(power) * mask(0.8), power)
+        noisy = mask(0.8)
+        power = torch.where(silent, change.noise(power) * noisy, power)
         phones = torch.where(silent, self._silent_phones.to(device), phones)
+        rest = torch.where(
+            noisy,
+            self._noise_embeddings[
+                torch.randint(len(self._noise_embeddings), (count, 1), generator=generator)
+            ].to(device),
+            self._silent_embedding.to(device),
+        )
+        embedding = torch.where(silent, rest, embedding)
         target = torch.where(silent, torch.zeros_like(target), target)
         no_spectra = mask(NO_SPECTRA_PROBABILITY) & ~silent
         power = torch.where(no_spectra, torch.full_like(power, 1e-4), power)
         no_phones = mask(NO_PHONES_PROBABILITY) & ~no_spectra
         phones = torch.where(no_phones, torch.zeros_like(phones), phones)
-        log_mel = augment.to_log(power)
-        return torch.cat([log_mel, phones], -1), target, valid | silent[:, 0]
+        no_embedding = mask(NO_EMBEDDING_PROBABILITY) & ~no_spectra
+        embedding = torch.where(no_embedding, torch.zeros_like(embedding), embedding)
+        features = torch.cat([augment.to_log(power), phones, embedding], -1)
+        return features, target, valid | silent[:, 0]
 
     def _draw(self, index: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """One window of a clip at a random rate: power, phones, target, valid, and babble."""
+        """One window of a clip at a random rate.
+
+        Power, phones, embedding, target, valid, and babble.
+        """
         clip = self.tensors[index]
         rate = float(np.exp(rng.uniform(-STRETCH, STRETCH)))
         latest = max(len(clip.target) - self.rows * rate + MARGIN_ROWS, 1 - MARGIN_ROWS)
@@ -207,10 +231,19 @@ class TrainingWindows:
         return (
             _sample(clip.power, fine),
             _sample(clip.phones, fine),
+            _sample(clip.embeddings[int(rng.integers(len(clip.embeddings)))], fine),
             _sample(clip.target, at),
             clip.valid[at.long().clamp(0, len(clip.valid) - 1)] & inside,
             torch.nn.functional.pad(babble, (0, 0, 0, missing)),
         )
+
+
+def _embeddings(clip: Clip) -> Tensor:
+    """The speech embedding of a clip's sound as it is and augmented : float [V, 2 N, 96 or 0]."""
+    plain = torch.from_numpy(clip.features[None, :, FEATURE_DIM:])
+    if clip.augmented_embeddings is None:
+        return plain
+    return torch.cat([plain, torch.from_numpy(clip.augmented_embeddings).float()])
 
 
 def _sample(values: Tensor, at: Tensor) -> Tensor:

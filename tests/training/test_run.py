@@ -55,8 +55,6 @@ def test_a_model_or_text_of_that_name_is_refused_before_training(tmp_path, name,
         ("level", "normalize_spectra", False),
         ("likeness", "correlation_weight", 0.5),
         ("average", "ema_decay", 0.9),
-        ("ears", "speech_encoder", "a/b"),
-        ("ears_layer", "speech_encoder_layer", 3),
         ("check_every", "eval_every", 7),
     ],
 )
