@@ -53,6 +53,14 @@ def evaluate(
             "--finetune-seconds", metavar="S,S,...", help="Fine-tune on so many seconds of footage."
         ),
     ] = "",
+    report_speakers: Annotated[
+        str,
+        typer.Option(
+            "--report-speakers",
+            metavar="NAME,NAME,...",
+            help="Speakers on whom nothing was chosen: reported apart.",
+        ),
+    ] = "",
     save_visuals: Annotated[
         bool,
         typer.Option(
@@ -95,6 +103,7 @@ def evaluate(
         max_held_out_s=max_held_out_s,
         baselines=baselines,
         finetune_seconds=parse_seconds(finetune_seconds),
+        report_speakers=tuple(name for name in report_speakers.split(",") if name),
     )
 
     def report_progress(stage: str, done: int, total: int) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from heygem.core.errors import InputError
 from heygem.core.types import BoolArray, FloatArray, IntArray
 from heygem.evaluation import lipreading, motion_metrics
 from heygem.evaluation.split import Person, Split, compact_runs
+from heygem.rendering.warp.renderer import replacement_strength
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ class TestClip:
     ----------
     person : heygem.evaluation.split.Person
     frames : int [T]
-        Held-out frames whose mouth can be replaced, as frame numbers of the clip.
+        Held-out frames whose mouth is replaced altogether, as frame numbers of the clip.
     runs : list of (start, stop)
         Ranges of `frames` without a gap or a cut inside.
     speech : bool [T]
@@ -34,7 +35,7 @@ class TestClip:
     real : MouthCurves
         The real mouth at `frames`.
     closed_gap : float
-        Aperture under which this person's mouth counts as closed, IOD.
+        Aperture under which this person's mouth counts as closed, IOD; of the library part.
     windows : int
         Number of windows the spread is taken over.
     real_lag_corrected : MouthCurves
@@ -43,6 +44,9 @@ class TestClip:
         Trained on the real mouth of the library part.
     words : tuple of heygem.evaluation.lipreading.Word
         Transcript of the whole clip.
+    left_out : dict of str to int
+        Held-out frames that are not judged: `unusable` ones, which show the real mouth, and those
+        `near_unusable`, in which the new mouth fades to the real one.
     """
 
     __test__ = False  # not a test, whatever pytest concludes from its name
@@ -57,6 +61,22 @@ class TestClip:
     real_lag_corrected: motion_metrics.MouthCurves
     reader: lipreading.LipReader | None = None
     words: tuple[lipreading.Word, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def part(self, keep: BoolArray) -> "TestClip":
+        """The same clip with some of its frames only, bool [T]."""
+        track = self.person.avatar.track
+        frames = self.frames[keep]
+        kept = np.zeros(len(track), bool)
+        kept[frames] = True
+        return replace(
+            self,
+            frames=frames,
+            runs=compact_runs(track, kept),
+            speech=self.speech[keep],
+            real=self.real.part(keep),
+            real_lag_corrected=self.real_lag_corrected.part(keep),
+        )
 
     @property
     def times_s(self) -> FloatArray:
@@ -87,7 +107,7 @@ def build_test_clip(
     windows : int
         Number of windows the spread is taken over.
     max_s : float
-        Longest held-out part; of a longer one, the span with most speech is taken.
+        Longest held-out part; of a longer one, its beginning is taken, whatever it contains.
 
     Raises
     ------
@@ -99,9 +119,11 @@ def build_test_clip(
     voice = audio.voice_activity(samples)
     speech = audio.voice_at(voice, times_s) > VOICE_THRESHOLD
     split = replace(split, end_s=min(split.end_s, len(samples) / audio.RATE_HZ))
-    split = select_speech_span(split, times_s, speech, max_s)
+    split = replace(split, end_s=min(split.end_s, split.start_s + max_s))
     person = replace(person, split=split)
-    keep = split.held_out(times_s) & avatar.usable
+    held_out = split.held_out(times_s)
+    # Next to unusable frames the new mouth fades to the real one: that is nothing to judge it by.
+    keep = held_out & (replacement_strength(avatar) >= 1)
     _check_usable(avatar.path.name, keep, speech, windows)
     rate_hz = float(1 / np.median(np.diff(times_s)))
     tracked = avatar.track.detected
@@ -110,18 +132,23 @@ def build_test_clip(
     )
     whole = motion_metrics.mouth_curves(canonical, times_s[tracked])
     real = whole.part(keep[tracked])
+    library = whole.part(whole.times_s < split.library_end_s)
     return TestClip(
         person=person,
         frames=np.flatnonzero(keep),
         runs=compact_runs(avatar.track, keep),
         speech=speech[keep],
         real=real,
-        closed_gap=motion_metrics.closed_gap(whole.aperture),
+        closed_gap=motion_metrics.closed_gap(library.aperture),
         windows=windows,
         # A mouth that is late shows at t + lag what the audio says at t.
         real_lag_corrected=whole.at(real.times_s + file_lag_s),
         reader=_train_reader(whole, words, split),
         words=tuple(words),
+        left_out={
+            "unusable": int((held_out & ~avatar.usable).sum()),
+            "near_unusable": int((held_out & avatar.usable & ~keep).sum()),
+        },
     )
 
 
@@ -151,18 +178,3 @@ def _train_reader(
     except InputError as error:
         log.warning("word accuracy is not measured: %s", error)
         return None
-
-
-def select_speech_span(split: Split, times_s: FloatArray, speech: BoolArray, max_s: float) -> Split:
-    """The split with its held-out part reduced to the span of `max_s` with most speech.
-
-    A pause evaluated as speech makes every ratio to the real mouth's motion meaningless.
-
-    times_s : float64 [T]; speech : bool [T]
-    """
-    if split.end_s - split.start_s <= max_s:
-        return split
-    starts = np.arange(split.start_s, split.end_s - max_s + 1e-9, 0.2)
-    spoken = [(speech & (times_s >= a) & (times_s < a + max_s)).sum() for a in starts]
-    start_s = float(starts[int(np.argmax(spoken))])
-    return replace(split, start_s=start_s, end_s=start_s + max_s)

@@ -83,6 +83,8 @@ class ClipEvaluation:
             "held_out_s": [split.start_s, self._end_s],
             "library_frames": [int(library[0]), int(library[-1])],
             "held_out_frames": [int(test.frames[0]), int(test.frames[-1])],
+            "judged_frames": len(test.frames),
+            "left_out_frames": test.left_out,
         }
         if test.reader is not None:
             facts["words"] = len(test.reader.words_within(test.real, test.words))
@@ -99,7 +101,7 @@ class ClipEvaluation:
         silence = np.zeros_like(self._speech)
         silent = self._draw(self._predict(silence), MODEL, SILENCE)
         measures = self._measure(self._predict(self._speech), MODEL)
-        measures["silence_leakage"] = rerender.silence_leakage(self._test, silent.mouth)
+        measures["silence_leakage"] = rerender.silence_leakage(silent.clip, silent.mouth)
         return self._row(MODEL, measures)
 
     def finetuned_row(self, base: Row, point: FinetunePoint, model: lips.LipsModel) -> Row:
@@ -122,7 +124,7 @@ class ClipEvaluation:
         kind = f"{CROSS_AUDIO}{Path(path).name}"
         samples = np.resize(audio.load(path).samples, len(self._speech))
         rendered = self._draw(self._predict(samples), MODEL, kind)
-        measures = rerender.motion_measures(self._test, rendered.mouth)
+        measures = rerender.motion_measures(rendered.clip, rendered.mouth)
         measures |= rerender.image_measures(self._test, rendered, same_words=False)
         return self._row(MODEL, measures, kind)
 
@@ -157,7 +159,7 @@ class ClipEvaluation:
         """All measures of a take that speaks the clip's own words."""
         rendered = self._draw(take, method, OWN_AUDIO)
         measures = rerender.compare_with_real(
-            self._test, rendered.mouth, from_audio=method not in FROM_VIDEO
+            rendered.clip, rendered.mouth, from_audio=method not in FROM_VIDEO
         )
         return measures | rerender.image_measures(self._test, rendered, same_words=True)
 

@@ -46,6 +46,9 @@ class EvaluateSettings(Settings):
     max_held_out_s: float = Field(
         30.0, ge=2, le=3600, description="evaluate no more of a clip than this [s]"
     )
+    report_speakers: tuple[str, ...] = Field(
+        (), description="speakers on whom nothing was ever chosen; reported apart"
+    )
     finetune_seconds: tuple[float, ...] = Field(
         (), description="amounts of the person's footage to fine-tune on [s]; none: no such curve"
     )
@@ -207,6 +210,7 @@ def evaluate_clip(
         )
     points = [point for point, _ in curve]
     facts = _clip_facts(clip, person, file_lag)
+    facts["report"] = clip.speaker in settings.report_speakers
     try:
         test = build_test_clip(
             person,

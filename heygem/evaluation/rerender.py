@@ -8,7 +8,8 @@ import numpy as np
 
 from heygem import media
 from heygem.avatar.timeline import Timeline
-from heygem.core.types import FloatArray, Image, IntArray
+from heygem.core.errors import InputError
+from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 from heygem.evaluation import image_metrics, motion_metrics
 from heygem.evaluation.held_out import TestClip
 from heygem.evaluation.results import Measure, Measures
@@ -35,19 +36,26 @@ class RenderedClip:
 
     Attributes
     ----------
+    clip : TestClip
+        The frames in which the tracker found the drawn face: only they can be judged.
     mouth : MouthCurves
+        At the frames of `clip`.
     images : dict of str to list of float
         Keys of `IMAGE_METRICS`, one value per measured frame.
     measured : int [P]
-        The measured frames, as indices into `TestClip.frames`.
+        The measured frames, as indices into all held-out frames.
     flicker : float
         See `heygem.evaluation.image_metrics.Flicker`.
+    lost : float
+        Share of the frames in which the tracker did not find the drawn face, 0..1.
     """
 
+    clip: TestClip
     mouth: motion_metrics.MouthCurves
     images: dict[str, list[float]]
     measured: IntArray
     flicker: float
+    lost: float
 
 
 def render_clip(
@@ -71,8 +79,14 @@ def render_clip(
     renderer : Renderer
         Of the clip's avatar.
     backend : heygem.face.tracking.Backend
+        Frames in which it finds no face are left out, and counted.
     on_frame : callable, optional
         Called with (frame number, source image, rendered image).
+
+    Raises
+    ------
+    InputError
+        The drawn face is hardly ever found.
     """
     avatar, frames = clip.person.avatar, clip.frames
     start_s = clip.person.split.start_s
@@ -81,6 +95,7 @@ def render_clip(
     tracker = tracking.Tracker(backend, start=avatar.track.points[frames[0], :, :2].mean(0))
     chosen = set(np.linspace(0, len(frames) - 1, min(MAX_IMAGES, len(frames))).astype(int).tolist())
     points = np.zeros((len(frames), *avatar.track.points.shape[1:]), np.float32)
+    found = np.zeros(len(frames), bool)
     images: dict[str, list[float]] = {key: [] for key in IMAGE_METRICS}
     measured = []
     box = image_metrics.mouth_box(
@@ -92,22 +107,36 @@ def render_clip(
         i, number = frame.index, int(frames[frame.index])
         tracked = tracker(frame.image)[0]
         real = avatar.track.points[number]
-        # A rendered frame in which no face is found counts as the source's own mouth: a viewer's
-        # tracker would fall back to that too, and it costs correlation.
-        points[i] = real if tracked is None else tracked
+        if tracked is not None:
+            points[i], found[i] = tracked, True
         flicker.add(frame.image, frame.source, restart=i in starts)
         if i in chosen and frame.patch is not None:
             mask = full_frame_mask(frame.patch, frame.source.shape)
             scale_px = float(avatar.pose.scale[number])
-            values = _measure_image(frame.source, frame.image, mask, real, points[i], scale_px)
+            values = _measure_image(frame.source, frame.image, mask, real, tracked, scale_px)
             for key, value in values.items():
                 images[key].append(value)
             measured.append(i)
         if on_frame is not None:
             on_frame(number, frame.source, frame.image)
-    canonical = clip.person.canonical(points, clip.runs, clip.real.rate_hz)
-    mouth = motion_metrics.mouth_curves(canonical, clip.times_s)
-    return RenderedClip(mouth, images, np.array(measured, int), flicker.ratio)
+    judged = _frames_with_face(clip, found)
+    canonical = clip.person.canonical(points[found], judged.runs, clip.real.rate_hz)
+    mouth = motion_metrics.mouth_curves(canonical, judged.times_s)
+    lost = float(1 - found.mean())
+    return RenderedClip(judged, mouth, images, np.array(measured, int), flicker.ratio, lost)
+
+
+def _frames_with_face(clip: TestClip, found: BoolArray) -> TestClip:
+    """The frames of a clip in which the drawn face was found, bool [T]."""
+    if found.all():
+        return clip
+    if found.sum() < 2 * clip.windows:
+        raise InputError(
+            f"the drawn face of {clip.person.avatar.path.name} is hardly ever found",
+            seen=f"in {int(found.sum())} of {len(found)} frames",
+            remedy="look at the video that --save-visuals writes",
+        )
+    return clip.part(found)
 
 
 def _held_out_images(clip: TestClip) -> Iterator[Image]:
@@ -133,10 +162,10 @@ def _measure_image(
     rendered: Image,
     mask: FloatArray,
     points: FloatArray,
-    rendered_points: FloatArray,
+    rendered_points: FloatArray | None,
     iod_px: float,
 ) -> dict[str, float]:
-    """All metrics of one frame, keys of `IMAGE_METRICS`."""
+    """All metrics of one frame, keys of `IMAGE_METRICS`; `rendered_points` None: no face found."""
     box = image_metrics.mouth_box(points, source.shape[1], source.shape[0])
     ys, xs = np.nonzero(mask)
     pad = int(0.1 * iod_px) + 2
@@ -149,13 +178,14 @@ def _measure_image(
     rendered_crop, source_crop = around.crop(rendered), around.crop(source)
     seam = image_metrics.seam(rendered_crop, source_crop, around.crop(mask))
     size, corner = rendered_crop.shape[:2], (around.x0, around.y0)
-    rendered_ring = image_metrics.lip_ring(rendered_points, iod_px, size, corner)
-    source_ring = image_metrics.lip_ring(points, iod_px, size, corner)
     ring_gradient = float("nan")
-    if rendered_ring.any() and source_ring.any():
-        base = float(image_metrics.gradient(source_crop)[source_ring].mean())
-        gradient = float(image_metrics.gradient(rendered_crop)[rendered_ring].mean())
-        ring_gradient = gradient / max(base, 1e-6)
+    if rendered_points is not None:
+        rendered_ring = image_metrics.lip_ring(rendered_points, iod_px, size, corner)
+        source_ring = image_metrics.lip_ring(points, iod_px, size, corner)
+        if rendered_ring.any() and source_ring.any():
+            base = float(image_metrics.gradient(source_crop)[source_ring].mean())
+            gradient = float(image_metrics.gradient(rendered_crop)[rendered_ring].mean())
+            ring_gradient = gradient / max(base, 1e-6)
     return {
         "seam_gradient": seam.gradient,
         "seam_delta_e": seam.delta_e,
@@ -180,6 +210,7 @@ def compare_with_real(
     Parameters
     ----------
     clip : TestClip
+        Of `RenderedClip`.
     mouth : MouthCurves
         At `clip.frames`.
     from_audio : bool
@@ -258,7 +289,7 @@ def silence_leakage(clip: TestClip, silent_mouth: motion_metrics.MouthCurves) ->
 
 def image_measures(clip: TestClip, rendered: RenderedClip, *, same_words: bool) -> Measures:
     """Means over the measured frames, spread over windows; PSNR and SSIM need the same words."""
-    measures = {"flicker": Measure(rendered.flicker)}
+    measures = {"flicker": Measure(rendered.flicker), "lost_frames": Measure(rendered.lost)}
     for key in IMAGE_METRICS:
         values = np.array(rendered.images[key], float)
         if not np.isfinite(values).any() or (key in ("psnr_db", "ssim") and not same_words):

@@ -61,6 +61,7 @@ METRICS = {
     "audio_p": Metric("audio p", 3, "< 0.01"),
     "jitter": Metric("jitter", 2, "1"),
     "flicker": Metric("flicker", 2, "1"),
+    "lost_frames": Metric("frames without a face", 3, "0"),
     "seam_gradient": Metric("seam gradient", 2, "1"),
     "seam_delta_e": Metric("seam ΔE", 1, "0"),
     "lip_ring_gradient": Metric("lip ring gradient", 2, "1"),
@@ -244,10 +245,17 @@ class Results:
                     means[method][key] = Measure.mean_of(values)
         return means
 
-    def groups_by_sync(self) -> dict[str, set[str]]:
-        """Clip names by who considers their audio in sync: {description: names}."""
+    def groups(self) -> dict[str, set[str]]:
+        """Names of clips: {description: names}.
+
+        All; those of speakers on whom nothing was chosen (`EvaluateSettings.report_speakers`) and
+        the others; and those whose audio is in sync, by the manifest and by the sync check.
+        """
         names = {row.clip for row in self.rows}
         groups = {"all clips": names}
+        reported = {name for name in names if self.facts.get(name, {}).get("report")}
+        if reported and reported != names:
+            groups["report speakers"], groups["choose speakers"] = reported, names - reported
         for description, key in (("manifest: ok", "sync"), ("sync check: ok", "sync_check")):
             in_sync = {name for name in names if self.facts.get(name, {}).get(key) == "ok"}
             if in_sync and in_sync != names:

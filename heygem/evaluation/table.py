@@ -1,7 +1,7 @@
 """Evaluation results as Markdown and as CSV."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from heygem.core.types import PathLike
 from heygem.evaluation.results import (
@@ -24,7 +24,7 @@ Cells = list[list[str]]
 
 def to_markdown(results: Results) -> str:
     """Means of every method, means by sync, the model clip by clip, the fine-tuning curve."""
-    sections = [_means(results), _by_sync(results), _clip_by_clip(results)]
+    sections = [_means(results), *_reported(results), _by_group(results), _clip_by_clip(results)]
     for clip, facts in results.facts.items():
         if "words" in facts:
             sections.append(
@@ -66,25 +66,32 @@ def write_finetune_csv(results: Results, path: PathLike) -> None:
         csv.writer(file).writerows([header, *rows])
 
 
-def _means(results: Results) -> str:
-    means, keys = results.means(), metrics_of(results.rows)
+def _means(results: Results, clips: Collection[str] | None = None, kind: str = "") -> str:
+    means, keys = results.means(clips), metrics_of(results.rows)
     header = ["method", *(f"{METRICS[k].label} ({METRICS[k].target})" for k in keys)]
     rows = [[method, *_format(measures, keys)] for method, measures in means.items()]
-    speakers = len({row.speaker for row in results.rows})
-    title = f"## {results.model}: mean ± deviation over {speakers} speakers\n\n"
+    speakers = len({row.speaker for row in results.rows if clips is None or row.clip in clips})
+    title = f"## {results.model}: mean ± deviation over {speakers} {kind}speakers\n\n"
     return title + _markdown(header, rows)
 
 
-def _by_sync(results: Results) -> str:
+def _reported(results: Results) -> Iterator[str]:
+    """The same for the speakers on whom nothing was chosen, where there are such."""
+    reported = results.groups().get("report speakers")
+    if reported:
+        yield _means(results, reported, "report ")
+
+
+def _by_group(results: Results) -> str:
     rows = []
-    for group, clips in results.groups_by_sync().items():
+    for group, clips in results.groups().items():
         means = results.means(clips)
         for method in (m for m in (REAL, ORACLE, MODEL, FINETUNED) if means.get(m)):
             members = [r for r in results.rows if r.clip in clips and r.method == method]
             speakers = len({r.speaker for r in members})
             rows.append([group, str(speakers), method, *_format(means[method], SYNC_METRICS)])
-    header = ["in sync by", "speakers", "method", *(METRICS[k].label for k in SYNC_METRICS)]
-    return "## Audio-visual sync\n\n" + _markdown(header, rows)
+    header = ["clips", "speakers", "method", *(METRICS[k].label for k in SYNC_METRICS)]
+    return "## Audio-visual sync, by groups of clips\n\n" + _markdown(header, rows)
 
 
 def _clip_by_clip(results: Results) -> str:

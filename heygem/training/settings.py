@@ -37,6 +37,10 @@ class TrainSettings(Settings):
     exclude_licences: tuple[str, ...] = Field(
         ("research-only",), description="licence classes not to be trained on"
     )
+    report_speakers: tuple[str, ...] = Field(
+        (),
+        description="of split `dev`: speakers on whom nothing is chosen, and reported apart",
+    )
     speech_embedding: bool = Field(
         True, description="take the speech embedding as an input, beside spectra and phones"
     )

@@ -55,7 +55,7 @@ def test_means_are_of_the_clips_own_audio_only():
 def test_clips_are_grouped_by_who_considers_them_in_sync():
     results = Results("m", [row(name, name, "model", 0.5) for name in "abc"])
     results.facts = {"a": {"sync": "ok", "sync_check": "ok"}, "b": {"sync": "ok"}, "c": {}}
-    groups = results.groups_by_sync()
+    groups = results.groups()
     assert groups == {"all clips": set("abc"), "manifest: ok": set("ab"), "sync check: ok": {"a"}}
 
 

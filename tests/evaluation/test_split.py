@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from heygem.core.errors import InputError
-from heygem.evaluation import held_out, motion_metrics, split
+from heygem.evaluation import motion_metrics, split
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -22,17 +22,6 @@ def test_a_clip_is_divided_at_the_fraction_or_at_the_boundary():
 def test_a_clip_too_short_to_divide_says_how_long_it_should_be():
     with pytest.raises(InputError, match=r"5\.0 s.*give a clip"):
         split.split_clip(4.99, test_fraction=0.5, guard_s=2.0, name="x.mp4")
-
-
-def test_the_span_with_most_speech_is_evaluated():
-    times_s = np.arange(500) / 25
-    whole = split.Split(5.0, 6.0, 20.0)
-    speech = (times_s > 12) & (times_s < 16)
-    part = held_out.select_speech_span(whole, times_s, speech, 4.0)
-    assert part.start_s == pytest.approx(12, abs=0.3)
-    assert part.end_s - part.start_s == pytest.approx(4)
-    assert part.library_end_s == whole.library_end_s
-    assert held_out.select_speech_span(whole, times_s, times_s > 12, 30.0) == whole
 
 
 def test_runs_end_at_gaps_and_at_cuts():
