@@ -27,6 +27,7 @@ from heygem.core.files import replacing
 from heygem.core.types import BoolArray, FloatArray, PathLike, Progress, Watch
 from heygem.finetune import preservation_set
 from heygem.finetune.adapter import Adapter
+from heygem.finetune.held_out import held_out_ranges, is_significant, judged_parts
 from heygem.finetune.ridge import Folds, Ridge, choose_penalty
 from heygem.finetune.settings import FinetuneSettings
 from heygem.lips.model import CONTEXT_S, LipsModel
@@ -59,7 +60,8 @@ class Adaptation:
         Whether that is so.
     before, after : heygem.training.metrics.Agreement
         Base and fine-tuned model on held-out seconds: every second is predicted once, by a fit that
-        used neither it nor the second beside it, nor chose its penalty by it.
+        used neither it nor the second beside it, nor chose its penalty by it, and judged in sync by
+        the lag that the other seconds have.
     history : list of dict
         Each `penalty`, and the held-out `correlation` with it.
     adapter : Adapter or None
@@ -256,19 +258,15 @@ class _Run:
             for c, predicted in zip(clips, fit.predicted, strict=True)
         ]
         folds = self._folds(clips)
+        judged = [
+            part for fold in range(folds.count) for part in judged_parts(clips, curves, folds, fold)
+        ]
         before, after = (
-            metrics.agreement(
-                [
-                    # Each fold has a fit, and so a mean, of its own.
-                    (c[key], c["real"], index == fold)
-                    for c, index in zip(curves, folds.index, strict=True)
-                    for fold in range(folds.count)
-                ]
-            )
+            metrics.agreement([(getattr(p, key), p.real, p.valid) for p in judged])
             for key in ("before", "after")
         )
         improvement = after.correlation - before.correlation
-        is_better = improvement >= self.settings.min_improvement and _is_significant(curves, folds)
+        is_better = improvement >= self.settings.min_improvement and is_significant(judged)
         return Adaptation(
             fit.adapter.apply(self.model) if is_better else self.model,
             not is_better,
@@ -276,7 +274,7 @@ class _Run:
             after,
             fit.history,
             fit.adapter,
-            held_out=_held_out_ranges(folds),
+            held_out=held_out_ranges(folds),
             curves=curves,
         )
 
@@ -338,37 +336,6 @@ def _speaking(clip: Clip) -> BoolArray:
     """Rows with a face and a voice; all with a face where hardly any voice is detected."""
     speaking = clip.speaking
     return speaking if speaking.sum() > 2 * RATE_HZ else clip.valid
-
-
-def _is_significant(curves: Sequence[dict[str, Any]], folds: Folds) -> bool:
-    """Whether the mean improvement of the correlation over folds exceeds its standard error."""
-    improvements = []
-    for fold in range(folds.count):
-        real, before, after = (
-            np.concatenate(
-                [c[key][index == fold] for c, index in zip(curves, folds.index, strict=True)]
-            )
-            for key in ("real", "before", "after")
-        )
-        if len(real) < RATE_HZ or min(c.std() for c in (real, before, after)) < 1e-9:
-            continue
-        improvements.append(np.corrcoef(after, real)[0, 1] - np.corrcoef(before, real)[0, 1])
-    if len(improvements) < 2:
-        return False
-    error = np.std(improvements, ddof=1) / np.sqrt(len(improvements))
-    return bool(np.mean(improvements) > error)
-
-
-def _held_out_ranges(folds: Folds) -> list[dict[str, Any]]:
-    """Where each fold lies."""
-    ranges = []
-    for clip, index in enumerate(folds.index):
-        for fold in range(folds.count):
-            rows = np.flatnonzero(index == fold)
-            if len(rows):
-                start_s, end_s = rows[0] / RATE_HZ, (rows[-1] + 1) / RATE_HZ
-                ranges.append({"part": fold, "clip": clip, "start_s": start_s, "end_s": end_s})
-    return ranges
 
 
 def _write_checkpoint(path: PathLike, identity: str, fit: _Fit) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from heygem import media
 from heygem.avatar import Avatar, cache
-from heygem.core import files
+from heygem.core import assets, files
 from heygem.core.errors import InputError
 from heygem.core.files import BUNDLE_FACTS
 from heygem.core.types import PathLike
@@ -65,6 +65,9 @@ class AvatarBundle:
     def lips(self, base: LipsModel, *, base_sha256: str) -> LipsModel:
         """The fine-tuned lips model; the base where that was no better.
 
+        One that was made for the lips model of an earlier version is applied to that: it is still
+        part of the package.
+
         Raises
         ------
         AssetError
@@ -72,6 +75,11 @@ class AvatarBundle:
         """
         if ADAPTER not in self.facts["files"]:
             return base
+        shipped = {asset.sha256: asset.name for asset in assets.shipped()}
+        made_for = str(self.facts.get("base_sha256"))
+        if made_for != base_sha256 and {made_for, base_sha256} <= set(shipped):
+            base = LipsModel.load(assets.path(shipped[made_for]), device=base.device)
+            base_sha256 = made_for
         return adapter.load(self.path / ADAPTER, base, base_sha256=base_sha256)
 
     def authorize(self, ledger: Ledger) -> str:

@@ -59,7 +59,7 @@ def test_the_oracle_motion_beats_a_static_mouth(person, hopper_test_clip, faces)
 class Chewing:
     """A model that opens and closes twice a second as long as there is any audio."""
 
-    opening_std, about = 0.04, {}
+    opening_std, about, embedding = 0.04, {}, False
 
     def __init__(self, neutral):
         self.basis = gape(np.ones(1), neutral)

@@ -25,7 +25,7 @@ def utterances(base):
     result = []
     for name in ("speech_en.wav", "speech_zh.wav", "hopper.mp4"):
         samples = audio.load(root() / "samples" / name).samples
-        features = extract_features(samples, rows=len(samples) // 320)
+        features = extract_features(samples, rows=len(samples) // 320, embedding=base.embedding)
         result.append(Utterance(features, base.predict_features(features).coefficients))
     return result
 

@@ -10,6 +10,8 @@ from helpers.finetune import QUICK, speaker, unlike
 from heygem import lips
 from heygem.core.errors import Cancelled, InputError
 from heygem.finetune.adapt import PENALTIES, adapt
+from heygem.finetune.held_out import judged_parts
+from heygem.finetune.ridge import Folds
 from heygem.lips.features import silent_features
 
 pytestmark = pytest.mark.slow
@@ -43,7 +45,7 @@ def test_an_unlike_speaker_is_adapted_to(base, utterances):
         predicted = adaptation.model.predict_features(clip.features).aperture()
         assert np.corrcoef(predicted, curve["after"])[0, 1] > 0.97
     # In digital silence the mouth is still at rest.
-    quiet = np.tile(silent_features(), (200, 1)).astype(np.float32)
+    quiet = np.tile(silent_features(embedding=base.embedding), (200, 1)).astype(np.float32)
     assert np.abs(adaptation.model.predict_features(quiet).aperture()).max() < 0.04
 
 
@@ -114,3 +116,23 @@ def test_cancel_stops_and_a_checkpoint_is_continued(base, utterances, tmp_path):
         progress=lambda stage, *_: stages.append(stage),
     )
     assert "learn" in stages
+
+
+def test_a_lag_that_only_the_judged_seconds_have_is_not_corrected_for_them(base, utterances):
+    clips = speaker(base, utterances, unlike(base), noise=0.05)
+    clip = max(clips, key=lambda c: len(c.valid))
+    half = len(clip.valid) // 2
+    late = clip.shifted(-0.16)  # its picture is 160 ms later
+    mixed = replace(
+        clip, displacement=np.concatenate([late.displacement[:half], clip.displacement[half:]])
+    )
+    curve = {"before": clip.aperture, "after": clip.aperture}
+    folds = Folds([np.repeat([0, 1], [half, len(clip.valid) - half])], gap=25, count=2)
+    (first,), (second,) = (judged_parts([mixed], [curve], folds, fold) for fold in (0, 1))
+    # The second half is in sync, so the first is judged as it is; the first is late, so the second
+    # is judged with a lag that it does not have.
+    np.testing.assert_array_equal(first.real, mixed.aperture)
+    np.testing.assert_allclose(
+        second.real[:-20], mixed.aperture[8:][: len(second.real) - 20], atol=2e-3
+    )
+    assert set(np.flatnonzero(first.valid)) <= set(range(half))

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from helpers.speechlike import babble
 
 from heygem import audio, lips
 from heygem.config.params import LipsSettings
@@ -12,6 +13,7 @@ from heygem.core.errors import AssetError
 from heygem.lips.features import (
     FEATURE_DIM,
     extract_features,
+    feature_dim,
     normalize_spectra,
     silent_features,
 )
@@ -26,13 +28,6 @@ def model(basis):
     torch.manual_seed(0)
     networks = [LipsNetwork(outputs=6, width=16, dilations=(1, 2, 4)) for _ in range(2)]
     return lips.LipsModel(networks, basis, np.full(6, 1.5), {"opening_std": 0.04})
-
-
-def babble(seconds, seed=0):
-    """Noise with the rhythm of syllables."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(int(seconds * 16000)) / 16000
-    return (0.1 * rng.normal(size=len(t)) * (1 + np.sin(2 * np.pi * 4 * t))).astype(np.float32)
 
 
 @pytest.mark.slow
@@ -59,6 +54,54 @@ def test_a_saved_model_predicts_the_same(model, tmp_path):
     np.testing.assert_allclose(
         again.predict(samples).coefficients, model.predict(samples).coefficients, atol=5e-3
     )
+
+
+@pytest.fixture
+def model_with_embedding(basis):
+    torch.manual_seed(1)
+    networks = [
+        LipsNetwork(outputs=6, width=16, dilations=(1,), inputs=feature_dim(True)) for _ in range(2)
+    ]
+    return lips.LipsModel(networks, basis, np.full(6, 1.5), {}, embedding=True)
+
+
+@pytest.mark.slow
+def test_a_model_with_the_speech_embedding_is_saved_and_loaded(model_with_embedding, tmp_path):
+    path = tmp_path / "m.safetensors"
+    save(model_with_embedding, path)
+    again = lips.LipsModel.load(path)
+    assert again.embedding and not lips.LipsModel.load(lips.SHIPPED).embedding
+    samples = babble(1.0)
+    predicted = again.predict(samples)
+    assert len(predicted) == 50
+    np.testing.assert_allclose(
+        predicted.coefficients, model_with_embedding.predict(samples).coefficients, atol=5e-3
+    )
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"speech_embedding": "0" * 64}, "another speech embedding"),
+        ({"speech_encoder": "{}"}, "speech encoder of your own"),
+        ({}, "does not have the layers"),
+    ],
+)
+def test_a_model_with_other_features_than_this_version_computes_is_refused(
+    model_with_embedding, tmp_path, metadata, message
+):
+    from safetensors.torch import safe_open, save_file
+
+    path = tmp_path / "m.safetensors"
+    save(model_with_embedding, path)
+    with safe_open(path, framework="pt") as file:
+        stored = dict(file.metadata())
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    del stored["speech_embedding"]
+    save_file(tensors, path, metadata=stored | metadata)
+    with pytest.raises(AssetError, match=message):
+        lips.LipsModel.load(path)
 
 
 @pytest.mark.slow

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from helpers.training import talking
 
+from heygem.audio.embedding import EMBEDDING_DIM, embed
 from heygem.core.errors import InputError
+from heygem.lips.features import FEATURE_DIM
 from heygem.training import dataset
+from heygem.training.embeddings import AUGMENTED
 
 
 def test_videos_are_listed_with_and_without_a_manifest(tmp_path):
@@ -75,3 +78,38 @@ def test_hash_does_not_depend_on_the_order_of_clips():
     clips = [talking("a", 1, seconds=1.0), talking("b", 2, seconds=1.0)]
     assert dataset.Dataset(clips).sha256 == dataset.Dataset(clips[::-1]).sha256
     assert dataset.Dataset(clips).sha256 != dataset.Dataset(clips[:1]).sha256
+
+
+@pytest.mark.slow
+def test_the_embedding_is_computed_once_and_augmented_only_for_training(
+    tmp_path, video, monkeypatch
+):
+    clip = talking("anna", 1, seconds=2.0)
+    samples = np.random.default_rng(0).normal(size=32000).astype(np.float32) * 0.1
+    sounds = []
+
+    class Loaded:
+        def __init__(self, path):
+            self.samples = samples
+            sounds.append(path.name)
+
+    monkeypatch.setattr(
+        dataset, "read", lambda source, *a, sha256: replace(clip, source=source, sha256=sha256)
+    )
+    monkeypatch.setattr(dataset.audio, "load", Loaded)
+    source = replace(dataset.find(tmp_path)[0], split="train")
+    for _ in range(2):
+        loaded = dataset.load(
+            [source], backend=lambda: None, cache=tmp_path / "cache", embedding=True
+        )
+    (trained_on,) = loaded.clips
+    assert sounds == ["one.mp4"]
+    plain, augmented = trained_on.features[:, FEATURE_DIM:], trained_on.augmented_embeddings
+    np.testing.assert_allclose(plain, embed(samples, rows=200), atol=2e-3)
+    assert augmented.shape == (AUGMENTED, 200, EMBEDDING_DIM)
+    assert (np.abs(augmented - plain).mean((1, 2)) > 0.05).all(), "other rooms, noise and voices"
+    source = replace(source, split="dev")
+    (unseen,) = dataset.load(
+        [source], backend=lambda: None, cache=tmp_path / "cache", embedding=True
+    ).clips
+    assert len(unseen.augmented_embeddings) == 0

@@ -1,11 +1,15 @@
 """Basis, amplitudes of speakers and training windows of generated clips."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from helpers.training import talking
 
+from heygem.audio.embedding import EMBEDDING_DIM
 from heygem.face.topology import LOWER
+from heygem.lips.features import FEATURE_DIM
 from heygem.training.windows import TrainingWindows, fit_basis, speaker_scales
 
 
@@ -74,3 +78,28 @@ def test_speakers_with_much_footage_are_drawn_more_often_but_not_in_proportion()
     clips = [talking("much", 1, seconds=18.0), talking("little", 2, seconds=2.0)]
     windows = TrainingWindows(clips, fit_basis(clips, 2), {}, rows=32)
     assert windows._share == pytest.approx([0.75, 0.25])  # nine times the footage, three times
+
+
+def with_embedding(clip):
+    """The clip with a speech embedding of ones, and of twos where its sound is augmented."""
+    embedding = np.ones((len(clip.features), EMBEDDING_DIM), np.float32)
+    return replace(
+        clip,
+        features=np.concatenate([clip.features, embedding], 1),
+        augmented_embeddings=2 * embedding[None].astype(np.float16),
+    )
+
+
+@pytest.mark.slow
+def test_windows_take_the_embedding_of_the_sound_as_it_is_or_augmented_or_none():
+    clips = [with_embedding(talking(f"p{i}", i)) for i in range(2)]
+    windows = TrainingWindows(clips, fit_basis(clips, 3), {}, rows=64)
+    features, target, _ = windows.batch(300, 3, "cpu")
+    embedding = features[..., FEATURE_DIM:]
+    silent = (target == 0).all(-1).all(-1)
+    assert 0 < silent.sum() < 60
+    assert (embedding[silent] != 1).all(), "a window of silence has the embedding of silence"
+    values, counts = torch.unique(embedding[~silent], return_counts=True)
+    assert values.tolist() == [0, 1, 2]
+    share = counts / counts.sum()
+    assert 0.02 < share[0] < 0.2 and abs(share[1] - share[2]) < 0.2
