@@ -1,7 +1,8 @@
-"""Messages of errors in the language of the interface.
+"""Messages of errors, and findings of a trace, in the language of the interface.
 
-The code raises errors in English, which logs and the command line show. A page looks up the message
-in `locales/errors.LANG.json`: by the English text, in which `{}` stands for each inserted value.
+The code makes them in English, which logs and the command line show. A page looks them up in
+`locales/errors.LANG.json` and `locales/trace.LANG.json`: by the English text, in which `{}` stands
+for each inserted value.
 """
 
 import functools
@@ -12,17 +13,17 @@ from heygem.core.i18n import LANGUAGES, LOCALES
 
 
 @functools.cache
-def catalogue(lang: str) -> dict[str, str]:
-    """All translated messages by their English text; empty for English."""
+def catalogue(lang: str, name: str = "errors") -> dict[str, str]:
+    """All translated texts by their English text; empty for English."""
     if lang == LANGUAGES[0]:
         return {}
-    return dict(json.loads((LOCALES / f"errors.{lang}.json").read_text(encoding="utf-8")))
+    return dict(json.loads((LOCALES / f"{name}.{lang}.json").read_text(encoding="utf-8")))
 
 
 @functools.cache
-def _patterns(lang: str) -> list[tuple[re.Pattern[str], str]]:
+def _patterns(lang: str, name: str) -> list[tuple[re.Pattern[str], str]]:
     """Patterns of the English texts, those with the most fixed text first."""
-    texts = catalogue(lang)
+    texts = catalogue(lang, name)
     fixed = {text: [re.escape(part) for part in text.split("{}")] for text in texts}
     ordered = sorted(texts, key=lambda text: sum(map(len, fixed[text])), reverse=True)
     return [(re.compile("(.+?)".join(fixed[t]), re.DOTALL), texts[t]) for t in ordered]
@@ -30,7 +31,24 @@ def _patterns(lang: str) -> list[tuple[re.Pattern[str], str]]:
 
 def localized(text: str, lang: str) -> str:
     """A message or remedy of an error in a language; as it is where there is no translation."""
-    for pattern, translation in _patterns(lang):
+    for pattern, translation in _patterns(lang, "errors"):
         if match := pattern.fullmatch(text):
             return translation.format(*match.groups())
+    return text
+
+
+def localized_finding(text: str, lang: str) -> str:
+    """A text of a trace report in a language, with the texts that it is composed of.
+
+    Names, hashes and numbers stay as they are.
+    """
+    for pattern, translation in _patterns(lang, "trace"):
+        if match := pattern.fullmatch(text):
+            return translation.format(*(localized_finding(part, lang) for part in match.groups()))
+    for separator, mark in (("; ", "；"), (", ", "，")):
+        parts = text.split(separator)
+        if len(parts) > 1:
+            translated = [localized_finding(part, lang) for part in parts]
+            if translated != parts:
+                return mark.join(translated)
     return text

@@ -13,11 +13,12 @@ from heygem.avatar.timeline import Timeline, frames_in_order, planes_in_order
 from heygem.config.params import Params
 from heygem.core.types import Image, IntArray, Progress
 from heygem.media.yuv import YuvImage
-from heygem.pipeline.frames import finished_frames
+from heygem.pipeline.frames import face_boxes, finished_frames
 from heygem.pipeline.models import EncodedAudio
 from heygem.pipeline.segments import Run, SegmentStore, Span, state_hash
 from heygem.pipeline.streaming import BackgroundConsumer, prefetch
-from heygem.provenance.labeller import Labeller
+from heygem.provenance.keys import Keys
+from heygem.provenance.labeller import Labeller, ShowFrame
 from heygem.rendering.base import Renderer
 
 RENDER_THREADS = 2  # frames drawn at once on a CPU; most of the work is done without the GIL
@@ -63,6 +64,26 @@ class Encoding:
 
     notes: list[str]
     skipped: Counter[str]
+
+
+def make_labeller(
+    avatar: Avatar,
+    params: Params,
+    keys: Keys,
+    store: SegmentStore | None,
+    show_frame: ShowFrame | None,
+) -> Labeller:
+    """The labeller of a film of one person, which continues an interrupted run of `store`."""
+    run = store.run if store is not None else None
+    return Labeller(
+        params.label,
+        avatar.track.width,
+        avatar.track.height,
+        keys=keys,
+        keep_clear=face_boxes(avatar),
+        continues=None if run is None else (run.produce_id, run.watermark_id),
+        show_frame=show_frame,
+    )
 
 
 def encode(

@@ -36,8 +36,7 @@ from heygem.lips.av_sync import av_agreement
 from heygem.lips.trajectory import Trajectory
 from heygem.media.container import printable
 from heygem.pipeline.articulate import articulate, speaker_scale
-from heygem.pipeline.encoding import Film, encode
-from heygem.pipeline.frames import face_boxes
+from heygem.pipeline.encoding import Film, encode, make_labeller
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
 from heygem.pipeline.preflight import (
@@ -51,7 +50,6 @@ from heygem.pipeline.progress import StageClock, cancellable
 from heygem.pipeline.renderers import find_engine, make_renderer
 from heygem.pipeline.segments import (
     SEGMENT_S,
-    SegmentStore,
     identity_of,
     item_segments,
     plan_segments,
@@ -59,7 +57,7 @@ from heygem.pipeline.segments import (
 from heygem.provenance import consent
 from heygem.provenance import keys as key_store
 from heygem.provenance.keys import Keys
-from heygem.provenance.labeller import Labeller
+from heygem.provenance.labeller import ShowFrame
 from heygem.provenance.ledger import Ledger
 from heygem.rendering.base import Renderer
 
@@ -114,6 +112,7 @@ def generate(
     may_replace: MayReplace | None = None,
     segment_s: float = SEGMENT_S,
     progress: Progress | None = None,
+    show_frame: ShowFrame | None = None,
     cancel: threading.Event | None = None,
 ) -> Result:
     """Make a person speak a sound.
@@ -142,6 +141,8 @@ def generate(
         never replaced.
     progress : callable, optional
         `progress(stage, done, total)`; stages are "listen", "track", "render", "finish", "label".
+    show_frame : callable, optional
+        Called with each labelled frame; see `heygem.media.live_picture.LivePicture`.
     cancel : threading.Event, optional
         Set it to stop; nothing is left behind, unless it is a `StopEvent` that keeps the work.
 
@@ -186,7 +187,7 @@ def generate(
     spans = plan_segments(timeline.times_s, segment_s=segment_s, whole_s=2 * segment_s)
     identity = partial(_identity, facts, params, models.device, keys, avatar, timeline, trajectory)
     with item_segments(out, identity, spans) as store:
-        labeller = _labeller(avatar, params, keys, store)
+        labeller = make_labeller(avatar, params, keys, store, show_frame)
         film = Film(out.name, avatar, renderer, timeline, encoded, labeller, params, models.device)
         with (
             labeller.recorded_run(ledger, title=printable(out.name), facts=facts),
@@ -272,14 +273,6 @@ def _track(
     return load_person(
         video, params.face, backend=backend, progress=report_progress, sha256=video_sha256
     )
-
-
-def _labeller(avatar: Avatar, params: Params, keys: Keys, store: SegmentStore | None) -> Labeller:
-    size = avatar.track.width, avatar.track.height
-    run = store.run if store is not None else None
-    continues = None if run is None else (run.produce_id, run.watermark_id)
-    boxes = face_boxes(avatar)
-    return Labeller(params.label, *size, keys=keys, keep_clear=boxes, continues=continues)
 
 
 def _identity(

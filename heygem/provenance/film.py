@@ -13,7 +13,7 @@ from heygem.core.types import FloatArray, Image, PathLike
 from heygem.media.yuv import YuvImage
 from heygem.provenance import keys as key_store
 from heygem.provenance.keys import Keys
-from heygem.provenance.labeller import Labeller
+from heygem.provenance.labeller import Labeller, ShowFrame
 from heygem.provenance.ledger import Ledger
 from heygem.provenance.results import is_result
 from heygem.provenance.visible import Box
@@ -31,6 +31,7 @@ def write_film(
     keep_clear: Sequence[Box] | FloatArray | None = None,
     sound: tuple[FloatArray, int] | None = None,
     keys: Keys | None = None,
+    show_frame: ShowFrame | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Write a film with all label layers and a row in the ledger, whole or not at all.
@@ -50,7 +51,7 @@ def write_film(
         The recording that the film shows.
     facts : dict
         For the ledger: what the film is, and what it was made from.
-    keep_clear, sound : optional
+    keep_clear, show_frame, sound : optional
         As for `heygem.provenance.Labeller` and its `finalize`.
     keys : Keys, optional
         Default: this installation's.
@@ -70,7 +71,9 @@ def write_film(
     """
     out = Path(out)
     own_keys = keys if keys is not None else key_store.ensure()
-    labeller = Labeller(settings, *size, keys=own_keys, keep_clear=keep_clear)
+    labeller = Labeller(
+        settings, *size, keys=own_keys, keep_clear=keep_clear, show_frame=show_frame
+    )
     ledger = Ledger(keys=own_keys)
     facts = {"params": {"label": settings.model_dump(mode="json")}, **facts}
     try:

@@ -8,7 +8,7 @@ final name, so that no result is missing from the record.
 
 import contextlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from heygem import media
 from heygem.config.params import LabelSettings
 from heygem.core.errors import HeygemError, OutputError
 from heygem.core.files import hash_input
-from heygem.core.types import FloatArray, PathLike
+from heygem.core.types import FloatArray, Image, PathLike
 from heygem.media.yuv import Picture, YuvImage
 from heygem.provenance import binding, containers, credentials
 from heygem.provenance.aigc import KEY, aigc_tags, parse_label
@@ -32,6 +32,7 @@ from heygem.provenance.watermark.embed import WatermarkEmbedder, new_id
 
 WRITTEN = "written"
 SWITCHED_OFF = "switched off"
+ShowFrame = Callable[[Image | YuvImage], object]
 
 
 class Labeller:
@@ -47,6 +48,9 @@ class Labeller:
         Face boxes; see `VisibleLabel`.
     continues : optional
         Content number and watermark id of an interrupted run that this one continues.
+    show_frame : callable, optional
+        Called with each labelled frame, which it must neither change nor keep; see
+        `heygem.media.live_picture.LivePicture`.
 
     Attributes
     ----------
@@ -67,8 +71,10 @@ class Labeller:
         keys: Keys,
         keep_clear: Sequence[Box] | FloatArray | None = None,
         continues: tuple[str, int | None] | None = None,
+        show_frame: ShowFrame | None = None,
     ) -> None:
         self._settings = settings
+        self._show_frame = show_frame
         self._keys = keys
         self._is_continuation = continues is not None
         self.produce_id = continues[0] if continues is not None else uuid.uuid4().hex
@@ -162,6 +168,8 @@ class Labeller:
             image = self.visible.draw(image, time_s)
         self._hasher.add(image, time_s)
         self._last_s = time_s
+        if self._show_frame is not None:
+            self._show_frame(image)
         return image
 
     def finalize(

@@ -14,7 +14,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 
-from heygem.server import uploads
+from heygem.server import notebook_pages, uploads
 from heygem.server.api import handlers
 
 
@@ -49,4 +49,5 @@ def _load_jupyter_server_extension(server: Any) -> None:
     app, base_url = server.web_app, server.web_app.settings["base_url"]
     app.default_router.rules.insert(0, Rule(TokenInAddress(), WithoutToken))
     root = Path(server.root_dir)
-    app.add_handlers(".*$", uploads.handlers(base_url, root) + handlers.handlers(base_url, root))
+    routes = notebook_pages.handlers(base_url) + uploads.handlers(base_url, root)
+    app.add_handlers(".*$", routes + handlers.handlers(base_url, root))

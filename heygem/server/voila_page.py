@@ -22,6 +22,7 @@ PHRASES = ("title", "intro", "page_lost", "reload")
 PAGES = {
     "01_": "preview", "02_": "tuning", "03_": "finetune", "20_": "compare", "30_": "trace",
 }  # fmt: skip
+READERS, SKIPPED = "for-readers", "skip-execution"  # tags of cells
 CHECK_S = 3.0
 #: A page whose connection broke may return within this time; then its kernel ends.
 GRACE_S = 20.0
@@ -75,8 +76,16 @@ class PageKernels:
 
 
 def prepare_page(handler: Any, notebook: Any, cwd: str) -> None:
-    """Before a page is rendered: its title, and the cookie with which it tells that it is left."""
+    """Before a page is rendered: its title, and the cookie with which it tells that it is left.
+
+    Cells for readers of the notebook, who have no page, are not run: some wait for its results, and
+    a page is shown when its last cell has run.
+    """
     _ = handler.xsrf_token
+    notebook.cells = [c for c in notebook.cells if READERS not in c.metadata.get("tags", ())]
+    for cell in notebook.cells:  # a batch run skips the page, which is all that is shown here
+        if SKIPPED in cell.metadata.get("tags", ()):
+            cell.metadata["tags"] = [tag for tag in cell.metadata["tags"] if tag != SKIPPED]
     name = PurePosixPath(urllib.parse.unquote(str(handler.request.path))).stem
     notebook.metadata["heygem_page"] = page_text(name, notebook_language(notebook))
 

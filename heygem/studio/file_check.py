@@ -6,6 +6,7 @@ frames, a sound as a whole. Every frame is examined once the work itself begins.
 
 import functools
 import html
+import os
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -73,7 +74,9 @@ def check_file(path: PathLike, kind: Kind, translate: Translate) -> Verdict:
         status = Path(path).stat()
         findings, facts = _examine(str(path), kind, status.st_mtime_ns, status.st_size)
     except HeygemError as error:
-        return Verdict("unusable", "", (error_line(error, translate),))
+        # Its name stands before the verdict; the folder says nothing about the file.
+        line = error_line(error, translate).replace(f"{Path(path).parent}{os.sep}", "")
+        return Verdict("unusable", "", (line,))
     except OSError as error:
         return Verdict("unusable", "", (error.strerror or str(error),))
     lines = [translate(key, **values) for key, values in facts]

@@ -14,10 +14,12 @@ from heygem.core.types import PathLike
 from heygem.media import BUNDLE_SUFFIX
 from heygem.studio.file_check import FileVerdicts
 from heygem.studio.images import thumbnail
+from heygem.studio.recent_files import add_recent, recent_files
 from heygem.studio.status import error_line
 from heygem.studio.thumbnail_strip import ThumbnailStrip
 from heygem.studio.uploader import Uploader, upload_folder
 
+ROWS = 8  # of a list
 MAX_UPLOAD_MB = 8  # of what passes through the widget socket, which breaks near 10 MB: recordings
 
 _SUFFIXES = {"audio": AUDIO_SUFFIXES, "video": VIDEO_SUFFIXES}
@@ -59,6 +61,18 @@ def list_folder(folder: PathLike, suffixes: frozenset[str]) -> list[tuple[str, P
     return parent + [(f"{p.name}/", p) for p in folders] + [(p.name, p) for p in files]
 
 
+def list_recent(kind: Kind, folder: PathLike) -> list[tuple[str, Path]]:
+    """The way back to a folder, then the files lately chosen, each with the folder it is in."""
+    files = recent_files(kind)
+    return [("../", Path(folder))] + [(f"{p.name}  ({p.parent.name})", p) for p in files]
+
+
+def _recent_button(translate: Translate) -> w.Button:
+    return w.Button(
+        description=translate("recent_files"), icon="history", layout=w.Layout(width="auto")
+    )
+
+
 class FilePicker(w.VBox):
     """A small file browser that shows a thumbnail of the chosen file.
 
@@ -95,14 +109,17 @@ class FilePicker(w.VBox):
         check: bool = True,
     ) -> None:
         self._translate = translate = translate or translator()
-        self._suffixes, self._checks = _SUFFIXES[kind], check
-        self.uploader = Uploader(translate, self._uploaded, suffixes=self._suffixes)
+        self._kind, self._suffixes, self._checks = kind, _SUFFIXES[kind], check
+        self.uploader = Uploader(translate, self._uploaded, kind=kind, suffixes=self._suffixes)
+        self.recent_button = _recent_button(translate)
+        self.recent_button.on_click(lambda _: self.show_recent())
+        self._shows_recent, self._list_title = False, ""
         self.verdicts = FileVerdicts(kind, translate)
         self.path = w.Text(
-            description=title, continuous_update=False, layout=w.Layout(width="100%")
+            tooltip=title, continuous_update=False, layout=w.Layout(flex="1 1 auto", min_width="0")
         )
         self.folder_name = w.HTML()
-        self.list = w.Select(rows=7, tooltip=title, layout=w.Layout(width="100%"))
+        self.list = w.Select(rows=ROWS, tooltip=title, layout=w.Layout(width="100%"))
         small = w.Layout(display="none", max_width="220px", max_height="130px")
         small.object_fit, small.object_position = "contain", "left"
         self.picture = w.Image(format="jpeg", layout=small)
@@ -112,8 +129,9 @@ class FilePicker(w.VBox):
         strips = [self.strip] if kind == "video" else []
         super().__init__(
             [
-                self.path,
+                _title(title),
                 self.uploader,
+                w.HBox([self.recent_button, self.path], layout=_centred()),
                 self.folder_name,
                 self.list,
                 *strips,
@@ -121,8 +139,9 @@ class FilePicker(w.VBox):
                 self.details,
                 self.verdicts,
             ],
-            layout=w.Layout(flex="1 1 340px", max_width="900px", padding="4px"),
+            layout=w.Layout(flex="1 1 340px", max_width="900px"),
         )
+        self.add_class("hg-picker")
         self.folder = Path(folder).resolve()
         self._updating = False
         self.list.observe(self._entry_selected, "value")
@@ -137,16 +156,31 @@ class FilePicker(w.VBox):
         except HeygemError as error:
             self.details.value = html.escape(error_line(error, self._translate))
             return
-        self.folder = Path(folder)
-        self.folder_name.value = f"<code>{html.escape(str(folder))}</code>"
+        self.folder, self._shows_recent = Path(folder), False
+        self._show_entries(str(folder), options)
+
+    def show_recent(self) -> None:
+        """List the files that were lately chosen on this project's pages."""
+        self._shows_recent = True
+        self._show_entries(self._translate("recent_files"), list_recent(self._kind, self.folder))
+
+    def _show_entries(self, title: str, options: list[tuple[str, Path]]) -> None:
+        self._list_title = self.path.placeholder = title
+        self._show_title()
         self._updating = True
         try:
             self.list.options = options
             self.list.value = None
         finally:
             self._updating = False
-        if self._suffixes is VIDEO_SUFFIXES:
+        if self._kind == "video":
             self.strip.show([path for _, path in options if not _is_plain_folder(path)])
+
+    def _show_title(self) -> None:
+        """Say which folder is listed, where the field above does not."""
+        is_said = not self.chosen or str(Path(self.chosen).absolute().parent) == self._list_title
+        self.folder_name.value = f'<span class="hg-folder">{html.escape(self._list_title)}</span>'
+        self.folder_name.layout.display = "none" if is_said else ""
 
     def _uploaded(self, path: Path) -> None:
         self.show_folder(path.parent)  # read anew: the file was not there
@@ -183,8 +217,10 @@ class FilePicker(w.VBox):
         except HeygemError as error:
             self.details.value = html.escape(error_line(error, self._translate))
             return
-        if Path(path).absolute().parent != self.folder:
+        add_recent(self._kind, path)
+        if Path(path).absolute().parent != self.folder and not self._shows_recent:
             self.show_folder(Path(path).absolute().parent)  # the next choice is often next to it
+        self._show_title()
         self.details.value = html.escape(description)
         if data:
             self.picture.value = data
@@ -220,31 +256,36 @@ class FilesPicker(w.VBox):
         translate: Translate | None = None,
     ) -> None:
         self._translate = translate = translate or translator()
-        self._suffixes = _SUFFIXES[kind]
-        self._updating = False
-        self.uploader = Uploader(translate, self._uploaded, suffixes=self._suffixes, several=True)
+        self._kind, self._suffixes = kind, _SUFFIXES[kind]
+        self._updating, self._last_folder = False, str(Path(folder).resolve())
+        self.uploader = Uploader(
+            translate, self._uploaded, kind=kind, suffixes=self._suffixes, several=True
+        )
+        self.recent_button = _recent_button(translate)
+        self.recent_button.on_click(lambda _: self.show_recent())
         self.verdicts = FileVerdicts(kind, translate)
         self.folder = w.Text(
             value=str(Path(folder).resolve()), continuous_update=False,
-            tooltip=translate("folder"), layout=w.Layout(width="100%"),
+            tooltip=translate("folder"), layout=w.Layout(flex="1 1 auto", min_width="0"),
         )  # fmt: skip
-        self.list = w.SelectMultiple(rows=9, tooltip=title, layout=w.Layout(width="100%"))
+        self.list = w.SelectMultiple(rows=ROWS, tooltip=title, layout=w.Layout(width="100%"))
         self.details = w.HTML()
         self.strip = ThumbnailStrip(thumbnail)
         self.strip.observe(self._thumbnail_clicked, "clicked")
         strips = [self.strip] if kind == "video" else []
         super().__init__(
             [
-                w.HTML(html.escape(title)),
+                _title(title),
                 self.uploader,
-                self.folder,
+                w.HBox([self.recent_button, self.folder], layout=_centred()),
                 self.list,
                 *strips,
                 self.details,
                 self.verdicts,
             ],
-            layout=w.Layout(flex="1 1 340px", max_width="900px", padding="4px"),
+            layout=w.Layout(flex="1 1 340px", max_width="900px"),
         )
+        self.add_class("hg-picker")
         self.folder.observe(lambda _: self.refresh(), "value")
         self.list.observe(self._entries_selected, "value")
         self.refresh()
@@ -253,7 +294,7 @@ class FilesPicker(w.VBox):
         """List the folder again."""
         self._updating = True
         try:
-            entries = list_folder(self.folder.value, self._suffixes)
+            entries = self._entries()
             self.list.options = [(label, str(path)) for label, path in entries]
             self.list.value, self.details.value = (), ""
         except HeygemError as error:
@@ -262,7 +303,18 @@ class FilesPicker(w.VBox):
         finally:
             self._updating = False
         files = [path for _, path in self.list.options if not _is_plain_folder(path)]
-        self.strip.show(files if self._suffixes is VIDEO_SUFFIXES else [])
+        self.strip.show(files if self._kind == "video" else [])
+
+    def show_recent(self) -> None:
+        """List the files that were lately chosen on this project's pages."""
+        self.folder.value = self._translate("recent_files")
+
+    def _entries(self) -> list[tuple[str, Path]]:
+        if self.folder.value == self._translate("recent_files"):
+            return list_recent(self._kind, self._last_folder)
+        entries = list_folder(self.folder.value, self._suffixes)
+        self._last_folder = self.folder.value
+        return entries
 
     def _uploaded(self, path: Path) -> None:
         """Add an uploaded file to those that are chosen in the folder of uploads."""
@@ -288,9 +340,19 @@ class FilesPicker(w.VBox):
         if folders and len(change["new"]) == 1:
             self.folder.value = str(Path(folders[0]).resolve())
         elif not folders:
+            for path in change["new"]:
+                add_recent(self._kind, path)
             self.verdicts.show(change["new"])
         else:  # a folder among files cannot be opened and is no choice
             self.list.value = tuple(path for path in change["new"] if path not in folders)
+
+
+def _title(title: str) -> w.HTML:
+    return w.HTML(f'<span class="hg-field-title">{html.escape(title)}</span>')
+
+
+def _centred() -> w.Layout:
+    return w.Layout(width="100%", align_items="center")
 
 
 def _is_plain_folder(path: PathLike) -> bool:

@@ -5,12 +5,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from heygem.batch.item.live_file import take_picture
+from heygem.batch.items import DETAILS
 from heygem.batch.queue.job import Job, State
 from heygem.batch.queue.rows import StateTotals
 from heygem.core.errors import HeygemError
+from heygem.core.files import is_address
 from heygem.core.i18n import Translate, stage_name
+from heygem.studio.images import data_url
 from heygem.studio.status import error_html
 
+DRAWING = "render"  # the stage with frames to look at
 RETRIED: tuple[State, ...] = ("failed", "cancelled")
 ACTIONS = {  # allowed in each state of a job
     "pending": ["move", "cancel", "remove"],
@@ -49,6 +54,26 @@ def table_row(job: Job, translate: Translate) -> dict[str, Any]:
         "warnings": [html.escape(text) for text in job.warnings],
         "actions": ACTIONS[job.state],
     }
+
+
+def live_pictures(running: Sequence[Job], before: Mapping[str, str]) -> dict[str, str]:
+    """Data URLs of the frames that are being drawn, by job; the one before where none is newer.
+
+    Parameters
+    ----------
+    running : sequence of Job
+        On this machine or a shared disk; of others there is no picture.
+    before : dict
+        What this function returned last.
+    """
+    pictures = {}
+    for job in running:
+        if job.progress.get("stage") != DRAWING or job.stopping or is_address(job.output):
+            continue
+        jpeg = take_picture(Path(job.output).parent / DETAILS / job.name)
+        if jpeg or job.id in before:
+            pictures[job.id] = data_url(jpeg) or before[job.id]
+    return pictures
 
 
 def _shown_name(job: Job) -> str:

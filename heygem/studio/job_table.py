@@ -7,11 +7,12 @@ import anywidget
 import traitlets
 
 from heygem.core.i18n import Translate
+from heygem.studio.scripts import widget_script
 
 _STATIC = Path(__file__).parent / "static"
 _LABELS = (
     "drag", "moved_to", "up", "down", "cancel", "retry", "remove", "queue_empty", "queue",
-    "style",
+    "style", "live",
 )  # fmt: skip
 
 
@@ -30,13 +31,15 @@ class JobTable(anywidget.AnyWidget):
         Those that a waiting job may be given.
     thumbnails : dict
         Data URL of the thumbnail, by path of the video.
+    live : dict
+        Data URL of the frame that is being drawn, by id of the job.
     request : dict
         Action requested by the user, set by the page: `action`, `id`, a running number `n`; for
         `place` also `before` (an id, or None for the end), for `move` also `places`, for `recipe`
         also `recipe`.
     """
 
-    _esm = _STATIC / "job_table.js"
+    _esm = widget_script("job_table")
     _css = _STATIC / "job_table.css"
 
     labels = traitlets.Dict().tag(sync=True)
@@ -45,6 +48,7 @@ class JobTable(anywidget.AnyWidget):
     rows: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     recipes: traitlets.List[list[str]] = traitlets.List().tag(sync=True)
     thumbnails = traitlets.Dict().tag(sync=True)
+    live = traitlets.Dict().tag(sync=True)
     request = traitlets.Dict().tag(sync=True)
 
     def __init__(self, translate: Translate) -> None:

@@ -9,6 +9,7 @@ import traitlets
 from heygem.batch.queue.job import OPEN, State
 from heygem.batch.queue.rows import StateTotals
 from heygem.core.i18n import Translate
+from heygem.studio.scripts import widget_script
 
 _STATIC = Path(__file__).parent / "static"
 _PHRASES = ("notify_ask", "notify_on", "notify_blocked")
@@ -29,7 +30,7 @@ class Notifier(anywidget.AnyWidget):
         `title` and `body` of the newest one, and a running number `n`.
     """
 
-    _esm = _STATIC / "notifier.js"
+    _esm = widget_script("notifier")
     _css = _STATIC / "notifier.css"
 
     labels = traitlets.Dict().tag(sync=True)

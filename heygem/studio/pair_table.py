@@ -17,6 +17,7 @@ from heygem.core.types import PathLike
 from heygem.studio.uploader import Uploader
 
 MAX_UPLOAD_KB = 4096
+_SUFFIXES = (".csv", ".tsv", ".txt")
 EXAMPLE = "video,audio\nsamples/hopper.mp4,samples/speech_en.wav"
 
 
@@ -35,7 +36,7 @@ class PairTable(w.VBox):
             value=_recipe_pairs_csv(params), placeholder=EXAMPLE, rows=6,
             layout=w.Layout(width="100%"),
         )  # fmt: skip
-        self.upload = Uploader(translate, self._uploaded, suffixes=(".csv", ".tsv", ".txt"))
+        self.upload = Uploader(translate, self._uploaded, kind="table", suffixes=_SUFFIXES)
         self.button = w.Button(
             description=translate("add_rows"), icon="plus", button_style="primary",
             layout=w.Layout(width="auto"),

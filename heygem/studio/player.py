@@ -7,13 +7,14 @@ import anywidget
 import traitlets
 
 from heygem.core.i18n import Translate
+from heygem.studio.scripts import widget_script
 
 _STATIC = Path(__file__).parent / "static"
 _LABELS = (
     "source", "result", "side", "wipe", "result_only", "play", "pause", "back", "forward",
     "loop", "position", "timeline", "overview", "no_video", "load_failed", "seek", "rate",
-    "full_screen", "download", "keys_title", "keys_play", "keys_step", "keys_mode", "keys_loop",
-    "keys_full", "keys_undo", "keys_keep", "keys_help", "keys_close",
+    "full_screen", "download", "live", "keys_title", "keys_play", "keys_step", "keys_mode",
+    "keys_loop", "keys_full", "keys_undo", "keys_keep", "keys_help", "keys_close",
 )  # fmt: skip
 
 
@@ -44,6 +45,8 @@ class Player(anywidget.AnyWidget):
         Plots from `heygem.studio.charts`.
     clicked_start_s : float
         Start of the span that the user clicked in the overview; set by the page.
+    live : bytes
+        JPEG of the frame that is being drawn, in place of the result; empty for none.
     stale : bool
         The result is older than the controls; it is dimmed.
     autoplay : bool
@@ -52,7 +55,7 @@ class Player(anywidget.AnyWidget):
         Whether a link to download the result is shown.
     """
 
-    _esm = _STATIC / "player.js"
+    _esm = widget_script("player")
     _css = _STATIC / "player.css"
 
     labels = traitlets.Dict().tag(sync=True)
@@ -72,6 +75,7 @@ class Player(anywidget.AnyWidget):
     curves = traitlets.Unicode("").tag(sync=True)
     overview = traitlets.Unicode("").tag(sync=True)
     clicked_start_s = traitlets.Float(0.0).tag(sync=True)
+    live = traitlets.Bytes(b"").tag(sync=True)
     stale = traitlets.Bool(False).tag(sync=True)
     autoplay = traitlets.Bool(False).tag(sync=True)
     downloadable = traitlets.Bool(False).tag(sync=True)

@@ -11,6 +11,7 @@ import traitlets
 from heygem import media
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike
+from heygem.studio.scripts import widget_script
 
 _STATIC = Path(__file__).parent / "static"
 MAX_S = 120.0  # at the bit rate of recorder.js about 1 MB: small enough for the widget socket
@@ -30,7 +31,7 @@ class Recorder(anywidget.AnyWidget):
         A recording stops by itself after this time.
     """
 
-    _esm = _STATIC / "recorder.js"
+    _esm = widget_script("recorder")
     _css = _STATIC / "recorder.css"
 
     labels = traitlets.Dict().tag(sync=True)

@@ -7,6 +7,7 @@ import anywidget
 import traitlets
 
 from heygem.core.i18n import Translate
+from heygem.studio.scripts import widget_script
 
 _STATIC = Path(__file__).parent / "static"
 _LABELS = (
@@ -33,7 +34,7 @@ class ResultList(anywidget.AnyWidget):
         running number `n`.
     """
 
-    _esm = _STATIC / "result_list.js"
+    _esm = widget_script("result_list")
     _css = _STATIC / "result_list.css"
 
     labels = traitlets.Dict().tag(sync=True)

@@ -7,6 +7,7 @@ import anywidget
 import traitlets
 
 from heygem.core.i18n import Translate
+from heygem.studio.scripts import widget_script
 
 _STATIC = Path(__file__).parent / "static"
 _LABELS = (
@@ -26,7 +27,7 @@ class RunTable(anywidget.AnyWidget):
         Ids in the order in which they were checked.
     """
 
-    _esm = _STATIC / "run_table.js"
+    _esm = widget_script("run_table")
     _css = _STATIC / "comparison.css"
 
     labels = traitlets.Dict().tag(sync=True)

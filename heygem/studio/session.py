@@ -33,6 +33,7 @@ from heygem.pipeline.people import load_person
 from heygem.pipeline.progress import cancellable
 from heygem.provenance import containers, keys
 from heygem.provenance.film import write_film
+from heygem.provenance.labeller import ShowFrame
 from heygem.provenance.ledger import Ledger
 from heygem.rendering.base import Renderer
 from heygem.studio.clip import ApertureCurves, Clip, Span, audio_between
@@ -244,6 +245,7 @@ class Session:
         length_s: float,
         *,
         progress: Progress | None = None,
+        show_frame: ShowFrame | None = None,
         cancel: threading.Event | None = None,
     ) -> Clip:
         """Render one span.
@@ -253,7 +255,7 @@ class Session:
         params : Params
         start_s, length_s : float
             On the clock of the audio.
-        progress, cancel : optional
+        progress, show_frame, cancel : optional
             As for `heygem.pipeline.generate`.
 
         Raises
@@ -275,7 +277,7 @@ class Session:
                 trajectory = self._trajectory(params.lips, self.encoded_audio.voice)
             renderer.plan(trajectory, self.encoded_audio.speech.samples, span.timeline)
             path = self.folder / f"{next(self._numbers):04d}-result.mp4"
-            skipped = self._write_result(path, params, span, renderer, report_progress)
+            skipped = self._write_result(path, params, span, renderer, report_progress, show_frame)
             self._delete_old_results(path)
             return Clip(
                 result=path,
@@ -371,6 +373,7 @@ class Session:
         span: Span,
         renderer: Renderer,
         report_progress: Progress,
+        show_frame: ShowFrame | None,
     ) -> int:
         """Render and write the span; returns the number of frames left as they were."""
         skipped = 0
@@ -392,6 +395,7 @@ class Session:
             keep_clear=pipeline.face_boxes(self.preview_avatar),
             parent=self.avatar.path,
             facts=self._permission(params, self.avatar, self._audio_sha256) | {"preview": True},
+            show_frame=show_frame,
             audio=span.audio,
             crf=params.media.crf,
             **self._encoding(span),

@@ -7,6 +7,7 @@ import anywidget
 import traitlets
 
 from heygem.core.i18n import Translate
+from heygem.studio.scripts import widget_script
 
 _STATIC = Path(__file__).parent / "static"
 _LABELS = (
@@ -32,7 +33,7 @@ class SyncedPlayer(anywidget.AnyWidget):
         The page has decoded a frame of each video; set by the page.
     """
 
-    _esm = _STATIC / "synced_player.js"
+    _esm = widget_script("synced_player")
     _css = _STATIC / "comparison.css"
 
     labels = traitlets.Dict().tag(sync=True)

@@ -11,6 +11,7 @@ import traitlets
 from heygem.core.types import PathLike, Progress
 from heygem.studio.background import LatestTask
 from heygem.studio.images import data_url
+from heygem.studio.scripts import widget_script
 
 _STATIC = Path(__file__).parent / "static"
 MAX_THUMBNAILS = 24  # for one folder; the list beside the strip names every file
@@ -35,7 +36,7 @@ class ThumbnailStrip(anywidget.AnyWidget):
         `path` of the thumbnail clicked last, and a running number `n`; set by the page.
     """
 
-    _esm = _STATIC / "thumbnail_strip.js"
+    _esm = widget_script("thumbnail_strip")
     _css = _STATIC / "thumbnail_strip.css"
 
     items: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)

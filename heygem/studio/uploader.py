@@ -13,6 +13,7 @@ import traitlets
 
 from heygem.core.i18n import Translate
 from heygem.server import UPLOADS
+from heygem.studio.scripts import widget_script
 from heygem.studio.urls import server_root
 
 _STATIC = Path(__file__).parent / "static"
@@ -30,6 +31,8 @@ class Uploader(anywidget.AnyWidget):
     translate : callable
     on_uploaded : callable
         Called with the path of each file that has arrived.
+    kind : {"audio", "video", "table"}
+        Files pasted beside any place go where their kind is taken.
     suffixes : iterable of str
         Lower-case, with the dot; others are refused by the page.
     several : bool
@@ -41,11 +44,12 @@ class Uploader(anywidget.AnyWidget):
         Whether files are on their way; set by the page.
     """
 
-    _esm = _STATIC / "uploader.js"
+    _esm = widget_script("uploader")
     _css = _STATIC / "uploader.css"
 
     labels = traitlets.Dict().tag(sync=True)
     suffixes: traitlets.List[str] = traitlets.List().tag(sync=True)
+    kind = traitlets.Unicode("").tag(sync=True)
     several = traitlets.Bool(False).tag(sync=True)
     busy = traitlets.Bool(False).tag(sync=True)
 
@@ -54,11 +58,13 @@ class Uploader(anywidget.AnyWidget):
         translate: Translate,
         on_uploaded: Callable[[Path], None],
         *,
+        kind: str,
         suffixes: Iterable[str],
         several: bool = False,
     ) -> None:
         super().__init__(
             labels={key: translate(key) for key in _LABELS},
+            kind=kind,
             suffixes=sorted(suffixes),
             several=several,
         )

@@ -277,6 +277,7 @@ def test_the_page_speaks_chinese_and_says_where_nothing_is_recorded(tmp_path, co
 
     page = ComparePage(store=tmp_path / "none", lang="zh")
     assert page.compare_button.description == "对比"
-    assert "no recorded runs" in page.status.error.value
+    assert "还没有已记录的运行" in page.empty.value and page.empty.layout.display == ""
+    assert page.status.error.value == "" and page.table.layout.display == "none"
     page.show(comparison)
     assert "不同的参数" in page.tables.value and "开始时间" in page.tables.value

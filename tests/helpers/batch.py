@@ -25,7 +25,7 @@ class PipelineStub:
             encode_audio=lambda path, settings, predict: None, forget_audio=lambda path: None
         )
 
-    def generate(self, video, audio, out, params, *, models, may_replace, progress, cancel):
+    def generate(self, video, audio, out, params, *, models, may_replace, progress, cancel, **_):
         kind = Path(video).read_bytes().split(b" ")[0]
         if kind == b"faceless":
             raise InputError("no face", seen=video, remedy="give another")

@@ -30,6 +30,9 @@ SLOW_MS = 120_000
 HTTP_OK = 200
 
 
+DATA = ".jupyter_data"  # of a server's folder: the signatures of its notebooks
+
+
 def chromium():
     """Path of the browser, or None."""
     named = os.environ.get("HEYGEM_CHROMIUM")
@@ -61,6 +64,7 @@ class Server:
         # Its own settings and workspaces: nothing of the user's is opened or changed.
         environment |= {"JUPYTER_CONFIG_DIR": str(root / ".jupyter")}
         environment |= {"JUPYTERLAB_WORKSPACES_DIR": str(root / ".workspaces")}
+        environment |= {"JUPYTER_DATA_DIR": str(root / DATA)}
         self._process = subprocess.Popen(
             argv, cwd=root, env=environment, stdout=self._log, stderr=self._log
         )

@@ -44,6 +44,22 @@ def test_credentials_and_label_of_the_input_are_kept(installation, tmp_path):
     assert any("shorter than the 2 s" in note for note in manifest["notes"])
 
 
+def test_a_frame_is_shown_to_nobody_before_it_is_labelled(installation):
+    shown = []
+    labeller = Labeller(
+        LabelSettings(), WIDTH, HEIGHT, keys=installation.keys, show_frame=shown.append
+    )
+    for image in (
+        installation.frames[0],
+        YuvImage.from_rgb(installation.frames[0], Colorspace.ITU709),
+    ):
+        labelled = labeller.label_frame(image, len(shown) / RATE)
+        assert shown[-1] is labelled
+        x, y, width, height = labeller.visible.box
+        part = np.s_[y : y + height, x : x + width]
+        assert np.abs(shown[-1][part].astype(int) - image[part]).max() > 60, "the visible label"
+
+
 def test_a_file_without_its_tag_is_not_finalized(installation, tmp_path):
     labeller = Labeller(LabelSettings(), WIDTH, HEIGHT, keys=installation.keys)
     path = write_clip(tmp_path / "bare.mp4", installation.frames[:10])

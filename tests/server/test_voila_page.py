@@ -137,3 +137,18 @@ def test_a_page_has_its_own_title_in_the_language_of_its_notebook(name, lang, ti
     page = notebook.metadata["heygem_page"]
     assert (page["title"], page["lang"]) == (title, lang or "en")
     assert page["intro"] and page["page_lost"]
+
+
+@pytest.mark.parametrize(
+    "name", ["01_preview", "02_tuning", "03_finetune", "04_studio", "20_compare", "30_trace"]
+)
+def test_a_page_waits_for_no_cell_that_is_for_readers(name):
+    """Those print, or wait for the page's results: a page is shown when its last cell has run."""
+    notebook = nbformat.read(PROJECT / "notebooks" / f"{name}.ipynb", as_version=4)
+    request = SimpleNamespace(path=f"/voila/render/notebooks/{name}.ipynb")
+    voila_page.prepare_page(SimpleNamespace(request=request, xsrf_token=""), notebook, "")
+    run = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert "wait(" not in run and "print(" not in run and "display(" not in run
+    last = [cell for cell in notebook.cells if cell.cell_type == "code"][-1]
+    assert "skip-execution" not in last.metadata["tags"], "Voilà would show nothing"
+    assert "page" in last.metadata["tags"] and notebook.metadata["heygem_page"]["title"]

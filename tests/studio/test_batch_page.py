@@ -252,3 +252,28 @@ def test_each_row_has_a_style_or_a_saved_recipe(studio, tmp_path):
     send_request(studio, "recipe", first, recipe="preset:clear")
     assert "no such job" in batch.error_box.value, "another page has changed it"
     assert len(batch.table.rows) == 2
+
+
+def test_the_frame_being_drawn_is_shown_until_it_is_drawn(tmp_path):
+    """One picture a job, the last one until there is a newer, and none after the drawing."""
+    queue = JobQueue(tmp_path / "queue.db")
+    recipe = {"inputs": {"output": str(tmp_path / "made")}, "mlflow": {"enabled": False}}
+    row = {"video": str(tmp_path / "anna.mp4"), "audio": str(tmp_path / "a.wav")}
+    params = Params.from_dict(recipe).override({"inputs.pairs": [row]})
+    queue.add(plan_items(params))
+    queue.register("worker")
+    job = queue.claim("worker")
+    details = job.item().details
+    details.mkdir(parents=True)
+    (details / ".heygem-0000-1-00000000-ab.live.jpg").write_bytes(b"a picture")
+
+    def pictures(stage, before):
+        queue.heartbeat(job.id, "worker", {"stage": stage})
+        return job_rows.live_pictures(queue.jobs(states=["running"]), before)
+
+    assert pictures("track", {}) == {}
+    first = pictures("render", {})
+    assert first == {job.id: "data:image/jpeg;base64,YSBwaWN0dXJl"}
+    assert list(details.iterdir()) == [], "taken, so that the next one is drawn"
+    assert pictures("render", first) == first
+    assert pictures("finish", first) == {}

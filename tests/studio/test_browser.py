@@ -15,9 +15,11 @@ import urllib.error
 import urllib.request
 import zipfile
 
+import nbformat
 import pytest
-from helpers.browser import HTTP_OK, PROJECT, SAMPLES, TOKEN, Server, free_port
+from helpers.browser import DATA, HTTP_OK, PROJECT, SAMPLES, TOKEN, Server, free_port
 from helpers.recorded_runs import record
+from nbformat.sign import NotebookNotary
 
 from heygem import media
 from heygem.config.params import Params
@@ -25,6 +27,7 @@ from heygem.experiments import runs
 from heygem.server import jupyter
 
 pytestmark = pytest.mark.browser
+SHOTS = os.environ.get("HEYGEM_SCREENSHOTS")  # for the documentation
 
 
 @pytest.fixture
@@ -35,9 +38,7 @@ def lab_server(root):
 
 
 def run_cells(page, server, name):
-    page.goto(f"{server.base}/lab/tree/notebooks/{name}.ipynb?token={TOKEN}")
-    page.wait_for_selector(".jp-Notebook-cell")
-    page.wait_for_selector("text=Python 3 (ipykernel) | Idle")
+    open_notebook(page, server, name)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
 
@@ -51,8 +52,32 @@ def result_url(page):
     return page.evaluate("document.querySelector('.hg-result video').dataset.shown")
 
 
-def test_preview_plays_source_and_result_side_by_side(page, lab_server):
-    run_notebook(page, lab_server, "01_preview")
+def open_notebook(page, server, name):
+    page.goto(f"{server.base}/lab/tree/notebooks/{name}.ipynb?token={TOKEN}")
+    page.wait_for_selector(".jp-Notebook-cell")
+    page.wait_for_selector("text=Python 3 (ipykernel) | Idle")
+
+
+def sign(root, name):
+    """As Jupyter does when a notebook is saved."""
+    path = root / "notebooks" / f"{name}.ipynb"
+    notary = NotebookNotary(data_dir=str(root / DATA))
+    notary.sign(nbformat.read(path, as_version=4))
+
+
+def test_preview_plays_source_and_result_side_by_side(page, lab_server, root):
+    open_notebook(page, lab_server, "01_preview")
+    page.wait_for_timeout(2000)
+    prompts = page.locator(".jp-InputPrompt").all_inner_texts()
+    assert not any(text.strip("[]: \n") for text in prompts), "another's parameters do not run"
+    sign(root, "01_preview")
+    page.reload()
+    page.wait_for_function("document.querySelector('.hg-result video')?.dataset.shown")
+    assert page.locator(".jp-CodeCell .cm-content:visible").count() == 0, "the code is folded"
+    top = page.locator(".hg-player").bounding_box()["y"]
+    if SHOTS:
+        page.screenshot(path=f"{SHOTS}/lab.png")
+    assert 0 < top < 1000, "the page is in view"
     page.locator(".hg-play").click()
     page.wait_for_function("document.querySelector('.hg-result video').currentTime > 0.5")
     apart = page.evaluate(
@@ -180,7 +205,7 @@ def mlflow_ui(root):
         yield address
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(120)
         process.stdout.close()
 
 
@@ -199,7 +224,9 @@ def test_the_studio_makes_a_batch_with_one_broken_item_and_packs_the_results(
     sound.fill(str(SAMPLES / "speech_en.wav"))
     sound.press("Enter")
     files = page.locator("select[multiple]:visible")
-    place = page.locator(".widget-vbox:has(> * > select[multiple]:visible) > .widget-text input")
+    place = page.locator(
+        ".widget-vbox:has(> * > select[multiple]:visible) > * > .widget-text input"
+    )
     place.fill(str(folder))
     place.press("Enter")
     files.locator("option", has_text="broken.mp4").wait_for(state="attached")

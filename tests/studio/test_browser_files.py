@@ -127,6 +127,10 @@ def test_a_producer_drops_files_starts_watches_plays_and_downloads_with_mouse_or
     page.wait_for_function(
         "[...document.querySelectorAll('.hg-jobs progress')].some(p => p.value > 0 && p.value < 1)"
     )
+    live = ".hg-jobs li.hg-running img.hg-live[src^='data:image/jpeg']"
+    page.wait_for_selector(live)  # what is being drawn
+    if shots:
+        page.screenshot(path=f"{shots}/live_dark.png")
     for scheme in ("dark", "light"):  # while it works
         page.emulate_media(color_scheme=scheme)
         for name in ("Single", "System", "Sweep", "Batch"):
@@ -135,6 +139,7 @@ def test_a_producer_drops_files_starts_watches_plays_and_downloads_with_mouse_or
             found = barriers(page)
             assert not found, f"{name}, {scheme}: {found}"
     page.wait_for_selector("text=1 of 3 finished, 2 failed")
+    assert page.locator(".hg-jobs img.hg-live:visible").count() == 0
     shown = page.locator("body").inner_text()
     assert not re.search("[\u4e00-\u9fff]", shown), "an English page has no Chinese line"
 

@@ -69,6 +69,7 @@ def test_each_chosen_file_gets_its_line(clip, tmp_path):
     verdicts.show([SAMPLES / "hopper.mp4", clip, odd])
     assert verdicts.idle.wait(WAIT_S)
     assert verdicts.value.count("<li") == 3 and "&lt;b&gt;.mp4" in verdicts.value
+    assert str(tmp_path) not in verdicts.value, "a file is named, not its folder"
     assert verdicts.value.count('role="alert"') == 2 and "✓ hopper.mp4" in verdicts.value
     verdicts.show([])
     assert verdicts.value == ""

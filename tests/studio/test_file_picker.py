@@ -1,8 +1,12 @@
 """Choosing files on the server."""
 
+import stat
+
 from helpers.studio import WAIT_S
 
+from heygem.server import ROOT_VARIABLE
 from heygem.studio import file_picker
+from heygem.studio.recent_files import FILE, add_recent, recent_files
 
 
 def test_a_folder_is_listed_without_hidden_and_other_files(clip, wav, tmp_path):
@@ -65,3 +69,40 @@ def test_the_error_of_a_broken_file_is_shown(tmp_path):
     browser = file_picker.FilePicker("Video", tmp_path, kind="video")
     browser.path.value = str(tmp_path / "empty.mp4")
     assert "empty" in browser.details.value
+
+
+def test_files_lately_chosen_are_offered_in_every_picker(clip, silent_clip, tmp_path, monkeypatch):
+    """Newest first, uploads and files of the server, until they are gone; on every page."""
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "root"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    one = file_picker.FilePicker("Video", tmp_path, kind="video")
+    one.chosen = str(silent_clip)
+    one.chosen = str(clip)
+    one.chosen = str(tmp_path / "absent.mp4")
+    several = file_picker.FilesPicker("Videos", elsewhere, kind="video")
+    several.recent_button.click()
+    assert [path for _, path in several.list.options] == list(
+        map(str, (elsewhere, clip, silent_clip))
+    )
+    several.list.value = (str(silent_clip), str(clip))
+    assert several.list.value == (str(silent_clip), str(clip)), "chosen out of several folders"
+    assert recent_files("video") == [clip, silent_clip] and recent_files("audio") == []
+    several.list.value = (str(elsewhere),)
+    assert several.folder.value == str(elsewhere), "and back"
+    silent_clip.unlink()
+    one.recent_button.click()
+    assert [path for _, path in one.list.options] == [one.folder, clip]
+    one.list.value = clip
+    assert one.chosen == str(clip) and one.list.options[-1][1] == clip, "the list stays"
+    assert stat.S_IMODE((tmp_path / "root" / "runs" / FILE).stat().st_mode) == 0o600
+
+
+def test_a_damaged_list_of_recent_files_is_begun_anew(clip, tmp_path, monkeypatch):
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    (tmp_path / "runs").mkdir()
+    for content in ("", "[]", '{"video": 3}', "\x00"):
+        (tmp_path / "runs" / FILE).write_text(content)
+        assert recent_files("video") == []
+        add_recent("video", clip)
+        assert recent_files("video") == [clip]

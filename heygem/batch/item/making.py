@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from heygem import pipeline
 from heygem.batch.item import checks, details, guards, manifest, output_lock, recovery
+from heygem.batch.item.live_file import live_picture
 from heygem.batch.item.model_cache import ModelCache
 from heygem.batch.items import Item, SpeechFiles
 from heygem.batch.outcome import Outcome, Status, error_facts
@@ -177,17 +178,19 @@ class Maker:
         """Make an item that `check` has found to be missing."""
         begun = details.begin(item, self._identities[item.name].item_id)
         try:
-            result = pipeline.generate(
-                item.video,
-                self.speech.get(item).path,
-                item.output,
-                item.params,
-                models=self.models,
-                **self._records,
-                may_replace=partial(self._may_replace, item),
-                progress=report_progress,
-                cancel=self.cancel,
-            )
+            with live_picture(item.details) as show_frame:
+                result = pipeline.generate(
+                    item.video,
+                    self.speech.get(item).path,
+                    item.output,
+                    item.params,
+                    models=self.models,
+                    **self._records,
+                    may_replace=partial(self._may_replace, item),
+                    progress=report_progress,
+                    show_frame=show_frame,
+                    cancel=self.cancel,
+                )
         except BaseException:
             if begun:
                 details.abandon(item)

@@ -23,7 +23,14 @@ from heygem.server.client import HubQueue, JobQueue
 from heygem.studio import links
 from heygem.studio.file_picker import FilePicker, FilesPicker
 from heygem.studio.images import data_url, thumbnail
-from heygem.studio.job_rows import RETRIED, seconds_left, summary, table_row, total_progress
+from heygem.studio.job_rows import (
+    RETRIED,
+    live_pictures,
+    seconds_left,
+    summary,
+    table_row,
+    total_progress,
+)
 from heygem.studio.job_table import JobTable
 from heygem.studio.notifier import Notifier
 from heygem.studio.pair_table import PairTable, resolve_paths
@@ -273,7 +280,10 @@ class BatchPage(w.VBox):
                 self.table.recipes = [list(option) for option in self.recipe.options]
                 if rows != self.table.rows:
                     self.table.rows = rows
+                if not self.queue.is_shared:
+                    self.table.live = live_pictures(running, self.table.live)
             self.bar.value = total_progress(totals, running)
+            self.bar.layout.display = "" if count else "none"
             is_working = is_open and has_worker
             paused = self.queue.paused() if is_open else ""
             left_s = self._smoothed(seconds_left(totals, running), totals) if is_working else None

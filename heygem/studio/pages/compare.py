@@ -20,6 +20,7 @@ from heygem.experiments.runs import Run
 from heygem.studio.background import LatestTask
 from heygem.studio.run_table import RunTable
 from heygem.studio.status import StatusBar
+from heygem.studio.style import PageStyle
 from heygem.studio.synced_player import SyncedPlayer
 from heygem.studio.urls import page_url
 
@@ -37,6 +38,8 @@ class ComparePage(w.VBox):
         Receives the files of each comparison, in a subfolder of its own.
     count : int
         Instants on the contact sheet.
+    last : int
+        Without a comparison, so many of the last runs are compared, where there are two or more.
     lang : {"en", "zh", ""}
         Empty: as `HEYGEM_LANG` says, else English.
 
@@ -54,6 +57,7 @@ class ComparePage(w.VBox):
         store: PathLike = "mlruns",
         output: PathLike = "runs/compare",
         count: int = 6,
+        last: int = 0,
         lang: str = "",
     ) -> None:
         self.translate = translate = translator(lang)
@@ -61,6 +65,9 @@ class ComparePage(w.VBox):
         self.task = LatestTask()
         self.status = StatusBar(self.task, translate)
         self.table = RunTable(translate)
+        self.empty = w.HTML(
+            f'<p class="hg-empty-state">{html.escape(translate("compare_empty"))}</p>'
+        )
         self.player = SyncedPlayer(translate)
         self.refresh_button = w.Button(description=translate("refresh"), icon="refresh")
         self.compare_button = w.Button(description=translate("compare"), button_style="primary")
@@ -68,7 +75,9 @@ class ComparePage(w.VBox):
         self.results_box = self._build_results(row)
         super().__init__(
             [
+                PageStyle(),
                 self.table,
+                self.empty,
                 w.HBox([self.compare_button, self.refresh_button], layout=row),
                 self.status,
                 self.results_box,
@@ -83,6 +92,9 @@ class ComparePage(w.VBox):
         if comparison is not None:
             self.table.chosen = [run.id for run in comparison.runs]
             self.show(comparison)
+        elif last > 1 and len(self.table.rows) > 1:
+            self.table.chosen = [row["id"] for row in self.table.rows[:last]]
+            self.compare()
 
     def _build_results(self, row: w.Layout) -> w.VBox:
         translate = self.translate
@@ -109,11 +121,13 @@ class ComparePage(w.VBox):
     def refresh(self) -> None:
         """Read the store again; runs that no longer exist are no longer chosen."""
         try:
-            recorded = runs.list_runs(self.store)
+            recorded = runs.list_runs(self.store) if self.store.exists() else []
         except HeygemError as error:
             self.status.show_error(error)
             return
         self.table.rows = [_table_row(run) for run in recorded]
+        self.empty.layout.display = "none" if recorded else ""
+        self.table.layout.display = "" if recorded else "none"
         ids = {run.id for run in recorded}
         self.table.chosen = [run_id for run_id in self.table.chosen if run_id in ids]
 

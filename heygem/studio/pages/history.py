@@ -14,7 +14,7 @@ from heygem.batch.results import archive
 from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError, InputError, ParameterError
-from heygem.core.i18n import Translate
+from heygem.core.i18n import Translate, language_of
 from heygem.core.types import PathLike, Progress
 from heygem.studio import links, trash
 from heygem.studio.background import LatestTask
@@ -228,7 +228,8 @@ class HistoryPage(w.VBox):
 
         def work(progress: Progress, cancel: threading.Event) -> str:
             progress("trace", 0, 0)
-            return trace_html(trace.trace_file(path, search=False), None)
+            traced = trace.trace_file(path, search=False)
+            return trace_html(traced, None, lang=language_of(self.translate))
 
         def show(text: str) -> None:
             self.trace_text.value = text

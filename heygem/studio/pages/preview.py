@@ -16,6 +16,7 @@ from heygem.config.params import Params
 from heygem.core.errors import Cancelled
 from heygem.core.i18n import language, translator
 from heygem.core.types import PathLike, Progress
+from heygem.media.live_picture import LivePicture
 from heygem.studio import charts, input_report
 from heygem.studio.audio_inputs import save_upload, synthesize_to_file
 from heygem.studio.background import LatestTask
@@ -171,9 +172,18 @@ class PreviewPage(w.VBox):
         def work(progress: Progress, cancel: threading.Event) -> Clip:
             if cancel.wait(wait_s):
                 raise Cancelled("a newer preview was requested")
-            return self.session.render(params, start_s, length_s, progress=progress, cancel=cancel)
+            live = LivePicture(self._show_live)
+            try:
+                return self.session.render(
+                    params, start_s, length_s, progress=progress, show_frame=live, cancel=cancel
+                )
+            finally:
+                self._show_live(b"")
 
         self.task.submit(work, self._rendered)
+
+    def _show_live(self, jpeg: bytes) -> None:
+        self.player.live = jpeg
 
     def set_params(self, params: Params, *, render: bool = True) -> None:
         """Change the settings: the curve follows at once, the video as soon as it is rendered."""

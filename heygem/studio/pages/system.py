@@ -68,10 +68,11 @@ class SystemPage(w.VBox):
         if "gpu_gb" in facts:
             gpu = translate("of", free=facts["gpu_gb"], total=facts["gpu_total_gb"])
             rows.insert(1, ("gpu_memory", gpu))
-        lines = [
-            f"<div><b>{html.escape(translate(key))}:</b> {html.escape(text)}</div>"
+        facts_html = "".join(
+            f"<dt>{html.escape(translate(key))}</dt><dd>{html.escape(text)}</dd>"
             for key, text in rows
-        ]
+        )
+        lines = [f'<dl class="hg-facts hg-card">{facts_html}</dl>']
         for key in alerts(facts):
             lines.append(f'<div role="alert">⚠ {html.escape(translate(key))}</div>')
         self.text.value = "".join(lines)

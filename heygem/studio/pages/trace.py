@@ -7,7 +7,7 @@ from pathlib import Path
 import ipywidgets as w
 
 from heygem.batch.input_files import AUDIO_SUFFIXES, VIDEO_SUFFIXES
-from heygem.core.i18n import translator
+from heygem.core.i18n import language_of, translator
 from heygem.core.types import PathLike, Progress
 from heygem.experiments import store
 from heygem.provenance import trace, trace_report
@@ -30,7 +30,7 @@ class TracePage(w.VBox):
     out : path
         Receives reports; inside the folder that the page's server serves.
     lang : {"en", "zh", ""}
-        Language of the page; the report itself is in English.
+        Language of the page; the reports to download are in English.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class TracePage(w.VBox):
             progress("trace", 0, 0)
             traced = trace.trace_file(path)
             run = store.find_run(traced.origin.entry) if traced.origin else None
-            content = trace_html(traced, run, redacted)
+            content = trace_html(traced, run, redacted, lang=language_of(self.translate))
             return content, self._write_reports(traced, run, redacted)
 
         self.task.submit(work, lambda result: self._show(*result))

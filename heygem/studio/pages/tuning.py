@@ -359,7 +359,10 @@ def _make_widget(control: Control, value: Any, language: int) -> w.Widget:
     name = control.names[language]
     wide = w.Layout(width="365px")
     if control.is_switch:
-        return w.Checkbox(value=value, description=name, tooltip=control.help, layout=wide)
+        style = {"description_width": "185px"}  # below the sliders' tracks
+        return w.Checkbox(
+            value=value, description=name, tooltip=control.help, layout=wide, style=style
+        )
     return w.FloatSlider(
         value=value,
         min=min(control.low, value),

@@ -4,15 +4,6 @@
 const SYMBOLS = { pending: "○", running: "▶", done: "✔", failed: "✖", cancelled: "■" };
 const BUTTONS = [["up", "↑", "move"], ["down", "↓", "move"], ["cancel", "■", "cancel"], ["retry", "↻", "retry"], ["remove", "✕", "remove"]];
 
-function element(tag, attributes = {}, parent = null) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key === "text") node.textContent = value; else node.setAttribute(key, value);
-  }
-  if (parent) parent.append(node);
-  return node;
-}
-
 function render({ model, el }) {
   const labels = model.get("labels");
   // JupyterLab would take the arrow keys for itself.
@@ -52,6 +43,7 @@ function render({ model, el }) {
       parts.buttons[name] = [button, action];
     }
     parts.more = element("div", { class: "hg-more" }, li);
+    parts.live = element("img", { class: "hg-live" }, li);
     parts.grip.addEventListener("keydown", (event) => {
       const places = { ArrowUp: -1, ArrowDown: 1, Home: -1e6, End: 1e6 }[event.key];
       if (places === undefined) return;
@@ -90,7 +82,15 @@ function render({ model, el }) {
     if (parts.picture.getAttribute("src") !== picture) {
       picture ? parts.picture.setAttribute("src", picture) : parts.picture.removeAttribute("src");
     }
+    showLive(parts, row, name);
     parts.picture.style.visibility = picture ? "visible" : "hidden";
+  }
+
+  function showLive(parts, row, name) {
+    const url = model.get("live")[row.id] || "";
+    if ((parts.live.getAttribute("src") || "") === url) return;
+    parts.live.alt = `${labels.live}: ${name}`;
+    url ? parts.live.setAttribute("src", url) : parts.live.removeAttribute("src");
   }
 
   // A waiting job may be given another recipe; of the others, the name is shown.
@@ -168,6 +168,7 @@ function render({ model, el }) {
   model.on("change:rows", draw);
   model.on("change:thumbnails", draw);
   model.on("change:recipes", draw);
+  model.on("change:live", draw);
   draw();
 }
 

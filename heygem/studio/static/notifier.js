@@ -4,10 +4,7 @@ const KEY = "heygem-notify";
 function render({ model, el }) {
   if (!("Notification" in window)) return; // a page over plain HTTP from another machine
   const labels = model.get("labels");
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "hg-notify";
-  el.append(button);
+  const button = element("button", { type: "button", class: "hg-notify" }, el);
 
   const isOn = () => Notification.permission === "granted" && localStorage.getItem(KEY) === "on";
   const update = () => {

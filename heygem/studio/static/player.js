@@ -1,23 +1,6 @@
 // Source and result side by side over one time axis. Videos come by HTTP as blobs: the
 // notebook server does not answer range requests, and without them a browser cannot seek.
 
-function address(url) {
-  if (/^[a-z]+:/.test(url) || url.startsWith("/")) return url;
-  const config = document.getElementById("jupyter-config-data");
-  let base = "/";
-  try { base = JSON.parse(config.textContent).baseUrl || "/"; } catch (e) { /* a bare page */ }
-  return base.replace(/\/?$/, "/") + url;
-}
-
-function element(tag, attributes = {}, parent = null) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key === "text") node.textContent = value; else node.setAttribute(key, value);
-  }
-  if (parent) parent.append(node);
-  return node;
-}
-
 function render({ model, el }) {
   const labels = model.get("labels");
   const root = element("div", { class: "hg-player", "data-lm-suppress-shortcuts": "true", tabindex: "0", role: "group", "aria-label": labels.result }, el);
@@ -32,6 +15,7 @@ function render({ model, el }) {
     figures[name] = video;
   }
   const { source, result } = figures;
+  const live = element("img", { class: "hg-live", alt: labels.live }, result.parentElement);
   const empty = element("div", { class: "hg-empty", text: labels.no_video }, stage);
 
   const controls = element("div", { class: "hg-controls" }, root);
@@ -103,7 +87,18 @@ function render({ model, el }) {
 
   function showEmpty() {
     empty.textContent = labels.no_video;
-    empty.style.display = result.src || source.src ? "none" : "flex";
+    const isLive = model.get("live").byteLength > 0;
+    stage.classList.toggle("hg-has-result", Boolean(result.src));
+    empty.style.display = isLive || result.src || source.src ? "none" : "flex";
+  }
+
+  // The frame that is being drawn: in place of a result, or in the corner of an older one.
+  function showLive() {
+    const jpeg = model.get("live");
+    if (live.src) URL.revokeObjectURL(live.src);
+    if (jpeg.byteLength) live.src = URL.createObjectURL(new Blob([jpeg], { type: "image/jpeg" }));
+    else live.removeAttribute("src");
+    showEmpty();
   }
 
   function start() {
@@ -146,7 +141,7 @@ function render({ model, el }) {
   function layout() {
     const name = model.get("mode");
     mode.value = name;
-    stage.className = `hg-stage hg-${name}` + (model.get("stale") ? " hg-stale" : "");
+    stage.className = `hg-stage hg-${name}` + (model.get("stale") ? " hg-stale" : "") + (result.src ? " hg-has-result" : "");
     wipe.style.display = name === "wipe" ? "" : "none";
     stage.style.setProperty("--hg-wipe", `${model.get("wipe")}%`);
     wipe.value = model.get("wipe");
@@ -230,13 +225,14 @@ function render({ model, el }) {
   model.on("change:curves", () => { curves.innerHTML = model.get("curves"); updateSpan(); });
   model.on("change:overview", () => { whole.innerHTML = model.get("overview"); updateSpan(); });
   model.on("change:captions", name);
+  model.on("change:live", showLive);
   for (const name of ["mode", "loop", "wipe", "stale"]) model.on(`change:${name}`, layout);
   for (const name of ["start_s", "length_s", "total_s"]) model.on(`change:${name}`, updateSpan);
 
   audio.innerHTML = model.get("audio");
   curves.innerHTML = model.get("curves");
   whole.innerHTML = model.get("overview");
-  name(); layout(); updateSpan(); showEmpty(); load("source"); load("result");
+  name(); layout(); updateSpan(); showLive(); load("source"); load("result");
   requestAnimationFrame(draw);
   return () => { stopped = true; document.removeEventListener("keydown", pressed); for (const url of Object.values(blobs)) URL.revokeObjectURL(url); };
 }

@@ -5,14 +5,9 @@ const BITS = 64000;
 
 function render({ model, el }) {
   const labels = model.get("labels");
-  const root = document.createElement("div");
-  root.className = "hg-recorder";
-  const button = document.createElement("button");
-  button.type = "button";
-  const status = document.createElement("span");
-  status.setAttribute("aria-live", "polite");
-  root.append(button, status);
-  el.append(root);
+  const root = element("div", { class: "hg-recorder" }, el);
+  const button = element("button", { type: "button" }, root);
+  const status = element("span", { "aria-live": "polite" }, root);
   let recorder = null;
   let beganMs = 0;
   let clock = 0;

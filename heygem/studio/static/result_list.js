@@ -1,14 +1,5 @@
 // Finished videos: cards that are searched, sorted and ticked. Search and order stay in the page.
 
-function element(tag, attributes = {}, parent = null) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key === "text") node.textContent = value; else node.setAttribute(key, value);
-  }
-  if (parent) parent.append(node);
-  return node;
-}
-
 const ORDERS = { column_date: ["date", -1], column_name: ["name", 1], column_person: ["person", 1], column_sound: ["sound", 1], column_recipe: ["recipe", 1], column_av_corr: ["av_corr", -1], column_length: ["length_s", -1], column_size: ["bytes", -1] };
 
 function render({ model, el }) {

@@ -1,14 +1,5 @@
 // Recorded runs to choose from: a click on a heading sorts, the field above filters.
 
-function element(tag, attributes = {}, parent = null) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key === "text") node.textContent = value; else node.setAttribute(key, value);
-  }
-  if (parent) parent.append(node);
-  return node;
-}
-
 const COLUMNS = ["started", "name", "kind", "status", "seconds", "experiment", "video"];
 
 function shown(row, key) {

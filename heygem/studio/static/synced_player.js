@@ -2,23 +2,6 @@
 // HTTP as blobs: the notebook server does not answer range requests, and without them a browser
 // cannot seek.
 
-function address(url) {
-  if (/^[a-z]+:/.test(url) || url.startsWith("/")) return url;
-  const config = document.getElementById("jupyter-config-data");
-  let base = "/";
-  try { base = JSON.parse(config.textContent).baseUrl || "/"; } catch (e) { /* a bare page */ }
-  return base.replace(/\/?$/, "/") + url;
-}
-
-function element(tag, attributes = {}, parent = null) {
-  const node = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key === "text") node.textContent = value; else node.setAttribute(key, value);
-  }
-  if (parent) parent.append(node);
-  return node;
-}
-
 const MAX_DRIFT_S = 0.06;   // a video that drifts further apart is set to the position of the leading one
 
 function render({ model, el }) {

@@ -1,10 +1,7 @@
 // Pictures of a folder's videos; a click chooses one.
 
 function render({ model, el }) {
-  const root = document.createElement("div");
-  root.className = "hg-thumbnails";
-  root.setAttribute("role", "group");
-  el.append(root);
+  const root = element("div", { class: "hg-thumbnails", role: "group" }, el);
   const buttons = new Map();
   let count = 0;
 
@@ -17,14 +14,9 @@ function render({ model, el }) {
     items.forEach((item, at) => {
       let button = buttons.get(item.path);
       if (!button) {
-        button = document.createElement("button");
-        button.type = "button";
-        button.title = item.name;
-        const picture = document.createElement("img");
-        picture.alt = "";
-        const name = document.createElement("span");
-        name.textContent = item.name;
-        button.append(picture, name);
+        button = element("button", { type: "button", title: item.name });
+        element("img", { alt: "" }, button);
+        element("span", { text: item.name }, button);
         button.addEventListener("click", () => {
           model.set("clicked", { path: item.path, n: ++count });
           model.save_changes();

@@ -1,16 +1,6 @@
 // Send dropped, pasted or chosen files to the server in parts, with a bar for each.
 const RETRIES_MS = [500, 1000, 2000, 4000, 8000, 15000];
 
-function baseUrl() {
-  const config = document.getElementById("jupyter-config-data");
-  return config ? JSON.parse(config.textContent).baseUrl ?? "/" : document.body.dataset.baseUrl ?? "/";
-}
-function element(tag, attributes, parent) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) name === "text" ? (node.textContent = value) : node.setAttribute(name, value);
-  parent?.append(node);
-  return node;
-}
 function call(method, path, body, headers = {}) {
   const xsrf = document.cookie.match(/\b_xsrf=([^;]*)/)?.[1] ?? "";
   return fetch(`${baseUrl()}heygem/api/uploads${path}`, { method, body, credentials: "same-origin", headers: { "X-XSRFToken": xsrf, ...headers } });
@@ -135,15 +125,24 @@ function render({ model, el }) {
     zone.classList.remove("hg-over");
     add(event.dataTransfer.files);
   });
-  // A file pasted while this place has the focus, as after Tab.
+  // A file pasted while this place has the focus goes here; pasted elsewhere on the page, to the
+  // first place in view for files of its kind.
   root.addEventListener("paste", (event) => { if (event.clipboardData?.files.length) { event.preventDefault(); add(event.clipboardData.files); } });
+  const pasted = (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    const fits = (file) => (file.type.startsWith("audio/") ? "audio" : "video") === model.get("kind");
+    if (event.defaultPrevented || !files.length || !files.every(fits) || !root.offsetParent) return;
+    event.preventDefault();
+    add(files);
+  };
+  document.addEventListener("paste", pasted);
   // A file that misses the place would otherwise replace the page.
   const keep = (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); };
   addEventListener("dragover", keep);
   addEventListener("drop", keep);
   const leaving = (event) => { if (active) { event.preventDefault(); event.returnValue = ""; } };
   addEventListener("beforeunload", leaving);
-  return () => { removeEventListener("dragover", keep); removeEventListener("drop", keep); removeEventListener("beforeunload", leaving); };
+  return () => { document.removeEventListener("paste", pasted); removeEventListener("dragover", keep); removeEventListener("drop", keep); removeEventListener("beforeunload", leaving); };
 }
 
 export default { render };

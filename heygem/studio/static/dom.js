@@ -1,0 +1,23 @@
+// Put before the script of each widget, which uses these functions; see `heygem.studio.scripts`.
+
+function element(tag, attributes = {}, parent = null) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === "text") node.textContent = value; else node.setAttribute(key, value);
+  }
+  if (parent) parent.append(node);
+  return node;
+}
+
+// The path at which the page's server answers: of Voilà, of JupyterLab, else of a bare page.
+function baseUrl() {
+  const config = document.getElementById("jupyter-config-data");
+  const base = config ? JSON.parse(config.textContent).baseUrl : document.body.dataset.baseUrl;
+  return (base || "/").replace(/\/?$/, "/");
+}
+
+// A file's address, given relative to the server's; whole addresses stay.
+function address(url) {
+  return /^[a-z]+:/.test(url) || url.startsWith("/") ? url : baseUrl() + url;
+}
+
