@@ -95,7 +95,7 @@ class LatestTask(traitlets.HasTraits):
             self._time_left.restart()
         spent_s = now_s - self._stage_began_s
         left_s = 0.0
-        if done and total > done:
+        if done and total > done >= total / 20:  # the first steps wait for what is compiled
             left_s = self._time_left.update(spent_s / done * (total - done))
         with self.hold_trait_notifications():
             self.stage, self.done, self.total = stage, int(done), int(total or 0)

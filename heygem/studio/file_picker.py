@@ -139,7 +139,7 @@ class FilePicker(w.VBox):
                 self.details,
                 self.verdicts,
             ],
-            layout=w.Layout(flex="1 1 340px", max_width="900px"),
+            layout=w.Layout(flex="1 1 340px", max_width="1080px"),
         )
         self.add_class("hg-picker")
         self.folder = Path(folder).resolve()
@@ -283,7 +283,7 @@ class FilesPicker(w.VBox):
                 self.details,
                 self.verdicts,
             ],
-            layout=w.Layout(flex="1 1 340px", max_width="900px"),
+            layout=w.Layout(flex="1 1 340px", max_width="1080px"),
         )
         self.add_class("hg-picker")
         self.folder.observe(lambda _: self.refresh(), "value")

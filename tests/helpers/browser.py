@@ -1,5 +1,6 @@
 """A real browser and a real server, for the tests of pages."""
 
+import importlib.resources
 import json
 import os
 import shutil
@@ -50,6 +51,22 @@ def free_port():
     with socket.socket() as s:
         s.bind((jupyter.LOOPBACK, 0))
         return s.getsockname()[1]
+
+
+BARRIERS = ("serious", "critical")  # what axe calls them
+
+
+def barriers(page):
+    """Serious findings of axe-core on the page as it is."""
+    script = importlib.resources.files("axe_playwright_python").joinpath("axe.min.js")
+    page.evaluate(script.read_text() + ";0")
+    answer = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        (found["id"], node["html"][:160])
+        for found in answer["violations"]
+        if found["impact"] in BARRIERS
+        for node in found["nodes"]
+    ]
 
 
 class Server:

@@ -4,22 +4,19 @@ As for `test_browser`: under CI a missing browser is a failure, elsewhere a skip
 """
 
 import base64
-import importlib.resources
 import os
 import re
 import shutil
 
 import numpy as np
 import pytest
-from helpers.browser import SAMPLES, TOKEN
+from helpers.browser import SAMPLES, TOKEN, barriers
 from helpers.media import write_video, write_wav
 
 from heygem import media
 from heygem.core import i18n
 
 pytestmark = pytest.mark.browser
-
-BARRIERS = ("serious", "critical")  # what axe calls them
 
 
 @pytest.fixture
@@ -37,19 +34,6 @@ def own_files(tmp_path):
     whole = (folder / "faceless.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     return folder
-
-
-def barriers(page):
-    """Serious findings of axe-core on the page as it is."""
-    script = importlib.resources.files("axe_playwright_python").joinpath("axe.min.js")
-    page.evaluate(script.read_text() + ";0")
-    answer = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        (found["id"], node["html"][:160])
-        for found in answer["violations"]
-        if found["impact"] in BARRIERS
-        for node in found["nodes"]
-    ]
 
 
 def drop(page, place, files):
@@ -130,7 +114,7 @@ def test_a_producer_drops_files_starts_watches_plays_and_downloads_with_mouse_or
     live = ".hg-jobs li.hg-running img.hg-live[src^='data:image/jpeg']"
     page.wait_for_selector(live)  # what is being drawn
     if shots:
-        page.screenshot(path=f"{shots}/live_dark.png")
+        page.screenshot(path=f"{shots}/live_dark.png", full_page=True)
     for scheme in ("dark", "light"):  # while it works
         page.emulate_media(color_scheme=scheme)
         for name in ("Single", "System", "Sweep", "Batch"):

@@ -3,12 +3,13 @@
 As for `test_browser`: under CI a missing browser is a failure, elsewhere a skip.
 """
 
+import shutil
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from helpers.browser import SAMPLES, TOKEN
+from helpers.browser import PROJECT, SAMPLES, TOKEN, barriers
 
 from heygem.batch.queue import JobQueue
 from heygem.server import jupyter
@@ -75,6 +76,15 @@ def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server,
 
     page.reload()
     page.wait_for_selector("button:has-text('Add to the queue')")
+    for name in ("03_finetune", "30_trace"):
+        shutil.copy(PROJECT / "notebooks" / f"{name}.ipynb", root / "notebooks")
+    for name in ("02_tuning", "03_finetune", "20_compare", "30_trace"):
+        page.goto(f"{studio_server.base}/voila/render/notebooks/{name}.ipynb")
+        page.wait_for_selector("main .jupyter-button:visible")
+        for scheme in ("dark", "light"):
+            page.emulate_media(color_scheme=scheme)
+            page.wait_for_timeout(400)  # widgets are named in the next frame
+            assert not barriers(page), f"{name}, {scheme}: {barriers(page)}"
     page.goto("about:blank")
     deadline = time.monotonic() + 20
     while studio_server.kernels():

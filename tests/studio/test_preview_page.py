@@ -31,9 +31,20 @@ def test_opening_files_shows_report_and_preview(tuning):
 
 def test_no_video_passes_through_the_widget_socket(tuning):
     for name, value in tuning.preview.player.get_state().items():
-        assert not isinstance(value, bytes | memoryview), name
+        assert not value or not isinstance(value, bytes | memoryview), name
     state = tuning.preview.player.get_state()
     assert sum(len(str(v)) for k, v in state.items() if not k.startswith("_")) < 200_000
+
+
+@pytest.mark.slow
+def test_the_frame_being_drawn_is_shown_until_the_preview_is_there(tuning):
+    shown = []
+    tuning.preview.player.observe(lambda change: shown.append(change["new"]), "live")
+    tuning.preview.render()
+    assert tuning.preview.task.wait(WAIT_S)
+    *pictures, last = shown
+    assert pictures and last == b""
+    assert all(jpeg[:2] == b"\xff\xd8" and len(jpeg) < 100_000 for jpeg in pictures)
 
 
 @pytest.mark.slow
