@@ -221,13 +221,13 @@ class Bench:
         return {"items.speedup": sum(r["whole_s"] for r in apart) / count * ITEMS / whole}
 
 
-def run(name, *arguments, home=None):
-    """Run a child; its JSON, the time it took with its start, and its processor time."""
+def run(name, *arguments, home=None, script=__file__):
+    """Run a child of a script; its JSON, and the time it took with its start."""
     environment = dict(os.environ)
     if home is not None:
         environment |= {"HEYGEM_HOME": str(home), "HEYGEM_RECORDS": str(home / "records")}
     environment.setdefault("HEYGEM_MODELS", str(Path.home() / ".cache" / "heygem" / "models"))
-    command = [sys.executable, __file__, "--child", name, *map(str, arguments)]
+    command = [sys.executable, script, "--child", name, *map(str, arguments)]
     began = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -300,6 +300,7 @@ class Peak:
         self.mb, self._stop = 0.0, threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
         self._thread.start()
+        return self
 
     def _sample(self):
         import psutil

@@ -11,7 +11,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import gaussian_filter
 
 from heygem.avatar.avatar import Avatar
@@ -213,6 +212,8 @@ def _with_precise_eyes(image: Image, points: FloatArray) -> FloatArray:
 
 def _depth(picture: FloatArray, avatar: Avatar, sigma: float) -> FloatArray:
     """Depth of picture nodes [h, w, 2], in pixels as the mesh's: face, head, else its middle."""
+    from scipy.interpolate import LinearNDInterpolator  # loads 60 MB, which only stills need
+
     points, pose = avatar.track.points[0], avatar.pose
     scale, offset, rotation = float(pose.scale[0]), pose.offset[0], pose.rotation[0]
     flat = np.concatenate([picture - offset[:2], np.zeros((*picture.shape[:2], 1))], -1)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import butter, sosfiltfilt
 
 from heygem.core.types import FloatArray
 
@@ -101,6 +100,8 @@ def loudness_of(samples: FloatArray, rate_hz: int, times_s: FloatArray) -> Float
 
 def _slow_noise(random: np.random.Generator, count: int, rate_hz: float) -> FloatArray:
     """Noise of standard deviation 1 with the spectrum of heads : float64 [count, 3]."""
+    from scipy.signal import butter, sosfiltfilt  # loads 60 MB, which only stills need
+
     margin = int(4 * rate_hz)  # the filter settles
     white = random.standard_normal((count + 2 * margin, 3))
     # Forwards and backwards: a second-order filter falls with the fourth power, twice in power.
