@@ -75,7 +75,7 @@ docs: tour  ## run the tour notebook, and build the documentation and API refere
 train-base: models  ## train the shipped lips model: make train-base DATA=folder-of-videos
 	@test -n "$(DATA)" || { echo "say where the videos are: make train-base DATA=folder" >&2; exit 2; }
 	@$(BIN)/heygem train lips "$(DATA)" --overwrite --out heygem/lips/weights/lips.safetensors
-	@cd heygem/lips/weights && sha256sum lips.safetensors > SHA256SUMS
+	@cd heygem/lips/weights && sha256sum *.safetensors > SHA256SUMS
 
 evaluate: models  ## measure the mouths: make evaluate DATA=folder-of-videos
 	@test -n "$(DATA)" || { echo "say where the videos are: make evaluate DATA=folder" >&2; exit 2; }

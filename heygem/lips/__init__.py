@@ -1,7 +1,7 @@
 """Audio to mouth movement: the model, the trajectory it predicts, and the controls on it."""
 
 from heygem.lips.controls import apply_controls, limit_aperture
-from heygem.lips.model import CONTEXT_S, FORMAT, SHIPPED, LipsModel
+from heygem.lips.model import CONTEXT_S, FORMAT, SHIPPED, WITHOUT_EMBEDDING, LipsModel
 from heygem.lips.trajectory import (
     RATE_HZ,
     Trajectory,
@@ -18,6 +18,7 @@ __all__ = [
     "SHIPPED",
     "LipsModel",
     "Trajectory",
+    "WITHOUT_EMBEDDING",
     "aperture_direction",
     "aperture_of",
     "apply_controls",

@@ -39,6 +39,8 @@ from heygem.lips.trajectory import RATE_HZ, Trajectory
 CHUNK_S = 20.0  # predicted at once; longer audio is cut, so memory does not grow with length
 CONTEXT_S = 1.0  # on both sides of a chunk; more than the receptive field, so cuts do not show
 SHIPPED = Path(__file__).parent / "weights" / "lips.safetensors"
+#: Of the version before the speech embedding; avatars that were fine-tuned with it need it.
+WITHOUT_EMBEDDING = SHIPPED.with_name("lips-plain.safetensors")
 FORMAT = "heygem-lips-3"
 READABLE_FORMATS = (FORMAT, "heygem-lips-2")  # 2: spectra are not normalised
 DEFAULT_OPENING_STD = 0.03  # IOD

@@ -100,9 +100,10 @@ def _introduction(result: TrainingResult) -> list[str]:
     excluded = ", ".join(result.settings.exclude_licences) or "none"
     return [
         "# Model card: lips",
-        "Speech (log-mel spectra and recognised phones) to the movement of the lower face at 50 "
-        f"Hz, as {len(model.basis)} coefficients of mesh displacements in the canonical face "
-        f"frame. The mean of {len(model.networks)} temporal convolutional networks. Its input "
+        f"Speech (log-mel spectra{', ' if model.embedding else ' and '}recognised phones"
+        f"{' and the speech embedding' if model.embedding else ''}) to the movement of the lower "
+        f"face at 50 Hz, as {len(model.basis)} coefficients of mesh displacements in the canonical "
+        f"face frame. The mean of {len(model.networks)} temporal convolutional networks. Its input "
         "holds no pixels. Made by `heygem train lips`; Apache-2.0.",
         "## Training data",
         f"{len(speakers)} speakers, {minutes:.1f} minutes with a face, {len(clips)} clips; "

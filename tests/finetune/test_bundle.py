@@ -10,9 +10,11 @@ from heygem import audio, avatar, lips, media, pipeline
 from heygem.batch import runner
 from heygem.batch.notebooks import root
 from heygem.config.params import FaceSettings, Params
-from heygem.core.errors import ConsentError, InputError
+from heygem.core.errors import AssetError, ConsentError, InputError
 from heygem.core.files import sha256
 from heygem.finetune import bundle
+from heygem.finetune.adapter import Adapter
+from heygem.finetune.adapter import save as save_adapter
 from heygem.provenance import consent
 from heygem.provenance.ledger import Ledger
 
@@ -95,3 +97,23 @@ def test_an_expired_consent_is_refused(result, tmp_path):
     (old / "avatar.json").write_text(json.dumps(facts))
     with pytest.raises(ConsentError, match="expired"):
         bundle.person(old).bundle.authorize(Ledger(tmp_path / "ledger.db"))
+
+
+def test_an_avatar_made_for_the_lips_model_of_an_earlier_version_still_speaks(tmp_path):
+    earlier = lips.LipsModel.load(lips.WITHOUT_EMBEDDING)
+    made_for = sha256(lips.WITHOUT_EMBEDDING)
+    head = earlier.networks[0].head
+    shape = (len(earlier.networks), head.out_channels, head.in_channels)
+    change = Adapter(0.5, np.zeros(shape, np.float32), np.zeros(shape[1], np.float32), 1.0, 0.02)
+    save_adapter(change, tmp_path / bundle.ADAPTER, base_sha256=made_for)
+    facts = {"files": {bundle.ADAPTER: "0" * 64}, "base_sha256": made_for}
+    own = bundle.AvatarBundle(tmp_path, facts).lips(
+        lips.LipsModel.load(), base_sha256=sha256(lips.SHIPPED)
+    )
+    samples = audio.load(root() / "samples" / "speech_en.wav").samples[:16000]
+    expected = 0.5 * earlier.predict(samples).coefficients
+    np.testing.assert_allclose(own.predict(samples).coefficients, expected, atol=1e-3)
+    assert not own.embedding and own.opening_std == 0.02
+    # Where the user names another model, the avatar does not fit it, as before.
+    with pytest.raises(AssetError, match="made for another lips model"):
+        bundle.AvatarBundle(tmp_path, facts).lips(lips.LipsModel.load(), base_sha256="1" * 64)
