@@ -107,7 +107,7 @@ def through_codec(images: Sequence[Image], rate: Fraction = Fraction(25)) -> np.
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     file.seek(0)
-    with av.open(file) as container:
+    with av.open(file, "r") as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 

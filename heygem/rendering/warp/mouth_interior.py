@@ -13,9 +13,15 @@ from heygem.rendering.warp.teeth_anchor import SkullMap
 
 SYNTHETIC_WIDTH_PX = 320  # resolution of a synthetic interior
 TEETH_SHOW = 0.05  # of the mouth's width: a picture open by this much shows the teeth there are
-# Of a picture's teeth, those count that its lips leave free: from its edges the skull's part fades.
-UNDER_LIP, OVER_LIP = 0.025, 0.008  # distances over which it does [IOD]
+# Of a picture's teeth, those count that its lips leave free.
+UNDER_LIP = 0.008  # above this, its last row under the lip is drawn on: the lip hid the rest [IOD]
+HIDDEN = (0.030, 0.070)  # hidden height from which, until which, teeth go with the lip [IOD]
+MIDDLE = (0.25, 0.75)  # of the mouth's width, where it is measured
+OVER_LIP = 0.008  # distance from the lower lip over which it fades [IOD]
 FROM_CORNER = 0.04  # likewise along the mouth, of its width
+# A picture's lower teeth, deeper in its opening than they would be drawn, are no upper teeth.
+LOWER_ROW = (0.55, 0.75)  # depth in the picture's opening from which, until which
+TOO_HIGH = (0.10, 0.25)  # by how much deeper than in the frame's
 SLIT = (0.006, 0.020)  # in an opening lower than this, the interior moves with the lips [IOD]
 
 _SKIN_POINTS = [205, 425, 50, 280, 199]  # cheeks and chin
@@ -195,18 +201,32 @@ class MouthInterior:
     ) -> None:
         """Draw what the picture shows at the skull's places over an interior [h, w, 3], in place.
 
-        Towards the lips of the picture, and in a mere slit, the interior stays as it is.
+        Where the picture's upper lip hid a little of the teeth, their last row is drawn on, or they
+        would be seen twice: with the lip, and below it with the skull. Where it hid much, and
+        towards the lower lip, the corners, and in a mere slit, the interior stays as it is.
         """
         x, y = skull.places(opening.rows, opening.columns)
         axes = mouth_axes(upper)
         u, v = to_mouth_axes(axes, np.stack([x, y], -1))
         top, bottom = contours(axes, upper, lower, u)
-        share = np.clip((v - top) / (UNDER_LIP * skull.scale), 0, 1)
-        share *= np.clip((bottom - v) / (OVER_LIP * skull.scale), 0, 1)
+        height = np.maximum(bottom - top, 1e-3)
+        raised = np.maximum(np.minimum(UNDER_LIP * skull.scale, 0.3 * height) - (v - top), 0)
+        middle = (opening.u > MIDDLE[0]) & (opening.u < MIDDLE[1]) & (opening.v > opening.top)
+        hidden = float(raised[middle].max(initial=0)) / skull.scale
+        v = v + raised
+        share = (1 - _ramp(HIDDEN, np.array(hidden, np.float32))) * np.clip(
+            (bottom - v) / (OVER_LIP * skull.scale), 0, 1
+        )
         share *= np.clip(np.minimum(u, 1 - u) / FROM_CORNER, 0, 1)
-        height = (opening.bottom - opening.top) / skull.frame_scale
-        share *= np.clip((height - SLIT[0]) / (SLIT[1] - SLIT[0]), 0, 1)
-        sample = self._sample(picture, x, y)
+        depth, drawn_depth = (v - top) / height, (opening.v - opening.top) / opening.height
+        share *= 1 - _ramp(LOWER_ROW, depth) * _ramp(TOO_HIGH, depth - drawn_depth)
+        share *= _ramp(SLIT, (opening.bottom - opening.top) / skull.frame_scale)
+        along, down = axes[2]
+        sample = self._sample(
+            picture,
+            np.ascontiguousarray(x + raised * along, np.float32),
+            np.ascontiguousarray(y + raised * down, np.float32),
+        )
         interior += (sample - interior) * share[..., None]
 
     def _sample_at(self, picture: Image, axes: Axes, u: FloatArray, v: FloatArray) -> FloatArray:
@@ -289,6 +309,11 @@ def _synthesize(crop: Image, mesh: FloatArray, teeth: float) -> tuple[Image, Flo
         lip_shadow=False,  # `fill` casts it, where the lip is
     )
     return texture, lip_rgb
+
+
+def _ramp(between: tuple[float, float], x: FloatArray) -> FloatArray:
+    """0 up to the first of two values, 1 from the second on."""
+    return np.clip((x - between[0]) / (between[1] - between[0]), 0, 1)
 
 
 def _soft(low: float, high: float, x: FloatArray) -> FloatArray:
