@@ -170,11 +170,20 @@ class FilePicker(w.VBox):
         self._updating = True
         try:
             self.list.options = options
-            self.list.value = None
         finally:
             self._updating = False
+        self._mark_chosen()
         if self._kind == "video":
             self.strip.show([path for _, path in options if not _is_plain_folder(path)])
+
+    def _mark_chosen(self) -> None:
+        """Select the chosen file in the list, where it is in it."""
+        chosen = Path(self.chosen).absolute() if self.chosen else None
+        self._updating = True
+        try:
+            self.list.value = chosen if chosen in [path for _, path in self.list.options] else None
+        finally:
+            self._updating = False
 
     def _show_title(self) -> None:
         """Say which folder is listed, where the field above does not."""
@@ -221,6 +230,7 @@ class FilePicker(w.VBox):
         if Path(path).absolute().parent != self.folder and not self._shows_recent:
             self.show_folder(Path(path).absolute().parent)  # the next choice is often next to it
         self._show_title()
+        self._mark_chosen()
         self.details.value = html.escape(description)
         if data:
             self.picture.value = data

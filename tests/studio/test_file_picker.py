@@ -24,6 +24,9 @@ def test_choosing_a_file_shows_its_thumbnail_size_and_duration(clip, tmp_path):
     assert browser.chosen == str(clip)
     assert "64×48, 25 fps, 1.0 s" in browser.details.value
     assert 0 < len(browser.picture.value) < 20_000
+    other = file_picker.FilePicker("Video", tmp_path.parent, kind="video")
+    other.chosen = str(clip)
+    assert other.list.value == clip, "a file that was typed or uploaded is selected in its folder"
 
 
 def test_opening_a_folder_chooses_nothing(tmp_path):
