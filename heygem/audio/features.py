@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import scipy.fft
 
+from heygem.audio.mel_filters import mel_filters
 from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import FloatArray
 
@@ -23,12 +24,7 @@ _CHUNK_FRAMES = 2000  # 20 s at a time keep the spectra small
 @functools.cache
 def _mel_filters() -> FloatArray:
     """float32 [N_FFT // 2 + 1, BANDS]."""
-    import librosa
-
-    filters = librosa.filters.mel(
-        sr=RATE_HZ, n_fft=N_FFT, n_mels=BANDS, fmin=LOWEST_HZ, fmax=HIGHEST_HZ
-    )
-    return np.ascontiguousarray(filters.T)
+    return np.ascontiguousarray(mel_filters(RATE_HZ, N_FFT, BANDS, LOWEST_HZ, HIGHEST_HZ).T)
 
 
 @functools.cache

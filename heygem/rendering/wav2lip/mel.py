@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from heygem.audio.mel_filters import mel_filters
 from heygem.core.types import FloatArray
 
 SAMPLE_RATE = 16_000
@@ -21,12 +22,7 @@ MEL_RANGE = 4.0  # the spectrogram is mapped to -4..4
 
 @lru_cache(maxsize=1)
 def _mel_filters() -> torch.Tensor:
-    import librosa
-
-    filters = librosa.filters.mel(
-        sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=55.0, fmax=7600.0
-    )
-    return torch.from_numpy(filters.astype(np.float32))
+    return torch.from_numpy(mel_filters(SAMPLE_RATE, N_FFT, N_MELS, 55.0, 7600.0))
 
 
 def mel_spectrogram(samples: FloatArray) -> FloatArray:
