@@ -18,7 +18,7 @@ from heygem.config.params import Params
 from heygem.evaluation import motion_metrics
 from heygem.lips import LipsModel, apply_controls
 from heygem.lips.trajectory import RATE_HZ
-from heygem.pipeline.articulate import SPEAKER_SCALE
+from heygem.pipeline.articulate import amplitude_scale
 from heygem.training import dataset, metrics
 
 LIBRARY_SHARE = 0.6
@@ -40,10 +40,10 @@ def measure_speaker(model, clips):
     split = [parts(clip) for clip in clips]
     spoken = [library.aperture[library.speaking] for library, _ in split]
     std = np.concatenate(spoken).std() if sum(map(len, spoken)) > RATE_HZ else model.opening_std
-    scale = float(np.clip(std / model.opening_std, *SPEAKER_SCALE))
     predicted = []
     for clip in clips:
         trajectory = model.predict_features(clip.features)
+        scale = amplitude_scale(std, trajectory, clip.voice, model.opening_std)
         controlled = apply_controls(trajectory, Params().lips, clip.voice, opening_scale=scale)
         predicted.append(controlled.aperture()[: len(clip.valid)])
     checks = metrics.check_sync([library for library, _ in split], predicted)

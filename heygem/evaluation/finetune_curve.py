@@ -190,8 +190,9 @@ def measure_prediction(
     windows: int = 4,
 ) -> Measures:
     """Compare the predicted with the tracked aperture where a clip is valid."""
-    scale = pipeline.speaker_scale(person.avatar, model)
-    aperture = model.predict_features(clip.features).aperture() * scale
+    predicted_motion = model.predict_features(clip.features)
+    scale = pipeline.speaker_scale(predicted_motion, clip.voice, person.avatar, model)
+    aperture = predicted_motion.aperture() * scale
     times_s = np.arange(len(aperture)) / RATE_HZ
     # A mouth that is late shows at t + lag what the audio says at t.
     corrected = np.interp(times_s + file_lag_s, times_s, clip.aperture)

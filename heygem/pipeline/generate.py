@@ -365,8 +365,9 @@ def _motion_facts(
     if motion is None:
         return {}
     facts: dict[str, Any] = {"measures": av_agreement(motion, encoded)}
-    if not is_custom:
-        facts["opening_scale"] = round(speaker_scale(avatar, models.lips_of(avatar)), 3)
+    if not is_custom and encoded.predicted is not None:
+        scale = speaker_scale(encoded.predicted, encoded.voice, avatar, models.lips_of(avatar))
+        facts["opening_scale"] = round(scale, 3)
     return facts
 
 

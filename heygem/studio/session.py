@@ -215,15 +215,16 @@ class Session:
 
         Only for engines that draw it; see `draws_trajectory`.
         """
-        before = self._trajectory(LipsSettings(silence_gate=False), None)
-        after = self._trajectory(settings, self.encoded_audio.voice)
+        before = self._trajectory(LipsSettings(silence_gate=False, closure=0))
+        after = self._trajectory(settings)
         return ApertureCurves.sample(before, after, start_s, length_s)
 
-    def _trajectory(self, controls: LipsSettings, voice: FloatArray | None) -> Trajectory:
+    def _trajectory(self, controls: LipsSettings) -> Trajectory:
         """The trajectory that `heygem.pipeline.generate` draws with the same settings."""
         encoded = self._encoded(predict=True)
         lips = _loaded(self._models).lips_of(self.avatar)
-        return pipeline.articulate(_loaded(encoded.predicted), voice, self.avatar, lips, controls)
+        predicted = _loaded(encoded.predicted)
+        return pipeline.articulate(predicted, encoded.voice, self.avatar, lips, controls)
 
     def _encoded(self, *, predict: bool) -> EncodedAudio:
         """The audio; with a predicted trajectory where one is needed for the first time."""
@@ -274,7 +275,7 @@ class Session:
             renderer = self._renderer_for(params)
             trajectory = None
             if renderer.uses_motion:
-                trajectory = self._trajectory(params.lips, self.encoded_audio.voice)
+                trajectory = self._trajectory(params.lips)
             renderer.plan(trajectory, self.encoded_audio.speech.samples, span.timeline)
             path = self.folder / f"{next(self._numbers):04d}-result.mp4"
             skipped = self._write_result(path, params, span, renderer, report_progress, show_frame)

@@ -2,7 +2,6 @@
 
 import json
 import threading
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -248,14 +247,6 @@ def test_silence_is_no_error_and_the_mouth_stays_shut(talking, models, empty_wav
 def test_a_sound_that_is_too_short(talking, models, short_wav, tmp_path):
     with pytest.raises(InputError, match="0.05|short"):
         pipeline.generate(talking[0], short_wav, tmp_path / "x.mp4", params(), models=models)
-
-
-@pytest.mark.slow
-def test_who_opens_wide_is_drawn_opening_wide(talking, models):
-    person = avatar.load(talking[0], params().face, backend=models.faces)
-    loud = replace(person, report=person.report | {"speech_aperture_std": 0.05})
-    assert pipeline.speaker_scale(person, models.lips) == 1.0  # a silent clip says nothing
-    assert pipeline.speaker_scale(loud, models.lips) == pytest.approx(1.25)
 
 
 @pytest.mark.slow
