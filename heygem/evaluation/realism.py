@@ -9,7 +9,6 @@ larger network or more people might find more.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from io import BytesIO
 
 import av
 import cv2
@@ -97,18 +96,21 @@ def crop_mouth(image: Image, pose: Pose, row: int, middle: FloatArray) -> Image:
 
 def through_codec(images: Sequence[Image], rate: Fraction = Fraction(25)) -> np.ndarray:
     """Encode crops with x264 and decode them again : uint8 [T, s, s, 3]."""
-    file = BytesIO()
-    with av.open(file, "w", format="matroska") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(CRF)})
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for image in images:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    file.seek(0)
-    with av.open(file, "r") as container:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    encoder = av.VideoCodecContext.create("libx264", "w")
+    encoder.height, encoder.width = images[0].shape[:2]
+    encoder.pix_fmt, encoder.time_base, encoder.framerate = "yuv420p", 1 / rate, rate
+    encoder.options = {"crf": str(CRF)}
+    decoder = av.VideoCodecContext.create("h264", "r")
+    frames: list[av.VideoFrame] = []
+    for number, image in enumerate(images):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame.pts = number
+        for packet in encoder.encode(frame):
+            frames += decoder.decode(packet)
+    for packet in encoder.encode(None):
+        frames += decoder.decode(packet)
+    frames += decoder.decode(None)
+    return np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
 
 
 class Judge(nn.Module):

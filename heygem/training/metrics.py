@@ -14,6 +14,7 @@ from heygem.training.clip import Clip
 MAX_LAG_S = 0.5  # lags searched
 MAX_CORRECTION_S = 0.3  # lags corrected; a clip with a larger one is left out
 MIN_PEAK = 0.2  # correlation at the peak for its lag to count as measured
+MIN_AT_ZERO = 0.25  # without a measured lag; foreign sound reaches 0.24 in eight seconds by chance
 MIN_PROMINENCE = 0.6  # of the peak over other lags, times the root of the seconds it rests on
 SIDE_LOBE_S = 0.16  # around the peak, not counted as other lags
 MAX_POOLED_S = 60.0  # more footage adds nothing to the prominence
@@ -133,7 +134,7 @@ class SyncCheck:
         if self.is_measured and abs(self.lag_s) <= MAX_CORRECTION_S:
             return "ok" if abs(self.lag_s) <= 0.02 else "shifted"
         # Too short or too repetitive to measure a lag: used as it is if it correlates at all.
-        return "ok" if not self.is_measured and self.at_zero >= MIN_PEAK else "off"
+        return "ok" if not self.is_measured and self.at_zero >= MIN_AT_ZERO else "off"
 
     @property
     def correction_s(self) -> float:

@@ -150,11 +150,11 @@ class Worker:
             self._end_child()
         if outcome is None:
             return
-        if is_dead:  # while this worker holds the job, so that nobody begins it anew
-            begun_mark.clear_unfinished(job)
         if outcome.status == "cancelled" and not watch.is_cancelled:
             self.queue.release(job.id, self.name, "the worker was stopped")
             return
+        if is_dead:  # while this worker holds the job, so that nobody begins it anew
+            begun_mark.clear_unfinished(job)
         if outcome.code == DISK_FULL:
             self.queue.pause(DISK_FULL)
         self._record(job, outcome)
