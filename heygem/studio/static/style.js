@@ -4,11 +4,12 @@ const PARTS = ".jupyter-widgets select, .jupyter-widgets .noUi-handle, .jupyter-
 function nameOf(part) {
   const widget = part.closest(".widget-inline-hbox, .jupyter-widgets");
   const label = widget?.querySelector(".widget-label");
-  return widget?.title || (label?.style.display === "none" ? "" : label?.textContent) || label?.title || part.title || part.placeholder || "";
+  const title = widget?.title === "null" ? "" : widget?.title;  // of a widget without a tooltip
+  return title || (label?.style.display === "none" ? "" : label?.textContent) || label?.title || part.title || part.placeholder || "";
 }
 function nameAll() {
   for (const part of document.querySelectorAll(PARTS)) {
-    if (part.closest(".hg-player, .hg-upload, .hg-jobs, .hg-results")) continue;
+    if (part.closest(".hg-player, .hg-many, .hg-upload, .hg-jobs, .hg-results, .hg-runs")) continue;  // ours name theirs
     // A picture is described by the text below or above it.
     const name = (part.tagName === "IMG" ? (part.nextElementSibling ?? part.previousElementSibling)?.textContent ?? "" : nameOf(part)).trim();
     if (part.tagName === "IMG") { if (part.getAttribute("alt") !== name) part.alt = name; }
