@@ -202,7 +202,7 @@ def test_killed_at_random_points_every_item_is_made_and_whole(queue):
     seed = int(os.environ.get("HEYGEM_SEED", time.time_ns() % 1000))
     print(f"HEYGEM_SEED={seed}")
     dice = random.Random(seed)
-    names = [f"v{k}" for k in range(3 * KILLS)]
+    names = [f"v{k}" for k in range(8 * KILLS)]  # a fast machine makes several between two kills
     fill(queue, *names, "bad-1", "bad-2")
     for _ in range(KILLS):
         worker = start_worker(queue)
