@@ -79,7 +79,7 @@ def _draw_clip(path, params, models):
         images = [frame.image.copy() for frame in reader if frame.index in wanted]
     films = {"real": _crops(images, avatar, frames)}
     for method in METHODS:
-        renderer = WarpRenderer(avatar, params.renderer, models.device)
+        renderer = WarpRenderer(avatar, params.renderer)
         motion = _motion(method, person, frames, speech, params, models)
         timeline = Timeline(frames, times_s[frames] - times_s[frames[0]], Fraction(25), len(frames))
         renderer.plan(motion, speech, timeline)

@@ -69,7 +69,7 @@ class ClipEvaluation:
         avatar = test.person.avatar
         self._engine = pipeline.make_renderer(avatar, params, models)
         # Recorded motions, such as the real mouth's, can only be drawn by the warp renderer.
-        self._warp = WarpRenderer(avatar, params.renderer, models.device)
+        self._warp = WarpRenderer(avatar, params.renderer)
         split = test.person.split
         self._split = split
         self._end_s = float(test.times_s[-1])

@@ -33,7 +33,7 @@ class _Warp:
     uses_motion = WarpRenderer.uses_motion
 
     def __call__(self, avatar: Avatar, params: Params, models: Models) -> Renderer:
-        return WarpRenderer(avatar, params.renderer, models.device)
+        return WarpRenderer(avatar, params.renderer)
 
 
 class _Wav2Lip:

@@ -8,7 +8,6 @@ from heygem.avatar.library import MouthLibrary
 from heygem.face import topology as topo
 from heygem.face.pose import Pose
 from heygem.rendering.warp.blend import interior_mask
-from heygem.rendering.warp.mesh_warp import Sampler
 from heygem.rendering.warp.mouth_interior import MouthInterior
 from heygem.rendering.warp.teeth_anchor import SkullMap, register
 from heygem.rendering.warp.teeth_check import anchor_teeth
@@ -85,7 +84,7 @@ def test_errors_of_the_head_pose_are_found_by_registration(mouth):
 
 def test_upper_teeth_stay_when_the_lip_rises(mouth):
     library, _ = mouth.library(16)
-    teeth = anchor_teeth(library, mouth.rest, Sampler())
+    teeth = anchor_teeth(library, mouth.rest)
     assert teeth is not None
     crop, mesh = library.crops[0], library.points[0][:, :2]
     head = mouth.head() + (6, -3)
@@ -97,7 +96,7 @@ def test_upper_teeth_stay_when_the_lip_rises(mouth):
     by_skull, by_lip = np.full((2, *real.shape), 150, np.float32)
     skull = teeth.map(0, pose, np.zeros(2))
     target = target[:, :2].astype(np.float32)
-    inside = MouthInterior(Sampler())
+    inside = MouthInterior()
     inside.fill(crop, mesh, target, 1.0, by_skull, skull=skull)
     inside.fill(crop, mesh, target, 1.0, by_lip)
     opening = interior_mask(target, real.shape[:2]) > 0.99
@@ -110,7 +109,7 @@ def test_upper_teeth_stay_when_the_lip_rises(mouth):
 
 def test_what_moves_with_the_lip_is_drawn_with_the_lip(mouth):
     library, _ = mouth.library(16, teeth_follow_lip=True)
-    assert anchor_teeth(library, mouth.rest, Sampler()) is None
+    assert anchor_teeth(library, mouth.rest) is None
 
 
 def test_few_pictures_of_teeth_are_not_enough(mouth):

@@ -18,7 +18,7 @@ from heygem.rendering.base import Patch
 from heygem.rendering.compose import paste
 from heygem.rendering.warp import blend
 from heygem.rendering.warp.mouth_interior import MouthInterior
-from heygem.rendering.warp.renderer import Sampler, WarpRenderer, replacement_strength
+from heygem.rendering.warp.renderer import WarpRenderer, replacement_strength
 from heygem.rendering.warp.texture_selection import _parted
 
 pytestmark = pytest.mark.slow
@@ -250,7 +250,7 @@ def test_teeth_a_person_shows_stay_when_the_rest_is_drawn(hopper, hopper_avatar)
     little, wide = opened(0.09), opened(0.40)
     blue = hopper.copy()  # teeth that no drawing would have
     cv2.fillPoly(blue, [np.rint(little[topo.LIPS_INNER]).astype(np.int32)], (40, 60, 220))
-    inside = MouthInterior(Sampler("cpu"))
+    inside = MouthInterior()
     out = blue.astype(np.float32)
     inside.fill(blue, little, wide, 1.0, out)
     x, y = np.rint(line[5]).astype(int)
@@ -258,16 +258,6 @@ def test_teeth_a_person_shows_stay_when_the_rest_is_drawn(hopper, hopper_avatar)
     own, below = out[y + 2, x], out[int(y + 0.5 * depth), x]
     assert own[2] > 2 * own[0]
     assert below[0] > below[2] and below.max() < 120  # the drawn cavity, warm and dark
-
-
-def test_the_gpu_way_of_sampling_equals_the_cpu_way():
-    rng = np.random.default_rng(1)
-    image = np.kron(rng.integers(0, 255, (12, 16, 3)), np.ones((5, 5, 1))).astype(np.uint8)
-    y, x = np.mgrid[4:50, 4:70].astype(np.float32)
-    x, y = x + 0.37 * np.sin(y / 5), y + 0.41
-    sampler = Sampler("cpu:0")  # not "cpu": samples with torch
-    a, b = Sampler("cpu")(image, x, y), sampler(image, x, y)
-    assert np.abs(a.astype(int) - b.astype(int)).mean() < 1.5
 
 
 def test_paste_mixes_by_the_mask():

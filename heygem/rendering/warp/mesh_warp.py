@@ -45,41 +45,27 @@ def with_rim(points: FloatArray, scale: float) -> FloatArray:
     return np.concatenate([points, jaw + RIM * scale * away]).astype(np.float32)
 
 
-class Sampler:
-    """Bicubic sampling of a picture at given places, by OpenCV on the CPU and torch elsewhere."""
+def sample(image: Image, map_x: FloatArray, map_y: FloatArray) -> Image:
+    """Sample a picture bicubically at given places.
 
-    def __init__(self, device: str = "cpu") -> None:
-        self.device = device
+    Parameters
+    ----------
+    image : uint8 [H, W, 3]
+        Beyond its border its last pixels continue.
+    map_x, map_y : float32 [h, w]
 
-    def __call__(self, image: Image, map_x: FloatArray, map_y: FloatArray) -> Image:
-        """`image` uint8 [H, W, 3] at `map_x`, `map_y` float32 [h, w] -> uint8 [h, w, 3]."""
-        if self.device == "cpu":
-            return cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        import torch
-
-        h, w = image.shape[:2]
-        grid = np.stack([map_x * (2 / max(w - 1, 1)) - 1, map_y * (2 / max(h - 1, 1)) - 1], -1)
-        with torch.no_grad():
-            pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
-            out = torch.nn.functional.grid_sample(
-                pixels.permute(2, 0, 1)[None].float(),  # [1, 3, H, W]
-                torch.from_numpy(grid.astype(np.float32)).to(self.device)[None],
-                mode="bicubic",
-                padding_mode="border",
-                align_corners=True,
-            )
-            out = out[0].permute(1, 2, 0).round().clamp(0, 255).byte()
-        return out.cpu().numpy()
+    Returns
+    -------
+    uint8 [h, w, 3]
+    """
+    return cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def sample_covered(
-    sample: Sampler, image: Image, map_x: FloatArray, map_y: FloatArray, labels: IntArray
-) -> Image:
+def sample_covered(image: Image, map_x: FloatArray, map_y: FloatArray, labels: IntArray) -> Image:
     """A window with its covered pixels sampled; the others are the image's own, uint8 [h, w, 3].
 
     Parameters
     ----------
-    sample : Sampler
     image : uint8 [h, w, 3]
         The window itself, which the maps refer to.
     map_x, map_y : float32 [h, w]
@@ -87,9 +73,8 @@ def sample_covered(
         -1 where the map is the identity.
     """
     pixels = np.array(image)
-    rows = BAND_ROWS if sample.device == "cpu" else len(labels)
-    for top in range(0, len(labels), rows):
-        band = slice(top, top + rows)
+    for top in range(0, len(labels), BAND_ROWS):
+        band = slice(top, top + BAND_ROWS)
         columns = np.flatnonzero((labels[band] >= 0).any(0))
         if len(columns):
             part = band, slice(columns[0], columns[-1] + 1)

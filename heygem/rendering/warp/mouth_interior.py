@@ -7,8 +7,9 @@ import numpy as np
 from heygem.core.types import FloatArray, Image
 from heygem.face import topology as topo
 from heygem.rendering.warp import synthetic_interior
-from heygem.rendering.warp.mesh_warp import Sampler, bounds
+from heygem.rendering.warp.mesh_warp import bounds, sample
 from heygem.rendering.warp.mouth_axes import Axes, contours, mouth_axes, to_mouth_axes
+from heygem.rendering.warp.synthetic_interior import smoothstep
 from heygem.rendering.warp.teeth_anchor import SkullMap
 
 SYNTHETIC_WIDTH_PX = 320  # resolution of a synthetic interior
@@ -28,19 +29,84 @@ _SKIN_POINTS = [205, 425, 50, 280, 199]  # cheeks and chin
 _LIP_POINTS = [17, 84, 314, 0]
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A picture of the person's mouth, sampled over what lies below it.
+
+    Attributes
+    ----------
+    x, y : float32 [h, w]
+        Places in the picture.
+    opacity : float32 [h, w]
+    """
+
+    x: FloatArray
+    y: FloatArray
+    opacity: FloatArray
+
+
+@dataclass(frozen=True)
+class SyntheticInterior:
+    """What is drawn over a part that a picture does not show.
+
+    Attributes
+    ----------
+    drawing : float32 [h, w, 3]
+    layers : list of Layer
+        What the picture does show, over the drawing.
+    share : float
+        Opacity of all this, 0..1.
+    """
+
+    drawing: FloatArray
+    layers: list[Layer]
+    share: float
+
+
+@dataclass(frozen=True)
+class InteriorLayers:
+    """From where a mouth interior is drawn; what draws it needs no geometry.
+
+    Attributes
+    ----------
+    rows, columns : slice
+        Of the canvas.
+    own : list of Layer
+        From below; the lowest is opaque.
+    synthetic : SyntheticInterior or None
+        Over all of them.
+    """
+
+    rows: slice
+    columns: slice
+    own: list[Layer]
+    synthetic: SyntheticInterior | None
+
+    def draw(self, crop: Image, canvas: FloatArray) -> None:
+        """Draw from a picture uint8 [h, w, 3] into the canvas float32 [H, W, 3], in place."""
+        lowest, *others = self.own
+        interior = sample(crop, lowest.x, lowest.y).astype(np.float32)
+        _draw_over(interior, crop, others)
+        if self.synthetic is not None:
+            synthetic = self.synthetic.drawing.copy()
+            _draw_over(synthetic, crop, self.synthetic.layers)
+            interior += self.synthetic.share * (synthetic - interior)
+        canvas[self.rows, self.columns] = interior
+
+
+def _draw_over(below: FloatArray, crop: Image, layers: list[Layer]) -> None:
+    for layer in layers:
+        below += (sample(crop, layer.x, layer.y) - below) * layer.opacity[..., None]
+
+
 class MouthInterior:
     """Fills the opening between the lips.
 
-    `prepare` draws the synthetic interiors in advance; `fill` changes nothing, so that it may be
-    called in any order and from several threads.
-
-    Parameters
-    ----------
-    sample : Sampler
+    `prepare` draws the synthetic interiors in advance; `layers` and `fill` change nothing, so that
+    they may be called in any order and from several threads.
     """
 
-    def __init__(self, sample: Sampler) -> None:
-        self._sample = sample
+    def __init__(self) -> None:
         self._synthetic: dict[float, tuple[Image, FloatArray]] = {}
 
     def clear(self) -> None:
@@ -106,18 +172,32 @@ class MouthInterior:
             Where the skull's places are in `crop`: upper teeth stay with it. Without it they move
             with the upper lip.
         """
-        opening = _Opening.of(target, canvas.shape)
+        self.layers(crop, mesh, target, zoom, canvas.shape, skull=skull).draw(crop, canvas)
+
+    def layers(
+        self,
+        crop: Image,
+        mesh: FloatArray,
+        target: FloatArray,
+        zoom: float,
+        size: tuple[int, ...],
+        *,
+        skull: SkullMap | None = None,
+    ) -> InteriorLayers:
+        """What `fill` draws on a canvas of (height, width, ...) `size`; arguments as there."""
+        opening = _Opening.of(target, size)
         upper, lower = mesh[topo.INNER_UPPER], mesh[topo.INNER_LOWER]
-        interior = self._anchor_to_lips(crop, upper, lower, opening, zoom, skull=skull)
+        own = _own_layers(upper, lower, opening, zoom, skull=skull)
         gap = float(np.linalg.norm(target[topo.LIP_MIDDLE[1]] - target[topo.LIP_MIDDLE[0]]))
         corners = target[topo.MOUTH_CORNERS[1]] - target[topo.MOUTH_CORNERS[0]]
         share, teeth = _synthetic_share(mesh, gap, float(np.linalg.norm(corners)), zoom)
+        synthetic = None
         if share > 0:
             # What the person did show stays where it is, on its lip; the rest is synthetic.
-            synthetic = self._place_synthetic(crop, mesh, opening, teeth)
-            synthetic = self._anchor_to_lips(crop, upper, lower, opening, zoom, synthetic)
-            interior += share * (synthetic - interior)
-        canvas[opening.rows, opening.columns] = interior
+            drawing = self._place_synthetic(crop, mesh, opening, teeth)
+            shown = _layers_over_synthetic(upper, lower, opening, zoom)
+            synthetic = SyntheticInterior(drawing, shown, share)
+        return InteriorLayers(opening.rows, opening.columns, own, synthetic)
 
     def _place_synthetic(
         self, crop: Image, mesh: FloatArray, opening: "_Opening", teeth: float
@@ -134,109 +214,6 @@ class MouthInterior:
             below_upper=below_upper,
             lip_rgb=lip_rgb,
         )
-
-    def _anchor_to_lips(
-        self,
-        picture: Image,
-        upper: FloatArray,
-        lower: FloatArray,
-        opening: "_Opening",
-        zoom: float,
-        between: FloatArray | None = None,
-        *,
-        skull: SkullMap | None = None,
-    ) -> FloatArray:
-        """Sample an interior so that its upper and lower part move with upper and lower lip.
-
-        Parameters
-        ----------
-        picture : uint8 [h, w, 3], RGB
-        upper, lower : float32 [11, 2]
-            Inner lip contours in `picture`, corner to corner.
-        opening : _Opening
-        zoom : float
-            Target scale over source scale.
-        between : float32 [H, W, 3], optional
-            Fills what the picture does not show; nothing is then stretched.
-        skull : SkullMap, optional
-            Without `between`: where it is given, the upper part stays with the skull.
-
-        Returns
-        -------
-        float32 [H, W, 3]
-        """
-        axes = mouth_axes(upper)
-        top, bottom = contours(axes, upper, lower, opening.u)
-        height = np.maximum(bottom - top, 1e-3)
-        below_upper, above_lower = opening.v - opening.top, opening.bottom - opening.v
-        rate = np.full(1, 1.0 / max(zoom, 1e-6), np.float32)
-        if between is None:
-            rate = np.minimum(rate, height / opening.height)
-        from_top = self._sample_at(picture, axes, opening.u, top + below_upper * rate)
-        from_bottom = self._sample_at(picture, axes, opening.u, bottom - above_lower * rate)
-        if between is None:
-            if skull is not None:
-                self._hold_to_skull(from_top, picture, upper, lower, opening, skull)
-            depth = np.clip(below_upper / opening.height, 0, 1)
-            from_top += (from_bottom - from_top) * _soft(0.4, 0.75, depth)
-            return from_top
-        # In the corners a little lip shows too: a cavity that ends in points is a mask's.
-        room = np.maximum(height * zoom, 0.6 * float((lower - upper)[3:8, 1].max()) * zoom)
-        room = np.maximum(room, 1e-3)
-        for sample, share in (
-            (from_bottom, 1 - _soft(0.2, 0.5, above_lower / room)),
-            (from_top, 1 - _soft(0.55, 0.95, below_upper / room)),
-        ):
-            between = between + (sample - between) * share
-        return between
-
-    def _hold_to_skull(
-        self,
-        interior: FloatArray,
-        picture: Image,
-        upper: FloatArray,
-        lower: FloatArray,
-        opening: "_Opening",
-        skull: SkullMap,
-    ) -> None:
-        """Draw what the picture shows at the skull's places over an interior [h, w, 3], in place.
-
-        Where the picture's upper lip hid a little of the teeth, their last row is drawn on, or they
-        would be seen twice: with the lip, and below it with the skull. Where it hid much, and
-        towards the lower lip, the corners, and in a mere slit, the interior stays as it is.
-        """
-        x, y = skull.places(opening.rows, opening.columns)
-        axes = mouth_axes(upper)
-        u, v = to_mouth_axes(axes, np.stack([x, y], -1))
-        top, bottom = contours(axes, upper, lower, u)
-        height = np.maximum(bottom - top, 1e-3)
-        raised = np.maximum(np.minimum(UNDER_LIP * skull.scale, 0.3 * height) - (v - top), 0)
-        middle = (opening.u > MIDDLE[0]) & (opening.u < MIDDLE[1]) & (opening.v > opening.top)
-        hidden = float(raised[middle].max(initial=0)) / skull.scale
-        v = v + raised
-        share = (1 - _ramp(HIDDEN, np.array(hidden, np.float32))) * np.clip(
-            (bottom - v) / (OVER_LIP * skull.scale), 0, 1
-        )
-        share *= np.clip(np.minimum(u, 1 - u) / FROM_CORNER, 0, 1)
-        depth, drawn_depth = (v - top) / height, (opening.v - opening.top) / opening.height
-        share *= 1 - _ramp(LOWER_ROW, depth) * _ramp(TOO_HIGH, depth - drawn_depth)
-        share *= _ramp(SLIT, (opening.bottom - opening.top) / skull.frame_scale)
-        along, down = axes[2]
-        sample = self._sample(
-            picture,
-            np.ascontiguousarray(x + raised * along, np.float32),
-            np.ascontiguousarray(y + raised * down, np.float32),
-        )
-        interior += (sample - interior) * share[..., None]
-
-    def _sample_at(self, picture: Image, axes: Axes, u: FloatArray, v: FloatArray) -> FloatArray:
-        origin, along, across, length = axes
-        place = origin + (u * length)[..., None] * along + v[..., None] * across
-        return self._sample(
-            picture,
-            np.ascontiguousarray(place[..., 0], np.float32),
-            np.ascontiguousarray(place[..., 1], np.float32),
-        ).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -278,6 +255,99 @@ class _Opening:
         return cls(slice(y0, y1), slice(x0, x1), axes, u, v, top, bottom, height)
 
 
+def _own_layers(
+    upper: FloatArray,
+    lower: FloatArray,
+    opening: _Opening,
+    zoom: float,
+    *,
+    skull: SkullMap | None,
+) -> list[Layer]:
+    """A picture's interior so that its upper and lower part move with upper and lower lip.
+
+    Parameters
+    ----------
+    upper, lower : float32 [11, 2]
+        Inner lip contours in the picture, corner to corner.
+    opening : _Opening
+    zoom : float
+        Target scale over source scale.
+    skull : SkullMap or None
+        Where it is given, the upper part stays with the skull.
+    """
+    axes = mouth_axes(upper)
+    top, bottom = contours(axes, upper, lower, opening.u)
+    below_upper, above_lower = opening.v - opening.top, opening.bottom - opening.v
+    height = np.maximum(bottom - top, 1e-3)
+    rate = np.minimum(1.0 / max(zoom, 1e-6), height / opening.height)
+    depth = np.clip(below_upper / opening.height, 0, 1)
+    layers = [
+        _layer(axes, opening.u, top + below_upper * rate, np.ones_like(depth)),
+        _layer(axes, opening.u, bottom - above_lower * rate, smoothstep(0.4, 0.75, depth)),
+    ]
+    if skull is not None:
+        layers.insert(1, _skull_layer(upper, lower, opening, skull))
+    return layers
+
+
+def _layers_over_synthetic(
+    upper: FloatArray, lower: FloatArray, opening: _Opening, zoom: float
+) -> list[Layer]:
+    """What a picture shows of its interior, on its lips and not stretched; see `_own_layers`."""
+    axes = mouth_axes(upper)
+    top, bottom = contours(axes, upper, lower, opening.u)
+    below_upper, above_lower = opening.v - opening.top, opening.bottom - opening.v
+    rate = np.float32(1.0 / max(zoom, 1e-6))
+    # In the corners a little lip shows too: a cavity that ends in points is a mask's.
+    height = np.maximum(bottom - top, 1e-3)
+    room = np.maximum(height * zoom, 0.6 * float((lower - upper)[3:8, 1].max()) * zoom)
+    room = np.maximum(room, 1e-3)
+    from_bottom = 1 - smoothstep(0.2, 0.5, above_lower / room)
+    from_top = 1 - smoothstep(0.55, 0.95, below_upper / room)
+    return [
+        _layer(axes, opening.u, bottom - above_lower * rate, from_bottom),
+        _layer(axes, opening.u, top + below_upper * rate, from_top),
+    ]
+
+
+def _skull_layer(upper: FloatArray, lower: FloatArray, opening: _Opening, skull: SkullMap) -> Layer:
+    """What a picture shows at the skull's places.
+
+    Where the picture's upper lip hid a little of the teeth, their last row is drawn on, or they
+    would be seen twice: with the lip, and below it with the skull. Where it hid much, and towards
+    the lower lip, the corners, and in a mere slit, the layer is transparent.
+    """
+    x, y = skull.places(opening.rows, opening.columns)
+    axes = mouth_axes(upper)
+    u, v = to_mouth_axes(axes, np.stack([x, y], -1))
+    top, bottom = contours(axes, upper, lower, u)
+    height = np.maximum(bottom - top, 1e-3)
+    raised = np.maximum(np.minimum(UNDER_LIP * skull.scale, 0.3 * height) - (v - top), 0)
+    middle = (opening.u > MIDDLE[0]) & (opening.u < MIDDLE[1]) & (opening.v > opening.top)
+    hidden = float(raised[middle].max(initial=0)) / skull.scale
+    v = v + raised
+    share = (1 - _ramp(HIDDEN, np.array(hidden, np.float32))) * np.clip(
+        (bottom - v) / (OVER_LIP * skull.scale), 0, 1
+    )
+    share *= np.clip(np.minimum(u, 1 - u) / FROM_CORNER, 0, 1)
+    depth, drawn_depth = (v - top) / height, (opening.v - opening.top) / opening.height
+    share *= 1 - _ramp(LOWER_ROW, depth) * _ramp(TOO_HIGH, depth - drawn_depth)
+    share *= _ramp(SLIT, (opening.bottom - opening.top) / skull.frame_scale)
+    along, down = axes[2]
+    return _as_layer(x + raised * along, y + raised * down, share)
+
+
+def _layer(axes: Axes, u: FloatArray, v: FloatArray, opacity: FloatArray) -> Layer:
+    """A layer sampled at coordinates along and across the picture's mouth."""
+    origin, along, across, length = axes
+    place = origin + (u * length)[..., None] * along + v[..., None] * across
+    return _as_layer(place[..., 0], place[..., 1], opacity)
+
+
+def _as_layer(x: FloatArray, y: FloatArray, opacity: FloatArray) -> Layer:
+    return Layer(*(np.ascontiguousarray(values, np.float32) for values in (x, y, opacity)))
+
+
 def _synthetic_share(
     mesh: FloatArray, gap_px: float, width_px: float, zoom: float
 ) -> tuple[float, float]:
@@ -314,8 +384,3 @@ def _synthesize(crop: Image, mesh: FloatArray, teeth: float) -> tuple[Image, Flo
 def _ramp(between: tuple[float, float], x: FloatArray) -> FloatArray:
     """0 up to the first of two values, 1 from the second on."""
     return np.clip((x - between[0]) / (between[1] - between[0]), 0, 1)
-
-
-def _soft(low: float, high: float, x: FloatArray) -> FloatArray:
-    """Smooth step from 0 at `low` to 1 at `high`, for mixing colours : float32 [..., 1]."""
-    return synthetic_interior.smoothstep(low, high, x)[..., None]

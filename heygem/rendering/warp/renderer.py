@@ -13,8 +13,6 @@ It composes three layers, from the outside in, all warped to the same target mes
    over them. A person who never shows an interior gets a synthetic one.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
@@ -33,20 +31,22 @@ from heygem.rendering.base import Patch
 from heygem.rendering.warp import kernels
 from heygem.rendering.warp.blend import (
     fit_color_plane,
-    interior_mask,
     light_interior,
-    lip_distance,
-    lip_mask,
     match_lip_tone,
     match_sharpness,
-    skin_ring,
+)
+from heygem.rendering.warp.geometry import (
+    DETAIL_IOD,
+    FrameGeometry,
+    Mouth,
+    Texture,
+    covering_triangles,
+    warp_maps,
 )
 from heygem.rendering.warp.mesh_warp import (
     TRIANGLES,
-    Sampler,
-    backward_map,
     bounds,
-    rasterize,
+    sample,
     sample_covered,
     with_rim,
 )
@@ -54,7 +54,6 @@ from heygem.rendering.warp.mouth_interior import MouthInterior
 from heygem.rendering.warp.teeth_check import anchor_teeth
 from heygem.rendering.warp.texture_selection import TextureSelector
 
-DETAIL_IOD = 0.02  # structure finer than this is never averaged over two pictures
 FADE_S = 0.12  # over which the mouth returns to the frame's own at frames left untouched
 PLAN_ROWS = 512  # frames planned at once: bounded memory, whatever the length
 
@@ -70,20 +69,17 @@ class WarpRenderer:
     ----------
     avatar : Avatar
     settings : RendererSettings
-    device : str
-        "cpu" or a torch device.
     """
 
     uses_motion = True
     reads_windows = True
 
-    def __init__(self, avatar: Avatar, settings: RendererSettings, device: str = "cpu") -> None:
+    def __init__(self, avatar: Avatar, settings: RendererSettings) -> None:
         self._avatar = avatar
         self._settings = settings
-        self._sample = Sampler(device)
         self._selector = TextureSelector(avatar.library, settings)
-        self._interior = MouthInterior(self._sample)
-        self._teeth = anchor_teeth(avatar.library, avatar.rest, self._sample)
+        self._interior = MouthInterior()
+        self._teeth = anchor_teeth(avatar.library, avatar.rest)
         self._strength = replacement_strength(avatar)
         self._order: IntArray = np.zeros(0, int)
         self._motion: FrameMotion = np.zeros((0, len(LOWER), 3), np.float32)
@@ -167,9 +163,28 @@ class WarpRenderer:
 
     def render(self, image: Image | YuvImage, index: int) -> Patch | None:
         """Draw the mouth of one output frame; see `heygem.rendering.base.Renderer.render`."""
+        geometry = self.geometry(index, image.shape)
+        if geometry is None:
+            return None
+        mouth, strength = geometry.mouth, geometry.strength
+        view = image[geometry.window]
+        pixels = sample_covered(view, geometry.map_x, geometry.map_y, geometry.labels)
+        skin = pixels[mouth.rows, mouth.columns]
+        lips, interior = self._lips_and_interior(geometry, skin.copy())
+        if strength < 0.5:  # below half, lips and interior fade to the frame's own
+            share = 2 * strength
+            own_interior = skin.astype(np.float32)
+            self._interior.fill(view, geometry.own, mouth.target, 1.0, own_interior)
+            lips = skin + (lips - skin) * share
+            interior = own_interior + (interior - own_interior) * share
+        kernels.compose(skin, lips, mouth.alpha, interior, mouth.opening)
+        return Patch(pixels, geometry.covered.astype(np.float32), geometry.x, geometry.y)
+
+    def geometry(self, index: int, size: tuple[int, ...]) -> FrameGeometry | None:
+        """Where an output frame of (height, width, ...) `size` is drawn; None where it is not."""
         textures = self._textures[index]
         frame = int(self._order[index])
-        strength = self._strength[frame]
+        strength = float(self._strength[frame])
         if textures is None or strength <= 0:
             return None
         scale = float(self._avatar.pose.scale[frame])
@@ -179,27 +194,39 @@ class WarpRenderer:
         target[LOWER] += (
             LOWER_WEIGHT[:, None] * strength * (self._target_lower(index, frame) - own[LOWER])
         )
-        x0, y0, x1, y1 = bounds(np.concatenate([own[TRIANGLES], target[TRIANGLES]]), 1, image.shape)
+        x0, y0, x1, y1 = bounds(np.concatenate([own[TRIANGLES], target[TRIANGLES]]), 1, size)
         corner = np.array([x0, y0], np.float32)
         own, target = own - corner, target - corner
-        labels = rasterize(target, TRIANGLES, (y1 - y0, x1 - x0))
-        covered = labels >= 0
-        _grow_labels(labels, target, margin_px)
-        view = image[y0:y1, x0:x1]
-        maps = backward_map(target, own, TRIANGLES, labels)
-        pixels = sample_covered(self._sample, view, *maps, labels)
-        mouth = _Mouth.around(target, labels, scale, margin_px, corner)
-        skin = pixels[mouth.rows, mouth.columns]
-        lips, interior = self._lips_and_interior(textures, mouth, skin.copy(), frame, scale)
-        if strength < 0.5:  # below half, lips and interior fade to the frame's own
-            share = 2 * strength
-            own_interior = skin.astype(np.float32)
-            self._interior.fill(view, own, mouth.target, 1.0, own_interior)
-            lips = skin + (lips - skin) * share
-            interior = own_interior + (interior - own_interior) * share
-        kernels.compose(skin, lips, mouth.alpha, interior, mouth.opening)
+        labels, covered = covering_triangles(target, (y1 - y0, x1 - x0), margin_px)
+        mouth = Mouth.around(target, labels, scale, margin_px, corner)
         covered[mouth.rows, mouth.columns] |= mouth.opening > 0
-        return Patch(pixels, covered.astype(np.float32), x0, y0)
+        return FrameGeometry(
+            x0,
+            y0,
+            own,
+            labels,
+            *warp_maps(target, own, labels),
+            covered,
+            mouth,
+            [self._texture(pick, weight, mouth, frame, scale) for pick, weight in textures],
+            scale,
+            strength,
+        )
+
+    def _texture(self, pick: int, weight: float, mouth: Mouth, frame: int, scale: float) -> Texture:
+        """From where in a library picture the mouth of a frame is drawn."""
+        library = self._avatar.library
+        crop, own_scale = library.crops[pick], float(library.pose.scale[pick])
+        mesh = with_rim(library.points[pick][:, :2], own_scale)
+        skull = None
+        if self._teeth is not None:
+            skull = self._teeth.map(pick, self._avatar.pose[frame : frame + 1], mouth.corner)
+        interior = self._interior.layers(
+            crop, mesh, mouth.target, scale / own_scale, mouth.labels.shape, skull=skull
+        )
+        needs_light = self._settings.color_match and bool(library.frames[pick] != frame)
+        maps = warp_maps(mouth.target, mesh, mouth.labels)
+        return Texture(pick, weight, *maps, interior, needs_light)
 
     def _drawn_shapes(self, rows: IntArray) -> FloatArray:
         """Lower face as drawn, in the canonical frame : float32 [n, len(LOWER), 3]."""
@@ -220,131 +247,41 @@ class WarpRenderer:
         shape = resolve_lip_contact(self._avatar.rest.at(pose) + motion)
         return from_canonical(shape, pose)[0, :, :2]
 
-    def _warp(self, image: Image, target: FloatArray, own: FloatArray, labels: IntArray) -> Image:
-        """Warp `image` so that its mesh `own` lies on `target` (window coordinates)."""
-        map_x, map_y = backward_map(target, own, TRIANGLES, labels)
-        return self._sample(image, map_x, map_y)
-
     def _lips_and_interior(
-        self,
-        textures: list[tuple[int, float]],
-        mouth: "_Mouth",
-        around: Image,
-        frame: int,
-        scale: float,
+        self, geometry: FrameGeometry, around: Image
     ) -> tuple[FloatArray, FloatArray]:
         """Lips and mouth interior from the library, warped to the mouth; float32 [h, w, 3] each.
 
         `around` uint8 [h, w, 3] is the frame itself, warped to the mouth.
         """
-        layers = [self._texture(pick, mouth, around, frame, scale) for pick, _ in textures]
+        layers = [self._draw_texture(texture, geometry, around) for texture in geometry.textures]
         lips, interior = layers[0]
         if len(layers) > 1:
             # Two pictures on top of each other blur: colours fade, detail is the heavier one's.
-            sigma_px = max(0.8, DETAIL_IOD * scale)
-            weights = [weight for _, weight in textures]
+            sigma_px = max(0.8, DETAIL_IOD * geometry.scale)
             for (heaviest, *others), part in zip(
-                zip(*layers, strict=True), (np.s_[:, :], mouth.interior), strict=True
+                zip(*layers, strict=True), (np.s_[:, :], geometry.mouth.interior), strict=True
             ):
                 change = np.zeros_like(heaviest[part])
-                for weight, other in zip(weights[1:], others, strict=True):
-                    change += weight * (other[part] - heaviest[part])
+                for texture, other in zip(geometry.textures[1:], others, strict=True):
+                    change += texture.weight * (other[part] - heaviest[part])
                 heaviest[part] += cv2.GaussianBlur(change, (0, 0), sigma_px)
         return lips, interior
 
-    def _texture(
-        self, pick: int, mouth: "_Mouth", around: Image, frame: int, scale: float
+    def _draw_texture(
+        self, texture: Texture, geometry: FrameGeometry, around: Image
     ) -> tuple[FloatArray, FloatArray]:
         """Lips and interior of one library picture, in the light of the frame."""
-        library = self._avatar.library
-        mesh = with_rim(library.points[pick][:, :2], float(library.pose.scale[pick]))
-        crop = library.crops[pick]
-        zoom = scale / float(library.pose.scale[pick])
-        picture = self._warp(crop, mouth.target, mesh, mouth.labels)
+        crop = self._avatar.library.crops[texture.pick]
+        picture = sample(crop, texture.map_x, texture.map_y)
         interior = picture.astype(np.float32)
-        skull = None
-        if self._teeth is not None:
-            skull = self._teeth.map(pick, self._avatar.pose[frame : frame + 1], mouth.corner)
-        self._interior.fill(crop, mesh, mouth.target, zoom, interior, skull=skull)
-        if self._settings.color_match and library.frames[pick] != frame:
-            return _match_light(picture, interior, around, mouth), interior
+        texture.interior.draw(crop, interior)
+        if texture.needs_light:
+            return _match_light(picture, interior, around, geometry.mouth), interior
         return picture.astype(np.float32), interior
 
 
-@dataclass(frozen=True)
-class _Mouth:
-    """The part of a frame's window in which lips and interior are drawn.
-
-    Attributes
-    ----------
-    rows, columns : slice
-        Of the window.
-    corner : float32 [2]
-        x, y of its first pixel in the frame.
-    target : float32 [n, 2]
-        The mesh, in pixels of this part.
-    labels : int16 [h, w]
-        The triangle of each pixel.
-    distance : float32 [h, w]
-        From the lips, pixels.
-    ring : bool [h, w]
-        Skin on which pictures are compared.
-    alpha, opening : float32 [h, w]
-        Opacity of the library's lips, and of the interior.
-    interior : (slice, slice)
-        Where the interior is drawn: the opening, and what a cross-fade reads around it.
-    margin_px : float
-        Width of the lips' soft edge.
-    """
-
-    rows: slice
-    columns: slice
-    corner: FloatArray
-    target: FloatArray
-    labels: IntArray
-    distance: FloatArray
-    ring: BoolArray
-    alpha: FloatArray
-    opening: FloatArray
-    interior: tuple[slice, slice]
-    margin_px: float
-
-    @classmethod
-    def around(
-        cls,
-        target: FloatArray,
-        labels: IntArray,
-        scale: float,
-        margin_px: float,
-        corner: FloatArray,
-    ) -> "_Mouth":
-        """The mouth of a mesh in a window that begins at `corner` of the frame.
-
-        `scale` is the inter-ocular distance in pixels.
-        """
-        x0, y0, x1, y1 = bounds(target[topo.LIPS_OUTER], 2.2 * margin_px, labels.shape)
-        first = np.array([x0, y0], np.float32)
-        target = target - first
-        labels = np.ascontiguousarray(labels[y0:y1, x0:x1])
-        distance = lip_distance(target, labels.shape)
-        margin = 3 + 3 * DETAIL_IOD * scale
-        left, top, right, bottom = bounds(target[topo.LIPS_INNER], margin, labels.shape)
-        return cls(
-            slice(y0, y1),
-            slice(x0, x1),
-            corner + first,
-            target,
-            labels,
-            distance,
-            skin_ring(distance, scale, margin_px, labels),
-            lip_mask(distance, margin_px),
-            interior_mask(target, labels.shape),
-            np.s_[top:bottom, left:right],
-            margin_px,
-        )
-
-
-def _match_light(picture: Image, interior: FloatArray, around: Image, mouth: _Mouth) -> FloatArray:
+def _match_light(picture: Image, interior: FloatArray, around: Image, mouth: Mouth) -> FloatArray:
     """Bring lips and interior from another moment to the light and sharpness of the frame.
 
     Parameters
@@ -369,18 +306,6 @@ def _match_light(picture: Image, interior: FloatArray, around: Image, mouth: _Mo
         skin_level = np.array(cv2.mean(picture, mouth.ring.view(np.uint8))[:3], np.float32)
     light_interior(interior, coefficients, mouth.interior, skin_level)
     return lips
-
-
-def _grow_labels(labels: IntArray, target: FloatArray, margin_px: float) -> None:
-    """Extend triangle labels by three pixels around the lips, in place.
-
-    Lips that open leave a hole in the mesh, and a fold leaves gaps: half a pixel of their border
-    shows, so it is drawn with the nearest triangle.
-    """
-    x0, y0, x1, y1 = bounds(target[topo.LIPS_OUTER], margin_px, labels.shape)
-    near = labels[y0:y1, x0:x1]
-    grown = cv2.dilate(near, np.ones((3, 3), np.uint8), iterations=3)
-    np.copyto(near, grown, where=near < 0)
 
 
 def resolve_lip_contact(shape: FloatArray) -> FloatArray:

@@ -13,7 +13,7 @@ from heygem.face import topology as topo
 from heygem.face.pose import to_canonical
 from heygem.face.rest import RestShape
 from heygem.rendering.warp.blend import interior_mask
-from heygem.rendering.warp.mesh_warp import Sampler, bounds
+from heygem.rendering.warp.mesh_warp import bounds
 from heygem.rendering.warp.mouth_interior import MouthInterior
 from heygem.rendering.warp.teeth_anchor import TeethAnchor, open_pictures, register
 
@@ -23,7 +23,7 @@ MIN_PIXELS = 60  # of an opening that is compared
 MIN_GAIN = -0.005  # in correlation: of two ways that are as good, the skull's is steadier
 
 
-def anchor_teeth(library: MouthLibrary, rest: RestShape, sample: Sampler) -> TeethAnchor | None:
+def anchor_teeth(library: MouthLibrary, rest: RestShape) -> TeethAnchor | None:
     """The registration of the upper teeth to the skull, where drawing by it pays.
 
     Parameters
@@ -31,7 +31,6 @@ def anchor_teeth(library: MouthLibrary, rest: RestShape, sample: Sampler) -> Tee
     library : MouthLibrary
     rest : RestShape
         Of the same person.
-    sample : Sampler
 
     Returns
     -------
@@ -41,13 +40,13 @@ def anchor_teeth(library: MouthLibrary, rest: RestShape, sample: Sampler) -> Tee
     teeth = register(library, rest)
     if teeth is None:
         return None
-    gain = skull_gain(library, teeth, sample)
+    gain = skull_gain(library, teeth)
     return teeth if gain > MIN_GAIN else None
 
 
-def skull_gain(library: MouthLibrary, teeth: TeethAnchor, sample: Sampler) -> float:
+def skull_gain(library: MouthLibrary, teeth: TeethAnchor) -> float:
     """Mean gain in correlation, inside open mouths of the library, of the skull over the lip."""
-    interior = MouthInterior(sample)
+    interior = MouthInterior()
     gains = []
     for target, source in _pairs(library):
         mesh, crop = library.points[target][:, :2], library.crops[target]

@@ -1,0 +1,199 @@
+"""Where everything of one frame's mouth is drawn: meshes, triangles and masks, before any pixel.
+
+It is the same for every way of drawing the pixels.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from heygem.core.types import BoolArray, FloatArray, IntArray
+from heygem.face import topology as topo
+from heygem.rendering.warp.blend import interior_mask, lip_distance, lip_mask, skin_ring
+from heygem.rendering.warp.mesh_warp import TRIANGLES, backward_map, bounds, rasterize
+from heygem.rendering.warp.mouth_interior import InteriorLayers
+
+Maps = tuple[FloatArray, FloatArray]
+
+DETAIL_IOD = 0.02  # structure finer than this is never averaged over two pictures
+
+
+@dataclass(frozen=True)
+class Mouth:
+    """The part of a frame's window in which lips and interior are drawn.
+
+    Attributes
+    ----------
+    rows, columns : slice
+        Of the window.
+    corner : float32 [2]
+        x, y of its first pixel in the frame.
+    target : float32 [n, 2]
+        The mesh, in pixels of this part.
+    labels : int16 [h, w]
+        The triangle of each pixel.
+    distance : float32 [h, w]
+        From the lips, pixels.
+    ring : bool [h, w]
+        Skin on which pictures are compared.
+    alpha, opening : float32 [h, w]
+        Opacity of the library's lips, and of the interior.
+    interior : (slice, slice)
+        Where the interior is drawn: the opening, and what a cross-fade reads around it.
+    margin_px : float
+        Width of the lips' soft edge.
+    """
+
+    rows: slice
+    columns: slice
+    corner: FloatArray
+    target: FloatArray
+    labels: IntArray
+    distance: FloatArray
+    ring: BoolArray
+    alpha: FloatArray
+    opening: FloatArray
+    interior: tuple[slice, slice]
+    margin_px: float
+
+    @classmethod
+    def around(
+        cls,
+        target: FloatArray,
+        labels: IntArray,
+        scale: float,
+        margin_px: float,
+        corner: FloatArray,
+    ) -> "Mouth":
+        """The mouth of a mesh in a window that begins at `corner` of the frame.
+
+        `scale` is the inter-ocular distance in pixels.
+        """
+        x0, y0, x1, y1 = bounds(target[topo.LIPS_OUTER], 2.2 * margin_px, labels.shape)
+        first = np.array([x0, y0], np.float32)
+        target = target - first
+        labels = np.ascontiguousarray(labels[y0:y1, x0:x1])
+        distance = lip_distance(target, labels.shape)
+        margin = 3 + 3 * DETAIL_IOD * scale
+        left, top, right, bottom = bounds(target[topo.LIPS_INNER], margin, labels.shape)
+        return cls(
+            slice(y0, y1),
+            slice(x0, x1),
+            corner + first,
+            target,
+            labels,
+            distance,
+            skin_ring(distance, scale, margin_px, labels),
+            lip_mask(distance, margin_px),
+            interior_mask(target, labels.shape),
+            np.s_[top:bottom, left:right],
+            margin_px,
+        )
+
+
+@dataclass(frozen=True)
+class Texture:
+    """From where in a picture of the library lips and interior are drawn.
+
+    Attributes
+    ----------
+    pick : int
+        The picture.
+    weight : float
+        Of all a frame's textures 1 together.
+    map_x, map_y : float32 [h, w]
+        For each pixel of the mouth, the place in the picture.
+    interior : InteriorLayers
+    needs_light : bool
+        It is of another moment than the frame: its light is fitted to that of the frame.
+    """
+
+    pick: int
+    weight: float
+    map_x: FloatArray
+    map_y: FloatArray
+    interior: InteriorLayers
+    needs_light: bool
+
+
+@dataclass(frozen=True)
+class FrameGeometry:
+    """Where an output frame is drawn, and from where each pixel comes.
+
+    Attributes
+    ----------
+    x, y : int
+        The window's first pixel in the frame.
+    own : float32 [n, 2]
+        The mesh in the frame, in pixels of the window.
+    labels : int16 [h, w]
+        The triangle of each pixel of the window; -1: the frame's own pixel stays.
+    map_x, map_y : float32 [h, w]
+        For each pixel of the window, the place in it that is drawn there.
+    covered : bool [h, w]
+        Pixels that are replaced.
+    mouth : Mouth
+    textures : list of Texture
+        Heaviest first.
+    scale : float
+        The inter-ocular distance, pixels.
+    strength : float
+        How far the frame's own mouth is replaced, over 0 up to 1.
+    """
+
+    x: int
+    y: int
+    own: FloatArray
+    labels: IntArray
+    map_x: FloatArray
+    map_y: FloatArray
+    covered: BoolArray
+    mouth: Mouth
+    textures: list[Texture]
+    scale: float
+    strength: float
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of the frame."""
+        height, width = self.labels.shape
+        return slice(self.y, self.y + height), slice(self.x, self.x + width)
+
+
+def warp_maps(target: FloatArray, source: FloatArray, labels: IntArray) -> Maps:
+    """The place in a picture for each pixel of a window : two float32 [h, w].
+
+    Parameters
+    ----------
+    target, source : float32 [n, 2]
+        The mesh with its rim, in the window and in the picture.
+    labels : int16 [h, w]
+        From `covering_triangles`.
+    """
+    return backward_map(target, source, TRIANGLES, labels)
+
+
+def covering_triangles(
+    target: FloatArray, size: tuple[int, int], margin_px: float
+) -> tuple[IntArray, BoolArray]:
+    """The triangle of each pixel of a window, int16 [h, w], and which pixels the mesh covers.
+
+    `target` float32 [n, 2] is the mesh with its rim, `margin_px` the width of the lips' soft edge.
+    """
+    labels = rasterize(target, TRIANGLES, size)
+    covered = labels >= 0
+    _grow_labels(labels, target, margin_px)
+    return labels, covered
+
+
+def _grow_labels(labels: IntArray, target: FloatArray, margin_px: float) -> None:
+    """Extend triangle labels by three pixels around the lips, in place.
+
+    Lips that open leave a hole in the mesh, and a fold leaves gaps: half a pixel of their border
+    shows, so it is drawn with the nearest triangle.
+    """
+    x0, y0, x1, y1 = bounds(target[topo.LIPS_OUTER], margin_px, labels.shape)
+    near = labels[y0:y1, x0:x1]
+    grown = cv2.dilate(near, np.ones((3, 3), np.uint8), iterations=3)
+    np.copyto(near, grown, where=near < 0)
