@@ -29,6 +29,7 @@ _SETTINGS = {
     "ws_ping_timeout": 18_000,
 }
 _HEADERS = f"--ServerApp.tornado_settings={_SETTINGS}"
+_KERNELS = "--ServerApp.kernel_manager_class=heygem.server.kernels.KernelManager"
 _EXTENSION = "--ServerApp.jpserver_extensions=heygem.server.extension=True"
 _HERE = Path(__file__).parent
 
@@ -58,6 +59,7 @@ def lab_command(*, port, notebook, browser, root=None):
         f"--LabApp.default_url=/lab/tree/{notebook}",
         "--ServerApp.port_retries=0",  # the printed address is the one listened on
         _EXTENSION,
+        _KERNELS,
         f"--ServerApp.open_browser={browser}",
         _HEADERS,
         # Nothing leaves the machine: no catalogue of extensions (for news, see jupyter/).
@@ -123,6 +125,7 @@ def studio_options():
         "--ServerApp.port_retries=0",
         "--ServerApp.terminals_enabled=False",
         _EXTENSION,
+        _KERNELS,
         "--ServerApp.jpserver_extensions=heygem.server.voila_page=True",
         "--ServerApp.jpserver_extensions=jupyterlab=False",
         "--ServerApp.jpserver_extensions=voila.server_extension=True",

@@ -53,7 +53,8 @@ class PageKernels:
         now_s, gone = self._clock(), []
         models = {model["id"]: model for model in self._kernels.list_kernels()}
         self._was_connected &= set(models)
-        alone = {k for k, model in models.items() if not model["connections"]}
+        # Below zero where a connection failed before it was counted.
+        alone = {k for k, model in models.items() if model["connections"] <= 0}
         self._alone_since_s = {k: v for k, v in self._alone_since_s.items() if k[0] in alone}
         for kernel_id, model in models.items():
             if model["connections"] > 0:

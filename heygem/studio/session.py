@@ -9,15 +9,13 @@ import itertools
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from heygem import audio, media, pipeline
+from heygem import audio, pipeline
 from heygem.avatar import Avatar
-from heygem.avatar.timeline import planes_in_order
 from heygem.config.params import LipsSettings, Params
 from heygem.core import findings, logs
 from heygem.core.errors import InputError
@@ -25,28 +23,22 @@ from heygem.core.files import sha256
 from heygem.core.findings import Finding
 from heygem.core.folders import make_private_folder
 from heygem.core.interrupts import observes_cancel
-from heygem.core.types import FloatArray, Image, IntArray, PathLike, Progress
+from heygem.core.types import FloatArray, PathLike, Progress
 from heygem.lips.trajectory import Trajectory
-from heygem.media.yuv import YuvImage
+from heygem.pipeline.articulate import SPEECH_LEVEL
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
 from heygem.pipeline.progress import cancellable
-from heygem.provenance import containers, keys
-from heygem.provenance.film import write_film
+from heygem.provenance import keys
 from heygem.provenance.labeller import ShowFrame
 from heygem.provenance.ledger import Ledger
 from heygem.rendering.base import Renderer
 from heygem.studio.clip import ApertureCurves, Clip, Span, audio_between
-from heygem.studio.downscale import downscale_avatar, downscale_image, preview_px
-from heygem.studio.preview_label import preview_settings
+from heygem.studio.preview_films import PreviewFilms
 
 Part = TypeVar("Part")
 
-MAX_CACHED_FRAME_BYTES = 768 << 20  # 3 s of 1280x720 at 30 fps take 250 MB
 MAX_CLIPS = 12  # results kept on disk for one session; those in snapshots are never deleted
-ENCODER_PRESET = "ultrafast"  # a preview is watched once: encoding time counts, file size does not
-RENDER_THREADS = 2
-SPEECH_LEVEL = 0.5  # of voice activity
 LEAD_IN_S = 0.2
 
 
@@ -76,9 +68,8 @@ class Session:
         self.folder = Path(folder) / uuid.uuid4().hex[:8]
         self.pinned: set[Path] = set()  # results that must stay on disk
         self._tracked: Avatar | None = None
-        self._still_motion: float | None = None  # for which `_avatar` was made from it
-        self._avatar: Avatar | None = None
-        self._preview_avatar: Avatar | None = None  # the avatar at the size of the preview
+        self._still_motion: float | None = None  # of the avatar in `_loaded_films`
+        self._loaded_films: PreviewFilms | None = None
         self._encoded_audio: EncodedAudio | None = None
         self._models = models
         self._lock = threading.RLock()
@@ -91,17 +82,21 @@ class Session:
     @property
     def is_loaded(self) -> bool:
         """Whether an avatar and an audio file are in memory."""
-        return self._avatar is not None and self._encoded_audio is not None
+        return self._loaded_films is not None and self._encoded_audio is not None
 
     @property
     def avatar(self) -> Avatar:
         """The tracked avatar; raises InputError before `load`."""
-        return _loaded(self._avatar)
+        return self._films.avatar
 
     @property
     def preview_avatar(self) -> Avatar:
         """The avatar at the size of the preview; raises InputError before `load`."""
-        return _loaded(self._preview_avatar)
+        return self._films.scaled
+
+    @property
+    def _films(self) -> PreviewFilms:
+        return _loaded(self._loaded_films)
 
     @property
     def encoded_audio(self) -> EncodedAudio:
@@ -155,8 +150,8 @@ class Session:
         self._still_motion = params.media.still_motion
         samples = self.encoded_audio.speech.samples
         tracked = _loaded(self._tracked)
-        self._avatar = pipeline.animate(tracked, samples, audio.RATE_HZ, self._still_motion)
-        self._preview_avatar = downscale_avatar(self._avatar, preview_px(self._avatar))
+        avatar = pipeline.animate(tracked, samples, audio.RATE_HZ, self._still_motion)
+        self._loaded_films = PreviewFilms.of(avatar)
         self._renderer = self._span = None
 
     def first_speech_s(self, params: Params) -> float:
@@ -278,7 +273,15 @@ class Session:
                 trajectory = self._trajectory(params.lips)
             renderer.plan(trajectory, self.encoded_audio.speech.samples, span.timeline)
             path = self.folder / f"{next(self._numbers):04d}-result.mp4"
-            skipped = self._write_result(path, params, span, renderer, report_progress, show_frame)
+            skipped = self._films.write_result(
+                path,
+                span,
+                params,
+                renderer,
+                self._permission(params, self.avatar, self._audio_sha256),
+                report_progress=report_progress,
+                show_frame=show_frame,
+            )
             self._delete_old_results(path)
             return Clip(
                 result=path,
@@ -325,83 +328,11 @@ class Session:
             audio=audio_between(source_track, float(part.times_s[0]), start_s + length_s),
             source=self.folder / f"{next(self._numbers):04d}-source.mp4",
         )
-        width, height = self._size
-        cacheable = len(rows) * width * height * 3 <= MAX_CACHED_FRAME_BYTES
-        frames: list[Image | YuvImage] = []
-        options = {"label": containers.recorded(self.avatar.path), **self._encoding(span)}
-        with media.VideoWriter(span.source, width=width, height=height, **options) as writer:
-            for k, image in enumerate(self._read_frames(part.order)):
-                report_progress("decode", k, len(part))
-                writer.write(image, span.times_s[k])
-                if cacheable:
-                    frames.append(image)
-        span.frames = frames if cacheable else None
+        self._films.write_source(span, report_progress)
         if self._span is not None and self._span.source not in self.pinned:
             self._span.source.unlink(missing_ok=True)
         self._span = span
         return span
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        """Width and height of the preview, pixels."""
-        return self.preview_avatar.track.width, self.preview_avatar.track.height
-
-    def _read_frames(self, order: IntArray) -> Iterator[Image | YuvImage]:
-        """The frames of a preview, in the codec's planes where their size allows it."""
-        width, height = self._size
-        coding = _loaded(self.avatar.info.video).coding
-        if width % 2 == height % 2 == 0 and self.preview_avatar is self.avatar:
-            yield from planes_in_order(self.avatar, order, coding)
-            return
-        for image in pipeline.frames_in_order(self.avatar, order):
-            small = downscale_image(image, self._size)
-            yield small if width % 2 or height % 2 else YuvImage.from_rgb(small, coding.matrix)
-
-    def _encoding(self, span: Span) -> dict[str, Any]:
-        """Options of both films of a span."""
-        video = _loaded(self.avatar.info.video)
-        return {
-            "rate": span.timeline.rate,
-            "preset": ENCODER_PRESET,
-            "pixel_aspect": video.pixel_aspect,
-            "coding": video.coding,
-        }
-
-    def _write_result(
-        self,
-        path: Path,
-        params: Params,
-        span: Span,
-        renderer: Renderer,
-        report_progress: Progress,
-        show_frame: ShowFrame | None,
-    ) -> int:
-        """Render and write the span; returns the number of frames left as they were."""
-        skipped = 0
-        images: Any = span.frames or self._read_frames(span.timeline.order)
-        finished = pipeline.finished_frames(images, renderer, span.timeline, threads=RENDER_THREADS)
-
-        def frames() -> Iterator[tuple[Image | YuvImage, float]]:
-            nonlocal skipped
-            for frame in finished:
-                report_progress("render", frame.index, len(span.timeline))
-                skipped += frame.patch is None
-                yield frame.image, span.times_s[frame.index]
-
-        write_film(
-            path,
-            frames(),
-            size=self._size,
-            settings=preview_settings(params.label),
-            keep_clear=pipeline.face_boxes(self.preview_avatar),
-            parent=self.avatar.path,
-            facts=self._permission(params, self.avatar, self._audio_sha256) | {"preview": True},
-            show_frame=show_frame,
-            audio=span.audio,
-            crf=params.media.crf,
-            **self._encoding(span),
-        )
-        return skipped
 
     def _delete_old_results(self, newest: Path) -> None:
         self._results.append(newest)

@@ -24,9 +24,9 @@ def trace_html(
         localized_finding(text, lang) for text in (traced.verdict, traced.conclusion)
     )
     text = html.escape(f"{verdict}: {conclusion}")
-    verdict = f'<p class="hg-trace hg-{html.escape(traced.verdict)}"><b>{text}</b></p>'
+    summary = f'<p class="hg-trace hg-{html.escape(traced.verdict)}"><b>{text}</b></p>'
     title, *rest = (_part_html(part) for part in shown)
-    return "".join([title, verdict, *rest])
+    return "".join([title, summary, *rest])
 
 
 def _localized(part: trace_report.Part, lang: str) -> trace_report.Part:

@@ -37,9 +37,9 @@ def choose_videos(studio, *names):
 def send_request(studio, action, job_id, **more):
     """The message of the job table when a row is dragged or a button pressed."""
     request = {"action": action, "id": job_id, "n": time.monotonic(), **more}
-    studio.batch.table.request = request
+    studio.batch.jobs.table.request = request
 
 
 def video_names(studio):
     """Videos of the job table, in its order."""
-    return [row["video"] for row in studio.batch.table.rows]
+    return [row["video"] for row in studio.batch.jobs.table.rows]

@@ -11,6 +11,7 @@ from helpers.browser import PROJECT, TOKEN, Server
 
 from heygem.core.errors import ParameterError
 from heygem.server import jupyter, voila_page
+from heygem.server.kernels import KernelManager
 
 REDIRECT = 302
 
@@ -49,6 +50,32 @@ def test_a_page_that_is_gone_frees_its_kernel_within_a_minute_even_a_busy_one(
     kernels["page"] = {"connections": 0, "execution_state": "busy"}  # reports to nobody
     ended_s = next(t for t in range(60) if clock.__setitem__(0, t) or watch.gone())
     assert voila_page.GRACE_S < ended_s <= voila_page.GRACE_S + 1
+
+
+def test_a_connection_that_failed_before_it_was_counted_does_not_keep_a_kernel(
+    watch, kernels, clock
+):
+    kernels["page"] = {"connections": -1, "execution_state": "idle"}
+    watch.gone()
+    clock[0] += voila_page.GRACE_S + 1
+    assert watch.gone() == ["page"]
+
+
+def test_nothing_is_kept_for_a_page_that_disconnects_while_its_kernel_ends():
+    class Channel:
+        socket, is_open = SimpleNamespace(closed=False), True
+
+        def on_recv(self, _):
+            pass
+
+        def close(self):
+            self.is_open = False
+
+    manager, channel = KernelManager(), Channel()
+    manager._kernels["one"] = SimpleNamespace()
+    manager.start_buffering("one", "session", {"iopub": channel})
+    manager.remove_kernel("one")
+    assert not manager._kernel_buffers and not channel.is_open
 
 
 def test_a_page_that_returns_in_time_keeps_its_kernel(watch, kernels, clock):

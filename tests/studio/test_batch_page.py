@@ -11,8 +11,8 @@ from heygem.batch.workers import background
 from heygem.config.params import Params
 from heygem.core import i18n
 from heygem.server.client import HubQueue
-from heygem.studio import job_rows
-from heygem.studio.pages import batch as batch_page
+from heygem.studio import job_rows, queue_view
+from heygem.studio.pages.batch import BatchPage
 from heygem.studio.pages.studio import StudioApp
 from heygem.studio.recipe_files import save_recipe
 
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.usefixtures("isolated_home")
 @pytest.mark.slow
 def test_adding_without_files_names_the_missing_one(studio):
     studio.batch.add_button.click()
-    assert "no video is chosen" in studio.batch.error_box.value
+    assert "no video is chosen" in studio.batch.jobs.error_box.value
     choose_videos(studio, "anna.mp4")
     studio.batch.audio.chosen = ""
     studio.batch.add_button.click()
-    assert "needs a video and a sound" in studio.batch.error_box.value
+    assert "needs a video and a sound" in studio.batch.jobs.error_box.value
     assert studio.queue.jobs() == []
 
 
@@ -34,20 +34,20 @@ def test_adding_without_files_names_the_missing_one(studio):
 def test_jobs_are_ordered_stopped_and_removed_by_buttons(studio):
     choose_videos(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
-    first, second = (row["id"] for row in studio.batch.table.rows)
+    first, second = (row["id"] for row in studio.batch.jobs.table.rows)
     send_request(studio, "move", second, places=-1)
     assert video_names(studio) == ["broken.mp4", "anna.mp4"]
     send_request(studio, "place", second, before=None)
     assert video_names(studio) == ["anna.mp4", "broken.mp4"]
     send_request(studio, "cancel", first)
-    assert [row["state"] for row in studio.batch.table.rows] == ["cancelled", "pending"]
+    assert [row["state"] for row in studio.batch.jobs.table.rows] == ["cancelled", "pending"]
     send_request(studio, "retry", first)
-    studio.batch.stop_button.click()
-    assert {row["state"] for row in studio.batch.table.rows} == {"cancelled"}
+    studio.batch.jobs.stop_button.click()
+    assert {row["state"] for row in studio.batch.jobs.table.rows} == {"cancelled"}
     send_request(studio, "remove", first)
     assert video_names(studio) == ["broken.mp4"]
     send_request(studio, "remove", first)
-    assert "no such job" in studio.batch.error_box.value, "another page may have removed it"
+    assert "no such job" in studio.batch.jobs.error_box.value, "another page may have removed it"
 
 
 @pytest.mark.slow
@@ -57,21 +57,21 @@ def test_a_pasted_table_is_queued_whole_or_not_at_all(studio, speech, tmp_path):
     assert batch.videos.layout.display == "none" and batch.pairs.layout.display == "flex"
     batch.pairs.rows.value = f"anna.mp4\t{speech}\nabsent.mp4\t{speech}\n"
     batch.pairs.button.click()
-    assert "pair 2: no such file" in batch.error_box.value and batch.table.rows == []
+    assert "pair 2: no such file" in batch.jobs.error_box.value and batch.jobs.table.rows == []
     assert "absent.mp4" in batch.pairs.rows.value, "the text stays to be corrected"
     batch.pairs.rows.value = f"""video,audio,text,name,lips.openness_gain
 anna.mp4,{speech},,,1.4
 broken.mp4,,Good evening,evening,
 """
     batch.pairs.button.click()
-    assert batch.error_box.value == "" and batch.pairs.rows.value == ""
-    assert [row["video"] for row in batch.table.rows] == ["anna.mp4", "evening"]
+    assert batch.jobs.error_box.value == "" and batch.pairs.rows.value == ""
+    assert [row["video"] for row in batch.jobs.table.rows] == ["anna.mp4", "evening"]
     first, second = studio.queue.jobs()
     assert first.video == str(tmp_path / "people" / "anna.mp4")
     assert Params.from_dict(studio.queue.get(first.id).params).lips.openness_gain == 1.4
     assert second.text == "Good evening" and second.audio == ""
     batch.pairs.button.click()
-    assert "the table is empty" in batch.error_box.value
+    assert "the table is empty" in batch.jobs.error_box.value
     batch.pairs.rows.value = "video\nanna.mp4"  # with the sound that is chosen
     batch.pairs.button.click()
     assert studio.queue.jobs()[-1].audio == str(speech)
@@ -81,7 +81,7 @@ broken.mp4,,Good evening,evening,
 def test_one_pair_is_added_from_the_file_browsers(studio, speech, tmp_path):
     studio.batch.mode.value = "pairs"
     studio.batch.add_button.click()
-    assert "no video is chosen" in studio.batch.error_box.value
+    assert "no video is chosen" in studio.batch.jobs.error_box.value
     studio.batch.video.chosen = str(tmp_path / "people" / "anna.mp4")
     studio.batch.add_button.click()
     assert video_names(studio) == ["anna.mp4"]
@@ -133,10 +133,10 @@ def test_the_time_left_is_estimated_from_the_first_job_on(studio):
 def test_failed_and_stopped_jobs_are_tried_again_together(studio):
     choose_videos(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
-    studio.batch.stop_button.click()
-    assert {row["state"] for row in studio.batch.table.rows} == {"cancelled"}
-    studio.batch.retry_button.click()
-    assert {row["state"] for row in studio.batch.table.rows} == {"pending"}
+    studio.batch.jobs.stop_button.click()
+    assert {row["state"] for row in studio.batch.jobs.table.rows} == {"cancelled"}
+    studio.batch.jobs.retry_button.click()
+    assert {row["state"] for row in studio.batch.jobs.table.rows} == {"pending"}
 
 
 @pytest.mark.slow
@@ -153,36 +153,36 @@ def test_a_worker_that_died_is_restarted_once_while_the_page_is_open(studio, mon
     studio.batch.refresh()
     studio.batch.refresh()
     assert started == [1], "not again and again"
-    assert [row["state"] for row in studio.batch.table.rows] == ["pending"]
+    assert [row["state"] for row in studio.batch.jobs.table.rows] == ["pending"]
 
 
 @pytest.mark.slow
 def test_pausing_is_shown_and_ended_by_start(studio):
     choose_videos(studio, "anna.mp4")
     studio.batch.add_button.click()
-    studio.batch.pause_button.click()
-    assert "paused (paused by a user)" in studio.batch.summary.value
-    studio.batch.start_button.click()
-    assert "paused" not in studio.batch.summary.value and studio.queue.paused() == ""
+    studio.batch.jobs.pause_button.click()
+    assert "paused (paused by a user)" in studio.batch.jobs.summary.value
+    studio.batch.jobs.start_button.click()
+    assert "paused" not in studio.batch.jobs.summary.value and studio.queue.paused() == ""
 
 
 @pytest.mark.slow
 def test_a_long_queue_is_shown_a_page_at_a_time(studio, monkeypatch):
-    monkeypatch.setattr(batch_page, "ROWS", 2)
+    monkeypatch.setattr(queue_view, "ROWS", 2)
     choose_videos(studio, "anna.mp4", "broken.mp4")
-    assert studio.batch.pager.layout.display == "none"
+    assert studio.batch.jobs.pager.layout.display == "none"
     for _ in range(3):
         studio.batch.add_button.click()
     batch = studio.batch
-    assert len(batch.table.rows) == 2 and "1–2 of 6" in batch.page_text.value
-    batch.later_button.click()
-    batch.later_button.click()
-    batch.later_button.click()
-    assert "5–6 of 6" in batch.page_text.value
+    assert len(batch.jobs.table.rows) == 2 and "1–2 of 6" in batch.jobs.page_text.value
+    batch.jobs.later_button.click()
+    batch.jobs.later_button.click()
+    batch.jobs.later_button.click()
+    assert "5–6 of 6" in batch.jobs.page_text.value
     studio.queue.cancel_all()
     studio.queue.clear()
     batch.refresh()
-    assert batch.table.rows == [] and batch.pager.layout.display == "none"
+    assert batch.jobs.table.rows == [] and batch.jobs.pager.layout.display == "none"
 
 
 @pytest.mark.slow
@@ -190,7 +190,7 @@ def test_a_page_opened_again_shows_the_queue(studio, tmp_path):
     choose_videos(studio, "anna.mp4")
     studio.batch.add_button.click()
     again = StudioApp(params=studio.params, folder=tmp_path, queue_path=tmp_path / "queue.db")
-    assert [row["path"] for row in again.batch.table.rows] == [
+    assert [row["path"] for row in again.batch.jobs.table.rows] == [
         str(tmp_path / "people" / "anna.mp4")
     ]
     again.batch.close()
@@ -201,7 +201,7 @@ def test_an_example_is_one_click_away_while_nothing_is_queued(studio):
     page = studio.batch
     assert page.example_button.layout.display == ""
     page.example_button.click()
-    assert video_names(studio) == ["hopper.mp4"] and page.error_box.value == ""
+    assert video_names(studio) == ["hopper.mp4"] and page.jobs.error_box.value == ""
     assert page.audio.chosen.endswith("speech_en.wav")
     assert page.example_button.layout.display == "none"
 
@@ -215,10 +215,10 @@ def test_users_of_a_server_are_not_offered_what_would_be_refused(tmp_path):
     shared = JobQueue(own.path)
     shared.is_shared = HubQueue.is_shared
     pages = [
-        batch_page.BatchPage(queue, Params(), folder=tmp_path, translate=i18n.translator())
+        BatchPage(queue, Params(), folder=tmp_path, translate=i18n.translator())
         for queue in (own, shared)
     ]
-    alone, served = pages
+    alone, served = (page.jobs for page in pages)
     assert alone.table.rows[0]["actions"] == ["move", "cancel", "remove"]
     assert served.table.rows[0]["actions"] == ["cancel", "remove"]
     assert "operator" in served.table.labels["up"] and "operator" not in alone.table.labels["up"]
@@ -239,19 +239,19 @@ def test_each_row_has_a_style_or_a_saved_recipe(studio, tmp_path):
     batch.recipe.value = "preset:calm"
     choose_videos(studio, "anna.mp4", "broken.mp4")
     batch.add_button.click()
-    assert [row["recipe_label"] for row in batch.table.rows] == ["Calm", "Calm"]
+    assert [row["recipe_label"] for row in batch.jobs.table.rows] == ["Calm", "Calm"]
     assert video_names(studio) == ["anna.mp4", "broken.mp4"]
-    first = batch.table.rows[0]["id"]
+    first = batch.jobs.table.rows[0]["id"]
     send_request(studio, "recipe", first, recipe="recipe:mine")
-    assert [row["recipe_label"] for row in batch.table.rows] == ["mine", "Calm"]
+    assert [row["recipe_label"] for row in batch.jobs.table.rows] == ["mine", "Calm"]
     assert video_names(studio) == ["anna.mp4", "broken.mp4"], "it keeps its place"
-    jobs = [studio.queue.get(row["id"]) for row in batch.table.rows]
+    jobs = [studio.queue.get(row["id"]) for row in batch.jobs.table.rows]
     gains = [Params.from_dict(job.params).lips.openness_gain for job in jobs]
     assert gains == [1.4, 0.8]
     assert jobs[0].name != jobs[1].name and jobs[0].name.endswith("-mine")
     send_request(studio, "recipe", first, recipe="preset:clear")
-    assert "no such job" in batch.error_box.value, "another page has changed it"
-    assert len(batch.table.rows) == 2
+    assert "no such job" in batch.jobs.error_box.value, "another page has changed it"
+    assert len(batch.jobs.table.rows) == 2
 
 
 def test_the_frame_being_drawn_is_shown_until_it_is_drawn(tmp_path):

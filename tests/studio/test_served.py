@@ -69,7 +69,7 @@ def test_a_refusal_is_shown_with_what_to_do(studio, tmp_path):
     choose(studio, tmp_path)
     studio.batch.queue.refusal = PolicyError("over your quota", seen="<3>", remedy="wait")
     studio.batch.add_button.click()
-    shown = studio.batch.error_box.value
+    shown = studio.batch.jobs.error_box.value
     assert "over your quota" in shown and "&lt;3&gt;" in shown and "wait" in shown
     assert studio.batch.queue.jobs() == []
 

@@ -19,17 +19,20 @@ pytestmark = pytest.mark.usefixtures("isolated_home")
 def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio):
     choose_videos(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
-    assert len(studio.batch.table.rows) == 2 and "0 of 2" in studio.batch.summary.value
+    assert len(studio.batch.jobs.table.rows) == 2 and "0 of 2" in studio.batch.jobs.summary.value
     BatchWorker(studio.queue, until_empty=True).run()
     studio.batch.refresh()
-    first, second = studio.batch.table.rows
+    first, second = studio.batch.jobs.table.rows
     assert first["state"] == "done" and first["progress"] == 1, first["error"]
     assert second["state"] == "failed" and "broken.mp4" in second["error"]
     assert "What happened" in second["error"] and "What to do" in second["error"]
     assert second["actions"] == ["retry", "remove"] and first["actions"] == ["remove"]
-    assert "1 of 2 finished, 1 failed" in studio.batch.summary.value and studio.batch.bar.value == 1
-    studio.batch.add_thumbnails()
-    assert studio.batch.table.thumbnails[first["path"]].startswith("data:image/jpeg;base64,")
+    assert (
+        "1 of 2 finished, 1 failed" in studio.batch.jobs.summary.value
+        and studio.batch.jobs.bar.value == 1
+    )
+    studio.batch.jobs.add_thumbnails()
+    assert studio.batch.jobs.table.thumbnails[first["path"]].startswith("data:image/jpeg;base64,")
 
     studio.selected_index = 2
     assert studio.history.listing_task.wait(WAIT_S)

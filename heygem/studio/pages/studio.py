@@ -15,11 +15,12 @@ from heygem.core.i18n import translator
 from heygem.core.types import PathLike
 from heygem.server.client import HubQueue, JobQueue, open_queue
 from heygem.studio import links
-from heygem.studio.pages.batch import BatchPage, items_of
+from heygem.studio.pages.batch import BatchPage
 from heygem.studio.pages.history import HistoryPage
 from heygem.studio.pages.preview import PreviewPage
 from heygem.studio.pages.sweep import SweepPage
 from heygem.studio.pages.system import SystemPage
+from heygem.studio.queue_items import items_of
 from heygem.studio.status import error_html
 
 TABS = ("tab_batch", "tab_single", "tab_history", "tab_system", "tab_sweep")

@@ -1,4 +1,5 @@
 // Gives the parts of stock widgets the names that their widgets have: once for a page.
+const BOXES = ".widget-box, .jupyter-widget-tab, .widget-tab, .widget-accordion, .jupyter-widget-accordion, .jupyter-widget-Collapse";
 const PARTS = ".jupyter-widgets select, .jupyter-widgets .noUi-handle, .jupyter-widgets textarea, .jupyter-widgets input, img.jupyter-widgets";
 
 function nameOf(part) {
@@ -9,7 +10,7 @@ function nameOf(part) {
 }
 function nameAll() {
   for (const part of document.querySelectorAll(PARTS)) {
-    if (part.closest(".hg-player, .hg-many, .hg-upload, .hg-jobs, .hg-results, .hg-runs")) continue;  // ours name theirs
+    if (part.closest(".jupyter-widgets").matches(BOXES)) continue;  // of a widget that is no stock one, which names its own
     // A picture is described by the text below or above it.
     const name = (part.tagName === "IMG" ? (part.nextElementSibling ?? part.previousElementSibling)?.textContent ?? "" : nameOf(part)).trim();
     if (part.tagName === "IMG") { if (part.getAttribute("alt") !== name) part.alt = name; }
