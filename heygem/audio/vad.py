@@ -1,34 +1,15 @@
 """Voice activity: the probability that somebody speaks, from Silero VAD."""
 
-import contextlib
-import functools
-import threading
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
-
 import numpy as np
 
 from heygem.audio.features import FRAME_HZ, HOP, RATE_HZ, voiced_rms
-from heygem.core.interrupts import raise_if_cancelled
+from heygem.audio.silero import CHUNK, speech_probabilities
 from heygem.core.types import BoolArray, FloatArray
 
-if TYPE_CHECKING:
-    import torch
-
-_CHUNK = 512  # samples the model takes at a time, 32 ms
 IS_SPEECH = 0.5  # voice activity above it is speech
 MIN_SPEECH_SHARE = 0.05  # of what sounds; with less, a recording counts as one without speech
 MIN_LEVEL_DB = -45.0  # dBFS of the sounding parts; below it a recording is too quiet
 _SILENCE = 1e-5  # peak amplitude of digital silence, -100 dBFS
-_lock = threading.Lock()
-
-
-class _VadModel(Protocol):
-    """Silero VAD: keeps state from chunk to chunk."""
-
-    def reset_states(self) -> None: ...
-
-    def __call__(self, chunk: "torch.Tensor", rate_hz: int) -> "torch.Tensor": ...
 
 
 def voice_activity(samples: FloatArray) -> FloatArray:
@@ -43,24 +24,13 @@ def voice_activity(samples: FloatArray) -> FloatArray:
     float32 [1 + n // 160]
         0..1 at 100 Hz, frame i centred on i / 100 seconds; exactly 0 in digital silence.
     """
-    import torch
-
     samples = np.asarray(samples, np.float32)
     frames = 1 + len(samples) // HOP
     audible = _audible(samples, frames)
     if not audible.any():
         return np.zeros(frames, np.float32)
-    probabilities = []
-    # The model carries state from chunk to chunk, so it takes one recording at a time.
-    with _lock, _single_threaded_torch(), torch.inference_mode():
-        model = _vad_model()
-        model.reset_states()
-        for start in range(0, len(samples), _CHUNK):
-            raise_if_cancelled()
-            chunk = samples[start : start + _CHUNK]
-            chunk = np.pad(chunk, (0, _CHUNK - len(chunk)))
-            probabilities.append(model(torch.from_numpy(chunk), RATE_HZ).item())
-    centres_s = (np.arange(len(probabilities)) + 0.5) * _CHUNK / RATE_HZ
+    probabilities = speech_probabilities(samples)
+    centres_s = (np.arange(len(probabilities)) + 0.5) * CHUNK / RATE_HZ
     resampled = np.interp(np.arange(frames) / FRAME_HZ, centres_s, probabilities)
     return np.where(audible, resampled, 0).astype(np.float32)
 
@@ -117,30 +87,6 @@ def voice_at(voice: FloatArray, times_s: FloatArray, *, round_down: bool = False
     index = np.asarray(times_s) * FRAME_HZ
     index = (index if round_down else np.round(index)).astype(int)
     return np.asarray(voice)[np.clip(index, 0, len(voice) - 1)]
-
-
-@functools.cache
-def _vad_model() -> "_VadModel":
-    import torch
-
-    threads = torch.get_num_threads()
-    from silero_vad import load_silero_vad  # importing it sets torch to one thread
-
-    torch.set_num_threads(threads)
-    return load_silero_vad()
-
-
-@contextlib.contextmanager
-def _single_threaded_torch() -> Iterator[None]:
-    """One thread: the model takes hundreds of tiny steps, each cheaper than its distribution."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _audible(samples: FloatArray, frames: int) -> BoolArray:

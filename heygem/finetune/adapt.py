@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from threadpoolctl import threadpool_limits
 
 from heygem.core.errors import Cancelled, InputError
@@ -30,7 +29,7 @@ from heygem.finetune.adapter import Adapter
 from heygem.finetune.held_out import held_out_ranges, is_significant, judged_parts
 from heygem.finetune.ridge import Folds, Ridge, choose_penalty
 from heygem.finetune.settings import FinetuneSettings
-from heygem.lips.model import CONTEXT_S, LipsModel
+from heygem.lips.model import LipsModel
 from heygem.lips.trajectory import RATE_HZ, aperture_direction
 from heygem.training import metrics
 from heygem.training.clip import Clip
@@ -206,7 +205,7 @@ class _Run:
         """Hash of model, settings and footage: a fit of the same identity is the same."""
         digest = hashlib.sha256(self.settings.model_dump_json().encode())
         for network in self.model.networks:
-            digest.update(network.head.weight.detach().cpu().numpy().tobytes())
+            digest.update(network.weights["head.weight"].tobytes())
         digest.update(self.model.gain.tobytes())
         for clip in clips:
             for values in (clip.features, clip.displacement, clip.valid):
@@ -315,21 +314,8 @@ class _Run:
         -------
         (float32 [N, networks * width], float32 [N, K])
         """
-        captured: list[torch.Tensor] = []
-        hooks = [
-            network.head.register_forward_pre_hook(lambda _, inputs: captured.append(inputs[0][0]))
-            for network in self.model.networks
-        ]
-        try:
-            coefficients = self.model.predict_features(features).coefficients
-        finally:
-            for hook in hooks:
-                hook.remove()
-        # Predicted in chunks, each with context on both sides, network after network.
-        context, count = round(CONTEXT_S * RATE_HZ), len(self.model.networks)
-        chunks = [torch.cat(captured[i : i + count]) for i in range(0, len(captured), count)]
-        hidden = torch.cat([c[:, context : c.shape[1] - context] for c in chunks], 1).T
-        return hidden.float().cpu().numpy(), coefficients
+        coefficients = self.model.predict_features(features).coefficients
+        return self.model.hidden(features), coefficients
 
 
 def _speaking(clip: Clip) -> BoolArray:

@@ -1,12 +1,10 @@
 """Adapter: the difference between the base lips model and a person's own, and its file."""
 
-import copy
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from heygem.core.errors import AssetError
 from heygem.core.files import replacing
@@ -43,26 +41,17 @@ class Adapter:
 
     def apply(self, base: LipsModel) -> LipsModel:
         """The fine-tuned model; the base is not changed."""
-        gain = torch.from_numpy(base.gain)[:, None]
         networks = []
         for network, weights in zip(base.networks, self.weights, strict=True):
-            network = copy.deepcopy(network)
-            head = network.head
-            with torch.no_grad():
-                head.weight *= self.scale
-                assert head.bias is not None
-                head.bias *= self.scale
-                middle = head.weight.shape[-1] // 2
-                # The model's prediction is the networks' mean times the gain.
-                added = torch.from_numpy(weights) / gain * len(base.networks)
-                head.weight[..., middle] += added.to(head.weight)
-                head.bias += torch.from_numpy(self.bias / base.gain).to(head.bias)
-            networks.append(network)
+            head = network.weights["head.weight"] * np.float32(self.scale)
+            # The model's prediction is the networks' mean times the gain.
+            head[..., head.shape[-1] // 2] += weights / base.gain[:, None] * len(base.networks)
+            bias = network.weights["head.bias"] * np.float32(self.scale) + self.bias / base.gain
+            last_layer = {"head.weight": head, "head.bias": bias}
+            networks.append(replace(network, weights={**network.weights, **last_layer}))
         about = base.about | {"opening_std": self.opening_std, "finetuned": True}
         spread = base.gain * np.float32(self.spread)
-        return LipsModel(
-            networks, base.basis, spread, about, device=base.device, embedding=base.embedding
-        )
+        return LipsModel(networks, base.basis, spread, about, embedding=base.embedding)
 
 
 def save(adapter: Adapter, path: PathLike, *, base_sha256: str) -> None:
@@ -107,8 +96,7 @@ def load(path: PathLike, base: LipsModel, *, base_sha256: str) -> LipsModel:
             remedy="make it again with `heygem finetune`, or set lips.model to the one it was "
             "made with",
         )
-    head = base.networks[0].head
-    shape = (len(base.networks), head.out_channels, head.in_channels)
+    shape = (len(base.networks), base.networks[0].outputs, base.networks[0].width)
     try:
         if weights.shape != shape or bias.shape != shape[1:2]:
             raise ValueError(f"weights of {weights.shape}, not {shape}")

@@ -78,7 +78,7 @@ class AvatarBundle:
         shipped = {asset.sha256: asset.name for asset in assets.shipped()}
         made_for = str(self.facts.get("base_sha256"))
         if made_for != base_sha256 and {made_for, base_sha256} <= set(shipped):
-            base = LipsModel.load(assets.path(shipped[made_for]), device=base.device)
+            base = LipsModel.load(assets.path(shipped[made_for]))
             base_sha256 = made_for
         return adapter.load(self.path / ADAPTER, base, base_sha256=base_sha256)
 

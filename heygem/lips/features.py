@@ -1,8 +1,7 @@
 """Input features of the lips model: log-mel spectra, phones, and the speech embedding."""
 
 import numpy as np
-import torch
-from torch import Tensor
+from scipy.special import expit
 
 from heygem import audio
 from heygem.audio import phones
@@ -43,7 +42,7 @@ def extract_features(samples: FloatArray, *, rows: int, embedding: bool = False)
     return np.concatenate([features, embed(samples, rows=2 * rows)], 1)
 
 
-def normalize_spectra(features: Tensor, *, like: Tensor | None = None) -> Tensor:
+def normalize_spectra(features: FloatArray, *, like: FloatArray | None = None) -> FloatArray:
     """Remove each spectral band's mean and spread, which depend on voice and microphone.
 
     Each band is brought to mean 0 and a spread near 1 over the loud frames, as cepstral mean and
@@ -51,23 +50,25 @@ def normalize_spectra(features: Tensor, *, like: Tensor | None = None) -> Tensor
 
     Parameters
     ----------
-    features : float [..., T, inputs]
+    features : float32 [T, inputs]
         Of `extract_features`.
-    like : float [..., T', inputs], optional
+    like : float32 [T', inputs], optional
         Features from which means and spreads are taken; default: `features`.
 
     Returns
     -------
-    float [..., T, inputs]
+    float32 [T, inputs]
     """
-    source = (features if like is None else like)[..., : audio.BANDS]
-    loudness = source.mean(-1, keepdim=True)
-    weight = torch.sigmoid(LOUDNESS_SLOPE * (loudness - loudness.mean(-2, keepdim=True)))
-    total = weight.sum(-2, keepdim=True).clamp(min=1e-6)
-    mean = (source * weight).sum(-2, keepdim=True) / total
-    spread = ((source - mean).square() * weight).sum(-2, keepdim=True).div(total).sqrt()
-    spectra = (features[..., : audio.BANDS] - mean) / (spread + MIN_SPREAD)
-    return torch.cat([spectra, features[..., audio.BANDS :]], -1)
+    source = (features if like is None else like)[:, : audio.BANDS]
+    if not len(source):
+        return features
+    loudness = source.mean(1, keepdims=True)
+    weight = expit(np.float32(LOUDNESS_SLOPE) * (loudness - loudness.mean()))
+    total = max(float(weight.sum()), 1e-6)
+    mean = (source * weight).sum(0) / total
+    spread = np.sqrt((np.square(source - mean) * weight).sum(0) / total)
+    spectra = (features[:, : audio.BANDS] - mean) / (spread + MIN_SPREAD)
+    return np.concatenate([spectra, features[:, audio.BANDS :]], 1).astype(np.float32)
 
 
 def feature_dim(embedding: bool) -> int:

@@ -10,14 +10,12 @@ than their predictions do.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from heygem import audio
 from heygem.audio.embedding import EMBEDDING_MODEL
@@ -33,7 +31,7 @@ from heygem.lips.features import (
     normalize_spectra,
     silent_features,
 )
-from heygem.lips.network import LipsNetwork
+from heygem.lips.inference import InferenceNetwork
 from heygem.lips.trajectory import RATE_HZ, Trajectory
 
 CHUNK_S = 20.0  # predicted at once; longer audio is cut, so memory does not grow with length
@@ -52,38 +50,35 @@ class LipsModel:
 
     Parameters
     ----------
-    networks : sequence of LipsNetwork
+    networks : sequence of InferenceNetwork
+        Of training: `LipsNetwork.for_inference()`.
     basis : float32 [K, len(LOWER), 3]
         Displacements, IOD.
     gain : float32 [K]
         Scales the predictions to the spread of real mouths (networks alone under-open).
     about : dict
         Facts stored in the file: sources, speakers, hours, licence, metrics.
-    device : str
-        "cpu" or a torch device.
     embedding : bool
         Whether its features include the speech embedding.
     """
 
     def __init__(
         self,
-        networks: Sequence[LipsNetwork],
+        networks: Sequence[InferenceNetwork],
         basis: FloatArray,
         gain: FloatArray,
         about: dict[str, Any],
         *,
-        device: str = "cpu",
         embedding: bool = False,
     ) -> None:
-        self.networks = [n.to(device).eval() for n in networks]
+        self.networks = list(networks)
         self.basis = np.asarray(basis, np.float32)
         self.gain = np.asarray(gain, np.float32)
         self.about = about
-        self.device = device
         self.embedding = embedding
 
     @classmethod
-    def load(cls, path: PathLike | None = None, *, device: str = "cpu") -> "LipsModel":
+    def load(cls, path: PathLike | None = None) -> "LipsModel":
         """Read a model file; default: the one that comes with heygem.
 
         Raises
@@ -93,17 +88,17 @@ class LipsModel:
             computes, or its weights are incomplete or not finite.
         """
         path = Path(path) if path is not None else assets.path(SHIPPED.name)
-        meta, tensors = _read_file(path)
-        require_finite(tensors, path.name, remedy=REMEDY)
+        meta, arrays = _read_file(path)
+        require_finite(arrays, path.name, remedy=REMEDY)
         embedding = _uses_embedding(meta, path)
         try:
-            networks, about = _networks(meta, tensors), json.loads(meta.get("about", "{}"))
-            if networks[0].shape["inputs"] != feature_dim(embedding):
-                raise ValueError(f"{networks[0].shape['inputs']} features in 10 ms")
-            basis, gain = tensors["basis"].numpy(), tensors["gain"].numpy()
+            networks, about = _networks(meta, arrays), json.loads(meta.get("about", "{}"))
+            if networks[0].inputs != feature_dim(embedding):
+                raise ValueError(f"{networks[0].inputs} features in 10 ms")
+            basis, gain = arrays["basis"], arrays["gain"]
             if gain.shape != basis.shape[:1]:
                 raise ValueError(f"a gain of {gain.shape} for a basis of {basis.shape}")
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise AssetError(
                 f"{path} does not have the layers of a lips model",
                 seen=(str(error).splitlines() or [type(error).__name__])[0],
@@ -115,7 +110,7 @@ class LipsModel:
                 seen=f"{basis.shape[1]} points, not {len(LOWER)}",
                 remedy="train it again with `heygem train lips`",
             )
-        return cls(networks, basis, gain, about, device=device, embedding=embedding)
+        return cls(networks, basis, gain, about, embedding=embedding)
 
     @cached_property
     def opening_std(self) -> float:
@@ -141,32 +136,47 @@ class LipsModel:
 
     def predict_features(self, features: FloatArray) -> Trajectory:
         """Mouth movement for `extract_features`, float32 [2 N, inputs] : Trajectory of N rows."""
+        coefficients = np.zeros((len(features) // 2, len(self.basis)), np.float32)
+        for rows, hidden in self._hidden_chunks(features):
+            outputs = [n.head(h) for n, h in zip(self.networks, hidden, strict=True)]
+            context = round(CONTEXT_S * RATE_HZ)
+            predicted = np.mean(outputs, 0)[context : context + rows.stop - rows.start]
+            coefficients[rows] = predicted * self.gain
+        return Trajectory(coefficients, RATE_HZ, self.basis)
+
+    def hidden(self, features: FloatArray) -> FloatArray:
+        """Inputs of the networks' last layers, for `extract_features` : float32 [N, sum of widths].
+
+        Each is cut to the rows of the features, so the neighbours that a last layer also takes are
+        not all in it.
+        """
+        context = round(CONTEXT_S * RATE_HZ)
+        parts = [
+            np.concatenate(hidden, 1)[context : context + rows.stop - rows.start]
+            for rows, hidden in self._hidden_chunks(features)
+        ]
+        return np.concatenate(parts)
+
+    def _hidden_chunks(self, features: FloatArray) -> Iterator[tuple[slice, list[FloatArray]]]:
+        """Rows of a chunk, and each network's last input with `CONTEXT_S` before and after them."""
         rows = len(features) // 2
-        coefficients = np.zeros((rows, len(self.basis)), np.float32)
-        step, context = int(CHUNK_S * RATE_HZ), int(CONTEXT_S * RATE_HZ)
+        step, context = int(CHUNK_S * RATE_HZ), round(CONTEXT_S * RATE_HZ)
         padded = self._padded(features, context)
         for start in range(0, rows, step):
             raise_if_cancelled()
             stop = min(start + step, rows)
-            predicted = self._network_mean(padded[2 * start : 2 * (stop + 2 * context)])
-            coefficients[start:stop] = predicted[context : context + stop - start]
-        return Trajectory(coefficients, RATE_HZ, self.basis)
+            chunk = padded[2 * start : 2 * (stop + 2 * context)]
+            yield slice(start, stop), [network.hidden(chunk) for network in self.networks]
 
-    def _padded(self, features: FloatArray, rows: int) -> Tensor:
+    def _padded(self, features: FloatArray, rows: int) -> FloatArray:
         """Features with `rows` of silence at each end, normalised : float32 [2 (N + 2 rows), F].
 
-        Before the first and after the last sound there is silence, not the edge of a tensor.
+        Before the first and after the last sound there is silence, not the edge of an array.
         """
-        silence = torch.from_numpy(silent_features(embedding=self.embedding)).repeat(2 * rows, 1)
-        inner = torch.from_numpy(np.ascontiguousarray(features, np.float32))
-        padded = torch.cat([silence, inner, silence])
+        silence = np.tile(silent_features(embedding=self.embedding), (2 * rows, 1))
+        inner = np.asarray(features, np.float32)
+        padded = np.concatenate([silence, inner, silence])
         return normalize_spectra(padded, like=inner) if self.networks[0].normalize else padded
-
-    @torch.inference_mode()
-    def _network_mean(self, features: Tensor) -> FloatArray:
-        batch = features[None].to(self.device)
-        outputs = torch.stack([network.forward_normalized(batch) for network in self.networks])
-        return outputs.mean(0)[0].float().cpu().numpy() * self.gain
 
 
 def _uses_embedding(meta: dict[str, str], path: Path) -> bool:
@@ -187,22 +197,19 @@ def _uses_embedding(meta: dict[str, str], path: Path) -> bool:
     return sha256 is not None
 
 
-def _networks(meta: dict[str, str], tensors: dict[str, Tensor]) -> list[LipsNetwork]:
-    """The networks of a model file, on the CPU."""
+def _networks(meta: dict[str, str], arrays: dict[str, FloatArray]) -> list[InferenceNetwork]:
+    """The networks of a model file."""
     shape = json.loads(meta["network"])
     networks = []
     for i in range(int(meta["networks"])):
-        network = LipsNetwork.from_shape(shape)
         prefix = f"network{i}."
-        network.load_state_dict(
-            {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-        )
-        networks.append(network)
+        weights = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        networks.append(InferenceNetwork.from_shape(shape, weights))
     return networks
 
 
-def _read_file(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Metadata and tensors of a lips model file.
+def _read_file(path: Path) -> tuple[dict[str, str], dict[str, FloatArray]]:
+    """Metadata and arrays of a lips model file.
 
     Raises
     ------
@@ -211,9 +218,9 @@ def _read_file(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             meta = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise AssetError(
             f"cannot read the lips model {path}",
@@ -226,4 +233,4 @@ def _read_file(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             seen=f"format {meta.get('format')!r}",
             remedy=f"give a file of format {FORMAT!r}, made by `heygem train lips`",
         )
-    return meta, tensors
+    return meta, arrays

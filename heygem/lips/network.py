@@ -1,18 +1,19 @@
-"""The network from speech features to mouth coefficients.
+"""The network from speech features to mouth coefficients, for training.
 
 A temporal convolutional network with dilated residual blocks (Bai et al. 2018): the output at every
-instant depends on the same half second around it, whatever the length of the input.
+instant depends on the same half second around it, whatever the length of the input. A job computes
+it without PyTorch; see `heygem.lips.inference`.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from heygem.lips.features import FEATURE_DIM, normalize_spectra
-
-#: Module names in files of earlier versions, the shipped weights among them.
-_EARLIER_NAMES = {"read": "stem", "say": "head", "spread": "dilated", "mix": "pointwise"}
+from heygem import audio
+from heygem.lips.features import FEATURE_DIM, LOUDNESS_SLOPE, MIN_SPREAD
+from heygem.lips.inference import InferenceNetwork, current_name
 
 
 class _Block(nn.Module):
@@ -46,7 +47,7 @@ class LipsNetwork(nn.Module):
     inputs : int
         Features every 10 ms.
     normalize : bool
-        Whether the input goes through `normalize_spectra` first.
+        Whether the input goes through `normalize_batch` first.
     dropout : float
     """
 
@@ -91,18 +92,29 @@ class LipsNetwork(nn.Module):
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As in `torch.nn.Module`; names of earlier versions are accepted."""
-        renamed = {_current_name(name): value for name, value in state_dict.items()}
+        renamed = {current_name(name): value for name, value in state_dict.items()}
         return super().load_state_dict(renamed, *args, **kwargs)
 
     def forward(self, features: Tensor) -> Tensor:
         """`float [B, 2 N, inputs]` to `float [B, N, K]`."""
-        return self.forward_normalized(normalize_spectra(features) if self.normalize else features)
-
-    def forward_normalized(self, features: Tensor) -> Tensor:
-        """The same for normalised features, so that a chunk can use the whole file's statistics."""
+        features = normalize_batch(features) if self.normalize else features
         x = self.stem(features.transpose(1, 2))  # [B, width, N]
         return self.head(self.blocks(x)).transpose(1, 2)
 
+    def for_inference(self) -> InferenceNetwork:
+        """A copy with the weights of this moment, that computes in NumPy."""
+        weights = {name: w.detach().float().cpu().numpy() for name, w in self.state_dict().items()}
+        return InferenceNetwork.from_shape(
+            self.shape, {name: w.copy() for name, w in weights.items()}
+        )
 
-def _current_name(name: str) -> str:
-    return ".".join(_EARLIER_NAMES.get(part, part) for part in name.split("."))
+
+def normalize_batch(features: Tensor) -> Tensor:
+    """`heygem.lips.features.normalize_spectra` of each of a batch : float [B, T, inputs]."""
+    source = features[..., : audio.BANDS]
+    loudness = source.mean(-1, keepdim=True)
+    weight = torch.sigmoid(LOUDNESS_SLOPE * (loudness - loudness.mean(-2, keepdim=True)))
+    total = weight.sum(-2, keepdim=True).clamp(min=1e-6)
+    mean = (source * weight).sum(-2, keepdim=True) / total
+    spread = ((source - mean).square() * weight).sum(-2, keepdim=True).div(total).sqrt()
+    return torch.cat([(source - mean) / (spread + MIN_SPREAD), features[..., audio.BANDS :]], -1)

@@ -2,11 +2,13 @@
 
 import os
 from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from heygem import audio
 from heygem.avatar.avatar import Avatar
 from heygem.config.params import AudioSettings, Params
-from heygem.core import plugins
+from heygem.core import gpu, plugins
 from heygem.core.errors import HeygemError
 from heygem.core.files import sha256_of_unchanged
 from heygem.core.findings import Finding
@@ -17,7 +19,9 @@ from heygem.lips import predictor
 from heygem.lips.model import SHIPPED, LipsModel
 from heygem.lips.predictor import LipsPredictor
 from heygem.lips.trajectory import Trajectory
-from heygem.rendering.wav2lip import Wav2LipEngine, imported
+
+if TYPE_CHECKING:
+    from heygem.rendering.wav2lip import Wav2LipEngine
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,16 @@ class Models:
         faces: Backend | None = None,
     ) -> None:
         self.device = resolve_device(params.device)
-        self.lips, self.lips_sha256 = _load_lips(params.lips.model, lips, self.device)
+        self.lips, self.lips_sha256 = _load_lips(params.lips.model, lips)
         self.faces = faces if faces is not None else make_backend(params.face)
         self._encoded: dict[tuple[str, AudioSettings, str | None], EncodedAudio] = {}
         self._finetuned: dict[str, LipsPredictor] = {}
         self._wav2lip: dict[str | None, Wav2LipEngine] = {}
 
-    def wav2lip(self, checkpoint: str | None) -> Wav2LipEngine:
+    def wav2lip(self, checkpoint: str | None) -> "Wav2LipEngine":
         """The Wav2Lip engine with a checkpoint (None: the imported one), loaded once."""
+        from heygem.rendering.wav2lip import Wav2LipEngine, imported  # loads PyTorch
+
         if checkpoint not in self._wav2lip:
             path = imported() if checkpoint is None else checkpoint
             self._wav2lip[checkpoint] = Wav2LipEngine(path, self.device)
@@ -128,15 +134,13 @@ class Models:
 load_models = Models
 
 
-def _load_lips(
-    name: str | None, lips: LipsPredictor | None, device: str
-) -> tuple[LipsPredictor, str]:
+def _load_lips(name: str | None, lips: LipsPredictor | None) -> tuple[LipsPredictor, str]:
     """The lips model and what identifies it: the sha256 of its file, or the name of its class."""
     if lips is not None:
         return lips, f"{type(lips).__module__}.{type(lips).__qualname__}"
     if name is not None and predictor.is_installed_name(name):
         return predictor.load_installed(name), plugins.identity(predictor.ENTRY_POINTS, name)
-    return LipsModel.load(name, device=device), sha256_of_unchanged(name or SHIPPED)
+    return LipsModel.load(name), sha256_of_unchanged(name or SHIPPED)
 
 
 def resolve_device(name: str) -> str:
@@ -147,14 +151,12 @@ def resolve_device(name: str) -> str:
     HeygemError
         cuda was asked for, and PyTorch has none.
     """
-    import torch
-
     if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and not torch.cuda.is_available():
+        return "cuda" if gpu.has_cuda() else "cpu"
+    if name == "cuda" and not gpu.has_cuda():
         raise HeygemError(
             "device: cuda was asked for, and PyTorch sees no GPU",
-            seen=f"torch {torch.__version__}",
+            seen=f"torch {version('torch')}",
             remedy="set device: auto, or install a PyTorch build for your GPU",
         )
     return name

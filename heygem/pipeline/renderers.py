@@ -9,7 +9,6 @@ from heygem.core.errors import ParameterError
 from heygem.pipeline.models import Models
 from heygem.rendering.base import Renderer
 from heygem.rendering.warp.renderer import WarpRenderer
-from heygem.rendering.wav2lip import Wav2LipRenderer
 
 ENTRY_POINTS = "heygem.renderers"
 
@@ -37,9 +36,11 @@ class _Warp:
 
 
 class _Wav2Lip:
-    uses_motion = Wav2LipRenderer.uses_motion
+    uses_motion = False
 
     def __call__(self, avatar: Avatar, params: Params, models: Models) -> Renderer:
+        from heygem.rendering.wav2lip import Wav2LipRenderer  # loads PyTorch
+
         network = models.wav2lip(params.checkpoint)
         return Wav2LipRenderer(network, avatar, offset_ms=params.lips.offset_ms)
 

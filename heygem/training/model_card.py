@@ -136,7 +136,7 @@ def _reproduction(result: TrainingResult, dataset: Dataset) -> list[str]:
                 ("code version", f"`{commit()}`"),
                 (
                     "processor time",
-                    f"{result.seconds / 60:.0f} minutes with {model.device}, without tracking",
+                    f"{result.seconds / 60:.0f} minutes with {result.device}, without tracking",
                 ),
                 ("typical lip aperture (std)", f"{model.opening_std:.4f} IOD"),
                 ("gain", f"{float(model.gain[0]):.2f}"),

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
 from torch import Tensor
 
 from heygem.audio.embedding import EMBEDDING_MODEL
@@ -63,6 +64,7 @@ class TrainingResult:
         Clips whose sound is not that of the picture.
     seconds : float
         Processor time, that of interrupted runs included.
+    device : str
     """
 
     model: LipsModel
@@ -74,6 +76,7 @@ class TrainingResult:
     clips: list[Clip] = field(default_factory=list)
     dropped: list[Clip] = field(default_factory=list)
     seconds: float = 0.0
+    device: str = "cpu"
 
 
 def train(
@@ -113,8 +116,9 @@ def train(
     networks, predicted = trainer.train_folds(clips, basis, scales)
     unit = np.ones(len(basis.shapes))
     embedding = clips[0].features.shape[1] == feature_dim(True)
-    model = LipsModel(networks, basis.shapes, unit, {}, device=device, embedding=embedding)
-    model.gain = _calibrate(model, clips, predicted, basis, opening_std)
+    frozen = [network.for_inference() for network in networks]
+    model = LipsModel(frozen, basis.shapes, unit, {}, embedding=embedding)
+    model.gain = _calibrate(networks, device, clips, predicted, basis, opening_std)
     model.about = {"opening_std": opening_std, "coefficients_explain": basis.explained}
     return TrainingResult(
         model,
@@ -126,18 +130,19 @@ def train(
         clips,
         dropped,
         trainer.checkpoint.processor_s,
+        device,
     )
 
 
 def save(model: LipsModel, path: PathLike) -> None:
     """Write a model file that `LipsModel.load` reads; weights in half precision."""
-    tensors = {
-        f"network{i}.{key}": value.detach().half().cpu().contiguous()
+    tensors: dict[str, NDArray[Any]] = {
+        f"network{i}.{key}": np.ascontiguousarray(value, np.float16)
         for i, network in enumerate(model.networks)
-        for key, value in network.state_dict().items()
+        for key, value in network.weights.items()
     }
-    tensors["basis"] = torch.from_numpy(np.ascontiguousarray(model.basis))
-    tensors["gain"] = torch.from_numpy(model.gain)
+    tensors["basis"] = np.ascontiguousarray(model.basis)
+    tensors["gain"] = model.gain
     embedding = {"speech_embedding": assets.pinned()[EMBEDDING_MODEL]} if model.embedding else {}
     with replacing(path) as staged:
         save_file(
@@ -197,7 +202,8 @@ def _held_out_agreement(
 
 
 def _calibrate(
-    model: LipsModel,
+    networks: Sequence[LipsNetwork],
+    device: str,
     clips: Sequence[Clip],
     predicted: Mapping[int, FloatArray],
     basis: Basis,
@@ -215,7 +221,7 @@ def _calibrate(
         if speaking.sum() < 2 * RATE_HZ:
             continue
         ratios.append(single[speaking].std() / opening_std)
-        each = [_predict(n, clips[i], model.device) @ basis.aperture for n in model.networks]
+        each = [_predict(n, clips[i], device) @ basis.aperture for n in networks]
         mean_std = np.mean([e[speaking].std() for e in each])
         shrinkage.append(np.mean(each, 0)[speaking].std() / max(mean_std, 1e-9))
     if not ratios:

@@ -1,11 +1,16 @@
 """Voice activity: speech, silence, threads, and lookup by time."""
 
+from pathlib import Path
+
 import numpy as np
-import torch
+import pytest
 from helpers.media import RATE_HZ, sung_notes, synthetic_voice
 
 from heygem import audio
-from heygem.audio import vad
+from heygem.audio import silero, vad
+from heygem.core.errors import AssetError
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_voice_activity_is_high_in_speech_and_zero_in_silence(data):
@@ -27,15 +32,26 @@ def test_voice_activity_of_digital_silence_is_exactly_zero():
     assert (audio.voice_activity(wave)[104:] == 0).all()
 
 
-def test_voice_activity_leaves_torch_threads_alone():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        vad._vad_model.cache_clear()
+def test_the_probabilities_are_those_of_the_package_s_own_model():
+    """Also across the boundary of what is computed at once, and for an unfilled last chunk."""
+    import torch
+    from silero_vad import load_silero_vad
+
+    speech = audio.load(ROOT / "samples" / "speech_en.wav").samples
+    samples = np.resize(speech, (silero._BATCH + 20) * silero.CHUNK - 100)
+    model, rest = load_silero_vad(), -len(samples) % silero.CHUNK
+    with torch.inference_mode():
+        chunks = torch.from_numpy(np.pad(samples, (0, rest))).split(silero.CHUNK)
+        expected = [model(chunk, RATE_HZ).item() for chunk in chunks]
+    np.testing.assert_allclose(silero.speech_probabilities(samples), expected, atol=1e-4)
+    assert np.ptp(expected) > 0.8
+
+
+def test_weights_of_voice_activity_that_cannot_be_read_are_named(monkeypatch):
+    monkeypatch.setattr(silero, "find_spec", lambda name: None)
+    silero._weights.cache_clear()
+    with pytest.raises(AssetError, match=r"pip install --force-reinstall silero-vad"):
         audio.voice_activity(synthetic_voice(0.5))
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_the_mouth_may_move_in_a_song_and_rests_in_its_pauses():

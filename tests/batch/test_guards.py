@@ -14,6 +14,7 @@ from helpers.media import tone, write_video, write_wav
 from heygem.batch import runner
 from heygem.batch.item import guards
 from heygem.config.params import Params, ResourceSettings
+from heygem.core import gpu
 from heygem.core.errors import (
     DiskFullError,
     InputError,
@@ -141,7 +142,7 @@ def test_a_gpu_that_is_full_leaves_the_item_to_the_cpu(work, memory, monkeypatch
 
     memory(64 * GIB, 64 * GIB)
     free = {"bytes": 40 * GIB}
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(gpu, "has_cuda", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (int(free["bytes"]), 40 * GIB))
     item = work(device="auto", engine="wav2lip", resources={"batch_size": 64})
     assert guards.memory_for(item).action == "start"

@@ -18,8 +18,8 @@ def features(utterances):
 
 def zero(base, **changes):
     """An adapter that changes nothing, but for `changes`."""
-    head = base.networks[0].head
-    weights = np.zeros((len(base.networks), head.out_channels, head.in_channels), np.float32)
+    head = base.networks[0].weights["head.weight"]
+    weights = np.zeros((len(base.networks), *head.shape[:2]), np.float32)
     numbers = {"scale": 1.0, "spread": 1.0, "opening_std": 0.05}
     bias = np.zeros(len(base.basis), np.float32)
     return adapter.Adapter(**{"weights": weights, "bias": bias, **numbers, **changes})

@@ -55,7 +55,7 @@ def test_the_analysis_of_speech(cancelled):
 @pytest.mark.slow
 def test_the_prediction_of_the_mouth(cancelled):
     model = LipsModel.load()
-    features = np.zeros((400, model.networks[0].shape["inputs"]), np.float32)
+    features = np.zeros((400, model.networks[0].inputs), np.float32)
     refuses(cancelled, lambda: model.predict_features(features))
 
 

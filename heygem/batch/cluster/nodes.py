@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from heygem.core import gpu
 from heygem.core.errors import HeygemError, InputError, ParameterError
 
 RESOURCE = "heygem"  # `ray start --resources '{"heygem": 3}'` sets the number of actors of a node
@@ -121,7 +122,7 @@ def connected(address: str = LOCAL, *, actors: int | None = None) -> Iterator[No
     quiet = {"log_to_driver": False, "logging_level": "error"}
     if address == LOCAL:
         count = actors or max(1, (os.cpu_count() or 1) // CORES)
-        resources = {RESOURCE: count} if actors or not _has_gpus() else None
+        resources = {RESOURCE: count} if actors or not gpu.has_cuda() else None
         _start_here(resources=resources, **quiet)
     else:
         try:
@@ -199,9 +200,3 @@ def require_no_count(address: str, actors: int | None) -> None:
             seen=actors,
             remedy=f"start nodes with ray start --resources '{{\"{RESOURCE}\": {actors}}}'",
         )
-
-
-def _has_gpus() -> bool:
-    import torch
-
-    return torch.cuda.is_available()

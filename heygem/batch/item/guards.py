@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from heygem import media
 from heygem.avatar.library import LIBRARY_BYTES, LIBRARY_FRAMES
 from heygem.config.params import Params
-from heygem.core import disk
+from heygem.core import disk, gpu
 from heygem.core.errors import DiskFullError, HeygemError, OutOfMemoryError
 from heygem.core.folders import avatar_folder
 from heygem.core.memory import available_memory
@@ -357,9 +357,7 @@ def as_memory_error(error: BaseException, name: str) -> OutOfMemoryError:
 def _uses_gpu(params: Params) -> bool:
     if params.device == "cpu":
         return False
-    import torch
-
-    return torch.cuda.is_available()
+    return gpu.has_cuda()
 
 
 def _halvings(size: int) -> list[int]:

@@ -17,7 +17,6 @@ from heygem.core.types import PathLike
 from heygem.core.version import code_version
 from heygem.lips import predictor
 from heygem.pipeline import renderers
-from heygem.rendering import wav2lip
 
 SCHEMA = 1
 
@@ -35,6 +34,8 @@ def model_hashes(params: Params) -> dict[str, str]:
     else:
         hashes |= {asset.name: asset.sha256 for asset in assets.shipped()}
     if params.engine == "wav2lip":
+        from heygem.rendering import wav2lip  # loads PyTorch
+
         hashes["wav2lip"] = hash_input(params.checkpoint or wav2lip.imported(), reread=False)
     elif params.engine not in ENGINES:
         hashes["engine"] = plugins.identity(renderers.ENTRY_POINTS, params.engine)

@@ -7,12 +7,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from heygem.core import assets, disk
+from heygem.core import assets, disk, torchscript
 from heygem.core.errors import AssetError
 from heygem.core.files import replacing, sha256, sha256_of_unchanged, write_text
 from heygem.core.types import PathLike
 from heygem.core.weights import require_finite
-from heygem.rendering.wav2lip import torchscript
 from heygem.rendering.wav2lip.network import Wav2Lip
 
 REMEDY = "this is not a Wav2Lip generator checkpoint (wav2lip.pth or wav2lip_gan.pth)"
@@ -31,7 +30,9 @@ def _read(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         if torchscript.is_archive(path):
-            return torchscript.read_state(path)  # torch.jit.load would run the archive's code
+            # torch.jit.load would run the archive's code
+            state = torchscript.read_state(path)
+            return {name: torch.from_numpy(values) for name, values in state.items()}
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch raises pickle, zip, runtime and OS errors alike here
         reason = str(e).strip().splitlines() or [type(e).__name__]

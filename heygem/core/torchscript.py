@@ -12,21 +12,23 @@ from collections import OrderedDict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 MAX_PICKLE_BYTES = 16 << 20  # a published checkpoint's is 60 kB
 MAX_DEPTH, MAX_ATTRIBUTES = 32, 100_000
+_BFLOAT16 = [("bfloat16", "<u2")]  # the upper half of a float32, which NumPy does not have
 _DTYPES = {
-    "FloatStorage": torch.float32,
-    "DoubleStorage": torch.float64,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
+    "FloatStorage": np.dtype("<f4"),
+    "DoubleStorage": np.dtype("<f8"),
+    "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": np.dtype(_BFLOAT16),
+    "LongStorage": np.dtype("<i8"),
+    "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"),
+    "CharStorage": np.dtype("i1"),
+    "ByteStorage": np.dtype("u1"),
+    "BoolStorage": np.dtype("?"),
 }
 # Wrappers of lists, which hold settings of a module and no weights.
 _LISTS = ("build_intlist", "build_doublelist", "build_boollist", "build_tensorlist")
@@ -40,7 +42,7 @@ def is_archive(path: Path) -> bool:
         return any(PurePosixPath(name).name == "constants.pkl" for name in archive.namelist())
 
 
-def read_state(path: Path) -> dict[str, torch.Tensor]:
+def read_state(path: Path) -> dict[str, NDArray[Any]]:
     """Parameters and buffers of the archived module, by their names.
 
     Parameters
@@ -50,7 +52,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 
     Raises
     ------
-    pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError
+    pickle.UnpicklingError, zipfile.BadZipFile, ValueError, TypeError
         The archive holds more than modules and tensors, or is damaged.
     """
     with zipfile.ZipFile(path) as archive:
@@ -63,7 +65,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
             module = _Unpickler(stream, archive, PurePosixPath(roots[0]).parent).load()
     if not isinstance(module, _Module):
         raise pickle.UnpicklingError(f"the archive holds a {type(module).__name__}, not a module")
-    state: dict[str, torch.Tensor] = {}
+    state: dict[str, NDArray[Any]] = {}
     _collect(module, "", state, [0])
     return state
 
@@ -97,7 +99,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(stream, encoding="utf-8")
         self._archive = archive
         self._root = root
-        self._storages: dict[str, torch.Tensor] = {}
+        self._storages: dict[str, NDArray[Any]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         """The stand-in for a name in the pickle; see `pickle.Unpickler.find_class`."""
@@ -113,9 +115,9 @@ class _Unpickler(pickle.Unpickler):
             return self._list
         raise pickle.UnpicklingError(f"the archive names {module}.{name}, which is not a weight")
 
-    def persistent_load(self, pid: Any) -> torch.Tensor:
-        """The numbers of one storage : tensor [n]; see `pickle.Unpickler.persistent_load`."""
-        if not (isinstance(pid, tuple) and len(pid) == 5 and isinstance(pid[1], torch.dtype)):  # noqa: PLR2004
+    def persistent_load(self, pid: Any) -> NDArray[Any]:
+        """The numbers of one storage : [n]; see `pickle.Unpickler.persistent_load`."""
+        if not (isinstance(pid, tuple) and len(pid) == 5 and isinstance(pid[1], np.dtype)):  # noqa: PLR2004
             raise pickle.UnpicklingError("a storage of the archive is not described as one")
         _, dtype, key, _, count = pid
         key = str(key)
@@ -127,17 +129,20 @@ class _Unpickler(pickle.Unpickler):
             ):
                 raise pickle.UnpicklingError(f"storage {key} has another size than it states")
             content = bytearray(self._archive.read(member))
-            self._storages[key] = (
-                torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
-            )
+            numbers = np.frombuffer(content, dtype) if content else np.empty(0, dtype)
+            if dtype == _DTYPES["BFloat16Storage"]:
+                numbers = (numbers.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+            self._storages[key] = numbers
         return self._storages[key]
 
     @staticmethod
     def _tensor(
-        storage: torch.Tensor, offset: int, size: Any, stride: Any, *_: object
-    ) -> torch.Tensor:
-        """A view of a storage; torch checks that it lies inside."""
-        return storage.as_strided(size, stride, offset)
+        storage: NDArray[Any], offset: int, size: Any, stride: Any, *_: object
+    ) -> NDArray[Any]:
+        """A view of a storage; NumPy checks that it lies inside."""
+        step = storage.itemsize
+        strides = tuple(step * each for each in stride)
+        return np.ndarray(tuple(size), storage.dtype, storage.data, step * offset, strides)
 
     @staticmethod
     def _list(values: list[Any]) -> list[Any]:
@@ -145,7 +150,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _collect(
-    module: _Module, prefix: str, state: dict[str, torch.Tensor], visited: list[int]
+    module: _Module, prefix: str, state: dict[str, NDArray[Any]], visited: list[int]
 ) -> None:
     """Add the tensors of a module and of those inside it; `visited` counts attributes."""
     if prefix.count(".") > MAX_DEPTH:
@@ -154,7 +159,7 @@ def _collect(
         visited[0] += 1
         if visited[0] > MAX_ATTRIBUTES:
             raise pickle.UnpicklingError(f"more than {MAX_ATTRIBUTES} attributes")
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, np.ndarray):
             state[f"{prefix}{key}"] = value
         elif isinstance(value, _Module):
             _collect(value, f"{prefix}{key}.", state, visited)

@@ -1,0 +1,156 @@
+"""The lips networks' forward pass in NumPy: what a job computes, without loading PyTorch.
+
+PyTorch takes two seconds and 200 MB to load; the networks take a hundredth of a second for each
+second of sound. `heygem.lips.network` is the same network for training, and a test compares both.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.special import erf
+
+from heygem.core.types import FloatArray
+
+_NORM_EPSILON = 1e-5  # PyTorch's default
+#: Parts of names in files of earlier versions, the weights without the embedding among them.
+_EARLIER_NAMES = {"read": "stem", "say": "head", "spread": "dilated", "mix": "pointwise"}
+
+
+@dataclass(frozen=True)
+class InferenceNetwork:
+    """Features at 100 Hz to mouth coefficients at 50 Hz, with weights that do not change.
+
+    Parameters
+    ----------
+    weights : dict of str to float32
+        By the names of `LipsNetwork.state_dict()`.
+    dilations : tuple of int
+        One residual block each.
+    normalize : bool
+        Whether the input is to go through `normalize_spectra` first.
+    """
+
+    weights: Mapping[str, FloatArray]
+    dilations: tuple[int, ...]
+    normalize: bool
+
+    @classmethod
+    def from_shape(
+        cls, shape: Mapping[str, Any], weights: Mapping[str, FloatArray]
+    ) -> "InferenceNetwork":
+        """A network as stored in a model file; files of earlier versions included.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            Weights are missing, or are not of this shape.
+        """
+        normalize = bool(shape.get("normalize", shape.get("level", False)))
+        network = cls(
+            {current_name(name): np.asarray(w, np.float32) for name, w in weights.items()},
+            tuple(int(dilation) for dilation in shape["dilations"]),
+            normalize,
+        )
+        network.require_shape(int(shape["inputs"]), int(shape["width"]), int(shape["outputs"]))
+        return network
+
+    @property
+    def inputs(self) -> int:
+        """Features every 10 ms."""
+        return self.weights["stem.0.weight"].shape[1]
+
+    @property
+    def width(self) -> int:
+        """Channels."""
+        return self.weights["head.weight"].shape[1]
+
+    @property
+    def outputs(self) -> int:
+        """Number of coefficients, K."""
+        return self.weights["head.weight"].shape[0]
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """As `LipsNetwork.shape`: what a model file states."""
+        return {
+            "outputs": self.outputs,
+            "width": self.width,
+            "dilations": list(self.dilations),
+            "inputs": self.inputs,
+            "normalize": self.normalize,
+        }
+
+    def require_shape(self, inputs: int, width: int, outputs: int) -> None:
+        """Raise ValueError, or KeyError for a missing one, unless the weights are of this shape."""
+        expected: dict[str, tuple[int, ...]] = {
+            "stem.0": (width, inputs, 5),
+            "stem.2": (width, width, 5),
+        }
+        for i in range(len(self.dilations)):
+            expected |= {
+                f"blocks.{i}.norm": (width,),
+                f"blocks.{i}.dilated": (width, width, 5),
+                f"blocks.{i}.pointwise": (width, width, 1),
+            }
+        expected["head"] = (outputs, width, 3)
+        for layer, shape in expected.items():
+            for name, right in ((f"{layer}.weight", shape), (f"{layer}.bias", shape[:1])):
+                if self.weights[name].shape != right:
+                    raise ValueError(f"{name} of {self.weights[name].shape}, not {right}")
+
+    def __call__(self, features: FloatArray) -> FloatArray:
+        """Normalised features, float32 [2 N, inputs], to coefficients, float32 [N, K]."""
+        return self.head(self.hidden(features))
+
+    def hidden(self, features: FloatArray) -> FloatArray:
+        """Input of the last layer : float32 [N, width]."""
+        x = _gelu(self._convolve("stem.0", features))
+        x = self._convolve("stem.2", x, stride=2)
+        for i, dilation in enumerate(self.dilations):
+            y = self._normalized(f"blocks.{i}.norm", x)
+            y = _gelu(self._convolve(f"blocks.{i}.dilated", y, dilation=dilation))
+            x = x + self._convolve(f"blocks.{i}.pointwise", y)
+        return x
+
+    def head(self, hidden: FloatArray) -> FloatArray:
+        """The last layer : float32 [N, K]."""
+        return self._convolve("head", hidden)
+
+    @cached_property
+    def _taps(self) -> dict[str, FloatArray]:
+        """Weights of the convolutions as matrices : float32 [taps, in, out]."""
+        return {
+            name.removesuffix(".weight"): np.ascontiguousarray(weight.transpose(2, 1, 0))
+            for name, weight in self.weights.items()
+            if weight.ndim == 3
+        }
+
+    def _convolve(
+        self, layer: str, x: FloatArray, *, dilation: int = 1, stride: int = 1
+    ) -> FloatArray:
+        """A convolution over time with zeros around: float32 [T, in] to [T / stride, out]."""
+        taps = self._taps[layer]
+        reach = (len(taps) - 1) // 2 * dilation
+        padded = np.pad(x, ((reach, reach), (0, 0)))
+        out = np.broadcast_to(self.weights[f"{layer}.bias"], (-(-len(x) // stride), taps.shape[2]))
+        for k, tap in enumerate(taps):
+            out = out + padded[k * dilation : k * dilation + len(x) : stride] @ tap
+        return out
+
+    def _normalized(self, layer: str, x: FloatArray) -> FloatArray:
+        """Layer norm over the channels of each instant."""
+        centred = x - x.mean(1, keepdims=True)
+        deviation = np.sqrt(np.square(centred).mean(1, keepdims=True) + np.float32(_NORM_EPSILON))
+        return centred / deviation * self.weights[f"{layer}.weight"] + self.weights[f"{layer}.bias"]
+
+
+def current_name(name: str) -> str:
+    """The name of a weight in this version."""
+    return ".".join(_EARLIER_NAMES.get(part, part) for part in name.split("."))
+
+
+def _gelu(x: FloatArray) -> FloatArray:
+    return np.float32(0.5) * x * (1 + erf(x * np.float32(0.5**0.5)))
