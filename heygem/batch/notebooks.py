@@ -22,8 +22,10 @@ from heygem.batch import notebook_parameters
 from heygem.config import capabilities
 from heygem.config.params import Params
 from heygem.core import disk, interrupts, logs
+from heygem.core.error_texts import localized
 from heygem.core.errors import Cancelled, HeygemError, InputError, ParameterError
 from heygem.core.files import read_json, safe_name, write_json
+from heygem.core.i18n import language, translator
 from heygem.core.leftovers import temporary_folder
 from heygem.core.own_files import OwnFiles
 from heygem.core.types import PathLike
@@ -96,8 +98,11 @@ def enter(**old_names: str) -> None:
 
 def _show_error(shell, kind, error, trace, tb_offset=None) -> list[str]:
     """Show an error without its traceback; Papermill still sees it. Signature set by IPython."""
-    rows = (("seen", error.seen), ("what to do", error.remedy))
-    lines = [f"{kind.__name__}: {error.what}", *(f"{k}: {v}" for k, v in rows if v is not None)]
+    lang = language()
+    translate, remedy = translator(lang), error.remedy and localized(str(error.remedy), lang)
+    rows = ((translate("error_seen"), error.seen), (translate("error_remedy"), remedy))
+    lines = [f"{kind.__name__}: {localized(str(error.what), lang)}"]
+    lines += [f"{label}: {text}" for label, text in rows if text is not None]
     shell._showtraceback(kind, error, lines)
     return lines
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from heygem.batch import notebooks
 from heygem.core.errors import HeygemError, ParameterError
-from heygem.core.i18n import language
+from heygem.core.i18n import LANGUAGES, language
 from heygem.server import ROOT_VARIABLE
 
 LOOPBACK = "127.0.0.1"
@@ -30,6 +30,7 @@ _SETTINGS = {
 }
 _HEADERS = f"--ServerApp.tornado_settings={_SETTINGS}"
 _KERNELS = "--ServerApp.kernel_manager_class=heygem.server.kernels.KernelManager"
+_CONTENTS = "--ServerApp.contents_manager_class=heygem.server.contents.Contents"
 _EXTENSION = "--ServerApp.jpserver_extensions=heygem.server.extension=True"
 _HERE = Path(__file__).parent
 
@@ -60,6 +61,7 @@ def lab_command(*, port, notebook, browser, root=None):
         "--ServerApp.port_retries=0",  # the printed address is the one listened on
         _EXTENSION,
         _KERNELS,
+        _CONTENTS,
         f"--ServerApp.open_browser={browser}",
         _HEADERS,
         # Nothing leaves the machine: no catalogue of extensions (for news, see jupyter/).
@@ -139,21 +141,33 @@ def studio_options():
 _OWN_VARIABLES = {"JUPYTER_TOKEN", "JUPYTER_TOKEN_FILE"}
 
 
-def environment(token, root=None):
+def environment(token, root=None, lang=""):
     """The server's environment.
 
-    It carries the token, since every user of the machine can read a command line, and the folder
-    that pages can reach.
+    It carries the token, since every user of the machine can read a command line, the folder that
+    pages can reach, and the language of the interface.
+
+    Parameters
+    ----------
+    token : str
+    root : path, optional
+        Folder to serve; by default the project's.
+    lang : {"en", "zh", ""}
+        Empty: as `HEYGEM_LANG` says, else English.
     """
     root = Path(root) if root is not None else notebooks.root()
     # Our page_config.json disables JupyterLab's question about online news.
     settings = [str(_HERE / "jupyter_config"), os.environ.get("JUPYTER_CONFIG_PATH")]
+    lang = language(lang)
+    if lang != LANGUAGES[0]:  # JupyterLab's own menus
+        settings.insert(0, str(_HERE / f"jupyter_config_{lang}"))
     templates = [str(_HERE / "jupyter_data"), os.environ.get("JUPYTER_PATH")]  # of Voilà's page
     inherited = {k: v for k, v in os.environ.items() if k not in _OWN_VARIABLES}
     return {
         **inherited,
         "JUPYTER_TOKEN": token,
         ROOT_VARIABLE: str(root),
+        "HEYGEM_LANG": lang,
         "JUPYTER_CONFIG_PATH": os.pathsep.join(f for f in settings if f),
         "JUPYTER_PATH": os.pathsep.join(f for f in templates if f),
     }
@@ -235,5 +249,4 @@ def _require(module, notebook):
 def _exec_server(argv, token, lang, address):
     print(address, flush=True)
     os.chdir(notebooks.root())
-    interface = {"HEYGEM_LANG": language(lang)} if lang else {}
-    os.execvpe(argv[0], argv, {**environment(token), **interface})
+    os.execvpe(argv[0], argv, environment(token, lang=lang))

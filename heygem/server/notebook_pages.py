@@ -26,6 +26,9 @@ from jupyter_server.utils import url_path_join
 from nbformat.notebooknode import NotebookNode
 from tornado import web
 
+from heygem.core.i18n import LANGUAGES
+from heygem.core.notebook_texts import localize
+
 FOLDER = "notebooks"
 _SHIPPED = "notebook_pages.json"  # beside this file
 
@@ -100,15 +103,16 @@ class NotebookPageHandler(APIHandler):
         try:
             model = await ensure_async(manager.get(path, type="notebook", content=True))
             notebook = nbformat.from_dict(model["content"])
-            is_signed = bool(manager.notary.check_signature(_without_marks(notebook)))
+            is_signed = bool(manager.notary.check_signature(_as_signed(notebook)))
             answer = may_run(notebook, path, is_signed=is_signed)
         except (web.HTTPError, OSError, ValueError, AttributeError, TypeError, KeyError):
             answer = False
         self.finish({"may_run": answer})
 
 
-def _without_marks(notebook: NotebookNode) -> NotebookNode:
-    """The notebook as it is signed: without the marks that the server adds when it reads it."""
+def _as_signed(notebook: NotebookNode) -> NotebookNode:
+    """The notebook as its file holds it: without what the server adds and translates."""
+    localize(notebook, LANGUAGES[0])
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.metadata.pop("trusted", None)

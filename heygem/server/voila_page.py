@@ -4,7 +4,6 @@ Every opened page has a kernel of its own, with some hundred megabytes of models
 page says that it is being left, and otherwise soon after the page's web socket has closed.
 """
 
-import re
 import time
 import urllib.parse
 from pathlib import PurePosixPath
@@ -14,7 +13,9 @@ from jupyter_core.utils import ensure_async
 from tornado.ioloop import PeriodicCallback
 from traitlets.config import Config
 
-from heygem.core.i18n import LANGUAGES, language, phrases
+from heygem.core.i18n import language, phrases
+from heygem.core.memory import release_unused
+from heygem.core.notebook_texts import notebook_language
 
 TEMPLATE = "heygem"  # in jupyter_data/voila/templates
 PHRASES = ("title", "intro", "page_lost", "reload")
@@ -47,6 +48,7 @@ class PageKernels:
         self._kernels, self._clock = kernels, clock
         self._alone_since_s: dict[tuple[str, bool], float] = {}
         self._was_connected: set[str] = set()
+        self._running: set[str] = set()
 
     def gone(self) -> list[str]:
         """Ids of kernels whose page is gone."""
@@ -69,7 +71,11 @@ class PageKernels:
         return gone
 
     async def end_gone(self) -> None:
-        """End the kernels whose page is gone."""
+        """End the kernels whose page is gone; return the memory that ended ones have left."""
+        running = set(self._kernels.list_kernel_ids())
+        if self._running - running:
+            release_unused()
+        self._running = running
         for kernel_id in self.gone():
             if kernel_id in self._kernels:
                 self._kernels.log.info("The page of kernel %s is gone", kernel_id)
@@ -89,16 +95,6 @@ def prepare_page(handler: Any, notebook: Any, cwd: str) -> None:
             cell.metadata["tags"] = [tag for tag in cell.metadata["tags"] if tag != SKIPPED]
     name = PurePosixPath(urllib.parse.unquote(str(handler.request.path))).stem
     notebook.metadata["heygem_page"] = page_text(name, notebook_language(notebook))
-
-
-def notebook_language(notebook: Any) -> str:
-    """The language that a notebook's parameter `lang` chooses; else the interface's."""
-    for cell in notebook.cells:
-        if "parameters" in cell.metadata.get("tags", ()):
-            chosen = re.findall(r"^lang\s*=\s*[\"'](\w*)[\"']", cell.source, re.MULTILINE)
-            if chosen and chosen[-1] in LANGUAGES:
-                return str(chosen[-1])
-    return language()
 
 
 def page_text(name: str, lang: str) -> dict[str, str]:

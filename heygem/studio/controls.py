@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from heygem.config.params import Params
+from heygem.core.i18n import Translate
 
 
 @dataclass(frozen=True)
@@ -17,8 +18,6 @@ class Control:
     low, high, step : float
         Range of the slider; the recipe itself accepts more. All zero for a checkbox.
     unit : str
-    names : (str, str)
-        English and Chinese.
     """
 
     key: str
@@ -26,7 +25,6 @@ class Control:
     high: float
     step: float
     unit: str
-    names: tuple[str, str]
 
     @property
     def group(self) -> str:
@@ -38,29 +36,28 @@ class Control:
         """Whether the value is a bool."""
         return self.step == 0
 
-    @property
-    def help(self) -> str:
-        """Description of the key in the recipe's schema."""
-        section, _, name = self.key.partition(".")
-        settings = type(getattr(Params(), section))
-        return settings.model_fields[name].description or ""
+    def name(self, translate: Translate) -> str:
+        """What the control is called on a page."""
+        return translate(f"control_{self.key}")
+
+    def help(self, translate: Translate) -> str:
+        """What the control does, in a sentence."""
+        return translate(f"control_{self.key}_help")
 
 
 CONTROLS = (
-    Control("lips.openness_gain", 0.0, 2.5, 0.05, "×", ("Opening", "张口幅度")),
-    Control("lips.width_gain", 0.0, 2.5, 0.05, "×", ("Width and rounding", "嘴宽与圆唇")),
-    Control("lips.smoothing_ms", 0.0, 200.0, 5.0, "ms", ("Smoothing", "平滑")),
-    Control("lips.offset_ms", -200.0, 200.0, 5.0, "ms", ("Mouth delay", "嘴部延后")),
-    Control("lips.closure", 0.0, 1.0, 0.05, "0–1", ("Lip closure", "闭唇力度")),
-    Control("lips.silence_gate", 0, 0, 0, "", ("Close in silence", "静音时闭嘴")),
-    Control("lips.silence_threshold", 0.0, 1.0, 0.05, "0–1", ("Silence threshold", "静音阈值")),
-    Control("lips.fade_ms", 0.0, 400.0, 10.0, "ms", ("Silence fade", "静音过渡")),
-    Control("renderer.pose_weight", 0.0, 5.0, 0.1, "×", ("Pose similarity", "姿态匹配权重")),
-    Control(
-        "renderer.continuity_weight", 0.0, 5.0, 0.1, "×", ("Texture continuity", "纹理连续权重")
-    ),
-    Control("renderer.color_match", 0, 0, 0, "", ("Match colours", "颜色匹配")),
-    Control("media.still_motion", 0.0, 1.5, 0.05, "×", ("Head and eyes", "头部与眼睛")),
+    Control("lips.openness_gain", 0.0, 2.5, 0.05, "×"),
+    Control("lips.width_gain", 0.0, 2.5, 0.05, "×"),
+    Control("lips.smoothing_ms", 0.0, 200.0, 5.0, "ms"),
+    Control("lips.offset_ms", -200.0, 200.0, 5.0, "ms"),
+    Control("lips.closure", 0.0, 1.0, 0.05, "0–1"),
+    Control("lips.silence_gate", 0, 0, 0, ""),
+    Control("lips.silence_threshold", 0.0, 1.0, 0.05, "0–1"),
+    Control("lips.fade_ms", 0.0, 400.0, 10.0, "ms"),
+    Control("renderer.pose_weight", 0.0, 5.0, 0.1, "×"),
+    Control("renderer.continuity_weight", 0.0, 5.0, 0.1, "×"),
+    Control("renderer.color_match", 0, 0, 0, ""),
+    Control("media.still_motion", 0.0, 1.5, 0.05, "×"),
 )
 
 

@@ -92,7 +92,7 @@ def test_errors_of_heygem_are_shown_in_the_notebook_without_traceback(workdir):
     book = nbformat.read(executed, as_version=4)
     (error,) = [o for c in book.cells for o in c.get("outputs", ()) if o.output_type == "error"]
     traceback = "\n".join(error.traceback)
-    assert "none.mp4" in traceback and "what to do" in traceback and "line" not in traceback
+    assert "none.mp4" in traceback and "What to do" in traceback and "line" not in traceback
 
 
 @pytest.mark.slow

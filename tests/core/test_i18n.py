@@ -14,8 +14,8 @@ PACKAGE = Path(i18n.__file__).parents[1]
 SECTIONS = ("interface", "findings", "pages")
 #: Beginnings of keys that the code completes at run time: `translate("state_" + job.state)`.
 FAMILIES = (
-    "basis_", "consent_", "group_", "level_", "measure_", "page_", "preset_", "process_",
-    "report_title_", "report_", "stage_", "state_",
+    "basis_", "consent_", "control_", "group_", "level_", "measure_", "page_", "preset_",
+    "process_", "report_title_", "report_", "stage_", "state_",
 )  # fmt: skip
 ENDINGS = ("_help", "_intro")
 TRANSLATE = ("translate", "_translate", "_translate_models")  # names of the function

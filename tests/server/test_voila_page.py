@@ -1,5 +1,6 @@
 """The studio's page: its kernel ends with it, its token is seen by nobody."""
 
+import asyncio
 import http.client
 import logging
 import re
@@ -23,6 +24,9 @@ class Kernels(dict):
 
     def list_kernels(self):
         return [{"id": name, **state} for name, state in self.items()]
+
+    def list_kernel_ids(self):
+        return list(self)
 
     def shutdown_kernel(self, kernel_id):
         del self[kernel_id]
@@ -76,6 +80,20 @@ def test_nothing_is_kept_for_a_page_that_disconnects_while_its_kernel_ends():
     manager.start_buffering("one", "session", {"iopub": channel})
     manager.remove_kernel("one")
     assert not manager._kernel_buffers and not channel.is_open
+
+
+def test_the_memory_of_a_page_goes_back_to_the_system_once_its_kernel_has_ended(
+    watch, kernels, monkeypatch
+):
+    releases = []
+    monkeypatch.setattr(voila_page, "release_unused", lambda: releases.append(list(kernels)))
+    for _ in range(2):
+        asyncio.run(watch.end_gone())
+    assert not releases
+    kernels.shutdown_kernel("page")  # as the page asks when it is left
+    for _ in range(2):
+        asyncio.run(watch.end_gone())
+    assert releases == [[]]
 
 
 def test_a_page_that_returns_in_time_keeps_its_kernel(watch, kernels, clock):

@@ -3,6 +3,7 @@
 import pytest
 
 from heygem.config.params import Params
+from heygem.core.i18n import LANGUAGES, translator
 from heygem.studio.controls import CONTROLS, control_values
 
 
@@ -17,4 +18,8 @@ def test_every_control_is_a_recipe_key_that_accepts_its_whole_range(control):
         ends = [control.low, control.high]
     for end in ends:
         assert control_values(Params().override({control.key: end}))[control.key] == end
-    assert control.help and all(control.names)
+    for lang in LANGUAGES:
+        translate = translator(lang)
+        assert control.name(translate) and len(control.help(translate)) > len(
+            control.name(translate)
+        )

@@ -17,7 +17,7 @@ from heygem.batch.workers import background
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError, InputError, ParameterError
 from heygem.core.files import write_text
-from heygem.core.i18n import LANGUAGES, Translate, language_of
+from heygem.core.i18n import Translate, language_of
 from heygem.core.types import PathLike
 from heygem.studio.background import LatestTask
 from heygem.studio.controls import CONTROLS, Control
@@ -52,10 +52,9 @@ class SweepPage(w.VBox):
     ) -> None:
         self.queue, self.params, self.translate = queue, params, translate
         self.results = Path(params.inputs.output)
-        language = LANGUAGES.index(language_of(translate))
         wide = w.Layout(width="auto", min_width="320px")
         self.control = w.Dropdown(
-            options=[(control.names[language], key) for key, control in _SLIDERS.items()],
+            options=[(control.name(translate), key) for key, control in _SLIDERS.items()],
             description=translate("sweep_control"), style={"description_width": "initial"},
             layout=wide,
         )  # fmt: skip

@@ -59,7 +59,7 @@ class SystemPage(w.VBox):
         facts = measure_system(self._queue, self._folder)
         worker = facts["worker"]
         rows = [
-            ("device", facts["device"]),
+            ("device", facts["device"] or translate("cpu_cores", count=os.cpu_count())),
             ("memory", translate("of", free=facts["memory_gb"], total=facts["memory_total_gb"])),
             ("disk", translate("of", free=facts["disk_gb"], total=facts["disk_total_gb"])),
             ("queue", translate("counts", **facts["jobs"])),
@@ -116,12 +116,10 @@ def alerts(facts: dict[str, Any]) -> list[str]:
 
 
 def device_name() -> str:
-    """Name of the GPU, or the CPU with its number of cores."""
+    """Name of the GPU; empty where the processor computes."""
     import torch
 
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name(0)
-    return f"CPU, {os.cpu_count()} cores"
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
 
 
 def _gpu_memory() -> dict[str, float]:

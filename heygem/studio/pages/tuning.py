@@ -11,6 +11,7 @@ import ipywidgets as w
 
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
+from heygem.core.i18n import Translate
 from heygem.core.types import PathLike, Progress
 from heygem.studio import charts, experiment_log, links, recipe_files
 from heygem.studio.background import LatestTask
@@ -60,9 +61,8 @@ class TuningPage(w.VBox):
         self._initial = self.preview.params
         self.steps = UndoStack(self._initial)
         self.choice = RecipeChoice(self._initial, recipes_folder, translate)
-        language = 0 if self.preview.lang == "en" else 1
         values = control_values(self._initial)
-        self.controls = {c.key: _make_widget(c, values[c.key], language) for c in CONTROLS}
+        self.controls = {c.key: _make_widget(c, values[c.key], translate) for c in CONTROLS}
         for widget in self.controls.values():
             widget.observe(self._control_moved, "value")
         self.reset_button = w.Button(description=translate("reset"), icon="eraser")
@@ -354,22 +354,20 @@ def _rounded(value: float | bool) -> float | bool:
     return round(value, 6) if isinstance(value, float) else value
 
 
-def _make_widget(control: Control, value: Any, language: int) -> w.Widget:
-    """Slider or checkbox of a control; `language` is an index into its names."""
-    name = control.names[language]
+def _make_widget(control: Control, value: Any, translate: Translate) -> w.Widget:
+    """Slider or checkbox of a control."""
+    name, tooltip = control.name(translate), control.help(translate)
     wide = w.Layout(width="365px")
     if control.is_switch:
         style = {"description_width": "185px"}  # below the sliders' tracks
-        return w.Checkbox(
-            value=value, description=name, tooltip=control.help, layout=wide, style=style
-        )
+        return w.Checkbox(value=value, description=name, tooltip=tooltip, layout=wide, style=style)
     return w.FloatSlider(
         value=value,
         min=min(control.low, value),
         max=max(control.high, value),
         step=control.step,
         description=f"{name} [{control.unit}]",
-        tooltip=control.help,
+        tooltip=tooltip,
         readout_format=".2f" if control.step < 1 else ".0f",
         layout=wide,
         style={"description_width": "185px"},

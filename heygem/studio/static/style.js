@@ -2,19 +2,28 @@
 const BOXES = ".widget-box, .jupyter-widget-tab, .widget-tab, .widget-accordion, .jupyter-widget-accordion, .jupyter-widget-Collapse";
 const PARTS = ".jupyter-widgets select, .jupyter-widgets .noUi-handle, .jupyter-widgets textarea, .jupyter-widgets input, img.jupyter-widgets";
 
-function nameOf(part) {
+// The widget's label; else its tooltip, which otherwise describes it.
+function nameAndHelp(part) {
   const widget = part.closest(".widget-inline-hbox, .jupyter-widgets");
   const label = widget?.querySelector(".widget-label");
   const title = widget?.title === "null" ? "" : widget?.title;  // of a widget without a tooltip
-  return title || (label?.style.display === "none" ? "" : label?.textContent) || label?.title || part.title || part.placeholder || "";
+  const name = (label?.style.display === "none" ? "" : label?.textContent) || title || label?.title || part.title || part.placeholder || "";
+  return [name.trim(), (title || "").trim()];
+}
+function set(part, attribute, text) {
+  if (text && part.getAttribute(attribute) !== text) part.setAttribute(attribute, text);
 }
 function nameAll() {
   for (const part of document.querySelectorAll(PARTS)) {
     if (part.closest(".jupyter-widgets").matches(BOXES)) continue;  // of a widget that is no stock one, which names its own
-    // A picture is described by the text below or above it.
-    const name = (part.tagName === "IMG" ? (part.nextElementSibling ?? part.previousElementSibling)?.textContent ?? "" : nameOf(part)).trim();
-    if (part.tagName === "IMG") { if (part.getAttribute("alt") !== name) part.alt = name; }
-    else if (name && part.getAttribute("aria-label") !== name) part.setAttribute("aria-label", name);
+    if (part.tagName === "IMG") {  // described by the text below or above it
+      const text = ((part.nextElementSibling ?? part.previousElementSibling)?.textContent ?? "").trim();
+      if (part.getAttribute("alt") !== text) part.alt = text;
+      continue;
+    }
+    const [name, help] = nameAndHelp(part);
+    set(part, "aria-label", name);
+    if (help !== name) set(part, "aria-description", help);
   }
   for (const bar of document.querySelectorAll(".jupyter-widgets .progress")) {
     if (!bar.getAttribute("aria-hidden")) bar.setAttribute("aria-hidden", "true");  // the text beside it says the same
