@@ -218,7 +218,11 @@ def _convert(run: "MlflowRun", experiment: str) -> Run:
         started=datetime.fromtimestamp(info.start_time / 1000, UTC),
         seconds=(info.end_time - info.start_time) / 1000 if info.end_time else None,
         params=with_current_names(data.params, notify=False),
-        metrics=with_current_names(data.metrics, FORMER_METRICS, notify=False),
+        metrics=with_current_names(
+            {store.dotted_name(name): value for name, value in data.metrics.items()},
+            FORMER_METRICS,
+            notify=False,
+        ),
         tags=dict(data.tags),
         artifacts=_local_folder(info.artifact_uri),
     )

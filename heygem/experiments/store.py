@@ -158,17 +158,36 @@ def log_params(client: "MlflowClient", run_id: str, settings: Mapping[str, Any])
         client.log_batch(run_id, params=rows[i : i + 100])
 
 
+def grouped_name(dotted: str) -> str:
+    """The name of a metric in the store: "timings/render_s" for "timings.render_s".
+
+    MLflow's page puts metrics with the same first part into one section of its charts.
+    """
+    return dotted.replace(".", "/", 1)
+
+
+def dotted_name(grouped: str) -> str:
+    """The reverse of `grouped_name`; what MLflow measures of the machine stays "system/...".
+
+    Names of earlier versions, which have no group, stay as they are.
+    """
+    return grouped if grouped.startswith("system/") else grouped.replace("/", ".", 1)
+
+
 def log_metrics(
     client: "MlflowClient",
     run_id: str,
     metrics: Mapping[str, float],
     timestamp_ms: int | None = None,
 ) -> None:
-    """Log finite numbers as metrics of a run; the same ones of the same time are stored once."""
+    """Log finite numbers as metrics of a run; the same ones of the same time are stored once.
+
+    They are stored under the names of `grouped_name`.
+    """
     from mlflow.entities import Metric
 
     timestamp_ms = now_ms() if timestamp_ms is None else timestamp_ms
-    rows = [Metric(key, value, timestamp_ms, 0) for key, value in metrics.items()]
+    rows = [Metric(grouped_name(key), value, timestamp_ms, 0) for key, value in metrics.items()]
     for i in range(0, len(rows), 1000):  # MLflow's limit of one call
         client.log_batch(run_id, metrics=rows[i : i + 1000])
 

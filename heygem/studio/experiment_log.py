@@ -61,9 +61,9 @@ def log_snapshot(
         client.log_text(run, snapshot.params.to_yaml(), "params.yaml")
         clip = snapshot.clip
         if clip is not None:
-            client.log_metric(run, "preview.seconds", clip.seconds)
-            client.log_metric(run, "preview.frames", clip.frames)
-            client.log_metric(run, "preview.skipped_frames", clip.skipped_frames)
+            measured = {"preview.seconds": clip.seconds, "preview.frames": float(clip.frames)}
+            measured["preview.skipped_frames"] = float(clip.skipped_frames)
+            store.log_metrics(client, run, measured)
             client.log_artifact(run, str(clip.result), "video")
             if curves is not None:
                 client.log_text(run, _curve_csv(curves), "lip_curve.csv")

@@ -224,7 +224,7 @@ def _check_mlflow_runs(workdir, recipe):
     assert status == {"anna-voice": "FINISHED", "broken-voice": "FAILED"}
     (anna,) = [run for run in runs if run.info.run_name == "anna-voice"]
     assert anna.data.params["media.preset"] == "veryfast"
-    assert anna.data.metrics["timings.render_s"] > 0
+    assert anna.data.metrics["timings/render_s"] > 0
     assert client.list_artifacts(anna.info.run_id, "video")[0].path == "video/anna-voice.mp4"
 
 

@@ -153,7 +153,7 @@ def test_the_run_of_a_batch_ends_with_its_last_item_whoever_made_it(queue, tmp_p
     experiment = client.get_experiment_by_name("heygem").experiment_id
     (run,) = client.search_runs([experiment])
     assert (run.info.run_name, run.info.status) == ("night: 3 videos, 1 failed", "FAILED")
-    assert run.data.metrics["items.total"] == 3 and run.data.metrics["items.done"] == 2
+    assert run.data.metrics["items/total"] == 3 and run.data.metrics["items/done"] == 2
 
 
 def test_cancelling_ends_an_item_that_does_not_stop_by_itself(queue):

@@ -104,8 +104,8 @@ def test_the_batchs_run_carries_the_summary(params, folder, tmp_path):
         tracker.log(outcome(tmp_path, "bad", "failed"))
     assert tracker.problem == "" and tracker.address
     metrics = runs_in(folder)["night: 2 videos, 1 failed"].data.metrics
-    assert (metrics["items.total"], metrics["items.done"], metrics["success_rate"]) == (2, 1, 0.5)
-    assert metrics["seconds.mean"] == metrics["seconds.p95"] == 4.0
+    assert (metrics["items/total"], metrics["items/done"], metrics["success_rate"]) == (2, 1, 0.5)
+    assert metrics["seconds/mean"] == metrics["seconds/p95"] == 4.0
     assert metrics["real_time_factor"] == 2.0
     assert spool.pending(folder) == []
 
@@ -309,7 +309,7 @@ def test_items_that_several_processes_make_share_the_run_of_their_batch(params, 
     assert tracker.address and tracker.problem == ""
     runs = runs_in(folder)
     parent = runs["night 7: 3 videos, 1 failed"]
-    assert parent.info.status == "FAILED" and parent.data.metrics["items.total"] == 3
+    assert parent.info.status == "FAILED" and parent.data.metrics["items/total"] == 3
     assert parent.data.params["lips.closure"] == "1.0"
     batch_tracking.join_batch(own, "night 7").end(outcomes[:2], 20.0)  # made again, all well
     parent = runs_in(folder)["night 7: 2 videos"]

@@ -98,17 +98,17 @@ def test_parent_per_batch_child_per_video(params, tmp_path):
     assert tracker.problem == ""
     client, (parent,), children = runs_of(params)
     assert parent.data.params["lips.openness_gain"] == "1.25"
-    assert parent.data.metrics["items.done"] == 1 and parent.data.metrics["items.failed"] == 1
-    assert parent.data.metrics["items.cancelled"] == 0, "a batch made again may have had one before"
+    assert parent.data.metrics["items/done"] == 1 and parent.data.metrics["items/failed"] == 1
+    assert parent.data.metrics["items/cancelled"] == 0, "a batch made again may have had one before"
     assert parent.info.status == "FAILED"
     anna, ben = sorted(children, key=lambda run: run.info.run_name)
     assert anna.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert anna.data.tags["params_hash"] == params.digest()
     assert anna.data.params == parent.data.params
     assert set(anna.data.params) == set(params.dotted())
-    assert anna.data.metrics["timings.render_s"] == 1.5
-    assert anna.data.metrics["output.frames"] == 50
-    assert anna.data.metrics["skipped_frames.turned away __30__"] == 3
+    assert anna.data.metrics["timings/render_s"] == 1.5
+    assert anna.data.metrics["output/frames"] == 50
+    assert anna.data.metrics["skipped_frames/turned away __30__"] == 3
     names = {item.path for item in client.list_artifacts(anna.info.run_id)}
     assert names == {"video", "contact_sheet.png", "lip_curve.png", "manifest.json"}
     (video,) = client.list_artifacts(anna.info.run_id, "video")
@@ -131,7 +131,7 @@ def test_a_single_video_is_one_run_that_says_how_it_was_made(params, tmp_path):
     assert batches == [] and "mlflow.parentRunId" not in run.data.tags
     assert run.info.run_name == "anna-voice: openness_gain 1.3, closure 0.5"
     assert run.info.status == "FINISHED" and run.data.tags["heygem.output_sha256"]
-    assert run.data.metrics["timings.render_s"] == 1.5
+    assert run.data.metrics["timings/render_s"] == 1.5
     assert not any(key.startswith("items.") for key in run.data.metrics)
     curve = client.get_metric_history(run.info.run_id, "lip_aperture")
     assert [(point.step, point.value) for point in curve] == [(0, 0.1), (20, 0.3)]
@@ -153,8 +153,8 @@ def test_the_row_of_a_batch_sums_its_videos_up(params, tmp_path):
             tracker.log(each)
     _, (batch,), videos = runs_of(params)
     assert batch.info.run_name == "monday: 3 videos, 1 failed"
-    assert batch.data.metrics["measures.av_corr"] == pytest.approx(0.6)
-    assert batch.data.metrics["timings.render_s"] == 1.5
+    assert batch.data.metrics["measures/av_corr"] == pytest.approx(0.6)
+    assert batch.data.metrics["timings/render_s"] == 1.5
     assert {run.info.run_name for run in videos} == {"anna-voice", "ben-voice", "carl-voice"}
 
 
