@@ -8,13 +8,17 @@ from heygem.face import topology as topo
 from heygem.rendering.warp import kernels
 from heygem.rendering.warp.mesh_warp import bounds
 
+MIN_DETAIL_PIXELS = 50  # below, sharpness is not compared
+BLUR_SIGMAS_PX = (0.7, 1.0, 1.5, 2.2, 3.2, 4.5, 6.5)  # that are tried
 BLUR_BELOW = 0.6  # of the picture's own detail: frames blurrier than this blur the mouth too
 # Grey levels by which lips may differ between two moments through lipstick and light; lips that are
 # hidden or pressed inwards in the frame differ by more, and must not set the colour.
 MAX_LIP_TONE = 18.0
 USUAL_TINT = 0.05  # by which skin differs in tint from moment to moment in one light
 MAX_TINT = 0.6
+MIN_SKIN_LEVEL = 20  # darker skin is taken for this bright when a tint is compared with it
 FITTED_PIXELS = 1500  # of the ring, for the colour plane
+MIN_FITTED_PIXELS = 12  # below, no colour is fitted
 SLOPE_DAMPING = 0.05
 LIP_EDGE = 0.15  # of the margin, over which a change of the lips' colour ends
 
@@ -56,12 +60,12 @@ def match_sharpness(picture: FloatArray, reference: Image, ring: BoolArray) -> F
     float32 [h, w, 3]
         `picture` itself in the usual case.
     """
-    if np.count_nonzero(ring) < 50:
+    if np.count_nonzero(ring) < MIN_DETAIL_PIXELS:
         return picture
     target = _detail(reference, ring)
     if target > BLUR_BELOW * _detail(picture, ring):
         return picture
-    for sigma_px in (0.7, 1.0, 1.5, 2.2, 3.2, 4.5, 6.5):
+    for sigma_px in BLUR_SIGMAS_PX:
         blurred = cv2.GaussianBlur(picture, (0, 0), sigma_px)
         if _detail(blurred, ring) <= target:
             break
@@ -92,7 +96,7 @@ def match_lip_tone(
     margin_px : float
     """
     count = kernels.count_lips(distance, opening)
-    if count < 12:
+    if count < MIN_FITTED_PIXELS:
         return
     step = max(1, count // FITTED_PIXELS)
     own_values, lips_values = np.empty((2, 3, -(-count // step)), np.float32)
@@ -131,7 +135,7 @@ def fit_color_plane(own: Image, other: Image, ring: BoolArray) -> FloatArray:
         The slopes are damped; 0 with under 12 ring pixels.
     """
     count = np.count_nonzero(ring)
-    if count < 12:
+    if count < MIN_FITTED_PIXELS:
         return np.zeros((3, 3), np.float32)
     gram, products = kernels.plane_sums(own, other, ring, max(1, int(count) // FITTED_PIXELS))
     gram += np.diag([0, SLOPE_DAMPING, SLOPE_DAMPING]) * gram[0, 0]
@@ -160,7 +164,7 @@ def light_interior(
     skin_level : float32 [3] or None
         Mean colour of that picture's skin; None corrects brightness alone.
     """
-    level = np.full(3, np.inf) if skin_level is None else np.maximum(skin_level, 20)
+    level = np.full(3, np.inf) if skin_level is None else np.maximum(skin_level, MIN_SKIN_LEVEL)
     kernels.light_interior(
         interior[box],
         coefficients,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from heygem.core.types import BoolArray, FloatArray, IntArray
+from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 from heygem.face import topology as topo
+from heygem.rendering.base import Patch
 from heygem.rendering.warp.blend import interior_mask, lip_distance, lip_mask, skin_ring
 from heygem.rendering.warp.mesh_warp import TRIANGLES, backward_map, bounds, rasterize
 from heygem.rendering.warp.mouth_interior import InteriorLayers
@@ -159,6 +160,18 @@ class FrameGeometry:
         """Rows and columns of the frame."""
         height, width = self.labels.shape
         return slice(self.y, self.y + height), slice(self.x, self.x + width)
+
+    def patch(self, pixels: Image) -> Patch:
+        """The window's new pixels, uint8 [h, w, 3], as a patch."""
+        return Patch(pixels, self.covered.astype(np.float32), self.x, self.y)
+
+
+def crossfade_sigma_px(scale: float) -> float:
+    """Sigma of the change from one texture to another, for `scale` pixels per IOD.
+
+    Two pictures on top of each other blur: colours fade, detail is the heavier one's.
+    """
+    return max(0.8, DETAIL_IOD * scale)
 
 
 def warp_maps(target: FloatArray, source: FloatArray, labels: IntArray) -> Maps:

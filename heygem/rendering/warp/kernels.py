@@ -12,6 +12,8 @@ from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 
 EDGE_PX = 0.5
 MIN_AREA_PX = 1e-3  # twice the area of a triangle that has none
+LIGHT_LEVEL = 140.0  # of skin that shows how light has changed
+LIGHT_RANGE = 0.6, 1.5  # gains of an interior's brightness
 MAX_DIFFERENCE = 60.0  # grey levels between two pictures of the same skin
 
 
@@ -249,7 +251,8 @@ def light_interior(
                     coefficients[0, c] + gx * coefficients[1, c] + gy * coefficients[2, c]
                 )
             light = (correction[0] + correction[1] + correction[2]) / np.float32(3)
-            gain = min(max(one + light / np.float32(140), np.float32(0.6)), np.float32(1.5))
+            gain = one + light / np.float32(LIGHT_LEVEL)
+            gain = min(max(gain, np.float32(LIGHT_RANGE[0])), np.float32(LIGHT_RANGE[1]))
             for c in range(3):
                 tint = (correction[c] - light) / skin_level[c]
                 size = min(max(abs(tint) - usual_tint, np.float32(0)), max_tint)

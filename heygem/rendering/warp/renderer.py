@@ -36,11 +36,11 @@ from heygem.rendering.warp.blend import (
     match_sharpness,
 )
 from heygem.rendering.warp.geometry import (
-    DETAIL_IOD,
     FrameGeometry,
     Mouth,
     Texture,
     covering_triangles,
+    crossfade_sigma_px,
     warp_maps,
 )
 from heygem.rendering.warp.mesh_warp import (
@@ -54,6 +54,7 @@ from heygem.rendering.warp.mouth_interior import MouthInterior
 from heygem.rendering.warp.teeth_check import anchor_teeth
 from heygem.rendering.warp.texture_selection import TextureSelector
 
+FULL_STRENGTH = 0.5  # below, lips and interior fade to the frame's own
 FADE_S = 0.12  # over which the mouth returns to the frame's own at frames left untouched
 PLAN_ROWS = 512  # frames planned at once: bounded memory, whatever the length
 
@@ -171,14 +172,14 @@ class WarpRenderer:
         pixels = sample_covered(view, geometry.map_x, geometry.map_y, geometry.labels)
         skin = pixels[mouth.rows, mouth.columns]
         lips, interior = self._lips_and_interior(geometry, skin.copy())
-        if strength < 0.5:  # below half, lips and interior fade to the frame's own
-            share = 2 * strength
+        if strength < FULL_STRENGTH:
+            share = strength / FULL_STRENGTH
             own_interior = skin.astype(np.float32)
             self._interior.fill(view, geometry.own, mouth.target, 1.0, own_interior)
             lips = skin + (lips - skin) * share
             interior = own_interior + (interior - own_interior) * share
         kernels.compose(skin, lips, mouth.alpha, interior, mouth.opening)
-        return Patch(pixels, geometry.covered.astype(np.float32), geometry.x, geometry.y)
+        return geometry.patch(pixels)
 
     def geometry(self, index: int, size: tuple[int, ...]) -> FrameGeometry | None:
         """Where an output frame of (height, width, ...) `size` is drawn; None where it is not."""
@@ -257,8 +258,7 @@ class WarpRenderer:
         layers = [self._draw_texture(texture, geometry, around) for texture in geometry.textures]
         lips, interior = layers[0]
         if len(layers) > 1:
-            # Two pictures on top of each other blur: colours fade, detail is the heavier one's.
-            sigma_px = max(0.8, DETAIL_IOD * geometry.scale)
+            sigma_px = crossfade_sigma_px(geometry.scale)
             for (heaviest, *others), part in zip(
                 zip(*layers, strict=True), (np.s_[:, :], geometry.mouth.interior), strict=True
             ):
