@@ -22,6 +22,7 @@ from heygem.provenance.labeller import Labeller, ShowFrame
 from heygem.rendering.base import Renderer
 
 RENDER_THREADS = 2  # frames drawn at once on a CPU; most of the work is done without the GIL
+BATCH_ON_GPU = 4  # frames computed at once on a GPU, for each of `resources.batch_size`
 AnyPicture: TypeAlias = Image | YuvImage
 
 
@@ -175,7 +176,7 @@ def _write_frames(
     order = timeline.order[span.first : span.stop]
     images = prefetch(_decoded(film.avatar, order), ahead=size)
     write: Callable[[tuple[AnyPicture, float]], None] = lambda item: writer.write(*item)  # noqa: E731
-    at_once = 1 if film.device == "cpu" else size  # a CPU gains nothing
+    at_once = 1 if film.device == "cpu" else BATCH_ON_GPU * size  # a CPU gains nothing
     frames = finished_frames(
         images,
         film.renderer,

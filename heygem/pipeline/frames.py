@@ -13,6 +13,7 @@ from heygem.avatar.avatar import Avatar
 from heygem.avatar.timeline import Timeline
 from heygem.core.types import FloatArray, Image
 from heygem.media.yuv import Picture, YuvImage
+from heygem.pipeline.streaming import prefetch
 from heygem.rendering.base import BatchRenderer, Patch, Renderer
 from heygem.rendering.compose import paste
 
@@ -93,14 +94,17 @@ def finished_frames(
 def _finished_in_batches(
     images: Iterable[Picture], renderer: BatchRenderer, timeline: Timeline, first: int, size: int
 ) -> Iterator[FinishedFrame[Picture]]:
-    stream = enumerate(images, first)
-    batch: list[tuple[int, Picture]]
-    while batch := list(islice(stream, size)):
-        spoken: list[int] = [index for index, _ in batch if index < timeline.spoken]
-        readable = [_readable(image, renderer) for _, image in batch[: len(spoken)]]
-        drawn: list[Patch | None] = renderer.render_batch(readable, spoken)
-        patches = [*drawn, *[None] * (len(batch) - len(spoken))]
-        for (index, image), patch in zip(batch, patches, strict=True):
+    def drawn() -> Iterator[list[tuple[int, Picture, Patch | None]]]:
+        stream = enumerate(images, first)
+        batch: list[tuple[int, Picture]]
+        while batch := list(islice(stream, size)):
+            spoken: list[int] = [index for index, _ in batch if index < timeline.spoken]
+            readable: list[Any] = [_readable(image, renderer) for _, image in batch[: len(spoken)]]
+            patches = [*renderer.render_batch(readable, spoken), *[None] * len(batch)]
+            yield [(k, image, patch) for (k, image), patch in zip(batch, patches, strict=False)]
+
+    for batch in prefetch(drawn(), ahead=1):  # the next one is drawn while these are used
+        for index, image, patch in batch:
             yield FinishedFrame(index, image, paste(image, patch), patch)
 
 

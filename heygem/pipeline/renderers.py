@@ -32,7 +32,11 @@ class _Warp:
     uses_motion = WarpRenderer.uses_motion
 
     def __call__(self, avatar: Avatar, params: Params, models: Models) -> Renderer:
-        return WarpRenderer(avatar, params.renderer)
+        if models.device == "cpu":
+            return WarpRenderer(avatar, params.renderer)
+        from heygem.rendering.torch_warp.renderer import TorchWarpRenderer  # loads PyTorch
+
+        return TorchWarpRenderer(avatar, params.renderer, models.device)
 
 
 class _Wav2Lip:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from helpers.media import gape, tone, write_wav
-from helpers.rendering import timeline_of
+from helpers.rendering import plan, timeline_of
 from helpers.wav2lip import write_random_checkpoint
 
 import heygem
@@ -17,7 +17,7 @@ from heygem.core import assets, plugins
 from heygem.core.errors import AssetError, ParameterError
 from heygem.lips.motion import RecordedMotion
 from heygem.lips.trajectory import Trajectory
-from heygem.rendering.base import Patch
+from heygem.rendering.base import BatchRenderer, Patch
 from heygem.rendering.warp.renderer import WarpRenderer
 
 QUICK = {"device": "cpu", "media": {"crf": 0, "preset": "ultrafast"}}
@@ -221,3 +221,21 @@ def test_threads_give_the_same_frames_in_the_same_order(hopper, hopper_avatar):
     assert [frame.patch is None for frame in one] == [False] * 6 + [True] * 2
     for a, b in zip(one, several, strict=True):
         assert np.array_equal(a.image, b.image)
+
+
+def test_a_device_that_is_no_cpu_draws_in_batches(hopper, hopper_avatar):
+    """The same pictures, whatever the size of a batch; PyTorch's CPU stands for a GPU."""
+    batched = pipeline.make_renderer(hopper_avatar, Params(), SimpleNamespace(device="cpu:0"))
+    alone = pipeline.make_renderer(hopper_avatar, Params(), SimpleNamespace(device="cpu"))
+    timeline = replace(timeline_of(np.zeros(5, int)), spoken=4)
+    films = []
+    for renderer, size in ((alone, 1), (batched, 2), (batched, 8)):
+        displacement = gape(np.linspace(0, 0.1, 5), hopper_avatar.rest.neutral)
+        plan(renderer, displacement, timeline.order)
+        frames = list(pipeline.finished_frames([hopper] * 5, renderer, timeline, batch_size=size))
+        assert [frame.index for frame in frames] == list(range(5))
+        assert frames[4].patch is None and frames[4].image is hopper
+        films.append(np.stack([frame.image for frame in frames]).astype(int))
+    assert isinstance(batched, BatchRenderer) and not isinstance(alone, BatchRenderer)
+    assert np.ptp(films[0][:4], axis=0).max() > 50  # the mouth opens
+    assert max(np.abs(film - films[0]).max() for film in films) <= 2

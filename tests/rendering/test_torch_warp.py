@@ -201,7 +201,7 @@ def test_memory_that_runs_out_halves_the_batch(person, frames, one_by_one, monke
     drawn = renderer.render_batch(frames, range(len(frames)))
     assert sizes == [6, 3, 1, 1, 1, 1, 1, 1]
     assert largest_difference(drawn, one_by_one) <= MAX_LEVELS
-    assert "1 mouths drawn at once" in renderer.notes[-1]
+    assert "a batch of 3 frames: 1 frames at once" in renderer.notes[-1]
 
 
 @pytest.mark.fault
@@ -213,6 +213,6 @@ def test_without_memory_for_one_frame_the_cpu_draws(person, frames, one_by_one, 
     renderer = planned(person, "cpu")
     drawn = renderer.render_batch(frames, range(len(frames)))
     assert largest_difference(drawn, one_by_one) == 0
-    assert "drawn on the CPU" in renderer.notes[-1]
+    assert "the CPU does the rest" in renderer.notes[-1]
     monkeypatch.setattr(torch_renderer, "draw", lambda *_: pytest.fail("tried again"))
     assert len(renderer.render_batch(frames[:1], [0])) == 1

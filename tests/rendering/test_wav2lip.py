@@ -560,6 +560,30 @@ def test_render_gives_patches_where_there_is_a_face(checkpoint):
     assert np.abs(alone.image.astype(int) - patches[3].image).max() <= 1
 
 
+@pytest.mark.fault
+@pytest.mark.slow
+def test_memory_that_runs_out_leaves_no_crop_out(checkpoint, monkeypatch):
+    engine = wav2lip.Wav2LipEngine(checkpoint, "cpu", batch_size=4)
+    mel = wav2lip.mel_spectrogram(chirp())
+    crops = np.random.default_rng(4).integers(0, 256, (3, 96, 96, 3), dtype=np.uint8)
+    times_s = np.arange(3) / 10
+    expected = engine.mouths(crops, times_s, mel)
+    generate, sizes = engine._generated, []
+
+    def full(crops, windows):
+        sizes.append(len(crops))
+        if len(sizes) in (1, 4):  # two, and later not even one
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return generate(crops, windows)
+
+    monkeypatch.setattr(engine, "_generated", full)
+    drawn = engine.mouths(crops[:2], times_s[:2], mel)
+    assert sizes == [2, 1, 1] and "1 frames at once" in engine.notes[0]
+    drawn = np.concatenate([drawn, engine.mouths(crops[2:], times_s[2:], mel)])
+    assert "the CPU does the rest" in engine.notes[0]
+    assert np.abs(drawn.astype(int) - expected).max() <= 1
+
+
 @pytest.mark.slow
 def test_the_engine_speaks_rgb_and_hides_the_mouth(published_state, checkpoint):
     engine = wav2lip.Wav2LipEngine(checkpoint, "cpu")

@@ -1,6 +1,5 @@
 """The warp renderer with its pixels drawn on a device, several frames at once."""
 
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ from heygem.config.params import RendererSettings
 from heygem.core.types import Image
 from heygem.media.yuv import YuvImage
 from heygem.rendering.base import Patch
+from heygem.rendering.device_batches import DeviceBatches
 from heygem.rendering.torch_warp.draw import draw
 from heygem.rendering.torch_warp.windows import Pictures
 from heygem.rendering.warp.geometry import FrameGeometry
@@ -18,14 +18,12 @@ from heygem.rendering.warp.renderer import FULL_STRENGTH, WarpRenderer
 
 GEOMETRY_THREADS = 4  # frames laid out at once; most of that work is done without the GIL
 
-log = logging.getLogger(__name__)
-
 
 class TorchWarpRenderer(WarpRenderer):
     """Draws one avatar's mouth in batches; a `heygem.rendering.base.BatchRenderer`.
 
-    The plan and each frame's geometry are those of `WarpRenderer`. Memory that runs out on the
-    device halves the batch, then leaves the rest to the CPU.
+    The plan and each frame's geometry are those of `WarpRenderer`; where memory of the device runs
+    out, so are the pixels.
 
     Parameters
     ----------
@@ -38,47 +36,30 @@ class TorchWarpRenderer(WarpRenderer):
     def __init__(self, avatar: Avatar, settings: RendererSettings, device: str) -> None:
         super().__init__(avatar, settings)
         self._device = torch.device(device)
+        self._batches = DeviceBatches(self._device)
         self._library: Pictures | None = None
-        self._at_once: int | None = None  # frames, where memory ran out for more
         try:
             self._library = Pictures(avatar.library.crops, self._device)
         except torch.OutOfMemoryError:
-            self._shrink(1)
+            self._batches.shrink(1)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a report should say about the way this person is drawn."""
-        if self._at_once is None:
-            return super().notes
-        if self._at_once == 0:
-            return (*super().notes, f"memory of {self._device} ran out: mouths drawn on the CPU")
-        return (
-            *super().notes,
-            f"memory of {self._device} ran out: {self._at_once} mouths drawn at once",
-        )
+        ran_out = self._batches.note
+        return super().notes if ran_out is None else (*super().notes, ran_out)
 
     def render_batch(
         self, images: Sequence[Image | YuvImage], indices: Sequence[int]
     ) -> list[Patch | None]:
         """Draw several output frames; see `heygem.rendering.base.BatchRenderer.render_batch`."""
-        size = len(indices) if self._at_once is None else self._at_once
         patches: list[Patch | None] = []
-        while len(patches) < len(indices) and size and self._library is not None:
-            part = slice(len(patches), len(patches) + size)
-            try:
-                patches += self._drawn(images[part], indices[part])
-            except torch.OutOfMemoryError:
-                size = self._shrink(min(size, len(indices)))
-        rest = range(len(patches), len(indices))
-        return patches + [self.render(images[k], indices[k]) for k in rest]
 
-    def _shrink(self, size: int) -> int:
-        """Draw fewer than `size` frames at once from now on; returns how many."""
-        self._at_once = size // 2
-        log.warning("%s", self.notes[-1])
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        return self._at_once
+        def draw_some(part: slice) -> None:
+            patches.extend(self._drawn(images[part], indices[part]))
+
+        done = self._batches.run(len(indices), len(indices), draw_some)
+        return patches + [self.render(images[k], indices[k]) for k in range(done, len(indices))]
 
     def _drawn(
         self, images: Sequence[Image | YuvImage], indices: Sequence[int]

@@ -13,6 +13,7 @@ from heygem.avatar.timeline import Timeline
 from heygem.core.types import BoolArray, FloatArray, Image, IntArray, PathLike
 from heygem.lips.motion import Motion
 from heygem.rendering.base import Patch
+from heygem.rendering.device_batches import DeviceBatches
 from heygem.rendering.wav2lip.checkpoint import load
 from heygem.rendering.wav2lip.mel import mel_spectrogram, mel_windows
 from heygem.rendering.wav2lip.network import CROP_PX
@@ -93,6 +94,7 @@ class Wav2LipEngine:
         self.batch_size = batch_size or (8 if self.device.type == "cpu" else 64)
         network: Any = load(path).fuse()  # torch types `to` without a memory format
         self.network = network.to(self.device, memory_format=torch.channels_last)
+        self._batches = DeviceBatches(self.device)
 
     @torch.inference_mode()
     def mouths(self, crops: Image, times_s: FloatArray, mel: FloatArray) -> Image:
@@ -112,21 +114,37 @@ class Wav2LipEngine:
         """
         windows = mel_windows(mel, times_s)
         generated = np.empty_like(crops)
-        half_precision = self.device.type == "cuda"
-        for start in range(0, len(crops), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            rgb = torch.from_numpy(np.ascontiguousarray(crops[part])).to(self.device)
-            whole = rgb.permute(0, 3, 1, 2).flip(1).float() / 255.0  # [B, 3, 96, 96], BGR
-            hidden = whole.clone()
-            hidden[:, :, CROP_PX // 2 :] = 0.0
-            faces = torch.cat([hidden, whole], dim=1)
-            faces = faces.contiguous(memory_format=torch.channels_last)
-            sound = torch.from_numpy(windows[part]).to(self.device)
-            with torch.autocast(self.device.type, torch.float16, enabled=half_precision):
-                out = self.network(sound, faces)
-            out = (out.float() * 255.0).round().clamp(0, 255).to(torch.uint8)
-            generated[part] = out.flip(1).permute(0, 2, 3, 1).cpu().numpy()
+
+        def compute(part: slice) -> None:
+            generated[part] = self._generated(crops[part], windows[part])
+
+        done = self._batches.run(len(crops), self.batch_size, compute)
+        if done < len(crops):  # memory of the device ran out
+            self.device = torch.device("cpu")
+            self.network.to(self.device)
+            self._batches = DeviceBatches(self.device, note=self._batches.note)
+            generated[done:] = self.mouths(crops[done:], times_s[done:], mel)
         return generated
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a report should say about how the network was computed."""
+        return () if self._batches.note is None else (self._batches.note,)
+
+    def _generated(self, crops: Image, windows: FloatArray) -> Image:
+        """As `mouths`, for crops and windows of the mel spectrogram of one batch."""
+        rgb = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device)
+        whole = rgb.permute(0, 3, 1, 2).flip(1).float() / 255.0  # [B, 3, 96, 96], BGR
+        hidden = whole.clone()
+        hidden[:, :, CROP_PX // 2 :] = 0.0
+        faces = torch.cat([hidden, whole], dim=1)
+        faces = faces.contiguous(memory_format=torch.channels_last)
+        sound = torch.from_numpy(windows).to(self.device)
+        half_precision = self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.float16, enabled=half_precision):
+            out = self.network(sound, faces)
+        out = (out.float() * 255.0).round().clamp(0, 255).to(torch.uint8)
+        return out.flip(1).permute(0, 2, 3, 1).cpu().numpy()
 
 
 class Wav2LipRenderer:
@@ -152,6 +170,11 @@ class Wav2LipRenderer:
         self._mel: FloatArray = np.zeros((80, 0), np.float32)
         self._times_s: FloatArray = np.zeros(0)
         self._order: IntArray = np.zeros(0, int)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a report should say about the way this person is drawn."""
+        return self.engine.notes
 
     def plan(self, motion: Motion | None, samples: FloatArray, timeline: Timeline) -> None:
         """Compute the spectrogram and each frame's time; see `heygem.rendering.base.Renderer`."""
