@@ -39,24 +39,22 @@ WATCH = """test => { window.hgAt = 0; const look = () => {
 
 
 class Studio:
-    """A server as `heygem studio` starts it, on a copy of the notebooks, with a home of its own."""
+    """A server as `heygem studio` starts it, with a queue of its own in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         from heygem.server import jupyter
 
-        for name in ("notebooks", "samples", "params"):
-            shutil.copytree(ROOT / name, folder / name)
         with socket.socket() as free:
             free.bind((jupyter.LOOPBACK, 0))
             self.port = free.getsockname()[1]
         self._token, self.base = secrets.token_hex(8), f"http://{jupyter.LOOPBACK}:{self.port}"
-        command = jupyter.studio_command(port=self.port, browser=False, root=folder)
-        environment = jupyter.environment(self._token, folder)
+        command = jupyter.studio_command(port=self.port, browser=False, root=ROOT)
+        environment = jupyter.environment(self._token, ROOT)
         environment |= {"HEYGEM_QUEUE": str(folder / "queue.db"), "PYTHONPATH": str(ROOT)}
         environment |= {"JUPYTER_DATA_DIR": str(folder / ".data")}
         self._log = open(folder / "server.log", "wb")
         self.process = psutil.Popen(
-            command, cwd=folder, env=environment, stdout=self._log, stderr=self._log
+            command, cwd=ROOT, env=environment, stdout=self._log, stderr=self._log
         )
         while not self._answers():
             time.sleep(0.2)

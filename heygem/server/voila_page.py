@@ -29,6 +29,8 @@ CHECK_S = 3.0
 GRACE_S = 20.0
 #: A kernel that no page has ever connected to, and that is still running its notebook.
 START_S = 600.0
+#: Until the output of a cell that has run arrives.
+OUTPUT_S = 120
 
 
 class PageKernels:
@@ -118,6 +120,9 @@ def configure_voila(config: Config) -> None:
     config.VoilaConfiguration.resources = {"heygem": page_text("", language())}
     config.VoilaConfiguration.prelaunch_hook = prepare_page
     config.VoilaConfiguration.page_config_hook = local_only
+    # A cell's output that comes later is lost, and the page would stay empty: on a machine that
+    # makes videos, more than the usual four seconds pass.
+    config.VoilaExecutor.iopub_timeout = OUTPUT_S
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 from helpers.browser import PROJECT, TOKEN, Server
+from traitlets.config import Config
+from voila.execute import VoilaExecutor
 
 from heygem.core.errors import ParameterError
 from heygem.server import jupyter, voila_page
@@ -94,6 +96,13 @@ def test_the_memory_of_a_page_goes_back_to_the_system_once_its_kernel_has_ended(
     for _ in range(2):
         asyncio.run(watch.end_gone())
     assert releases == [[]]
+
+
+def test_the_output_of_a_page_is_waited_for_on_a_busy_machine():
+    config = Config()
+    voila_page.configure_voila(config)
+    executor = VoilaExecutor(nbformat.v4.new_notebook(), config=config)
+    assert executor.iopub_timeout >= 60
 
 
 def test_a_page_that_returns_in_time_keeps_its_kernel(watch, kernels, clock):

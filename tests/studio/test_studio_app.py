@@ -1,7 +1,10 @@
 """The studio app: a batch from choosing files to the ZIP of results."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -100,3 +103,23 @@ def test_a_link_to_one_result_opens_it(studio, tmp_path, talking, monkeypatch):
     assert page.listing_task.wait(WAIT_S) and page.listing_task.error is None
     assert page.list.selected == "abc123" and page.player.result_url.endswith("anna.mp4")
     assert page.list.rows[0]["link"] == "04_studio.ipynb?result=abc123"
+
+
+def test_the_studio_opens_without_pytorch(tmp_path):
+    """It takes two seconds, and only the drawing on a GPU needs it."""
+    program = f"""if True:
+        import os, sys
+        from heygem.config.params import Params
+        from heygem.studio.pages.studio import StudioApp
+        recipe = {{"inputs": {{"output": {str(tmp_path / "made")!r}}}}}
+        StudioApp(params=Params.from_dict(recipe), folder={str(tmp_path)!r},
+                  queue_path={str(tmp_path / "queue.db")!r})
+        print("torch" in sys.modules)
+        sys.stdout.flush()
+        os._exit(0)  # the page's threads go on
+    """
+    variables = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "HEYGEM_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=variables, cwd=tmp_path
+    )
+    assert done.stdout == "False\n", done.stderr

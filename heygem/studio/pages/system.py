@@ -10,6 +10,7 @@ import psutil
 
 from heygem.batch.workers import background
 from heygem.core import disk
+from heygem.core.gpu import has_cuda
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike
 from heygem.server.client import HubQueue, JobQueue
@@ -117,15 +118,17 @@ def alerts(facts: dict[str, Any]) -> list[str]:
 
 def device_name() -> str:
     """Name of the GPU; empty where the processor computes."""
+    if not has_cuda():
+        return ""
     import torch
 
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
+    return torch.cuda.get_device_name(0)
 
 
 def _gpu_memory() -> dict[str, float]:
+    if not has_cuda():
+        return {}
     import torch
 
-    if not torch.cuda.is_available():
-        return {}
     free, total = torch.cuda.mem_get_info()
     return {"gpu_gb": free / 1e9, "gpu_total_gb": total / 1e9}
