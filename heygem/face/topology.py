@@ -24,6 +24,7 @@ LIPS_INNER = np.array(
 )
 INNER_UPPER = LIPS_INNER[:11]  # corner to corner, both included
 INNER_LOWER = np.concatenate([LIPS_INNER[10:], LIPS_INNER[:1]])[::-1]  # the same corners
+OUTER_LOWER = np.array([61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291])  # below INNER_LOWER
 LIP_MIDDLE = (13, 14)  # inner upper and inner lower lip, on the mid-line
 MOUTH_CORNERS = (61, 291)
 

@@ -39,6 +39,18 @@ def test_interior_mask_covers_the_area_between_the_lips(mesh):
     assert ((mask > 0) & (mask < 1)).any()  # a soft edge
 
 
+def test_the_edge_of_the_opening_is_as_soft_as_the_face_is_large(mesh):
+    def edge_px(iod_px):
+        mesh[list(topo.EYE_OUTER)] = (60 - iod_px / 2, 10), (60 + iod_px / 2, 10)
+        column = blend.interior_mask(mesh, (80, 120))[40:, 60]
+        return np.interp(0.2, column[::-1], np.arange(39, -1, -1)) - np.interp(
+            0.8, column[::-1], np.arange(39, -1, -1)
+        )
+
+    assert edge_px(20) < 1.0
+    assert 1.7 < edge_px(200) < 2.6  # sigma 1.2: 1.68 sigma from 0.2 to 0.8, and the pixel's own
+
+
 def test_the_skin_ring_leaves_out_lips_and_background():
     distance = np.array([[0.5, 3, 9, 20]], np.float32)
     labels = np.array([[1, 1, -1, 1]])

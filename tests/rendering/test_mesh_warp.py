@@ -12,6 +12,7 @@ from heygem.rendering.warp.mesh_warp import (
     bounds,
     mesh_topology,
     rasterize,
+    remove_specks,
     sample,
     sample_covered,
     with_rim,
@@ -99,3 +100,19 @@ def test_only_covered_pixels_are_sampled():
     assert np.array_equal(sample_covered(image, map_x, map_y, labels), whole)
     labels[:, :] = -1
     assert np.array_equal(sample_covered(image, map_x, map_y, labels), image)
+
+
+def test_a_speck_in_the_warp_goes_and_the_triangles_stay():
+    """One pixel fetched from 9 pixels away, beside a fold where two triangles really meet."""
+    y, x = np.mgrid[:30, :40].astype(np.float32)
+    map_x = np.where(x < 20, 0.8 * x + 0.1 * y + 3, 1.1 * x - 4).astype(np.float32)
+    map_y = (0.9 * y + 2).astype(np.float32)
+    clean = map_x.copy(), map_y.copy()
+    map_x[12, 8], map_y[12, 8] = map_x[12, 8] + 9, map_y[12, 8] - 9
+    map_x[25, 35] += 9  # outside the box
+    remove_specks(map_x, map_y, (2, 2, 30, 22))
+    inside = np.s_[4:20, 4:28]
+    away_from_fold = np.abs(x[inside] - 19.5) > 3
+    assert np.abs(map_x[inside] - clean[0][inside])[away_from_fold].max() < 1.0
+    assert np.abs(map_y[inside] - clean[1][inside]).max() < 1.0
+    assert map_x[25, 35] == clean[0][25, 35] + 9

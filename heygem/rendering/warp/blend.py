@@ -7,6 +7,7 @@ from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 from heygem.face import topology as topo
 from heygem.rendering.warp import kernels
 from heygem.rendering.warp.mesh_warp import bounds
+from heygem.rendering.warp.mouth_axes import iod_px
 
 MIN_DETAIL_PIXELS = 50  # below, sharpness is not compared
 BLUR_SIGMAS_PX = (0.7, 1.0, 1.5, 2.2, 3.2, 4.5, 6.5)  # that are tried
@@ -20,6 +21,7 @@ MIN_SKIN_LEVEL = 20  # darker skin is taken for this bright when a tint is compa
 FITTED_PIXELS = 1500  # of the ring, for the colour plane
 MIN_FITTED_PIXELS = 12  # below, no colour is fitted
 SLOPE_DAMPING = 0.05
+EDGE = 0.006  # sigma of the opening's soft edge, as soft as a lens draws it [IOD]
 LIP_EDGE = 0.15  # of the margin, over which a change of the lips' colour ends
 
 
@@ -106,17 +108,23 @@ def match_lip_tone(
     kernels.add_near(lips, offset, distance, max(LIP_EDGE * margin_px, 1.0))
 
 
+def edge_margin_px(points: FloatArray) -> float:
+    """How far beyond its contour the soft edge of the opening of a mesh [n, 2] reaches."""
+    return 3 + 3 * EDGE * iod_px(points)
+
+
 def interior_mask(points: FloatArray, size: tuple[int, ...]) -> FloatArray:
-    """The opening between the lips : float32 [h, w], with a soft edge of about a pixel."""
+    """The opening between the lips of a mesh [n, 2] : float32 [h, w], with a soft edge."""
     lips = points[topo.LIPS_INNER]
-    x0, y0, x1, y1 = bounds(lips, 3, size)
+    x0, y0, x1, y1 = bounds(lips, edge_margin_px(points), size)
     mask = np.zeros(size, np.float32)
     factor = 4
     local = np.zeros(((y1 - y0) * factor, (x1 - x0) * factor), np.uint8)
     at = (lips - (x0, y0) + 0.5) * factor - 0.5
     cv2.fillPoly(local, [np.rint(at * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
     small = cv2.resize(local, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
-    mask[y0:y1, x0:x1] = small.astype(np.float32) / 255
+    soft = cv2.GaussianBlur(small.astype(np.float32), (0, 0), max(EDGE * iod_px(points), 0.1))
+    mask[y0:y1, x0:x1] = soft / 255
     return mask
 
 

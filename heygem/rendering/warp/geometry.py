@@ -11,8 +11,21 @@ import numpy as np
 from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 from heygem.face import topology as topo
 from heygem.rendering.base import Patch
-from heygem.rendering.warp.blend import interior_mask, lip_distance, lip_mask, skin_ring
-from heygem.rendering.warp.mesh_warp import TRIANGLES, backward_map, bounds, rasterize
+from heygem.rendering.warp.blend import (
+    edge_margin_px,
+    interior_mask,
+    lip_distance,
+    lip_mask,
+    skin_ring,
+)
+from heygem.rendering.warp.mesh_warp import (
+    SPECK_PX,
+    TRIANGLES,
+    backward_map,
+    bounds,
+    rasterize,
+    remove_specks,
+)
 from heygem.rendering.warp.mouth_interior import InteriorLayers
 
 Maps = tuple[FloatArray, FloatArray]
@@ -76,7 +89,7 @@ class Mouth:
         target = target - first
         labels = np.ascontiguousarray(labels[y0:y1, x0:x1])
         distance = lip_distance(target, labels.shape)
-        margin = 3 + 3 * DETAIL_IOD * scale
+        margin = edge_margin_px(target) + 3 * DETAIL_IOD * scale
         left, top, right, bottom = bounds(target[topo.LIPS_INNER], margin, labels.shape)
         return cls(
             slice(y0, y1),
@@ -184,7 +197,9 @@ def warp_maps(target: FloatArray, source: FloatArray, labels: IntArray) -> Maps:
     labels : int16 [h, w]
         From `covering_triangles`.
     """
-    return backward_map(target, source, TRIANGLES, labels)
+    map_x, map_y = backward_map(target, source, TRIANGLES, labels)
+    remove_specks(map_x, map_y, bounds(target[topo.LIPS_OUTER], SPECK_PX, labels.shape))
+    return map_x, map_y
 
 
 def covering_triangles(

@@ -11,6 +11,7 @@ from heygem.rendering.warp import kernels
 SLIVER_PX = 1.5  # triangles lower than this only shift
 BAND_ROWS = 32  # sampled at once, from the first to the last covered column
 RIM = 0.42  # how far beyond the jaw the warp fades out [IOD]
+SPECK_PX = 5  # what is much narrower than this among the lips' triangles is not drawn
 
 
 def mesh_topology() -> IntArray:
@@ -122,3 +123,25 @@ def backward_map(
     map_x, map_y = np.empty(labels.shape, np.float32), np.empty(labels.shape, np.float32)
     kernels.affine_map(labels, table, map_x, map_y)
     return map_x, map_y
+
+
+def remove_specks(map_x: FloatArray, map_y: FloatArray, box: tuple[int, int, int, int]) -> None:
+    """Give pixels that are fetched from elsewhere than those around them their place, in place.
+
+    In the corners of a mouth triangles fold and are thinner than a pixel: what a pixel gets from
+    them is a dot from another part of the lips. The median of the displacements around a pixel
+    removes it, and changes nothing within a triangle.
+
+    Parameters
+    ----------
+    map_x, map_y : float32 [h, w]
+        From `backward_map`.
+    box : (int, int, int, int)
+        x0, y0, x1, y1 of the pixels that change.
+    """
+    x0, y0, x1, y1 = box
+    across = np.arange(x0, x1, dtype=np.float32)[None, :]
+    down = np.arange(y0, y1, dtype=np.float32)[:, None]
+    for places, own in ((map_x, across), (map_y, down)):
+        part = places[y0:y1, x0:x1]
+        part[:] = cv2.medianBlur(part - own, SPECK_PX) + own

@@ -1,8 +1,9 @@
-"""Coordinates along and across a mouth, from corner to corner."""
+"""Coordinates along and across a mouth, from corner to corner, and its size."""
 
 import numpy as np
 
 from heygem.core.types import FloatArray
+from heygem.face import topology as topo
 
 Axes = tuple[FloatArray, FloatArray, FloatArray, float]  # origin, along, across, length
 
@@ -36,3 +37,15 @@ def contours(
         order = np.argsort(cu)
         edges.append(np.interp(u, cu[order], cv[order]).astype(np.float32))
     return edges[0], edges[1]
+
+
+def gap_px(mesh: FloatArray) -> float:
+    """Opening of a mesh [n, 2]: between the middles of its inner lips, pixels."""
+    upper, lower = topo.LIP_MIDDLE
+    return float(np.linalg.norm(mesh[lower] - mesh[upper]))
+
+
+def iod_px(mesh: FloatArray) -> float:
+    """Size of the face of a mesh [n, 2]: between the outer corners of its eyes, pixels."""
+    left, right = topo.EYE_OUTER
+    return float(np.linalg.norm(mesh[right] - mesh[left]))

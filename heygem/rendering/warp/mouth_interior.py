@@ -7,8 +7,16 @@ import numpy as np
 from heygem.core.types import FloatArray, Image
 from heygem.face import topology as topo
 from heygem.rendering.warp import synthetic_interior
+from heygem.rendering.warp.blend import edge_margin_px
 from heygem.rendering.warp.mesh_warp import bounds, sample
-from heygem.rendering.warp.mouth_axes import Axes, contours, mouth_axes, to_mouth_axes
+from heygem.rendering.warp.mouth_axes import (
+    Axes,
+    contours,
+    gap_px,
+    iod_px,
+    mouth_axes,
+    to_mouth_axes,
+)
 from heygem.rendering.warp.synthetic_interior import smoothstep
 from heygem.rendering.warp.teeth_anchor import SkullMap
 
@@ -23,6 +31,8 @@ FROM_CORNER = 0.04  # likewise along the mouth, of its width
 # A picture's lower teeth, deeper in its opening than they would be drawn, are no upper teeth.
 LOWER_ROW = (0.55, 0.75)  # depth in the picture's opening from which, until which
 TOO_HIGH = (0.10, 0.25)  # by how much deeper than in the frame's
+# Open by less, a picture shows a line between its lips, by more an interior [IOD].
+SEAM = (0.01, 0.03)
 SLIT = (0.006, 0.020)  # in an opening lower than this, the interior moves with the lips [IOD]
 
 _SKIN_POINTS = [205, 425, 50, 280, 199]  # cheeks and chin
@@ -188,14 +198,14 @@ class MouthInterior:
         opening = _Opening.of(target, size)
         upper, lower = mesh[topo.INNER_UPPER], mesh[topo.INNER_LOWER]
         own = _own_layers(upper, lower, opening, zoom, skull=skull)
-        gap = float(np.linalg.norm(target[topo.LIP_MIDDLE[1]] - target[topo.LIP_MIDDLE[0]]))
         corners = target[topo.MOUTH_CORNERS[1]] - target[topo.MOUTH_CORNERS[0]]
-        share, teeth = _synthetic_share(mesh, gap, float(np.linalg.norm(corners)), zoom)
+        share, teeth = _synthetic_share(mesh, gap_px(target), float(np.linalg.norm(corners)), zoom)
         synthetic = None
         if share > 0:
             # What the person did show stays where it is, on its lip; the rest is synthetic.
             drawing = self._place_synthetic(crop, mesh, opening, teeth)
-            shown = _layers_over_synthetic(upper, lower, opening, zoom)
+            shows = float(_ramp(SEAM, np.array(gap_px(mesh) / iod_px(mesh))))
+            shown = _layers_over_synthetic(upper, lower, opening, zoom, shows) if shows else []
             synthetic = SyntheticInterior(drawing, shown, share)
         return InteriorLayers(opening.rows, opening.columns, own, synthetic)
 
@@ -246,7 +256,7 @@ class _Opening:
     def of(cls, target: FloatArray, size: tuple[int, ...]) -> "_Opening":
         """The opening of a mesh, float32 [n, 2], on a canvas of (height, width, ...)."""
         upper, lower = target[topo.INNER_UPPER], target[topo.INNER_LOWER]
-        x0, y0, x1, y1 = bounds(np.concatenate([upper, lower]), 3, size)
+        x0, y0, x1, y1 = bounds(np.concatenate([upper, lower]), edge_margin_px(target), size)
         yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
         axes = mouth_axes(upper)
         u, v = to_mouth_axes(axes, np.stack([xx, yy], -1))
@@ -291,7 +301,7 @@ def _own_layers(
 
 
 def _layers_over_synthetic(
-    upper: FloatArray, lower: FloatArray, opening: _Opening, zoom: float
+    upper: FloatArray, lower: FloatArray, opening: _Opening, zoom: float, opacity: float
 ) -> list[Layer]:
     """What a picture shows of its interior, on its lips and not stretched; see `_own_layers`."""
     axes = mouth_axes(upper)
@@ -305,8 +315,8 @@ def _layers_over_synthetic(
     from_bottom = 1 - smoothstep(0.2, 0.5, above_lower / room)
     from_top = 1 - smoothstep(0.55, 0.95, below_upper / room)
     return [
-        _layer(axes, opening.u, bottom - above_lower * rate, from_bottom),
-        _layer(axes, opening.u, top + below_upper * rate, from_top),
+        _layer(axes, opening.u, bottom - above_lower * rate, opacity * from_bottom),
+        _layer(axes, opening.u, top + below_upper * rate, opacity * from_top),
     ]
 
 
@@ -349,15 +359,15 @@ def _as_layer(x: FloatArray, y: FloatArray, opacity: FloatArray) -> Layer:
 
 
 def _synthetic_share(
-    mesh: FloatArray, gap_px: float, width_px: float, zoom: float
+    mesh: FloatArray, target_gap_px: float, width_px: float, zoom: float
 ) -> tuple[float, float]:
     """How much of the interior has to be synthetic, 0..1, and whether with teeth, 0 or 1.
 
     A seam cannot be stretched into an opening: from twice its height the synthetic one takes over.
     """
-    upper, lower = mesh[topo.LIP_MIDDLE[0]], mesh[topo.LIP_MIDDLE[1]]
-    source_gap_px = float(np.linalg.norm(lower - upper)) * zoom
-    share = float(np.clip((gap_px - 1.6 * source_gap_px) / max(1.2 * source_gap_px, 2.0), 0, 1))
+    source_gap_px = gap_px(mesh) * zoom
+    missing_px = target_gap_px - 1.6 * source_gap_px
+    share = float(np.clip(missing_px / max(1.2 * source_gap_px, 2.0), 0, 1))
     return share, 0.0 if source_gap_px > TEETH_SHOW * width_px else 1.0
 
 

@@ -43,6 +43,7 @@ from heygem.rendering.warp.geometry import (
     crossfade_sigma_px,
     warp_maps,
 )
+from heygem.rendering.warp.lip_seam import lower_lip_shifts, without_line
 from heygem.rendering.warp.mesh_warp import (
     TRIANGLES,
     bounds,
@@ -50,6 +51,7 @@ from heygem.rendering.warp.mesh_warp import (
     sample_covered,
     with_rim,
 )
+from heygem.rendering.warp.mouth_axes import gap_px
 from heygem.rendering.warp.mouth_interior import MouthInterior
 from heygem.rendering.warp.teeth_check import anchor_teeth
 from heygem.rendering.warp.texture_selection import TextureSelector
@@ -80,6 +82,7 @@ class WarpRenderer:
         self._settings = settings
         self._selector = TextureSelector(avatar.library, settings)
         self._interior = MouthInterior()
+        self._lip_shifts = lower_lip_shifts(avatar.library)
         self._teeth = anchor_teeth(avatar.library, avatar.rest)
         self._strength = replacement_strength(avatar)
         self._order: IntArray = np.zeros(0, int)
@@ -226,7 +229,9 @@ class WarpRenderer:
             crop, mesh, mouth.target, scale / own_scale, mouth.labels.shape, skull=skull
         )
         needs_light = self._settings.color_match and bool(library.frames[pick] != frame)
-        maps = warp_maps(mouth.target, mesh, mouth.labels)
+        opened = gap_px(mouth.target) / scale - gap_px(mesh) / own_scale
+        lip_mesh = without_line(mesh, self._lip_shifts[pick], opened)
+        maps = warp_maps(mouth.target, lip_mesh, mouth.labels)
         return Texture(pick, weight, *maps, interior, needs_light)
 
     def _drawn_shapes(self, rows: IntArray) -> FloatArray:
