@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +23,7 @@ from heygem.media.coded import coded_packets, exact_time_base
 from heygem.media.colour import BT709, ColourCoding, rgb_to_frame
 from heygem.media.container import printable
 from heygem.media.disclosure import FrameLabel
-from heygem.media.yuv import YuvImage
+from heygem.media.yuv import Picture, YuvImage
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _AAC_RATES_HZ = (
@@ -98,6 +99,14 @@ class VideoWriter:
     start_s : float
         Of a segment (see `append_coded`): when its first frame is shown in the whole film.
 
+    Attributes
+    ----------
+    notes : list of str
+    frames : int
+        Written so far.
+    label_cpu_s : float
+        Processor time of labelling them.
+
     Raises
     ------
     OutputError
@@ -135,6 +144,7 @@ class VideoWriter:
         self.rate = Fraction(rate).limit_denominator(100_000)
         self.notes: list[str] = []
         self.frames = 0
+        self.label_cpu_s = 0.0
         self._expected_frames = expected_frames
         self._shown_name = shown_name or self.path
         self._container: OutputContainer | None = None
@@ -281,14 +291,21 @@ class VideoWriter:
     def _labelled(self, image: Image | YuvImage, time_s: float) -> av.VideoFrame:
         """The labelled frame for the encoder, one that nobody else holds."""
         if isinstance(image, YuvImage):
-            labelled = self._label.label_frame(image, time_s)
-            return (labelled.copy() if labelled is image else labelled).frame
-        image = self._label.label_frame(image, time_s)
+            labelled = self._label_frame(image, time_s)
+            is_shared = labelled is image and not image.is_for_encoder
+            return (labelled.copy() if is_shared else labelled).frame
+        image = self._label_frame(image, time_s)
         if self._pad != (0, 0):
             image = np.pad(image, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), "edge")
         if self._pixel_format == "rgb24":
             return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         return rgb_to_frame(image, self._pixel_format, self._reformatter, self._coding)
+
+    def _label_frame(self, image: Picture, time_s: float) -> Picture:
+        began_s = time.thread_time()
+        labelled = self._label.label_frame(image, time_s)
+        self.label_cpu_s += time.thread_time() - began_s
+        return labelled
 
     def _mux_video(self, frame: av.VideoFrame | None) -> None:
         assert self._container is not None

@@ -42,11 +42,14 @@ class YuvImage:
     ----------
     y : uint8 [H, W]
     u, v : uint8 [H / 2, W / 2]
+    is_for_encoder : bool
+        Nobody but the encoder needs it any more, so that it may be labelled in place.
     """
 
     def __init__(self, frame: av.VideoFrame, matrix: Colorspace) -> None:
         self.frame = frame
         self.matrix = matrix
+        self.is_for_encoder = False
         self.y, self.u, self.v = (_view(plane) for plane in frame.planes)
         self._converted: tuple[int, int, Image] | None = None  # first row and column, and RGB
 

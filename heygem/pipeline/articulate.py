@@ -23,6 +23,8 @@ def articulate(
     avatar: Avatar,
     lips: LipsPredictor,
     controls: LipsSettings,
+    *,
+    scale: float | None = None,
 ) -> Trajectory:
     """Adapt a predicted trajectory to a person and apply the controls.
 
@@ -36,6 +38,8 @@ def articulate(
     lips : LipsPredictor
         The model that predicted it; it states the amplitude of a typical speaker.
     controls : LipsSettings
+    scale : float, optional
+        The `speaker_scale` of the other arguments, where it is known; it takes as long as the rest.
 
     Returns
     -------
@@ -43,7 +47,8 @@ def articulate(
         Scaled to the person's amplitude, with controls applied, within the person's widest
         opening.
     """
-    scale = speaker_scale(predicted, voice, avatar, lips)
+    if scale is None:
+        scale = speaker_scale(predicted, voice, avatar, lips)
     scaled = apply_controls(predicted, controls, voice, opening_scale=scale)
     return limit_aperture(scaled, aperture_limit(avatar) * max(1.0, controls.openness_gain))
 

@@ -1,7 +1,7 @@
 """From planned renderer to coded film: in one go, or in segments that outlive the process."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,6 +15,7 @@ from heygem.core.types import Image, IntArray, Progress
 from heygem.media.yuv import YuvImage
 from heygem.pipeline.frames import face_boxes, finished_frames
 from heygem.pipeline.models import EncodedAudio
+from heygem.pipeline.progress import StepClock
 from heygem.pipeline.segments import Run, SegmentStore, Span, state_hash
 from heygem.pipeline.streaming import BackgroundConsumer, prefetch
 from heygem.provenance.keys import Keys
@@ -61,10 +62,21 @@ class Film:
 
 @dataclass(frozen=True)
 class Encoding:
-    """Facts about an encoded film: the writer's notes, and frames left as they were, by reason."""
+    """Facts about an encoded film.
+
+    Attributes
+    ----------
+    notes : list of str
+        The writer's.
+    skipped : dict of str to int
+        Frames left as they were, by reason.
+    timings : dict of str to float
+        Milliseconds of processor time for each frame, by step; see `StepClock`.
+    """
 
     notes: list[str]
     skipped: Counter[str]
+    timings: dict[str, float]
 
 
 def make_labeller(
@@ -107,21 +119,27 @@ def encode(
         Where segments are kept; None: the film is encoded in one go.
     report_progress : callable
     """
+    steps = StepClock()
     if store is not None:
-        return _encode_in_segments(film, path, spans, store, report_progress)
+        return _encode_in_segments(film, path, spans, store, report_progress, steps)
     with _writer(film, path) as writer:
-        skipped = _write_frames(film, film.whole, writer, report_progress)
-    return Encoding(writer.notes, skipped)
+        skipped = _write_frames(film, film.whole, writer, report_progress, steps)
+    return Encoding(writer.notes, skipped, steps.per_frame(len(film.timeline)))
 
 
 def _encode_in_segments(
-    film: Film, path: Path, spans: list[Span], store: SegmentStore, report_progress: Progress
+    film: Film,
+    path: Path,
+    spans: list[Span],
+    store: SegmentStore,
+    report_progress: Progress,
+    steps: StepClock,
 ) -> Encoding:
     """Frames and labels are those of one go; each segment begins with a key frame."""
     labeller = film.labeller
     store.begin(Run(labeller.produce_id, labeller.watermark_id))
     skipped: Counter[str] = Counter()
-    used = 0  # of an earlier run
+    used = frames = 0  # segments of an earlier run, frames of this one
     for span in spans:
         before = state_hash(labeller.state())
         record = store.find(span, before)
@@ -131,15 +149,16 @@ def _encode_in_segments(
             used += 1
             continue
         with _writer(film, store.video(span), span) as segment:
-            skipped_here = _write_frames(film, span, segment, report_progress)
+            skipped_here = _write_frames(film, span, segment, report_progress, steps)
         store.keep(span, before, labeller.state(), skipped_here)
         skipped.update(skipped_here)
+        frames += span.stop - span.first
     report_progress("finish", 0, 1)
     with _writer(film, path) as writer:
         for span in spans:
             writer.append_coded(store.video(span), float(film.timeline.times_s[span.first]))
     notes = [f"{used} of {len(spans)} segments are of an interrupted run"] if used else []
-    return Encoding([*writer.notes, *notes], skipped)
+    return Encoding([*writer.notes, *notes], skipped, steps.per_frame(frames))
 
 
 def _writer(film: Film, path: Path, span: Span | None = None) -> media.VideoWriter:
@@ -167,15 +186,23 @@ def _writer(film: Film, path: Path, span: Span | None = None) -> media.VideoWrit
 
 
 def _write_frames(
-    film: Film, span: Span, writer: media.VideoWriter, report_progress: Progress
+    film: Film,
+    span: Span,
+    writer: media.VideoWriter,
+    report_progress: Progress,
+    steps: StepClock,
 ) -> Counter[str]:
     """Render, label and encode some frames; returns the number of skipped ones by reason."""
     timeline, count = film.timeline, len(film.timeline)
     skipped: Counter[str] = Counter()
     size = film.params.resources.batch_size
     order = timeline.order[span.first : span.stop]
-    images = prefetch(_decoded(film.avatar, order), ahead=size)
-    write: Callable[[tuple[AnyPicture, float]], None] = lambda item: writer.write(*item)  # noqa: E731
+    images = prefetch(steps.each("decode", _decoded(film.avatar, order)), ahead=size)
+
+    def write(item: tuple[AnyPicture, float]) -> None:
+        with steps.step("encode"):
+            writer.write(*item)
+
     at_once = 1 if film.device == "cpu" else BATCH_ON_GPU * size  # a CPU gains nothing
     frames = finished_frames(
         images,
@@ -184,16 +211,21 @@ def _write_frames(
         first=span.first,
         threads=RENDER_THREADS if film.device == "cpu" else 1,
         batch_size=at_once,
+        steps=steps,
     )
     with BackgroundConsumer[tuple[AnyPicture, float]](write, waiting=size) as encoder:
         for frame in frames:
             report_progress("render", frame.index, count)
             if frame.patch is None:
                 skipped[skip_reason(film.avatar, timeline, frame.index)] += 1
+            elif isinstance(frame.image, YuvImage):
+                frame.image.is_for_encoder = True
             encoder.put((frame.image, float(timeline.times_s[frame.index])))
         if span.stop == count:
             report_progress("render", count, count)
             report_progress("finish", 0, 1)  # the encoder holds frames back, and the sound follows
+    steps.add("label", writer.label_cpu_s)
+    steps.add("encode", -writer.label_cpu_s)
     return skipped
 
 

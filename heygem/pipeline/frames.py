@@ -13,6 +13,7 @@ from heygem.avatar.avatar import Avatar
 from heygem.avatar.timeline import Timeline
 from heygem.core.types import FloatArray, Image
 from heygem.media.yuv import Picture, YuvImage
+from heygem.pipeline.progress import StepClock
 from heygem.pipeline.streaming import prefetch
 from heygem.rendering.base import BatchRenderer, Patch, Renderer
 from heygem.rendering.compose import paste
@@ -48,6 +49,7 @@ def finished_frames(
     first: int = 0,
     threads: int = 1,
     batch_size: int = 1,
+    steps: StepClock | None = None,
 ) -> Iterator[FinishedFrame[Picture]]:
     """Render and paste every frame of a timeline, in order.
 
@@ -66,16 +68,21 @@ def finished_frames(
         Frames rendered at the same time; a few more are held in memory.
     batch_size : int
         Frames that a `BatchRenderer` draws at once, with one thread.
+    steps : StepClock, optional
+        Gets the steps "render" and "paste".
     """
+    steps = steps if steps is not None else StepClock()
     if batch_size > 1 and threads <= 1 and isinstance(renderer, BatchRenderer):
-        yield from _finished_in_batches(images, renderer, timeline, first, batch_size)
+        yield from _finished_in_batches(images, renderer, timeline, first, batch_size, steps)
         return
 
     def finish(index: int, image: Picture) -> FinishedFrame[Picture]:
         patch = None
         if index < timeline.spoken:
-            patch = renderer.render(_readable(image, renderer), index)
-        return FinishedFrame(index, image, paste(image, patch), patch)
+            with steps.step("render"):
+                patch = renderer.render(_readable(image, renderer), index)
+        with steps.step("paste"):
+            return FinishedFrame(index, image, paste(image, patch), patch)
 
     if threads <= 1:
         for index, image in enumerate(images, first):
@@ -92,20 +99,30 @@ def finished_frames(
 
 
 def _finished_in_batches(
-    images: Iterable[Picture], renderer: BatchRenderer, timeline: Timeline, first: int, size: int
+    images: Iterable[Picture],
+    renderer: BatchRenderer,
+    timeline: Timeline,
+    first: int,
+    size: int,
+    steps: StepClock,
 ) -> Iterator[FinishedFrame[Picture]]:
     def drawn() -> Iterator[list[tuple[int, Picture, Patch | None]]]:
         stream = enumerate(images, first)
         batch: list[tuple[int, Picture]]
         while batch := list(islice(stream, size)):
             spoken: list[int] = [index for index, _ in batch if index < timeline.spoken]
-            readable: list[Any] = [_readable(image, renderer) for _, image in batch[: len(spoken)]]
-            patches = [*renderer.render_batch(readable, spoken), *[None] * len(batch)]
+            with steps.step("render"):
+                readable: list[Any] = [
+                    _readable(image, renderer) for _, image in batch[: len(spoken)]
+                ]
+                patches = [*renderer.render_batch(readable, spoken), *[None] * len(batch)]
             yield [(k, image, patch) for (k, image), patch in zip(batch, patches, strict=False)]
 
     for batch in prefetch(drawn(), ahead=1):  # the next one is drawn while these are used
         for index, image, patch in batch:
-            yield FinishedFrame(index, image, paste(image, patch), patch)
+            with steps.step("paste"):
+                finished = FinishedFrame(index, image, paste(image, patch), patch)
+            yield finished
 
 
 def _readable(image: Image | YuvImage, renderer: Renderer) -> Any:

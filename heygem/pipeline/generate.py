@@ -76,7 +76,7 @@ class Result:
     skipped_frames : dict of str to int
         Frames left as they were, by reason code; see `heygem.avatar.reasons`.
     timings : dict of str to float
-        Seconds by stage.
+        Seconds by stage, and milliseconds of processor time for each frame by step.
     warnings : list of str
     trajectory : Trajectory or None
         The mouth movement as drawn; None where the engine draws none.
@@ -179,7 +179,7 @@ def generate(
     avatar = animate(avatar, encoded.speech.samples, RATE_HZ, params.media.still_motion)
     timeline = build_timeline(avatar, encoded.speech.duration_s, params.media)
     renderer = make_renderer(avatar, params, models)
-    motion = _drawn_trajectory(renderer, trajectory, encoded, avatar, models, params)
+    motion, scale = _drawn_trajectory(renderer, trajectory, encoded, avatar, models, params)
     renderer.plan(motion, encoded.speech.samples, timeline)
     clock.lap("plan")
 
@@ -194,6 +194,7 @@ def generate(
             publishing(out, inputs=inputs, may_replace=may_replace) as part,
         ):
             encoding = encode(film, part, spans, store, report_progress)
+            clock.lap("render")
             report_progress("label", 0, 1)
             label = labeller.finalize(
                 part,
@@ -204,13 +205,13 @@ def generate(
                 facts=facts,
                 version=__version__,
             )
-    clock.lap("render")
+    clock.lap("seal")
 
     manifest = {
         "label": label,
         "avatar": avatar.report,
         **_bundle_facts(avatar),
-        **_motion_facts(motion, encoded, avatar, models, is_custom=trajectory is not None),
+        **_motion_facts(motion, encoded, scale),
         "engine": params.engine,
         "device": models.device,
         "notes": [
@@ -227,7 +228,7 @@ def generate(
         timeline.duration_s,
         len(timeline),
         dict(encoding.skipped),
-        clock.timings(timeline.duration_s),
+        clock.timings(timeline.duration_s) | encoding.timings,
         _warnings(encoded, avatar, encoding.skipped, len(timeline)),
         motion,
     )
@@ -304,15 +305,18 @@ def _drawn_trajectory(
     avatar: Avatar,
     models: Models,
     params: Params,
-) -> Trajectory | None:
-    """The trajectory to draw: the given one as it is, or the predicted one for this person."""
+) -> tuple[Trajectory | None, float | None]:
+    """The trajectory to draw: the given one as it is, or the predicted one for this person.
+
+    With the latter, the factor of the person's amplitude.
+    """
     if not renderer.uses_motion:
         if trajectory is not None:
             raise ParameterError(
                 f"a trajectory has no effect with engine: {params.engine}",
                 remedy="use engine: warp, or leave the trajectory out",
             )
-        return None
+        return None, None
     if trajectory is not None:
         changed = [
             name
@@ -324,11 +328,12 @@ def _drawn_trajectory(
                 f"`lips.{changed[0]}` has no effect on a trajectory that is given",
                 remedy="apply it yourself with heygem.lips.apply_controls, and leave it out here",
             )
-        return trajectory
+        return trajectory, None
     if encoded.predicted is None:
         raise ValueError("the sound was encoded without a prediction")
-    lips = models.lips_of(avatar)
-    return articulate(encoded.predicted, encoded.voice, avatar, lips, params.lips)
+    prediction = encoded.predicted, encoded.voice, avatar, models.lips_of(avatar)
+    scale = speaker_scale(*prediction)
+    return articulate(*prediction, params.lips, scale=scale), scale
 
 
 def _facts(
@@ -354,19 +359,13 @@ def _bundle_facts(avatar: Avatar) -> dict[str, Any]:
 
 
 def _motion_facts(
-    motion: Trajectory | None,
-    encoded: EncodedAudio,
-    avatar: Avatar,
-    models: Models,
-    *,
-    is_custom: bool,
+    motion: Trajectory | None, encoded: EncodedAudio, scale: float | None
 ) -> dict[str, Any]:
-    """Facts about the trajectory, where one was drawn."""
+    """Facts about the trajectory, where one was drawn; `scale` where it was predicted."""
     if motion is None:
         return {}
     facts: dict[str, Any] = {"measures": av_agreement(motion, encoded)}
-    if not is_custom and encoded.predicted is not None:
-        scale = speaker_scale(encoded.predicted, encoded.voice, avatar, models.lips_of(avatar))
+    if scale is not None:
         facts["opening_scale"] = round(scale, 3)
     return facts
 

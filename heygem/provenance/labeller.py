@@ -155,10 +155,10 @@ class Labeller:
     def label_frame(self, image: Picture, time_s: float) -> Picture:
         """A labelled copy of one frame, uint8 [H, W, 3], RGB, or in the codec's planes.
 
-        Frames come in order of time.
+        Frames come in order of time. A `YuvImage` that is for the encoder alone is labelled itself.
         """
         if isinstance(image, YuvImage):
-            image = image.copy()
+            image = image if image.is_for_encoder else image.copy()
             if self._watermark is not None:
                 self._watermark.embed_in_planes(image, time_s)
             self.visible.draw_in_planes(image, time_s)

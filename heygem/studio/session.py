@@ -40,6 +40,7 @@ Part = TypeVar("Part")
 
 MAX_CLIPS = 12  # results kept on disk for one session; those in snapshots are never deleted
 LEAD_IN_S = 0.2
+MAX_TRAJECTORIES = 4  # of settings that were asked for last
 
 
 class Session:
@@ -75,6 +76,8 @@ class Session:
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._audio_path, self._audio_sha256 = Path(), ""
+        self._scale: float | None = None  # of the person's amplitude
+        self._trajectories: dict[LipsSettings, Trajectory] = {}
         self._renderer: tuple[tuple, Renderer] | None = None
         self._span: Span | None = None  # whatever does not depend on a control, for one span
         self._results: list[Path] = []
@@ -153,6 +156,8 @@ class Session:
         avatar = pipeline.animate(tracked, samples, audio.RATE_HZ, self._still_motion)
         self._loaded_films = PreviewFilms.of(avatar)
         self._renderer = self._span = None
+        self._trajectories.clear()
+        self._scale = None
 
     def first_speech_s(self, params: Params) -> float:
         """Where a preview begins: shortly before the first speech [s], 0 where there is none."""
@@ -215,11 +220,23 @@ class Session:
         return ApertureCurves.sample(before, after, start_s, length_s)
 
     def _trajectory(self, controls: LipsSettings) -> Trajectory:
-        """The trajectory that `heygem.pipeline.generate` draws with the same settings."""
-        encoded = self._encoded(predict=True)
-        lips = _loaded(self._models).lips_of(self.avatar)
-        predicted = _loaded(encoded.predicted)
-        return pipeline.articulate(predicted, encoded.voice, self.avatar, lips, controls)
+        """The trajectory that `heygem.pipeline.generate` draws with the same settings.
+
+        A moved slider asks for it three times: for two curves, and to draw it.
+        """
+        with self._lock:
+            trajectory = self._trajectories.pop(controls, None)
+            if trajectory is None:
+                encoded = self._encoded(predict=True)
+                lips = _loaded(self._models).lips_of(self.avatar)
+                prediction = _loaded(encoded.predicted), encoded.voice, self.avatar, lips
+                if self._scale is None:
+                    self._scale = pipeline.speaker_scale(*prediction)
+                trajectory = pipeline.articulate(*prediction, controls, scale=self._scale)
+            self._trajectories[controls] = trajectory  # the newest is the last one
+            if len(self._trajectories) > MAX_TRAJECTORIES:
+                del self._trajectories[next(iter(self._trajectories))]
+            return trajectory
 
     def _encoded(self, *, predict: bool) -> EncodedAudio:
         """The audio; with a predicted trajectory where one is needed for the first time."""

@@ -79,6 +79,10 @@ def test_a_shorter_sound_ends_the_video(talking, voice, models, tmp_path):
     assert abs(info.audio.duration_s - 1.1) <= 1 / 25
     assert result.path == out and result.skipped_frames == {}
     assert set(result.timings) >= {"listen_s", "track_s", "render_s", "seconds_per_second"}
+    steps = ("decode", "render", "paste", "label", "encode", "codec_threads")
+    each_ms = [result.timings[f"{name}_cpu_ms"] for name in steps]
+    assert sum(each_ms) == pytest.approx(result.timings["frame_cpu_ms"], abs=0.01)
+    assert min(each_ms[:-1]) > 0
 
 
 @pytest.mark.slow

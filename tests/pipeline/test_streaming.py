@@ -1,9 +1,11 @@
 """Work in several threads: order, errors in their place, and nothing left running."""
 
 import threading
+import time
 
 import pytest
 
+from heygem.pipeline.progress import StepClock
 from heygem.pipeline.streaming import IN_FLIGHT, BackgroundConsumer, prefetch
 
 
@@ -82,3 +84,21 @@ def test_an_error_of_the_producer_is_not_replaced():
     with pytest.raises(KeyError, match="mine"), BackgroundConsumer(consume) as consumer:
         consumer.put(1)
         raise KeyError("mine")
+
+
+def test_steps_account_for_the_time_in_which_items_are_made():
+    steps = StepClock()
+
+    def busy():
+        for k in range(3):
+            end_s = time.thread_time() + 0.01
+            while time.thread_time() < end_s:
+                pass
+            yield k
+
+    assert list(prefetch(steps.each("decode", busy()))) == [0, 1, 2]
+    with steps.step("encode"):
+        pass
+    timings = steps.per_frame(3)
+    assert timings["decode_cpu_ms"] >= 10 > timings["encode_cpu_ms"]
+    assert timings["frame_cpu_ms"] >= timings["decode_cpu_ms"]

@@ -156,3 +156,5 @@ def test_labels_in_planes_are_those_in_rgb(installation):
         wanted = np.delete(expected.y.astype(int) - before, np.s_[x0:x1], axis=1)[: len(step)]
         assert np.corrcoef(step.ravel(), wanted.ravel())[0, 1] > 0.8
     assert planes.state().keys() == rgb.state().keys()
+    given.is_for_encoder = True  # then nobody needs it as it was: it saves a copy
+    assert planes.label_frame(given, 1.0) is given and (given.y != before).any()

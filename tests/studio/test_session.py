@@ -204,3 +204,32 @@ def test_a_preview_begins_shortly_before_the_first_speech(session):
     voice[-1] = 1
     start_s = session.first_speech_s(params)
     assert session.render(params, start_s, 0.5).frames > 0, "within the video"
+
+
+def test_a_moved_slider_computes_its_trajectory_once(session, monkeypatch):
+    """Two curves and the drawing asked for it, and each time for the person's amplitude too."""
+    from heygem import pipeline
+
+    calls = []
+    for name in ("speaker_scale", "articulate"):
+        real = getattr(pipeline, name)
+        monkeypatch.setattr(
+            pipeline,
+            name,
+            lambda *args, real=real, name=name, **named: calls.append(name) or real(*args, **named),
+        )
+    controls = GATE_OFF.override({"lips.openness_gain": 1.7}).lips
+    session._animate(session.params)  # as after `load`: nothing is computed yet
+    first = session.aperture_curves(controls, 0.0, 1.0)
+    again = session.aperture_curves(controls, 0.0, 1.0)
+    drawn = session._trajectory(controls)
+    assert sorted(calls) == ["articulate", "articulate", "speaker_scale"]
+    np.testing.assert_array_equal(first.after, again.after)
+    expected = pipeline.articulate(
+        session.encoded_audio.predicted,
+        session.encoded_audio.voice,
+        session.avatar,
+        session._models.lips_of(session.avatar),
+        controls,
+    )
+    np.testing.assert_array_equal(drawn.coefficients, expected.coefficients)
