@@ -11,6 +11,7 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+LOCK_WAIT_S = 20.0  # for another process that writes
 ARTIFACTS = "artifacts"  # folder of the artifacts of all experiments, in that of the store
 _ADDRESSES = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
 
@@ -34,7 +35,8 @@ def adopt_artifacts(folder: Path, database: Path) -> int:
     """
     here = f"{folder.as_uri()}/{ARTIFACTS}/"
     try:
-        with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection, connection:
+        store = contextlib.closing(sqlite3.connect(database, timeout=LOCK_WAIT_S))
+        with store as connection, connection:
             rows = connection.execute("SELECT name, artifact_location FROM experiments").fetchall()
             moved = [(name, place) for name, place in rows if _is_elsewhere(name, place, folder)]
             for name, place in moved:

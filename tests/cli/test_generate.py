@@ -175,7 +175,7 @@ def test_missing_models_name_the_remedy(heygem, inputs, monkeypatch, tmp_path_fa
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_no_partial_file(inputs, tmp_path):
-    utterance = tts.synthesize("A rather long sentence that is said again and again. " * 20, "en")
+    utterance = tts.synthesize("A rather long sentence that is said again and again. " * 8, "en")
     media.write_wav(tmp_path / "long.wav", utterance.samples, utterance.rate_hz)
     command = [
         sys.executable,

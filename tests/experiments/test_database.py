@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from heygem.core.errors import Notice
-from heygem.experiments import database, store
+from heygem.experiments import database, relocation, store
 
 store.disable_telemetry()
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
@@ -114,7 +114,8 @@ def test_a_store_with_runs_is_whole_at_whatever_version(folder, whole):
     assert database.find_problem(folder / "mlflow.db") is None
 
 
-def test_a_locked_store_is_left_alone(folder, whole):
+def test_a_locked_store_is_left_alone(folder, whole, monkeypatch):
+    monkeypatch.setattr(relocation, "LOCK_WAIT_S", 0.2)
     shutil.copy(whole / "mlflow.db", folder / "mlflow.db")
     with closing(sqlite3.connect(folder / "mlflow.db", isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
