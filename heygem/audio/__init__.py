@@ -8,11 +8,12 @@ from heygem.audio.features import BANDS, FRAME_HZ, RATE_HZ, log_mel, voiced_rms
 from heygem.audio.quality import check
 from heygem.audio.speech import Speech, load, to_mono_16k
 from heygem.audio.tts import Utterance, Voice, synthesize
-from heygem.audio.vad import mouth_activity, voice_activity, voice_at
+from heygem.audio.vad import IS_SPEECH, mouth_activity, speech_at, voice_activity, voice_at
 
 __all__ = [
     "BANDS",
     "FRAME_HZ",
+    "IS_SPEECH",
     "RATE_HZ",
     "Speech",
     "Utterance",
@@ -21,6 +22,7 @@ __all__ = [
     "load",
     "log_mel",
     "mouth_activity",
+    "speech_at",
     "synthesize",
     "to_mono_16k",
     "voice_activity",

@@ -68,6 +68,18 @@ def _sounding(samples: FloatArray, frames: int) -> BoolArray:
     return (power[:-1] + power[1:]) / 2 > threshold**2
 
 
+def speech_at(
+    voice: FloatArray | None, times_s: FloatArray, *, round_down: bool = False
+) -> BoolArray:
+    """Whether somebody speaks at given times, bool [T]: `voice_at` above `IS_SPEECH`.
+
+    Without voice activity (None, or of no sound), everything counts as speech.
+    """
+    if voice is None or not len(voice):
+        return np.ones(len(times_s), bool)
+    return np.asarray(voice_at(voice, times_s, round_down=round_down) > IS_SPEECH)
+
+
 def voice_at(voice: FloatArray, times_s: FloatArray, *, round_down: bool = False) -> FloatArray:
     """Voice activity at given times.
 

@@ -115,7 +115,7 @@ def _speech(
         voice = audio.voice_activity(audio.load(path).samples)
     except InputError:  # an audio track that cannot be decoded does not make the video unusable
         voice = np.zeros(1, np.float32)
-    speaking = (audio.voice_at(voice, track.times_s, round_down=True) > 0.5) & usable
+    speaking = audio.speech_at(voice, track.times_s, round_down=True) & usable
     share = float(speaking[usable].mean())
     if speaking.sum() <= MIN_SPEECH_FRAMES:
         return share, None

@@ -16,7 +16,6 @@ from heygem.rendering.warp.renderer import replacement_strength
 log = logging.getLogger(__name__)
 
 MIN_SPEECH = 0.3  # fraction of held-out frames; below it there is no speech to evaluate
-VOICE_THRESHOLD = 0.5  # voice activity from which a frame counts as speech
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def build_test_clip(
     avatar, split = person.avatar, person.split
     times_s = avatar.track.times_s
     voice = audio.voice_activity(samples)
-    speech = audio.voice_at(voice, times_s) > VOICE_THRESHOLD
+    speech = audio.speech_at(voice, times_s)
     split = replace(split, end_s=min(split.end_s, len(samples) / audio.RATE_HZ))
     split = replace(split, end_s=min(split.end_s, split.start_s + max_s))
     person = replace(person, split=split)

@@ -14,7 +14,7 @@ from heygem.core.types import BoolArray, FloatArray
 from heygem.lips.trajectory import Trajectory
 
 MAX_OFFSET_S = 0.16  # a syllable takes 0.2 to 0.3 s: further off, the next one is matched
-SPEECH, SILENCE = 0.5, 0.1  # voice activity above, and below
+SILENCE = 0.1  # voice activity below
 
 
 class SpokenAudio(Protocol):
@@ -185,7 +185,7 @@ def av_agreement(trajectory: Trajectory, encoded: SpokenAudio) -> dict[str, floa
         if lag is not None:
             measures["av_corr"] = round(lag.corr, 3)
             measures["av_offset_ms"] = round(lag.lag_ms, 1)
-    speaking, silent = voice > SPEECH, voice < SILENCE
+    speaking, silent = voice > audio.IS_SPEECH, voice < SILENCE
     if speaking.sum() > rate_hz / 2 and silent.sum() > rate_hz / 5:
         leakage = float(aperture[silent].std()) / max(float(aperture[speaking].std()), 1e-6)
         measures["silence_leakage"] = round(leakage, 3)

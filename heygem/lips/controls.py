@@ -79,9 +79,7 @@ def _closure_offset(aperture: FloatArray, rate_hz: float, voice: FloatArray | No
     the audio leaves open, which is never quite closed, and its gain lifts it further. The offset
     fades out with the aperture: wide mouths stay as wide.
     """
-    speech = np.ones(len(aperture), bool)
-    if voice is not None and len(voice):
-        speech = audio.voice_at(voice, np.arange(len(aperture)) / rate_hz) > 0.5
+    speech = audio.speech_at(voice, np.arange(len(aperture)) / rate_hz)
     if not speech.any():
         return np.zeros(len(aperture))
     # A sustained vowel has no closures: an aperture that does not vary is not reduced.

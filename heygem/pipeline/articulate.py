@@ -11,7 +11,6 @@ from heygem.lips.predictor import LipsPredictor
 from heygem.lips.trajectory import Trajectory
 
 SPEAKER_SCALE = (0.5, 1.5)  # limits of a person's own amplitude over the predicted one
-SPEECH_LEVEL = 0.5  # of voice activity
 MIN_SPEECH_S = 1.0  # below, the amplitude of a sound's prediction is taken to be the usual one
 MIN_SPREAD = 0.5  # of the usual one: a monotonous sound is not made lively
 USUAL_APERTURE = 0.16  # lip gap that speech seldom exceeds [IOD]
@@ -86,9 +85,7 @@ def amplitude_scale(
         Spread that the model predicts for a typical sound, IOD.
     """
     aperture = np.maximum(apply_controls(predicted, LipsSettings(), voice).aperture(), 0)
-    speech = np.ones(len(aperture), bool)
-    if voice is not None:
-        speech = audio.voice_at(voice, predicted.times_s) > SPEECH_LEVEL
+    speech = audio.speech_at(voice, predicted.times_s)
     spread = usual_std
     if np.count_nonzero(speech) >= MIN_SPEECH_S * predicted.rate_hz:
         spread = max(float(aperture[speech].std()), MIN_SPREAD * usual_std)

@@ -107,7 +107,9 @@ def _examine_sound(info: media.MediaInfo) -> tuple[list[Finding], Facts]:
         return [], facts
     speech = audio.load(info.path)
     voice = audio.voice_activity(speech.samples)
-    facts.append(("check_speech", {"share": float((voice > 0.5).mean()) if len(voice) else 0.0}))
+    facts.append(
+        ("check_speech", {"share": float((voice > audio.IS_SPEECH).mean()) if len(voice) else 0.0})
+    )
     return audio.check(speech), facts
 
 

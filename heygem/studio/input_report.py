@@ -38,7 +38,7 @@ def input_facts(session: Session) -> dict[str, Any]:
         "sharpness": report["sharpness"],
         "seconds": session.total_s,
         "level": f"{20 * np.log10(rms):.0f} dBFS" if rms > 0 else "−∞",
-        "speech": float((session.encoded_audio.voice > 0.5).mean()),
+        "speech": float((session.encoded_audio.voice > audio.IS_SPEECH).mean()),
     }
 
 

@@ -25,7 +25,6 @@ from heygem.core.folders import make_private_folder
 from heygem.core.interrupts import observes_cancel
 from heygem.core.types import FloatArray, PathLike, Progress
 from heygem.lips.trajectory import Trajectory
-from heygem.pipeline.articulate import SPEECH_LEVEL
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
 from heygem.pipeline.progress import cancellable
@@ -161,7 +160,7 @@ class Session:
 
     def first_speech_s(self, params: Params) -> float:
         """Where a preview begins: shortly before the first speech [s], 0 where there is none."""
-        spoken = np.flatnonzero(self.encoded_audio.voice > SPEECH_LEVEL)
+        spoken = np.flatnonzero(self.encoded_audio.voice > audio.IS_SPEECH)
         if not len(spoken):
             return 0.0
         times_s = pipeline.build_timeline(self.avatar, self.total_s, params.media).times_s

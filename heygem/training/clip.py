@@ -96,7 +96,7 @@ class Clip:
     def speaking(self) -> BoolArray:
         """Rows with a face and a voice : bool [N]."""
         times_s = np.arange(len(self.valid)) / RATE_HZ
-        return self.valid & (audio.voice_at(self.voice, times_s) > 0.5)
+        return self.valid & audio.speech_at(self.voice, times_s)
 
     def shifted(self, lag_s: float) -> "Clip":
         """The clip with its picture moved earlier by `lag_s`."""

@@ -83,3 +83,10 @@ def test_voice_at_takes_the_nearest_frame_or_the_one_before():
     voice = np.arange(20_000)
     rows = np.arange(10_000)
     assert (audio.voice_at(voice, rows / 50) == 2 * rows).all()
+
+
+def test_speech_is_where_voice_activity_is_above_a_half():
+    times_s = np.arange(3) / 100
+    assert audio.speech_at(np.array([0.4, 0.5, 0.6]), times_s).tolist() == [False, False, True]
+    for unknown in (None, np.zeros(0)):
+        assert audio.speech_at(unknown, times_s).all(), "without voice activity everything counts"
