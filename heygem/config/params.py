@@ -202,6 +202,11 @@ class MediaSettings(Settings):
         description="encoder effort, slower makes smaller files: "
         "ultrafast, veryfast, faster, fast, medium, slow, slower",
     )
+    encoder: Literal["auto", "x264", "nvenc"] = Field(
+        "auto",
+        description="auto: the GPU's encoder where the device is a GPU that can encode, else x264; "
+        "x264, nvenc",
+    )
     extend: Literal["pingpong", "loop", "freeze"] = Field(
         "pingpong", description="audio longer than video: pingpong, loop or freeze the picture"
     )

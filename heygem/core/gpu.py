@@ -13,14 +13,15 @@ def has_cuda() -> bool:
 
     PyTorch itself is asked only where a driver is installed.
     """
-    if not _has_driver():
+    if not has_driver():
         return False
     import torch
 
     return torch.cuda.is_available()
 
 
-def _has_driver() -> bool:
+def has_driver() -> bool:
+    """Whether a GPU's driver is installed, of which nothing more is known yet."""
     try:
         ctypes.CDLL(_NVIDIA_DRIVER)
     except OSError:

@@ -23,6 +23,7 @@ from heygem.media.coded import coded_packets, exact_time_base
 from heygem.media.colour import BT709, ColourCoding, rgb_to_frame
 from heygem.media.container import printable
 from heygem.media.disclosure import FrameLabel
+from heygem.media.encoders import X264, encoder_options
 from heygem.media.yuv import Picture, YuvImage
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
@@ -96,6 +97,8 @@ class VideoWriter:
     coding : ColourCoding
         Matrix and tags; that of the source's `VideoInfo` shows its colours as every reader shows
         the source's. The default is BT.709, tagged so.
+    codec : str
+        See `heygem.media.encoders.choose_encoder`.
     start_s : float
         Of a segment (see `append_coded`): when its first frame is shown in the whole film.
 
@@ -130,6 +133,7 @@ class VideoWriter:
         time_base: Fraction | None = None,
         pixel_aspect: Fraction = Fraction(1),
         coding: ColourCoding = BT709,
+        codec: str = X264,
         start_s: float = 0.0,
     ) -> None:
         if not isinstance(label, FrameLabel):
@@ -172,7 +176,9 @@ class VideoWriter:
             with open(self._temp, "wb"):
                 pass
             container = self._open_container(muxer, label.tags)
-            self._video = self._open_video(container, crf, preset, lossless, pixel_aspect)
+            codec = "libx264rgb" if lossless else codec
+            options = encoder_options(codec, 0 if lossless else crf, preset)
+            self._video = self._open_video(container, codec, options, pixel_aspect)
             self._audio = None if audio is None else self._open_audio(container, audio)
             container.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as e:
@@ -199,20 +205,19 @@ class VideoWriter:
     def _open_video(
         self,
         container: OutputContainer,
-        crf: int,
-        preset: str,
-        lossless: bool,
+        codec: str,
+        options: dict[str, str],
         pixel_aspect: Fraction,
     ) -> av.VideoStream:
-        stream = container.add_stream("libx264rgb" if lossless else "libx264", rate=self.rate)
+        stream = container.add_stream(codec, rate=self.rate)
         assert isinstance(stream, av.VideoStream)
         stream.width = self.width + self._pad[1]
         stream.height = self.height + self._pad[0]
         stream.pix_fmt = self._pixel_format
         stream.time_base = stream.codec_context.time_base = self._time_base
         stream.codec_context.sample_aspect_ratio = pixel_aspect
-        stream.options = {"crf": "0" if lossless else str(crf), "preset": preset}
-        if not lossless:
+        stream.options = {**options}
+        if self._pixel_format == "yuv420p":
             c = stream.codec_context
             c.color_range, c.colorspace = self._coding.range_tag, self._coding.space
             c.color_primaries, c.color_trc = self._coding.primaries, self._coding.transfer

@@ -12,6 +12,7 @@ from heygem.avatar.reasons import Reason
 from heygem.avatar.timeline import Timeline, frames_in_order, planes_in_order
 from heygem.config.params import Params
 from heygem.core.types import Image, IntArray, Progress
+from heygem.media.encoders import Encoder
 from heygem.media.yuv import YuvImage
 from heygem.pipeline.frames import face_boxes, finished_frames
 from heygem.pipeline.models import EncodedAudio
@@ -43,6 +44,7 @@ class Film:
     labeller : Labeller
     params : Params
     device : str
+    encoder : heygem.media.encoders.Encoder
     """
 
     name: str
@@ -53,6 +55,7 @@ class Film:
     labeller: Labeller
     params: Params
     device: str
+    encoder: Encoder
 
     @property
     def whole(self) -> Span:
@@ -181,6 +184,7 @@ def _writer(film: Film, path: Path, span: Span | None = None) -> media.VideoWrit
         time_base=None if avatar.is_still else avatar.info.video.time_base,
         pixel_aspect=avatar.info.video.pixel_aspect,
         coding=avatar.info.video.coding,
+        codec=film.encoder.codec,
         start_s=0.0 if span is None else float(timeline.times_s[span.first]),
     )
 

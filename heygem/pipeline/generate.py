@@ -35,11 +35,13 @@ from heygem.core.version import code_version, library_versions
 from heygem.lips.av_sync import av_agreement
 from heygem.lips.trajectory import Trajectory
 from heygem.media.container import printable
+from heygem.media.encoders import choose_encoder
 from heygem.pipeline.articulate import articulate, speaker_scale
 from heygem.pipeline.encoding import Film, encode, make_labeller
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
 from heygem.pipeline.preflight import (
+    check_encoder,
     check_label,
     check_limits,
     check_result,
@@ -161,6 +163,7 @@ def generate(
     out, inputs = Path(out), input_files(params, _path_of(video), audio)
     may_replace = may_replace if may_replace is not None else replaces_results(ledger, params)
     check_result(out, inputs=inputs, may_replace=may_replace)
+    check_encoder(params.media)
     avatar = _loaded(video, params)
     check_label(params.label, _path_of(video) if avatar is None else avatar.path)
     _check_limits(params, _path_of(video) if avatar is None else avatar.path, audio)
@@ -185,10 +188,15 @@ def generate(
 
     facts = _facts(avatar, models, params, sources, permission)
     spans = plan_segments(timeline.times_s, segment_s=segment_s, whole_s=2 * segment_s)
-    identity = partial(_identity, facts, params, models.device, keys, avatar, timeline, trajectory)
+    size = {"width": avatar.track.width, "height": avatar.track.height}
+    encoder = choose_encoder(params.media.encoder, device=models.device, **size)
+    computed_by = models.device, encoder.codec
+    identity = partial(_identity, facts, params, computed_by, keys, avatar, timeline, trajectory)
     with item_segments(out, identity, spans) as store:
         labeller = make_labeller(avatar, params, keys, store, show_frame)
-        film = Film(out.name, avatar, renderer, timeline, encoded, labeller, params, models.device)
+        film = Film(
+            out.name, avatar, renderer, timeline, encoded, labeller, params, models.device, encoder
+        )
         with (
             labeller.recorded_run(ledger, title=printable(out.name), facts=facts),
             publishing(out, inputs=inputs, may_replace=may_replace) as part,
@@ -219,6 +227,7 @@ def generate(
             *avatar.track.notes,
             *getattr(renderer, "notes", ()),
             *label["notes"],
+            *([encoder.note] if encoder.note is not None else ()),
             *encoding.notes,
         ],
     }
@@ -279,7 +288,7 @@ def _track(
 def _identity(
     facts: dict[str, Any],
     params: Params,
-    device: str,
+    computed_by: tuple[str, str],
     keys: Keys,
     avatar: Avatar,
     timeline: Timeline,
@@ -289,7 +298,7 @@ def _identity(
     parts = {
         **{name: facts[name] for name in ("sources", "models", "code")},
         "params": params.digest(),
-        "device": device,
+        "device": computed_by,
         "libraries": library_versions(),
         "key": keys.name,
         "secret": hashlib.sha256(b"heygem segments" + keys.watermark_secret).hexdigest(),

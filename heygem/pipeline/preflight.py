@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from heygem import media
-from heygem.config.params import LabelSettings, Params, ResourceSettings
+from heygem.config.params import LabelSettings, MediaSettings, Params, ResourceSettings
 from heygem.core import publish
 from heygem.core.errors import LimitError
 from heygem.core.publish import MayReplace
 from heygem.core.types import PathLike
+from heygem.media.encoders import choose_encoder
 from heygem.provenance.ledger import Ledger
 from heygem.provenance.results import is_result
 from heygem.provenance.visible import VisibleLabel
@@ -42,6 +43,17 @@ def check_label(settings: LabelSettings, video: PathLike | None = None) -> None:
             return
         width, height = picture.width, picture.height
     VisibleLabel(settings, width, height)
+
+
+def check_encoder(settings: MediaSettings) -> None:
+    """Refuse an encoder that was asked for and is not here, before anything is computed.
+
+    Raises
+    ------
+    ParameterError
+    """
+    width, height = _COMMON_SIZE
+    choose_encoder(settings.encoder, device="cpu", width=width, height=height)
 
 
 def check_limits(limits: ResourceSettings, video: PathLike, duration_s: float) -> None:
