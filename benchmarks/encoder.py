@@ -18,7 +18,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium")
+PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "balanced")
 CRFS = (16, 17, 18, 19, 20, 21)
 REFERENCE = ("medium", 18)
 
@@ -94,13 +94,15 @@ def compare(name, frames, rate, arguments):
 
 def encode(frames, rate, preset, crf, options=""):
     """Encode frames to MP4 in memory; returns it, and the processor time in seconds."""
+    from heygem.media.x264 import x264_options
+
     coded = io.BytesIO()
     began = time.process_time()
     with av.open(coded, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height = frames[0].width, frames[0].height
         stream.pix_fmt = "yuv420p"
-        stream.options = {"crf": str(crf), "preset": preset}
+        stream.options = x264_options(preset, crf, stream.width, stream.height)
         if options:
             stream.options = {**stream.options, "x264-params": options}
         for k, frame in enumerate(frames):

@@ -326,6 +326,7 @@ def transcode(video, frames, out):
     import av
 
     from heygem.config.params import Params
+    from heygem.media.x264 import x264_options
 
     settings = Params().media
     remaining = int(frames)
@@ -339,7 +340,8 @@ def transcode(video, frames, out):
                     stream = container.add_stream("libx264", rate=picture.average_rate)
                     stream.width, stream.height = picture.width, picture.height
                     stream.pix_fmt = "yuv420p"
-                    stream.options = {"crf": str(settings.crf), "preset": settings.preset}
+                    size = picture.width, picture.height
+                    stream.options = x264_options(settings.preset, settings.crf, *size)
                 for frame in source.decode(picture):
                     if remaining == 0:
                         break

@@ -197,10 +197,13 @@ class MediaSettings(Settings):
     crf: int = Field(
         18, ge=0, le=51, description="H.264 quality, lower is better and larger [0..51]"
     )
-    preset: Literal["ultrafast", "veryfast", "faster", "fast", "medium", "slow", "slower"] = Field(
-        "medium",
-        description="encoder effort, slower makes smaller files: "
-        "ultrafast, veryfast, faster, fast, medium, slow, slower",
+    preset: Literal[
+        "balanced", "ultrafast", "veryfast", "faster", "fast", "medium", "slow", "slower"
+    ] = Field(
+        "balanced",
+        description="encoder effort: balanced, as small and as good as medium in less time; or "
+        "ultrafast, veryfast, faster, fast, medium, slow, slower, of which slower makes smaller "
+        "files",
     )
     encoder: Literal["auto", "x264", "nvenc"] = Field(
         "auto",

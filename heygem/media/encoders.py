@@ -10,6 +10,7 @@ import numpy as np
 
 from heygem.core import gpu
 from heygem.core.errors import ParameterError
+from heygem.media.x264 import x264_options
 
 X264 = "libx264"
 NVENC = "h264_nvenc"
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 #: NVENC's preset for each of x264's: both range from fast and large to slow and small.
 _NVENC_PRESETS = {
+    "balanced": "p5",
     "ultrafast": "p1",
     "veryfast": "p2",
     "faster": "p3",
@@ -104,7 +106,7 @@ def trial(codec: str, width: int, height: int) -> str | None:
         assert isinstance(decoder, av.VideoCodecContext)
         encoder.width, encoder.height = width, height
         encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
-        encoder.options = encoder_options(codec, 18, "medium")
+        encoder.options = encoder_options(codec, 18, "medium", width, height)
         planes = np.full((height * 3 // 2, width), 128, np.uint8)
         grey = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         packets = []
@@ -123,14 +125,14 @@ def trial(codec: str, width: int, height: int) -> str | None:
     return None
 
 
-def encoder_options(codec: str, crf: int, preset: str) -> dict[str, str]:
-    """Options for a quality and an effort in x264's terms.
+def encoder_options(codec: str, crf: int, preset: str, width: int, height: int) -> dict[str, str]:
+    """Options for a quality and an effort in x264's terms, and a size in pixels.
 
     The two encoders' quality numbers have the same range, and not the same meaning: at one number
     their files differ in size and in picture.
     """
     if codec != NVENC:
-        return {"crf": str(crf), "preset": preset}
+        return x264_options(preset, crf, width, height)
     if crf == 0:
         return {"preset": _NVENC_PRESETS[preset], "tune": "lossless"}
     constant = {"rc": "vbr", "cq": str(crf), "b": "0"}

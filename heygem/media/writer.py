@@ -17,7 +17,7 @@ from heygem.core import disk
 from heygem.core.errors import OutputError, ParameterError
 from heygem.core.leftovers import hidden_path, remove_leftovers
 from heygem.core.types import Image, PathLike
-from heygem.media.audio_filter import audio_frame
+from heygem.media.aac import AacTrack
 from heygem.media.audio_io import AudioSource
 from heygem.media.coded import coded_packets, exact_time_base
 from heygem.media.colour import BT709, ColourCoding, rgb_to_frame
@@ -27,11 +27,6 @@ from heygem.media.encoders import X264, encoder_options
 from heygem.media.yuv import Picture, YuvImage
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
-_AAC_RATES_HZ = (
-    96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350,
-)  # fmt: skip  # ISO/IEC 14496-3, table 1.18
-_AAC_LAYOUTS = {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"}
-_AUDIO_AHEAD_S = 0.5  # audio is encoded this far ahead of the frames
 
 
 def container_format(path: PathLike) -> str:
@@ -82,7 +77,7 @@ class VideoWriter:
     crf : int
         x264 quality, 0 (best) .. 51; 18 is visually near the source.
     preset : str
-        x264 preset, ``ultrafast`` .. ``veryslow``.
+        ``balanced`` (see `heygem.media.x264`), or x264's own: ``ultrafast`` .. ``veryslow``.
     lossless : bool
         RGB bit for bit (libx264rgb, crf 0), for measurements.
     expected_frames : int
@@ -177,9 +172,11 @@ class VideoWriter:
                 pass
             container = self._open_container(muxer, label.tags)
             codec = "libx264rgb" if lossless else codec
-            options = encoder_options(codec, 0 if lossless else crf, preset)
+            size = width + self._pad[1], height + self._pad[0]
+            options = encoder_options(codec, 0 if lossless else crf, preset, *size)
             self._video = self._open_video(container, codec, options, pixel_aspect)
-            self._audio = None if audio is None else self._open_audio(container, audio)
+            self._sound = None if audio is None else AacTrack(container, audio)
+            self.notes += self._sound.notes if self._sound is not None else []
             container.start_encoding()
         except (av.FFmpegError, OSError, ValueError) as e:
             refusal = self._refusal(e)
@@ -228,28 +225,6 @@ class VideoWriter:
             )
         return stream
 
-    def _open_audio(self, container: OutputContainer, audio: AudioSource) -> av.AudioStream:
-        rate_hz = audio.rate_hz
-        if rate_hz not in _AAC_RATES_HZ:
-            higher = [r for r in _AAC_RATES_HZ if r > audio.rate_hz]
-            rate_hz = min(higher, default=96000)
-            self.notes.append(f"sound resampled from {audio.rate_hz} to {rate_hz} Hz for AAC")
-        channels = audio.channels
-        if channels not in _AAC_LAYOUTS:
-            self.notes.append(f"sound mixed from {channels} channels to 2 for AAC")
-            channels = 2
-        stream = container.add_stream("aac", rate=rate_hz)
-        assert isinstance(stream, av.AudioStream)
-        stream.layout = _AAC_LAYOUTS[channels]
-        # 96 kbit/s for each channel at 48 kHz, where FFmpeg's AAC is clear for speech and music.
-        stream.bit_rate = max(32_000, int(96_000 * channels * min(1.0, rate_hz / 48_000)))
-        self._resampler = av.AudioResampler("fltp", stream.layout, rate_hz)
-        self._blocks = audio.blocks()
-        self._in_rate_hz = audio.rate_hz
-        self._in_layout = av.AudioLayout(_AAC_LAYOUTS.get(audio.channels) or f"{audio.channels}c")
-        self._samples_read = 0
-        return stream
-
     def write(self, image: Image | YuvImage, time_s: float) -> None:
         """Label one frame and append it.
 
@@ -271,7 +246,7 @@ class VideoWriter:
         frame.pts = tick - self._start_tick
         frame.time_base = self._time_base
         try:
-            self._write_audio_until(time_s + _AUDIO_AHEAD_S)
+            self._write_sound_for(time_s)
             self._mux_video(frame)
         except (av.FFmpegError, OSError) as e:
             refusal = self._refusal(e)  # before the file is removed, and its space is free again
@@ -319,6 +294,10 @@ class VideoWriter:
                 packet.duration = round(1 / self.rate / self._time_base)
             self._container.mux(packet)
 
+    def _write_sound_for(self, frame_s: float) -> None:
+        if self._sound is not None:
+            self._sound.write_for(frame_s)
+
     def append_coded(self, segment: PathLike, start_s: float) -> None:
         """Append the frames of a segment as they are coded, instead of frames to be coded.
 
@@ -346,7 +325,7 @@ class VideoWriter:
                 packet.dts = self._last_decode_tick = decode_tick
                 packet.stream = self._video
                 packet.duration = round(1 / self.rate / self._time_base)
-                self._write_audio_until(float(packet.pts * self._time_base) + _AUDIO_AHEAD_S)
+                self._write_sound_for(float(packet.pts * self._time_base))
                 assert self._container is not None
                 self._container.mux(packet)
                 self.frames += 1
@@ -355,29 +334,12 @@ class VideoWriter:
             self.abort()
             raise refusal from e
 
-    def _write_audio_until(self, end_s: float) -> None:
-        assert self._container is not None
-        while self._audio is not None and self._samples_read < end_s * self._in_rate_hz:
-            block = next(self._blocks, None)
-            if block is None:
-                for resampled in self._resampler.resample(None):
-                    self._container.mux(self._audio.encode(resampled))
-                self._container.mux(self._audio.encode(None))
-                self._audio = None
-                return
-            frame = audio_frame(np.clip(block, -1, 1), self._in_rate_hz, self._in_layout)
-            frame.time_base = Fraction(1, self._in_rate_hz)
-            frame.pts = self._samples_read
-            self._samples_read += len(block)
-            for resampled in self._resampler.resample(frame):
-                self._container.mux(self._audio.encode(resampled))
-
     def close(self) -> Path:
         """Finish, flush to the disk and rename to the target; returns the path."""
         if self._done:
             return self.path
         try:
-            self._write_audio_until(float("inf"))
+            self._write_sound_for(float("inf"))
             self._mux_video(None)
             assert self._container is not None
             self._container.close()

@@ -69,7 +69,7 @@ def test_options_are_ones_that_nvenc_has():
     known = {option.name for option in (*options.generic, *options.private)}
     for preset in encoders._NVENC_PRESETS:
         for crf in (0, 18):
-            options = encoders.encoder_options(NVENC, crf, preset)
+            options = encoders.encoder_options(NVENC, crf, preset, 640, 360)
             assert set(options) <= known
 
 

@@ -1,0 +1,39 @@
+"""Settings of x264: its own presets, and `balanced`, chosen by measurement on labelled films.
+
+The watermark alternates every 0.2 s. An encoder whose reference frames reach back over a whole
+period predicts it from the frame that carries the same signs: six frames of reference do more for
+the size of a labelled film than the finer motion search of `medium`, and take less time. They are
+used as far as level 4 of H.264 allows, so that every player can keep them. The figures are in
+`docs/performance.md`; `benchmarks/encoder.py` measures them.
+"""
+
+BALANCED = "balanced"
+_REFERENCES = 6
+_LEVEL_4_MACROBLOCKS = 32768  # that a decoder of level 4 to 4.1 keeps; ITU-T H.264, table A-1
+_MACROBLOCK = 16  # pixels across and down
+#: Added to crf, so that a film has the size that `medium` gives it at that crf.
+_CRF_OFFSET, _CRF_OFFSET_LARGE = -0.8, -0.4
+
+
+def x264_options(preset: str, crf: float, width: int, height: int) -> dict[str, str]:
+    """Options of libx264.
+
+    Parameters
+    ----------
+    preset : str
+        `balanced`, or one of x264's own.
+    crf : float
+        For `balanced`: the film is about as large, and as good, as with `medium` at this value.
+    width, height : int
+        Of the frames, pixels.
+    """
+    if preset != BALANCED:
+        return {"preset": preset, "crf": f"{crf:g}"}
+    macroblocks = -(-width // _MACROBLOCK) * -(-height // _MACROBLOCK)
+    fitting = _LEVEL_4_MACROBLOCKS // macroblocks
+    if fitting >= _REFERENCES:
+        base, offset, search = "faster", _CRF_OFFSET, f"ref={_REFERENCES}:mixed-refs=1"
+    else:  # without those references only the finer search is as good
+        base, offset, search = "medium", _CRF_OFFSET_LARGE, f"ref={max(1, min(4, fitting))}"
+    value = max(0.0, crf + offset) if crf else 0.0  # 0 is lossless
+    return {"preset": base, "crf": f"{value:g}", "x264-params": f"aq-mode=2:{search}"}
