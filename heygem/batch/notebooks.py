@@ -99,10 +99,10 @@ def enter(**old_names: str) -> None:
 def _show_error(shell, kind, error, trace, tb_offset=None) -> list[str]:
     """Show an error without its traceback; Papermill still sees it. Signature set by IPython."""
     lang = language()
-    translate, remedy = translator(lang), error.remedy and localized(str(error.remedy), lang)
-    rows = ((translate("error_seen"), error.seen), (translate("error_remedy"), remedy))
+    translate = translator(lang)
+    rows = ((translate("error_seen"), error.seen), (translate("error_remedy"), error.remedy))
     lines = [f"{kind.__name__}: {localized(str(error.what), lang)}"]
-    lines += [f"{label}: {text}" for label, text in rows if text is not None]
+    lines += [f"{k}: {localized(str(text), lang)}" for k, text in rows if text is not None]
     shell._showtraceback(kind, error, lines)
     return lines
 

@@ -110,7 +110,9 @@ class FilePicker(w.VBox):
     ) -> None:
         self._translate = translate = translate or translator()
         self._kind, self._suffixes, self._checks = kind, _SUFFIXES[kind], check
-        self.uploader = Uploader(translate, self._uploaded, kind=kind, suffixes=self._suffixes)
+        self.uploader = Uploader(
+            translate, self._uploaded, kind=kind, suffixes=self._suffixes, title=title
+        )
         self.recent_button = _recent_button(translate)
         self.recent_button.on_click(lambda _: self.show_recent())
         self._shows_recent, self._list_title = False, ""
@@ -269,7 +271,12 @@ class FilesPicker(w.VBox):
         self._kind, self._suffixes = kind, _SUFFIXES[kind]
         self._updating, self._last_folder = False, str(Path(folder).resolve())
         self.uploader = Uploader(
-            translate, self._uploaded, kind=kind, suffixes=self._suffixes, several=True
+            translate,
+            self._uploaded,
+            kind=kind,
+            suffixes=self._suffixes,
+            several=True,
+            title=title,
         )
         self.recent_button = _recent_button(translate)
         self.recent_button.on_click(lambda _: self.show_recent())

@@ -13,6 +13,9 @@ _STATIC = Path(__file__).parent / "static"
 _LABELS = (
     "filter", "choose", "count", "column_started", "column_name", "column_kind", "column_status",
     "column_seconds", "column_experiment", "column_video",
+    "run_video", "run_batch", "run_snapshot", "run_compare", "run_finetune", "run_train",
+    "run_evaluate", "run_report", "run_finished", "run_failed", "run_killed", "run_running",
+    "run_skipped", "run_cancelled", "run_scheduled",
 )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def error_html(error: BaseException, translate: Translate, *, with_traceback: bo
     if isinstance(error, HeygemError):
         rows = [
             ("error_what", localized(error.what, lang)),
-            ("error_seen", error.seen),
+            ("error_seen", None if error.seen is None else localized(str(error.seen), lang)),
             ("error_remedy", error.remedy and localized(error.remedy, lang)),
         ]
     else:
@@ -60,7 +60,7 @@ def error_html(error: BaseException, translate: Translate, *, with_traceback: bo
 def error_line(error: HeygemError, translate: Translate) -> str:
     """What happened, the value and what to do, in one line of plain text."""
     lang = language_of(translate)
-    seen = "" if error.seen is None else str(error.seen)
+    seen = "" if error.seen is None else localized(str(error.seen), lang)
     parts = [localized(error.what, lang), seen, localized(error.remedy or "", lang)]
     return " · ".join(part for part in parts if part)
 

@@ -37,6 +37,8 @@ class Uploader(anywidget.AnyWidget):
         Lower-case, with the dot; others are refused by the page.
     several : bool
         Whether several files may be dropped at once.
+    title : str
+        What the files are for: said to assistive technology before the button's text.
 
     Attributes
     ----------
@@ -61,9 +63,10 @@ class Uploader(anywidget.AnyWidget):
         kind: str,
         suffixes: Iterable[str],
         several: bool = False,
+        title: str = "",
     ) -> None:
         super().__init__(
-            labels={key: translate(key) for key in _LABELS},
+            labels={key: translate(key) for key in _LABELS} | {"title": title},
             kind=kind,
             suffixes=sorted(suffixes),
             several=several,

@@ -25,7 +25,7 @@ def text_of(node: ast.expr) -> str | None:
 
 
 def raised(package: str):
-    """(file, text) of the messages and remedies of a package."""
+    """(file, text) of the messages, remedies and values in words of a package."""
     for path in (PACKAGE / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and node.args:
@@ -35,6 +35,12 @@ def raised(package: str):
                     for text in map(text_of, [node.args[0], *remedies]):
                         if text is not None:
                             yield path.name, text
+                    values = [text_of(k.value) for k in node.keywords if k.arg == "seen"]
+                    yield from (
+                        (path.name, text)
+                        for text in values
+                        if text and re.search("[A-Za-z]{3,}", text)
+                    )
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -50,6 +56,9 @@ def test_every_error_is_translated(package):
 def test_values_are_carried_over_and_unknown_texts_stay():
     assert localized("anna.mp4 is cut short", "zh") == "anna.mp4 不完整"
     assert localized("anna.mp4 is cut short or damaged", "zh") == "anna.mp4 不完整或已损坏"
+    packets = "50 of 100 video packets are inside the file"
+    assert localized(packets, "zh") == "文件中有 50 / 100 个 video 数据包"
+    assert localized("/home/anna/of the sea.mp4", "zh") == "/home/anna/of the sea.mp4"
     assert localized("anna.mp4 is cut short", "en") == "anna.mp4 is cut short"
     assert localized("{} of the {0} unheard-of", "zh") == "{} of the {0} unheard-of"
     assert localized("the face in {x}.mp4 is too small", "zh") == "{x}.mp4 中的人脸太小"

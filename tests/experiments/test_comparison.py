@@ -281,3 +281,19 @@ def test_the_page_speaks_chinese_and_says_where_nothing_is_recorded(tmp_path, co
     assert page.status.error.value == "" and page.table.layout.display == "none"
     page.show(comparison)
     assert "不同的参数" in page.tables.value and "开始时间" in page.tables.value
+
+
+@pytest.mark.slow
+def test_a_page_compares_the_last_runs_that_have_a_video(tmp_path, monkeypatch):
+    """A failed one between them has nothing to look at."""
+    from heygem.studio.pages.compare import ComparePage
+
+    monkeypatch.setattr(ComparePage, "compare", lambda page: None)
+    for name, files in (("anna", ["a.mp4"]), ("ben", ["b.mp4"]), ("broken", [])):
+        for file in files:
+            (tmp_path / file).write_bytes(b"video")
+        record(tmp_path / "mlruns", name, files=[tmp_path / file for file in files], params={})
+    page = ComparePage(store=tmp_path / "mlruns", output=tmp_path, last=2, lang="zh")
+    names = {row["id"]: row["name"] for row in page.table.rows}
+    assert sorted(names[run] for run in page.table.chosen) == ["anna", "ben"]
+    assert page.table.labels["run_failed"] == "失败"

@@ -39,7 +39,8 @@ class ComparePage(w.VBox):
     count : int
         Instants on the contact sheet.
     last : int
-        Without a comparison, so many of the last runs are compared, where there are two or more.
+        Without a comparison, so many of the last runs with a video are compared, where there are
+        two or more.
     lang : {"en", "zh", ""}
         Empty: as `HEYGEM_LANG` says, else English.
 
@@ -92,8 +93,10 @@ class ComparePage(w.VBox):
         if comparison is not None:
             self.table.chosen = [run.id for run in comparison.runs]
             self.show(comparison)
-        elif last > 1 and len(self.table.rows) > 1:
-            self.table.chosen = [row["id"] for row in self.table.rows[:last]]
+            return
+        with_video = [row["id"] for row in self.table.rows if row["video"]]
+        if last > 1 and len(with_video) > 1:  # a failed run has nothing to look at
+            self.table.chosen = with_video[:last]
             self.compare()
 
     def _build_results(self, row: w.Layout) -> w.VBox:

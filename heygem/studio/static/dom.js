@@ -21,3 +21,9 @@ function address(url) {
   return /^[a-z]+:/.test(url) || url.startsWith("/") ? url : baseUrl() + url;
 }
 
+// A range's track has the colour of its part below the value up to there; see `studio.css`.
+function fill(range) {
+  const share = (range.value - range.min) / (range.max - range.min || 1);
+  range.style.setProperty("--hg-filled", `${100 * share}%`);
+}
+

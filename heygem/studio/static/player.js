@@ -168,6 +168,7 @@ function render({ model, el }) {
     const at = model.get("start_s") + result.currentTime;
     readout.textContent = hasLength() ? `${at.toFixed(2)} / ${result.duration.toFixed(2)} s` : `${at.toFixed(2)} s`;
     if (hasLength() && document.activeElement !== seekBar) seekBar.value = result.currentTime / result.duration;
+    fill(seekBar);
     play.textContent = result.paused ? "▶ " + labels.play : "❚❚ " + labels.pause;
     if (!result.paused && source.src && Math.abs(source.currentTime - result.currentTime) > 0.06) {
       source.currentTime = result.currentTime;
@@ -178,7 +179,7 @@ function render({ model, el }) {
   rate.addEventListener("change", () => { result.playbackRate = source.playbackRate = Number(rate.value); });
   full.addEventListener("click", fullScreen);
   help.addEventListener("click", () => keys.showModal());
-  seekBar.addEventListener("input", () => { if (hasLength()) seek(Number(seekBar.value) * result.duration); });
+  seekBar.addEventListener("input", () => { fill(seekBar); if (hasLength()) seek(Number(seekBar.value) * result.duration); });
   play.addEventListener("click", toggle);
   back.addEventListener("click", () => step(-1));
   forward.addEventListener("click", () => step(1));

@@ -2,7 +2,8 @@
 
 const COLUMNS = ["started", "name", "kind", "status", "seconds", "experiment", "video"];
 
-function shown(row, key) {
+// Kinds and states of runs are stored in English.
+function shown(row, key, labels) {
   const value = row[key];
   if (key === "started") {
     const at = new Date(value), two = (n) => String(n).padStart(2, "0");
@@ -11,6 +12,7 @@ function shown(row, key) {
   }
   if (key === "seconds") return value === null ? "" : value.toFixed(1);
   if (key === "video") return value ? "▶" : "";
+  if (key === "kind" || key === "status") return labels["run_" + value] || String(value ?? "");
   return value === null ? "" : String(value);
 }
 
@@ -47,7 +49,7 @@ function render({ model, el }) {
   function draw() {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     const rows = model.get("rows").filter((row) => {
-      const text = COLUMNS.map((key) => shown(row, key)).join(" ").toLowerCase() + " " + row.id;
+      const text = COLUMNS.map((key) => shown(row, key, labels)).join(" ").toLowerCase() + " " + row.id;
       return words.every((word) => text.includes(word));
     }).sort(order);
     const chosen = model.get("chosen");
@@ -69,7 +71,7 @@ function render({ model, el }) {
         body.querySelector(`tr[data-run="${row.id}"] input`)?.focus();
       });
       for (const key of COLUMNS) {
-        const cell = element("td", { text: shown(row, key), class: "hg-" + key }, line);
+        const cell = element("td", { text: shown(row, key, labels), class: "hg-" + key }, line);
         if (key === "status") cell.dataset.status = row.status;
       }
     }

@@ -112,6 +112,7 @@ function render({ model, el }) {
     const total = length(), at = now();
     if (document.activeElement !== seeker || !seeker.matches(":active")) {
       seeker.value = total ? 1000 * at / total : 0;
+      fill(seeker);
     }
     readout.textContent = `${at.toFixed(2)} / ${total.toFixed(2)} s`;
     play.textContent = playing() ? "❚❚ " + labels.pause : "▶ " + labels.play;

@@ -49,6 +49,7 @@ function render({ model, el }) {
   const zone = element("label", { class: "hg-drop" }, root);
   const input = element("input", { type: "file", accept: model.get("suffixes").join(",") }, zone);
   if (model.get("several")) input.multiple = true;
+  if (labels.title) input.setAttribute("aria-label", `${labels.title}: ${labels.upload_choose}`);
   element("span", { class: "hg-drop-button", text: labels.upload_choose }, zone);
   element("span", { text: labels.upload_drop }, zone);
   const list = element("ul", { "aria-live": "polite" }, root);
