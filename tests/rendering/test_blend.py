@@ -48,7 +48,16 @@ def test_the_edge_of_the_opening_is_as_soft_as_the_face_is_large(mesh):
         )
 
     assert edge_px(20) < 1.0
-    assert 1.7 < edge_px(200) < 2.6  # sigma 1.2: 1.68 sigma from 0.2 to 0.8, and the pixel's own
+    assert 1.7 < edge_px(120) < 2.6  # sigma 1.2: 1.68 sigma from 0.2 to 0.8, and the pixel's own
+
+
+def test_an_edge_inside_the_opening_leaves_the_lips_alone(mesh):
+    mesh[list(topo.EYE_OUTER)] = (10, 10), (110, 10)
+    on_contour, inside = (blend.interior_mask(mesh, (80, 120), inside=x)[:, 60] for x in (0, 1))
+    assert inside[40] == pytest.approx(1, abs=0.02) == on_contour[40]
+    below_lip = np.s_[44:48]  # the contour lies at row 43
+    assert on_contour[below_lip].max() > 0.1 and inside[below_lip].max() < 0.02
+    assert (inside <= on_contour).all() and inside[41] > 0.3
 
 
 def test_the_skin_ring_leaves_out_lips_and_background():

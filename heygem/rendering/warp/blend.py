@@ -21,7 +21,7 @@ MIN_SKIN_LEVEL = 20  # darker skin is taken for this bright when a tint is compa
 FITTED_PIXELS = 1500  # of the ring, for the colour plane
 MIN_FITTED_PIXELS = 12  # below, no colour is fitted
 SLOPE_DAMPING = 0.05
-EDGE = 0.006  # sigma of the opening's soft edge, as soft as a lens draws it [IOD]
+EDGE = 0.01  # sigma of the opening's soft edge, as soft as a lens draws it [IOD]
 LIP_EDGE = 0.15  # of the margin, over which a change of the lips' colour ends
 
 
@@ -113,8 +113,17 @@ def edge_margin_px(points: FloatArray) -> float:
     return 3 + 3 * EDGE * iod_px(points)
 
 
-def interior_mask(points: FloatArray, size: tuple[int, ...]) -> FloatArray:
-    """The opening between the lips of a mesh [n, 2] : float32 [h, w], with a soft edge."""
+def interior_mask(points: FloatArray, size: tuple[int, ...], inside: float = 0.0) -> FloatArray:
+    """The opening between the lips of a mesh : float32 [h, w], 1 inside, with a soft edge.
+
+    Parameters
+    ----------
+    points : float32 [n, 2]
+    size : (height, width)
+    inside : float
+        0: the middle of the edge lies on the contour; 1: all of the edge lies inside. The lips of a
+        picture of an open mouth have their own soft edge, which would otherwise count twice.
+    """
     lips = points[topo.LIPS_INNER]
     x0, y0, x1, y1 = bounds(lips, edge_margin_px(points), size)
     mask = np.zeros(size, np.float32)
@@ -124,7 +133,7 @@ def interior_mask(points: FloatArray, size: tuple[int, ...]) -> FloatArray:
     cv2.fillPoly(local, [np.rint(at * 16).astype(np.int32)], 255, cv2.LINE_8, 4)
     small = cv2.resize(local, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
     soft = cv2.GaussianBlur(small.astype(np.float32), (0, 0), max(EDGE * iod_px(points), 0.1))
-    mask[y0:y1, x0:x1] = soft / 255
+    mask[y0:y1, x0:x1] = np.maximum(soft / 255 - inside / 2, 0) / (1 - inside / 2)
     return mask
 
 

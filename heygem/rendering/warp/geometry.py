@@ -79,10 +79,12 @@ class Mouth:
         scale: float,
         margin_px: float,
         corner: FloatArray,
+        own_share: float,
     ) -> "Mouth":
         """The mouth of a mesh in a window that begins at `corner` of the frame.
 
-        `scale` is the inter-ocular distance in pixels.
+        `scale` is the inter-ocular distance in pixels, `own_share` how much of the
+        interior is the person's own, 0..1.
         """
         x0, y0, x1, y1 = bounds(target[topo.LIPS_OUTER], 2.2 * margin_px, labels.shape)
         first = np.array([x0, y0], np.float32)
@@ -100,7 +102,7 @@ class Mouth:
             distance,
             skin_ring(distance, scale, margin_px, labels),
             lip_mask(distance, margin_px),
-            interior_mask(target, labels.shape),
+            interior_mask(target, labels.shape, inside=own_share),
             np.s_[top:bottom, left:right],
             margin_px,
         )
@@ -216,12 +218,13 @@ def covering_triangles(
 
 
 def _grow_labels(labels: IntArray, target: FloatArray, margin_px: float) -> None:
-    """Extend triangle labels by three pixels around the lips, in place.
+    """Extend triangle labels around the lips, in place, as far as the opening's edge is soft.
 
-    Lips that open leave a hole in the mesh, and a fold leaves gaps: half a pixel of their border
-    shows, so it is drawn with the nearest triangle.
+    Lips that open leave a hole in the mesh, and a fold leaves gaps: some of their border shows, so
+    it is drawn with the nearest triangle.
     """
     x0, y0, x1, y1 = bounds(target[topo.LIPS_OUTER], margin_px, labels.shape)
     near = labels[y0:y1, x0:x1]
-    grown = cv2.dilate(near, np.ones((3, 3), np.uint8), iterations=3)
+    steps = int(edge_margin_px(target))
+    grown = cv2.dilate(near, np.ones((3, 3), np.uint8), iterations=steps)
     np.copyto(near, grown, where=near < 0)

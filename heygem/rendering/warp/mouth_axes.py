@@ -49,3 +49,9 @@ def iod_px(mesh: FloatArray) -> float:
     """Size of the face of a mesh [n, 2]: between the outer corners of its eyes, pixels."""
     left, right = topo.EYE_OUTER
     return float(np.linalg.norm(mesh[right] - mesh[left]))
+
+
+def width_px(mesh: FloatArray) -> float:
+    """Width of the mouth of a mesh [n, 2]: from corner to corner, pixels."""
+    first, last = topo.MOUTH_CORNERS
+    return float(np.linalg.norm(mesh[last] - mesh[first]))

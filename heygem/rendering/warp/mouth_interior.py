@@ -16,12 +16,12 @@ from heygem.rendering.warp.mouth_axes import (
     iod_px,
     mouth_axes,
     to_mouth_axes,
+    width_px,
 )
-from heygem.rendering.warp.synthetic_interior import smoothstep
+from heygem.rendering.warp.synthetic_interior import smoothstep, synthetic_share
 from heygem.rendering.warp.teeth_anchor import SkullMap
 
 SYNTHETIC_WIDTH_PX = 320  # resolution of a synthetic interior
-TEETH_SHOW = 0.05  # of the mouth's width: a picture open by this much shows the teeth there are
 # Of a picture's teeth, those count that its lips leave free.
 UNDER_LIP = 0.008  # above this, its last row under the lip is drawn on: the lip hid the rest [IOD]
 HIDDEN = (0.030, 0.070)  # hidden height from which, until which, teeth go with the lip [IOD]
@@ -150,7 +150,7 @@ class MouthInterior:
         """
         gap = float(np.linalg.norm(lower_middle - upper_middle))
         width = float(np.linalg.norm(last_corner - first_corner))
-        share, teeth = _synthetic_share(mesh, gap, width, zoom)
+        share, teeth = synthetic_share(mesh, gap, width, zoom)
         if share > 0 and teeth not in self._synthetic:
             self._synthetic[teeth] = _synthesize(crop, mesh, teeth)
 
@@ -198,8 +198,7 @@ class MouthInterior:
         opening = _Opening.of(target, size)
         upper, lower = mesh[topo.INNER_UPPER], mesh[topo.INNER_LOWER]
         own = _own_layers(upper, lower, opening, zoom, skull=skull)
-        corners = target[topo.MOUTH_CORNERS[1]] - target[topo.MOUTH_CORNERS[0]]
-        share, teeth = _synthetic_share(mesh, gap_px(target), float(np.linalg.norm(corners)), zoom)
+        share, teeth = synthetic_share(mesh, gap_px(target), width_px(target), zoom)
         synthetic = None
         if share > 0:
             # What the person did show stays where it is, on its lip; the rest is synthetic.
@@ -356,19 +355,6 @@ def _layer(axes: Axes, u: FloatArray, v: FloatArray, opacity: FloatArray) -> Lay
 
 def _as_layer(x: FloatArray, y: FloatArray, opacity: FloatArray) -> Layer:
     return Layer(*(np.ascontiguousarray(values, np.float32) for values in (x, y, opacity)))
-
-
-def _synthetic_share(
-    mesh: FloatArray, target_gap_px: float, width_px: float, zoom: float
-) -> tuple[float, float]:
-    """How much of the interior has to be synthetic, 0..1, and whether with teeth, 0 or 1.
-
-    A seam cannot be stretched into an opening: from twice its height the synthetic one takes over.
-    """
-    source_gap_px = gap_px(mesh) * zoom
-    missing_px = target_gap_px - 1.6 * source_gap_px
-    share = float(np.clip(missing_px / max(1.2 * source_gap_px, 2.0), 0, 1))
-    return share, 0.0 if source_gap_px > TEETH_SHOW * width_px else 1.0
 
 
 def _synthesize(crop: Image, mesh: FloatArray, teeth: float) -> tuple[Image, FloatArray]:

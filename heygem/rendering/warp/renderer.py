@@ -51,8 +51,9 @@ from heygem.rendering.warp.mesh_warp import (
     sample_covered,
     with_rim,
 )
-from heygem.rendering.warp.mouth_axes import gap_px
+from heygem.rendering.warp.mouth_axes import gap_px, width_px
 from heygem.rendering.warp.mouth_interior import MouthInterior
+from heygem.rendering.warp.synthetic_interior import synthetic_share
 from heygem.rendering.warp.teeth_check import anchor_teeth
 from heygem.rendering.warp.texture_selection import TextureSelector
 
@@ -202,7 +203,8 @@ class WarpRenderer:
         corner = np.array([x0, y0], np.float32)
         own, target = own - corner, target - corner
         labels, covered = covering_triangles(target, (y1 - y0, x1 - x0), margin_px)
-        mouth = Mouth.around(target, labels, scale, margin_px, corner)
+        own_share = sum(weight * self._own_share(pick, target, scale) for pick, weight in textures)
+        mouth = Mouth.around(target, labels, scale, margin_px, corner, own_share)
         covered[mouth.rows, mouth.columns] |= mouth.opening > 0
         return FrameGeometry(
             x0,
@@ -216,6 +218,12 @@ class WarpRenderer:
             scale,
             strength,
         )
+
+    def _own_share(self, pick: int, target: FloatArray, scale: float) -> float:
+        """How much of the interior a library picture itself shows, 0..1; the rest is synthetic."""
+        library = self._avatar.library
+        mesh, zoom = library.points[pick][:, :2], scale / float(library.pose.scale[pick])
+        return 1 - synthetic_share(mesh, gap_px(target), width_px(target), zoom)[0]
 
     def _texture(self, pick: int, weight: float, mouth: Mouth, frame: int, scale: float) -> Texture:
         """From where in a library picture the mouth of a frame is drawn."""

@@ -14,7 +14,9 @@ import numpy as np
 
 from heygem.core.errors import ParameterError
 from heygem.core.types import FloatArray, Image
+from heygem.rendering.warp.mouth_axes import gap_px
 
+TEETH_SHOW = 0.05  # of the mouth's width: a picture open by this much shows the teeth there are
 HEIGHT_OVER_WIDTH = 0.52  # a full speech opening; draw at about this shape
 
 # What skin in even, bright light measures; the picture's own skin over it is the light's colour.
@@ -68,6 +70,28 @@ def _tooth_row(
     shading = 1 - gap * (0.16 + 0.16 * np.clip(depth / tip, 0, 1))
     shading *= 1 - 0.06 * centred**2
     return opacity, shading
+
+
+def synthetic_share(
+    mesh: FloatArray, target_gap_px: float, target_width_px: float, zoom: float
+) -> tuple[float, float]:
+    """How much of a drawn interior has to be synthetic, 0..1, and whether with teeth, 0 or 1.
+
+    A seam cannot be stretched into an opening: from twice its height the synthetic one takes over.
+
+    Parameters
+    ----------
+    mesh : float32 [n, 2]
+        In the picture that is drawn from.
+    target_gap_px, target_width_px : float
+        Of the mouth that is drawn.
+    zoom : float
+        Its scale over that of the picture.
+    """
+    source_gap_px = gap_px(mesh) * zoom
+    missing_px = target_gap_px - 1.6 * source_gap_px
+    share = float(np.clip(missing_px / max(1.2 * source_gap_px, 2.0), 0, 1))
+    return share, 0.0 if source_gap_px > TEETH_SHOW * target_width_px else 1.0
 
 
 def draw(
