@@ -145,6 +145,13 @@ def test_the_comparison_shows_an_operation_that_is_left_out(
     assert largest_difference(drawn, one_by_one) > 2 * MAX_LEVELS
 
 
+def test_every_operation_is_computed_on_the_device(person, frames, monkeypatch):
+    """Tensors of the device "meta" hold no data, and cannot be mixed with those of the CPU."""
+    monkeypatch.setattr(light, "match_sharpness", _nothing)  # it reads which pictures to blur
+    with pytest.raises(NotImplementedError, match="copy out of meta"):  # the finished pictures
+        planned(person, "meta").render_batch(frames, range(len(frames)))
+
+
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_face_at_the_border_is_drawn_alike(person, frames, device):
     rows = int(person.track.points[0][[0, 17], 1].max() + 8)  # the frame ends below the lips

@@ -21,6 +21,7 @@ from heygem.core.errors import DiskFullError, HeygemError, OutOfMemoryError
 from heygem.core.folders import avatar_folder
 from heygem.core.memory import available_memory
 from heygem.core.types import PathLike
+from heygem.pipeline.encoding import BATCH_ON_GPU
 
 if TYPE_CHECKING:
     from heygem.batch.queue.job import Job
@@ -40,7 +41,7 @@ BASE_BYTES = 750 << 20  # of a process with its models
 PIXEL_BYTES = 300  # of memory for each pixel of a frame: decoder, encoder, mouth images
 FRAME_BYTES = 2 * 3  # for each pixel and frame of the batch size: two queues of RGB frames
 GPU_BASE_BYTES = 900 << 20  # CUDA and the networks; from their sizes, with room: not measured
-GPU_FRAME_BYTES = 40 << 20  # activations of the network for one mouth; likewise
+GPU_FRAME_BYTES = 40 << 20  # of one mouth: activations of a network, or its pixels; likewise
 
 Action = Literal["start", "wait", "smaller batch", "cpu", "refuse"]
 
@@ -150,7 +151,7 @@ def need_of(work: Work) -> Need:
         WORKING_COPIES * output,
         int(TRACK_BYTES_PER_FRAME * source_frames + min(LIBRARY_BYTES, crops)),
         int(duration_s * 48_000 * 2) if spoken_here else 0,
-        memory_bytes(pixels, params.resources.batch_size),
+        memory_bytes(pixels, params.resources.batch_size, on_gpu=_uses_gpu(params)),
         gpu_bytes(params),
     )
 
@@ -163,9 +164,10 @@ def speech_s(params: Params) -> float:
     return float(media.probe(inputs.audio).duration_s or 0.0)
 
 
-def memory_bytes(pixels: int, batch_size: int) -> int:
+def memory_bytes(pixels: int, batch_size: int, *, on_gpu: bool = False) -> int:
     """Peak memory of a process that makes frames of so many pixels."""
-    return BASE_BYTES + int(pixels * (PIXEL_BYTES + FRAME_BYTES * batch_size))
+    frames = batch_size * (1 + (BATCH_ON_GPU if on_gpu else 0))
+    return BASE_BYTES + int(pixels * (PIXEL_BYTES + FRAME_BYTES * frames))
 
 
 def gpu_bytes(params: Params, *, batch_size: int | None = None) -> int:
@@ -173,7 +175,7 @@ def gpu_bytes(params: Params, *, batch_size: int | None = None) -> int:
     if not _uses_gpu(params):
         return 0
     size = batch_size or params.resources.batch_size
-    return GPU_BASE_BYTES + (size * GPU_FRAME_BYTES if params.engine == "wav2lip" else 0)
+    return GPU_BASE_BYTES + size * BATCH_ON_GPU * GPU_FRAME_BYTES
 
 
 def room_for(works: Iterable[Work], *, workers: int = 1) -> Verdict:
@@ -271,9 +273,14 @@ def memory_for(work: Work) -> Verdict:
     free, total = available_memory()
     sizes = _halvings(params.resources.batch_size)
     pixels = need.width * need.height
-    fitting = [size for size in sizes if MEMORY_MARGIN * memory_bytes(pixels, size) <= free]
+    on_gpu = bool(need.gpu_bytes)
+
+    def needed(size: int) -> int:
+        return int(MEMORY_MARGIN * memory_bytes(pixels, size, on_gpu=on_gpu))
+
+    fitting = [size for size in sizes if needed(size) <= free]
     if not fitting:
-        least = int(MEMORY_MARGIN * memory_bytes(pixels, 1))
+        least = needed(1)
         return _short_of("memory", least, free, total, "use a smaller video")
     changes: dict[str, Any] = {}
     action: Action = "start"
