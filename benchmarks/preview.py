@@ -28,7 +28,7 @@ def main():
     parser.add_argument("--cores", type=int, default=2, help="cores this process may use")
     arguments = parser.parse_args()
     limit_cores(arguments.cores)
-    print("picture     frames  latency s  CPU s  curve ms  first s  load before and after")
+    print("picture     frames  picture s  clip s  CPU s  curve ms  first s  load before and after")
     with tempfile.TemporaryDirectory(prefix="heygem-") as scratch:
         sample = ROOT / "samples" / "hopper.mp4"
         videos = arguments.video or [sample, *(close_up(sample, s, scratch) for s in SIZES)]
@@ -72,21 +72,24 @@ def close_up(video, size, folder):
 def measure(video, sound, moves, scratch):
     """One row of the table."""
     before = os.getloadavg()[0]
-    curve, spent, first = [], [], []
-    latency = latencies(video, sound, moves, scratch, curve=curve, spent=spent, first=first)
+    curve, spent, first, pictures = [], [], [], []
+    lists = {"curve": curve, "spent": spent, "first": first, "pictures": pictures}
+    latency = latencies(video, sound, moves, scratch, **lists)
     page, first_s = first
     track, frames = page.preview.session.avatar.track, page.preview.clip.frames
     return (
-        f"{track.width}x{track.height:<5} {frames:8d} {median(latency):10.2f} {median(spent):6.2f}"
+        f"{track.width}x{track.height:<5} {frames:8d} {median(pictures):9.2f}"
+        f" {median(latency):7.2f} {median(spent):6.2f}"
         f" {1000 * median(curve):9.1f} {first_s:8.1f}  {before:.1f}, {os.getloadavg()[0]:.1f}"
     )
 
 
-def latencies(video, sound, moves, scratch, *, curve=None, spent=None, first=None):
+def latencies(video, sound, moves, scratch, *, curve=None, spent=None, first=None, pictures=None):
     """Seconds from each move to the finished preview.
 
-    Into the lists go, of each move, the seconds until the curve is drawn and the processor time;
-    and the page with the seconds that its first preview took.
+    Into the lists go, of each move, the seconds until the curve is drawn, the processor time, and
+    the seconds until the page shows the first labelled frame; and the page with the seconds that
+    its first preview took.
     """
     os.environ["HEYGEM_SERVER_ROOT"] = str(scratch)
     from heygem.studio.pages.tuning import TuningPage
@@ -100,14 +103,20 @@ def latencies(video, sound, moves, scratch, *, curve=None, spent=None, first=Non
     if first is not None:
         first += [page, time.perf_counter() - began]
     control = page.controls[CONTROL]
-    latency = []
+    latency, shown = [], []
+    page.preview.player.observe(
+        lambda change: shown.append(time.perf_counter()) if change["new"] else None, "live"
+    )
     for k in range(moves):
+        shown.clear()
         began, cpu = time.perf_counter(), time.process_time()
         control.value = 1.1 + 0.05 * k
         if curve is not None:
             curve.append(time.perf_counter() - began)
         task.wait()
         latency.append(time.perf_counter() - began)
+        if pictures is not None:
+            pictures.append(shown[0] - began)
         if spent is not None:
             spent.append(time.process_time() - cpu)
     return latency

@@ -1,12 +1,16 @@
 """Upper teeth are fixed to the skull: their registration, and drawing by it."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 
 from heygem.avatar.library import MouthLibrary
+from heygem.core import assets
 from heygem.face import topology as topo
 from heygem.face.pose import Pose
+from heygem.rendering.warp import teeth_cache
 from heygem.rendering.warp.blend import interior_mask
 from heygem.rendering.warp.mouth_interior import MouthInterior
 from heygem.rendering.warp.teeth_anchor import SkullMap, register
@@ -122,3 +126,29 @@ def test_a_map_of_the_skull_follows_turn_scale_and_window():
     x, y = skull.places(slice(4, 6), slice(10, 13))
     np.testing.assert_allclose(x, [[25, 27, 29]] * 2)
     np.testing.assert_allclose(y, [[11] * 3, [14] * 3])
+
+
+def test_the_registration_of_an_avatar_is_computed_once(mouth, tmp_path, monkeypatch):
+    """Each job computed it anew: more than half of the time before its first frame."""
+    calls = []
+
+    def counted(library, rest):
+        calls.append(library)
+        return anchor_teeth(library, rest)
+
+    monkeypatch.setattr(teeth_cache, "anchor_teeth", counted)
+    monkeypatch.setattr(assets, "avatar_folder", lambda: tmp_path / "avatars")
+    library, _ = mouth.library(16, pose_error=0.007)
+    person = SimpleNamespace(library=library, rest=mouth.rest, sha256="a" * 64)
+    first, again = teeth_cache.cached_teeth(person), teeth_cache.cached_teeth(person)
+    assert len(calls) == 1 and first.registered == again.registered == 16
+    np.testing.assert_array_equal(first.shifts, again.shifts)
+    assert (first.depth, first.pose) == (again.depth, again.pose)
+    with_lip, _ = mouth.library(16, teeth_follow_lip=True)
+    other = SimpleNamespace(library=with_lip, rest=mouth.rest, sha256="a" * 64)
+    assert [teeth_cache.cached_teeth(other) for _ in range(2)] == [None, None]
+    assert len(calls) == 2  # "none" is kept too, and other pictures have a file of their own
+    for stored in (tmp_path / "avatars").iterdir():
+        assert stored.stat().st_mode & 0o077 == 0
+        stored.write_bytes(stored.read_bytes()[:100])
+    assert teeth_cache.cached_teeth(person).registered == 16 and len(calls) == 3

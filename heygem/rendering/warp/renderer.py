@@ -54,7 +54,7 @@ from heygem.rendering.warp.mesh_warp import (
 from heygem.rendering.warp.mouth_axes import gap_px, width_px
 from heygem.rendering.warp.mouth_interior import MouthInterior
 from heygem.rendering.warp.synthetic_interior import synthetic_share
-from heygem.rendering.warp.teeth_check import anchor_teeth
+from heygem.rendering.warp.teeth_cache import cached_teeth
 from heygem.rendering.warp.texture_selection import TextureSelector
 
 FULL_STRENGTH = 0.5  # below, lips and interior fade to the frame's own
@@ -84,7 +84,7 @@ class WarpRenderer:
         self._selector = TextureSelector(avatar.library, settings)
         self._interior = MouthInterior()
         self._lip_shifts = lower_lip_shifts(avatar.library)
-        self._teeth = anchor_teeth(avatar.library, avatar.rest)
+        self._teeth = cached_teeth(avatar)
         self._strength = replacement_strength(avatar)
         self._order: IntArray = np.zeros(0, int)
         self._motion: FrameMotion = np.zeros((0, len(LOWER), 3), np.float32)
