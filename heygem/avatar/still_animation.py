@@ -19,6 +19,7 @@ from heygem.avatar.still_motion import StillMotion, loudness_of, plan_motion
 from heygem.avatar.timeline import STILL_RATE, frames_in_order, still_times_s
 from heygem.core import assets
 from heygem.core.errors import AssetError
+from heygem.core.interpolation import smoothstep
 from heygem.core.types import FloatArray, Image
 from heygem.face import topology as topo
 from heygem.face.attention_mesh import AttentionEyes
@@ -234,11 +235,6 @@ def _weight(
     """How far picture nodes move with the head, 0..1 : float [h, w]."""
     ellipse = (canonical[..., :2] - HEAD_CENTRE_IOD[:2]) / RIGID_IOD
     radius = np.linalg.norm(ellipse, axis=-1)
-    weight = 1 - _smoothstep((radius - 1) / (FADE - 1))
+    weight = 1 - smoothstep(1, FADE, radius)
     edge = np.minimum(picture, np.array(size) - 1 - picture).min(-1)
-    return weight * _smoothstep(edge / (EDGE_IOD * scale))
-
-
-def _smoothstep(x: FloatArray) -> FloatArray:
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
+    return weight * smoothstep(0, EDGE_IOD * scale, edge)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from heygem.core.interpolation import smoothstep
 from heygem.core.types import FloatArray
 
 TURN_DEG = (1.7, 1.1, 1.0)  # standard deviation of yaw, pitch and roll
@@ -139,7 +140,7 @@ def _lids(times: list[float], count: int, rate_hz: float) -> FloatArray:
     lids = np.zeros(count)
     for time_s in times:
         share = np.interp(frames_s - time_s, ends, [0.0, 1.0, 1.0, 0.0])
-        lids = np.maximum(lids, share * share * (3 - 2 * share))
+        lids = np.maximum(lids, smoothstep(0, 1, share))
     return lids
 
 

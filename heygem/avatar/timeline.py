@@ -78,7 +78,7 @@ def build_timeline(avatar: Avatar, duration_s: float, settings: MediaSettings) -
         times_s = still_times_s(duration_s)
         period = max(1, 2 * n - 2)  # of frames that are shown back and forth
         position = np.arange(len(times_s)) % period
-        order = np.minimum(position, period - position) if n > 1 else position
+        order = np.minimum(position, period - position)
         return Timeline(order, times_s, STILL_RATE, len(times_s))
     assert avatar.info.video is not None  # an avatar is made from a video
     rate = avatar.info.video.rate

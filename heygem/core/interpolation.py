@@ -1,4 +1,4 @@
-"""Linear interpolation of arrays along their first axis, at times or at fractional positions."""
+"""Linear interpolation of arrays along their first axis, and the smooth step between two values."""
 
 import numpy as np
 
@@ -55,3 +55,9 @@ def blend_neighbours(rows: FloatArray, low: IntArray, fraction: FloatArray) -> F
     """
     fraction = fraction.reshape(-1, *[1] * (rows.ndim - 1))
     return rows[low] * (1 - fraction) + rows[low + 1] * fraction
+
+
+def smoothstep(low: float | FloatArray, high: float | FloatArray, x: FloatArray) -> FloatArray:
+    """Smooth step from 0 at `low` to 1 at `high` (Hermite)."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)

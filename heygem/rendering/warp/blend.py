@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from heygem.core.interpolation import smoothstep
 from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 from heygem.face import topology as topo
 from heygem.rendering.warp import kernels
@@ -38,8 +39,7 @@ def lip_distance(points: FloatArray, size: tuple[int, ...]) -> FloatArray:
 
 def lip_mask(distance: FloatArray, margin_px: float) -> FloatArray:
     """Where the library's lips replace the skin : float32 [h, w], 1 on the lips, soft around."""
-    t = np.clip((1.4 * margin_px - distance) / max(margin_px, 1.0), 0, 1)
-    return t * t * (3 - 2 * t)
+    return smoothstep(0, 1, (1.4 * margin_px - distance) / max(margin_px, 1.0))
 
 
 def skin_ring(distance: FloatArray, scale: float, margin_px: float, labels: IntArray) -> BoolArray:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from heygem.core.interpolation import smoothstep
 from heygem.core.types import FloatArray, Image
 from heygem.face import topology as topo
 from heygem.rendering.warp import synthetic_interior
@@ -18,7 +19,7 @@ from heygem.rendering.warp.mouth_axes import (
     to_mouth_axes,
     width_px,
 )
-from heygem.rendering.warp.synthetic_interior import smoothstep, synthetic_share
+from heygem.rendering.warp.synthetic_interior import synthetic_share
 from heygem.rendering.warp.teeth_anchor import SkullMap
 
 SYNTHETIC_WIDTH_PX = 320  # resolution of a synthetic interior

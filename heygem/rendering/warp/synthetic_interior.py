@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from heygem.core.errors import ParameterError
+from heygem.core.interpolation import smoothstep
 from heygem.core.types import FloatArray, Image
 from heygem.rendering.warp.mouth_axes import gap_px
 
@@ -29,12 +30,6 @@ _MUCOSA = np.array([176.0, 92.0, 88.0])
 _UPPER_ENDS = np.array([0.0, 0.185, 0.335, 0.465, 0.575, 0.665, 0.735, 0.785])
 _UPPER_TIPS = np.array([0.215, 0.198, 0.205, 0.185, 0.170, 0.155, 0.140])  # share of the height
 _LOWER_ENDS = np.array([0.0, 0.115, 0.235, 0.355, 0.46, 0.55, 0.63])
-
-
-def smoothstep(low: float | FloatArray, high: float | FloatArray, x: FloatArray) -> FloatArray:
-    """Smooth step from 0 at `low` to 1 at `high` (Hermite)."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _over(below: FloatArray, colour: FloatArray, opacity: FloatArray) -> FloatArray:

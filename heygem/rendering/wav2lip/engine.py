@@ -10,6 +10,7 @@ import torch
 
 from heygem.avatar.avatar import Avatar
 from heygem.avatar.timeline import Timeline
+from heygem.core.interpolation import smoothstep
 from heygem.core.types import BoolArray, FloatArray, Image, IntArray, PathLike
 from heygem.lips.motion import Motion
 from heygem.rendering.base import Patch
@@ -70,8 +71,7 @@ def mouth_mask() -> FloatArray:
     from_rim = 1.0 - np.hypot((x - middle) / 46.0, (y - 46.0) / 48.0)
     inside = np.clip(from_rim / 0.16, 0, 1)
     below = np.clip((y - 43.0) / 10.0, 0, 1)
-    mask = inside * below
-    return (mask * mask * (3 - 2 * mask)).astype(np.float32)
+    return smoothstep(0, 1, inside * below).astype(np.float32)
 
 
 class Wav2LipEngine:
