@@ -126,7 +126,7 @@ class RecipeDropdown(w.Dropdown):
     """
 
     def __init__(self, choice: RecipeChoice, translate: Translate, *, selected: str = "") -> None:
-        self.choice = choice
+        self.choice, self._own = choice, translate("own_recipe")
         self._listed = choice.options()
         super().__init__(
             description=translate("style"), options=self._listed, tooltip=translate("style"),
@@ -144,3 +144,10 @@ class RecipeDropdown(w.Dropdown):
             self.options = options
             if selected in [name for _, name in options]:
                 self.value = selected
+
+    def show(self, name: str) -> None:
+        """Select a name; empty: settings of one's own, which are listed only then."""
+        options = self._listed if name else [(self._own, ""), *self._listed]
+        if list(self.options) != options:
+            self.options = options
+        self.value = name

@@ -57,7 +57,7 @@ def test_values_are_carried_over_and_unknown_texts_stay():
     assert localized("anna.mp4 is cut short", "zh") == "anna.mp4 不完整"
     assert localized("anna.mp4 is cut short or damaged", "zh") == "anna.mp4 不完整或已损坏"
     packets = "50 of 100 video packets are inside the file"
-    assert localized(packets, "zh") == "文件中有 50 / 100 个 video 数据包"
+    assert localized(packets, "zh") == "文件中只有 50 / 100 个视频数据包"
     assert localized("/home/anna/of the sea.mp4", "zh") == "/home/anna/of the sea.mp4"
     assert localized("anna.mp4 is cut short", "en") == "anna.mp4 is cut short"
     assert localized("{} of the {0} unheard-of", "zh") == "{} of the {0} unheard-of"

@@ -1,6 +1,7 @@
 """Sessions and pages on a synthetic talking portrait; a browser and a server to open them in."""
 
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -12,10 +13,11 @@ from helpers.browser import PROJECT, SAMPLES, SLOW_MS, Server, chromium, missing
 from helpers.media import tone, write_wav
 from helpers.studio import GATE_OFF, WAIT_S, LoudnessLips
 
-from heygem import pipeline
+from heygem import media, pipeline
 from heygem.batch.queue import JobQueue
 from heygem.batch.workers import background
 from heygem.config.params import Params
+from heygem.media import RecordedFrames
 from heygem.server import ROOT_VARIABLE, jupyter
 
 if any(importlib.util.find_spec(name) is None for name in ("ipywidgets", "anywidget")):
@@ -123,15 +125,31 @@ def page(browser):
     page.close()
 
 
+@pytest.fixture(scope="session")
+def short_samples(tmp_path_factory):
+    """The beginnings of samples under their names: what is made of them costs by its length."""
+    folder = tmp_path_factory.mktemp("samples")
+    sound = media.read_audio(SAMPLES / "speech_en.wav")
+    media.write_wav(folder / "speech_en.wav", sound.samples[: 3 * sound.rate_hz], sound.rate_hz)
+    for name in ("hopper.mp4", "collins.mp4"):
+        with media.VideoReader(SAMPLES / name) as reader:
+            video = reader.info.video
+            size = {"width": video.width, "height": video.height, "rate": video.rate}
+            with media.VideoWriter(folder / name, label=RecordedFrames(), **size) as writer:
+                for frame in itertools.islice(reader, 60):
+                    writer.write(frame.image, frame.time_s)
+    return folder
+
+
 @pytest.fixture
-def root(tmp_path, monkeypatch):
+def root(tmp_path, short_samples, monkeypatch):
     """A folder to serve, with notebooks that work on the samples and write beside themselves."""
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setenv("HEYGEM_QUEUE", str(tmp_path / "queue.db"))
     names = {
         "inputs": {
-            "audio": str(SAMPLES / "speech_en.wav"),
-            "videos": [str(SAMPLES / "hopper.mp4")],
+            "audio": str(short_samples / "speech_en.wav"),
+            "videos": [str(short_samples / "hopper.mp4")],
             "output": "runs/made",
         },
         "mlflow": {"enabled": False},

@@ -17,7 +17,7 @@ import zipfile
 
 import nbformat
 import pytest
-from helpers.browser import DATA, HTTP_OK, PROJECT, SAMPLES, TOKEN, Server, free_port
+from helpers.browser import DATA, HTTP_OK, PROJECT, TOKEN, Server, free_port
 from helpers.recorded_runs import record
 from nbformat.sign import NotebookNotary
 
@@ -97,7 +97,7 @@ def test_preview_plays_source_and_result_side_by_side(page, lab_server, root):
     assert lab_server.status("/" + result_url(page), token=True) == HTTP_OK
 
 
-def test_from_a_slider_to_the_video_in_mlflow(page, lab_server, root):
+def test_from_a_slider_to_the_video_in_mlflow(page, lab_server, root, short_samples):
     """Tune, keep the recipe, run it as a job, find it in MLflow and play it."""
     run_notebook(page, lab_server, "02_tuning")
     curve = "document.querySelector('.hg-curves').innerHTML"
@@ -109,6 +109,8 @@ def test_from_a_slider_to_the_video_in_mlflow(page, lab_server, root):
         page.wait_for_function(
             "was => document.querySelector('.hg-result video').dataset.shown != was", arg=picture
         )
+    handle = page.get_by_role("slider", name="Opening [×]", exact=True)
+    assert "How far the mouth opens" in handle.get_attribute("aria-description")
     page.get_by_role("button", name="Keep as A").click()
     page.get_by_placeholder("Recipe name").fill("from-the-browser")
     page.get_by_role("button", name="Save as params/NAME.yaml").click()
@@ -116,7 +118,7 @@ def test_from_a_slider_to_the_video_in_mlflow(page, lab_server, root):
     recipe = root / "notebooks" / "params" / "from-the-browser.yaml"
     saved = Params.from_yaml(recipe)
     assert saved.lips.openness_gain == pytest.approx(1.1)
-    assert saved.inputs.videos == (str(SAMPLES / "hopper.mp4"),)
+    assert saved.inputs.videos == (str(short_samples / "hopper.mp4"),)
     page.get_by_role("button", name="Log to MLflow").click()
     page.wait_for_selector("text=Logged as run")
     page.get_by_placeholder("Recipe name").fill("../outside")
@@ -147,9 +149,11 @@ def test_from_a_slider_to_the_video_in_mlflow(page, lab_server, root):
         assert length_s == pytest.approx(item.metrics["output.duration_s"], abs=0.1)
 
 
-def test_recorded_videos_play_in_step_and_their_comparison_is_recorded(page, lab_server, root):
+def test_recorded_videos_play_in_step_and_their_comparison_is_recorded(
+    page, lab_server, root, short_samples
+):
     for name in ("hopper", "collins"):
-        record(root / "mlruns", name, files=[SAMPLES / f"{name}.mp4"], params={"who": name})
+        record(root / "mlruns", name, files=[short_samples / f"{name}.mp4"], params={"who": name})
     run_cells(page, lab_server, "20_compare")
     every = "[...document.querySelectorAll('.hg-panels video')]"
     page.wait_for_function(f"{every}.length == 2 && {every}.every(v => v.dataset.shown)")
@@ -210,18 +214,18 @@ def mlflow_ui(root):
 
 
 def test_the_studio_makes_a_batch_with_one_broken_item_and_packs_the_results(
-    page, studio_server, root, tmp_path
+    page, studio_server, short_samples, tmp_path
 ):
     folder = tmp_path / "people"
     folder.mkdir()
-    shutil.copy(SAMPLES / "hopper.mp4", folder / "hopper.mp4")
-    (folder / "broken.mp4").write_bytes((SAMPLES / "hopper.mp4").read_bytes()[:40_000])
+    shutil.copy(short_samples / "hopper.mp4", folder / "hopper.mp4")
+    (folder / "broken.mp4").write_bytes((short_samples / "hopper.mp4").read_bytes()[:40_000])
     assert studio_server.status("/voila/render/notebooks/04_studio.ipynb") == 302
     assert studio_server.status("/voila/files/notebooks/04_studio.ipynb") == 403
     page.goto(f"{studio_server.base}/voila/render/notebooks/04_studio.ipynb?token={TOKEN}")
     page.wait_for_selector("text=Add to the queue")
     sound = page.get_by_role("textbox", name="Sound").first
-    sound.fill(str(SAMPLES / "speech_en.wav"))
+    sound.fill(str(short_samples / "speech_en.wav"))
     sound.press("Enter")
     files = page.locator("select[multiple]:visible")
     place = page.locator(

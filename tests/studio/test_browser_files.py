@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def own_files(tmp_path):
+def own_files(tmp_path, short_samples):
     """A folder on the user's computer: a sound above the web socket's limit, and three videos."""
     folder = tmp_path / "computer"
     folder.mkdir()
@@ -29,7 +29,7 @@ def own_files(tmp_path):
     assert (folder / "long.wav").stat().st_size > 12e6
     speech = media.read_audio(SAMPLES / "speech_en.wav")
     write_wav(folder / "voice.wav", speech.samples[: 3 * speech.rate_hz, 0], rate_hz=speech.rate_hz)
-    shutil.copy(SAMPLES / "hopper.mp4", folder / "anna.mp4")
+    shutil.copy(short_samples / "hopper.mp4", folder / "anna.mp4")
     write_video(folder / "faceless.mp4", frames=100, width=160, height=120, crf=5)
     whole = (folder / "faceless.mp4").read_bytes()
     (folder / "cut.mp4").write_bytes(whole[: len(whole) // 2])

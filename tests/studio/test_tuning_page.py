@@ -99,7 +99,8 @@ def test_a_style_moves_the_controls_and_every_change_can_be_undone(tuning):
     tuning.style.value = "preset:clear"
     assert tuning.controls["lips.openness_gain"].value == 1.3
     tuning.controls["lips.openness_gain"].value = 1.7
-    assert tuning.style.value is None, "no style is the same"
+    assert tuning.style.value == "", "no style is the same"
+    assert tuning.style.label == "own settings"
     for expected in (1.3, 1.0):
         tuning.undo_button.click()
         assert tuning.controls["lips.openness_gain"].value == expected

@@ -189,12 +189,13 @@ class TuningPage(w.VBox):
     def _step(self, step: Callable[[], Params]) -> None:
         self.set_params(step())
 
-    def _control_moved(self, _: dict[str, Any]) -> None:
+    def _control_moved(self, change: dict[str, Any]) -> None:
         if self._setting:
             return
+        moved = next(key for key, widget in self.controls.items() if widget is change["owner"])
         values = {key: _rounded(widget.value) for key, widget in self.controls.items()}
         params = self.preview.params.override(values)
-        self.steps.record(params)
+        self.steps.record(params, moved=moved)
         self.preview.set_params(params)
         self._show_style()
 
@@ -203,7 +204,7 @@ class TuningPage(w.VBox):
             return
 
         def action() -> str:
-            if change["new"] is not None:
+            if change["new"]:
                 self.change_to(self.choice.apply(change["new"], self.preview.params))
             return ""
 
@@ -216,7 +217,7 @@ class TuningPage(w.VBox):
         name = self.choice.name_of(self.preview.params)
         self._setting = True
         try:
-            self.style.set_trait("value", name or None)  # none, where none is the same
+            self.style.show(name)
         finally:
             self._setting = False
 

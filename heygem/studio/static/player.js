@@ -116,7 +116,7 @@ function render({ model, el }) {
 
   function fillKeys() {
     element("h3", { text: labels.keys_title }, keys);
-    const list = element("dl", {}, keys);
+    const list = element("dl", { class: "hg-keys-list" }, keys);
     const rows = [["Space", "keys_play"], ["← · →", "keys_step"], ["M", "keys_mode"], ["L", "keys_loop"], ["F", "keys_full"], ["Ctrl+Z · Ctrl+Y", "keys_undo"], ["A · B · C", "keys_keep"], ["?", "keys_help"]];
     for (const [key, label] of rows) {
       element("dt", {}, list).append(...key.split(" ").map((word) => word.length === 1 && word === "·" ? " · " : element("kbd", { text: word })));

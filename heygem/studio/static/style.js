@@ -6,9 +6,10 @@ const PARTS = ".jupyter-widgets select, .jupyter-widgets .noUi-handle, .jupyter-
 function nameAndHelp(part) {
   const widget = part.closest(".widget-inline-hbox, .jupyter-widgets");
   const label = widget?.querySelector(".widget-label");
-  const title = widget?.title === "null" ? "" : widget?.title;  // of a widget without a tooltip
-  const name = (label?.style.display === "none" ? "" : label?.textContent) || title || label?.title || part.title || part.placeholder || "";
-  return [name.trim(), (title || "").trim()];
+  const text = (title) => title && title !== "null" ? title.trim() : "";  // "null": without a tooltip
+  const title = text(widget?.title) || text(label?.title);
+  const name = (label?.style.display === "none" ? "" : label?.textContent) || title || text(part.title) || part.placeholder || "";
+  return [name.trim(), title];
 }
 function set(part, attribute, text) {
   if (text && part.getAttribute(attribute) !== text) part.setAttribute(attribute, text);
