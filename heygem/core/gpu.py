@@ -1,8 +1,11 @@
-"""Whether a GPU is there, without loading PyTorch, which takes two seconds and 200 MB."""
+"""Where to compute, without loading PyTorch, which takes two seconds and 200 MB."""
 
 import ctypes
 import sys
+from importlib.metadata import version
 from pathlib import Path
+
+from heygem.core.errors import ParameterError
 
 _NVIDIA_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _AMD_DRIVER = Path("/dev/kfd")
@@ -18,6 +21,25 @@ def has_cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def resolve_device(name: str) -> str:
+    """Torch device of "auto", "cpu" or "cuda".
+
+    Raises
+    ------
+    ParameterError
+        cuda was asked for, and PyTorch has none.
+    """
+    if name == "auto":
+        return "cuda" if has_cuda() else "cpu"
+    if name == "cuda" and not has_cuda():
+        raise ParameterError(
+            "device: cuda was asked for, and PyTorch sees no GPU",
+            seen=f"torch {version('torch')}",
+            remedy="set device: auto, or install a PyTorch build for your GPU",
+        )
+    return name
 
 
 def has_driver() -> bool:

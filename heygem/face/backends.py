@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 
 from heygem.config.params import FaceSettings
 from heygem.core import assets
@@ -46,7 +47,10 @@ class MediaPipeBackend:
 
 
 def make_backend(
-    settings: FaceSettings, *, network: Callable[[], LandmarkNetwork] | None = None
+    settings: FaceSettings,
+    *,
+    device: str | None = None,
+    network: Callable[[], LandmarkNetwork] | None = None,
 ) -> MediaPipeBackend | AlignmentBackend:
     """The face backend that `settings` names.
 
@@ -56,13 +60,15 @@ def make_backend(
     Parameters
     ----------
     settings : FaceSettings
+    device : str, optional
+        Where face-alignment computes; see `FanNetwork`. MediaPipe's models run on the CPU.
     network : callable, optional
         Loads the network of face-alignment or raises AssetError. Default: `FanNetwork`.
     """
     if settings.backend != "face-alignment":
         return MediaPipeBackend(assets.path)
     try:
-        return AlignmentBackend((network or FanNetwork)())
+        return AlignmentBackend((network or partial(FanNetwork, device))())
     except AssetError as error:
         note = f"face.backend face-alignment is not available, mediapipe is used; {error}"
         warnings.warn(note, stacklevel=2)

@@ -2,16 +2,15 @@
 
 import os
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from heygem import audio
 from heygem.avatar.avatar import Avatar
 from heygem.config.params import AudioSettings, Params
-from heygem.core import gpu, plugins
-from heygem.core.errors import HeygemError
+from heygem.core import plugins
 from heygem.core.files import sha256_of_unchanged
 from heygem.core.findings import Finding
+from heygem.core.gpu import resolve_device
 from heygem.core.types import FloatArray, PathLike
 from heygem.face.backends import make_backend
 from heygem.face.tracking import Backend
@@ -67,7 +66,7 @@ class Models:
     ) -> None:
         self.device = resolve_device(params.device)
         self.lips, self.lips_sha256 = _load_lips(params.lips.model, lips)
-        self.faces = faces if faces is not None else make_backend(params.face)
+        self.faces = faces if faces is not None else make_backend(params.face, device=self.device)
         self._encoded: dict[tuple[str, AudioSettings, str | None], EncodedAudio] = {}
         self._finetuned: dict[str, LipsPredictor] = {}
         self._wav2lip: dict[str | None, Wav2LipEngine] = {}
@@ -141,22 +140,3 @@ def _load_lips(name: str | None, lips: LipsPredictor | None) -> tuple[LipsPredic
     if name is not None and predictor.is_installed_name(name):
         return predictor.load_installed(name), plugins.identity(predictor.ENTRY_POINTS, name)
     return LipsModel.load(name), sha256_of_unchanged(name or SHIPPED)
-
-
-def resolve_device(name: str) -> str:
-    """Torch device of "auto", "cpu" or "cuda".
-
-    Raises
-    ------
-    HeygemError
-        cuda was asked for, and PyTorch has none.
-    """
-    if name == "auto":
-        return "cuda" if gpu.has_cuda() else "cpu"
-    if name == "cuda" and not gpu.has_cuda():
-        raise HeygemError(
-            "device: cuda was asked for, and PyTorch sees no GPU",
-            seen=f"torch {version('torch')}",
-            remedy="set device: auto, or install a PyTorch build for your GPU",
-        )
-    return name

@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
-
 from heygem import lips
 from heygem.core import publish
 from heygem.core.errors import ParameterError
+from heygem.core.gpu import resolve_device
 from heygem.core.types import PathLike, Progress, Watch
 from heygem.core.version import commit
 from heygem.experiments import store
@@ -73,7 +72,7 @@ def train_lips(
         `out` is no `.safetensors` file, or there is no GPU for "cuda".
     """
     settings = settings or TrainSettings()
-    out, device = Path(out), _choose_device(device)
+    out, device = Path(out), resolve_device(device)
     if out.suffix != ".safetensors":
         raise ParameterError(
             "the model file must end in .safetensors", seen=out.name, remedy="rename it"
@@ -116,14 +115,6 @@ def train_lips(
     checkpoint.unlink(missing_ok=True)
     lips.LipsModel.load(out)  # the file can be read back
     return result
-
-
-def _choose_device(device: str) -> str:
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ParameterError("no GPU to train on", seen="cuda", remedy="use device auto or cpu")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
 
 
 def _evaluate(

@@ -171,6 +171,7 @@ def package(monkeypatch):
     class FaceAlignment:
         def __init__(self, kind, device, compile):
             assert kind == "2.5D" and compile is False
+            fake.devices.append(device)
             assert 0 < socket.getdefaulttimeout() <= 60
             self.face_detector = types.SimpleNamespace(
                 detect_from_image=lambda image: [np.array([1.0, 2.0, 30.0, 40.0, 0.8])]
@@ -178,7 +179,7 @@ def package(monkeypatch):
             self.face_alignment_net = lambda x: [torch.zeros(1), x.mean(1)[:, None, ::4, ::4]]
 
     fake = types.ModuleType("face_alignment")
-    fake.FaceAlignment = FaceAlignment
+    fake.FaceAlignment, fake.devices = FaceAlignment, []
     fake.LandmarksType = types.SimpleNamespace(TWO_HALF_D="2.5D")
     monkeypatch.setitem(sys.modules, "face_alignment", fake)
     return fake
@@ -226,9 +227,11 @@ def test_without_weights_mediapipe_stands_in_and_it_is_recorded(package, monkeyp
     assert len(backend.notes) == 1 and "face-alignment" in backend.notes[0]
 
 
-def test_with_weights_face_alignment_is_used(package):
-    backend = backends.make_backend(FaceSettings(backend="face-alignment"))
+def test_with_weights_face_alignment_is_used_on_the_device_of_the_recipe(package, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    backend = backends.make_backend(FaceSettings(backend="face-alignment"), device="cpu")
     assert backend.name == "face-alignment" and backend.notes == []
+    assert package.devices == ["cpu"]
 
 
 def test_regions_of_detector_and_mesh_agree():
