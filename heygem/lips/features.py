@@ -76,6 +76,11 @@ def feature_dim(embedding: bool) -> int:
     return FEATURE_DIM + (EMBEDDING_DIM if embedding else 0)
 
 
+def has_embedding(features: FloatArray) -> bool:
+    """Whether features `[..., inputs]` include the speech embedding."""
+    return features.shape[-1] == feature_dim(True)
+
+
 def silent_features(*, embedding: bool = False) -> FloatArray:
     """Features of digital silence : float32 [feature_dim(embedding)]."""
     features = np.zeros(FEATURE_DIM, np.float32)

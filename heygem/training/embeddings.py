@@ -5,19 +5,20 @@ cost. The embedding would have to be computed again for each, which takes longer
 it is computed once, for a few versions of each clip's sound, and kept; a window takes one of them.
 """
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
 import scipy.fft
 from scipy.signal import fftconvolve, resample_poly
 
-from heygem.audio.embedding import EMBEDDING_DIM, embed
+from heygem.audio.embedding import embed
 from heygem.audio.features import RATE_HZ
 from heygem.core.interpolation import interpolate_at_positions
 from heygem.core.types import FloatArray
 
 AUGMENTED = 3  # versions of a clip's sound beside the sound as it is
-EMBEDDING_VERSION = 1  # of what is computed here
+EMBEDDING_VERSION = 2  # of what is computed here
 MAX_PITCH = 0.12  # voices between e^-0.12 and e^0.12 of the real one
 NOISE_S = 12.0  # of each colour of noise
 
@@ -54,12 +55,19 @@ def embeddings_for_training(
     return np.stack(embeddings).astype(np.float16)
 
 
+@functools.cache
 def noise_embeddings() -> FloatArray:
-    """Embedding of steady noise of several colours : float32 [M, EMBEDDING_DIM] at 100 Hz."""
+    """Embedding of steady noise of several colours, and of silence.
+
+    Returns
+    -------
+    float32 [M, EMBEDDING_DIM]
+        At 100 Hz. The encoder tells positions apart, so that even silence is not all the same.
+    """
     rng = np.random.default_rng(0)
     count, rows = round(NOISE_S * RATE_HZ), round(NOISE_S * 100)
-    parts = [embed(_noise(count, rng), rows=rows) for _ in range(4)]
-    return np.concatenate(parts).reshape(-1, EMBEDDING_DIM)
+    sounds = [*(_noise(count, rng) for _ in range(4)), np.zeros(count, np.float32)]
+    return np.concatenate([embed(sound, rows=rows) for sound in sounds])
 
 
 def _degraded(samples: FloatArray, rng: np.random.Generator) -> FloatArray:

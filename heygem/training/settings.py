@@ -10,7 +10,7 @@ class TrainSettings(Settings):
 
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of everything random")
     networks: int = Field(3, ge=2, le=16, description="networks whose mean is the model")
-    iterations: int = Field(300, ge=1, description="steps of each network")
+    iterations: int = Field(200, ge=1, description="steps of each network")
     sync_iterations: int = Field(200, ge=0, description="steps of the sync check; 0: no check")
     batch: int = Field(24, ge=1, le=4096, description="windows in a step")
     window_s: float = Field(2.56, ge=0.64, le=30, description="length of a window [s]")
@@ -32,7 +32,7 @@ class TrainSettings(Settings):
         0.995, ge=0, lt=1, description="decay of the moving average of the weights [share]"
     )
     eval_every: int = Field(
-        100, ge=1, description="steps between evaluations on the held-out speakers"
+        50, ge=1, description="steps between evaluations on the held-out speakers"
     )
     exclude_licences: tuple[str, ...] = Field(
         ("research-only",), description="licence classes not to be trained on"

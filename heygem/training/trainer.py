@@ -26,7 +26,7 @@ from heygem.core import assets
 from heygem.core.errors import InputError
 from heygem.core.files import replacing
 from heygem.core.types import FloatArray, PathLike, Progress, Watch
-from heygem.lips.features import feature_dim
+from heygem.lips.features import has_embedding
 from heygem.lips.model import FORMAT, LipsModel
 from heygem.lips.network import LipsNetwork
 from heygem.lips.trajectory import RATE_HZ, width_direction
@@ -115,7 +115,7 @@ def train(
     basis = fit_basis(clips, settings.coefficients)
     networks, predicted = trainer.train_folds(clips, basis, scales)
     unit = np.ones(len(basis.shapes))
-    embedding = clips[0].features.shape[1] == feature_dim(True)
+    embedding = has_embedding(clips[0].features)
     frozen = [network.for_inference() for network in networks]
     model = LipsModel(frozen, basis.shapes, unit, {}, embedding=embedding)
     model.gain = _calibrate(networks, device, clips, predicted, basis, opening_std)

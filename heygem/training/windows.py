@@ -11,7 +11,7 @@ from heygem.audio.features import BANDS
 from heygem.core.types import FloatArray
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER, LOWER_WEIGHT
-from heygem.lips.features import FEATURE_DIM, silent_features
+from heygem.lips.features import FEATURE_DIM, has_embedding, silent_features
 from heygem.lips.trajectory import RATE_HZ, aperture_direction
 from heygem.training import augment
 from heygem.training.clip import Clip
@@ -105,7 +105,7 @@ def speaker_scales(clips: Sequence[Clip]) -> tuple[dict[str, float], float]:
 class _ClipTensors:
     """A clip as the network reads it.
 
-    power [2 N, 80], phones [2 N, 40], versions of the speech embedding [V, 2 N, 96 or 0],
+    power [2 N, 80], phones [2 N, 40], versions of the speech embedding [V, 2 N, 64 or 0],
     target [N, K], valid [N]
     """
 
@@ -138,7 +138,7 @@ class TrainingWindows:
         rows: int,
     ) -> None:
         self.rows = rows
-        embedding = clips[0].features.shape[1] > FEATURE_DIM
+        embedding = has_embedding(clips[0].features)
         silence = torch.from_numpy(silent_features(embedding=embedding))
         self._silent_phones = silence[BANDS:FEATURE_DIM]
         self._silent_embedding = silence[FEATURE_DIM:]
@@ -239,7 +239,7 @@ class TrainingWindows:
 
 
 def _embeddings(clip: Clip) -> Tensor:
-    """The speech embedding of a clip's sound as it is and augmented : float [V, 2 N, 96 or 0]."""
+    """The speech embedding of a clip's sound as it is and augmented : float [V, 2 N, 64 or 0]."""
     plain = torch.from_numpy(clip.features[None, :, FEATURE_DIM:])
     if clip.augmented_embeddings is None:
         return plain

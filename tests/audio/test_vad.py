@@ -68,6 +68,28 @@ def test_the_mouth_may_move_in_a_song_and_rests_in_its_pauses():
     assert (audio.mouth_activity(np.zeros(RATE_HZ, np.float32)) == 0).all()
 
 
+def played_notes(seconds=6.0):
+    """Three plucked notes a second over a held chord : float32 [n], 16 kHz."""
+    rng = np.random.default_rng(0)
+    t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    notes_hz = rng.choice([261.6, 293.7, 329.6, 392.0, 440.0], size=round(3 * seconds) + 1)
+    phase = np.cumsum(notes_hz[(3 * t).astype(int)]) / RATE_HZ
+    plucked = sum(np.sin(2 * np.pi * h * phase) / h**1.5 for h in range(1, 8))
+    chord = sum(
+        np.sin(2 * np.pi * f * h * t) / h for f in (130.8, 164.8, 196.0) for h in range(1, 6)
+    )
+    mixed = plucked * np.exp(-3 * ((3 * t) % 1)) + 0.3 * chord
+    return (0.2 * mixed / np.abs(mixed).max()).astype(np.float32)
+
+
+def test_instruments_alone_move_no_mouth():
+    """Voice activity finds as little speech in them as in a song; they moved the mouth as one."""
+    assert audio.mouth_activity(played_notes()).max() < vad.IS_SPEECH
+    accompanied = sung_notes() + 0.1 * played_notes(5.4)
+    activity = audio.mouth_activity(accompanied)
+    assert activity[10:110].mean() > 0.8 and activity[190:290].mean() > 0.8
+
+
 def test_in_speech_the_mouth_follows_the_speech_alone(data):
     speech = audio.load(data / "audio" / "echomimic_jane.wav").samples[: 4 * RATE_HZ]
     recording = np.concatenate([speech, sung_notes()])
