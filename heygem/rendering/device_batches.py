@@ -62,8 +62,8 @@ class DeviceBatches:
     def shrink(self, size: int) -> None:
         """A batch of so many frames did not fit: compute at most half as many from now on."""
         self._largest = size // 2
-        then = f"{self._largest} frames at once" if self._largest else "the CPU does the rest"
-        self.note = f"memory of {self._device} ran out for a batch of {size} frames: {then}"
+        then = f"at most {self._largest} at once" if self._largest else "the CPU does the rest"
+        self.note = f"memory of {self._device} ran out for {size} frames at once: {then}"
         log.warning("%s", self.note)
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

@@ -101,6 +101,11 @@ def one_by_one(person, frames):
     return [renderer.render(image, k) for k, image in enumerate(frames)]
 
 
+@pytest.fixture(scope="module")
+def batched(person):
+    return planned(person, "cpu")
+
+
 def largest_difference(drawn, expected):
     """In grey levels, over all pixels of all patches."""
     assert len(drawn) == len(expected)
@@ -138,13 +143,14 @@ def _no_planes(own, other, at, windows):
     ],
 )
 def test_the_comparison_shows_an_operation_that_is_left_out(
-    person, frames, one_by_one, monkeypatch, module, name, other
+    batched, frames, one_by_one, monkeypatch, module, name, other
 ):
     monkeypatch.setattr(module, name, other)
-    drawn = planned(person, "cpu").render_batch(frames, range(len(frames)))
+    drawn = batched.render_batch(frames, range(len(frames)))
     assert largest_difference(drawn, one_by_one) > 2 * MAX_LEVELS
 
 
+@pytest.mark.slow
 def test_every_operation_is_computed_on_the_device(person, frames, monkeypatch):
     """Tensors of the device "meta" hold no data, and cannot be mixed with those of the CPU."""
     monkeypatch.setattr(light, "match_sharpness", _nothing)  # it reads which pictures to blur
@@ -208,7 +214,7 @@ def test_memory_that_runs_out_halves_the_batch(person, frames, one_by_one, monke
     drawn = renderer.render_batch(frames, range(len(frames)))
     assert sizes == [6, 3, 1, 1, 1, 1, 1, 1]
     assert largest_difference(drawn, one_by_one) <= MAX_LEVELS
-    assert "a batch of 3 frames: 1 frames at once" in renderer.notes[-1]
+    assert "3 frames at once: at most 1 at once" in renderer.notes[-1]
 
 
 @pytest.mark.fault

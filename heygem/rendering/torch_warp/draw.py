@@ -95,7 +95,7 @@ class _Mouths:
         first_texture = upload([np.cumsum(count) - count], device)
         return cls(
             windows,
-            frames.part(torch.arange(len(mouths), device=device), corners, windows),
+            frames.part(corners, windows),
             upload([m.alpha for m in mouths], device),
             upload([m.opening for m in mouths], device),
             textures,
@@ -129,8 +129,7 @@ def _lips_and_interior(
     parts = [g.mouth.interior for g in frames]
     sizes = [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in parts]
     inner = Windows.of(sizes, device)
-    all_windows = torch.arange(len(textures), device=device)
-    at = windows.part(all_windows, _corners(parts, device), inner)
+    at = windows.part(_corners(parts, device), inner)
     lips, lit = _match_light(frames, picture, interior[at], around, windows, at)
     needs_light = upload([np.array([t.needs_light for t in textures])], device)
     lips = torch.where(needs_light[windows.window][:, None], lips, picture)
@@ -151,21 +150,20 @@ def _interiors(
     """The warped pictures, float32 [Q, 3], with their interiors; see `InteriorLayers.draw`."""
     device = picture.device
     interiors = [texture.interior for texture in textures]
-    everyone = torch.arange(len(textures), device=device)
     openings = Windows.of([layers.own[0].x.shape for layers in interiors], device)
     drawn = torch.zeros((len(openings.window), 3), device=device)
-    _draw_over(drawn, [layers.own for layers in interiors], openings, everyone, picks, library)
+    _draw_over(drawn, [layers.own for layers in interiors], openings, picks, library)
     for k, layers in enumerate(interiors):
         if layers.synthetic is not None:
             synthetic = upload([layers.synthetic.drawing], device).view(-1, 3)
             own = openings.view(drawn, k)
             alone = Windows.of([openings.sizes[k]], device)
             shown = [layers.synthetic.layers]
-            _draw_over(synthetic, shown, alone, everyone[:1], picks[k : k + 1], library)
+            _draw_over(synthetic, shown, alone, picks[k : k + 1], library)
             own += layers.synthetic.share * (synthetic.view_as(own) - own)
     corners = _corners([(layers.rows, layers.columns) for layers in interiors], device)
     out = picture.clone()
-    out[windows.part(everyone, corners, openings)] = drawn
+    out[windows.part(corners, openings)] = drawn
     return out
 
 
@@ -173,23 +171,25 @@ def _draw_over(
     below: Tensor,
     layers: Sequence[Sequence[Layer]],
     windows: Windows,
-    everyone: Tensor,
     picks: Tensor,
     library: Pictures,
 ) -> None:
-    """Draw each window's layers, from below, over float32 [P, 3], in place."""
+    """Draw each window's layers, from below, over float32 [P, 3], in place.
+
+    `picks` int64 [n] is the library's picture of each window.
+    """
     device = below.device
     for depth in range(max(map(len, layers))):
-        at = [k for k, own in enumerate(layers) if len(own) > depth]
-        some = [layers[k][depth] for k in at]
-        part = Windows.of([windows.sizes[k] for k in at], device)
+        rows = [k for k, own in enumerate(layers) if len(own) > depth]
+        some = [layers[k][depth] for k in rows]
+        part = Windows.of([windows.sizes[k] for k in rows], device)
         x, y, opacity = (
             upload([getattr(layer, name) for layer in some], device)
             for name in ("x", "y", "opacity")
         )
-        chosen = everyone[upload([np.array(at)], device)]
-        sampled = library.sample(picks[chosen][part.window], x, y)
-        places = windows.index(chosen[part.window], part.y, part.x)
+        window = upload([np.array(rows)], device)[part.window]
+        sampled = library.sample(picks[window], x, y)
+        places = windows.index(window, part.y, part.x)
         below[places] += (sampled - below[places]) * opacity[:, None]
 
 

@@ -74,20 +74,19 @@ class Windows:
         """Places of pixels, given by window, row and column, in the flat tensor : int64."""
         return self.starts[window] + y * self.widths[window] + x
 
-    def part(self, window: Tensor, corner: Tensor, inner: "Windows") -> Tensor:
-        """Places of the pixels of smaller windows, each within one of these : int64 [P].
+    def part(self, corner: Tensor, inner: "Windows") -> Tensor:
+        """Places of the pixels of smaller windows, one in each of these : int64 [P].
 
         Parameters
         ----------
-        window : int64 [m]
-            In which of these windows each of the smaller ones lies.
-        corner : int64 [m, 2]
-            Row and column of its first pixel there.
+        corner : int64 [n, 2]
+            Row and column of the first pixel of each.
         inner : Windows
-            The m smaller ones.
+            The smaller ones.
         """
-        y, x = (corner[inner.window] + torch.stack([inner.y, inner.x], 1)).unbind(1)
-        return self.index(window[inner.window], y, x)
+        top, left = corner.unbind(1)
+        window = inner.window
+        return self.index(window, top[window] + inner.y, left[window] + inner.x)
 
 
 class Pictures:
