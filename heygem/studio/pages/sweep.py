@@ -189,6 +189,7 @@ class SweepPage(w.VBox):
         folders = [path.parent.name for path in self.results.glob(f"{_PREFIX}*/{RECIPE}")]
         names = sorted(folders, key=lambda name: name[-15:], reverse=True)
         self.sweep.options = [("", ""), *((name, name) for name in names)]  # selects the first
+        self.sweep.layout.display = "" if names else "none"
 
 
 def read_values(text: str) -> list[float]:
