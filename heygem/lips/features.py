@@ -10,6 +10,7 @@ from heygem.core.types import FloatArray
 
 FEATURE_DIM = audio.BANDS + len(phones.PHONES)  # per 10 ms, without the speech embedding
 LOUDNESS_SLOPE = 8.0  # of the sigmoid that separates loud frames from quiet ones
+_BLOCK_ROWS = 4096  # of which statistics are taken at once
 MIN_SPREAD = 0.1  # added to a band's spread: steady noise has hardly any and must stay small
 
 
@@ -34,12 +35,14 @@ def extract_features(samples: FloatArray, *, rows: int, embedding: bool = False)
     float32 [2 rows, FEATURE_DIM], with the embedding EMBEDDING_DIM more
     """
     samples = np.asarray(samples, np.float32)
-    features = np.concatenate([audio.log_mel(samples), phones.activity(samples)], 1)[: 2 * rows]
-    padding = np.tile(silent_features(), (2 * rows - len(features), 1))
-    features = np.concatenate([features, padding]).astype(np.float32)
-    if not embedding:
-        return features
-    return np.concatenate([features, embed(samples, rows=2 * rows)], 1)
+    features = np.empty((2 * rows, feature_dim(embedding)), np.float32)  # the only copy of them
+    spectra, activity = audio.log_mel(samples)[: 2 * rows], phones.activity(samples)[: 2 * rows]
+    features[: len(spectra), : audio.BANDS] = spectra
+    features[: len(activity), audio.BANDS : FEATURE_DIM] = activity
+    features[len(spectra) :, :FEATURE_DIM] = silent_features()
+    if embedding:
+        features[:, FEATURE_DIM:] = embed(samples, rows=2 * rows)
+    return features
 
 
 def normalize_spectra(features: FloatArray, *, like: FloatArray | None = None) -> FloatArray:
@@ -59,16 +62,34 @@ def normalize_spectra(features: FloatArray, *, like: FloatArray | None = None) -
     -------
     float32 [T, inputs]
     """
-    source = (features if like is None else like)[:, : audio.BANDS]
+    mean, deviation = spectra_statistics(features if like is None else like)
+    return normalized(features, mean, deviation)
+
+
+def normalized(features: FloatArray, mean: FloatArray, deviation: FloatArray) -> FloatArray:
+    """Features with the spectral bands brought to `spectra_statistics`: a copy."""
+    out = np.array(features, np.float32)
+    out[:, : audio.BANDS] -= mean
+    out[:, : audio.BANDS] /= deviation
+    return out
+
+
+def spectra_statistics(features: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and spread (with `MIN_SPREAD`) of each band over the loud frames : two float32 [BANDS].
+
+    Taken block by block, so that an hour of sound is not copied.
+    """
+    source = features[:, : audio.BANDS]
     if not len(source):
-        return features
-    loudness = source.mean(1, keepdims=True)
+        return np.zeros(audio.BANDS, np.float32), np.ones(audio.BANDS, np.float32)
+    loudness = source.mean(1)
     weight = expit(np.float32(LOUDNESS_SLOPE) * (loudness - loudness.mean()))
+    blocks = [slice(k, k + _BLOCK_ROWS) for k in range(0, len(source), _BLOCK_ROWS)]
     total = max(float(weight.sum()), 1e-6)
-    mean = (source * weight).sum(0) / total
-    spread = np.sqrt((np.square(source - mean) * weight).sum(0) / total)
-    spectra = (features[:, : audio.BANDS] - mean) / (spread + MIN_SPREAD)
-    return np.concatenate([spectra, features[:, audio.BANDS :]], 1).astype(np.float32)
+    mean = np.sum([weight[b].astype(np.float64) @ source[b] for b in blocks], 0) / total
+    mean = mean.astype(np.float32)
+    squares = [weight[b].astype(np.float64) @ np.square(source[b] - mean) for b in blocks]
+    return mean, (np.sqrt(np.sum(squares, 0) / total) + MIN_SPREAD).astype(np.float32)
 
 
 def feature_dim(embedding: bool) -> int:

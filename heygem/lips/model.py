@@ -28,8 +28,9 @@ from heygem.face.topology import LOWER
 from heygem.lips.features import (
     extract_features,
     feature_dim,
-    normalize_spectra,
+    normalized,
     silent_features,
+    spectra_statistics,
 )
 from heygem.lips.inference import InferenceNetwork
 from heygem.lips.trajectory import RATE_HZ, Trajectory
@@ -161,22 +162,24 @@ class LipsModel:
         """Rows of a chunk, and each network's last input with `CONTEXT_S` before and after them."""
         rows = len(features) // 2
         step, context = int(CHUNK_S * RATE_HZ), round(CONTEXT_S * RATE_HZ)
-        padded = self._padded(features, context)
+        statistics = spectra_statistics(features) if self.networks[0].normalize else None
         for start in range(0, rows, step):
             raise_if_cancelled()
             stop = min(start + step, rows)
-            chunk = padded[2 * start : 2 * (stop + 2 * context)]
+            chunk = self._padded(features, 2 * (start - context), 2 * (stop + context))
+            chunk = chunk if statistics is None else normalized(chunk, *statistics)
             yield slice(start, stop), [network.hidden(chunk) for network in self.networks]
 
-    def _padded(self, features: FloatArray, rows: int) -> FloatArray:
-        """Features with `rows` of silence at each end, normalised : float32 [2 (N + 2 rows), F].
+    def _padded(self, features: FloatArray, start: int, stop: int) -> FloatArray:
+        """Rows `start` to `stop` of features : float32 [stop - start, F].
 
         Before the first and after the last sound there is silence, not the edge of an array.
         """
-        silence = np.tile(silent_features(embedding=self.embedding), (2 * rows, 1))
-        inner = np.asarray(features, np.float32)
-        padded = np.concatenate([silence, inner, silence])
-        return normalize_spectra(padded, like=inner) if self.networks[0].normalize else padded
+        silence = silent_features(embedding=self.embedding)
+        chunk = np.tile(silence.astype(np.float32), (stop - start, 1))
+        first, last = max(start, 0), min(stop, len(features))
+        chunk[first - start : last - start] = features[first:last]
+        return chunk
 
 
 def _uses_embedding(meta: dict[str, str], path: Path) -> bool:

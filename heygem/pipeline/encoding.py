@@ -23,6 +23,7 @@ from heygem.provenance.keys import Keys
 from heygem.provenance.labeller import Labeller, ShowFrame
 from heygem.rendering.base import Renderer
 
+WAITING_ON_CPU = 3  # frames at most between two threads: 3 MB each at 1080p
 RENDER_THREADS = 2  # frames drawn at once on a CPU; most of the work is done without the GIL
 BATCH_ON_GPU = 4  # frames computed at once on a GPU, for each of `resources.batch_size`
 AnyPicture: TypeAlias = Image | YuvImage
@@ -200,8 +201,9 @@ def _write_frames(
     timeline, count = film.timeline, len(film.timeline)
     skipped: Counter[str] = Counter()
     size = film.params.resources.batch_size
+    held = min(size, WAITING_ON_CPU) if film.device == "cpu" else size
     order = timeline.order[span.first : span.stop]
-    images = prefetch(steps.each("decode", _decoded(film.avatar, order)), ahead=size)
+    images = prefetch(steps.each("decode", _decoded(film.avatar, order)), ahead=held)
 
     def write(item: tuple[AnyPicture, float]) -> None:
         with steps.step("encode"):
@@ -217,7 +219,7 @@ def _write_frames(
         batch_size=at_once,
         steps=steps,
     )
-    with BackgroundConsumer[tuple[AnyPicture, float]](write, waiting=size) as encoder:
+    with BackgroundConsumer[tuple[AnyPicture, float]](write, waiting=held) as encoder:
         for frame in frames:
             report_progress("render", frame.index, count)
             if frame.patch is None:
