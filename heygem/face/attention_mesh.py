@@ -19,7 +19,7 @@ import numpy as np
 
 from heygem.core.errors import AssetError
 from heygem.core.litert import LiteRTModel
-from heygem.core.types import FloatArray, Image, PathLike
+from heygem.core.types import FloatArray, Image, IntArray, PathLike
 from heygem.face import topology as topo
 from heygem.face.detector import Region, crop_region, crop_to_image, region_of
 from heygem.face.kernels import sample_bilinear
@@ -49,8 +49,7 @@ class AttentionMesh:
     def __init__(self, path: PathLike) -> None:
         model = _PublishedModel(path)
         self._mesh = LiteRTModel(model.subgraph([], ["feature", "mesh", "flag"]))
-        self._lips = LiteRTModel(model.subgraph(["lips_window"], ["lips"]))
-        self._window = model.windows["lips"]
+        self._lips = _PartHead(model, "lips")
 
     def __call__(self, image: Image, region: Region) -> tuple[FloatArray, float]:
         """Fit the mesh: points `float32 [468, 3]` in pixels of `image`, and the score, 0..1."""
@@ -67,12 +66,8 @@ class AttentionMesh:
         """Points [468, 3] in pixels of `crop` [192, 192, 3], 0..1, and the face logit."""
         features, mesh, flag = self._mesh(crop[None])
         feature, points = features[0], mesh.reshape(topo.POINTS, 3).copy()
-        stride = MESH_INPUT_PX / feature.shape[0]
-        linear, shift = self._window.locate(points[:, :2] / stride)
-        window = self._window.sample(feature, linear, shift)
-        lips = self._lips(window[None])[0].reshape(-1, 2)
-        # The head predicts crop pixels per window cell: only the shift is scaled by the stride.
-        points[self._window.points, :2] = lips @ linear.T + shift * stride
+        indices, contour = self._lips(feature, points)
+        points[indices, :2] = contour
         return points, float(flag.item())
 
 
@@ -92,22 +87,14 @@ class AttentionEyes:
     def __init__(self, path: PathLike) -> None:
         model = _PublishedModel(path)
         self._mesh = LiteRTModel(model.subgraph([], ["feature", "mesh"]))
-        self._heads = [
-            (model.windows[eye], LiteRTModel(model.subgraph([f"{eye}_window"], [eye])))
-            for eye in EYES
-        ]
+        self._parts = [_PartHead(model, eye) for eye in EYES]
 
     def __call__(self, image: Image, points: FloatArray) -> FloatArray:
         """A mesh `float32 [468, 3]` in pixels of `image`, with x and y around the eyes refined."""
         crop, to_image = crop_region(image, region_of(points), MESH_INPUT_PX)
         features, mesh = self._mesh((crop / np.float32(255))[None])
         feature, crop_points = features[0], mesh.reshape(topo.POINTS, 3).copy()
-        stride = MESH_INPUT_PX / feature.shape[0]
-        refined = []
-        for window, head in self._heads:
-            linear, shift = window.locate(crop_points[:, :2] / stride)
-            contour = head(window.sample(feature, linear, shift)[None])[0].reshape(-1, 2)
-            refined.append((window.points, contour @ linear.T + shift * stride))
+        refined = [part(feature, crop_points) for part in self._parts]
         for indices, contour in refined:
             crop_points[indices, :2] = contour
         out = points.copy()
@@ -115,6 +102,30 @@ class AttentionEyes:
         for indices, _ in refined:
             out[indices, :2] = in_image[indices, :2]
         return out
+
+
+class _PartHead:
+    """The network that fits one part of the face, and its window in the feature map."""
+
+    def __init__(self, model: "_PublishedModel", part: str) -> None:
+        self._window = model.windows[part]
+        self._head = LiteRTModel(model.subgraph([f"{part}_window"], [part]))
+
+    def __call__(self, feature: FloatArray, points: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Indices of the part's points, and their x and y [n, 2] in pixels of the crop.
+
+        Parameters
+        ----------
+        feature : float32 [h, w, c]
+        points : float32 [468, 3]
+            The whole mesh, in pixels of the crop.
+        """
+        stride = MESH_INPUT_PX / feature.shape[0]
+        linear, shift = self._window.locate(points[:, :2] / stride)
+        window = self._window.sample(feature, linear, shift)
+        contour = self._head(window[None])[0].reshape(-1, 2)
+        # The head predicts crop pixels per window cell: only the shift is scaled by the stride.
+        return self._window.points, contour @ linear.T + shift * stride
 
 
 class AttentionWindow:
