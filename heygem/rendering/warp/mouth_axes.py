@@ -23,8 +23,16 @@ def mouth_axes(upper: FloatArray) -> Axes:
 def to_mouth_axes(axes: Axes, points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Coordinates of points [..., 2] along (0..1) and across (pixels) the mouth."""
     origin, along, across, length = axes
-    relative = points - origin
-    return relative @ along / length, relative @ across
+    # Each coordinate on its own: along a last axis of two, NumPy is five times as slow.
+    x, y = points[..., 0] - origin[0], points[..., 1] - origin[1]
+    return (x * along[0] + y * along[1]) / length, x * across[0] + y * across[1]
+
+
+def from_mouth_axes(axes: Axes, u: FloatArray, v: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """x and y [...] of coordinates along (0..1) and across (pixels) the mouth."""
+    origin, along, across, length = axes
+    u = u * length
+    return origin[0] + u * along[0] + v * across[0], origin[1] + u * along[1] + v * across[1]
 
 
 def contours(

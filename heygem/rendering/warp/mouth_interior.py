@@ -13,6 +13,7 @@ from heygem.rendering.warp.mesh_warp import bounds, sample
 from heygem.rendering.warp.mouth_axes import (
     Axes,
     contours,
+    from_mouth_axes,
     gap_px,
     iod_px,
     mouth_axes,
@@ -349,9 +350,7 @@ def _skull_layer(upper: FloatArray, lower: FloatArray, opening: _Opening, skull:
 
 def _layer(axes: Axes, u: FloatArray, v: FloatArray, opacity: FloatArray) -> Layer:
     """A layer sampled at coordinates along and across the picture's mouth."""
-    origin, along, across, length = axes
-    place = origin + (u * length)[..., None] * along + v[..., None] * across
-    return _as_layer(place[..., 0], place[..., 1], opacity)
+    return _as_layer(*from_mouth_axes(axes, u, v), opacity)
 
 
 def _as_layer(x: FloatArray, y: FloatArray, opacity: FloatArray) -> Layer:
