@@ -28,8 +28,9 @@ from heygem.provenance.aigc import AigcLabel, parse_label
 from heygem.provenance.fingerprint import FrameHasher
 from heygem.provenance.keys import Keys
 from heygem.provenance.keys.public import PublicKeys
+from heygem.provenance.label_text import render_template
 from heygem.provenance.similarity import ExaminedContent
-from heygem.provenance.visible import MIN_DURATION_S, render_template
+from heygem.provenance.visible import MIN_DURATION_S
 from heygem.provenance.watermark.detect import TOO_SHORT, WINDOW_S, WatermarkDetector
 
 COMPLIANT = "compliant"
