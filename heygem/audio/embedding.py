@@ -115,8 +115,9 @@ def _attend(layer: str, x: FloatArray, weights: Mapping[str, FloatArray]) -> Flo
     by_head = projected.reshape(len(x), 3, HEADS, -1).transpose(1, 2, 0, 3)  # [3, heads, rows, ..]
     queries, keys, values = by_head
     scores = queries @ keys.transpose(0, 2, 1) * np.float32(queries.shape[-1] ** -0.5)
-    scores = np.exp(scores - scores.max(-1, keepdims=True))
-    attended = scores / scores.sum(-1, keepdims=True) @ values
+    scores -= scores.max(-1, keepdims=True)
+    np.exp(scores, out=scores)
+    attended = scores @ values / scores.sum(-1, keepdims=True)
     return attended.transpose(1, 0, 2).reshape(x.shape)
 
 

@@ -20,7 +20,7 @@ from heygem.core.types import FloatArray
 AUGMENTED = 3  # versions of a clip's sound beside the sound as it is
 EMBEDDING_VERSION = 2  # of what is computed here
 MAX_PITCH = 0.12  # voices between e^-0.12 and e^0.12 of the real one
-NOISE_S = 12.0  # of each colour of noise
+NOISE_S = 3.0  # of each colour of noise; computed in every process that trains or fine-tunes
 
 Gain = Callable[[FloatArray], FloatArray]  # of frequencies in hertz
 
