@@ -3,7 +3,7 @@
 The first three layers of the encoder of Whisper base (Radford et al. 2022, "Robust speech
 recognition via large-scale weak supervision"; MIT), which learnt from 680,000 hours in many
 languages to tell spoken words apart. Its 512 numbers are projected to the 64 directions from which
-mouths can be predicted best; `audio/weights/speech-encoder.md` says how these were found.
+mouths can be predicted best; `audio/weights/speech-projection.md` says how these were found.
 """
 
 import functools
@@ -15,12 +15,13 @@ from scipy.special import erf
 
 from heygem.audio.features import BANDS, HOP, RATE_HZ, WINDOW, voiced_rms
 from heygem.audio.mel_filters import mel_filters
+from heygem.audio.whisper_weights import read_encoder
 from heygem.core import assets
 from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import FloatArray
 
 EMBEDDING_DIM = 64
-EMBEDDING_MODEL = assets.SPEECH_ENCODER.name
+EMBEDDING_MODEL = assets.SPEECH_PROJECTION.name  # which goes with one encoder
 INPUT_RMS = 0.05  # of the voice
 FLOOR = -7.0  # of the logarithm; for a voice of that level about 8 below the loudest band
 STATE_DIM, HEADS, LAYERS = 512, 8, 3  # of Whisper base, of whose six layers three are used
@@ -157,7 +158,10 @@ def _positions(rows: int) -> FloatArray:
 
 @functools.cache
 def _weights() -> dict[str, FloatArray]:
+    """Weights of the encoder and of the projection, by the names used here."""
     from safetensors.numpy import load_file
 
-    stored = load_file(assets.path(EMBEDDING_MODEL))
-    return {name: np.asarray(values, np.float32) for name, values in stored.items()}
+    weights = read_encoder(assets.path(assets.SPEECH_ENCODER.name))
+    for name, values in load_file(assets.path(EMBEDDING_MODEL)).items():
+        weights[f"projection.{name}"] = np.asarray(values, np.float32)
+    return weights

