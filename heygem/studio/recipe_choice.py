@@ -123,11 +123,17 @@ class RecipeDropdown(w.Dropdown):
     translate : callable
     selected : str
         Name; default: what the page was opened with.
+
+    Attributes
+    ----------
+    is_updating : bool
+        Whether the page changes the list: then no style was chosen by the user.
     """
 
     def __init__(self, choice: RecipeChoice, translate: Translate, *, selected: str = "") -> None:
         self.choice, self._own = choice, translate("own_recipe")
-        self._listed = choice.options()
+        self.is_updating = False
+        self._listed = self._shown = choice.options()
         super().__init__(
             description=translate("style"), options=self._listed, tooltip=translate("style"),
             style={"description_width": "auto"}, layout=w.Layout(width="260px"),
@@ -138,16 +144,17 @@ class RecipeDropdown(w.Dropdown):
 
     def refresh(self) -> None:
         """List recipes that were saved meanwhile; what is selected stays."""
-        options = self.choice.options()
-        if options != self._listed:
-            selected, self._listed = self.value, options
-            self.options = options
-            if selected in [name for _, name in options]:
-                self.value = selected
+        self._listed = self.choice.options()
+        names = [name for _, name in self._listed]
+        self.show(self.value if self.value in ["", *names] else names[0])
 
     def show(self, name: str) -> None:
         """Select a name; empty: settings of one's own, which are listed only then."""
         options = self._listed if name else [(self._own, ""), *self._listed]
-        if list(self.options) != options:
-            self.options = options
-        self.value = name
+        self.is_updating = True
+        try:
+            if options != self._shown:
+                self.options = self._shown = options  # selects the first one
+            self.value = name
+        finally:
+            self.is_updating = False

@@ -6,6 +6,7 @@ from helpers.studio import GATE_OFF, WAIT_S
 from heygem.config.params import Params
 from heygem.studio.controls import control_differences
 from heygem.studio.pages.tuning import TuningPage
+from heygem.studio.recipe_files import save_recipe
 
 pytestmark = [pytest.mark.usefixtures("isolated_home"), pytest.mark.slow]
 
@@ -101,6 +102,12 @@ def test_a_style_moves_the_controls_and_every_change_can_be_undone(tuning):
     tuning.controls["lips.openness_gain"].value = 1.7
     assert tuning.style.value == "", "no style is the same"
     assert tuning.style.label == "own settings"
+    values = {key: control.value for key, control in tuning.controls.items()}
+    save_recipe(Params(), "another", folder=tuning.recipes_folder)
+    tuning.style.refresh()  # a list with one more is no choice
+    assert ("another", "recipe:another") in tuning.style.options
+    assert tuning.style.label == "own settings"
+    assert values == {key: control.value for key, control in tuning.controls.items()}
     for expected in (1.3, 1.0):
         tuning.undo_button.click()
         assert tuning.controls["lips.openness_gain"].value == expected

@@ -200,7 +200,7 @@ class TuningPage(w.VBox):
         self._show_style()
 
     def _style_chosen(self, change: dict[str, Any]) -> None:
-        if self._setting:
+        if self._setting or self.style.is_updating:
             return
 
         def action() -> str:
