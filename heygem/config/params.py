@@ -206,9 +206,9 @@ class MediaSettings(Settings):
         "files",
     )
     encoder: Literal["auto", "x264", "nvenc"] = Field(
-        "auto",
-        description="auto: the GPU's encoder where the device is a GPU that can encode, else x264; "
-        "x264, nvenc",
+        "x264",
+        description="x264; nvenc, the GPU's encoder; auto: nvenc where the device is a GPU that can "
+        "encode, else x264",
     )
     extend: Literal["pingpong", "loop", "freeze"] = Field(
         "pingpong", description="audio longer than video: pingpong, loop or freeze the picture"

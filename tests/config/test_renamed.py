@@ -37,8 +37,10 @@ def test_old_recipe_equals_the_new_one(path):
         warnings.simplefilter("error")
         new = Params.from_yaml(ROOT / "params" / path.name)
     if path.name != "finetune.yaml":
-        # The label's default text changed; the installation's consent basis holds unless stated.
-        new = new.override({"label.text": BILINGUAL_LABEL, "label.consent": "own"})
+        # The defaults of the label's text and of the encoder's preset changed; the installation's
+        # consent basis holds unless stated.
+        stated = {"label.text": BILINGUAL_LABEL, "label.consent": "own", "media.preset": "medium"}
+        new = new.override(stated)
     assert old == new
     texts = notices(recorded)
     assert len(texts) == len(set(texts))
