@@ -21,7 +21,7 @@ def film(speaker, seed, *, mark):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(realism, "EPOCHS", 24)
+    monkeypatch.setattr(realism, "EPOCHS", 16)
     monkeypatch.setattr(realism, "BATCH", 8)
 
 
