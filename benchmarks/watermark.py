@@ -5,7 +5,7 @@
     python benchmarks/watermark.py table OUT.jsonl...          the results as Markdown
 
 Each clip gets a random id, the watermark and the visible label in the codec's planes, and is
-encoded at crf 18, like a result; then it is attacked, encoded again and read. Every result is
+encoded like a result; then it is attacked, encoded again and read. Every result is
 appended to the file at once, so that an interrupted run can be continued. *Decoded* counts ids read
 from the pixels alone; *recognised* also counts ids matched against a list of known ones.
 """
@@ -26,7 +26,8 @@ import numpy as np
 from av.video.reformatter import Colorspace
 
 from heygem import media
-from heygem.config.params import LabelSettings
+from heygem.config.params import LabelSettings, MediaSettings
+from heygem.media.x264 import x264_options
 from heygem.media.yuv import YuvImage
 from heygem.provenance import VisibleLabel
 from heygem.provenance.watermark.detect import WatermarkDetector
@@ -35,6 +36,7 @@ from heygem.provenance.watermark.embed import WatermarkEmbedder, new_id
 SECRET = b"benchmark" * 4
 KNOWN_IDS = [random.Random(7).getrandbits(64) for _ in range(300)]
 SEGMENT_S = 3.0
+PRESET = MediaSettings().preset
 
 
 # --- files ---
@@ -51,6 +53,12 @@ def span(path, start_s, length_s, step=2):
                 h, w = (n // step * step for n in frame.image.shape[:2])
                 frames.append((frame.image[:h, :w].copy(), frame.time_s - start_s))
     return frames
+
+
+def encode_result(path, frames, preset=PRESET):
+    """Write frames as a job does at crf 18; returns bytes."""
+    height, width = frames[0][0].shape[:2]
+    return encode(path, frames, **x264_options(preset, 18, width, height))
 
 
 def encode(path, frames, *, codec="libx264", preset="veryfast", **options):
@@ -357,7 +365,7 @@ def detect(path, known_ids=()):
     return detector.detect(known_ids)
 
 
-def survive(clip, folder, done, names=tuple(ATTACKS)):
+def survive(clip, folder, done, names=tuple(ATTACKS), preset=PRESET):
     """Yield a dict for each attack on a clip, and for the watermark's cost."""
     watermark_id = new_id()
     watermarked_paths = {}
@@ -377,11 +385,11 @@ def survive(clip, folder, done, names=tuple(ATTACKS)):
             for picture in (before, image):
                 label.draw_in_planes(picture, t)
         path = folder / f"{seconds}.mkv"
-        size = encode(path, result, preset="medium", crf=18)
+        size = encode_result(path, result, preset)
         watermarked_paths[seconds] = path
         key = f"cost, {seconds} s"
         if key not in done:
-            bare = encode(folder / "bare.mkv", plain, preset="medium", crf=18)
+            bare = encode_result(folder / "bare.mkv", plain, preset)
             yield {"attack": key, "psnr_db": float(10 * np.log10(255**2 / np.mean(error))),
                    "worst_db": float(10 * np.log10(255**2 / max(error))),
                    "growth": size / bare - 1, "size": [width, height]}  # fmt: skip
@@ -483,6 +491,7 @@ def main():
     parser.add_argument(
         "--geometry", action="store_true", help="only the attacks on geometry and time"
     )
+    parser.add_argument("--preset", default=PRESET, help="of the results")
     arguments = parser.parse_intermixed_args()
     cv2.setNumThreads(1)
     if arguments.command == "table":
@@ -494,7 +503,11 @@ def main():
                 *GEOMETRY,
                 "off a screen: in a bright window, 6 % larger, 30 frames a second",
             )
-        measure = alarms if arguments.command == "alarms" else partial(survive, names=attacks)
+        measure = (
+            alarms
+            if arguments.command == "alarms"
+            else partial(survive, names=attacks, preset=arguments.preset)
+        )
         collect(measure, arguments.out, arguments.clips)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from watermark import SECRET, decode, detect, encode, span
+from watermark import SECRET, decode, detect, encode, encode_result, span
 
 from heygem.provenance.watermark.embed import WatermarkEmbedder
 
@@ -111,7 +111,7 @@ def watermarked(clip, folder):
     height, width = frames[0][0].shape[:2]
     embedder = WatermarkEmbedder(SECRET, WATERMARK_ID, width, height)
     path = Path(folder) / "result.mkv"
-    encode(path, [(embedder.embed(i, t), t) for i, t in frames], preset="medium", crf=18)
+    encode_result(path, [(embedder.embed(i, t), t) for i, t in frames])
     return frames, decode(path)
 
 
