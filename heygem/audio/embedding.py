@@ -11,13 +11,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import scipy.fft
-from scipy.special import erf
 
 from heygem.audio.features import BANDS, HOP, RATE_HZ, WINDOW, voiced_rms
 from heygem.audio.mel_filters import mel_filters
 from heygem.audio.whisper_weights import read_encoder
 from heygem.core import assets
 from heygem.core.interrupts import raise_if_cancelled
+from heygem.core.layers import convolve, gelu, layer_norm, taps_of
 from heygem.core.types import FloatArray
 
 EMBEDDING_DIM = 64
@@ -97,15 +97,15 @@ def silent_embedding() -> FloatArray:
 
 def _encode(mel: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
     """Log-mel spectrum, float32 [2 N, BANDS], to embedding, float32 [N, EMBEDDING_DIM]."""
-    x = _gelu(_convolve("conv1", mel, weights))
-    x = _gelu(_convolve("conv2", x, weights, stride=ROW_FRAMES))
+    x = gelu(convolve(mel, weights["conv1.taps"], weights["conv1.bias"]))
+    x = gelu(convolve(x, weights["conv2.taps"], weights["conv2.bias"], stride=ROW_FRAMES))
     x = x + _positions(len(x))
     for i in range(LAYERS):
         layer = f"layers.{i}"
         attended = _attend(layer, _normalized(f"{layer}.attention_norm", x, weights), weights)
         x = x + _linear(f"{layer}.attention_output", attended, weights)
         hidden = _normalized(f"{layer}.linear_norm", x, weights)
-        hidden = _gelu(_linear(f"{layer}.linear_input", hidden, weights))
+        hidden = gelu(_linear(f"{layer}.linear_input", hidden, weights))
         x = x + _linear(f"{layer}.linear_output", hidden, weights)
     return _linear("projection", x, weights)
 
@@ -122,31 +122,12 @@ def _attend(layer: str, x: FloatArray, weights: Mapping[str, FloatArray]) -> Flo
     return attended.transpose(1, 0, 2).reshape(x.shape)
 
 
-def _convolve(
-    layer: str, x: FloatArray, weights: Mapping[str, FloatArray], *, stride: int = 1
-) -> FloatArray:
-    """A convolution of three taps over time, zeros around: [T, in] to [T / stride, out]."""
-    padded = np.pad(x, ((1, 1), (0, 0)))
-    kernel = weights[f"{layer}.weight"]  # [out, in, 3]
-    out = np.asarray(weights[f"{layer}.bias"])
-    for k in range(3):
-        out = out + padded[k : k + len(x) : stride] @ kernel[..., k].T
-    return out
-
-
 def _linear(layer: str, x: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
     return x @ weights[f"{layer}.weight"].T + weights[f"{layer}.bias"]
 
 
 def _normalized(layer: str, x: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
-    """Layer norm over the numbers of each row."""
-    centred = x - x.mean(1, keepdims=True)
-    deviation = np.sqrt(np.square(centred).mean(1, keepdims=True) + np.float32(1e-5))
-    return centred / deviation * weights[f"{layer}.weight"] + weights[f"{layer}.bias"]
-
-
-def _gelu(x: FloatArray) -> FloatArray:
-    return np.float32(0.5) * x * (1 + erf(x * np.float32(0.5**0.5)))
+    return layer_norm(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"])
 
 
 def _positions(rows: int) -> FloatArray:
@@ -162,6 +143,8 @@ def _weights() -> dict[str, FloatArray]:
     from safetensors.numpy import load_file
 
     weights = read_encoder(assets.path(assets.SPEECH_ENCODER.name))
+    for layer in ("conv1", "conv2"):
+        weights[f"{layer}.taps"] = taps_of(weights[f"{layer}.weight"])
     for name, values in load_file(assets.path(EMBEDDING_MODEL)).items():
         weights[f"projection.{name}"] = np.asarray(values, np.float32)
     return weights

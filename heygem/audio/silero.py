@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from heygem.core.errors import AssetError
 from heygem.core.interrupts import raise_if_cancelled
+from heygem.core.layers import convolve, taps_of
 from heygem.core.torchscript import read_state
 from heygem.core.types import FloatArray
 
@@ -75,20 +76,9 @@ def _encode(chunks: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray
     half = spectrum.shape[2] // 2
     x = np.sqrt(np.square(spectrum[..., :half]) + np.square(spectrum[..., half:]))
     for i, stride in enumerate(_STRIDES):
-        x = np.maximum(_convolve(x, weights, f"conv{i}", stride), 0)
+        taps, bias = weights[f"conv{i}.taps"], weights[f"conv{i}.bias"]
+        x = np.maximum(convolve(x, taps, bias, stride=stride), 0)
     return x[:, 0]
-
-
-def _convolve(
-    x: FloatArray, weights: Mapping[str, FloatArray], layer: str, stride: int
-) -> FloatArray:
-    """A convolution of three taps over float32 [n, T, channels], with zeros around."""
-    padded = np.pad(x, ((0, 0), (1, 1), (0, 0)))
-    kernel = weights[f"{layer}.weight"]
-    out = np.asarray(weights[f"{layer}.bias"])
-    for k in range(3):
-        out = out + padded[:, k : k + x.shape[1] : stride] @ kernel[..., k].T
-    return out
 
 
 def _step(gates: FloatArray, c: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -108,10 +98,13 @@ def _weights() -> dict[str, FloatArray]:
     folder = Path(*(spec.submodule_search_locations or [""])[:1]) if spec else Path()
     try:
         state = read_state(folder / "data" / "silero_vad.jit")
-        return {name: state[f"_model.{theirs}"] for name, theirs in _NAMES.items()}
+        weights = {name: state[f"_model.{theirs}"] for name, theirs in _NAMES.items()}
     except (OSError, KeyError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         raise AssetError(
             "cannot read the weights of voice activity detection",
             seen=str(error),
             remedy="install them again: pip install --force-reinstall silero-vad",
         ) from error
+    for i in range(len(_STRIDES)):
+        weights[f"conv{i}.taps"] = taps_of(weights[f"conv{i}.weight"])
+    return weights

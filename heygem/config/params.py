@@ -207,8 +207,8 @@ class MediaSettings(Settings):
     )
     encoder: Literal["auto", "x264", "nvenc"] = Field(
         "x264",
-        description="x264; nvenc, the GPU's encoder; auto: nvenc where the device is a GPU that can "
-        "encode, else x264",
+        description="x264; nvenc, the GPU's encoder; auto: nvenc where the device is a GPU that "
+        "can encode, else x264",
     )
     extend: Literal["pingpong", "loop", "freeze"] = Field(
         "pingpong", description="audio longer than video: pingpong, loop or freeze the picture"

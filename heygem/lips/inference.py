@@ -10,11 +10,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.special import erf
 
+from heygem.core.layers import convolve, gelu, layer_norm, taps_of
 from heygem.core.types import FloatArray
 
-_NORM_EPSILON = 1e-5  # PyTorch's default
 #: Parts of names in files of earlier versions, the weights without the embedding among them.
 _EARLIER_NAMES = {"read": "stem", "say": "head", "spread": "dilated", "mix": "pointwise"}
 
@@ -107,11 +106,12 @@ class InferenceNetwork:
 
     def hidden(self, features: FloatArray) -> FloatArray:
         """Input of the last layer : float32 [N, width]."""
-        x = _gelu(self._convolve("stem.0", features))
+        x = gelu(self._convolve("stem.0", features))
         x = self._convolve("stem.2", x, stride=2)
         for i, dilation in enumerate(self.dilations):
-            y = self._normalized(f"blocks.{i}.norm", x)
-            y = _gelu(self._convolve(f"blocks.{i}.dilated", y, dilation=dilation))
+            norm = f"blocks.{i}.norm"
+            y = layer_norm(x, self.weights[f"{norm}.weight"], self.weights[f"{norm}.bias"])
+            y = gelu(self._convolve(f"blocks.{i}.dilated", y, dilation=dilation))
             x = x + self._convolve(f"blocks.{i}.pointwise", y)
         return x
 
@@ -123,7 +123,7 @@ class InferenceNetwork:
     def _taps(self) -> dict[str, FloatArray]:
         """Weights of the convolutions as matrices : float32 [taps, in, out]."""
         return {
-            name.removesuffix(".weight"): np.ascontiguousarray(weight.transpose(2, 1, 0))
+            name.removesuffix(".weight"): taps_of(weight)
             for name, weight in self.weights.items()
             if weight.ndim == 3
         }
@@ -131,26 +131,10 @@ class InferenceNetwork:
     def _convolve(
         self, layer: str, x: FloatArray, *, dilation: int = 1, stride: int = 1
     ) -> FloatArray:
-        """A convolution over time with zeros around: float32 [T, in] to [T / stride, out]."""
-        taps = self._taps[layer]
-        reach = (len(taps) - 1) // 2 * dilation
-        padded = np.pad(x, ((reach, reach), (0, 0)))
-        out = np.broadcast_to(self.weights[f"{layer}.bias"], (-(-len(x) // stride), taps.shape[2]))
-        for k, tap in enumerate(taps):
-            out = out + padded[k * dilation : k * dilation + len(x) : stride] @ tap
-        return out
-
-    def _normalized(self, layer: str, x: FloatArray) -> FloatArray:
-        """Layer norm over the channels of each instant."""
-        centred = x - x.mean(1, keepdims=True)
-        deviation = np.sqrt(np.square(centred).mean(1, keepdims=True) + np.float32(_NORM_EPSILON))
-        return centred / deviation * self.weights[f"{layer}.weight"] + self.weights[f"{layer}.bias"]
+        bias = self.weights[f"{layer}.bias"]
+        return convolve(x, self._taps[layer], bias, stride=stride, dilation=dilation)
 
 
 def current_name(name: str) -> str:
     """The name of a weight in this version."""
     return ".".join(_EARLIER_NAMES.get(part, part) for part in name.split("."))
-
-
-def _gelu(x: FloatArray) -> FloatArray:
-    return np.float32(0.5) * x * (1 + erf(x * np.float32(0.5**0.5)))
