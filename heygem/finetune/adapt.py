@@ -292,7 +292,7 @@ class _Run:
         for i, clip in enumerate(clips):
             self._report_progress("encode", i, len(clips))
             target = clip.displacement.reshape(len(clip.displacement), -1) @ self.project
-            ridge.add(*self._hidden_activations(clip.features), target)
+            ridge.add(*self.model.hidden_and_coefficients(clip.features), target)
         rows = sum(len(clip.displacement) for clip in clips)
         embedding = self.model.embedding
         for share, preserved in (
@@ -302,20 +302,10 @@ class _Run:
             count = sum(len(features) // 2 for features in preserved)
             for features in preserved:
                 self._report_progress("encode", len(clips), len(clips))
-                hidden, _ = self._hidden_activations(features)
+                hidden, _ = self.model.hidden_and_coefficients(features)
                 ridge.preserve(hidden, weight=share * rows / count)
         ridge.prepare(lambda: self._report_progress("encode", len(clips), len(clips)))
         return ridge
-
-    def _hidden_activations(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Input of the networks' last layers, and the base model's prediction.
-
-        Returns
-        -------
-        (float32 [N, networks * width], float32 [N, K])
-        """
-        coefficients = self.model.predict_features(features).coefficients
-        return self.model.hidden(features), coefficients
 
 
 def _speaking(clip: Clip) -> BoolArray:

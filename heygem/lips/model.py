@@ -138,28 +138,30 @@ class LipsModel:
     def predict_features(self, features: FloatArray) -> Trajectory:
         """Mouth movement for `extract_features`, float32 [2 N, inputs] : Trajectory of N rows."""
         coefficients = np.zeros((len(features) // 2, len(self.basis)), np.float32)
-        for rows, hidden in self._hidden_chunks(features):
-            outputs = [n.head(h) for n, h in zip(self.networks, hidden, strict=True)]
-            context = round(CONTEXT_S * RATE_HZ)
-            predicted = np.mean(outputs, 0)[context : context + rows.stop - rows.start]
-            coefficients[rows] = predicted * self.gain
+        for rows, _, predicted in self._predicted_chunks(features):
+            coefficients[rows] = predicted
         return Trajectory(coefficients, RATE_HZ, self.basis)
 
-    def hidden(self, features: FloatArray) -> FloatArray:
-        """Inputs of the networks' last layers, for `extract_features` : float32 [N, sum of widths].
+    def hidden_and_coefficients(self, features: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Inputs of the networks' last layers, and coefficients, for `extract_features`.
 
-        Each is cut to the rows of the features, so the neighbours that a last layer also takes are
-        not all in it.
+        Returns
+        -------
+        float32 [N, sum of widths], float32 [N, K]
+            The inputs are cut to the rows of the features, so the neighbours that a last layer also
+            takes are not all in them.
         """
-        context = round(CONTEXT_S * RATE_HZ)
         parts = [
-            np.concatenate(hidden, 1)[context : context + rows.stop - rows.start]
-            for rows, hidden in self._hidden_chunks(features)
+            (np.concatenate(hidden, 1), predicted)
+            for _, hidden, predicted in self._predicted_chunks(features)
         ]
-        return np.concatenate(parts)
+        hidden, coefficients = zip(*parts, strict=True)
+        return np.concatenate(hidden), np.concatenate(coefficients)
 
-    def _hidden_chunks(self, features: FloatArray) -> Iterator[tuple[slice, list[FloatArray]]]:
-        """Rows of a chunk, and each network's last input with `CONTEXT_S` before and after them."""
+    def _predicted_chunks(
+        self, features: FloatArray
+    ) -> Iterator[tuple[slice, list[FloatArray], FloatArray]]:
+        """Rows of a chunk, each network's last input there, and the coefficients."""
         rows = len(features) // 2
         step, context = int(CHUNK_S * RATE_HZ), round(CONTEXT_S * RATE_HZ)
         statistics = spectra_statistics(features) if self.networks[0].normalize else None
@@ -168,7 +170,11 @@ class LipsModel:
             stop = min(start + step, rows)
             chunk = self._padded(features, 2 * (start - context), 2 * (stop + context))
             chunk = chunk if statistics is None else normalized(chunk, *statistics)
-            yield slice(start, stop), [network.hidden(chunk) for network in self.networks]
+            inside = slice(context, context + stop - start)
+            hidden = [network.hidden(chunk) for network in self.networks]
+            outputs = [n.head(h) for n, h in zip(self.networks, hidden, strict=True)]
+            predicted = np.mean(outputs, 0)[inside] * self.gain
+            yield slice(start, stop), [h[inside] for h in hidden], predicted
 
     def _padded(self, features: FloatArray, start: int, stop: int) -> FloatArray:
         """Rows `start` to `stop` of features : float32 [stop - start, F].

@@ -37,9 +37,8 @@ def test_scale_bias_and_spread_act_on_the_prediction(base, features):
 
 
 def test_weights_are_added_to_the_prediction_as_fitted(base, utterances, features):
-    from heygem.finetune.adapt import _Run
 
-    hidden, plain = _Run(base, QUICK, None, None, None)._hidden_activations(features)
+    hidden, plain = base.hidden_and_coefficients(features)
     weights = np.random.default_rng(0).normal(0, 1e-3, zero(base).weights.shape)
     weights = weights.astype(np.float32)
     model = zero(base, weights=weights).apply(base)

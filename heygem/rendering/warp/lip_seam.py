@@ -10,6 +10,7 @@ import numpy as np
 from heygem.avatar.library import MouthLibrary
 from heygem.core.types import FloatArray, Image
 from heygem.face import topology as topo
+from heygem.rendering.warp.mesh_warp import bounds
 from heygem.rendering.warp.mouth_axes import gap_px
 
 MAX_GAP = 0.03  # between the inner contours of lips that count as closed [IOD]
@@ -44,9 +45,10 @@ def _shift_beyond_line(crop: Image, mesh: FloatArray) -> FloatArray:
     """From the mesh's contour to the lip's own colour : float32 [9, 2], pixels."""
     across = mesh[_OUTER] - mesh[_INNER]
     places = mesh[_INNER][:, None] + LIP_STEPS[None, :, None] * across[:, None]
-    places = places.astype(np.float32)
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    profile = cv2.remap(grey, places[..., 0], places[..., 1], cv2.INTER_LINEAR).astype(np.float32)
+    x0, y0, x1, y1 = bounds(places, 2, crop.shape)
+    grey = cv2.cvtColor(crop[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
+    x, y = np.moveaxis((places - (x0, y0)).astype(np.float32), -1, 0)
+    profile = cv2.remap(grey, x, y, cv2.INTER_LINEAR).astype(np.float32)
     near_line = (LIP_STEPS >= LINE_AT[0]) & (LIP_STEPS <= LINE_AT[1])
     on_lip = (LIP_STEPS >= LIP_AT[0]) & (LIP_STEPS <= LIP_AT[1])
     darkest = np.where(near_line, profile, np.inf).argmin(1)
