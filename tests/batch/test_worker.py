@@ -14,6 +14,7 @@ from helpers.workers import MAKE, children, is_alive, start_worker
 
 from heygem.batch.items import plan_items
 from heygem.batch.queue import JobQueue
+from heygem.batch.workers.child import Child
 from heygem.batch.workers.worker import Worker, run_workers
 from heygem.config.params import Params
 from heygem.core.files import sha256
@@ -107,12 +108,23 @@ def test_a_hung_item_ends_at_its_time_limit_with_all_its_processes(queue, monkey
     no_delays(monkeypatch)
     (queue.path.parent / "out").mkdir()
     fill(queue, "orphan", "b")
-    Worker(queue, make=MAKE, until_empty=True, time_limit_s=2.0).run()
+    Worker(queue, make=MAKE, until_empty=True, time_limit_s=3.0).run()
     assert states(queue) == {"orphan": "failed", "b": "done"}
     job = queue.jobs()[0]
     assert job.error["code"] == "QUARANTINED" and "TIMEOUT" in job.message
     pid = int((queue.path.parent / "out" / "orphan-a.pid").read_text())
     wait_until(lambda: not is_alive(pid))
+
+
+@pytest.mark.fault
+def test_a_killed_process_is_dead_even_with_messages_that_nobody_has_received(queue):
+    """A worker that took it for alive would give it the next item."""
+    fill(queue, "hung")
+    child = Child(MAKE, log_path=queue.path.with_name("worker.log"))
+    child.order("make", queue.jobs()[0])
+    wait_until(lambda: child._messages.qsize() >= 2)  # it is up, and reports progress
+    child.kill()
+    assert child._messages.qsize() >= 2 and not child.is_alive()
 
 
 @pytest.mark.fault

@@ -50,6 +50,7 @@ class Child:
             os.close(writing)
         self._messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._has_ended = threading.Event()
+        self._was_killed = False
         arguments = (os.fdopen(reading, encoding="utf-8"),)
         threading.Thread(target=self._read, args=arguments, daemon=True).start()
 
@@ -72,15 +73,16 @@ class Child:
             return None
 
     def is_alive(self) -> bool:
-        """Whether it runs, or has messages that were not received yet."""
-        return not (self._has_ended.is_set() and self._messages.empty())
+        """Whether it runs, or has messages that were not received yet; False after `kill`."""
+        return not (self._was_killed or (self._has_ended.is_set() and self._messages.empty()))
 
     def wait(self) -> int:
         """Exit status of a process that has ended; negative: the signal that ended it."""
         return self._process.wait()
 
     def kill(self) -> None:
-        """End it, and every process that it has started."""
+        """End it, and every process that it has started; what it has not said yet is lost."""
+        self._was_killed = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

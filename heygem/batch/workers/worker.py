@@ -40,6 +40,7 @@ IDLE_S = 300.0  # how long models stay in memory without a job
 CANCEL_GRACE_S = 0.8  # an item that does not stop within this time is ended with its process
 STOP_GRACE_S = 2.5  # likewise, when the worker is to end (see `core.interrupts.GRACE_S`)
 END_S = 90.0  # for the end of a batch in MLflow, which waits less where the store is away
+START_S = 120.0  # for the process that makes items to come up; its start is not the item's
 INSIST_S = 60.0  # how long to try to record an outcome while the database is held
 #: Time limit of an item [s]: so much, and so much for each second of speech.
 LIMIT_S, LIMIT_PER_S = 1800.0, 120.0
@@ -216,10 +217,10 @@ class _Watch:
         self._progress: dict[str, Any] = {}
         self._oom_kills = memory.oom_kills()
         self._started = time.monotonic()
+        self._limit_s = START_S
 
     def outcome(self) -> Outcome | None:
         """The outcome; None where somebody else holds the job by now."""
-        limit_s = self._worker._limit_s(self._job)
         next_beat = 0.0
         while True:
             message = self._child.receive(timeout_s=min(0.2, BEAT_S))
@@ -240,14 +241,15 @@ class _Watch:
             if self._deadline is not None and now >= self._deadline:
                 self._child.kill()
                 return self._ended("cancelled")
-            if now - self._started > limit_s:
+            if now - self._started > self._limit_s:
                 self._child.kill()
-                what = f"not finished within its time limit of {limit_s:.0f} s"
+                what = f"not finished within its time limit of {self._limit_s:.0f} s"
                 return self._ended("failed", TIMEOUT, what, seen=f"stage: {self._stage()}")
 
     def _take(self, message: dict[str, Any]) -> None:
-        if "oom_kills" in message:  # the process is up and begins: its start is not the item's
+        if "oom_kills" in message:  # the process is up and begins
             self._oom_kills, self._started = message["oom_kills"], time.monotonic()
+            self._limit_s = self._worker._limit_s(self._job)
         self._progress = message.get("progress", self._progress)
 
     def _beat(self, now: float) -> bool:
