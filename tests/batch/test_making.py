@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.home import home_with_models
 from helpers.media import tone, write_wav
 from helpers.workers import TESTS, children, start_worker
 
@@ -16,7 +17,6 @@ from heygem.batch.items import plan_items
 from heygem.batch.queue import JobQueue
 from heygem.batch.workers.worker import MAKE, Worker
 from heygem.config.params import Params
-from heygem.core import assets
 from heygem.core.files import read_json, sha256
 from heygem.provenance import keys as key_store
 from heygem.provenance.ledger import MADE, Ledger
@@ -27,11 +27,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def isolated_home(tmp_path, monkeypatch):
     """A HEYGEM_HOME, records included, that holds only this machine's models."""
-    if any(each.state != "ok" and not each.asset.only_for for each in assets.inventory()):
-        pytest.skip("models are not there: run heygem models pull")
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "models").symlink_to(assets.model_folder().absolute())
-    monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HEYGEM_HOME", str(home_with_models(tmp_path / "home")))
     monkeypatch.delenv("HEYGEM_RECORDS", raising=False)
 
 

@@ -16,6 +16,7 @@ import papermill
 import pytest
 import skimage.data
 from click.testing import CliRunner
+from helpers.home import home_with_models
 from papermill.cli import papermill as papermill_command
 from papermill.exceptions import PapermillExecutionError
 
@@ -23,7 +24,6 @@ from heygem import media
 from heygem.audio import tts
 from heygem.batch import notebooks
 from heygem.config.params import Params
-from heygem.core import assets
 from heygem.core.errors import HeygemError, InputError, ParameterError
 from heygem.media import write_wav
 
@@ -128,11 +128,7 @@ def test_an_unknown_notebook_lists_the_available_ones():
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    if any(e.state != "ok" and not e.asset.only_for for e in assets.inventory()):
-        pytest.skip("models are not there: run heygem models pull")
-    folder = tmp_path_factory.mktemp("home")
-    (folder / "models").symlink_to(assets.model_folder().absolute())
-    return folder
+    return home_with_models(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

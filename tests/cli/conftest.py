@@ -6,20 +6,17 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
+from helpers.home import home_with_models
 
 from heygem import media
 from heygem.audio import tts
 from heygem.cli.main import main
-from heygem.core import assets
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     """A HEYGEM_HOME that holds only this machine's models."""
-    if any(e.state != "ok" and not e.asset.only_for for e in assets.inventory()):
-        pytest.skip("models are not there: run heygem models pull")
-    folder = tmp_path_factory.mktemp("home")
-    (folder / "models").symlink_to(assets.model_folder().absolute())
+    folder = home_with_models(tmp_path_factory.mktemp("home"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HEYGEM_HOME", str(folder))
         yield folder

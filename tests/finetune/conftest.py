@@ -5,10 +5,10 @@ import os
 
 import pytest
 from helpers.finetune import QUICK, Utterance
+from helpers.home import home_with_models
 
 from heygem import audio, lips
 from heygem.batch.notebooks import root
-from heygem.core import assets
 from heygem.finetune.consent import Statement
 from heygem.finetune.run import finetune
 from heygem.lips.features import extract_features
@@ -47,11 +47,7 @@ def home(folder):
 @pytest.fixture(scope="session")
 def home_folder(tmp_path_factory):
     """A folder for caches and records of these tests alone."""
-    if any(entry.state != "ok" for entry in assets.inventory()):
-        pytest.skip("models are missing: run heygem models pull")
-    folder = tmp_path_factory.mktemp("finetune")
-    (folder / "models").symlink_to(assets.model_folder().absolute())
-    return folder
+    return home_with_models(tmp_path_factory.mktemp("finetune"))
 
 
 @pytest.fixture(scope="module")

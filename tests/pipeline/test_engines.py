@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.home import home_with_models
 from helpers.media import gape, tone, write_wav
 from helpers.rendering import plan, timeline_of
 from helpers.wav2lip import write_random_checkpoint
@@ -13,7 +14,7 @@ import heygem
 from heygem import media, pipeline
 from heygem.batch.item import manifest
 from heygem.config.params import Params, RendererSettings
-from heygem.core import assets, plugins
+from heygem.core import plugins
 from heygem.core.errors import AssetError, ParameterError
 from heygem.lips.motion import RecordedMotion
 from heygem.lips.trajectory import Trajectory
@@ -58,8 +59,8 @@ class RedSquare:
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(assets, "avatar_folder", lambda: tmp_path / "avatars")
+    """A HEYGEM_HOME that holds only this machine's models."""
+    monkeypatch.setenv("HEYGEM_HOME", str(home_with_models(tmp_path / "home")))
 
 
 @pytest.fixture

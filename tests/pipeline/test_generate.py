@@ -6,13 +6,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from helpers.home import home_with_models
 from helpers.media import gape, tone, write_wav
 
 from heygem import audio as sound
 from heygem import avatar, media, pipeline
 from heygem.config import renamed
 from heygem.config.params import Params
-from heygem.core import assets
 from heygem.core.errors import AssetError, Cancelled, InputError, Notice, OutputError
 from heygem.lips.av_sync import av_agreement
 from heygem.lips.trajectory import Trajectory
@@ -43,8 +43,8 @@ def models(faces, hopper_avatar):
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(assets, "avatar_folder", lambda: tmp_path / "avatars")
+    """A HEYGEM_HOME that holds only this machine's models."""
+    monkeypatch.setenv("HEYGEM_HOME", str(home_with_models(tmp_path / "home")))
 
 
 @pytest.fixture

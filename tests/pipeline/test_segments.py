@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.home import home_with_models
 from helpers.labelled import make_frame
 from helpers.media import synthetic_voice, write_wav
 
 from heygem import pipeline
 from heygem.config.params import LabelSettings, Params
-from heygem.core import assets
 from heygem.core.errors import Cancelled, OutputError
 from heygem.core.interrupts import StopEvent
 from heygem.pipeline import segments
@@ -37,9 +37,7 @@ def models():
 @pytest.fixture
 def studio(talking, models, tmp_path, monkeypatch):
     """A person, a sound of 2 s and an installation; `make` makes a result."""
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "models").symlink_to(assets.model_folder().resolve())
+    home = home_with_models(tmp_path / "home")
     monkeypatch.setenv("HEYGEM_HOME", str(home))
     monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "records"))
     keys = key_store.ensure()

@@ -5,11 +5,11 @@ import itertools
 import json
 import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.browser import PROJECT, SAMPLES, SLOW_MS, Server, chromium, missing
+from helpers.home import home_with_models
 from helpers.media import tone, write_wav
 from helpers.studio import GATE_OFF, WAIT_S, LoudnessLips
 
@@ -27,10 +27,7 @@ if any(importlib.util.find_spec(name) is None for name in ("ipywidgets", "anywid
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
     """A home for keys and avatars of these tests, so that a person is tracked once."""
-    user_home = Path(os.environ.get("HEYGEM_HOME") or "~/.cache/heygem").expanduser()
-    folder = tmp_path_factory.mktemp("home")
-    (folder / "models").symlink_to(user_home / "models")
-    return folder
+    return home_with_models(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture
