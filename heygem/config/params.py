@@ -135,6 +135,13 @@ class LipsSettings(Settings):
         le=1,
         description="how strongly nearly closed lips are pulled into contact (p, b, m) [0..1]",
     )
+    expression: float = Field(
+        1.0,
+        ge=0,
+        le=1.5,
+        description="how far the corners of the mouth follow the slow expression of the video, "
+        "such as a smile",
+    )
 
 
 class RendererSettings(Settings):

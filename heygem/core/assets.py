@@ -151,7 +151,15 @@ SINGING_CLASSIFIER = Asset(
     "Apache-2.0",
     "92c0309fa8eb5cfe8f86ce3bdfdfc1a7ac76b944dc45477ada8cf8c785b2951e",
 )
-OF_AUDIO = (SPEECH_PROJECTION, SINGING_CLASSIFIER)  # in audio/weights
+SPEECH_SILENCE = Asset(
+    "speech-silence.safetensors",
+    "the speech embedding of digital silence; model card: "
+    "heygem/audio/weights/speech-projection.md",
+    "computed by this project, comes with the package",
+    "Apache-2.0",
+    "a9619b03f454024b72f8b29f7d475df93131f9ff67fe624c3029bad33e414f6d",
+)
+OF_AUDIO = (SPEECH_PROJECTION, SPEECH_SILENCE, SINGING_CLASSIFIER)  # in audio/weights
 
 State = Literal["ok", "missing", "damaged"]
 

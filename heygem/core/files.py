@@ -10,9 +10,9 @@ import shutil
 import stat
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from heygem.core import disk
 from heygem.core.errors import InputError
@@ -24,10 +24,35 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+T = TypeVar("T")
+
 FICLONE = 0x40049409  # of Linux: share all blocks of another file
 COPY_BLOCK_BYTES = 4 << 20
 BUNDLE_FACTS = "avatar.json"  # in an avatar bundle, see `heygem.finetune.bundle`
 MAX_NAME_BYTES = 120  # file systems take 255; suffixes and hidden temporary names need room
+
+
+def read_once(read: Callable[[Path], T], *, files: int) -> Callable[[Path], T]:
+    """Let a function read a file once in a process, and again when the file has changed.
+
+    It has changed when its inode, size or time of change is another one. What was read is returned
+    as it is: a caller must not alter it. Results of so many `files` are kept.
+
+    Raises
+    ------
+    OSError
+        There is no such file; and whatever `read` raises, which is not kept.
+    """
+
+    @functools.lru_cache(maxsize=files)
+    def read_state(path: Path, _inode: int, _size: int, _modified_ns: int) -> T:
+        return read(path)
+
+    def read_unchanged(path: Path) -> T:
+        status = path.stat()
+        return read_state(path, status.st_ino, status.st_size, status.st_mtime_ns)
+
+    return read_unchanged
 
 
 def sha256(path: PathLike) -> str:
@@ -91,14 +116,10 @@ def sha256_of_unchanged(path: PathLike) -> str:
 
     It is read again when its inode, size or time of change is another one.
     """
-    path = _hashed_file(path).resolve()
-    status = path.stat()
-    return _sha256_of_state(path, status.st_ino, status.st_size, status.st_mtime_ns)
+    return _kept_sha256(_hashed_file(path).resolve())
 
 
-@functools.lru_cache(maxsize=4096)  # inputs of a batch
-def _sha256_of_state(path: Path, _inode: int, _size: int, _modified_ns: int) -> str:
-    return sha256(path)
+_kept_sha256 = read_once(sha256, files=4096)  # inputs of a batch
 
 
 def hash_input(path: PathLike, *, reread: bool = True) -> str:

@@ -61,3 +61,8 @@ def smoothstep(low: float | FloatArray, high: float | FloatArray, x: FloatArray)
     """Smooth step from 0 at `low` to 1 at `high` (Hermite)."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
+
+
+def linear_ramp(low: float, high: float, x: FloatArray | float) -> FloatArray:
+    """0 up to `low`, 1 from `high` on, and straight between them."""
+    return np.clip((x - low) / (high - low), 0, 1)

@@ -12,6 +12,7 @@ split there into two ordinary models at load (0.1 s, nothing is written), and th
 here. A single fit equals MediaPipe's own to 0.0001 px of its 192.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from heygem.core.litert import LiteRTModel
 from heygem.core.types import FloatArray, Image, IntArray, PathLike
 from heygem.face import topology as topo
 from heygem.face.detector import Region, crop_region, crop_to_image, region_of
-from heygem.face.kernels import sample_bilinear
 from heygem.face.mesh import MESH_INPUT_PX
 from heygem.face.topology import MIRROR
 
@@ -34,7 +34,8 @@ class AttentionMesh:
     """The 468-point face mesh of one region, with refined lips; used like `mesh.Mesh`.
 
     Every region is fitted twice, as it is and mirrored, and the two are averaged: an eighth less
-    jitter of the lips and a fifth less of the jaw, for the time of a second pass.
+    jitter of the lips and a fifth less of the jaw. Both passes run at the same time, in two
+    threads.
 
     Parameters
     ----------
@@ -48,21 +49,32 @@ class AttentionMesh:
 
     def __init__(self, path: PathLike) -> None:
         model = _PublishedModel(path)
-        self._mesh = LiteRTModel(model.subgraph([], ["feature", "mesh", "flag"]))
-        self._lips = _PartHead(model, "lips")
+        mesh = model.subgraph([], ["feature", "mesh", "flag"])
+        lips = model.subgraph(["lips_window"], ["lips"])
+        self._fit, self._fit_mirrored = (_Fit(mesh, lips, model.windows["lips"]) for _ in range(2))
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="mirrored mesh")
 
     def __call__(self, image: Image, region: Region) -> tuple[FloatArray, float]:
         """Fit the mesh: points `float32 [468, 3]` in pixels of `image`, and the score, 0..1."""
         crop, to_image = crop_region(image, region, MESH_INPUT_PX)
         scaled = crop / np.float32(255)
+        beside = self._beside.submit(self._fit_mirrored, np.ascontiguousarray(scaled[:, ::-1]))
         points, logit = self._fit(scaled)
-        mirrored, mirrored_logit = self._fit(np.ascontiguousarray(scaled[:, ::-1]))
+        mirrored, mirrored_logit = beside.result()
         mirrored = mirrored[MIRROR]
         mirrored[:, 0] = MESH_INPUT_PX - mirrored[:, 0]  # 0 and 192 are the crop's very edges
         score = 1 / (1 + np.exp(-np.clip((logit + mirrored_logit) / 2, -80, 80)))
         return crop_to_image((points + mirrored) / 2, to_image), float(score)
 
-    def _fit(self, crop: FloatArray) -> tuple[FloatArray, float]:
+
+class _Fit:
+    """One pass of the mesh and of the lips; not for several threads at once."""
+
+    def __init__(self, mesh: bytes, lips: bytes, window: "AttentionWindow") -> None:
+        self._mesh = LiteRTModel(mesh)
+        self._lips = _PartHead(lips, window)
+
+    def __call__(self, crop: FloatArray) -> tuple[FloatArray, float]:
         """Points [468, 3] in pixels of `crop` [192, 192, 3], 0..1, and the face logit."""
         features, mesh, flag = self._mesh(crop[None])
         feature, points = features[0], mesh.reshape(topo.POINTS, 3).copy()
@@ -87,7 +99,9 @@ class AttentionEyes:
     def __init__(self, path: PathLike) -> None:
         model = _PublishedModel(path)
         self._mesh = LiteRTModel(model.subgraph([], ["feature", "mesh"]))
-        self._parts = [_PartHead(model, eye) for eye in EYES]
+        self._parts = [
+            _PartHead(model.subgraph([f"{eye}_window"], [eye]), model.windows[eye]) for eye in EYES
+        ]
 
     def __call__(self, image: Image, points: FloatArray) -> FloatArray:
         """A mesh `float32 [468, 3]` in pixels of `image`, with x and y around the eyes refined."""
@@ -107,9 +121,9 @@ class AttentionEyes:
 class _PartHead:
     """The network that fits one part of the face, and its window in the feature map."""
 
-    def __init__(self, model: "_PublishedModel", part: str) -> None:
-        self._window = model.windows[part]
-        self._head = LiteRTModel(model.subgraph([f"{part}_window"], [part]))
+    def __init__(self, head: bytes, window: "AttentionWindow") -> None:
+        self._window = window
+        self._head = LiteRTModel(head)
 
     def __call__(self, feature: FloatArray, points: FloatArray) -> tuple[IntArray, FloatArray]:
         """Indices of the part's points, and their x and y [n, 2] in pixels of the crop.
@@ -169,6 +183,8 @@ class AttentionWindow:
 
     def sample(self, feature: FloatArray, linear: FloatArray, shift: FloatArray) -> FloatArray:
         """Bilinear samples of `feature` [h, w, c] : float32 [rows, columns, c]; zero outside."""
+        from heygem.face.kernels import sample_bilinear  # loads compiled code
+
         values = np.empty((self._cells[1], self._cells[0], feature.shape[2]), np.float32)
         positions = self._grid @ linear.T + shift - 0.5
         sample_bilinear(feature, positions, values.reshape(len(positions), -1))

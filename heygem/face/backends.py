@@ -2,15 +2,23 @@
 
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from heygem.config.params import FaceSettings
 from heygem.core import assets
 from heygem.core.errors import AssetError
 from heygem.core.types import FloatArray, Image, PathLike
-from heygem.face.attention_mesh import AttentionMesh
 from heygem.face.detector import Detector, Region
 from heygem.face.fan68 import AlignmentBackend, FanNetwork, LandmarkNetwork
+
+if TYPE_CHECKING:
+    from heygem.face.attention_mesh import AttentionMesh
+
+FULL_RANGE, SHORT_RANGE = "face_detection_full_range_sparse", "face_detection_short_range"
+#: Its lips close: the gap tells a bilabial from other sounds with an AUC of 0.89, the plain mesh's
+#: with 0.69 (word times of GRID).
+MESH = "face_landmark_with_attention"
 
 
 class MediaPipeBackend:
@@ -30,12 +38,25 @@ class MediaPipeBackend:
     name = "mediapipe"
 
     def __init__(self, models: Callable[[str], PathLike]) -> None:
-        self._full_range = Detector(models("face_detection_full_range_sparse.tflite"))
-        self._short_range = Detector(models("face_detection_short_range.tflite"), short_range=True)
-        # Its lips close: the gap tells a bilabial from other sounds with an AUC of 0.89, the plain
-        # mesh's with 0.69 (word times of GRID).
-        self._mesh = AttentionMesh(models("face_landmark_with_attention.tflite"))
+        # Looked up now, so that a missing file is named before any work.
+        self._paths = {name: models(f"{name}.tflite") for name in (FULL_RANGE, SHORT_RANGE, MESH)}
         self.notes: list[str] = []
+
+    # Loaded when a picture is to be looked at: a person whose track is cached needs none of them.
+
+    @cached_property
+    def _full_range(self) -> Detector:
+        return Detector(self._paths[FULL_RANGE])
+
+    @cached_property
+    def _short_range(self) -> Detector:
+        return Detector(self._paths[SHORT_RANGE], short_range=True)
+
+    @cached_property
+    def _mesh(self) -> "AttentionMesh":
+        from heygem.face.attention_mesh import AttentionMesh  # reads a model's schema: 0.1 s
+
+        return AttentionMesh(self._paths[MESH])
 
     def detect(self, image: Image) -> list[Region]:
         """All faces, best first; the short-range model runs where the full-range one finds none."""

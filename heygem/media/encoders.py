@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 
 import av
@@ -10,6 +9,7 @@ import numpy as np
 
 from heygem.core import gpu
 from heygem.core.errors import ParameterError
+from heygem.media.round_trip import encode_and_decode
 from heygem.media.x264 import x264_options
 
 X264 = "libx264"
@@ -100,22 +100,10 @@ def trial(codec: str, width: int, height: int) -> str | None:
     A driver may be there without an encoder, or with one that is too old, or have no session left.
     """
     try:
-        encoder = av.CodecContext.create(codec, "w")
-        decoder = av.CodecContext.create("h264", "r")
-        assert isinstance(encoder, av.VideoCodecContext)
-        assert isinstance(decoder, av.VideoCodecContext)
-        encoder.width, encoder.height = width, height
-        encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
-        encoder.options = encoder_options(codec, 18, "medium", width, height)
+        options = encoder_options(codec, 18, "medium", width, height)
         planes = np.full((height * 3 // 2, width), 128, np.uint8)
-        grey = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-        packets = []
-        for k in range(_TRIED_FRAMES):
-            grey.pts, grey.time_base = k, encoder.time_base
-            packets += encoder.encode(grey)
-        packets += encoder.encode(None)
-        frames = [frame for packet in packets for frame in decoder.decode(packet)]
-        frames += decoder.decode(None)
+        grey = [av.VideoFrame.from_ndarray(planes, format="yuv420p") for _ in range(_TRIED_FRAMES)]
+        frames = encode_and_decode(grey, codec, options, size=(width, height))
     except av.FFmpegError as error:
         return f"{codec}: {error.strerror}"
     except ValueError:  # FFmpeg was built without it

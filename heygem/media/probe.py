@@ -1,6 +1,6 @@
 """What a media file holds: size, frame rate, duration, colour, audio, tags."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 from av.container import InputContainer
 
 from heygem.core.errors import InputError
+from heygem.core.files import read_once
 from heygem.core.types import FloatArray, PathLike
 from heygem.media.colour import BT709, HDR_TRANSFERS, ColourCoding, coding_of
 from heygem.media.completeness import require_complete
@@ -94,17 +95,32 @@ class MediaInfo:
 def probe(path: PathLike) -> MediaInfo:
     """Read what a media file holds; decodes one frame.
 
+    A job asks several times for the same file: what was read holds until its inode, size or time
+    of change is another one.
+
     Raises
     ------
     InputError
         Not there, a folder, empty, not media, a playlist, or cut short.
     """
+    path = media_path(path)
+    try:
+        info = _read_once(path)
+    except OSError:  # opening it says why
+        return _read(path)
+    return replace(info, tags=dict(info.tags))
+
+
+def _read(path: Path) -> MediaInfo:
     with open_media(path) as container:
         require_complete(container, path)
-        return describe(container, path)
+        return _describe(container, path)
 
 
-def describe(container: InputContainer, path: PathLike) -> MediaInfo:
+_read_once = read_once(_read, files=256)
+
+
+def _describe(container: InputContainer, path: PathLike) -> MediaInfo:
     """`probe` of a container at its start; its position afterwards is undefined."""
     path = media_path(path)
     video, audio = video_stream(container), audio_stream(container)

@@ -14,12 +14,11 @@ from heygem.core.types import Image, PathLike
 from heygem.media.colour import ColourCoding, RgbConverter
 from heygem.media.completeness import (
     MIN_COMPLETE_SHARE,
-    require_complete,
     require_declared_length,
 )
 from heygem.media.container import first_shown_tick, open_media, printable, video_stream
 from heygem.media.orientation import make_upright
-from heygem.media.probe import VideoInfo, describe
+from heygem.media.probe import VideoInfo, probe
 from heygem.media.yuv import YuvImage, has_planes
 
 _SEEK_BACK_S = (0.0, 2.0, 10.0)  # seek this much earlier when a seek lands too late
@@ -80,19 +79,14 @@ class VideoReader:
         self.path = Path(path)
         self._only = None if only is None else frozenset(only)
         self.start_s, self.end_s = start_s, end_s
+        self.info = probe(self.path)
+        if self.info.video is None:
+            raise InputError(
+                f"{printable(path)} holds no picture",
+                seen=f"sound only ({self.info.format})",
+                remedy="Give it as the audio, and a video or portrait as the video.",
+            )
         self._container = open_media(self.path)
-        try:
-            require_complete(self._container, self.path)
-            self.info = describe(self._container, self.path)
-            if self.info.video is None:
-                raise InputError(
-                    f"{printable(path)} holds no picture",
-                    seen=f"sound only ({self.info.format})",
-                    remedy="Give it as the audio, and a video or portrait as the video.",
-                )
-        except BaseException:
-            self._container.close()
-            raise
         self._video: VideoInfo = self.info.video
         self._to_rgb = RgbConverter()
         self._damage: list[str] = []

@@ -15,6 +15,7 @@ import os
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 
@@ -28,6 +29,7 @@ SCHEME = "ed25519-content"
 DOMAIN = b"heygem label bound to content, 1\n"  # no other signature of the key covers this text
 _EMPTY = "0" * 64  # hash of a kind of stream that the file does not have
 _SIGNATURE_DIGITS = 128
+_BLOCK_BYTES = 4 << 20  # of a file that is searched
 _TAGS_ID = b"\x12\x54\xc3\x67"  # Matroska's element of all tags
 _CRC_ID = b"\xbf\x84"  # its CRC-32, four bytes, little endian (RFC 8794, section 11.3.1)
 
@@ -169,18 +171,37 @@ def _overwrite(path: Path, old: bytes, new: bytes) -> None:
     if len(old) != len(new):
         raise ValueError("the signature does not have the reserved length")
     with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
-        offset = data.find(old)
-        if offset < 0 or data.find(old, offset + 1) >= 0:
+        offsets = _occurrences(file, old)
+        if len(offsets) != 1:
             raise OutputError(
                 "the metadata label cannot be bound to the content",
-                seen=f"the label is {'not in the file' if offset < 0 else 'in it twice'}",
+                seen=f"the label is {'in it twice' if offsets else 'not in the file'}",
                 remedy="write it as .mp4, .mov or .mkv",
             )
+        (offset,) = offsets
         data[offset : offset + len(new)] = new
         if data[:4] == b"\x1a\x45\xdf\xa3":  # EBML, of Matroska
             _renew_checksum(data, offset)
         data.flush()
         os.fsync(file.fileno())
+
+
+def _occurrences(file: BinaryIO, text: bytes) -> list[int]:
+    """Where a text begins in a file, at most twice.
+
+    The file is read block by block: a search in a map of it would keep all of it in memory.
+    """
+    offsets: list[int] = []
+    start, rest = 0, b""  # of the block and what lies before it
+    while (block := file.read(_BLOCK_BYTES)) and len(offsets) < 2:
+        block = rest + block
+        at = block.find(text)
+        while at >= 0:
+            offsets.append(start + at)
+            at = block.find(text, at + 1)
+        rest = block[len(block) - len(text) + 1 :] if len(block) >= len(text) else block
+        start += len(block) - len(rest)
+    return offsets[:2]
 
 
 def _renew_checksum(data: mmap.mmap, offset: int) -> None:

@@ -14,6 +14,7 @@ from xml.sax.saxutils import quoteattr, unescape
 
 from heygem.core import disk
 from heygem.core.errors import HeygemError, OutputError
+from heygem.core.files import read_once
 from heygem.core.leftovers import hidden_path
 from heygem.core.types import PathLike
 from heygem.media.disclosure import RecordedFrames
@@ -41,6 +42,17 @@ def read_tags(path: PathLike) -> list[str]:
     return _read_container(path)
 
 
+def read_tags_of_unchanged(path: PathLike) -> list[str]:
+    """As `read_tags`, of an input that is used again and again: read once in a process.
+
+    It is read again when its inode, size or time of change is another one.
+    """
+    return list(_read_tags_once(Path(path)))
+
+
+_read_tags_once = read_once(read_tags, files=256)
+
+
 def recorded(*paths: PathLike) -> RecordedFrames:
     """What a copy of recordings' frames is written with: the first label that one of them carries.
 
@@ -48,7 +60,7 @@ def recorded(*paths: PathLike) -> RecordedFrames:
     """
     for path in paths:
         try:
-            texts = read_tags(path)
+            texts = read_tags_of_unchanged(path)
         except (HeygemError, OSError):  # a kind of file without tags
             continue
         if texts:

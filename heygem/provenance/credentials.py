@@ -8,6 +8,8 @@ inside as the parent ingredient. Nothing is fetched: no time-stamping service, n
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,8 @@ MEDIA_TYPES = {
 }
 
 _MANIFEST_BYTES = 50_000  # of credentials in a file, about
+_LARGE_BYTES = 32 << 20  # a larger file is hashed in parts of `_PART_KB`, and signed on the disk
+_PART_KB = 4096
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,14 @@ def sign(
     staged = hidden_path(path, f".c2pa{path.suffix}")
     manifest = _manifest(title, MEDIA_TYPES[path.suffix.lower()], version)
     try:
-        _write_signed_copy(path, staged, keys, Path(parent), manifest)
+        _write_signed_copy(path, staged, keys, Path(parent), manifest, _signing_settings(path))
         written = read(staged, keys)
         problem = _problem(written)
+        if problem is not None and path.stat().st_size > _LARGE_BYTES:
+            # In parts, the library hashes some layouts of a file otherwise than it verifies them.
+            _write_signed_copy(path, staged, keys, Path(parent), manifest, {})
+            written = read(staged, keys)
+            problem = _problem(written)
         if written is None or problem is not None:
             raise OutputError(
                 "the Content Credentials just written do not read back as valid",
@@ -175,22 +184,46 @@ def _manifest(title: str, media_type: str, version: str) -> dict[str, Any]:
     }
 
 
-def _context(c2pa: Any, keys: Keys | PublicKeys | None) -> Any:
+def _context(
+    c2pa: Any, keys: Keys | PublicKeys | None, *, core: dict[str, int] | None = None
+) -> Any:
     settings: dict[str, dict[str, Any]] = {
         "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False}
     }
+    if core:
+        settings["core"] = dict(core)
     if keys is not None:
         settings["trust"] = {"trust_anchors": keys.anchors_pem}
     return c2pa.Context(c2pa.Settings.from_dict(settings))
 
 
+def _signing_settings(path: Path) -> dict[str, int]:
+    """How the library signs a large file without two copies of it in memory.
+
+    The media data is hashed in parts (a Merkle tree, C2PA 2.1), and the library writes the signed
+    file to the folder of temporary files first, where there is room.
+    """
+    size = path.stat().st_size
+    if size <= _LARGE_BYTES:
+        return {}
+    settings = {"merkle_tree_chunk_size_in_kb": _PART_KB}
+    if shutil.disk_usage(tempfile.gettempdir()).free > 2 * size:
+        settings["backing_store_memory_threshold_in_mb"] = _LARGE_BYTES >> 20
+    return settings
+
+
 def _write_signed_copy(
-    path: Path, staged: Path, keys: Keys, parent: Path, manifest: dict[str, Any]
+    path: Path,
+    staged: Path,
+    keys: Keys,
+    parent: Path,
+    manifest: dict[str, Any],
+    core: dict[str, int],
 ) -> None:
     import c2pa
 
     with (
-        _context(c2pa, keys) as context,
+        _context(c2pa, keys, core=core) as context,
         c2pa.Signer.from_callback(
             _es256(keys), c2pa.C2paSigningAlg.ES256, keys.chain_pem
         ) as signer,

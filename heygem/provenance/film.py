@@ -52,7 +52,8 @@ def write_film(
     facts : dict
         For the ledger: what the film is, and what it was made from.
     keep_clear, show_frame, sound : optional
-        As for `heygem.provenance.Labeller` and its `finalize`.
+        As for `heygem.provenance.Labeller` and its `finalize`; by default the sound is that of
+        `audio`, where it is in memory.
     keys : Keys, optional
         Default: this installation's.
     **options
@@ -70,6 +71,9 @@ def write_film(
         its name that is not an earlier film or result of this installation.
     """
     out = Path(out)
+    audio = options.get("audio")
+    if sound is None and isinstance(audio, media.AudioTrack):
+        sound = audio.samples.mean(1), audio.rate_hz  # or the film would be opened and decoded
     own_keys = keys if keys is not None else key_store.ensure()
     labeller = Labeller(
         settings, *size, keys=own_keys, keep_clear=keep_clear, show_frame=show_frame

@@ -308,7 +308,7 @@ class Labeller:
 def _input_label(parent: PathLike) -> dict[str, Any] | None:
     """The input's own metadata label, as text and parsed; None without one."""
     try:
-        texts = containers.read_tags(parent)
+        texts = containers.read_tags_of_unchanged(parent)
     except (HeygemError, OSError):  # a kind of file without tags
         return None
     if not texts:

@@ -8,6 +8,7 @@ import pytest
 from heygem.core import errors
 from heygem.core.error_texts import catalogue, localized, localized_finding
 from heygem.core.i18n import LOCALES
+from heygem.media.container import SUPPORTED
 
 PACKAGE = LOCALES.parents[1]
 PACKAGES = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
@@ -120,3 +121,9 @@ def test_a_finding_is_translated_with_the_findings_in_it():
     )
     assert localized_finding("a, b.mp4", "zh") == "a, b.mp4"
     assert localized_finding(text, "en") == text
+
+
+def test_what_can_be_read_is_named_in_the_language_of_the_page():
+    """The list is inserted into its sentence: a text of its own, or half of it stays English."""
+    text = localized(f"Use {SUPPORTED}.", "zh")
+    assert "WebM" in text and "video" not in text and "sound" not in text

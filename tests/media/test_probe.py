@@ -1,5 +1,6 @@
 """What `probe` reports about size, rate, aspect, tags and streams."""
 
+import importlib
 import json
 from fractions import Fraction
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 from heygem.media import RecordedFrames, VideoReader, VideoWriter, probe
 
+probe_module = importlib.import_module("heygem.media.probe")  # `media.probe` is the function
+
 
 def test_probe_reports_size_rate_and_audio(clip):
     info = probe(clip)
@@ -19,6 +22,17 @@ def test_probe_reports_size_rate_and_audio(clip):
     assert not info.video.variable_rate and not info.is_still
     assert info.duration_s == pytest.approx(1, abs=0.07)
     assert info.audio.rate_hz == 16_000 and info.audio.channels == 1
+
+
+def test_a_file_is_described_once_until_it_changes(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4")
+    info = probe(path)
+    info.tags["note"] = "of the caller"
+    monkeypatch.setattr(probe_module, "open_media", lambda path: pytest.fail("opened again"))
+    assert probe(path).video == info.video and "note" not in probe(path).tags
+    monkeypatch.undo()
+    write_video(path, pixel_aspect=Fraction(16, 15))
+    assert probe(path).video.pixel_aspect == Fraction(16, 15)
 
 
 def test_non_square_pixels_keep_their_aspect(tmp_path):

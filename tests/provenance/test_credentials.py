@@ -1,13 +1,16 @@
 """Content Credentials (C2PA)."""
 
+import os
 import shutil
+import struct
 
 import pytest
 from helpers import disks
 from helpers.certificates import write_certificate
+from helpers.memory import peak_memory
 
 from heygem.core.errors import OutputError
-from heygem.provenance import credentials
+from heygem.provenance import binding, credentials
 from heygem.provenance.keys import changes as key_changes
 
 
@@ -70,3 +73,39 @@ def test_no_name_of_a_file_or_folder_leaves_with_the_file(installation):
     assert content.title == installation.labeller.produce_id
     for name in (installation.source.name, installation.result.name, str(installation.root)):
         assert name.encode() not in data
+
+
+def test_sealing_a_large_file_does_not_take_its_size_in_memory(installation, tmp_path):
+    large = _enlarged(installation.source, tmp_path / "large.mp4", 96 << 20)
+    with peak_memory() as peak:
+        with pytest.raises(OutputError, match="not in the file"):
+            binding._overwrite(large, b"a label", b"another")
+        signed = credentials.sign(large, installation.keys, parent=large, title="1")
+    assert signed.state == "Trusted" and signed.failures == []
+    assert peak.added_mb < 64
+    with large.open("r+b") as file:
+        file.seek(50 << 20)
+        file.write(b"1")
+    assert credentials.read(large, installation.keys).state == "Invalid"
+
+
+def test_a_large_file_that_cannot_be_hashed_in_parts_is_hashed_as_one(installation, tmp_path):
+    large = tmp_path / "large.mp4"  # the library's parts of two boxes of media data do not verify
+    data = installation.source.read_bytes()
+    large.write_bytes(data + struct.pack(">I4s", 40 << 20, b"mdat"))
+    os.truncate(large, len(data) + (40 << 20))
+    signed = credentials.sign(large, installation.keys, parent=installation.source, title="1")
+    assert signed.state == "Trusted" and signed.failures == []
+
+
+def _enlarged(source, path, size):
+    """A copy of a film of at least `size` bytes: with more media data than it shows."""
+    data = bytearray(source.read_bytes())
+    at = 0
+    while data[at + 4 : at + 8] != b"mdat":
+        at += struct.unpack_from(">I", data, at)[0]
+    assert at + struct.unpack_from(">I", data, at)[0] == len(data), "media data comes last"
+    struct.pack_into(">I", data, at, size - at)
+    path.write_bytes(data)
+    os.truncate(path, size)
+    return path

@@ -1,11 +1,15 @@
 """Films beside results: labelled, recorded, and never in place of a file of the user."""
 
+import numpy as np
 import pytest
 from helpers.labelled import HEIGHT, RATE, WIDTH, make_frame
 
+from heygem import media
 from heygem.config.params import LabelSettings
 from heygem.core.errors import OutputError
+from heygem.provenance import keys
 from heygem.provenance.film import write_film
+from heygem.provenance.ledger import Ledger
 
 
 @pytest.fixture
@@ -13,11 +17,11 @@ def film(installation, tmp_path, monkeypatch):
     """Write a short film to a name in the test's folder."""
     monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "records"))
 
-    def write(name="film.mp4", parent=installation.source):
+    def write(name="film.mp4", parent=installation.source, **options):
         frames = ((make_frame(k), k / RATE) for k in range(3))
         write_film(
             tmp_path / name, frames, size=(WIDTH, HEIGHT), rate=RATE, settings=LabelSettings(),
-            parent=parent, facts={}, preset="ultrafast",
+            parent=parent, facts={}, preset="ultrafast", **options,
         )  # fmt: skip
         return tmp_path / name
 
@@ -44,3 +48,12 @@ def test_a_film_never_replaces_what_it_shows(film):
     with pytest.raises(OutputError, match="would replace an input"):
         film("source.mp4", parent=source)
     assert source.read_bytes() == before
+
+
+def test_the_sound_in_memory_is_the_film_s_fingerprint(film, monkeypatch):
+    """The film was opened five times and its sound decoded, in the wait for a preview."""
+    monkeypatch.setattr(media, "read_audio", lambda path: pytest.fail("decoded"))
+    rng = np.random.default_rng(0)
+    track = media.AudioTrack(rng.uniform(-0.3, 0.3, (24_000, 2)).astype(np.float32), 24_000)
+    film(audio=track)
+    assert Ledger(keys=keys.ensure()).entries()[-1].body["fingerprint"]["sound"]

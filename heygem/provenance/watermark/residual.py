@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_toeplitz
 
 from heygem.core.types import FloatArray
 from heygem.provenance.watermark.pattern import CARRIER_HZ, GRID, PERIOD_S
@@ -88,6 +87,8 @@ class Residual:
 
 def _whiten(values: FloatArray) -> FloatArray:
     """The error of a linear prediction that is the same for all samples: float32 [T, n]."""
+    from scipy.linalg import solve_toeplitz  # a film that is only labelled does not need it
+
     count = len(values)
     weight = 1 / ((values * values).mean(0) + 0.05)
     correlation = np.array(
