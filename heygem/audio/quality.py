@@ -13,11 +13,17 @@ MAX_NON_SPEECH_SHARE = 0.4  # of the audible frames
 MIN_SPEECH_TO_BACKGROUND_DB = 15.0
 
 
-def check(speech: Speech) -> list[Finding]:
+def check(speech: Speech, voice: FloatArray | None = None) -> list[Finding]:
     """Warnings about level, clipping, background noise and missing speech.
 
     Music and noise are inferred, not recognised: from audible frames that Silero VAD does not take
     for speech, and from pauses that are nearly as loud as the words.
+
+    Parameters
+    ----------
+    speech : Speech
+    voice : float32, optional
+        `voice_activity` of its samples, where the caller has it.
     """
     findings = [Finding("warning", "NO_END_MARK")] if speech.lacks_end_mark else []
     samples = speech.samples
@@ -33,11 +39,13 @@ def check(speech: Speech) -> list[Finding]:
         findings.append(Finding("warning", "LOW_LEVEL", {"level_db": float(level_db)}))
     if speech.clipped_share > MAX_CLIPPED_SHARE:
         findings.append(Finding("warning", "CLIPPED", {"share": speech.clipped_share}))
-    return findings + _check_speech_content(samples, rms)
+    return findings + _check_speech_content(samples, rms, voice)
 
 
-def _check_speech_content(samples: FloatArray, rms: float) -> list[Finding]:
-    probability = voice_activity(samples)
+def _check_speech_content(
+    samples: FloatArray, rms: float, voice: FloatArray | None
+) -> list[Finding]:
+    probability = voice_activity(samples) if voice is None else voice
     frames = len(samples) // HOP
     power = (samples[: frames * HOP].reshape(frames, HOP) ** 2).mean(1)
     speech, audible = probability[:frames] > IS_SPEECH, power > rms**2 / 100

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import uniform_filter1d
 from scipy.special import expit
 
-from heygem.audio.embedding import embed
+from heygem.audio.embedding import embed, rows_of
 from heygem.core import assets
 from heygem.core.types import FloatArray
 
@@ -33,7 +33,9 @@ def voice_probability(samples: FloatArray, frames: int) -> FloatArray:
     float32 [frames]
         0..1 at 100 Hz. Silence has no meaningful value.
     """
-    embedding = embed(samples, rows=frames)
+    rows = rows_of(samples)
+    embedding = embed(samples, rows=rows, keep=True)  # the lips model will ask for it
+    embedding = np.pad(embedding[:frames], ((0, max(0, frames - rows)), (0, 0)), "edge")
     mean = uniform_filter1d(embedding, SPREAD_FRAMES, axis=0)
     power = uniform_filter1d(np.square(embedding), SPREAD_FRAMES, axis=0)
     spread = np.sqrt(np.maximum(power - np.square(mean), 0))

@@ -37,7 +37,7 @@ def voice_activity(samples: FloatArray) -> FloatArray:
     return np.where(audible, resampled, 0).astype(np.float32)
 
 
-def mouth_activity(samples: FloatArray) -> FloatArray:
+def mouth_activity(samples: FloatArray, voice: FloatArray | None = None) -> FloatArray:
     """Where the mouth that makes a recording may move: where somebody speaks, or sings.
 
     Silero VAD is trained on speech and takes hardly anything sung for it (sung vowels: 0.01 in the
@@ -47,6 +47,8 @@ def mouth_activity(samples: FloatArray) -> FloatArray:
     Parameters
     ----------
     samples : float32 [n], 16 kHz mono, -1..1
+    voice : float32 [1 + n // 160], optional
+        Its `voice_activity`, where the caller has it.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def mouth_activity(samples: FloatArray) -> FloatArray:
         (`heygem.audio.singing`), and 0 for the others. A frame sounds above -45 dBFS and within
         20 dB of the level of all that is not silence.
     """
-    voice = voice_activity(samples)
+    voice = voice_activity(samples) if voice is None else voice
     sounding = _sounding(samples, len(voice))
     if not sounding.any() or (voice[sounding] > IS_SPEECH).mean() >= MIN_SPEECH_SHARE:
         return voice

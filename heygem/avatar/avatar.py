@@ -51,6 +51,12 @@ class Avatar:
         Results of fine-tuning for this person.
     animation : Animation or None
         Makes the frames of a still portrait that moves; see `heygem.avatar.still_animation`.
+    expression : float32 [T, 2, 2] or None
+        Of `heygem.avatar.expression.slow_expression`; None for a still, and where an earlier
+        version analysed the video.
+    speech_posture : float32 [len(LOWER), 3] or None
+        Mean displacement of the lower face from rest in the person's own speech, IOD: how wide,
+        high and open the mouth usually is. None where there is too little speech to tell.
     """
 
     path: Path
@@ -65,6 +71,8 @@ class Avatar:
     report: dict[str, Any]
     bundle: Bundle | None = None
     animation: Animation | None = None
+    expression: FloatArray | None = None
+    speech_posture: FloatArray | None = None
 
     @property
     def is_still(self) -> bool:
@@ -75,6 +83,11 @@ class Avatar:
     def speech_scale(self) -> float | None:
         """Spread (std) of the lip aperture in the person's own speech, IOD; None: unknown."""
         return self.report["speech_aperture_std"]
+
+    @property
+    def speech_s(self) -> float:
+        """Seconds of the person's own speech in usable frames."""
+        return float(self.report["speech_s"])
 
     @property
     def unusable_frames(self) -> dict[Reason, int]:

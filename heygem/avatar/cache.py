@@ -38,6 +38,7 @@ _TRACK = {
     "occluded": "covered",
 }
 _POSE = ("rotation", "scale", "offset")
+_OPTIONAL = ("expression", "speech_posture")  # not in files of earlier versions
 _REST = ("neutral", "pose_mean", "pose_reach", "bend")
 
 
@@ -72,6 +73,8 @@ def write(stored: Path, avatar: Avatar) -> None:
         "pixels": np.concatenate([crop.reshape(-1) for crop in library.crops]),
         "words": np.array(json.dumps(facts)),
     }
+    optional = {name: getattr(avatar, name) for name in _OPTIONAL}
+    arrays |= {name: array for name, array in optional.items() if array is not None}
     make_private_folder(stored.parent)
     with replacing(stored, mode=0o600, durable=False) as staged, staged.open("wb") as file:
         np.savez(file, **arrays)
@@ -134,6 +137,7 @@ def read(stored: PathLike, path: Path, sha256: str, info: MediaInfo) -> Avatar |
                     Pose(*(arrays[f"lib_{name}"] for name in _POSE)),
                 ),
                 facts["report"],
+                **{name: arrays[name] for name in _OPTIONAL if name in arrays},
             )
     except Exception:  # damaged headers raise whatever NumPy, zip and JSON have: TokenError, ...
         log.info("damaged: %s", stored, exc_info=True)

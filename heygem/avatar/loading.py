@@ -16,10 +16,11 @@ import numpy as np
 from heygem import media
 from heygem.avatar import cache as disk_cache
 from heygem.avatar.avatar import Avatar
+from heygem.avatar.expression import slow_expression
 from heygem.avatar.library import TEXTURE_CLARITY, build_library
 from heygem.avatar.neutral_mouth import close_rest
 from heygem.avatar.reasons import UNUSABLE, Reason, describe
-from heygem.avatar.report import quality_report
+from heygem.avatar.report import MIN_SPEECH_FRAMES, quality_report, speaking_frames
 from heygem.config.params import FaceSettings
 from heygem.core import assets, files
 from heygem.core.errors import InputError, NoFaceError
@@ -30,7 +31,7 @@ from heygem.face.backends import make_backend
 from heygem.face.pose import Pose, fit_pose, fit_to, to_canonical
 from heygem.face.rest import RestShape, fit_rest
 
-CACHE_VERSION = 12
+CACHE_VERSION = 13
 SURVEY_S = 4.0  # of the video's beginning, to decide which face to follow
 SMALL_FRAME_RATIO = 0.8  # of the smallest face allowed: a frame below is unusable
 MIN_CLARITY = 0.35  # of the clip's median: a frame below is unusable
@@ -201,18 +202,25 @@ def _analyse(
     if texture.sum() < min(MIN_TEXTURE_FRAMES, usable.sum()):
         texture = usable
     library, sharpness = build_library(path, track, pose, texture)
+    speaking = speaking_frames(path, info, track, usable)
     report = quality_report(
-        path,
-        info,
         track,
         pose,
         usable,
         reasons,
         apertures=_apertures(track, pose),
+        speaking=speaking,
         sharpness=sharpness,
         face_px=face_px,
     )
-    return Avatar(path, sha256, info, track, pose, usable, reasons, rest, library, report)
+    avatar = Avatar(path, sha256, info, track, pose, usable, reasons, rest, library, report)
+    if not avatar.is_still:
+        expression = slow_expression(track, pose, rest, usable, speaking)
+        avatar = replace(avatar, expression=expression)
+    if speaking is None or speaking.sum() <= MIN_SPEECH_FRAMES:
+        return avatar
+    posture = avatar.displacement(_subset(np.flatnonzero(speaking))).mean(0)
+    return replace(avatar, speech_posture=posture)
 
 
 def _unusable_reasons(

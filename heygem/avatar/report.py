@@ -1,6 +1,5 @@
 """Quality report of a person's video: numbers, and findings that a user can act on."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,13 @@ MIN_SPEECH_FRAMES = 25
 
 
 def quality_report(
-    path: Path,
-    info: media.MediaInfo,
     track: Track,
     pose: Pose,
     usable: BoolArray,
     reasons: np.ndarray,
     *,
     apertures: FloatArray,
+    speaking: BoolArray | None,
     sharpness: float,
     face_px: float,
 ) -> dict[str, Any]:
@@ -37,8 +35,6 @@ def quality_report(
 
     Parameters
     ----------
-    path, info
-        The video.
     track, pose
         Of every frame.
     usable : bool [T]
@@ -46,6 +42,8 @@ def quality_report(
         `Avatar.reasons`.
     apertures : float32 [T]
         Lip aperture of every frame, IOD.
+    speaking : bool [T] or None
+        Of `speaking_frames`.
     sharpness : float
         Median variance of the Laplacian over the mouth library.
     face_px : float
@@ -57,7 +55,10 @@ def quality_report(
         Plain numbers, lists and strings; `speech_aperture_std` is None where the video has too
         little speech to tell.
     """
-    speech_share, speech_std = _speech(path, info, track, usable, apertures)
+    speech_share = None if speaking is None else float(speaking[usable].mean())
+    speech_std = None
+    if speaking is not None and speaking.sum() > MIN_SPEECH_FRAMES:
+        speech_std = float(apertures[speaking].std())
     widest = float(np.quantile(apertures[usable], 0.99))
     uncertain = float((track.score[usable] < MIN_SCORE).mean())
     turned = int((reasons == Reason.TURNED).sum())
@@ -76,6 +77,7 @@ def quality_report(
         "speech_share": speech_share,
         "silence_share": None if speech_share is None else 1 - speech_share,
         "widest_aperture": round(widest, 4),
+        "speech_s": 0.0 if speaking is None else round(_duration_s(track, speaking), 2),
         "speech_aperture_std": speech_std,
         "notes": list(track.notes),
         "findings": [finding.plain() for finding in findings],
@@ -101,22 +103,22 @@ def _findings(
     return findings
 
 
-def _speech(
-    path: PathLike,
-    info: media.MediaInfo,
-    track: Track,
-    usable: BoolArray,
-    apertures: FloatArray,
-) -> tuple[float | None, float | None]:
-    """Share of usable frames with speech, and the spread of the aperture in them [IOD]."""
+def speaking_frames(
+    path: PathLike, info: media.MediaInfo, track: Track, usable: BoolArray
+) -> BoolArray | None:
+    """Usable frames in which the video's own sound holds speech : bool [T].
+
+    None for a video without sound or of hardly any frames.
+    """
     if info.audio is None or len(track) <= MIN_SPEECH_FRAMES:
-        return None, None
+        return None
     try:
         voice = audio.voice_activity(audio.load(path).samples)
     except InputError:  # an audio track that cannot be decoded does not make the video unusable
         voice = np.zeros(1, np.float32)
-    speaking = audio.speech_at(voice, track.times_s, round_down=True) & usable
-    share = float(speaking[usable].mean())
-    if speaking.sum() <= MIN_SPEECH_FRAMES:
-        return share, None
-    return share, float(apertures[speaking].std())
+    return audio.speech_at(voice, track.times_s, round_down=True) & usable
+
+
+def _duration_s(track: Track, frames: BoolArray) -> float:
+    """Length that these frames (bool [T]) have together [s]."""
+    return float(np.diff(track.times_s, append=track.times_s[-1])[frames].sum())

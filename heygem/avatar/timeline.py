@@ -176,7 +176,9 @@ def _in_order(
         elif step == -1:
             for high in range(order[k], order[stop - 1] - 1, -chunk):
                 low = max(order[stop - 1], high - chunk + 1)
-                yield from reversed(list(_decode(avatar, low, high, pictures)))
+                backward = list(_decode(avatar, low, high, pictures))
+                while backward:  # none is held longer than it is needed
+                    yield backward.pop()
         else:
             yield from _decode(avatar, order[k], order[stop - 1], pictures)
         k = stop

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from heygem.core.types import FloatArray
-from heygem.lips.av_sync import estimate_lag
-from heygem.lips.trajectory import RATE_HZ, Trajectory
-from heygem.training import metrics
+from heygem.lips.trajectory import Trajectory
 from heygem.training.dataset import Clip
+from heygem.training.sync import check_sync, likeliest_lag
 
 
 @runtime_checkable
@@ -44,11 +43,11 @@ class FileLag:
     Attributes
     ----------
     lag_s : float
-        Positive: the mouth is late. 0 where there is no reliable estimate.
+        Positive: the mouth is late. 0 where the sound is not that of the picture.
     reliable : bool
         Whether the correlation over lags has one clear peak.
     verdict : str
-        `heygem.training.metrics.SyncCheck.verdict`: ok, shifted or off.
+        `heygem.training.sync.SyncCheck.verdict`: ok, shifted or off.
     corr : float
         Correlation at the peak.
     """
@@ -68,12 +67,9 @@ def estimate_file_lag(clip: Clip, model: FeaturePredictor) -> FileLag:
         Of the library part.
     model : FeaturePredictor
     """
-    predicted = model.predict_features(clip.features).aperture()
-    (sync,) = metrics.check_sync([clip], [predicted])
-    if not sync.is_measured:
-        return FileLag(0.0, False, sync.verdict, sync.peak)
-    lag = estimate_lag(
-        clip.aperture, predicted, RATE_HZ, metrics.MAX_LAG_S, valid=clip.valid, refine=True
-    )
-    assert lag is not None  # the curves vary, or no lag would have been measured
-    return FileLag(lag.lag_s, True, sync.verdict, sync.peak)
+    predicted = model.predict_features(clip.features)
+    (check,) = check_sync([clip], [predicted])
+    if check.verdict == "off" and not check.is_measured:
+        return FileLag(0.0, False, check.verdict, check.peak)
+    lag_s = likeliest_lag(clip, predicted, refine=True)
+    return FileLag(lag_s, check.is_measured, check.verdict, check.peak)

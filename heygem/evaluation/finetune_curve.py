@@ -191,8 +191,8 @@ def measure_prediction(
 ) -> Measures:
     """Compare the predicted with the tracked aperture where a clip is valid."""
     predicted_motion = model.predict_features(clip.features)
-    scale = pipeline.speaker_scale(predicted_motion, clip.voice, person.avatar, model)
-    aperture = predicted_motion.aperture() * scale
+    style = pipeline.speaker_style(predicted_motion, clip.voice, person.avatar, model)
+    aperture = predicted_motion.aperture() * style.opening_scale
     times_s = np.arange(len(aperture)) / RATE_HZ
     # A mouth that is late shows at t + lag what the audio says at t.
     corrected = np.interp(times_s + file_lag_s, times_s, clip.aperture)

@@ -25,11 +25,13 @@ from heygem.evaluation.results import (
     Measures,
     Row,
 )
-from heygem.evaluation.visuals import SILENCE, Visualizer
+from heygem.evaluation.visuals import MOTIONLESS, SILENCE, Visualizer
 from heygem.lips.motion import Motion, RecordedMotion
 from heygem.lips.predictor import LipsPredictor
 from heygem.pipeline.models import Models
 from heygem.rendering.warp.renderer import WarpRenderer
+
+SILENT = ("silence_leakage", "leakage_floor")  # measured with digital silence, by the base model
 
 
 @dataclass(frozen=True)
@@ -98,16 +100,28 @@ class ClipEvaluation:
 
     def model_row(self) -> Row:
         """The model with the clip's own audio, and with silence for the silence leakage."""
-        silence = np.zeros_like(self._speech)
-        silent = self._draw(self._predict(silence), MODEL, SILENCE)
         measures = self._measure(self._predict(self._speech), MODEL)
-        measures["silence_leakage"] = rerender.silence_leakage(silent.clip, silent.mouth)
-        return self._row(MODEL, measures)
+        return self._row(MODEL, measures | self._measure_silence())
+
+    def _measure_silence(self) -> Measures:
+        """The silence leakage, and the part of it that a motionless mouth has on this head."""
+        take = self._predict(np.zeros_like(self._speech))
+        silent = self._draw(take, MODEL, SILENCE)
+        measures = {"silence_leakage": rerender.silence_leakage(silent.clip, silent.mouth)}
+        if take.motion is None:  # a renderer whose mouth cannot be held still
+            return measures
+        times_s = self._test.times_s - self._split.start_s
+        displacement = take.motion.for_frames(times_s)[: len(times_s)]
+        if np.ptp(displacement, axis=0).any():
+            motionless = np.repeat(displacement[:1], len(times_s), axis=0)
+            silent = self._draw(_Take(RecordedMotion(motionless), take.samples), MODEL, MOTIONLESS)
+        measures["leakage_floor"] = rerender.silence_leakage(silent.clip, silent.mouth)
+        return measures
 
     def finetuned_row(self, base: Row, point: FinetunePoint, model: lips.LipsModel) -> Row:
         """The fine-tuned model with the clip's own audio; `base` is the base model's row."""
         if point.kept_base:  # rendering the base model again would give the same pixels
-            same = {k: measure for k, measure in base.measures.items() if k != "silence_leakage"}
+            same = {k: measure for k, measure in base.measures.items() if k not in SILENT}
             return self._row(FINETUNED, same)
         return self._row(FINETUNED, self._measure(self._predict(self._speech, model), FINETUNED))
 
@@ -133,6 +147,7 @@ class ClipEvaluation:
         if not self._engine.uses_motion:
             return _Take(None, samples)
         model = model or self._models.lips
+        # Without `pipeline.with_expression`: it would take the judged mouth's own slow movement.
         trajectory = pipeline.articulate(
             model.predict(samples),
             audio.voice_activity(samples),

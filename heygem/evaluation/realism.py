@@ -18,6 +18,7 @@ from torch import nn
 
 from heygem.core.types import FloatArray, Image
 from heygem.face.pose import Pose
+from heygem.media.round_trip import encode_and_decode
 
 SIZE = 96  # pixels of a crop
 HALF_IOD = 0.42  # half width of a crop
@@ -54,12 +55,17 @@ class Realism:
     ----------
     accuracy : float
         Share of right answers, mean over people: 0.5 is chance.
+    ranking : float
+        Share of pairs of a real and a drawn sample of one person in which the drawn one looks more
+        drawn, mean over people: 0.5 is chance. Unlike the accuracy it does not depend on where
+        the network draws the line for a person it has not seen.
     by_speaker : dict of str to float
     count : int
         Samples that were judged.
     """
 
     accuracy: float
+    ranking: float
     by_speaker: dict[str, float]
     count: int
 
@@ -96,20 +102,13 @@ def crop_mouth(image: Image, pose: Pose, row: int, middle: FloatArray) -> Image:
 
 def through_codec(images: Sequence[Image], rate: Fraction = Fraction(25)) -> np.ndarray:
     """Encode crops with x264 and decode them again : uint8 [T, s, s, 3]."""
-    encoder = av.VideoCodecContext.create("libx264", "w")
-    encoder.height, encoder.width = images[0].shape[:2]
-    encoder.pix_fmt, encoder.time_base, encoder.framerate = "yuv420p", 1 / rate, rate
-    encoder.options = {"crf": str(CRF)}
-    decoder = av.VideoCodecContext.create("h264", "r")
-    frames: list[av.VideoFrame] = []
-    for number, image in enumerate(images):
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        frame.pts = number
-        for packet in encoder.encode(frame):
-            frames += decoder.decode(packet)
-    for packet in encoder.encode(None):
-        frames += decoder.decode(packet)
-    frames += decoder.decode(None)
+    height, width = images[0].shape[:2]
+    pictures = (
+        av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24") for image in images
+    )
+    frames = encode_and_decode(
+        pictures, "libx264", {"crf": str(CRF)}, size=(width, height), rate=rate
+    )
     return np.stack([frame.to_ndarray(format="rgb24") for frame in frames])
 
 
@@ -163,6 +162,7 @@ def judge_realism(
         raise ValueError(f"{folds} folds need as many people; seen: {len(speakers)}")
     order = np.random.default_rng(seed).permutation(len(speakers))
     right: dict[str, list[float]] = {speaker: [] for speaker in speakers}
+    ranked: dict[str, list[float]] = {speaker: [] for speaker in speakers}
     judges = []
     for fold in range(folds):
         tested = {speakers[k] for k in order[fold::folds]}
@@ -170,10 +170,15 @@ def judge_realism(
         judges.append(judge)
         for film in films:
             if film.speaker in tested:
-                right[film.speaker] += _answers(judge, film)
+                real, drawn = (scores(judge, crops) for crops in (film.real, film.drawn))
+                right[film.speaker] += [*map(float, real <= 0), *map(float, drawn > 0)]
+                difference = np.subtract.outer(drawn, real)
+                ranked[film.speaker].append(float((np.sign(difference).mean() + 1) / 2))
     by_speaker = {speaker: float(np.mean(v)) for speaker, v in right.items() if v}
     count = sum(len(v) for v in right.values())
-    return Realism(float(np.mean(list(by_speaker.values()))), by_speaker, count), judges
+    accuracy = float(np.mean(list(by_speaker.values())))
+    ranking = float(np.mean([np.mean(values) for values in ranked.values() if values]))
+    return Realism(accuracy, ranking, by_speaker, count), judges
 
 
 def train_judge(films: Sequence[MouthFilm], frames: int, seed: int) -> Judge:
@@ -222,15 +227,6 @@ def _changed(crops: np.ndarray, x: int, y: int, mirrored: bool, gain: float) -> 
         part = part[:, :, ::-1]
     values = torch.from_numpy(np.ascontiguousarray(part)).permute(0, 3, 1, 2).float()
     return values * (gain / 255) - 0.5
-
-
-def _answers(judge: Judge, film: MouthFilm) -> list[float]:
-    """1 for each right answer about a film, 0 for each wrong one; real and drawn in equal parts."""
-    answers = []
-    for label, crops in enumerate((film.real, film.drawn)):
-        logits = scores(judge, crops)
-        answers += [float((logit > 0) == bool(label)) for logit in logits]
-    return answers
 
 
 def scores(judge: Judge, crops: np.ndarray) -> FloatArray:

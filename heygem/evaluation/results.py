@@ -57,6 +57,7 @@ METRICS = {
     "lmd": Metric("LMD", 3, "0"),
     "articulation": Metric("articulation", 2, "1"),
     "silence_leakage": Metric("silence leakage", 3, "0"),
+    "leakage_floor": Metric("of it, a motionless mouth", 3, "all"),
     "audio_gap": Metric("audio gap", 2, "high"),
     "audio_p": Metric("audio p", 3, "< 0.01"),
     "jitter": Metric("jitter", 2, "1"),

@@ -156,6 +156,7 @@ def fit_person(
         rest=library_avatar.rest,
         library=_recrop(path, library_avatar.library),
         report=library_avatar.report,
+        speech_posture=library_avatar.speech_posture,
     )
     return Person(avatar, template, split, library_avatar)
 

@@ -29,6 +29,7 @@ from heygem.provenance.ledger import Ledger
 from heygem.provenance.picture import LabelledPage, save_labelled
 
 SILENCE = "silence"  # kind of audio, beside those of `heygem.evaluation.results.Row.audio`
+MOTIONLESS = "silence, motionless mouth"  # another one; no picture is kept of it
 MOMENTS = 12  # on the sheet, in two columns
 MOUTH = (0.62, 0.52)  # half width and height of the window around the mouth, IOD
 FACE = (1.3, 1.5)  # the same of the lower face

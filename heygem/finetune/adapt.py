@@ -26,14 +26,20 @@ from heygem.core.files import replacing
 from heygem.core.types import BoolArray, FloatArray, PathLike, Progress, Watch
 from heygem.finetune import preservation_set
 from heygem.finetune.adapter import Adapter
-from heygem.finetune.held_out import held_out_ranges, is_significant, judged_parts
+from heygem.finetune.held_out import (
+    agreement_before_and_after,
+    held_out_ranges,
+    is_improvement,
+    judged_parts,
+)
 from heygem.finetune.ridge import Folds, Ridge, choose_penalty
 from heygem.finetune.settings import FinetuneSettings
 from heygem.lips.model import LipsModel
 from heygem.lips.trajectory import RATE_HZ, aperture_direction
 from heygem.training import metrics
 from heygem.training.clip import Clip
-from heygem.training.windows import point_weights
+from heygem.training.coefficients import projection
+from heygem.training.sync import SyncCheck, check_sync
 
 log = logging.getLogger(__name__)
 
@@ -58,14 +64,15 @@ class Adaptation:
     kept_base : bool
         Whether that is so.
     before, after : heygem.training.metrics.Agreement
-        Base and fine-tuned model on held-out seconds: every second is predicted once, by a fit that
-        used neither it nor the second beside it, nor chose its penalty by it, and judged in sync by
-        the lag that the other seconds have.
+        The base, and what fine-tuning makes of it, on held-out seconds: each is predicted once, by
+        a fit that used neither it nor the second beside it, nor chose its penalty by it, and judged
+        in sync by the lag that the other seconds have. Whether the fit or the base is judged there
+        is decided by the other folds too, so that a gain is not one that was chosen.
     history : list of dict
         Each `penalty`, and the held-out `correlation` with it.
     adapter : Adapter or None
         Difference from the base.
-    sync : list of heygem.training.metrics.SyncCheck
+    sync : list of heygem.training.sync.SyncCheck
         Of each clip of a second or more.
     clips : list of heygem.training.clip.Clip
         Those used, in sync.
@@ -85,7 +92,7 @@ class Adaptation:
     after: metrics.Agreement
     history: list[dict[str, float]] = field(default_factory=list)
     adapter: Adapter | None = None
-    sync: list[metrics.SyncCheck] = field(default_factory=list)
+    sync: list[SyncCheck] = field(default_factory=list)
     clips: list[Clip] = field(default_factory=list)
     dropped: list[Clip] = field(default_factory=list)
     held_out: list[dict[str, Any]] = field(default_factory=list)
@@ -168,21 +175,17 @@ class _Run:
         self._progress: Progress = progress or (lambda stage, done, total: None)
         self._cancel = cancel
         self._watch: Watch = watch or (lambda name, value, step: None)
-        weighted = model.basis.reshape(len(model.basis), -1) * point_weights()
-        # Displacements to coefficients: least squares with the weights of the training.
-        self.project = (point_weights()[:, None] * np.linalg.pinv(weighted)).astype(np.float32)
+        self.project = projection(model.basis)
         self.aperture = aperture_direction(model.basis)
 
-    def check_sync(
-        self, clips: Sequence[Clip]
-    ) -> tuple[list[Clip], list[metrics.SyncCheck], list[Clip]]:
+    def check_sync(self, clips: Sequence[Clip]) -> tuple[list[Clip], list[SyncCheck], list[Clip]]:
         """Correct each clip's lag: (clips in sync, check of each given, clips dropped)."""
         clips = [c for c in clips if c.duration_s >= 1]
         predicted = []
         for i, clip in enumerate(clips):
             self._report_progress("sync", i, len(clips))
-            predicted.append(self.model.predict_features(clip.features).aperture())
-        sync = metrics.check_sync(clips, predicted) if clips else []
+            predicted.append(self.model.predict_features(clip.features))
+        sync = check_sync(clips, predicted) if clips else []
         pairs = list(zip(clips, sync, strict=True))
         used = [c.shifted(s.correction_s) for c, s in pairs if s.verdict != "off"]
         dropped = [c for c, s in pairs if s.verdict == "off"]
@@ -247,25 +250,25 @@ class _Run:
 
     def evaluate(self, clips: Sequence[Clip], fit: _Fit) -> Adaptation:
         """Compare fit and base on held-out seconds; keep the base where the fit is no better."""
+        base = [self.model.predict_features(clip.features) for clip in clips]
         curves: list[dict[str, Any]] = [
             {
                 "real": c.aperture,
-                "before": self.model.predict_features(c.features).aperture(),
+                "before": trajectory.aperture(),
                 "after": predicted,
                 "valid": c.valid,
             }
-            for c, predicted in zip(clips, fit.predicted, strict=True)
+            for c, trajectory, predicted in zip(clips, base, fit.predicted, strict=True)
         ]
         folds = self._folds(clips)
         judged = [
-            part for fold in range(folds.count) for part in judged_parts(clips, curves, folds, fold)
+            part
+            for fold in range(folds.count)
+            for part in judged_parts(clips, base, curves, folds, fold)
         ]
-        before, after = (
-            metrics.agreement([(getattr(p, key), p.real, p.valid) for p in judged])
-            for key in ("before", "after")
-        )
-        improvement = after.correlation - before.correlation
-        is_better = improvement >= self.settings.min_improvement and is_significant(judged)
+        least = self.settings.min_improvement
+        before, after = agreement_before_and_after(judged, least)
+        is_better = is_improvement(judged, least)
         return Adaptation(
             fit.adapter.apply(self.model) if is_better else self.model,
             not is_better,

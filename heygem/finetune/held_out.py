@@ -11,9 +11,10 @@ import numpy as np
 
 from heygem.core.types import BoolArray, FloatArray
 from heygem.finetune.ridge import Folds
-from heygem.lips.trajectory import RATE_HZ
+from heygem.lips.trajectory import RATE_HZ, Trajectory
 from heygem.training import metrics
 from heygem.training.clip import Clip
+from heygem.training.sync import check_sync
 
 
 @dataclass(frozen=True)
@@ -28,24 +29,52 @@ class JudgedPart:
 
 
 def judged_parts(
-    clips: Sequence[Clip], curves: Sequence[dict[str, Any]], folds: Folds, fold: int
+    clips: Sequence[Clip],
+    base: Sequence[Trajectory],
+    curves: Sequence[dict[str, Any]],
+    folds: Folds,
+    fold: int,
 ) -> list[JudgedPart]:
     """Every clip's rows in a fold, in sync by what the other folds say of its lag.
 
     The clips are in sync by all of their rows, those of the fold among them. A lag that only the
-    fold itself would correct must not flatter it.
+    fold itself would correct must not flatter it. `base` : what the base predicts for each clip.
     """
     others = []
     for i, clip in enumerate(clips):
         elsewhere = np.array([e is not None and fold not in e for e in folds.excluded_by(i)])
         others.append(replace(clip, valid=clip.valid & elsewhere))
-    checks = metrics.check_sync(others, [c["before"] for c in curves])
+    checks = check_sync(others, base)
     parts = []
     for i, (clip, curve, check) in enumerate(zip(clips, curves, checks, strict=True)):
         shifted = clip.shifted(check.correction_s)
         valid = (folds.index[i] == fold) & shifted.valid
         parts.append(JudgedPart(fold, shifted.aperture, curve["before"], curve["after"], valid))
     return parts
+
+
+def is_improvement(judged: Sequence[JudgedPart], least: float) -> bool:
+    """Whether the fit is better than the base: by `least` of correlation, and not by chance."""
+    before, after = (
+        metrics.agreement([(getattr(p, key), p.real, p.valid) for p in judged])
+        for key in ("before", "after")
+    )
+    return after.correlation - before.correlation >= least and is_significant(judged)
+
+
+def agreement_before_and_after(
+    judged: Sequence[JudgedPart], least: float
+) -> tuple[metrics.Agreement, metrics.Agreement]:
+    """Agreement of the base, and of fit or base as the other folds would choose for each fold."""
+    before = [(part.before, part.real, part.valid) for part in judged]
+    after = []
+    for fold in sorted({part.fold for part in judged}):
+        chosen = is_improvement([part for part in judged if part.fold != fold], least)
+        for part in judged:
+            if part.fold == fold:
+                curve = part.after if chosen else part.before
+                after.append((curve, part.real, part.valid))
+    return metrics.agreement(before), metrics.agreement(after)
 
 
 def is_significant(judged: Sequence[JudgedPart]) -> bool:

@@ -23,6 +23,7 @@ def apply_controls(
     voice: FloatArray | None = None,
     *,
     opening_scale: float = 1.0,
+    posture: FloatArray | None = None,
 ) -> Trajectory:
     """Apply the controls of `lips` in the parameters; in closed form, in milliseconds.
 
@@ -38,6 +39,10 @@ def apply_controls(
         Voice activity, 0..1 at 100 Hz. Without it the gate is not applied.
     opening_scale : float
         The person's spread of the aperture over that of the model's typical speaker.
+    posture : float32 [K], optional
+        Coefficients by which the person's mean mouth in speech differs from the predicted one.
+        Its aperture is added in proportion to the predicted one up to the mean, so that lips that
+        close stay closed.
 
     Returns
     -------
@@ -53,6 +58,8 @@ def apply_controls(
     if controls.closure > 0 and len(c):
         offset = controls.closure * _closure_offset(c @ measures[0], rate_hz, voice)
         c -= (offset[:, None] * changes[:, 0]).astype(np.float32)
+    if posture is not None and len(c):
+        c += _posture_change(c @ measures[0], posture, measures[0], changes[:, 0], rate_hz, voice)
     if controls.smoothing_ms > 0 and len(c):
         sigma = controls.smoothing_ms / 1000 * rate_hz / FWHM_OVER_SIGMA
         c = gaussian_filter1d(c, sigma, axis=0, mode="nearest")
@@ -87,6 +94,27 @@ def _closure_offset(aperture: FloatArray, rate_hz: float, voice: FloatArray | No
     depth = max(min(float(np.quantile(aperture[speech], CLOSED_QUANTILE)), limit), 1e-6)
     fade = np.exp(-np.square(np.maximum(aperture - depth, 0) / (2 * depth)) / 2)
     return np.minimum(np.maximum(aperture, 0), depth * fade)
+
+
+def _posture_change(
+    aperture: FloatArray,
+    posture: FloatArray,
+    direction: FloatArray,
+    change: FloatArray,
+    rate_hz: float,
+    voice: FloatArray | None,
+) -> FloatArray:
+    """What a posture adds to each row of coefficients : float32 [N, K].
+
+    `direction` [K] gives a row's aperture, `change` [K] alters the aperture by 1 and nothing else.
+    """
+    opening = np.maximum(aperture, 0)
+    speech = audio.speech_at(voice, np.arange(len(aperture)) / rate_hz)
+    mean = float(opening[speech].mean()) if speech.any() else 0.0
+    share = np.minimum(opening / max(mean, 1e-6), 1)
+    wider = float(posture @ direction)
+    still = posture - wider * change
+    return (still + np.outer(share * wider, change)).astype(np.float32)
 
 
 def limit_aperture(trajectory: Trajectory, widest: float) -> Trajectory:

@@ -81,6 +81,32 @@ class Trajectory:
         return self.coefficients @ width_direction(self.basis)
 
 
+@dataclass(frozen=True)
+class ExpressiveTrajectory:
+    """A trajectory to which the frames of a video add something of their own.
+
+    Attributes
+    ----------
+    trajectory : Trajectory
+    changes : float32 [T, K]
+        Coefficients added in each output frame.
+    """
+
+    trajectory: Trajectory
+    changes: FloatArray
+
+    def for_frames(self, times_s: FloatArray) -> SampledTrajectory:
+        """The movement at the times of the T output frames; see `heygem.lips.motion`."""
+        sampled = self.trajectory.for_frames(times_s)
+        return SampledTrajectory(sampled.coefficients + self.changes, sampled.basis)
+
+
+def coefficients_of(displacement: FloatArray, basis: FloatArray) -> FloatArray:
+    """Least squares: coefficients [K] of a basis for a displacement [len(LOWER), 3], IOD."""
+    matrix = basis.reshape(len(basis), -1).T.astype(np.float64)
+    return np.linalg.lstsq(matrix, displacement.reshape(-1), rcond=None)[0].astype(np.float32)
+
+
 def aperture_of(displacement: FloatArray) -> FloatArray:
     """Change of the gap between the inner lips on the mid-line.
 
@@ -103,6 +129,20 @@ def width_of(displacement: FloatArray) -> FloatArray:
 def aperture_direction(basis: FloatArray) -> FloatArray:
     """Change of the lip aperture by one unit of each coefficient : float32 [K]."""
     return aperture_of(basis)
+
+
+def corner_changes(basis: FloatArray) -> FloatArray:
+    """Smallest changes of all coefficients that move one corner, and not the aperture.
+
+    Returns
+    -------
+    float32 [K, 2, 2]
+        By 1 IOD, for x and y of the first and the last corner.
+    """
+    corners = basis[:, list(_CORNERS), :2].reshape(len(basis), 4)
+    directions = np.concatenate([corners.T, aperture_direction(basis)[None]])
+    inverse = np.linalg.pinv(directions.astype(np.float64), rcond=0.01)
+    return inverse[:, :4].reshape(-1, 2, 2).astype(np.float32)
 
 
 def width_direction(basis: FloatArray) -> FloatArray:

@@ -7,7 +7,13 @@
 
 from heygem.avatar.still_animation import animate
 from heygem.avatar.timeline import Timeline, build_timeline, frames_in_order
-from heygem.pipeline.articulate import aperture_limit, articulate, speaker_scale
+from heygem.pipeline.articulate import (
+    SpeakerStyle,
+    aperture_limit,
+    articulate,
+    speaker_style,
+    with_expression,
+)
 from heygem.pipeline.frames import FinishedFrame, face_boxes, finished_frames
 from heygem.pipeline.generate import Result, authorize, generate
 from heygem.pipeline.models import EncodedAudio, Models, load_models
@@ -19,6 +25,7 @@ __all__ = [
     "FinishedFrame",
     "Models",
     "Result",
+    "SpeakerStyle",
     "Timeline",
     "animate",
     "aperture_limit",
@@ -34,5 +41,6 @@ __all__ = [
     "load_models",
     "load_person",
     "make_renderer",
-    "speaker_scale",
+    "speaker_style",
+    "with_expression",
 ]

@@ -11,6 +11,7 @@ from heygem.avatar.avatar import Avatar
 from heygem.avatar.reasons import Reason
 from heygem.avatar.timeline import Timeline, frames_in_order, planes_in_order
 from heygem.config.params import Params
+from heygem.core.memory import trim_heap
 from heygem.core.types import Image, IntArray, Progress
 from heygem.media.encoders import Encoder
 from heygem.media.yuv import YuvImage
@@ -25,6 +26,7 @@ from heygem.rendering.base import Renderer
 
 WAITING_ON_CPU = 3  # frames at most between two threads: 3 MB each at 1080p
 RENDER_THREADS = 2  # frames drawn at once on a CPU; most of the work is done without the GIL
+TRIM_FRAMES = 250  # after which free memory between blocks in use goes back; some milliseconds
 BATCH_ON_GPU = 4  # frames computed at once on a GPU, for each of `resources.batch_size`
 AnyPicture: TypeAlias = Image | YuvImage
 
@@ -227,6 +229,8 @@ def _write_frames(
             elif isinstance(frame.image, YuvImage):
                 frame.image.is_for_encoder = True
             encoder.put((frame.image, float(timeline.times_s[frame.index])))
+            if (frame.index + 1) % TRIM_FRAMES == 0:
+                trim_heap()
         if span.stop == count:
             report_progress("render", count, count)
             report_progress("finish", 0, 1)  # the encoder holds frames back, and the sound follows

@@ -29,14 +29,16 @@ from heygem.core import assets
 from heygem.core.errors import InputError, ParameterError
 from heygem.core.files import sha256_of_unchanged
 from heygem.core.interrupts import observes_cancel
+from heygem.core.memory import trim_heap
 from heygem.core.publish import MayReplace, publishing
 from heygem.core.types import PathLike, Progress
 from heygem.core.version import code_version, library_versions
 from heygem.lips.av_sync import av_agreement
+from heygem.lips.motion import Motion
 from heygem.lips.trajectory import Trajectory
 from heygem.media.container import printable
 from heygem.media.encoders import choose_encoder
-from heygem.pipeline.articulate import articulate, speaker_scale
+from heygem.pipeline.articulate import SpeakerStyle, articulate, speaker_style, with_expression
 from heygem.pipeline.encoding import Film, encode, make_labeller
 from heygem.pipeline.models import EncodedAudio, Models
 from heygem.pipeline.people import load_person
@@ -182,8 +184,11 @@ def generate(
     avatar = animate(avatar, encoded.speech.samples, RATE_HZ, params.media.still_motion)
     timeline = build_timeline(avatar, encoded.speech.duration_s, params.media)
     renderer = make_renderer(avatar, params, models)
-    motion, scale = _drawn_trajectory(renderer, trajectory, encoded, avatar, models, params)
-    renderer.plan(motion, encoded.speech.samples, timeline)
+    motion, style = _drawn_trajectory(renderer, trajectory, encoded, avatar, models, params)
+    drawn: Motion | None = motion
+    if motion is not None and style is not None:  # a trajectory that is given is drawn as it is
+        drawn = with_expression(motion, avatar, timeline.order, params.lips)
+    renderer.plan(drawn, encoded.speech.samples, timeline)
     clock.lap("plan")
 
     facts = _facts(avatar, models, params, sources, permission)
@@ -203,6 +208,7 @@ def generate(
         ):
             encoding = encode(film, part, spans, store, report_progress)
             clock.lap("render")
+            trim_heap()  # of frames, before the sealing takes memory of another kind
             report_progress("label", 0, 1)
             label = labeller.finalize(
                 part,
@@ -219,7 +225,7 @@ def generate(
         "label": label,
         "avatar": avatar.report,
         **_bundle_facts(avatar),
-        **_motion_facts(motion, encoded, scale),
+        **_motion_facts(motion, encoded, style),
         "engine": params.engine,
         "device": models.device,
         "notes": [
@@ -314,10 +320,10 @@ def _drawn_trajectory(
     avatar: Avatar,
     models: Models,
     params: Params,
-) -> tuple[Trajectory | None, float | None]:
+) -> tuple[Trajectory | None, SpeakerStyle | None]:
     """The trajectory to draw: the given one as it is, or the predicted one for this person.
 
-    With the latter, the factor of the person's amplitude.
+    With the latter, how the person speaks.
     """
     if not renderer.uses_motion:
         if trajectory is not None:
@@ -341,8 +347,8 @@ def _drawn_trajectory(
     if encoded.predicted is None:
         raise ValueError("the sound was encoded without a prediction")
     prediction = encoded.predicted, encoded.voice, avatar, models.lips_of(avatar)
-    scale = speaker_scale(*prediction)
-    return articulate(*prediction, params.lips, scale=scale), scale
+    style = speaker_style(*prediction)
+    return articulate(*prediction, params.lips, style=style), style
 
 
 def _facts(
@@ -368,14 +374,14 @@ def _bundle_facts(avatar: Avatar) -> dict[str, Any]:
 
 
 def _motion_facts(
-    motion: Trajectory | None, encoded: EncodedAudio, scale: float | None
+    motion: Trajectory | None, encoded: EncodedAudio, style: SpeakerStyle | None
 ) -> dict[str, Any]:
-    """Facts about the trajectory, where one was drawn; `scale` where it was predicted."""
+    """Facts about the trajectory, where one was drawn; `style` where it was predicted."""
     if motion is None:
         return {}
     facts: dict[str, Any] = {"measures": av_agreement(motion, encoded)}
-    if scale is not None:
-        facts["opening_scale"] = round(scale, 3)
+    if style is not None:
+        facts["opening_scale"] = round(style.opening_scale, 3)
     return facts
 
 

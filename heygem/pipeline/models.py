@@ -11,6 +11,7 @@ from heygem.core import plugins
 from heygem.core.files import sha256_of_unchanged
 from heygem.core.findings import Finding
 from heygem.core.gpu import resolve_device
+from heygem.core.memory import limit_arenas
 from heygem.core.types import FloatArray, PathLike
 from heygem.face.backends import make_backend
 from heygem.face.tracking import Backend
@@ -18,6 +19,7 @@ from heygem.lips import predictor
 from heygem.lips.model import SHIPPED, LipsModel
 from heygem.lips.predictor import LipsPredictor
 from heygem.lips.trajectory import Trajectory
+from heygem.pipeline import preload
 
 if TYPE_CHECKING:
     from heygem.rendering.wav2lip import Wav2LipEngine
@@ -64,6 +66,7 @@ class Models:
         lips: LipsPredictor | None = None,
         faces: Backend | None = None,
     ) -> None:
+        limit_arenas()
         self.device = resolve_device(params.device)
         self.lips, self.lips_sha256 = _load_lips(params.lips.model, lips)
         self.faces = faces if faces is not None else make_backend(params.face, device=self.device)
@@ -112,12 +115,14 @@ class Models:
             own = avatar.bundle.sha256
         key = (os.fspath(path), settings, own)
         encoded = self._encoded.get(key)
+        preload.start()
         if encoded is None:
             speech = audio.load(
                 path, denoise=settings.denoise, loudness_lufs=settings.loudness_lufs
             )
-            voice = audio.mouth_activity(speech.samples)
-            encoded = EncodedAudio(speech, voice, None, audio.check(speech))
+            voice = audio.voice_activity(speech.samples)
+            mouth = audio.mouth_activity(speech.samples, voice)
+            encoded = EncodedAudio(speech, mouth, None, audio.check(speech, voice))
         if predict and encoded.predicted is None:
             encoded = replace(encoded, predicted=lips.predict(encoded.speech.samples))
         self._encoded[key] = encoded

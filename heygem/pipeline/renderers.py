@@ -8,7 +8,6 @@ from heygem.core import plugins
 from heygem.core.errors import ParameterError
 from heygem.pipeline.models import Models
 from heygem.rendering.base import Renderer
-from heygem.rendering.warp.renderer import WarpRenderer
 
 ENTRY_POINTS = "heygem.renderers"
 
@@ -29,10 +28,12 @@ class Engine(Protocol):
 
 
 class _Warp:
-    uses_motion = WarpRenderer.uses_motion
+    uses_motion = True
 
     def __call__(self, avatar: Avatar, params: Params, models: Models) -> Renderer:
         if models.device == "cpu":
+            from heygem.rendering.warp.renderer import WarpRenderer  # loads compiled code
+
             return WarpRenderer(avatar, params.renderer)
         from heygem.rendering.torch_warp.renderer import TorchWarpRenderer  # loads PyTorch
 

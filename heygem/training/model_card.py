@@ -10,11 +10,12 @@ import numpy as np
 from heygem.core.types import FloatArray, PathLike
 from heygem.core.version import commit
 from heygem.lips.model import LipsModel
-from heygem.lips.trajectory import RATE_HZ
+from heygem.lips.trajectory import RATE_HZ, Trajectory
 from heygem.training import metrics
 from heygem.training.clip import Clip
 from heygem.training.dataset import Dataset
 from heygem.training.settings import TrainSettings
+from heygem.training.sync import check_sync
 from heygem.training.trainer import TrainingResult
 
 HALVES_GAP_S = 0.4  # between the seconds that give a lag and those that are judged with it
@@ -43,10 +44,11 @@ def evaluate(model: LipsModel, clips: Sequence[Clip]) -> Evaluation:
         that are judged: the first half of a clip gives it for the second, and the second for the
         first.
     """
-    predicted = [model.predict_features(c.features).aperture()[: len(c.valid)] for c in clips]
+    trajectories = [model.predict_features(c.features) for c in clips]
+    predicted = [t.aperture()[: len(c.valid)] for t, c in zip(trajectories, clips, strict=True)]
     return {
         "model": _by_speaker(clips, predicted),
-        "synced": _by_speaker(*_lag_corrected(clips, predicted)),
+        "synced": _by_speaker(_lag_corrected(clips, trajectories), [*predicted, *predicted]),
         "energy-driven jaw": _by_speaker(clips, [_energy(c) for c in clips]),
         "shuffled audio": _by_speaker(clips, [np.roll(p, len(p) // 2) for p in predicted]),
     }
@@ -147,18 +149,15 @@ def _reproduction(result: TrainingResult, dataset: Dataset) -> list[str]:
     ]
 
 
-def _lag_corrected(
-    clips: Sequence[Clip], predicted: Sequence[FloatArray]
-) -> tuple[list[Clip], list[FloatArray]]:
-    """Both halves of every clip, each with the lag that the other half has, and the predictions."""
+def _lag_corrected(clips: Sequence[Clip], predicted: Sequence[Trajectory]) -> list[Clip]:
+    """First the first halves of all clips, then the second, each with the lag of its other half."""
     halves = [[_half(c, second) for c in clips] for second in (False, True)]
-    checks = [metrics.check_sync(half, predicted) for half in halves]
-    corrected = [
+    checks = [check_sync(half, predicted) for half in halves]
+    return [
         clip.shifted(check.correction_s)
         for half, others in zip(halves, reversed(checks), strict=True)
         for clip, check in zip(half, others, strict=True)
     ]
-    return corrected, [*predicted, *predicted]
 
 
 def _half(clip: Clip, second: bool) -> Clip:

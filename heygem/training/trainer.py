@@ -29,13 +29,14 @@ from heygem.core.types import FloatArray, PathLike, Progress, Watch
 from heygem.lips.features import has_embedding
 from heygem.lips.model import FORMAT, LipsModel
 from heygem.lips.network import LipsNetwork
-from heygem.lips.trajectory import RATE_HZ, width_direction
+from heygem.lips.trajectory import RATE_HZ, Trajectory, width_direction
 from heygem.training import loss, metrics
 from heygem.training.checkpoint import Checkpoint
 from heygem.training.clip import Clip
 from heygem.training.dataset import Dataset
 from heygem.training.network_state import NetworkState
 from heygem.training.settings import TrainSettings
+from heygem.training.sync import SyncCheck, check_sync
 from heygem.training.windows import Basis, TrainingWindows, fit_basis, speaker_scales
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class TrainingResult:
     basis: Basis
     settings: TrainSettings
     history: list[dict[str, Any]] = field(default_factory=list)
-    sync: list[metrics.SyncCheck] = field(default_factory=list)
+    sync: list[SyncCheck] = field(default_factory=list)
     held_out: dict[str, metrics.Agreement] = field(default_factory=dict)
     clips: list[Clip] = field(default_factory=list)
     dropped: list[Clip] = field(default_factory=list)
@@ -257,16 +258,14 @@ class _Trainer:
         self._progress: Progress = progress or (lambda stage, done, total: None)
         self._watch: Watch = watch or (lambda name, value, step: None)
 
-    def check_sync(
-        self, clips: list[Clip]
-    ) -> tuple[list[Clip], list[metrics.SyncCheck], list[Clip]]:
+    def check_sync(self, clips: list[Clip]) -> tuple[list[Clip], list[SyncCheck], list[Clip]]:
         """Correct each clip's lag: (clips in sync, SyncCheck of each, clips dropped)."""
         if not self.settings.sync_iterations:
-            return clips, [metrics.SyncCheck(0.0, 1.0, 0.0, 1.0)] * len(clips), []
+            return clips, [SyncCheck(0.0, 1.0, 0.0, 1.0)] * len(clips), []
         quick = self.settings.model_copy(update={"iterations": self.settings.sync_iterations})
         basis = fit_basis(clips, quick.coefficients)
         scales, _ = speaker_scales(clips)
-        predicted: list[FloatArray] = [np.zeros(len(c.valid)) for c in clips]
+        predicted: dict[int, Trajectory] = {}
         speakers = sorted({c.source.speaker for c in clips})
         for half in range(2):
             judged = set(speakers[half::2])
@@ -275,8 +274,9 @@ class _Trainer:
                 f"sync{half}", clips, held_out, basis, scales, half, quick, evaluate=False
             )
             for i in held_out:
-                predicted[i] = _predict(network, clips[i], self.device) @ basis.aperture
-        checks = metrics.check_sync(clips, predicted)
+                coefficients = _predict(network, clips[i], self.device)
+                predicted[i] = Trajectory(coefficients, RATE_HZ, basis.shapes)
+        checks = check_sync(clips, [predicted[i] for i in range(len(clips))])
         pairs = [(c, s) for c, s in zip(clips, checks, strict=True) if s.verdict != "off"]
         dropped = [c for c, s in zip(clips, checks, strict=True) if s.verdict == "off"]
         return [c.shifted(s.correction_s) for c, s in pairs], [s for _, s in pairs], dropped

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from heygem.audio.features import BANDS
 from heygem.core.types import FloatArray
-from heygem.face import topology as topo
-from heygem.face.topology import LOWER, LOWER_WEIGHT
+from heygem.face.topology import LOWER
 from heygem.lips.features import FEATURE_DIM, has_embedding, silent_features
 from heygem.lips.trajectory import RATE_HZ, aperture_direction
 from heygem.training import augment
 from heygem.training.clip import Clip
+from heygem.training.coefficients import point_weights
 from heygem.training.embeddings import noise_embeddings
 
 STEPS = 2  # spectra per row of motion
@@ -52,17 +52,6 @@ class Basis:
     def aperture(self) -> FloatArray:
         """Coefficients to change of the lip aperture : float [K]."""
         return aperture_direction(self.shapes)
-
-
-def point_weights() -> FloatArray:
-    """Weight of each coordinate in the basis : float32 [len(LOWER) * 3].
-
-    Depth is guessed by the mesh model, so it weighs less; lips weigh more.
-    """
-    weights = np.repeat(LOWER_WEIGHT[:, None], 3, 1) * np.array([1, 1, 0.4])
-    for ring, factor in ((topo.LIPS_INNER, 1.7), (topo.LIPS_OUTER, 1.3)):
-        weights[np.isin(LOWER, ring)] *= factor
-    return weights.reshape(-1).astype(np.float32)
 
 
 def fit_basis(clips: Sequence[Clip], count: int) -> Basis:

@@ -7,7 +7,7 @@ import pytest
 from helpers.media import RATE_HZ, sung_notes, synthetic_voice
 
 from heygem import audio
-from heygem.audio import silero, vad
+from heygem.audio import embedding, silero, vad
 from heygem.core.errors import AssetError
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +66,19 @@ def test_the_mouth_may_move_in_a_song_and_rests_in_its_pauses():
         assert (activity[first + 125 : first + 175] == 0).all()
     assert audio.mouth_activity(0.005 * song).max() < vad.IS_SPEECH  # a faint hum moves nothing
     assert (audio.mouth_activity(np.zeros(RATE_HZ, np.float32)) == 0).all()
+
+
+def test_a_song_is_embedded_once_for_the_gate_and_the_lips(monkeypatch):
+    song = sung_notes(pause_s=0.6)[:-77]
+    lips = embedding.embed(song, rows=embedding.rows_of(song))
+    calls = []
+    compute = embedding._embed
+    monkeypatch.setattr(embedding, "_embed", lambda *args: calls.append(1) or compute(*args))
+    assert audio.mouth_activity(song).max() == 1
+    np.testing.assert_array_equal(embedding.embed(song, rows=len(lips)), lips)
+    assert len(calls) == 1
+    embedding.embed(song, rows=len(lips))
+    assert len(calls) == 2, "nothing is kept for longer"
 
 
 def played_notes(seconds=6.0):

@@ -8,6 +8,7 @@ from heygem.avatar.reasons import Reason
 from heygem.config.params import FaceSettings
 from heygem.core import assets
 from heygem.core.errors import InputError, NoFaceError
+from heygem.face import attention_mesh, backends
 from heygem.face.pose import aperture, to_canonical
 from heygem.face.rest import RestShape
 
@@ -44,6 +45,19 @@ def test_the_second_load_tracks_nothing(talking, faces):
     assert all(
         np.array_equal(a, b) for a, b in zip(first.library.crops, again.library.crops, strict=True)
     )
+
+
+def test_a_cached_person_loads_no_face_model(hopper_still, faces, monkeypatch):
+    avatar.load(hopper_still, FaceSettings(), backend=faces)
+
+    def load(*_, **__):
+        raise AssertionError("a model is loaded")
+
+    for module, name in ((backends, "Detector"), (attention_mesh, "AttentionMesh")):
+        monkeypatch.setattr(module, name, load)
+    avatar.load(hopper_still, FaceSettings())  # with a backend of its own
+    with pytest.raises(AssertionError, match="a model is loaded"):
+        avatar.load(hopper_still, FaceSettings(min_face_px=50))
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import io
 import pickle
 import warnings
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from heygem import avatar
 from heygem.avatar import cache
 from heygem.config.params import FaceSettings
 from heygem.core.errors import Notice
+from heygem.face.topology import LOWER
 
 
 @pytest.fixture
@@ -52,6 +54,19 @@ DAMAGED_HEADERS = [
     "\0\0\0\0",
     "__import__('os').system('true')",
 ]
+
+
+def test_posture_and_expression_are_stored_and_earlier_files_have_none(hopper_avatar, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "speech_posture": rng.normal(size=(len(LOWER), 3)).astype(np.float32),
+        "expression": rng.normal(size=(len(hopper_avatar.track), 2, 2)).astype(np.float32),
+    }
+    for name, expected in (("now.npz", arrays), ("earlier.npz", dict.fromkeys(arrays))):
+        cache.write(tmp_path / name, replace(hopper_avatar, **expected))
+        stored = read(tmp_path / name, hopper_avatar)
+        for key, values in expected.items():
+            np.testing.assert_array_equal(getattr(stored, key), values)
 
 
 @pytest.mark.slow

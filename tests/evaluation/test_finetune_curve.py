@@ -108,10 +108,12 @@ def test_seconds_without_a_face_do_not_count(person):
 
 def test_the_prediction_is_scaled_to_the_amplitude_of_the_person(person):
     clip, model = synthetic_clip(person, 20), FirstBand(person.avatar.rest.neutral)
-    own = SimpleNamespace(avatar=SimpleNamespace(speech_scale=1.2 * model.opening_std))
+    own = SimpleNamespace(
+        avatar=SimpleNamespace(speech_scale=1.2 * model.opening_std, speech_posture=None)
+    )
     plain = finetune_curve.measure_prediction(model, clip, person)["amplitude_ratio"]
     scaled = finetune_curve.measure_prediction(model, clip, own)["amplitude_ratio"]
     prediction = model.predict_features(clip.features)
-    scale = pipeline.speaker_scale(prediction, clip.voice, own.avatar, model)
+    scale = pipeline.speaker_style(prediction, clip.voice, own.avatar, model).opening_scale
     assert plain.value == pytest.approx(1, abs=0.01) and abs(scale - 1) > 0.05
     assert scaled.value == pytest.approx(scale * plain.value)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ from helpers.media import gape, write_video
 from helpers.wav2lip import write_random_checkpoint
 
 from heygem import evaluation, media
+from heygem.audio import RATE_HZ
 from heygem.config.params import Params
 from heygem.core.errors import InputError, ParameterError
 from heygem.core.files import hash_input, sha256
@@ -22,6 +24,8 @@ from heygem.evaluation import (
     rerender,
     table,
 )
+from heygem.evaluation.clips import Clip
+from heygem.evaluation.methods import SILENT, ClipEvaluation
 from heygem.evaluation.visuals import MIN_WIDTH_PX
 from heygem.lips.motion import RecordedMotion
 from heygem.lips.trajectory import Trajectory
@@ -88,6 +92,25 @@ def chewing(person, monkeypatch, tmp_path):
     monkeypatch.setattr(protocol, "fit_person", fit_once)
 
 
+@pytest.mark.parametrize("level", [0.0, 0.5])
+def test_the_leakage_of_a_motionless_mouth_is_told_apart(person, hopper_test_clip, faces, level):
+    """A head that moves under a motionless mouth has some: its pose, and the tracker."""
+
+    class Restless(Chewing):
+        def predict(self, samples):
+            return self.chew(int(np.ceil(len(samples) / 320)), level)
+
+    params = Params().override({"lips.silence_gate": False})
+    clip = Clip(person.avatar.path, "hopper")
+    models = SimpleNamespace(lips=Restless(person.avatar.rest.neutral), faces=faces, device="cpu")
+    samples = np.zeros(int((hopper_test_clip.times_s[-1] + 1) * RATE_HZ), np.float32)
+    one = ClipEvaluation(clip, hopper_test_clip, samples, models, params, None)
+    measures = one._measure_silence()
+    leakage, floor = (measures[key].value for key in SILENT)
+    assert 0 < floor < 0.1
+    assert leakage == floor if level == 0 else leakage > 3 * floor
+
+
 @pytest.mark.usefixtures("chewing")
 def test_a_mouth_that_only_chews_is_told_from_one_that_follows_the_audio(
     person, tmp_path, monkeypatch
@@ -106,6 +129,8 @@ def test_a_mouth_that_only_chews_is_told_from_one_that_follows_the_audio(
     own, cross = (row for row in results.rows if row.method == "model")
     assert own.measures["aperture_corr"].value < 0.5
     assert own.measures["silence_leakage"].value < 0.15  # it rests in silence
+    floor = own.measures["leakage_floor"].value  # the head's pose and the tracker
+    assert own.measures["silence_leakage"].value == floor > 0
     assert cross.audio == "cross: speech_zh.wav" and "aperture_corr" not in cross.measures
     assert list(results.skipped) == ["short.mp4"]
 
@@ -159,7 +184,7 @@ def test_the_fine_tuned_model_has_a_row_of_its_own(person, monkeypatch, kept_bas
     assert results.facts["hopper.mp4"]["finetune_rendered_s"] == pytest.approx(2, abs=0.05)
     base, tuned = means["model"], means["model, fine-tuned"]
     if kept_base:
-        values = {key: measure.value for key, measure in base.items() if key != "silence_leakage"}
+        values = {key: measure.value for key, measure in base.items() if key not in SILENT}
         assert {key: measure.value for key, measure in tuned.items()} == values
     else:
         assert tuned["amplitude_ratio"].value < 0.3 < base["amplitude_ratio"].value

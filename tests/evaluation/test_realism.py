@@ -50,6 +50,17 @@ def test_each_person_is_tested_once_by_a_network_that_never_saw_them(monkeypatch
     assert not trained[0] & trained[1]
     assert trained[0] | trained[1] == set(result.by_speaker)
     assert result.accuracy == 0.5  # the same pictures cannot be told apart
+    assert result.ranking == pytest.approx(0.5)
+
+
+def test_the_ranking_does_not_depend_on_a_persons_own_level(monkeypatch):
+    """Everything looks drawn to the network, but what is drawn looks more so."""
+    monkeypatch.setattr(realism, "train_judge", lambda films, frames, seed: None)
+    monkeypatch.setattr(
+        realism, "scores", lambda judge, crops: 300 - crops.mean((1, 2, 3)).astype(np.float32)
+    )
+    result, _ = realism.judge_realism([film(f"p{k}", k, mark=60) for k in range(4)])
+    assert result.accuracy == 0.5 and result.ranking > 0.95
 
 
 def test_clips_are_judged_by_how_they_change():

@@ -13,6 +13,8 @@ from heygem.finetune.adapt import PENALTIES, adapt
 from heygem.finetune.held_out import judged_parts
 from heygem.finetune.ridge import Folds
 from heygem.lips.features import silent_features
+from heygem.lips.trajectory import Trajectory
+from heygem.training.coefficients import projection
 
 pytestmark = pytest.mark.slow
 
@@ -128,7 +130,11 @@ def test_a_lag_that_only_the_judged_seconds_have_is_not_corrected_for_them(base,
     )
     curve = {"before": clip.aperture, "after": clip.aperture}
     folds = Folds([np.repeat([0, 1], [half, len(clip.valid) - half])], gap=25, count=2)
-    (first,), (second,) = (judged_parts([mixed], [curve], folds, fold) for fold in (0, 1))
+    flat = clip.displacement.reshape(len(clip.valid), -1)
+    predicted = Trajectory(flat @ projection(base.basis), 50.0, base.basis)
+    (first,), (second,) = (
+        judged_parts([mixed], [predicted], [curve], folds, fold) for fold in (0, 1)
+    )
     # The second half is in sync, so the first is judged as it is; the first is late, so the second
     # is judged with a lag that it does not have.
     np.testing.assert_array_equal(first.real, mixed.aperture)

@@ -7,6 +7,7 @@ import numpy as np
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER
 from heygem.lips.features import extract_features
+from heygem.lips.trajectory import Trajectory
 from heygem.training.clip import Clip, Source
 from heygem.training.settings import TrainSettings
 
@@ -54,3 +55,23 @@ def talking(who, seed, *, late_s=0.0, seconds=8.0, licence="own", split="train",
         displacement=displacement,
         valid=np.ones(rows, bool),
     )
+
+
+def _mouth():
+    """Shapes: a lower lip that drops by 1 IOD, and corners that part by as much."""
+    place = {int(point): row for row, point in enumerate(LOWER)}
+    shapes = np.zeros((2, len(LOWER), 3), np.float32)
+    for point in topo.LIPS_INNER[11:]:
+        shapes[0, place[int(point)], 1] = 1
+    for point, side in zip(topo.MOUTH_CORNERS, (-0.5, 0.5), strict=True):
+        shapes[1, place[int(point)], 0] = side
+    return shapes
+
+
+MOUTH = _mouth()
+
+
+def prediction(opening, width=None):
+    """A trajectory of the mouth of two curves, float [N]."""
+    width = np.zeros_like(opening) if width is None else width
+    return Trajectory(np.stack([opening, width], 1).astype(np.float32), 50.0, MOUTH)

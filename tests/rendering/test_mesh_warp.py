@@ -29,6 +29,23 @@ def test_bounds_are_whole_pixels_with_margin_inside_the_picture():
     assert bounds(np.array([[-9.0, -9.0]]), 0, (5, 5)) == (0, 0, 1, 1)  # never empty
 
 
+def test_triangles_cover_the_pixels_that_opencv_gives_them():
+    """Folded, degenerate and clipped ones too: sizes from a pixel to twice the picture."""
+    rng = np.random.default_rng(0)
+    for trial in range(400):
+        size = tuple(int(n) for n in rng.integers(5, 90, 2))
+        spread = (1, 4, 15, 120)[trial % 4]
+        points = rng.normal(0, spread, (30, 3, 2)) + rng.uniform(-10, 100, (30, 1, 2))
+        if trial % 5 == 0:
+            points[::3, 2] = points[::3, 1]
+            points[1::3, :, 1] = points[1::3, :1, 1]
+        triangles = np.arange(90).reshape(30, 3)
+        expected = np.full(size, -1, np.int16)
+        for k, corners in enumerate(np.rint(points * 16).astype(np.int32)):
+            cv2.fillConvexPoly(expected, corners, k, cv2.LINE_8, 4)
+        np.testing.assert_array_equal(rasterize(points.reshape(-1, 2), triangles, size), expected)
+
+
 def test_rasterize_labels_each_pixel_with_its_triangle():
     labels = rasterize(SQUARE, HALVES, (30, 30))
     assert labels[2, 15] == 0 and labels[15, 2] == 1

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers.media import gape
 from helpers.rendering import plan
+from scipy import ndimage
 
 from heygem import avatar, media
 from heygem.avatar.library import MouthLibrary
@@ -16,7 +17,7 @@ from heygem.face import topology as topo
 from heygem.face.pose import aperture, to_canonical
 from heygem.rendering.base import Patch
 from heygem.rendering.compose import paste
-from heygem.rendering.warp import blend
+from heygem.rendering.warp import blend, mouth_interior
 from heygem.rendering.warp.mouth_interior import MouthInterior
 from heygem.rendering.warp.renderer import WarpRenderer, replacement_strength
 from heygem.rendering.warp.texture_selection import _parted
@@ -86,6 +87,14 @@ def test_pixels_outside_the_mask_are_the_sources_own(person, images):
         assert np.array_equal(result[outside], image[outside])
         assert (result[~outside] != image[~outside]).any()
         assert outside[: image.shape[0] // 4].all()  # hair and brow are never touched
+
+
+def test_nothing_of_the_frames_own_mouth_shows_through_a_narrow_opening(person, images):
+    """Where the soft edges of both lips meet, the opening is transparent: lips lie below it."""
+    openings = np.linspace(0.005, 0.06, len(images))
+    for patch in draw(person, images, gape(openings, person.rest.neutral)):
+        replaced = patch.mask > 0
+        np.testing.assert_array_equal(ndimage.binary_fill_holes(replaced), replaced)
 
 
 def test_the_rim_of_the_region_is_seamless(person, images):
@@ -258,6 +267,21 @@ def test_teeth_a_person_shows_stay_when_the_rest_is_drawn(hopper, hopper_avatar)
     own, below = out[y + 2, x], out[int(y + 0.5 * depth), x]
     assert own[2] > 2 * own[0]
     assert below[0] > below[2] and below.max() < 120  # the drawn cavity, warm and dark
+
+
+def test_a_synthetic_interior_is_drawn_once_for_previews_of_the_same_picture(
+    hopper, hopper_avatar, monkeypatch
+):
+    mesh = hopper_avatar.track.points[0][:, :2]
+    lips = mesh[[13, 14, 61, 291]] + np.array([[0, 0], [0, 40], [0, 0], [0, 0]], np.float32)
+    drawn = []
+    draw = mouth_interior._synthesize
+    monkeypatch.setattr(mouth_interior, "_synthesize", lambda *args: drawn.append(1) or draw(*args))
+    inside = MouthInterior()
+    for crop in (hopper, hopper, hopper.copy()):
+        inside.clear()
+        inside.prepare(crop, mesh, *lips, zoom=1.0)
+    assert len(drawn) == 2
 
 
 def test_paste_mixes_by_the_mask():

@@ -207,14 +207,16 @@ def warp_maps(target: FloatArray, source: FloatArray, labels: IntArray) -> Maps:
 def covering_triangles(
     target: FloatArray, size: tuple[int, int], margin_px: float
 ) -> tuple[IntArray, BoolArray]:
-    """The triangle of each pixel of a window, int16 [h, w], and which pixels the mesh covers.
+    """The triangle of each pixel of a window, int16 [h, w], and which pixels are replaced.
+
+    The border of a hole between open lips is replaced as well: in it the opening's edge may be
+    soft, and the frame's own mouth, which may be open and dark there, must not show.
 
     `target` float32 [n, 2] is the mesh with its rim, `margin_px` the width of the lips' soft edge.
     """
     labels = rasterize(target, TRIANGLES, size)
-    covered = labels >= 0
     _grow_labels(labels, target, margin_px)
-    return labels, covered
+    return labels, labels >= 0
 
 
 def _grow_labels(labels: IntArray, target: FloatArray, margin_px: float) -> None:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from heygem.avatar.library import MouthLibrary
+from heygem.core.interpolation import linear_ramp
 from heygem.core.types import FloatArray, Image
 from heygem.face import topology as topo
 from heygem.rendering.warp.mesh_warp import bounds
@@ -75,7 +76,7 @@ def without_line(mesh: FloatArray, shift: FloatArray, opened: float) -> FloatArr
         By how much wider than in the picture the lips are drawn [IOD]; lips that stay closed keep
         their line.
     """
-    share = np.clip((opened - OPENED[0]) / (OPENED[1] - OPENED[0]), 0, 1)
+    share = linear_ramp(*OPENED, opened)
     if share <= 0 or not shift.any():
         return mesh
     mesh = mesh.copy()

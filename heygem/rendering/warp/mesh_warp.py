@@ -7,7 +7,9 @@ from heygem.core.types import FloatArray, Image, IntArray
 from heygem.face import topology as topo
 from heygem.face.topology import LOWER
 from heygem.rendering.warp import kernels
+from heygem.rendering.warp.triangle_kernel import fill_triangles
 
+CORNER_BITS = 4  # fractional, of a triangle's corners
 SLIVER_PX = 1.5  # triangles lower than this only shift
 BAND_ROWS = 32  # sampled at once, from the first to the last covered column
 RIM = 0.42  # how far beyond the jaw the warp fades out [IOD]
@@ -96,9 +98,8 @@ def bounds(
 def rasterize(points: FloatArray, triangles: IntArray, size: tuple[int, int]) -> IntArray:
     """Index of the triangle that covers each pixel, -1 for none : int16 [h, w]."""
     labels = np.full(size, -1, np.int16)
-    fixed = np.rint(points[triangles] * 16).astype(np.int32)  # 4 fractional bits
-    for k, corners in enumerate(fixed):
-        cv2.fillConvexPoly(labels, corners, k, cv2.LINE_8, 4)
+    corners = np.rint(points[triangles] * 2**CORNER_BITS).astype(np.int32)
+    fill_triangles(labels, corners, CORNER_BITS)
     return labels
 
 

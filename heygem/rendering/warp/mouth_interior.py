@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heygem.core.interpolation import smoothstep
+from heygem.core.interpolation import linear_ramp, smoothstep
 from heygem.core.types import FloatArray, Image
 from heygem.face import topology as topo
 from heygem.rendering.warp import synthetic_interior
@@ -24,6 +24,7 @@ from heygem.rendering.warp.synthetic_interior import synthetic_share
 from heygem.rendering.warp.teeth_anchor import SkullMap
 
 SYNTHETIC_WIDTH_PX = 320  # resolution of a synthetic interior
+MAX_DRAWN = 8  # synthetic interiors of earlier sequences that are kept
 # Of a picture's teeth, those count that its lips leave free.
 UNDER_LIP = 0.008  # above this, its last row under the lip is drawn on: the lip hid the rest [IOD]
 HIDDEN = (0.030, 0.070)  # hidden height from which, until which, teeth go with the lip [IOD]
@@ -120,9 +121,11 @@ class MouthInterior:
 
     def __init__(self) -> None:
         self._synthetic: dict[float, tuple[Image, FloatArray]] = {}
+        # Drawn earlier, by picture and teeth, with the picture so that its number stays its own.
+        self._drawn: dict[tuple[int, float], tuple[Image, tuple[Image, FloatArray]]] = {}
 
     def clear(self) -> None:
-        """Forget the synthetic interiors of an earlier sequence."""
+        """Begin a new sequence, whose own textures give the synthetic interiors their colours."""
         self._synthetic.clear()
 
     def prepare(
@@ -154,7 +157,16 @@ class MouthInterior:
         width = float(np.linalg.norm(last_corner - first_corner))
         share, teeth = synthetic_share(mesh, gap, width, zoom)
         if share > 0 and teeth not in self._synthetic:
-            self._synthetic[teeth] = _synthesize(crop, mesh, teeth)
+            self._synthetic[teeth] = self._synthesized(crop, mesh, teeth)
+
+    def _synthesized(self, crop: Image, mesh: FloatArray, teeth: float) -> tuple[Image, FloatArray]:
+        """As `_synthesize`, which takes 40 ms; a preview whose control moved asks for it again."""
+        key = id(crop), teeth
+        if key not in self._drawn:
+            while len(self._drawn) >= MAX_DRAWN:
+                del self._drawn[next(iter(self._drawn))]
+            self._drawn[key] = crop, _synthesize(crop, mesh, teeth)
+        return self._drawn[key][1]
 
     def fill(
         self,
@@ -184,7 +196,9 @@ class MouthInterior:
             Where the skull's places are in `crop`: upper teeth stay with it. Without it they move
             with the upper lip.
         """
-        self.layers(crop, mesh, target, zoom, canvas.shape, skull=skull).draw(crop, canvas)
+        share = synthetic_share(mesh, gap_px(target), width_px(target), zoom)
+        layers = self.layers(crop, mesh, target, zoom, canvas.shape, share=share, skull=skull)
+        layers.draw(crop, canvas)
 
     def layers(
         self,
@@ -194,20 +208,24 @@ class MouthInterior:
         zoom: float,
         size: tuple[int, ...],
         *,
+        share: tuple[float, float],
         skull: SkullMap | None = None,
     ) -> InteriorLayers:
-        """What `fill` draws on a canvas of (height, width, ...) `size`; arguments as there."""
+        """What `fill` draws on a canvas of (height, width, ...) `size`; arguments as there.
+
+        `share` is what `synthetic_share` says of the picture and this mouth.
+        """
         opening = _Opening.of(target, size)
         upper, lower = mesh[topo.INNER_UPPER], mesh[topo.INNER_LOWER]
         own = _own_layers(upper, lower, opening, zoom, skull=skull)
-        share, teeth = synthetic_share(mesh, gap_px(target), width_px(target), zoom)
+        opacity, teeth = share
         synthetic = None
-        if share > 0:
+        if opacity > 0:
             # What the person did show stays where it is, on its lip; the rest is synthetic.
             drawing = self._place_synthetic(crop, mesh, opening, teeth)
-            shows = float(_ramp(SEAM, np.array(gap_px(mesh) / iod_px(mesh))))
+            shows = float(linear_ramp(*SEAM, np.array(gap_px(mesh) / iod_px(mesh))))
             shown = _layers_over_synthetic(upper, lower, opening, zoom, shows) if shows else []
-            synthetic = SyntheticInterior(drawing, shown, share)
+            synthetic = SyntheticInterior(drawing, shown, opacity)
         return InteriorLayers(opening.rows, opening.columns, own, synthetic)
 
     def _place_synthetic(
@@ -337,13 +355,13 @@ def _skull_layer(upper: FloatArray, lower: FloatArray, opening: _Opening, skull:
     middle = (opening.u > MIDDLE[0]) & (opening.u < MIDDLE[1]) & (opening.v > opening.top)
     hidden = float(raised[middle].max(initial=0)) / skull.scale
     v = v + raised
-    share = (1 - _ramp(HIDDEN, np.array(hidden, np.float32))) * np.clip(
+    share = (1 - linear_ramp(*HIDDEN, np.array(hidden, np.float32))) * np.clip(
         (bottom - v) / (OVER_LIP * skull.scale), 0, 1
     )
     share *= np.clip(np.minimum(u, 1 - u) / FROM_CORNER, 0, 1)
     depth, drawn_depth = (v - top) / height, (opening.v - opening.top) / opening.height
-    share *= 1 - _ramp(LOWER_ROW, depth) * _ramp(TOO_HIGH, depth - drawn_depth)
-    share *= _ramp(SLIT, (opening.bottom - opening.top) / skull.frame_scale)
+    share *= 1 - linear_ramp(*LOWER_ROW, depth) * linear_ramp(*TOO_HIGH, depth - drawn_depth)
+    share *= linear_ramp(*SLIT, (opening.bottom - opening.top) / skull.frame_scale)
     along, down = axes[2]
     return _as_layer(x + raised * along, y + raised * down, share)
 
@@ -375,8 +393,3 @@ def _synthesize(crop: Image, mesh: FloatArray, teeth: float) -> tuple[Image, Flo
         lip_shadow=False,  # `fill` casts it, where the lip is
     )
     return texture, lip_rgb
-
-
-def _ramp(between: tuple[float, float], x: FloatArray) -> FloatArray:
-    """0 up to the first of two values, 1 from the second on."""
-    return np.clip((x - between[0]) / (between[1] - between[0]), 0, 1)

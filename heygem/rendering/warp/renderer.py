@@ -203,7 +203,10 @@ class WarpRenderer:
         corner = np.array([x0, y0], np.float32)
         own, target = own - corner, target - corner
         labels, covered = covering_triangles(target, (y1 - y0, x1 - x0), margin_px)
-        own_share = sum(weight * self._own_share(pick, target, scale) for pick, weight in textures)
+        shares = [self._synthetic_share(pick, target, scale) for pick, _ in textures]
+        own_share = sum(
+            weight * (1 - share) for (_, weight), (share, _) in zip(textures, shares, strict=True)
+        )
         mouth = Mouth.around(target, labels, scale, margin_px, corner, own_share)
         covered[mouth.rows, mouth.columns] |= mouth.opening > 0
         return FrameGeometry(
@@ -214,18 +217,29 @@ class WarpRenderer:
             *warp_maps(target, own, labels),
             covered,
             mouth,
-            [self._texture(pick, weight, mouth, frame, scale) for pick, weight in textures],
+            [
+                self._texture(pick, weight, mouth, frame, scale, share)
+                for (pick, weight), share in zip(textures, shares, strict=True)
+            ],
             scale,
             strength,
         )
 
-    def _own_share(self, pick: int, target: FloatArray, scale: float) -> float:
-        """How much of the interior a library picture itself shows, 0..1; the rest is synthetic."""
+    def _synthetic_share(self, pick: int, target: FloatArray, scale: float) -> tuple[float, float]:
+        """How much of the interior a library picture cannot show; see `synthetic_share`."""
         library = self._avatar.library
         mesh, zoom = library.points[pick][:, :2], scale / float(library.pose.scale[pick])
-        return 1 - synthetic_share(mesh, gap_px(target), width_px(target), zoom)[0]
+        return synthetic_share(mesh, gap_px(target), width_px(target), zoom)
 
-    def _texture(self, pick: int, weight: float, mouth: Mouth, frame: int, scale: float) -> Texture:
+    def _texture(
+        self,
+        pick: int,
+        weight: float,
+        mouth: Mouth,
+        frame: int,
+        scale: float,
+        share: tuple[float, float],
+    ) -> Texture:
         """From where in a library picture the mouth of a frame is drawn."""
         library = self._avatar.library
         crop, own_scale = library.crops[pick], float(library.pose.scale[pick])
@@ -233,8 +247,9 @@ class WarpRenderer:
         skull = None
         if self._teeth is not None:
             skull = self._teeth.map(pick, self._avatar.pose[frame : frame + 1], mouth.corner)
+        size, zoom = mouth.labels.shape, scale / own_scale
         interior = self._interior.layers(
-            crop, mesh, mouth.target, scale / own_scale, mouth.labels.shape, skull=skull
+            crop, mesh, mouth.target, zoom, size, share=share, skull=skull
         )
         needs_light = self._settings.color_match and bool(library.frames[pick] != frame)
         opened = gap_px(mouth.target) / scale - gap_px(mesh) / own_scale
