@@ -57,8 +57,11 @@ def announce(ended: EndedBatch) -> str:
 def content(ended: EndedBatch) -> dict[str, object]:
     """The message: the name of the batch, counts and time; no names of people, files or folders."""
     counts = Counter(item[0] for item in ended.items)
+    if ended.counts is not None:
+        counts = Counter(ended.counts)
+    elapsed_s = ended.elapsed_s if ended.counted_s is None else ended.counted_s
     made = counts["done"] + counts["skipped"]
-    parts = [f"{made} of {len(ended.items)} videos made"]
+    parts = [f"{made} of {counts.total()} videos made"]
     parts += [f"{counts[status]} {status}" for status in ("failed", "cancelled") if counts[status]]
     return {
         "type": "batch.ended",
@@ -68,6 +71,6 @@ def content(ended: EndedBatch) -> dict[str, object]:
         "data": {
             "batch": ended.batch,
             "counts": dict(counts),
-            "elapsed_s": round(ended.elapsed_s, 1),
+            "elapsed_s": round(elapsed_s, 1),
         },
     }

@@ -28,6 +28,7 @@ from heygem.core.files import read_json, safe_name, write_json
 from heygem.core.i18n import language, translator
 from heygem.core.leftovers import temporary_folder
 from heygem.core.own_files import OwnFiles
+from heygem.core.slow_imports import without_address_grammar
 from heygem.core.types import PathLike
 
 if TYPE_CHECKING:
@@ -168,8 +169,9 @@ def execute(
     Cancelled
         SIGINT or SIGTERM ended it before it could write its record.
     """
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
+    with without_address_grammar():
+        import papermill
+        from papermill.exceptions import PapermillExecutionError
 
     folder = _new_folder(name)
     target = folder / notebook.name
@@ -225,7 +227,8 @@ def _parameters(notebook: Path, params: Params) -> dict[str, Any]:
 
 def _parameter_names(notebook: Path) -> set[str]:
     """Names assigned in the cell tagged `parameters`."""
-    import nbformat
+    with without_address_grammar():
+        import nbformat
 
     cells = nbformat.read(notebook, as_version=4).cells
     tagged = [c.source for c in cells if "parameters" in c.metadata.get("tags", ())]

@@ -47,6 +47,7 @@ log = logging.getLogger(__name__)
 IMPORT_TIMEOUT_S = 60.0  # for MLflow itself; how long that takes says nothing about the store
 STOP_TIMEOUT_S = 1.5  # likewise, of a batch that the user stopped
 CALL_TIMEOUT_S = 5.0  # the end of a batch waits this long for one call
+FRAME_TIMEOUT_S = 30.0  # MLflow waits this long for the first frame of a batch
 RETRY_S = 20.0  # after a failure; meanwhile records gather in the spool
 SILENCE_S = 300.0  # after a store did not answer, batches of this process do not wait for it
 
@@ -60,9 +61,15 @@ class Tracker(Protocol):
     def log(self, outcome: ItemOutcome) -> None:
         """Record one finished item."""
 
+    def begin_delivery(self) -> None:
+        """Say that the first frame is drawn; see `track_batch`."""
+
 
 class _NoTracker:
     problem = address = ""
+
+    def begin_delivery(self) -> None:
+        pass
 
     def log(self, outcome: ItemOutcome) -> None:
         pass
@@ -77,7 +84,9 @@ class _NoTracker:
 
 
 @contextlib.contextmanager
-def track_batch(params: Params, *, names: list[str], batch: str = "") -> Iterator[Tracker]:
+def track_batch(
+    params: Params, *, names: list[str], batch: str = "", waits_for_frame: bool = False
+) -> Iterator[Tracker]:
     """Record items with these names; does nothing if `mlflow.enabled` is false.
 
     Parameters
@@ -87,11 +96,14 @@ def track_batch(params: Params, *, names: list[str], batch: str = "") -> Iterato
     batch : str
         Of a batch whose items several processes make: its name, under which all of them find its
         run; see `join_batch`. Default: these items are the batch.
+    waits_for_frame : bool
+        Load MLflow, which takes two seconds of processor time, after `begin_delivery` was called;
+        at the latest when an item is logged or `FRAME_TIMEOUT_S` have passed.
     """
     if not params.mlflow.enabled:
         yield _NoTracker()
         return
-    tracker = BatchTracker(params, names, batch)
+    tracker = BatchTracker(params, names, batch, waits_for_frame=waits_for_frame)
     status = "FAILED"
     try:
         yield tracker
@@ -119,7 +131,14 @@ _silent_since: dict[Path, float] = {}  # stores that did not answer, by monotoni
 class BatchTracker:
     """Writes records to a spool, and has a thread give them to MLflow; see `Tracker`."""
 
-    def __init__(self, params: Params, names: list[str], batch: str = "") -> None:
+    def __init__(
+        self,
+        params: Params,
+        names: list[str],
+        batch: str = "",
+        *,
+        waits_for_frame: bool = False,
+    ) -> None:
         self.problem = ""
         self.address = ""
         self._params = params
@@ -127,6 +146,9 @@ class BatchTracker:
         self._outcomes: list[batch_summary.ItemFacts] = []
         self._monitor: SystemMetricsMonitor | None = None
         self._news = threading.Event()  # a record was added, or the batch has ended
+        self._may_load = threading.Event()
+        if not waits_for_frame:
+            self._may_load.set()
         self._is_closing = self._has_given_up = False
         self._has_ended = threading.Event()
         self._last_call = time.monotonic()  # when the thread last began a call of MLflow
@@ -153,8 +175,13 @@ class BatchTracker:
             return single_record(self._params, names[0], self._batch_id)
         return batch_record(self._params, names, self._batch_id)
 
+    def begin_delivery(self) -> None:
+        """Say that the first frame is drawn; see `track_batch`."""
+        self._may_load.set()
+
     def log(self, outcome: ItemOutcome) -> None:
         """Record one finished item as a child run, or a single video in the only one."""
+        self._may_load.set()
         self._outcomes.append(batch_summary.facts(outcome))
         params, is_single = outcome.params or self._params, self._is_single
         self._append(item_record(outcome, params, self._batch_id, is_single=is_single))
@@ -205,6 +232,7 @@ class BatchTracker:
     def _wait(self) -> None:
         """Wait for the thread; see `close`."""
         self._is_closing = True  # after the last record, so that the thread does not miss it
+        self._may_load.set()
         self._news.set()
         began = time.monotonic()
         silent_since = _silent_since.get(self._folder)
@@ -239,6 +267,7 @@ class BatchTracker:
         assert self._spool is not None
         delivery = Delivery(self._folder, self._spool, answered=self._answered)
         has_backlog, problem = True, ""
+        self._may_load.wait(FRAME_TIMEOUT_S)
         try:
             _import_mlflow()
         except Exception as error:

@@ -26,9 +26,6 @@ from jupyter_server.utils import url_path_join
 from nbformat.notebooknode import NotebookNode
 from tornado import web
 
-from heygem.core.i18n import LANGUAGES
-from heygem.core.notebook_texts import localize
-
 FOLDER = "notebooks"
 _SHIPPED = "notebook_pages.json"  # beside this file
 
@@ -99,20 +96,20 @@ class NotebookPageHandler(APIHandler):
     async def get(self) -> None:
         """Answer `{"may_run": bool}`; false for whatever cannot be read as a notebook."""
         path = self.get_query_argument("path", "").strip("/")
-        manager = self.contents_manager
+        manager = self.contents_manager  # ours: heygem.server.contents
         try:
             model = await ensure_async(manager.get(path, type="notebook", content=True))
             notebook = nbformat.from_dict(model["content"])
-            is_signed = bool(manager.notary.check_signature(_as_signed(notebook)))
+            is_signed = bool(manager.notary.check_signature(_as_signed(manager, notebook, path)))
             answer = may_run(notebook, path, is_signed=is_signed)
         except (web.HTTPError, OSError, ValueError, AttributeError, TypeError, KeyError):
             answer = False
         self.finish({"may_run": answer})
 
 
-def _as_signed(notebook: NotebookNode) -> NotebookNode:
+def _as_signed(manager: Any, notebook: NotebookNode, path: str) -> NotebookNode:
     """The notebook as its file holds it: without what the server adds and translates."""
-    localize(notebook, LANGUAGES[0])
+    manager.as_stored(notebook, path)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.metadata.pop("trusted", None)

@@ -16,6 +16,7 @@ from traitlets.config import Config
 from heygem.core.i18n import language, phrases
 from heygem.core.memory import release_unused
 from heygem.core.notebook_texts import notebook_language
+from heygem.server import preloaded_kernels
 
 TEMPLATE = "heygem"  # in jupyter_data/voila/templates
 PHRASES = ("title", "intro", "page_lost", "reload")
@@ -109,9 +110,13 @@ def page_text(name: str, lang: str) -> dict[str, str]:
     return page
 
 
-def local_only(page_config: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """The page's settings without the address from which Voilà would load MathJax: a CDN's."""
-    return {**page_config, "fullMathjaxUrl": "", "mathjaxConfig": ""}
+def local_only(page_config: dict[str, Any], *, base_url: str, **_: Any) -> dict[str, Any]:
+    """The page's settings with a script of ours in place of MathJax, which a CDN would serve.
+
+    Without any address, a part of the page fails to start and says so in the browser's console.
+    """
+    script = f"{base_url}voila/templates/{TEMPLATE}/static/no_formulas.js"
+    return {**page_config, "fullMathjaxUrl": script, "mathjaxConfig": "none"}
 
 
 def configure_voila(config: Config) -> None:
@@ -120,6 +125,8 @@ def configure_voila(config: Config) -> None:
     config.VoilaConfiguration.resources = {"heygem": page_text("", language())}
     config.VoilaConfiguration.prelaunch_hook = prepare_page
     config.VoilaConfiguration.page_config_hook = local_only
+    # They are for JupyterLab's notebooks.
+    config.VoilaConfiguration.extension_denylist = ["heygem", "jupyterlab_pygments"]
     # A cell's output that comes later is lost, and the page would stay empty: on a machine that
     # makes videos, more than the usual four seconds pass.
     config.VoilaExecutor.iopub_timeout = OUTPUT_S
@@ -132,6 +139,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 def _load_jupyter_server_extension(server: Any) -> None:
     # Extensions are loaded in the order of their names: this one before Voilà reads the settings.
     configure_voila(server.config)
+    preloaded_kernels.install()
     pages = PageKernels(server.kernel_manager)
     # Held by the server, as long as it lives.
     server.web_app.settings["heygem_page_kernels"] = check = PeriodicCallback(

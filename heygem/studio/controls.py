@@ -51,6 +51,7 @@ CONTROLS = (
     Control("lips.smoothing_ms", 0.0, 200.0, 5.0, "ms"),
     Control("lips.offset_ms", -200.0, 200.0, 5.0, "ms"),
     Control("lips.closure", 0.0, 1.0, 0.05, "0–1"),
+    Control("lips.expression", 0.0, 1.5, 0.05, "×"),
     Control("lips.silence_gate", 0, 0, 0, ""),
     Control("lips.silence_threshold", 0.0, 1.0, 0.05, "0–1"),
     Control("lips.fade_ms", 0.0, 400.0, 10.0, "ms"),

@@ -8,7 +8,7 @@ import functools
 import html
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,11 +199,17 @@ class FileVerdicts(w.HTML):
     ----------
     kind : {"audio", "video"}
     translate : callable
+
+    Attributes
+    ----------
+    wait : callable
+        Called before a file is looked at; returns once the page has nothing more urgent to do.
     """
 
     def __init__(self, kind: Kind, translate: Translate) -> None:
         super().__init__()
         self._kind, self._translate = kind, translate
+        self.wait: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
         self._paths: tuple[str, ...] = ()
         self._verdicts: dict[str, Verdict] = {}
@@ -221,6 +227,7 @@ class FileVerdicts(w.HTML):
             _pool.submit(self._look, path, self._paths)
 
     def _look(self, path: str, asked: tuple[str, ...]) -> None:
+        self.wait()
         if asked != self._paths:
             return  # others were chosen meanwhile
         verdict = check_file(path, self._kind, self._translate)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from heygem import audio, media
+from heygem.avatar import Avatar
 from heygem.core.i18n import Translate
 from heygem.core.types import Image
 from heygem.face import topology as topo
@@ -58,16 +59,16 @@ def report_html(session: Session, translate: Translate, lang: str) -> str:
     return lines + "".join(f"<div>⚠ {html.escape(p.text(lang))}</div>" for p in problems)
 
 
-def landmark_strip(session: Session) -> bytes:
+def landmark_strip(avatar: Avatar) -> bytes:
     """A few frames of the video with the tracked lips and jaw drawn on them, as JPEG."""
-    track = session.avatar.track
+    track = avatar.track
     rows = np.unique(np.linspace(0, len(track) - 1, STRIP_FRAMES).astype(int))
     images = []
     for row in rows:
-        with media.VideoReader(session.avatar.path, start_s=float(track.times_s[row])) as reader:
+        with media.VideoReader(avatar.path, start_s=float(track.times_s[row])) as reader:
             frame = next(iter(reader), None)
         if frame is not None:
-            images.append(_draw_landmarks(frame.image, track, row, session.avatar.usable[row]))
+            images.append(_draw_landmarks(frame.image, track, row, avatar.usable[row]))
     return encode_jpeg(np.concatenate(images, axis=1))
 
 

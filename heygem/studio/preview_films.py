@@ -49,19 +49,24 @@ class PreviewFilms:
         """Width and height of the preview, pixels."""
         return self.scaled.track.width, self.scaled.track.height
 
-    def write_source(self, span: Span, report_progress: Progress) -> None:
-        """Write the frames of a span as filmed; keep them in `span` where memory allows it."""
+    def read_frames(self, span: Span, report_progress: Progress) -> None:
+        """Decode the frames of a span and keep them in it, where memory allows it."""
         width, height = self.size
-        cacheable = len(span.timeline) * width * height * 3 <= MAX_CACHED_FRAME_BYTES
+        if len(span.timeline) * width * height * 3 > MAX_CACHED_FRAME_BYTES:
+            return
         frames: list[Image | YuvImage] = []
+        for k, image in enumerate(self._read(span.timeline.order)):
+            report_progress("decode", k, len(span.timeline))
+            frames.append(image)
+        span.frames = frames
+
+    def write_source(self, span: Span) -> None:
+        """Write the frames of a span as filmed."""
+        width, height = self.size
         options = {"label": containers.recorded(self.avatar.path), **self._encoding(span)}
         with media.VideoWriter(span.source, width=width, height=height, **options) as writer:
-            for k, image in enumerate(self._read(span.timeline.order)):
-                report_progress("decode", k, len(span.timeline))
+            for k, image in enumerate(span.frames or self._read(span.timeline.order)):
                 writer.write(image, span.times_s[k])
-                if cacheable:
-                    frames.append(image)
-        span.frames = frames if cacheable else None
 
     def write_result(
         self,

@@ -193,9 +193,7 @@ class QueueView(w.VBox):
                 params = Params.from_dict(self.queue.get(job.id).params)
             except HeygemError:  # of another version, or removed by another page just now
                 return {"recipe": "", "recipe_label": ""}
-            name = self.choice.name_of(params)
-            label = self.choice.label_of(name) if name else self.translate("own_recipe")
-            self._recipes[job.id] = (name, label)
+            self._recipes[job.id] = self.choice.name_of(params), self.choice.describe(params)
         name, label = self._recipes[job.id]
         return {"recipe": name, "recipe_label": label}
 

@@ -10,9 +10,11 @@ from heygem.core.errors import HeygemError
 from heygem.core.i18n import Translate
 from heygem.core.types import PathLike
 from heygem.studio import recipe_files
+from heygem.studio.controls import CONTROLS
 
 #: Sections that a choice sets. Files, labels, records and machine stay those of the page.
 SECTIONS = ("lips", "renderer", "face", "media", "audio")
+MAX_SLIDERS = 2  # in the description of settings without a name
 PAGE = "page"  # the recipe of the page itself
 _PRESET, _RECIPE = "preset:", "recipe:"
 
@@ -86,6 +88,18 @@ class RecipeChoice:
     def label_of(self, name: str) -> str:
         """What a name is called on the page."""
         return plain_name(name) if name.startswith(_RECIPE) else self._label(name)
+
+    def describe(self, params: Params) -> str:
+        """What settings are called: their name, else the few sliders that make them one's own."""
+        name = self.name_of(params)
+        if name:
+            return self.label_of(name)
+        own, base = style_of(params), style_of(self.params)
+        changed = [key for key in own if own[key] != base.get(key)]
+        sliders = [each for each in CONTROLS if each.key in changed and not each.is_switch]
+        if len(changed) > MAX_SLIDERS or len(sliders) < len(changed):
+            return self._translate("own_recipe")
+        return ", ".join(f"{each.name(self._translate)} {own[each.key]:g}" for each in sliders)
 
     def _label(self, name: str) -> str:
         key = "page_recipe" if name == PAGE else f"preset_{plain_name(name)}"

@@ -9,6 +9,7 @@ import itertools
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -75,7 +76,7 @@ class Session:
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._audio_path, self._audio_sha256 = Path(), ""
-        self._scale: float | None = None  # of the person's amplitude
+        self._style: pipeline.SpeakerStyle | None = None
         self._trajectories: dict[LipsSettings, Trajectory] = {}
         self._renderer: tuple[tuple, Renderer] | None = None
         self._span: Span | None = None  # whatever does not depend on a control, for one span
@@ -156,7 +157,7 @@ class Session:
         self._loaded_films = PreviewFilms.of(avatar)
         self._renderer = self._span = None
         self._trajectories.clear()
-        self._scale = None
+        self._style = None
 
     def first_speech_s(self, params: Params) -> float:
         """Where a preview begins: shortly before the first speech [s], 0 where there is none."""
@@ -229,9 +230,9 @@ class Session:
                 encoded = self._encoded(predict=True)
                 lips = _loaded(self._models).lips_of(self.avatar)
                 prediction = _loaded(encoded.predicted), encoded.voice, self.avatar, lips
-                if self._scale is None:
-                    self._scale = pipeline.speaker_scale(*prediction)
-                trajectory = pipeline.articulate(*prediction, controls, scale=self._scale)
+                if self._style is None:
+                    self._style = pipeline.speaker_style(*prediction)
+                trajectory = pipeline.articulate(*prediction, controls, style=self._style)
             self._trajectories[controls] = trajectory  # the newest is the last one
             if len(self._trajectories) > MAX_TRAJECTORIES:
                 del self._trajectories[next(iter(self._trajectories))]
@@ -284,20 +285,28 @@ class Session:
             make_private_folder(self.folder)
             span = self._prepare_span(params, start_s, length_s, report_progress)
             renderer = self._renderer_for(params)
-            trajectory = None
+            motion = None
             if renderer.uses_motion:
-                trajectory = self._trajectory(params.lips)
-            renderer.plan(trajectory, self.encoded_audio.speech.samples, span.timeline)
+                motion = pipeline.with_expression(
+                    self._trajectory(params.lips), self.avatar, span.timeline.order, params.lips
+                )
+            renderer.plan(motion, self.encoded_audio.speech.samples, span.timeline)
             path = self.folder / f"{next(self._numbers):04d}-result.mp4"
-            skipped = self._films.write_result(
-                path,
-                span,
-                params,
-                renderer,
-                self._permission(params, self.avatar, self._audio_sha256),
-                report_progress=report_progress,
-                show_frame=show_frame,
-            )
+            with ThreadPoolExecutor(1) as beside:  # the encoder leaves the renderer its processor
+                source = None
+                if not span.source.exists():
+                    source = beside.submit(self._films.write_source, span)
+                skipped = self._films.write_result(
+                    path,
+                    span,
+                    params,
+                    renderer,
+                    self._permission(params, self.avatar, self._audio_sha256),
+                    report_progress=report_progress,
+                    show_frame=show_frame,
+                )
+                if source is not None:
+                    source.result()
             self._delete_old_results(path)
             return Clip(
                 result=path,
@@ -322,7 +331,7 @@ class Session:
     def _prepare_span(
         self, params: Params, start_s: float, length_s: float, report_progress: Progress
     ) -> Span:
-        """Decode the frames of a span and write them as the source video, once for each span."""
+        """Decode the frames of a span, once for each span."""
         key = (start_s, length_s, params.media.extend, params.media.tail)
         if self._span is not None and self._span.key == key:
             return self._span
@@ -344,7 +353,7 @@ class Session:
             audio=audio_between(source_track, float(part.times_s[0]), start_s + length_s),
             source=self.folder / f"{next(self._numbers):04d}-source.mp4",
         )
-        self._films.write_source(span, report_progress)
+        self._films.read_frames(span, report_progress)
         if self._span is not None and self._span.source not in self.pinned:
             self._span.source.unlink(missing_ok=True)
         self._span = span

@@ -1,6 +1,7 @@
 """The queue: who gets which job, what a failure leads to, and what a fault leaves."""
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.batch import pairs_recipe
 
-from heygem.batch import queued_batch
+from heygem.batch import announcement, queued_batch
 from heygem.batch.items import plan_items
 from heygem.batch.outcome import Outcome
 from heygem.batch.queue import JobQueue, process, retry
@@ -491,6 +492,53 @@ def test_a_batch_has_ended_once_when_its_last_item_has(queue, tmp_path):
     queue.finish(job.id, "w", Outcome(job.name, Path(job.video), "failed", code="NO_FACE"))
     (again,) = queue.take_ended_batches(batch="night")
     assert sorted(item[0] for item in again.items) == ["failed", "skipped"]
+
+
+@pytest.mark.parametrize("how", [shutil.copytree, shutil.move])
+def test_the_queue_of_a_moved_project_leads_into_the_new_place(tmp_path, how):
+    first = tmp_path / "50%_one"
+    queue = JobQueue(first / "runs" / "queue.db")
+    inputs = {"videos": [f"{first}/in/a.mp4", "/v/b.mp4"], "audio": f"{first}/in/a.wav"}
+    recipe = {"inputs": inputs | {"output": f"{first}/runs/out"}}
+    queue.add(plan_items(Params.from_dict(recipe | {"mlflow": {"folder": f"{first}/mlruns"}})))
+    queue.close()
+    second = tmp_path / "two"
+    how(first, second)
+    moved = JobQueue(second / "runs" / "queue.db")
+    one, other = moved.jobs()
+    assert [one.video, other.video] == [f"{second}/in/a.mp4", "/v/b.mp4"]
+    assert one.audio == f"{second}/in/a.wav" and one.output.startswith(f"{second}/runs/out/")
+    params = Params.from_dict(moved.get(one.id).params)
+    assert params.inputs.output == f"{second}/runs/out"
+    assert params.mlflow.folder == f"{second}/mlruns"
+    for job in (one, other):
+        moved.cancel(job.id)
+    (ended,) = moved.take_ended_batches()
+    assert len(ended.items) == 2, "the mark of their batch has moved, too"
+    if how is shutil.copytree:
+        assert JobQueue(first / "runs" / "queue.db").jobs()[0].video == f"{first}/in/a.mp4"
+
+
+def test_a_queue_that_a_user_has_named_is_no_projects(tmp_path):
+    queue = JobQueue(tmp_path / "one" / "queue.db")
+    queue.add(recorded(tmp_path / "one", "a"))
+    queue.close()
+    shutil.move(tmp_path / "one", tmp_path / "two")
+    (job,) = JobQueue(tmp_path / "two" / "queue.db").jobs()
+    assert job.output.startswith(f"{tmp_path}/one/")
+
+
+def test_the_queue_tells_only_what_ended_since_it_was_last_empty(queue, tmp_path):
+    """Items without a batch's name stay in the list: those of this morning are no news."""
+    for name, status, counts in (("a", "failed", {"failed": 1}), ("b", "done", {"skipped": 1})):
+        queue.add(recorded(tmp_path, name))
+        job = queue.claim("w")
+        queue.finish(job.id, "w", Outcome(job.name, Path(job.video), status, seconds=3.0))
+        (ended,) = queue.take_ended_batches()
+        assert ended.counts == counts and 0 <= ended.counted_s < ended.elapsed_s + 1
+    assert [item[0] for item in ended.items] == ["failed", "skipped"], "a record has all of them"
+    text = announcement.content(ended)["text"]
+    assert text == "heygem: the queue: 1 of 1 videos made"
 
 
 def recorded(folder, *names):

@@ -1,5 +1,9 @@
 """Command lines and environment of the servers."""
 
+import hashlib
+import json
+from pathlib import Path
+
 import pytest
 
 from heygem.core.errors import ParameterError
@@ -27,3 +31,13 @@ def test_a_page_that_answers_every_ping_stays_connected():
     assert settings["ws_ping_timeout"] >= 2 * settings["ws_ping_interval"]
     slowest_s = (settings["ws_ping_timeout"] + settings["ws_ping_interval"]) / 1000
     assert slowest_s + voila_page.GRACE_S + voila_page.CHECK_S < 60, "gone within a minute"
+
+
+def test_the_script_for_jupyterlab_has_another_name_when_it_changes():
+    """JupyterLab tells browsers to keep it for a year without asking again."""
+    folder = Path(jupyter.__file__).parent / "jupyter_data" / "labextensions" / "heygem"
+    (script,) = (folder / "static").iterdir()
+    number = hashlib.sha256(script.read_bytes()).hexdigest()[:8]
+    assert script.name == f"remoteEntry.{number}.js", "rename it, here and in package.json"
+    built = json.loads((folder / "package.json").read_text())["jupyterlab"]["_build"]
+    assert built["load"] == f"static/{script.name}"

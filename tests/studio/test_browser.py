@@ -74,6 +74,7 @@ def test_preview_plays_source_and_result_side_by_side(page, lab_server, root):
     page.reload()
     page.wait_for_function("document.querySelector('.hg-result video')?.dataset.shown")
     assert page.locator(".jp-CodeCell .cm-content:visible").count() == 0, "the code is folded"
+    assert page.locator(".jp-mod-dirty").count() == 0, "opened, not edited"
     top = page.locator(".hg-player").bounding_box()["y"]
     if SHOTS:
         page.screenshot(path=f"{SHOTS}/lab.png")

@@ -96,6 +96,7 @@ def test_a_producer_drops_files_starts_watches_plays_and_downloads_with_mouse_or
     drop(page, 1, [own_files / f"{name}.mp4" for name in ("anna", "faceless", "cut")])
     page.wait_for_selector(".hg-verdicts .hg-good >> text=anna.mp4")
     page.wait_for_selector(".hg-verdicts .hg-unusable >> text=cut.mp4")
+    page.wait_for_selector(".hg-verdicts .hg-unusable >> text=faceless.mp4")
     assert "cut short" in page.locator(".hg-verdicts li:has-text('cut.mp4')").inner_text()
     assert "no face" in page.locator(".hg-verdicts li:has-text('faceless.mp4')").inner_text()
     page.wait_for_selector(".hg-verdicts .hg-good >> text=voice.wav")
@@ -134,7 +135,10 @@ def test_a_producer_drops_files_starts_watches_plays_and_downloads_with_mouse_or
     page.keyboard.press("Enter")
     videos = "[...document.querySelectorAll('video[src]')].filter(v => v.offsetParent)"
     page.wait_for_function(f"{videos}.length === 2 && {videos}[1].currentTime > 0")
-    assert not barriers(page), barriers(page)
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(400)
+        assert not barriers(page), f"History, {scheme}: {barriers(page)}"
     if shots:
         page.screenshot(path=f"{shots}/history.png")
     with page.expect_download() as download:

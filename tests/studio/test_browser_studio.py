@@ -26,8 +26,9 @@ def wait_for_order(page, *names):
 
 
 def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server, root):
-    requests = []
+    requests, complaints = [], []
     page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda m: m.type == "error" and complaints.append(m.text))
     page.goto(f"{studio_server.base}/voila/render/notebooks/04_studio.ipynb?token={TOKEN}")
     page.get_by_role("button", name="Table of pairs").click()
     assert page.url.endswith("04_studio.ipynb"), "the token is not in the address bar"
@@ -85,6 +86,7 @@ def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server,
             page.emulate_media(color_scheme=scheme)
             page.wait_for_timeout(400)  # widgets are named in the next frame
             assert not barriers(page), f"{name}, {scheme}: {barriers(page)}"
+    assert not complaints, "the browser's console has no error"
     page.goto("about:blank")
     deadline = time.monotonic() + 20
     while studio_server.kernels():

@@ -1,12 +1,16 @@
 """The preview page without a browser."""
 
+import threading
 from pathlib import Path
 
 import pytest
 from helpers.media import tone, write_wav
-from helpers.studio import WAIT_S
+from helpers.studio import GATE_OFF, WAIT_S
 
+from heygem.studio import file_check, input_report
+from heygem.studio.file_check import Verdict
 from heygem.studio.pages.preview import PreviewPage
+from heygem.studio.session import Session
 
 pytestmark = [pytest.mark.usefixtures("isolated_home"), pytest.mark.slow]
 
@@ -27,6 +31,34 @@ def test_opening_files_shows_report_and_preview(tuning):
     assert "frames/s" in page.report.value and page.player.overview
     assert "frames in" in page.timing.value
     assert len(page.player.curves) > 500
+
+
+def test_the_preview_comes_before_landmarks_and_verdicts(
+    models, talking, speech, tmp_path, monkeypatch
+):
+    shown = {}
+
+    def looked_at(name, result):
+        shown[name] = page.clip is not None
+        return result
+
+    monkeypatch.setattr(
+        input_report, "landmark_strip", lambda avatar: looked_at("landmarks", b"\xff\xd8")
+    )
+    verdict = Verdict("good", "")
+    monkeypatch.setattr(file_check, "check_file", lambda path, *_: looked_at(path, verdict))
+    session = Session(GATE_OFF, folder=tmp_path / "previews", models=models)
+    session.load(talking[0], speech)  # so that the page waits for the first picture only
+    ready = threading.Event()
+    load = session.load
+    monkeypatch.setattr(session, "load", lambda *a, **k: ready.wait(WAIT_S) and load(*a, **k))
+    page = PreviewPage(video=talking[0], audio=speech, folder=tmp_path, session=session)
+    ready.set()
+    assert page.task.wait(WAIT_S) and page.landmark_task.wait(WAIT_S)
+    for picker in (page.video, page.audio):
+        assert picker.verdicts.idle.wait(WAIT_S)
+    assert shown == dict.fromkeys(["landmarks", str(talking[0]), str(speech)], True)
+    assert page.landmarks.value == b"\xff\xd8" and page.landmarks.layout.display == "block"
 
 
 def test_no_video_passes_through_the_widget_socket(tuning):

@@ -4,7 +4,9 @@ import pytest
 
 from heygem.config.params import Params
 from heygem.core.errors import ParameterError
+from heygem.core.i18n import translator
 from heygem.studio import recipe_files
+from heygem.studio.recipe_choice import RecipeChoice
 
 
 def test_a_saved_recipe_is_commented_and_reads_back(tmp_path):
@@ -33,3 +35,16 @@ def test_a_recipe_name_cannot_leave_its_folder(name, tmp_path):
 
 def test_a_chinese_recipe_name_works(tmp_path):
     assert recipe_files.save_recipe(Params(), "晚间新闻", folder=tmp_path).name == "晚间新闻.yaml"
+
+
+def test_settings_without_a_name_are_called_by_what_makes_them_ones_own(tmp_path):
+    choice = RecipeChoice(Params(), tmp_path, translator("en"))
+
+    def described(changes):
+        return choice.describe(Params().override(changes))
+
+    less = {"lips.openness_gain": 0.6}
+    assert described({}) == "Natural" and described(less) == "Opening 0.6"
+    assert described(less | {"lips.offset_ms": 40.0}) == "Opening 0.6, Mouth delay 40"
+    for other in ({"lips.silence_gate": False}, {"media.crf": 30}):
+        assert described(other) == described(less | other) == "own settings"

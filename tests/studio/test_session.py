@@ -207,11 +207,11 @@ def test_a_preview_begins_shortly_before_the_first_speech(session):
 
 
 def test_a_moved_slider_computes_its_trajectory_once(session, monkeypatch):
-    """Two curves and the drawing asked for it, and each time for the person's amplitude too."""
+    """Two curves and the drawing asked for it, and each time for the person's style too."""
     from heygem import pipeline
 
     calls = []
-    for name in ("speaker_scale", "articulate"):
+    for name in ("speaker_style", "articulate"):
         real = getattr(pipeline, name)
         monkeypatch.setattr(
             pipeline,
@@ -223,7 +223,7 @@ def test_a_moved_slider_computes_its_trajectory_once(session, monkeypatch):
     first = session.aperture_curves(controls, 0.0, 1.0)
     again = session.aperture_curves(controls, 0.0, 1.0)
     drawn = session._trajectory(controls)
-    assert sorted(calls) == ["articulate", "articulate", "speaker_scale"]
+    assert sorted(calls) == ["articulate", "articulate", "speaker_style"]
     np.testing.assert_array_equal(first.after, again.after)
     expected = pipeline.articulate(
         session.encoded_audio.predicted,

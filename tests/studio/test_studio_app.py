@@ -18,6 +18,23 @@ from heygem.studio.pages.history import HistoryPage
 pytestmark = pytest.mark.usefixtures("isolated_home")
 
 
+def with_children(widget):
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from with_children(child)
+
+
+@pytest.mark.slow
+def test_a_hidden_field_hides_no_other_one(studio):
+    """Whoever shares its layout would be hidden with it: a sweep once had no control to choose."""
+    owners = {}
+    for widget in with_children(studio):
+        owners.setdefault(widget.layout.model_id, []).append(widget)
+    shared = [each for each in owners.values() if len(set(each)) > 1]
+    assert not [each for each in shared if each[0].layout.display == "none"]
+    assert studio.sweep.control.layout.display is None
+
+
 @pytest.mark.slow
 def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio):
     choose_videos(studio, "anna.mp4", "broken.mp4")
@@ -92,17 +109,26 @@ def test_the_single_tab_queues_the_whole_video(studio, speech, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_link_to_one_result_opens_it(studio, tmp_path, talking, monkeypatch):
-    details = tmp_path / "made" / "details" / "anna"
-    details.mkdir(parents=True)
-    shutil.copy(talking[0], tmp_path / "made" / "anna.mp4")
-    facts = {"id": "abc123", "name": "anna", "output": {"file": "../../anna.mp4"}}
-    (details / "manifest.json").write_text(json.dumps(facts))
-    monkeypatch.setenv("QUERY_STRING", "result=abc123")
+@pytest.mark.parametrize("wished", ["ben.mp4", "abc123"])
+def test_a_link_to_one_result_opens_it(studio, tmp_path, talking, monkeypatch, wished):
+    """Two are made alike, under two names; a link of an earlier version says of what."""
+    for name, identity in (("anna", "other"), ("ben", "abc123"), ("cleo", "abc123")):
+        details = tmp_path / "made" / "details" / name
+        details.mkdir(parents=True)
+        shutil.copy(talking[0], tmp_path / "made" / f"{name}.mp4")
+        facts = {"id": identity, "name": name, "output": {"file": f"../../{name}.mp4"}}
+        (details / "manifest.json").write_text(json.dumps(facts))
+    monkeypatch.setenv("QUERY_STRING", f"result={wished}")
     page = HistoryPage(tmp_path / "made", translate=translator("zh"))
     assert page.listing_task.wait(WAIT_S) and page.listing_task.error is None
-    assert page.list.selected == "abc123" and page.player.result_url.endswith("anna.mp4")
-    assert page.list.rows[0]["link"] == "04_studio.ipynb?result=abc123"
+    assert page.list.selected in {"ben.mp4", wished, "cleo.mp4"} - {"abc123"}
+    assert page.player.result_url.endswith(page.list.selected)
+    assert {row["link"] for row in page.list.rows} == {
+        f"04_studio.ipynb?result={name}.mp4" for name in ("anna", "ben", "cleo")
+    }
+    for number, name in enumerate(("cleo", "ben")):
+        page.list.request = {"id": f"{name}.mp4", "action": "show", "n": number}
+        assert page.player.result_url.endswith(f"{name}.mp4"), "the one that was asked for"
 
 
 def test_the_studio_opens_without_pytorch(tmp_path):

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import psutil
 
+from heygem.batch.queue.relocation import adopt_jobs
 from heygem.core import disk
 from heygem.core.errors import HeygemError
 from heygem.core.files import file_id, locked
@@ -250,6 +251,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             seen=f"{path}: schema {row[0]}, this version knows {SCHEMA}",
             remedy="install that version, or name another file with HEYGEM_QUEUE",
         )
+    adopt_jobs(db, path)
 
 
 def refuse_network_folder(path: Path) -> None:

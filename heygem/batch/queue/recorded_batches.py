@@ -8,8 +8,11 @@ Items of one batch whose results are in different folders are different runs (se
 within a transaction.
 """
 
+import itertools
 import json
 import sqlite3
+import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -32,19 +35,27 @@ class EndedBatch(NamedTuple):
         each.
     elapsed_s : float
         From the first attempt to the end of the last.
+    counts : dict of str to int, optional
+        Items by status that a message speaks of. Of a batch with a name: all, which is the default.
+        Jobs without one have no beginning: those that ended since the last message.
+    counted_s : float, optional
+        As `elapsed_s`, of those; the default is `elapsed_s`.
     """
 
     batch: str
     params: dict[str, Any]
     items: list[tuple[str, float, float, str]]
     elapsed_s: float
+    counts: dict[str, int] | None = None
+    counted_s: float | None = None
 
 
 def mark(db: sqlite3.Connection, jobs: Iterable[Job]) -> None:
     """Note the batches of jobs that are new, or in the queue again; `jobs` have their recipes."""
     keys = {_key(job.batch, _folder(job.output)) for job in jobs}
     for key in sorted(keys):
-        queue_rows.set_fact(db, key, "open")
+        if not queue_rows.fact(db, key):
+            queue_rows.set_fact(db, key, str(time.time()))
 
 
 def ended_marks(
@@ -74,8 +85,9 @@ def take_ended(
     """Remove the marks of batches without open jobs; the caller ends their runs."""
     batches = []
     for name, folder in ended_marks(db, batch=batch, but=but):
-        db.execute("DELETE FROM facts WHERE key = ?", (_key(name, folder),))
-        ended = _ended(db, name, folder)
+        key = _key(name, folder)
+        ended = _ended(db, name, folder, since_s=0.0 if name else _time(queue_rows.fact(db, key)))
+        db.execute("DELETE FROM facts WHERE key = ?", (key,))
         batches += [ended] if ended is not None else []
     return batches
 
@@ -100,7 +112,15 @@ def _is_open(db: sqlite3.Connection, batch: str, folder: str) -> bool:
     return db.execute(query, _values(batch, folder)).fetchone() is not None
 
 
-def _ended(db: sqlite3.Connection, batch: str, folder: str) -> EndedBatch | None:
+def _time(text: str) -> float:
+    """A time as `mark` stores it; 0 in a queue of an earlier version."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _ended(db: sqlite3.Connection, batch: str, folder: str, *, since_s: float) -> EndedBatch | None:
     """The batch as its jobs say; None where they were removed from the list."""
     query = f"""SELECT id, state, timings, seconds, length_s, output, started, finished FROM jobs
         WHERE {_OF_FOLDER} ORDER BY position, number"""
@@ -116,7 +136,15 @@ def _ended(db: sqlite3.Connection, batch: str, folder: str) -> EndedBatch | None
         )
         for job in jobs
     ]
-    begun = [job["started"] for job in jobs if job["started"]]
-    elapsed_s = max(job["finished"] for job in jobs) - min(begun) if begun else 0.0
+    is_new = [job["finished"] >= since_s for job in jobs]
+    counts = Counter(item[0] for item in itertools.compress(items, is_new))
     params = queue_rows.get(db, jobs[0]["id"]).params
-    return EndedBatch(batch, params, items, max(0.0, elapsed_s))
+    counted_s = _elapsed_s(itertools.compress(jobs, is_new))
+    return EndedBatch(batch, params, items, _elapsed_s(jobs), dict(counts), counted_s)
+
+
+def _elapsed_s(jobs: Iterable[sqlite3.Row]) -> float:
+    """From the first attempt to the end of the last."""
+    times = [(job["started"], job["finished"]) for job in jobs]
+    begun = [started for started, _ in times if started]
+    return max(0.0, max(finished for _, finished in times) - min(begun)) if begun else 0.0

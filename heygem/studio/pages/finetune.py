@@ -119,6 +119,7 @@ class FinetunePage(w.VBox):
             layout=w.Layout(flex="1 1 420px"),
         )
         inputs = w.HBox([self.footage, form], layout=w.Layout(flex_flow="row wrap"))
+        inputs.add_class("hg-card")
         super().__init__(
             [PageStyle(), inputs, self.thumbnails, self.status, self.metrics, self.results],
             layout=w.Layout(width="100%"),

@@ -85,12 +85,11 @@ class HistoryPage(w.VBox):
         self.refresh()
 
     def _build(self) -> list[w.Widget]:
-        row = w.Layout(flex_flow="row wrap", align_items="center")
         again = [self.again_recipe, self.again_button] if self._make_again else []
         self.selection = w.VBox(
             [
                 self.player,
-                w.HBox([*again, self.trace_button, self.trace_status], layout=row),
+                w.HBox([*again, self.trace_button, self.trace_status], layout=_row()),
                 self.details,
                 self.trace_text,
             ],
@@ -99,7 +98,7 @@ class HistoryPage(w.VBox):
         self.selection.add_class("hg-card")
         buttons = [self.zip_button, self.delete_button, self.refresh_button, self.download_link]
         status = StatusBar(self.task, self.translate)
-        self.buttons = w.HBox(buttons, layout=row)
+        self.buttons = w.HBox(buttons, layout=_row())
         below = [self.message, self.buttons, status, self.list, self.empty, self.trash]
         return [self.selection, *below]
 
@@ -132,15 +131,25 @@ class HistoryPage(w.VBox):
         self.empty.value = "" if listing else f'<p class="hg-empty-state">{text}</p>'
         self.again_recipe.refresh()
         self._show_trash()
-        if self._wished in self._results:  # the page was opened by a link to one result
-            self.play(self._results[self._wished])
+        wished = self._results.get(self._wished) or self._made_as(self._wished)
+        if wished is not None:  # the page was opened by a link to one result
+            self.play(wished)
             self._wished = ""
+
+    def _id_of(self, result: dict[str, Any]) -> str:
+        """What tells a result from all others: its path. Two may be made alike, under two names."""
+        return Path(os.path.relpath(result["path"], self.folder)).as_posix()
+
+    def _made_as(self, identity: str) -> dict[str, Any] | None:
+        """A result by what it was made of: links of earlier versions name that."""
+        alike = [each for each in self._results.values() if each.get("id") == identity]
+        return alike[0] if identity and alike else None
 
     def _row(self, result: dict[str, Any]) -> dict[str, Any]:
         """A result as a row of `ResultList`."""
         output, measures = result.get("output") or {}, result.get("measures") or {}
         return {
-            "id": _id_of(result),
+            "id": self._id_of(result),
             "name": str(result.get("name", result["path"].stem)),
             "date": str(result.get("finished", "")),
             "person": Path((result.get("video") or {}).get("path") or "").name,
@@ -150,15 +159,14 @@ class HistoryPage(w.VBox):
             "bytes": output.get("bytes"),
             "av_corr": measures.get("av_corr"),
             "picture": self._thumbnail(result["path"]),
-            "link": links.page_link("studio", result=_id_of(result)),
+            "link": links.page_link("studio", result=self._id_of(result)),
         }
 
     def _recipe_name(self, result: dict[str, Any]) -> str:
         try:
-            name = self.choice.name_of(Params.from_dict(result.get("params") or {}))
+            return self.choice.describe(Params.from_dict(result.get("params") or {}))
         except HeygemError:  # of another version
-            name = ""
-        return self.choice.label_of(name) if name else self.translate("own_recipe")
+            return self.translate("own_recipe")
 
     def _thumbnail(self, path: Path) -> str:
         """Thumbnail of a video as a data URL; made once for each version of the file."""
@@ -193,7 +201,7 @@ class HistoryPage(w.VBox):
             self.player.source_url = _source_url(result)
             self.player.mode = "side" if self.player.source_url else "result_only"
             self.player.result_url = page_url(result["path"])
-        self.list.selected = _id_of(result)
+        self.list.selected = self._id_of(result)
         facts = [
             (self.translate("video"), result.get("video", {}).get("path")),
             (self.translate("audio"), result.get("audio", {}).get("path")),
@@ -285,7 +293,7 @@ class HistoryPage(w.VBox):
             rows.append(w.HBox([button, w.HTML(html.escape(item.name))]))
         button = w.Button(description=self.translate("empty_trash"), icon="trash")
         button.on_click(lambda _: self._empty_trash())
-        self.trash.children = (*rows, button)
+        self.trash.children = (*rows, w.HBox([button]))
 
     def _empty_trash(self) -> None:
         trash.empty(self.folder)
@@ -310,11 +318,6 @@ class HistoryPage(w.VBox):
 
         self.download_link.value = ""
         self.task.submit(work, show)
-
-
-def _id_of(result: dict[str, Any]) -> str:
-    """What tells a result from all others of a folder."""
-    return str(result.get("id") or result["path"].name)
 
 
 def _pair_of(result: dict[str, Any]) -> Pair:
@@ -359,3 +362,8 @@ def _recipe(result: dict[str, Any]) -> str:
 def _absolute_url(path: PathLike) -> str:
     """Address below the server's base URL; JupyterHub adds a prefix for each user."""
     return os.environ.get("JUPYTERHUB_SERVICE_PREFIX", "/") + page_url(path)
+
+
+def _row() -> w.Layout:
+    """One for each row: `display` hides all that share a layout."""
+    return w.Layout(flex_flow="row wrap", align_items="center")

@@ -31,6 +31,8 @@ from heygem.studio.urls import page_url
 
 DEBOUNCE_S = 0.12  # a slider has to rest this long before rendering starts
 SPAN_S = 3.0
+WAIT_S = 0.5
+CHECK_WAIT_S = 20.0  # a long video is tracked for minutes: its verdict does not wait for that
 
 
 class PreviewPage(w.VBox):
@@ -77,7 +79,7 @@ class PreviewPage(w.VBox):
         self.lang = language(lang)
         self.session = session if session is not None else Session(params, folder=out)
         self.params = self.session.params
-        self.task = LatestTask()
+        self.task, self.landmark_task = LatestTask(), LatestTask()
         self._lock = threading.RLock()
         self.status = StatusBar(self.task, self.translate)
         self.player = Player(self.translate)
@@ -92,16 +94,17 @@ class PreviewPage(w.VBox):
         )
         super().__init__([self.header, self.main], layout=w.Layout(width="100%"))
         self._connect()
-        self.video.chosen, self.audio.chosen = str(video or ""), str(audio or "")
         if video and audio:
-            self.open_files()
+            self._open(str(video), str(audio))
+        self.video.chosen, self.audio.chosen = str(video or ""), str(audio or "")
 
     def _build_files(self, folder: PathLike) -> w.Accordion:
         translate = self.translate
-        picker = partial(FilePicker, translate=translate)
-        self.video = picker(translate("video"), folder, kind="video")
-        self.audio = picker(translate("audio"), folder, kind="audio")
+        self.video = FilePicker(translate("video"), folder, kind="video", translate=translate)
+        self.audio = FilePicker(translate("audio"), folder, kind="audio", translate=translate)
         self.open_button = w.Button(description=translate("open"), button_style="primary")
+        for picker in (self.video, self.audio):  # judged while nobody waits for the first picture
+            picker.verdicts.wait = partial(self.task.wait, CHECK_WAIT_S)
         self.text = w.Text(placeholder=translate("text"), layout=w.Layout(width="340px"))
         self.text_language = w.Dropdown(
             options=["en", "zh"],
@@ -153,14 +156,14 @@ class PreviewPage(w.VBox):
 
     def open_files(self) -> None:
         """Load the chosen files and render the first span."""
-        video, audio_path = self.video.chosen, self.audio.chosen
+        self._open(self.video.chosen, self.audio.chosen)
 
-        def work(progress: Progress, cancel: threading.Event) -> tuple[str, bytes]:
+    def _open(self, video: str, audio_path: str) -> None:
+        def work(progress: Progress, cancel: threading.Event) -> str:
             self.session.load(video, audio_path, progress=progress, cancel=cancel)
-            report = input_report.report_html(self.session, self.translate, self.lang)
-            return report, input_report.landmark_strip(self.session)
+            return input_report.report_html(self.session, self.translate, self.lang)
 
-        self.task.submit(work, lambda loaded: self._files_loaded(*loaded))
+        self.task.submit(work, self._files_loaded)
 
     def render(self, *, wait_s: float = 0.0) -> None:
         """Render the span with the current settings, after `wait_s` seconds without a change."""
@@ -222,9 +225,9 @@ class PreviewPage(w.VBox):
 
     # --- updates of the page ---
 
-    def _files_loaded(self, report: str, landmarks: bytes) -> None:
+    def _files_loaded(self, report: str) -> None:
         self.report.value = report
-        self.landmarks.value, self.landmarks.layout.display = landmarks, "block"
+        self.landmarks.layout.display = "none"  # those of the files before
         self.hint.value = ""
         self.files.selected_index = self.report_index
         total_s = self.session.total_s
@@ -246,6 +249,18 @@ class PreviewPage(w.VBox):
         self.opened = True
         self.update_span()
         self.render()
+        self.landmark_task.submit(self._draw_landmarks, self._show_landmarks)
+
+    def _draw_landmarks(self, _progress: Progress, cancel: threading.Event) -> bytes:
+        """Frames with landmarks; after the preview, since they take as long as its first frame."""
+        avatar = self.session.avatar
+        while not self.task.wait(WAIT_S):
+            if cancel.is_set():
+                return b""
+        return input_report.landmark_strip(avatar)
+
+    def _show_landmarks(self, jpeg: bytes) -> None:
+        self.landmarks.value, self.landmarks.layout.display = jpeg, "block"
 
     def _span_changed(self, _: dict[str, Any]) -> None:
         if self.session.is_loaded:

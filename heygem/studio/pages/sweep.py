@@ -52,15 +52,14 @@ class SweepPage(w.VBox):
     ) -> None:
         self.queue, self.params, self.translate = queue, params, translate
         self.results = Path(params.inputs.output)
-        wide = w.Layout(width="auto", min_width="320px")
         self.control = w.Dropdown(
             options=[(control.name(translate), key) for key, control in _SLIDERS.items()],
             description=translate("sweep_control"), style={"description_width": "initial"},
-            layout=wide,
+            layout=_wide(),
         )  # fmt: skip
         self.values = w.Text(
             description=translate("sweep_values"), style={"description_width": "initial"},
-            layout=wide,
+            layout=_wide(),
         )  # fmt: skip
         self.help = w.HTML()
         self.audio = FilePicker(translate("audio"), folder, kind="audio", translate=translate)
@@ -71,18 +70,24 @@ class SweepPage(w.VBox):
         )  # fmt: skip
         self.sweep = w.Dropdown(
             options=[], description=translate("sweep_shown"),
-            style={"description_width": "initial"}, layout=wide,
+            style={"description_width": "initial"}, layout=_wide(),
         )  # fmt: skip
         self.message, self.comparison = w.HTML(), w.HTML()
         self.task = LatestTask()
         self._shown = ""  # the sweep whose comparison is on the page
-        super().__init__(
+        choosing = w.VBox(
             [
-                w.HTML(f"<p>{html.escape(translate('sweep_help'))}</p>"),
+                w.HTML(html.escape(translate("sweep_help"))),
                 w.HBox([self.control, self.values], layout=w.Layout(flex_flow="row wrap")),
                 self.help,
                 w.HBox([self.audio, self.videos], layout=w.Layout(flex_flow="row wrap")),
                 w.HBox([self.button]),
+            ]
+        )
+        choosing.add_class("hg-card")
+        super().__init__(
+            [
+                choosing,
                 self.sweep,
                 self.message,
                 StatusBar(self.task, translate),
@@ -221,3 +226,8 @@ def suggested(control: Control, value: float) -> list[float]:
     step = (control.high - control.low) / 10
     near = [value - step, value, value + step]
     return [round(each, 6) for each in near if control.low <= each <= control.high]
+
+
+def _wide() -> w.Layout:
+    """One for each field: `display` hides all that share a layout."""
+    return w.Layout(width="auto", min_width="320px")

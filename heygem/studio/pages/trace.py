@@ -55,7 +55,9 @@ class TracePage(w.VBox):
         self.report = w.HTML()
         self.status = StatusBar(self.task, translate)
         buttons = w.HBox([self.button, self.redacted])
-        super().__init__([PageStyle(), self.file, buttons, self.status, self.report])
+        choosing = w.VBox([self.file, buttons])
+        choosing.add_class("hg-card")
+        super().__init__([PageStyle(), choosing, self.status, self.report])
         self.button.on_click(lambda _: self.trace(self.file.chosen))
 
     def trace(self, path: PathLike) -> None:

@@ -27,3 +27,9 @@ function fill(range) {
   range.style.setProperty("--hg-filled", `${100 * share}%`);
 }
 
+
+// Saves what happened by itself, such as a film that has loaded: the page may be leaving, and its
+// kernel's connection closed.
+function saveIfConnected(model) {
+  if (!model.widget_manager?.kernel?.isDisposed) model.save_changes();
+}

@@ -81,7 +81,7 @@ function render({ model, el }) {
       showEmpty();
       video.dataset.shown = url;
       model.set(`${name}_shown`, url);
-      model.save_changes();
+      saveIfConnected(model);
     }, { once: true });
   }
 

@@ -44,7 +44,7 @@ function render({ model, el }) {
       panel.video.src = panel.blob;
       panel.video.addEventListener("loadeddata", () => {
         panel.video.dataset.shown = url;
-        if (panels.every((p) => p.video.dataset.shown)) { model.set("ready", true); model.save_changes(); }
+        if (panels.every((p) => p.video.dataset.shown)) { model.set("ready", true); saveIfConnected(model); }
       }, { once: true });
     } catch (error) {
       panel.note.textContent = labels.load_failed.replace("{url}", url) + ` (${error.message})`;

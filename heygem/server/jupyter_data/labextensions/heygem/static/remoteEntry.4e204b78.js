@@ -45,6 +45,7 @@
     await app.commands.execute("notebook:run-all-above");
     notebook.activeCellIndex = at;
     await app.commands.execute("notebook:run-cell");
+    panel.model.dirty = false;  // nobody has changed anything: its outputs come with every opening
     await notebook.scrollToItem(at, "start");
   }
 
