@@ -6,17 +6,22 @@
 The columns `file` (relative to the table) and `speaker` are read. Each person is fitted on the
 first part of the clip; held-out frames are drawn with the motion predicted from their sound
 (model), with their true motion (oracle: what the picture alone gives away) and with that of other
-moments (copy). Real frames pass through the same crop, scale and codec. The crops are pictures of
+moments (copy). As a check of the judge, Wav2Lip's network with random weights draws them as well
+(wav2lip): that it must always tell.
+Real frames pass through the same crop, scale and codec. The crops are pictures of
 people: they stay in FOLDER, and nothing is published.
 """
 
 import argparse
 import csv
+import functools
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
+from peers import random_checkpoint
 
 from heygem import audio, media, pipeline
 from heygem.avatar.timeline import Timeline
@@ -30,9 +35,11 @@ from heygem.lips.motion import RecordedMotion
 from heygem.pipeline.frames import finished_frames
 from heygem.pipeline.models import Models
 from heygem.rendering.warp.renderer import WarpRenderer
+from heygem.rendering.wav2lip.engine import Wav2LipEngine, Wav2LipRenderer
 
-METHODS = ("model", "oracle", "copy")
+METHODS = ("model", "oracle", "copy", "wav2lip")
 FRAMES = 64  # consecutive held-out frames of each clip
+FOLDS = 6  # each network learns from five sixths of the people
 MIN_SCALE_PX = 48.0  # between the outer eye corners; a smaller mouth has nothing to judge
 
 
@@ -79,8 +86,11 @@ def _draw_clip(path, params, models):
         images = [frame.image.copy() for frame in reader if frame.index in wanted]
     films = {"real": _crops(images, avatar, frames)}
     for method in METHODS:
-        renderer = WarpRenderer(avatar, params.renderer)
-        motion = _motion(method, person, frames, speech, params, models)
+        if method == "wav2lip":
+            renderer, motion = Wav2LipRenderer(_random_wav2lip(), avatar), None
+        else:
+            renderer = WarpRenderer(avatar, params.renderer)
+            motion = _motion(method, person, frames, speech, params, models)
         timeline = Timeline(frames, times_s[frames] - times_s[frames[0]], Fraction(25), len(frames))
         renderer.plan(motion, speech, timeline)
         drawn = [frame.image.copy() for frame in finished_frames(images, renderer, timeline)]
@@ -88,12 +98,21 @@ def _draw_clip(path, params, models):
     return films
 
 
+@functools.cache
+def _random_wav2lip():
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "random.safetensors"
+        random_checkpoint(checkpoint)
+        return Wav2LipEngine(checkpoint)
+
+
 def _motion(method, person, frames, speech, params, models):
     avatar = person.avatar
     if method == "model":
         trajectory = models.lips.predict(speech)
         voice = audio.voice_activity(speech)
-        return pipeline.articulate(trajectory, voice, avatar, models.lips, params.lips)
+        motion = pipeline.articulate(trajectory, voice, avatar, models.lips, params.lips)
+        return pipeline.with_expression(motion, avatar, frames, params.lips)
     if method == "oracle":
         return RecordedMotion(avatar.displacement(frames))
     library = np.flatnonzero(person.split.library(avatar.track.times_s) & avatar.usable)
@@ -115,14 +134,16 @@ def judge(folder):
     clips = [np.load(path) for path in sorted(folder.glob("*.npz"))]
     methods = [key for key in METHODS if all(key in clip.files for clip in clips)]
     print(f"{len({str(clip['speaker']) for clip in clips})} people, {len(clips)} clips")
-    print("| drawn with | single frames | clips of 8 frames |\n|---|---|---|")
+    print("| drawn with | single frames | ranking | clips of 8 frames | ranking |")
+    print("|---|---|---|---|---|")
     for method in methods:
         films = [
             realism.MouthFilm(str(clip["speaker"]), clip["real"], clip[method]) for clip in clips
         ]
-        by_frame, judges = realism.judge_realism(films)
-        by_clip, _ = realism.judge_realism(films, frames=realism.CLIP_FRAMES)
-        print(f"| {method} | {by_frame.accuracy:.0%} | {by_clip.accuracy:.0%} |", flush=True)
+        by_frame, judges = realism.judge_realism(films, folds=FOLDS)
+        by_clip, _ = realism.judge_realism(films, frames=realism.CLIP_FRAMES, folds=FOLDS)
+        values = [by_frame.accuracy, by_frame.ranking, by_clip.accuracy, by_clip.ranking]
+        print(f"| {method} |", " | ".join(f"{value:.0%}" for value in values), "|", flush=True)
         hardest = sorted(by_frame.by_speaker.items(), key=lambda item: -item[1])
         print("  ", ", ".join(f"{name} {value:.0%}" for name, value in hardest), flush=True)
         _write_heat_map(folder / f"heat-{method}.png", judges[0], films)
