@@ -102,6 +102,7 @@ def encode(frames, rate, preset, crf, options=""):
         stream = container.add_stream("libx264", rate=rate)
         stream.width, stream.height = frames[0].width, frames[0].height
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_type = "FRAME"  # as the writer
         stream.options = x264_options(preset, crf, stream.width, stream.height)
         if options:
             stream.options = {**stream.options, "x264-params": options}

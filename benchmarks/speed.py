@@ -377,6 +377,7 @@ def transcode(video, frames, out):
                     stream.pix_fmt = "yuv420p"
                     size = picture.width, picture.height
                     stream.options = x264_options(settings.preset, settings.crf, *size)
+                    stream.codec_context.thread_type = "FRAME"  # as the writer, and ffmpeg
                 for frame in source.decode(picture):
                     if remaining == 0:
                         break

@@ -214,6 +214,9 @@ class VideoWriter:
         stream.time_base = stream.codec_context.time_base = self._time_base
         stream.codec_context.sample_aspect_ratio = pixel_aspect
         stream.options = {**options}
+        # PyAV asks for slices: x264's threads then wait for each other within each frame, and a
+        # frame in slices is larger.
+        stream.codec_context.thread_type = "FRAME"
         if self._pixel_format == "yuv420p":
             c = stream.codec_context
             c.color_range, c.colorspace = self._coding.range_tag, self._coding.space

@@ -43,6 +43,13 @@ def test_the_index_precedes_the_data_so_that_playback_starts_at_once(clip):
     assert data.index(b"moov") < data.index(b"mdat")
 
 
+def test_the_encoders_threads_share_frames_not_slices_of_one(tmp_path):
+    path = tmp_path / "threads.mp4"
+    with VideoWriter(path, label=RecordedFrames(), width=640, height=480, rate=25) as writer:
+        writer.write(picture(0, 640, 480), 0)
+    assert b"sliced_threads=0" in path.read_bytes()  # x264 writes its settings into the film
+
+
 def test_an_aborted_video_leaves_no_files(tmp_path):
     target = tmp_path / "out.mp4"
     target.write_bytes(b"before")
