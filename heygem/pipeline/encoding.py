@@ -19,7 +19,7 @@ from heygem.pipeline.frames import face_boxes, finished_frames
 from heygem.pipeline.models import EncodedAudio
 from heygem.pipeline.progress import StepClock
 from heygem.pipeline.segments import Run, SegmentStore, Span, state_hash
-from heygem.pipeline.streaming import BackgroundConsumer, prefetch
+from heygem.pipeline.streaming import BackgroundConsumer, one_opencv_thread, prefetch
 from heygem.provenance.keys import Keys
 from heygem.provenance.labeller import Labeller, ShowFrame
 from heygem.rendering.base import Renderer
@@ -221,7 +221,10 @@ def _write_frames(
         batch_size=at_once,
         steps=steps,
     )
-    with BackgroundConsumer[tuple[AnyPicture, float]](write, waiting=held) as encoder:
+    with (
+        one_opencv_thread(),
+        BackgroundConsumer[tuple[AnyPicture, float]](write, waiting=held) as encoder,
+    ):
         for frame in frames:
             report_progress("render", frame.index, count)
             if frame.patch is None:

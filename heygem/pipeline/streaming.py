@@ -8,10 +8,38 @@ from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import Generic, TypeVar
 
+import cv2
+
 IN_FLIGHT = 6  # items between two threads, unless another number is given
 _END = object()
 
 Item = TypeVar("Item")
+
+_opencv_lock = threading.Lock()
+_opencv_users = 0
+_opencv_threads = 0  # before the first user
+
+
+@contextlib.contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """Let each call of OpenCV run in its caller's thread alone.
+
+    Where several threads draw, OpenCV's own ones bring nothing, and wait for work in a loop that
+    takes the time of a core: 2 ms a frame.
+    """
+    global _opencv_users, _opencv_threads
+    with _opencv_lock:
+        if not _opencv_users:
+            _opencv_threads = cv2.getNumThreads()
+            cv2.setNumThreads(1)
+        _opencv_users += 1
+    try:
+        yield
+    finally:
+        with _opencv_lock:
+            _opencv_users -= 1
+            if not _opencv_users:
+                cv2.setNumThreads(_opencv_threads)
 
 
 def prefetch(

@@ -3,10 +3,11 @@
 import threading
 import time
 
+import cv2
 import pytest
 
 from heygem.pipeline.progress import StepClock
-from heygem.pipeline.streaming import IN_FLIGHT, BackgroundConsumer, prefetch
+from heygem.pipeline.streaming import IN_FLIGHT, BackgroundConsumer, one_opencv_thread, prefetch
 
 
 def test_items_come_in_order_and_only_a_few_ahead():
@@ -102,3 +103,16 @@ def test_steps_account_for_the_time_in_which_items_are_made():
     timings = steps.per_frame(3)
     assert timings["decode_cpu_ms"] >= 10 > timings["encode_cpu_ms"]
     assert timings["frame_cpu_ms"] >= timings["decode_cpu_ms"]
+
+
+def test_opencv_has_its_threads_back_when_the_last_of_two_films_is_drawn():
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        with one_opencv_thread():
+            with one_opencv_thread():
+                assert cv2.getNumThreads() == 1
+            assert cv2.getNumThreads() == 1
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
