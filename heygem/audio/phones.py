@@ -5,20 +5,16 @@ language model. A lips network trained on little data predicts better with phone
 input. Other languages are recognised with the English phone set, which is close enough for lips.
 """
 
-import functools
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import convolve1d
 
 from heygem.audio.features import HOP, RATE_HZ, WINDOW, voiced_rms
+from heygem.audio.recogniser import recognise
 from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import FloatArray
-
-if TYPE_CHECKING:
-    import pocketsphinx
 
 # CMU phone set; fillers of the recogniser (silence, noise, unclassified speech) are SIL.
 PHONES = tuple(
@@ -55,15 +51,10 @@ def segments(samples: FloatArray) -> list[tuple[int, int, str]]:
         for start, stop in _pieces(samples):
             raise_if_cancelled()
             piece = np.clip(samples[start:stop] * (INPUT_RMS / rms), -1, 1)
-            decoder = _decoder()
-            decoder.reinit_feat()  # forget the noise floor of the last recording
-            decoder.start_utt()
-            decoder.process_raw((piece * 32767).astype(np.int16).tobytes(), full_utt=True)
-            decoder.end_utt()
             first = start // HOP
-            for segment in decoder.seg() or ():
-                name = segment.word if segment.word in _INDEX else "SIL"
-                phones.append((first + segment.start_frame, first + segment.end_frame + 1, name))
+            for begin, end, word in recognise((piece * 32767).astype(np.int16)):
+                name = word if word in _INDEX else "SIL"
+                phones.append((first + begin, first + end + 1, name))
     return phones
 
 
@@ -85,22 +76,6 @@ def activity(samples: FloatArray) -> FloatArray:
     window = np.hanning(SMOOTHING)
     window /= window.sum()
     return convolve1d(one_hot, window.astype(np.float32), axis=0, mode="constant")
-
-
-@functools.cache
-def _decoder() -> "pocketsphinx.Decoder":
-    import pocketsphinx
-
-    folder = pocketsphinx.get_model_path()
-    return pocketsphinx.Decoder(
-        hmm=f"{folder}/en-us/en-us",
-        allphone=f"{folder}/en-us/en-us-phone.lm.bin",
-        lm=None,
-        beam=1e-20,
-        pbeam=1e-20,
-        lw=2.0,
-        loglevel="FATAL",
-    )
 
 
 def _pieces(samples: FloatArray) -> Iterator[tuple[int, int]]:

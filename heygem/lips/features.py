@@ -1,7 +1,11 @@
 """Input features of the lips model: log-mel spectra, phones, and the speech embedding."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+
 import numpy as np
 from scipy.special import expit
+from threadpoolctl import threadpool_limits
 
 from heygem import audio
 from heygem.audio import phones
@@ -36,12 +40,16 @@ def extract_features(samples: FloatArray, *, rows: int, embedding: bool = False)
     """
     samples = np.asarray(samples, np.float32)
     features = np.empty((2 * rows, feature_dim(embedding)), np.float32)  # the only copy of them
-    spectra, activity = audio.log_mel(samples)[: 2 * rows], phones.activity(samples)[: 2 * rows]
-    features[: len(spectra), : audio.BANDS] = spectra
+    # Phones take one core and embeddings the other, on which a second thread would only wait.
+    with ThreadPoolExecutor(1) as pool, threadpool_limits(1, user_api="blas"):
+        recognised = pool.submit(copy_context().run, phones.activity, samples)
+        spectra = audio.log_mel(samples)[: 2 * rows]
+        features[: len(spectra), : audio.BANDS] = spectra
+        if embedding:
+            features[:, FEATURE_DIM:] = embed(samples, rows=2 * rows)
+        activity = recognised.result()[: 2 * rows]
     features[: len(activity), audio.BANDS : FEATURE_DIM] = activity
     features[len(spectra) :, :FEATURE_DIM] = silent_features()
-    if embedding:
-        features[:, FEATURE_DIM:] = embed(samples, rows=2 * rows)
     return features
 
 

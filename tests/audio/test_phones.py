@@ -1,5 +1,8 @@
 """Phone recogniser: correct phones at the correct times, reproducibly."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -50,3 +53,16 @@ def test_short_recordings_and_silence():
         assert phones.activity(np.zeros(n, np.float32)).shape == (1 + n // 160, len(phones.PHONES))
     quiet = phones.activity(np.zeros(16000, np.float32))
     assert quiet[20:-20, phones.PHONES.index("SIL")].min() > 0.99
+
+
+def test_other_threads_run_while_phones_are_recognised():
+    noise = np.random.default_rng(0).normal(0, 0.1, 5 * 16000).astype(np.float32)
+    phones.segments(noise[:16000])  # loads the model
+    recognition = threading.Thread(target=phones.segments, args=(noise,))
+    began = last = time.perf_counter()
+    longest_s = 0.0
+    recognition.start()
+    while recognition.is_alive():
+        now = time.perf_counter()
+        longest_s, last = max(longest_s, now - last), now
+    assert longest_s < 0.7 * (last - began)
