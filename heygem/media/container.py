@@ -124,9 +124,10 @@ def _refusal(name: str, size: int, head: bytes) -> InputError:
         )
     if head.lstrip().startswith((b"#EXTM3U", b"ffconcat", b"<?xml", b"v=0")):
         return InputError(f"{name} is a playlist, not media", remedy="Give the media file itself.")
+    is_text = all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head)
     return InputError(
         f"{name} is not media that heygem can read",
-        seen=f"{size} bytes starting {head[:8]!r}",
+        seen=f"{size} bytes of text" if is_text else f"{size} bytes starting {head[:8].hex(' ')}",
         remedy=f"Use {SUPPORTED}.",
     )
 

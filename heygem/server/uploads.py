@@ -12,6 +12,7 @@ announces the same file again and continues from there (as the tus protocol does
 """
 
 import contextlib
+import filecmp
 import hashlib
 import json
 import os
@@ -134,6 +135,9 @@ class UploadStore:
         if offset + len(content) < size:
             return offset + len(content), None
         target = self.folder / name
+        if _is_same(part, target):  # sent again: the file that is here serves
+            self.forget(upload_id)
+            return size, target
         if os.path.lexists(target):
             target = free_name(target)
         place(part, target, None)
@@ -157,6 +161,14 @@ class UploadStore:
             with contextlib.suppress(OSError):
                 if path.stat().st_mtime < oldest_s:
                     path.unlink()
+
+
+def _is_same(part: Path, target: Path) -> bool:
+    """Whether a file of this content is already there."""
+    try:
+        return not target.is_symlink() and filecmp.cmp(part, target, shallow=False)
+    except OSError:
+        return False
 
 
 def _file_name(name: str) -> str:

@@ -20,6 +20,7 @@ from heygem.studio.thumbnail_strip import ThumbnailStrip
 from heygem.studio.uploader import Uploader, upload_folder
 
 ROWS = 8  # of a list
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"  # of a checkout
 MAX_UPLOAD_MB = 8  # of what passes through the widget socket, which breaks near 10 MB: recordings
 
 _SUFFIXES = {"audio": AUDIO_SUFFIXES, "video": VIDEO_SUFFIXES}
@@ -71,6 +72,20 @@ def _recent_button(translate: Translate) -> w.Button:
     return w.Button(
         description=translate("recent_files"), icon="history", layout=w.Layout(width="auto")
     )
+
+
+def opening_folder(folder: PathLike, kind: Kind) -> Path:
+    """Where a picker opens: files that were sent, else examples, rather than a checkout's code.
+
+    Any other folder is opened as it is.
+    """
+    folder = Path(folder).resolve()
+    if SAMPLES.parent != folder:
+        return folder
+    for known in (upload_folder(), SAMPLES):
+        if known.is_dir() and any(p.suffix.lower() in _SUFFIXES[kind] for p in known.iterdir()):
+            return known
+    return folder
 
 
 class FilePicker(w.VBox):
@@ -144,7 +159,7 @@ class FilePicker(w.VBox):
             layout=w.Layout(flex="1 1 340px", max_width="1080px"),
         )
         self.add_class("hg-picker")
-        self.folder = Path(folder).resolve()
+        self.folder = opening_folder(folder, kind)
         self._updating = False
         self.list.observe(self._entry_selected, "value")
         self.path.observe(self._path_entered, "value")
@@ -269,7 +284,8 @@ class FilesPicker(w.VBox):
     ) -> None:
         self._translate = translate = translate or translator()
         self._kind, self._suffixes = kind, _SUFFIXES[kind]
-        self._updating, self._last_folder = False, str(Path(folder).resolve())
+        folder = opening_folder(folder, kind)
+        self._updating, self._last_folder = False, str(folder)
         self.uploader = Uploader(
             translate,
             self._uploaded,
@@ -282,7 +298,7 @@ class FilesPicker(w.VBox):
         self.recent_button.on_click(lambda _: self.show_recent())
         self.verdicts = FileVerdicts(kind, translate)
         self.folder = w.Text(
-            value=str(Path(folder).resolve()), continuous_update=False,
+            value=str(folder), continuous_update=False,
             tooltip=translate("folder"), layout=w.Layout(flex="1 1 auto", min_width="0"),
         )  # fmt: skip
         self.list = w.SelectMultiple(rows=ROWS, tooltip=title, layout=w.Layout(width="100%"))

@@ -13,7 +13,7 @@ _STATIC = Path(__file__).parent / "static"
 _LABELS = (
     "results", "search", "sort", "choose_all", "choose", "chosen", "show", "delete", "copy_link",
     "link_copied", "no_match", "column_name", "column_date", "column_person", "column_sound",
-    "column_recipe", "column_length", "column_av_corr", "column_size",
+    "column_recipe", "column_length", "column_av_corr", "column_size", "check_seconds",
 )  # fmt: skip
 
 

@@ -52,7 +52,8 @@ def test_every_unusable_input_is_refused_in_one_line(tmp_path, wav, silent_clip,
     (tmp_path / "zero.mp4").touch()
     assert "empty" in refusal(lambda: probe(tmp_path / "zero.mp4"))
     (tmp_path / "text.mp4").write_text("this is not a video" * 50)
-    assert "not media" in refusal(lambda: probe(tmp_path / "text.mp4"))
+    said = refusal(lambda: probe(tmp_path / "text.mp4"))
+    assert "not media" in said and "950 bytes of text" in said
     (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
     assert "not media" in refusal(lambda: probe(tmp_path / "noise.mp4"))
     assert "no picture" in refusal(lambda: VideoReader(wav))

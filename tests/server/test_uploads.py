@@ -45,10 +45,12 @@ def test_a_file_goes_on_where_it_broke_off_and_appears_when_whole(store):
 
 def test_a_second_file_of_the_name_replaces_nothing(store):
     paths = []
-    for content in (b"one", b"two"):
+    for content in (b"one", b"two", b"one"):
         upload, _ = store.announce("a.wav", 3)
         paths.append(store.append(upload, 0, content)[1])
-    assert [path.read_bytes() for path in paths] == [b"one", b"two"]
+    assert [path.read_bytes() for path in paths] == [b"one", b"two", b"one"]
+    assert paths[2] == paths[0] and len(visible(store.folder)) == 2, "sent again: not kept twice"
+    assert list((store.folder / ".parts").iterdir()) == []
 
 
 @pytest.mark.parametrize(

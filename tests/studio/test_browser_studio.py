@@ -9,10 +9,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from helpers.browser import PROJECT, SAMPLES, TOKEN, barriers
+from helpers.browser import HTTP_OK, PROJECT, SAMPLES, TOKEN, barriers
 
 from heygem.batch.queue import JobQueue
 from heygem.server import jupyter
+from heygem.studio import urls
 
 pytestmark = pytest.mark.browser
 
@@ -87,6 +88,9 @@ def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server,
             page.wait_for_timeout(400)  # widgets are named in the next frame
             assert not barriers(page), f"{name}, {scheme}: {barriers(page)}"
     assert not complaints, "the browser's console has no error"
+    address = f"/{urls.linked_url(SAMPLES / 'hopper.mp4', root)}"  # of a source outside the folder
+    assert studio_server.status(address, token=True) == HTTP_OK
+    assert studio_server.status(address) in (302, 403), "not without the token"
     page.goto("about:blank")
     deadline = time.monotonic() + 20
     while studio_server.kernels():

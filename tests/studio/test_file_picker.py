@@ -109,3 +109,23 @@ def test_a_damaged_list_of_recent_files_is_begun_anew(clip, tmp_path, monkeypatc
         assert recent_files("video") == []
         add_recent("video", clip)
         assert recent_files("video") == [clip]
+
+
+def test_a_picker_opens_on_sent_files_or_examples_rather_than_on_code(tmp_path, monkeypatch):
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    samples, sent = tmp_path / "samples", tmp_path / "runs" / "uploads"
+    for folder in (samples, sent, tmp_path / "deploy"):
+        folder.mkdir(parents=True)
+    (samples / "anna.mp4").touch()
+    monkeypatch.setattr(file_picker, "SAMPLES", samples)
+    assert file_picker.FilePicker("Video", tmp_path, kind="video").folder == samples
+    assert file_picker.FilesPicker("Videos", tmp_path, kind="video").folder.value == str(samples)
+    (sent / "voice.wav").touch()
+    assert file_picker.FilePicker("Video", tmp_path, kind="video").folder == samples, (
+        "no video sent"
+    )
+    assert file_picker.FilePicker("Sound", tmp_path, kind="audio").folder == sent
+    (sent / "ben.mp4").touch()
+    assert file_picker.FilePicker("Video", tmp_path, kind="video").folder == sent
+    elsewhere = tmp_path / "deploy"
+    assert file_picker.FilePicker("Video", elsewhere, kind="video").folder == elsewhere

@@ -13,7 +13,7 @@ from heygem.core.i18n import Translate, language_of
 from heygem.core.types import PathLike
 from heygem.server.client import HubQueue, JobQueue
 from heygem.studio import links
-from heygem.studio.file_picker import FilePicker, FilesPicker
+from heygem.studio.file_picker import SAMPLES, FilePicker, FilesPicker
 from heygem.studio.pair_table import PairTable, resolve_paths
 from heygem.studio.queue_items import items_of, named_after
 from heygem.studio.queue_view import QueueView
@@ -21,7 +21,6 @@ from heygem.studio.recipe_choice import RecipeChoice, RecipeDropdown, plain_name
 from heygem.studio.status import poll
 
 POLL_S = 0.5
-_SAMPLES = Path(__file__).resolve().parents[3] / "samples"  # of a checkout
 
 
 class BatchPage(w.VBox):
@@ -139,9 +138,9 @@ class BatchPage(w.VBox):
 
     def add_example(self) -> None:
         """Queue a sample person with a sample sound in the page's language, and start."""
-        speech = _SAMPLES / f"speech_{language_of(self.translate)}.wav"
-        self.audio.chosen, self.videos.folder.value = str(speech), str(_SAMPLES)
-        self._add([Pair(video=str(_SAMPLES / "hopper.mp4"), audio=str(speech))])
+        speech = SAMPLES / f"speech_{language_of(self.translate)}.wav"
+        self.audio.chosen, self.videos.folder.value = str(speech), str(SAMPLES)
+        self._add([Pair(video=str(SAMPLES / "hopper.mp4"), audio=str(speech))])
         self.jobs.start()
 
     def add_rows(self) -> None:
@@ -183,7 +182,7 @@ class BatchPage(w.VBox):
 
     def _offer_example(self) -> None:
         """A queue that is empty offers to make an example."""
-        is_first_minute = self.jobs.count == 0 and _SAMPLES.is_dir()
+        is_first_minute = self.jobs.count == 0 and SAMPLES.is_dir()
         self.example_button.layout.display = "" if is_first_minute else "none"
 
     def _update_layout(self) -> None:

@@ -47,7 +47,7 @@ function render({ model, el }) {
     fact(labels.column_person, row.person);
     fact(labels.column_sound, row.sound);
     fact(labels.column_recipe, row.recipe);
-    const measures = [row.length_s && `${row.length_s.toFixed(1)} s`, row.bytes && `${(row.bytes / 1e6).toFixed(1)} MB`];
+    const measures = [row.length_s && labels.check_seconds.replace(/\{[^}]*\}/, row.length_s.toFixed(1)), row.bytes && `${(row.bytes / 1e6).toFixed(1)} MB`];
     fact(labels.column_length, measures.filter(Boolean).join(" · "));
     fact(labels.column_av_corr, row.av_corr === null ? "" : row.av_corr.toFixed(2));
     const buttons = element("div", { class: "hg-result-buttons" }, item);
