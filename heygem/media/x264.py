@@ -1,18 +1,21 @@
 """Settings of x264: its own presets, and `balanced`, chosen by measurement on labelled films.
 
 The watermark alternates every 0.2 s. An encoder whose reference frames reach back over a whole
-period predicts it from the frame that carries the same signs: six frames of reference do more for
+period predicts it from the frame that carries the same signs: five frames of reference do more for
 the size of a labelled film than the finer motion search of `medium`, and take less time. They are
-used as far as level 4 of H.264 allows, so that every player can keep them. The figures are in
-`docs/performance.md`; `benchmarks/encoder.py` measures them.
+used as far as level 4 of H.264 allows, so that every player can keep them. A talking head moves
+little: the smallest motion search is enough, and B frames need no blocks of 8x8; planning over 40
+frames gains more than both cost. The figures are in `docs/performance.md`; `benchmarks/encoder.py`
+measures them.
 """
 
 BALANCED = "balanced"
-_REFERENCES = 6
+_REFERENCES = 5
 _LEVEL_4_MACROBLOCKS = 32768  # that a decoder of level 4 to 4.1 keeps; ITU-T H.264, table A-1
 _MACROBLOCK = 16  # pixels across and down
+_SEARCH = "aq-mode=2:me=dia:partitions=p8x8,i8x8,i4x4"
 #: Added to crf, so that a film has the size that `medium` gives it at that crf.
-_CRF_OFFSET, _CRF_OFFSET_LARGE = -0.8, -0.4
+_CRF_OFFSET, _CRF_OFFSET_LARGE = -0.6, -0.4
 
 
 def x264_options(preset: str, crf: float, width: int, height: int) -> dict[str, str]:
@@ -32,8 +35,9 @@ def x264_options(preset: str, crf: float, width: int, height: int) -> dict[str, 
     macroblocks = -(-width // _MACROBLOCK) * -(-height // _MACROBLOCK)
     fitting = _LEVEL_4_MACROBLOCKS // macroblocks
     if fitting >= _REFERENCES:
-        base, offset, search = "faster", _CRF_OFFSET, f"ref={_REFERENCES}:mixed-refs=1"
+        base, offset = "faster", _CRF_OFFSET
+        more = f"ref={_REFERENCES}:mixed-refs=1:rc-lookahead=40"
     else:  # without those references only the finer search is as good
-        base, offset, search = "medium", _CRF_OFFSET_LARGE, f"ref={max(1, min(4, fitting))}"
+        base, offset, more = "medium", _CRF_OFFSET_LARGE, f"ref={max(1, min(4, fitting))}"
     value = max(0.0, crf + offset) if crf else 0.0  # 0 is lossless
-    return {"preset": base, "crf": f"{value:g}", "x264-params": f"aq-mode=2:{search}"}
+    return {"preset": base, "crf": f"{value:g}", "x264-params": f"{_SEARCH}:{more}"}

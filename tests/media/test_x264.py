@@ -12,7 +12,7 @@ from heygem.media.x264 import BALANCED, x264_options
 
 @pytest.mark.parametrize(
     ("size", "references"),
-    [((1280, 720), 6), ((640, 360), 6), ((1920, 1080), 4), ((1080, 1920), 4), ((3840, 2160), 1)],
+    [((1280, 720), 5), ((640, 360), 5), ((1920, 1080), 4), ((1080, 1920), 4), ((3840, 2160), 1)],
 )
 def test_balanced_keeps_to_the_references_of_level_4(size, references):
     options = x264_options(BALANCED, 18, *size)
@@ -47,5 +47,5 @@ def test_what_alternates_every_five_frames_is_predicted_from_a_whole_period_befo
         return len(coded.getvalue())
 
     balanced = x264_options(BALANCED, 18, 176, 144)
-    two = balanced["x264-params"].replace("ref=6", "ref=2")
+    two = balanced["x264-params"].replace("ref=5", "ref=2")
     assert size(balanced) < 0.8 * size(balanced | {"x264-params": two})
