@@ -7,6 +7,7 @@ smile of its frame looks lopsided between them.
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from heygem.core.interpolation import mean_rate_hz
 from heygem.core.types import BoolArray, FloatArray
 from heygem.face import topology as topo
 from heygem.face.pose import Pose, to_canonical
@@ -59,7 +60,7 @@ def slow_expression(
         groups = [usable]
     for group in groups:
         offset[group] -= offset[group].mean(axis=0)
-    rate_hz = (len(track) - 1) / max(float(track.times_s[-1] - track.times_s[0]), 1e-6)
+    rate_hz = mean_rate_hz(track.times_s)
     starts = [0, *(np.flatnonzero(track.cut[1:]) + 1)]
     for start, stop in zip(starts, [*starts[1:], len(track)], strict=True):
         shot = slice(start, stop)

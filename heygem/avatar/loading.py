@@ -20,10 +20,11 @@ from heygem.avatar.expression import slow_expression
 from heygem.avatar.library import TEXTURE_CLARITY, build_library
 from heygem.avatar.neutral_mouth import close_rest
 from heygem.avatar.reasons import UNUSABLE, Reason, describe
-from heygem.avatar.report import MIN_SPEECH_FRAMES, quality_report, speaking_frames
+from heygem.avatar.report import quality_report, speaking_frames
 from heygem.config.params import FaceSettings
 from heygem.core import assets, files
 from heygem.core.errors import InputError, NoFaceError
+from heygem.core.interpolation import mean_rate_hz
 from heygem.core.types import BoolArray, FloatArray, Image, IntArray, PathLike, Progress
 from heygem.face import topology as topo
 from heygem.face import tracking
@@ -217,7 +218,7 @@ def _analyse(
     if not avatar.is_still:
         expression = slow_expression(track, pose, rest, usable, speaking)
         avatar = replace(avatar, expression=expression)
-    if speaking is None or speaking.sum() <= MIN_SPEECH_FRAMES:
+    if speaking is None or avatar.speech_scale is None:
         return avatar
     posture = avatar.displacement(_subset(np.flatnonzero(speaking))).mean(0)
     return replace(avatar, speech_posture=posture)
@@ -251,7 +252,7 @@ def _fit_poses(track: tracking.Track) -> Pose:
     for start, stop in track.runs:
         runs.append((position, position + stop - start))
         position += stop - start
-    rate_hz = (len(track) - 1) / max(track.times_s[-1] - track.times_s[0], 1e-6)
+    rate_hz = mean_rate_hz(track.times_s)
     _, template = fit_pose(track.points[_subset(detected)], sigma_frames=0)
     stable = track.points[:, topo.STABLE][detected]
     fitted = fit_to(stable, template, runs=runs, sigma_frames=POSE_SMOOTHING_S * rate_hz)

@@ -66,3 +66,8 @@ def smoothstep(low: float | FloatArray, high: float | FloatArray, x: FloatArray)
 def linear_ramp(low: float, high: float, x: FloatArray | float) -> FloatArray:
     """0 up to `low`, 1 from `high` on, and straight between them."""
     return np.clip((x - low) / (high - low), 0, 1)
+
+
+def mean_rate_hz(times_s: FloatArray) -> float:
+    """Rows a second of a track whose rows are at `times_s`, float [N] in ascending order, N > 1."""
+    return float((len(times_s) - 1) / max(times_s[-1] - times_s[0], 1e-6))

@@ -15,6 +15,7 @@ from heygem import media
 from heygem.avatar.library import MouthLibrary
 from heygem.config.params import FaceSettings
 from heygem.core.errors import InputError
+from heygem.core.interpolation import mean_rate_hz
 from heygem.core.leftovers import temporary_folder
 from heygem.core.types import BoolArray, FloatArray, PathLike
 from heygem.face import tracking
@@ -136,7 +137,7 @@ def fit_person(
     """
     whole = avatars.load(path, settings)
     times_s = whole.track.times_s
-    rate_hz = (len(times_s) - 1) / max(times_s[-1] - times_s[0], 1e-6)
+    rate_hz = mean_rate_hz(times_s)
     duration_s = float(times_s[-1] + 1 / rate_hz)
     split = split_clip(
         duration_s,

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from heygem import audio
 from heygem.config.params import LipsSettings
-from heygem.core.types import FloatArray
+from heygem.core.types import BoolArray, FloatArray
 from heygem.lips.speech_gate import speech_gate
 from heygem.lips.trajectory import Trajectory, aperture_direction, width_direction
 
@@ -55,11 +55,12 @@ def apply_controls(
     changes = np.linalg.pinv(measures)  # [K, 2]
     excess = np.array([controls.openness_gain - 1, controls.width_gain - 1], np.float32)
     c += (((c @ measures.T) * excess) @ changes.T).astype(np.float32)
+    speech = audio.speech_at(voice, trajectory.times_s)
     if controls.closure > 0 and len(c):
-        offset = controls.closure * _closure_offset(c @ measures[0], rate_hz, voice)
+        offset = controls.closure * _closure_offset(c @ measures[0], speech)
         c -= (offset[:, None] * changes[:, 0]).astype(np.float32)
     if posture is not None and len(c):
-        c += _posture_change(c @ measures[0], posture, measures[0], changes[:, 0], rate_hz, voice)
+        c += _posture_change(c @ measures[0], speech, posture, measures[0], changes[:, 0])
     if controls.smoothing_ms > 0 and len(c):
         sigma = controls.smoothing_ms / 1000 * rate_hz / FWHM_OVER_SIGMA
         c = gaussian_filter1d(c, sigma, axis=0, mode="nearest")
@@ -79,14 +80,13 @@ def apply_controls(
     return controlled
 
 
-def _closure_offset(aperture: FloatArray, rate_hz: float, voice: FloatArray | None) -> FloatArray:
+def _closure_offset(aperture: FloatArray, speech: BoolArray) -> FloatArray:
     """Reduction of each aperture that closes the narrowest tenth of speech : float [N], IOD.
 
     Real lips are closed in a sixth of the frames of speech. A network predicts the mean over what
     the audio leaves open, which is never quite closed, and its gain lifts it further. The offset
     fades out with the aperture: wide mouths stay as wide.
     """
-    speech = audio.speech_at(voice, np.arange(len(aperture)) / rate_hz)
     if not speech.any():
         return np.zeros(len(aperture))
     # A sustained vowel has no closures: an aperture that does not vary is not reduced.
@@ -98,18 +98,16 @@ def _closure_offset(aperture: FloatArray, rate_hz: float, voice: FloatArray | No
 
 def _posture_change(
     aperture: FloatArray,
+    speech: BoolArray,
     posture: FloatArray,
     direction: FloatArray,
     change: FloatArray,
-    rate_hz: float,
-    voice: FloatArray | None,
 ) -> FloatArray:
     """What a posture adds to each row of coefficients : float32 [N, K].
 
     `direction` [K] gives a row's aperture, `change` [K] alters the aperture by 1 and nothing else.
     """
     opening = np.maximum(aperture, 0)
-    speech = audio.speech_at(voice, np.arange(len(aperture)) / rate_hz)
     mean = float(opening[speech].mean()) if speech.any() else 0.0
     share = np.minimum(opening / max(mean, 1e-6), 1)
     wider = float(posture @ direction)

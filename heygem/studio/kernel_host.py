@@ -19,6 +19,7 @@ import sys
 import threading
 
 from heygem.core.errors import HeygemError
+from heygem.pipeline import preload
 from heygem.server.preloaded_kernels import KernelRequest, send_process
 
 PARENT_VARIABLE = "JPY_PARENT_PID"
@@ -26,9 +27,8 @@ PAGES = ("preview", "tuning", "studio", "finetune", "compare", "trace")
 #: What a notebook and its first preview import besides.
 LATER = (
     "ai_edge_litert.interpreter", "c2pa", "pocketsphinx", "safetensors.numpy",
-    "heygem.batch.item.manifest", "heygem.experiments.figures", "heygem.media.yuv_kernels",
-    "heygem.provenance.watermark.kernels", "heygem.face.attention_mesh", "heygem.face.kernels",
-    "heygem.rendering.warp.renderer",
+    "heygem.batch.item.manifest", "heygem.experiments.figures",
+    "heygem.face.attention_mesh", "heygem.face.kernels", *preload.MODULES,
 )  # fmt: skip
 
 

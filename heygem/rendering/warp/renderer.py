@@ -20,6 +20,7 @@ from heygem.avatar.avatar import Avatar
 from heygem.avatar.library import lip_features
 from heygem.avatar.timeline import Timeline
 from heygem.config.params import RendererSettings
+from heygem.core.interpolation import mean_rate_hz
 from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 from heygem.face import topology as topo
@@ -365,7 +366,7 @@ def replacement_strength(avatar: Avatar) -> FloatArray:
     if usable.all() or len(usable) < 3:
         return usable.astype(np.float32)
     times_s = avatar.track.times_s
-    rate = (len(usable) - 1) / max(times_s[-1] - times_s[0], 1e-6)
+    rate = mean_rate_hz(times_s)
     fade = max(1, round(FADE_S * rate))  # frames
     cut = avatar.track.cut
     forward = _frames_since_unusable(usable, cut, fade)
