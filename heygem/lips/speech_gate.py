@@ -11,7 +11,9 @@ from heygem.core.types import BoolArray, FloatArray
 
 HYSTERESIS = 0.2  # speech continues until voice activity falls this far below the threshold
 MIN_SPEECH_S = 0.05  # a click is not speech
-MAX_BREATH_S = 0.28  # a shorter gap is a breath or a stop consonant: the mouth stays free
+# A shorter gap is a breath or a stop consonant: the mouth stays free. Real mouths are as open in
+# pauses of up to 0.8 s as in speech, and nearly shut only in longer ones; docs/results.md.
+MAX_BREATH_S = 0.65
 LEAD_S = 0.08  # lips move before the sound does
 TRAIL_S = 0.06
 

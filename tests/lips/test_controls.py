@@ -70,8 +70,8 @@ def test_closure_closes_the_narrowest_tenth_of_speech_and_no_open_mouth(trajecto
 def test_silence_rests_the_mouth_and_breaths_do_not(trajectory):
     voice = np.zeros(300, np.float32)
     voice[60:120] = 1  # words
-    voice[120:138] = 0  # a breath of 180 ms
-    voice[138:200] = 1
+    voice[120:180] = 0  # a breath of 600 ms
+    voice[180:200] = 1
     voice[270] = 1  # a click
     still = lips.apply_controls(trajectory, LipsSettings(), voice).coefficients
     assert not still[:18].any() and not still[120:].any()
