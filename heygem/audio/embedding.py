@@ -3,12 +3,14 @@
 The first three layers of the encoder of Whisper base (Radford et al. 2022, "Robust speech
 recognition via large-scale weak supervision"; MIT), which learnt from 680,000 hours in many
 languages to tell spoken words apart. Its 512 numbers are projected to the 64 directions from which
-mouths can be predicted best; `audio/weights/speech-projection.md` says how these were found.
+mouths can be predicted best; `audio/weights/speech-projection.md` says how these were found. There
+are two projections: one fitted on all footage that the shipped lips model was trained on, and one
+on footage whose licence is stated, for the model of such footage alone.
 """
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import scipy.fft
@@ -22,7 +24,8 @@ from heygem.core.layers import convolve, gelu, layer_norm, taps_of
 from heygem.core.types import FloatArray
 
 EMBEDDING_DIM = 64
-EMBEDDING_MODEL = assets.SPEECH_PROJECTION.name  # which goes with one encoder
+DEFAULT, CLEAN = "default", "clean"
+PROJECTIONS = {DEFAULT: assets.SPEECH_PROJECTION, CLEAN: assets.CLEAN_PROJECTION}
 INPUT_RMS = 0.05  # of the voice
 FLOOR = -7.0  # of the logarithm; for a voice of that level about 8 below the loudest band
 STATE_DIM, HEADS, LAYERS = 512, 8, 3  # of Whisper base, of whose six layers three are used
@@ -40,7 +43,9 @@ def rows_of(samples: FloatArray) -> int:
     return 2 * -(-len(samples) // (2 * HOP))
 
 
-def embed(samples: FloatArray, *, rows: int, keep: bool = False) -> FloatArray:
+def embed(
+    samples: FloatArray, *, rows: int, projection: str = DEFAULT, keep: bool = False
+) -> FloatArray:
     """Embedding of speech at 100 Hz.
 
     Parameters
@@ -48,6 +53,8 @@ def embed(samples: FloatArray, *, rows: int, keep: bool = False) -> FloatArray:
     samples : float32 [n], 16 kHz mono, -1..1
     rows : int
         Frames to return; sound that is too short is followed by silence.
+    projection : str
+        Of `PROJECTIONS`.
     keep : bool
         Whether the next call for this sound and number of rows will take what this one returns.
 
@@ -60,25 +67,51 @@ def embed(samples: FloatArray, *, rows: int, keep: bool = False) -> FloatArray:
     global _kept
     samples = np.asarray(samples, np.float32)
     digest = hashlib.sha256(np.ascontiguousarray(samples).data).digest() + rows.to_bytes(8)
+    digest += projection.encode()
     kept, _kept = _kept, None
-    embedding = kept[1] if kept is not None and kept[0] == digest else _embed(samples, rows)
+    if kept is not None and kept[0] == digest:
+        embedding = kept[1]
+    else:
+        embedding = _at_100_hz(samples, rows, projection_of(projection))
     _kept = (digest, embedding) if keep else None
     return embedding
 
 
-def _embed(samples: FloatArray, rows: int) -> FloatArray:
-    rms = voiced_rms(samples)
-    samples = samples * np.float32(INPUT_RMS / rms if rms else 1.0)
+def _at_100_hz(
+    samples: FloatArray, rows: int, projection: tuple[FloatArray, FloatArray]
+) -> FloatArray:
+    """`embed` with a projection of weight and bias."""
+    weight, bias = projection
     count = -(-rows // ROW_FRAMES) + 1  # one more, between which and the last one lies the end
     out = np.empty((count, EMBEDDING_DIM), np.float32)
+    for at, states in _encoded_chunks(samples, count):
+        out[at] = states @ weight.T + bias
+    between = (out[:-1] + out[1:]) / 2
+    return np.stack([out[:-1], between], 1).reshape(-1, EMBEDDING_DIM)[:rows]
+
+
+def encoder_states(samples: FloatArray, *, rows: int) -> FloatArray:
+    """States of the encoder at 50 Hz, which projections are fitted on : float32 [rows, STATE_DIM].
+
+    `samples` : float32 [n], 16 kHz mono, -1..1
+    """
+    samples = np.asarray(samples, np.float32)
+    out = np.empty((rows, STATE_DIM), np.float32)
+    for at, states in _encoded_chunks(samples, rows):
+        out[at] = states
+    return out
+
+
+def _encoded_chunks(samples: FloatArray, count: int) -> Iterator[tuple[slice, FloatArray]]:
+    """Rows of a chunk, and their states, up to `count` rows at 50 Hz."""
+    rms = voiced_rms(samples)
+    samples = samples * np.float32(INPUT_RMS / rms if rms else 1.0)
     for start in range(0, count, CHUNK_ROWS):
         raise_if_cancelled()
         stop = min(start + CHUNK_ROWS, count)
         first, last = max(0, start - CONTEXT_ROWS), min(count, stop + CONTEXT_ROWS)
         mel = _log_mel(samples, ROW_FRAMES * first, ROW_FRAMES * last)
-        out[start:stop] = _encode(mel, _weights())[start - first : stop - first]
-    between = (out[:-1] + out[1:]) / 2
-    return np.stack([out[:-1], between], 1).reshape(-1, EMBEDDING_DIM)[:rows]
+        yield slice(start, stop), _encode(mel, _weights())[start - first : stop - first]
 
 
 def _log_mel(samples: FloatArray, first: int, last: int) -> FloatArray:
@@ -111,18 +144,18 @@ def _filters() -> FloatArray:
 
 
 @functools.cache
-def silent_embedding() -> FloatArray:
+def silent_embedding(projection: str = DEFAULT) -> FloatArray:
     """The embedding of digital silence : float32 [EMBEDDING_DIM].
 
     The middle one of `SILENCE_ROWS` of silence, stored: it takes as long as five seconds of speech.
     """
     from safetensors.numpy import load_file
 
-    return load_file(assets.path(assets.SPEECH_SILENCE.name))["silence"]
+    return load_file(assets.path(assets.SPEECH_SILENCE.name))[projection]
 
 
 def _encode(mel: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
-    """Log-mel spectrum, float32 [2 N, BANDS], to embedding, float32 [N, EMBEDDING_DIM]."""
+    """Log-mel spectrum, float32 [2 N, BANDS], to states, float32 [N, STATE_DIM]."""
     x = gelu(convolve(mel, weights["conv1.taps"], weights["conv1.bias"]))
     x = gelu(convolve(x, weights["conv2.taps"], weights["conv2.bias"], stride=ROW_FRAMES))
     x = x + _positions(len(x))
@@ -133,7 +166,7 @@ def _encode(mel: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
         hidden = _normalized(f"{layer}.linear_norm", x, weights)
         hidden = gelu(_linear(f"{layer}.linear_input", hidden, weights))
         x = x + _linear(f"{layer}.linear_output", hidden, weights)
-    return _linear("projection", x, weights)
+    return x
 
 
 def _attend(layer: str, x: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
@@ -165,12 +198,17 @@ def _positions(rows: int) -> FloatArray:
 
 @functools.cache
 def _weights() -> dict[str, FloatArray]:
-    """Weights of the encoder and of the projection, by the names used here."""
-    from safetensors.numpy import load_file
-
+    """Weights of the encoder, by the names used here."""
     weights = read_encoder(assets.path(assets.SPEECH_ENCODER.name))
     for layer in ("conv1", "conv2"):
         weights[f"{layer}.taps"] = taps_of(weights[f"{layer}.weight"])
-    for name, values in load_file(assets.path(EMBEDDING_MODEL)).items():
-        weights[f"projection.{name}"] = np.asarray(values, np.float32)
     return weights
+
+
+@functools.cache
+def projection_of(name: str) -> tuple[FloatArray, FloatArray]:
+    """Weight, float32 [EMBEDDING_DIM, STATE_DIM], and bias of one of `PROJECTIONS`."""
+    from safetensors.numpy import load_file
+
+    stored = load_file(assets.path(PROJECTIONS[name].name))
+    return np.asarray(stored["weight"], np.float32), np.asarray(stored["bias"], np.float32)

@@ -105,7 +105,9 @@ class LipsSettings(Settings):
     """Controls on the mouth trajectory, applied after the model."""
 
     model: str | None = Field(
-        None, description="lips model file (.safetensors); none: the one that comes with heygem"
+        None,
+        description="lips model file (.safetensors); none: the one that comes with heygem; clean: "
+        "the one trained on footage under stated licences alone",
     )
     openness_gain: float = Field(
         1.0, ge=0, le=3, description="how far the mouth opens, times the model's prediction"

@@ -144,6 +144,14 @@ SPEECH_PROJECTION = Asset(
     "Apache-2.0",
     "120b91689cfcc4c5829855f0e425f242eeff8126b3d3648897275e81c976d96d",
 )
+CLEAN_PROJECTION = Asset(
+    "speech-projection-clean.safetensors",
+    "from the speech encoder to the speech embedding of the lips model of footage under stated "
+    "licences; model card: heygem/audio/weights/speech-projection.md",
+    "trained by this project, comes with the package",
+    "Apache-2.0",
+    "062717467c770e97534dbf51fc5206257d5f4343dbd278cdb2cc624a2cf4a1db",
+)
 SINGING_CLASSIFIER = Asset(
     "singing.safetensors",
     "tells singing from instruments; model card: heygem/audio/weights/singing.md",
@@ -157,9 +165,14 @@ SPEECH_SILENCE = Asset(
     "heygem/audio/weights/speech-projection.md",
     "computed by this project, comes with the package",
     "Apache-2.0",
-    "a9619b03f454024b72f8b29f7d475df93131f9ff67fe624c3029bad33e414f6d",
+    "d478eba769c8537a6d5360c0fdcb8a9a37b7e01a97664c86a8f816441ca4ea39",
 )
-OF_AUDIO = (SPEECH_PROJECTION, SPEECH_SILENCE, SINGING_CLASSIFIER)  # in audio/weights
+OF_AUDIO = (
+    SPEECH_PROJECTION,
+    CLEAN_PROJECTION,
+    SPEECH_SILENCE,
+    SINGING_CLASSIFIER,
+)  # in audio/weights
 
 State = Literal["ok", "missing", "damaged"]
 

@@ -119,7 +119,7 @@ def sha256_of_unchanged(path: PathLike) -> str:
     return _kept_sha256(_hashed_file(path).resolve())
 
 
-_kept_sha256 = read_once(sha256, files=4096)  # inputs of a batch
+_kept_sha256 = read_once(lambda path: sha256(path), files=4096)  # inputs of a batch
 
 
 def hash_input(path: PathLike, *, reread: bool = True) -> str:

@@ -25,12 +25,12 @@ class FeaturePredictor(Protocol):
 
     Attributes
     ----------
-    embedding : bool
-        Whether its features include the speech embedding.
+    embedding : str or None
+        Projection of the speech embedding in its features; None: none.
     """
 
     @property
-    def embedding(self) -> bool: ...
+    def embedding(self) -> str | None: ...
 
     def predict_features(self, features: FloatArray) -> Trajectory:
         """Motion for features at 100 Hz, float32 [2 N, K]: N rows at 50 Hz."""

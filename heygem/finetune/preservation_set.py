@@ -36,7 +36,7 @@ TEXTS = (
 SILENCE_ROWS = 300
 
 
-def silence(*, embedding: bool = False) -> FloatArray:
+def silence(*, embedding: str | None = None) -> FloatArray:
     """Features of digital silence, then of room noise : float32 [2 SILENCE_ROWS, inputs]."""
     features = np.tile(silent_features(embedding=embedding), (2 * SILENCE_ROWS, 1)).astype(
         np.float32
@@ -44,12 +44,12 @@ def silence(*, embedding: bool = False) -> FloatArray:
     augmentation = augment.Augment(torch.Generator().manual_seed(0))
     noise = augmentation.noise(torch.zeros(1, 4 * SILENCE_ROWS // 3, audio.BANDS))
     features[-noise.shape[1] :, : audio.BANDS] = augment.to_log(noise * 1e-2)[0].numpy()
-    if embedding:
-        features[-noise.shape[1] :, FEATURE_DIM:] = noise_embeddings()[: noise.shape[1]]
+    if embedding is not None:
+        features[-noise.shape[1] :, FEATURE_DIM:] = noise_embeddings(embedding)[: noise.shape[1]]
     return features
 
 
-def speech(*, embedding: bool = False) -> list[FloatArray]:
+def speech(*, embedding: str | None = None) -> list[FloatArray]:
     """Features of synthetic speech : list of float32 [2 N, inputs]; empty without a synthesiser."""
     return [
         extract_features(samples, rows=len(samples) // 320, embedding=embedding)

@@ -18,7 +18,7 @@ _BLOCK_ROWS = 4096  # of which statistics are taken at once
 MIN_SPREAD = 0.1  # added to a band's spread: steady noise has hardly any and must stay small
 
 
-def extract_features(samples: FloatArray, *, rows: int, embedding: bool = False) -> FloatArray:
+def extract_features(samples: FloatArray, *, rows: int, embedding: str | None = None) -> FloatArray:
     """Features of speech at 100 Hz, two for each row of mouth movement.
 
     Log-mel spectra carry everything, voice and microphone included; phones and the speech
@@ -31,22 +31,24 @@ def extract_features(samples: FloatArray, *, rows: int, embedding: bool = False)
         Mono, 16 kHz, -1..1.
     rows : int
         Rows of mouth movement; audio that is too short is followed by silence.
-    embedding : bool
-        Whether the speech embedding follows the others.
+    embedding : str, optional
+        Projection of the speech embedding that follows the others (`heygem.audio.embedding`); None:
+        it does not.
 
     Returns
     -------
     float32 [2 rows, FEATURE_DIM], with the embedding EMBEDDING_DIM more
     """
     samples = np.asarray(samples, np.float32)
-    features = np.empty((2 * rows, feature_dim(embedding)), np.float32)  # the only copy of them
+    size = feature_dim(embedding is not None)
+    features = np.empty((2 * rows, size), np.float32)  # the only copy of them
     # Phones take one core and embeddings the other, on which a second thread would only wait.
     with ThreadPoolExecutor(1) as pool, threadpool_limits(1, user_api="blas"):
         recognised = pool.submit(copy_context().run, phones.activity, samples)
         spectra = audio.log_mel(samples)[: 2 * rows]
         features[: len(spectra), : audio.BANDS] = spectra
-        if embedding:
-            features[:, FEATURE_DIM:] = embed(samples, rows=2 * rows)
+        if embedding is not None:
+            features[:, FEATURE_DIM:] = embed(samples, rows=2 * rows, projection=embedding)
         activity = recognised.result()[: 2 * rows]
     features[: len(activity), audio.BANDS : FEATURE_DIM] = activity
     features[len(spectra) :, :FEATURE_DIM] = silent_features()
@@ -110,9 +112,9 @@ def has_embedding(features: FloatArray) -> bool:
     return features.shape[-1] == feature_dim(True)
 
 
-def silent_features(*, embedding: bool = False) -> FloatArray:
-    """Features of digital silence : float32 [feature_dim(embedding)]."""
+def silent_features(*, embedding: str | None = None) -> FloatArray:
+    """Features of digital silence, as of `extract_features` : float32 [inputs]."""
     features = np.zeros(FEATURE_DIM, np.float32)
     features[: audio.BANDS] = (np.log(1e-5) + 6) / 3  # `audio.log_mel` of no power
     features[audio.BANDS + phones.PHONES.index("SIL")] = 1
-    return np.concatenate([features, silent_embedding()]) if embedding else features
+    return features if embedding is None else np.r_[features, silent_embedding(embedding)]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from heygem import audio
-from heygem.audio.embedding import EMBEDDING_MODEL
+from heygem.audio.embedding import PROJECTIONS
 from heygem.core import assets
 from heygem.core.errors import AssetError
 from heygem.core.interrupts import raise_if_cancelled
@@ -40,6 +40,8 @@ CONTEXT_S = 1.0  # on both sides of a chunk; more than the receptive field, so c
 SHIPPED = Path(__file__).parent / "weights" / "lips.safetensors"
 #: Of the version before the speech embedding; avatars that were fine-tuned with it need it.
 WITHOUT_EMBEDDING = SHIPPED.with_name("lips-plain.safetensors")
+#: Trained on footage under stated licences alone: `lips.model: clean`.
+CLEAN = SHIPPED.with_name("lips-clean.safetensors")
 FORMAT = "heygem-lips-3"
 READABLE_FORMATS = (FORMAT, "heygem-lips-2")  # 2: spectra are not normalised
 DEFAULT_OPENING_STD = 0.03  # IOD
@@ -59,8 +61,8 @@ class LipsModel:
         Scales the predictions to the spread of real mouths (networks alone under-open).
     about : dict
         Facts stored in the file: sources, speakers, hours, licence, metrics.
-    embedding : bool
-        Whether its features include the speech embedding.
+    embedding : str or None
+        Projection of the speech embedding in its features (`heygem.audio.embedding`); None: none.
     """
 
     def __init__(
@@ -70,7 +72,7 @@ class LipsModel:
         gain: FloatArray,
         about: dict[str, Any],
         *,
-        embedding: bool = False,
+        embedding: str | None = None,
     ) -> None:
         self.networks = list(networks)
         self.basis = np.asarray(basis, np.float32)
@@ -91,10 +93,10 @@ class LipsModel:
         path = Path(path) if path is not None else assets.path(SHIPPED.name)
         meta, arrays = _read_file(path)
         require_finite(arrays, path.name, remedy=REMEDY)
-        embedding = _uses_embedding(meta, path)
+        embedding = _embedding_of(meta, path)
         try:
             networks, about = _networks(meta, arrays), json.loads(meta.get("about", "{}"))
-            if networks[0].inputs != feature_dim(embedding):
+            if networks[0].inputs != feature_dim(embedding is not None):
                 raise ValueError(f"{networks[0].inputs} features in 10 ms")
             basis, gain = arrays["basis"], arrays["gain"]
             if gain.shape != basis.shape[:1]:
@@ -188,8 +190,13 @@ class LipsModel:
         return chunk
 
 
-def _uses_embedding(meta: dict[str, str], path: Path) -> bool:
-    """Whether a model file needs the speech embedding; raises AssetError if it needs another."""
+def load_clean() -> LipsModel:
+    """The model that was trained on footage under stated licences alone."""
+    return LipsModel.load(assets.path(CLEAN.name))
+
+
+def _embedding_of(meta: dict[str, str], path: Path) -> str | None:
+    """Projection of the speech embedding that a model file needs; AssetError if it has gone."""
     if "speech_encoder" in meta or "ears" in meta:
         raise AssetError(
             f"{path} was trained with a speech encoder of your own, which this version cannot use",
@@ -197,13 +204,15 @@ def _uses_embedding(meta: dict[str, str], path: Path) -> bool:
             remedy="train it again with `heygem train lips`",
         )
     sha256 = meta.get("speech_embedding")
-    if sha256 not in (None, assets.pinned()[EMBEDDING_MODEL]):
+    known: dict[str | None, str | None] = {a.sha256: name for name, a in PROJECTIONS.items()}
+    known[None] = None
+    if sha256 not in known:
         raise AssetError(
             f"{path} was trained with another speech embedding than this version has",
             seen=f"sha256 {sha256}",
             remedy="train it again with `heygem train lips`",
         )
-    return sha256 is not None
+    return known[sha256]
 
 
 def _networks(meta: dict[str, str], arrays: dict[str, FloatArray]) -> list[InferenceNetwork]:

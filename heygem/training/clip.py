@@ -116,7 +116,7 @@ def from_track(
     samples: FloatArray,
     *,
     sha256: str = "",
-    embedding: bool = False,
+    embedding: str | None = None,
 ) -> Clip:
     """Bring a face track and its sound to one clock.
 
@@ -127,8 +127,8 @@ def from_track(
     samples : float32 [n], 16 kHz
     sha256 : str
         Of the video.
-    embedding : bool
-        Whether the features include the speech embedding.
+    embedding : str, optional
+        Projection of the speech embedding in the features; None: none.
 
     Returns
     -------

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from heygem import audio, media
-from heygem.audio.embedding import EMBEDDING_MODEL
+from heygem.audio.embedding import PROJECTIONS
 from heygem.config.params import FaceSettings
 from heygem.core import assets, files
 from heygem.core.errors import HeygemError, InputError
@@ -142,7 +142,7 @@ def load(
     backend: Callable[[], tracking.Backend] = MeshBySize,
     cache: PathLike | None = None,
     workers: int = 1,
-    embedding: bool = False,
+    embedding: str | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Track all videos, or take them from the cache.
@@ -156,8 +156,8 @@ def load(
         Default: `training` in heygem's own cache.
     workers : int
         Videos read at once.
-    embedding : bool
-        Whether the features include the speech embedding.
+    embedding : str, optional
+        Projection of the speech embedding in the features; None: none.
     progress : callable, optional
         `progress("track", clips_done, clips_total)`.
 
@@ -180,7 +180,7 @@ def load(
                     backends[thread] = backend()
                 clip = read(source, backends[thread], sha256=sha256)
                 _write_cached(stored, clip)
-            return _append_embedding(clip, folder) if embedding else clip
+            return clip if embedding is None else _append_embedding(clip, folder, embedding)
         except (HeygemError, OSError) as error:
             return str(error)
 
@@ -216,12 +216,12 @@ def read(source: Source, backend: tracking.Backend, *, sha256: str = "") -> Clip
     return from_track(source, track, samples, sha256=sha256)
 
 
-def _append_embedding(clip: Clip, folder: Path) -> Clip:
+def _append_embedding(clip: Clip, folder: Path, projection: str) -> Clip:
     """The clip with the speech embedding, from the cache if it is there.
 
     Clips that are trained on get that of their sound in other rooms, noise and voices too.
     """
-    model = assets.pinned()[EMBEDDING_MODEL]
+    model = PROJECTIONS[projection].sha256
     is_trained_on = clip.source.split == "train"
     kind = f"augmented{AUGMENTED}" if is_trained_on else "plain"
     stored = folder / f"{clip.sha256[:32]}-{model[:16]}-{EMBEDDING_VERSION}-{kind}.npy"
@@ -234,6 +234,7 @@ def _append_embedding(clip: Clip, folder: Path) -> Clip:
             rows=len(clip.features),
             augmented=AUGMENTED if is_trained_on else 0,
             seed=int(clip.sha256[:8], 16),
+            projection=projection,
         )
         with files.replacing(stored, mode=0o600, durable=False) as staged, staged.open("wb") as f:
             np.save(f, embeddings)

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.fft
 from scipy.signal import fftconvolve, resample_poly
 
-from heygem.audio.embedding import embed
+from heygem.audio.embedding import DEFAULT, embed
 from heygem.audio.features import RATE_HZ
 from heygem.core.interpolation import interpolate_at_positions
 from heygem.core.types import FloatArray
@@ -26,7 +26,7 @@ Gain = Callable[[FloatArray], FloatArray]  # of frequencies in hertz
 
 
 def embeddings_for_training(
-    samples: FloatArray, *, rows: int, augmented: int, seed: int
+    samples: FloatArray, *, rows: int, augmented: int, seed: int, projection: str = DEFAULT
 ) -> FloatArray:
     """Embedding of a clip's sound as it is, then of augmented versions of it.
 
@@ -37,26 +37,28 @@ def embeddings_for_training(
     augmented : int
         Number of augmented versions.
     seed : int
+    projection : str
+        See `heygem.audio.embedding.embed`.
 
     Returns
     -------
     float16 [1 + augmented, rows, EMBEDDING_DIM]
     """
     rng = np.random.default_rng(seed)
-    embeddings = [embed(samples, rows=rows)]
+    embeddings = [embed(samples, rows=rows, projection=projection)]
     for _ in range(augmented):
         # Played faster, a voice is higher, its vocal tract shorter, and its words are over sooner.
         speed = round(100 * float(np.exp(rng.uniform(-MAX_PITCH, MAX_PITCH)))) / 100
         changed = resample_poly(samples, 100, round(100 * speed)).astype(np.float32)
         changed = _degraded(changed, rng)
-        faster = embed(changed, rows=round(rows / speed) + 2)
+        faster = embed(changed, rows=round(rows / speed) + 2, projection=projection)
         at = np.arange(rows) / speed
         embeddings.append(interpolate_at_positions(faster, at))
     return np.stack(embeddings).astype(np.float16)
 
 
 @functools.cache
-def noise_embeddings() -> FloatArray:
+def noise_embeddings(projection: str) -> FloatArray:
     """Embedding of steady noise of several colours, and of silence.
 
     Returns
@@ -67,7 +69,7 @@ def noise_embeddings() -> FloatArray:
     rng = np.random.default_rng(0)
     count, rows = round(NOISE_S * RATE_HZ), round(NOISE_S * 100)
     sounds = [*(_noise(count, rng) for _ in range(4)), np.zeros(count, np.float32)]
-    return np.concatenate([embed(sound, rows=rows) for sound in sounds])
+    return np.concatenate([embed(sound, rows=rows, projection=projection) for sound in sounds])
 
 
 def _degraded(samples: FloatArray, rng: np.random.Generator) -> FloatArray:

@@ -1,6 +1,8 @@
 """Settings of `heygem train lips`."""
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, field_validator
 
 from heygem.config.params import Settings
 
@@ -41,6 +43,16 @@ class TrainSettings(Settings):
         (),
         description="of split `dev`: speakers on whom nothing is chosen, and reported apart",
     )
-    speech_embedding: bool = Field(
-        True, description="take the speech embedding as an input, beside spectra and phones"
+    speech_embedding: Literal["default", "clean"] | None = Field(
+        "default",
+        description="projection of the speech embedding that is an input beside spectra and "
+        "phones; null: no speech embedding",
     )
+
+    @field_validator("speech_embedding", mode="before")
+    @classmethod
+    def _was_a_switch(cls, value: object) -> object:
+        """`true` and `false`, as it was in version 0.1."""
+        if isinstance(value, bool):
+            return "default" if value else None
+        return value

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from heygem.audio.embedding import EMBEDDING_MODEL
-from heygem.core import assets
+from heygem.audio.embedding import PROJECTIONS
 from heygem.core.errors import InputError
 from heygem.core.files import replacing
 from heygem.core.types import FloatArray, PathLike, Progress, Watch
@@ -116,7 +115,7 @@ def train(
     basis = fit_basis(clips, settings.coefficients)
     networks, predicted = trainer.train_folds(clips, basis, scales)
     unit = np.ones(len(basis.shapes))
-    embedding = has_embedding(clips[0].features)
+    embedding = _embedding_in(clips, settings)
     frozen = [network.for_inference() for network in networks]
     model = LipsModel(frozen, basis.shapes, unit, {}, embedding=embedding)
     model.gain = _calibrate(networks, device, clips, predicted, basis, opening_std)
@@ -144,7 +143,8 @@ def save(model: LipsModel, path: PathLike) -> None:
     }
     tensors["basis"] = np.ascontiguousarray(model.basis)
     tensors["gain"] = model.gain
-    embedding = {"speech_embedding": assets.pinned()[EMBEDDING_MODEL]} if model.embedding else {}
+    name = model.embedding
+    embedding = {} if name is None else {"speech_embedding": PROJECTIONS[name].sha256}
     with replacing(path) as staged:
         save_file(
             tensors,
@@ -157,6 +157,11 @@ def save(model: LipsModel, path: PathLike) -> None:
                 **embedding,
             },
         )
+
+
+def _embedding_in(clips: Sequence[Clip], settings: TrainSettings) -> str | None:
+    """Projection of the speech embedding in the clips' features; None: none."""
+    return settings.speech_embedding if has_embedding(clips[0].features) else None
 
 
 def _usable_clips(dataset: Dataset, settings: TrainSettings) -> list[Clip]:
@@ -327,6 +332,7 @@ class _Trainer:
                 basis,
                 scales,
                 rows=round(settings.window_s * RATE_HZ),
+                embedding=_embedding_in(clips, settings),
             )
             loss_function = self._loss_function(basis, settings)
         while state.next_step <= settings.iterations:

@@ -10,7 +10,7 @@ from torch import Tensor
 from heygem.audio.features import BANDS
 from heygem.core.types import FloatArray
 from heygem.face.topology import LOWER
-from heygem.lips.features import FEATURE_DIM, has_embedding, silent_features
+from heygem.lips.features import FEATURE_DIM, silent_features
 from heygem.lips.trajectory import RATE_HZ, aperture_direction
 from heygem.training import augment
 from heygem.training.clip import Clip
@@ -116,6 +116,8 @@ class TrainingWindows:
         From `speaker_scales`; each speaker's motion is divided by theirs.
     rows : int
         Length of a window, at 50 Hz.
+    embedding : str, optional
+        Projection of the speech embedding in the clips' features; None: none.
     """
 
     def __init__(
@@ -125,15 +127,14 @@ class TrainingWindows:
         scales: Mapping[str, float],
         *,
         rows: int,
+        embedding: str | None = None,
     ) -> None:
         self.rows = rows
-        embedding = has_embedding(clips[0].features)
         silence = torch.from_numpy(silent_features(embedding=embedding))
         self._silent_phones = silence[BANDS:FEATURE_DIM]
         self._silent_embedding = silence[FEATURE_DIM:]
-        self._noise_embeddings = (
-            torch.from_numpy(noise_embeddings()) if embedding else torch.zeros(1, 0)
-        )
+        noise = np.zeros((1, 0), np.float32) if embedding is None else noise_embeddings(embedding)
+        self._noise_embeddings = torch.from_numpy(noise)
         self.tensors = []
         seconds: dict[str, float] = {}
         for clip in clips:

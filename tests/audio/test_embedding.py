@@ -58,9 +58,12 @@ def test_sound_that_is_too_short_is_followed_by_silence():
     assert embed(np.zeros(1600, np.float32), rows=0).shape == (0, EMBEDDING_DIM)
 
 
-def test_the_stored_embedding_of_silence_is_the_computed_one():
-    silence = embed(np.zeros(SILENCE_ROWS * 160, np.float32), rows=SILENCE_ROWS)
-    np.testing.assert_allclose(silent_embedding(), silence[SILENCE_ROWS // 2], atol=1e-4)
+@pytest.mark.parametrize("projection", embedding.PROJECTIONS)
+def test_the_stored_embedding_of_silence_is_the_computed_one(projection):
+    sound = np.zeros(SILENCE_ROWS * 160, np.float32)
+    silence = embed(sound, rows=SILENCE_ROWS, projection=projection)
+    stored = silent_embedding(projection)
+    np.testing.assert_allclose(stored, silence[SILENCE_ROWS // 2], atol=1e-4)
 
 
 def test_the_numpy_encoder_computes_what_pytorch_s_layers_do():
@@ -99,8 +102,7 @@ def test_the_numpy_encoder_computes_what_pytorch_s_layers_do():
         )
         with torch.inference_mode():
             x = layer.eval()(x[None])[0]
-    expected = functional.linear(x, weights["projection.weight"], weights["projection.bias"])
-    np.testing.assert_allclose(embedding._encode(mel, stored), expected, atol=1e-3)
+    np.testing.assert_allclose(embedding._encode(mel, stored), x, atol=5e-3)
 
 
 def test_variables_of_ctranslate2_are_read_under_their_own_names(tmp_path):

@@ -66,7 +66,7 @@ def model_with_embedding(basis):
         LipsNetwork(outputs=6, width=16, dilations=(1,), inputs=feature_dim(True)) for _ in range(2)
     ]
     frozen = [network.for_inference() for network in networks]
-    return lips.LipsModel(frozen, basis, np.full(6, 1.5), {}, embedding=True)
+    return lips.LipsModel(frozen, basis, np.full(6, 1.5), {}, embedding="default")
 
 
 @pytest.mark.slow

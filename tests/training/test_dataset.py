@@ -100,7 +100,7 @@ def test_the_embedding_is_computed_once_and_augmented_only_for_training(
     source = replace(dataset.find(tmp_path)[0], split="train")
     for _ in range(2):
         loaded = dataset.load(
-            [source], backend=lambda: None, cache=tmp_path / "cache", embedding=True
+            [source], backend=lambda: None, cache=tmp_path / "cache", embedding="default"
         )
     (trained_on,) = loaded.clips
     assert sounds == ["one.mp4"]
@@ -110,6 +110,6 @@ def test_the_embedding_is_computed_once_and_augmented_only_for_training(
     assert (np.abs(augmented - plain).mean((1, 2)) > 0.05).all(), "other rooms, noise and voices"
     source = replace(source, split="dev")
     (unseen,) = dataset.load(
-        [source], backend=lambda: None, cache=tmp_path / "cache", embedding=True
+        [source], backend=lambda: None, cache=tmp_path / "cache", embedding="default"
     ).clips
     assert len(unseen.augmented_embeddings) == 0

@@ -93,7 +93,7 @@ def with_embedding(clip):
 @pytest.mark.slow
 def test_windows_take_the_embedding_of_the_sound_as_it_is_or_augmented_or_none():
     clips = [with_embedding(talking(f"p{i}", i)) for i in range(2)]
-    windows = TrainingWindows(clips, fit_basis(clips, 3), {}, rows=64)
+    windows = TrainingWindows(clips, fit_basis(clips, 3), {}, rows=64, embedding="default")
     features, target, _ = windows.batch(300, 3, "cpu")
     embedding = features[..., FEATURE_DIM:]
     silent = (target == 0).all(-1).all(-1)

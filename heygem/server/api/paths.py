@@ -14,6 +14,7 @@ from heygem.config import pairs, sweeps
 from heygem.config.params import Params
 from heygem.core.errors import PolicyError
 from heygem.core.files import is_address
+from heygem.lips.predictor import is_installed_name
 
 FOLDERS_VARIABLE = "HEYGEM_API_FOLDERS"  # further folders, separated as in PATH
 _FILES = ("lips.model", "checkpoint", "label.logo", "label.font", "mlflow.folder")
@@ -100,10 +101,10 @@ class AllowedFolders:
             changes["inputs.pairs"] = [self._row(pair) for pair in rows]
         for key in _FILES:
             if settings[key] is not None:
-                changes[key] = self.input(str(settings[key]))
+                changes[key] = self._part(key, str(settings[key]))
         for variant in sweeps.variants(params.sweep):
             for key in variant.keys() & set(_FILES):
-                self.input(str(variant[key]))
+                self._part(key, str(variant[key]))
         return params.override(changes)
 
     def _absolute(self, name: str) -> Path:
@@ -113,7 +114,11 @@ class AllowedFolders:
     def _row(self, pair: pairs.Pair) -> dict[str, Any]:
         row = pair.row()
         files = ("video", "audio", *(key for key in _FILES if key in row))
-        return row | {key: self.input(str(row[key])) for key in files if key in row}
+        return row | {key: self._part(key, str(row[key])) for key in files if key in row}
+
+    def _part(self, key: str, name: str) -> str:
+        """As `input`, of a setting that may name an installed lips model in place of a file."""
+        return name if key == "lips.model" and is_installed_name(name) else self.input(name)
 
 
 def _without_pattern(path: Path) -> Path:
