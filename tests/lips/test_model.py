@@ -12,6 +12,7 @@ from scipy.special import expit
 from heygem import audio, lips
 from heygem.config.params import LipsSettings
 from heygem.core.errors import AssetError
+from heygem.lips import predictor
 from heygem.lips.features import (
     FEATURE_DIM,
     extract_features,
@@ -19,6 +20,7 @@ from heygem.lips.features import (
     normalize_spectra,
     silent_features,
 )
+from heygem.lips.model import CLEAN
 from heygem.lips.network import LipsNetwork
 from heygem.training.trainer import save
 
@@ -260,3 +262,15 @@ def test_the_network_reaches_as_far_as_its_dilations_say():
     reach_rows = (0.04 * (1 + 2) + 0.06) * 50
     assert network(features).shape == (1, 200, 3)
     assert rows.min() == 100 - reach_rows and rows.max() == pytest.approx(100 + reach_rows, abs=1)
+
+
+def test_the_model_of_footage_under_stated_licences_is_offered_by_name():
+    model = predictor.load_installed("clean")
+    assert model.embedding == "clean" and lips.LipsModel.load().embedding == "default"
+    card = CLEAN.with_suffix(".md").read_text(encoding="utf-8")
+    data = card.partition("## Training data")[2].partition("\n## ")[0]
+    classes = [line.split("|")[2].strip() for line in data.splitlines() if line.startswith("|")]
+    assert set(classes[2:]) == {"cc-by"}
+    samples = babble(1.0)
+    moved = model.predict(samples).aperture()
+    assert moved.std() > 0.2 * lips.LipsModel.load().predict(samples).aperture().std()
