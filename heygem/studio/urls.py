@@ -1,16 +1,12 @@
 """Addresses of files for a page: a video travels over HTTP, never through the widget socket."""
 
-import hashlib
 import os
 import urllib.parse
 from pathlib import Path
 
 from heygem.core.errors import OutputError
-from heygem.core.folders import make_private_folder
 from heygem.core.types import PathLike
 from heygem.server import ROOT_VARIABLE
-
-_LINKS = "runs/linked"  # below the served folder: links to shown files that lie elsewhere
 
 
 def server_root() -> Path | None:
@@ -77,34 +73,3 @@ def page_url(path: PathLike, root: PathLike | None = None) -> str:
             remedy="choose an output folder whose name does not start with a dot",
         )
     return "files/" + urllib.parse.quote(relative.as_posix())
-
-
-def linked_url(path: PathLike, root: PathLike | None = None) -> str:
-    """Address of a file that may lie anywhere: one outside the served folder is linked into it.
-
-    Parameters
-    ----------
-    path, root
-        As for `page_url`, which gives the address of every file inside.
-
-    Raises
-    ------
-    OutputError
-        The link cannot be made.
-    """
-    path = Path(path).resolve()
-    root = server_root() if root is None else Path(root).resolve()
-    try:
-        return page_url(path, root)
-    except OutputError:
-        if root is None:
-            raise
-    folder = root / _LINKS
-    link = folder / (hashlib.sha256(os.fsencode(path)).hexdigest()[:16] + path.suffix)
-    try:
-        make_private_folder(folder)
-        if not link.is_symlink():
-            link.symlink_to(path)
-    except OSError as error:
-        raise OutputError("cannot link a file for the page", seen=link) from error
-    return "files/" + urllib.parse.quote(link.relative_to(root).as_posix())

@@ -20,14 +20,3 @@ def test_without_a_server_the_address_is_a_file_url(tmp_path, monkeypatch):
     monkeypatch.delenv(urls.ROOT_VARIABLE)
     monkeypatch.delenv("JPY_PARENT_PID", raising=False)
     assert urls.page_url(tmp_path / "x.mp4").startswith("file://")
-
-
-def test_a_file_elsewhere_is_reached_by_a_link(tmp_path):
-    inside, outside = tmp_path / "x.mp4", tmp_path.parent / f"{tmp_path.name}-x.mp4"
-    for path in (inside, outside):
-        path.write_bytes(b"a film")
-    assert urls.linked_url(inside) == "files/x.mp4"
-    address = urls.linked_url(outside)
-    assert address == urls.linked_url(outside), "one link for each file"
-    link = tmp_path / address.removeprefix("files/")
-    assert link.read_bytes() == b"a film" and link.parent.stat().st_mode & 0o077 == 0

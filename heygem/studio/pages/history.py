@@ -24,7 +24,7 @@ from heygem.studio.recipe_choice import RecipeChoice, RecipeDropdown
 from heygem.studio.result_list import ResultList
 from heygem.studio.status import StatusBar, error_html
 from heygem.studio.trace_html import trace_html
-from heygem.studio.urls import linked_url, page_url
+from heygem.studio.urls import page_url
 
 MAX_RESULTS = 200  # newest results shown; the ZIP of all holds all
 THUMBNAIL_PX = 320
@@ -338,11 +338,10 @@ def _pair_of(result: dict[str, Any]) -> Pair:
 
 
 def _source_url(result: dict[str, Any]) -> str:
-    """Address of the source; empty where the page cannot show it: gone, or no video."""
+    """Address of the source; empty where the page cannot show it: elsewhere, gone, or no video."""
     path = Path((result.get("video") or {}).get("path") or "")
     try:
-        is_video = path.is_file() and path.suffix.lower() in (".mp4", ".webm")
-        return linked_url(path) if is_video else ""
+        return page_url(path) if path.is_file() and path.suffix.lower() in (".mp4", ".webm") else ""
     except HeygemError:
         return ""
 
