@@ -41,7 +41,7 @@ SHIPPED = Path(__file__).parent / "weights" / "lips.safetensors"
 #: Of the version before the speech embedding; avatars that were fine-tuned with it need it.
 WITHOUT_EMBEDDING = SHIPPED.with_name("lips-plain.safetensors")
 #: Trained on footage under stated licences alone: `lips.model: clean`.
-CLEAN = SHIPPED.with_name("lips-clean.safetensors")
+CLEAN_FILE = SHIPPED.with_name("lips-clean.safetensors")
 FORMAT = "heygem-lips-3"
 READABLE_FORMATS = (FORMAT, "heygem-lips-2")  # 2: spectra are not normalised
 DEFAULT_OPENING_STD = 0.03  # IOD
@@ -188,11 +188,6 @@ class LipsModel:
         first, last = max(start, 0), min(stop, len(features))
         chunk[first - start : last - start] = features[first:last]
         return chunk
-
-
-def load_clean() -> LipsModel:
-    """The model that was trained on footage under stated licences alone."""
-    return LipsModel.load(assets.path(CLEAN.name))
 
 
 def _embedding_of(meta: dict[str, str], path: Path) -> str | None:

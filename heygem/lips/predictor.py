@@ -3,11 +3,14 @@
 import os
 from typing import Any, Protocol
 
-from heygem.core import plugins
+from heygem.core import assets, plugins
+from heygem.core.files import sha256_of_unchanged
 from heygem.core.types import FloatArray
+from heygem.lips.model import CLEAN_FILE, LipsModel
 from heygem.lips.trajectory import Trajectory
 
 ENTRY_POINTS = "heygem.lips"
+CLEAN = "clean"  # trained on footage under stated licences alone
 
 
 class LipsPredictor(Protocol):
@@ -33,12 +36,12 @@ class LipsPredictor(Protocol):
 
 
 def is_installed_name(name: str) -> bool:
-    """Whether `lips.model` names a model that a package offers; a file of that name goes first."""
-    return not os.path.exists(name) and name in plugins.offered(ENTRY_POINTS)
+    """Whether `lips.model` names a model that heygem or a package offers, and not a file."""
+    return not os.path.exists(name) and (name == CLEAN or name in plugins.offered(ENTRY_POINTS))
 
 
 def load_installed(name: str) -> LipsPredictor:
-    """The lips model that an installed package offers under this name.
+    """The lips model that heygem (`CLEAN`) or an installed package offers under this name.
 
     A package offers it as an entry point of the group `heygem.lips` that loads to a callable
     without arguments that returns a `LipsPredictor`.
@@ -48,6 +51,15 @@ def load_installed(name: str) -> LipsPredictor:
     AssetError
         It cannot be loaded.
     """
+    if name == CLEAN:
+        return LipsModel.load(assets.path(CLEAN_FILE.name))
     point = plugins.offered(ENTRY_POINTS)[name]
     predictor: LipsPredictor = plugins.load(point, "lips model", lambda factory: factory())
     return predictor
+
+
+def identity(name: str) -> str:
+    """What identifies an installed model: sha256 of its file, or its package and version."""
+    if name == CLEAN:
+        return sha256_of_unchanged(CLEAN_FILE)
+    return plugins.identity(ENTRY_POINTS, name)

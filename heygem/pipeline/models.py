@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from heygem import audio
 from heygem.avatar.avatar import Avatar
 from heygem.config.params import AudioSettings, Params
-from heygem.core import plugins
 from heygem.core.files import sha256_of_unchanged
 from heygem.core.findings import Finding
 from heygem.core.gpu import resolve_device
@@ -143,5 +142,5 @@ def _load_lips(name: str | None, lips: LipsPredictor | None) -> tuple[LipsPredic
     if lips is not None:
         return lips, f"{type(lips).__module__}.{type(lips).__qualname__}"
     if name is not None and predictor.is_installed_name(name):
-        return predictor.load_installed(name), plugins.identity(predictor.ENTRY_POINTS, name)
+        return predictor.load_installed(name), predictor.identity(name)
     return LipsModel.load(name), sha256_of_unchanged(name or SHIPPED)

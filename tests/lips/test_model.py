@@ -20,7 +20,7 @@ from heygem.lips.features import (
     normalize_spectra,
     silent_features,
 )
-from heygem.lips.model import CLEAN
+from heygem.lips.model import CLEAN_FILE
 from heygem.lips.network import LipsNetwork
 from heygem.training.trainer import save
 
@@ -267,7 +267,7 @@ def test_the_network_reaches_as_far_as_its_dilations_say():
 def test_the_model_of_footage_under_stated_licences_is_offered_by_name():
     model = predictor.load_installed("clean")
     assert model.embedding == "clean" and lips.LipsModel.load().embedding == "default"
-    card = CLEAN.with_suffix(".md").read_text(encoding="utf-8")
+    card = CLEAN_FILE.with_suffix(".md").read_text(encoding="utf-8")
     data = card.partition("## Training data")[2].partition("\n## ")[0]
     classes = [line.split("|")[2].strip() for line in data.splitlines() if line.startswith("|")]
     assert set(classes[2:]) == {"cc-by"}

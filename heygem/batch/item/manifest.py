@@ -28,7 +28,7 @@ def model_hashes(params: Params) -> dict[str, str]:
     """
     hashes = assets.pinned()
     if params.lips.model and predictor.is_installed_name(params.lips.model):
-        hashes["lips"] = plugins.identity(predictor.ENTRY_POINTS, params.lips.model)
+        hashes["lips"] = predictor.identity(params.lips.model)
     elif params.lips.model:
         hashes["lips"] = hash_input(params.lips.model, reread=False)
     else:
