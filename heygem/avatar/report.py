@@ -9,12 +9,13 @@ from heygem.avatar.reasons import Reason
 from heygem.core.errors import InputError
 from heygem.core.findings import Finding
 from heygem.core.types import BoolArray, FloatArray, PathLike
-from heygem.face.pose import Pose
+from heygem.face.pose import Pose, tilt_deg
 from heygem.face.tracking import Track
 
 MIN_FACE_PX = 100.0  # a narrower face gives coarse detail
 MIN_WIDEST_APERTURE = 0.05  # IOD; below, the mouth never opens
 MAX_TURNED_SHARE = 0.2
+MAX_TILT_DEG = 60.0  # beyond, a person lies on the side or stands on the head
 MIN_SCORE = 0.9  # of the mesh; a lower one is a sign of occlusion
 MAX_UNCERTAIN_SHARE = 0.05
 MIN_SPEECH_FRAMES = 25
@@ -62,7 +63,8 @@ def quality_report(
     widest = float(np.quantile(apertures[usable], 0.99))
     uncertain = float((track.score[usable] < MIN_SCORE).mean())
     turned = int((reasons == Reason.TURNED).sum())
-    findings = _findings(track, face_px, widest, turned, uncertain)
+    tilt = float(np.median(tilt_deg(track.points[usable])))
+    findings = _findings(track, face_px, widest, turned, tilt, uncertain)
     angles = pose.angles_deg[usable]
     return {
         "frames": len(track),
@@ -86,7 +88,7 @@ def quality_report(
 
 
 def _findings(
-    track: Track, face_px: float, widest: float, turned: int, uncertain: float
+    track: Track, face_px: float, widest: float, turned: int, tilt: float, uncertain: float
 ) -> list[Finding]:
     """What a user should know before using the video."""
     findings = []
@@ -98,6 +100,8 @@ def _findings(
         findings.append(Finding("warning", "SEVERAL_FACES", {"faces": int(track.faces)}))
     if turned > MAX_TURNED_SHARE * len(track):
         findings.append(Finding("warning", "TURNED_AWAY"))
+    if tilt > MAX_TILT_DEG:
+        findings.append(Finding("warning", "NOT_UPRIGHT", {"degrees": tilt}))
     if uncertain > MAX_UNCERTAIN_SHARE:
         findings.append(Finding("warning", "COVERED"))
     return findings

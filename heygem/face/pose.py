@@ -56,6 +56,23 @@ class Pose:
         return np.degrees(np.stack([yaw, pitch, roll], -1)).astype(np.float32)
 
 
+def tilt_deg(points: FloatArray) -> FloatArray:
+    """How far faces are turned in the picture's plane.
+
+    Parameters
+    ----------
+    points : float [T, 468, 2 or more], pixels
+
+    Returns
+    -------
+    float [T]
+        Degrees between the direction from forehead to chin and straight down: 0 for a head that
+        is upright, 180 for one that stands on its crown.
+    """
+    across, down = np.moveaxis(points[:, topo.CHIN, :2] - points[:, topo.FOREHEAD, :2], -1, 0)
+    return np.degrees(np.abs(np.arctan2(across, down)))
+
+
 def umeyama(source: FloatArray, target: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Least-squares similarity transforms from one point set to each of several.
 

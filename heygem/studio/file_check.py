@@ -18,6 +18,7 @@ import ipywidgets as w
 import numpy as np
 
 from heygem import audio, media
+from heygem.avatar.report import MAX_TILT_DEG
 from heygem.batch.input_files import Kind
 from heygem.config.params import FaceSettings
 from heygem.core import logs
@@ -27,7 +28,7 @@ from heygem.core.i18n import Translate, language_of
 from heygem.core.types import FloatArray, Image, PathLike
 from heygem.face.backends import MediaPipeBackend, make_backend
 from heygem.face.fan68 import AlignmentBackend
-from heygem.face.pose import fit_pose
+from heygem.face.pose import fit_pose, tilt_deg
 from heygem.face.tracking import MIN_SCORE
 from heygem.studio.status import error_line
 
@@ -140,6 +141,9 @@ def _examine_video(info: media.MediaInfo) -> tuple[list[Finding], Facts]:
     turned = (yaw_deg > settings.max_turn_deg).mean() + 1 - len(meshes) / len(images)
     if turned > 0.5:
         findings.append(Finding("warning", "TURNED_AWAY"))
+    tilt = float(np.median(tilt_deg(outline)))
+    if tilt > MAX_TILT_DEG:
+        findings.append(Finding("warning", "NOT_UPRIGHT", {"degrees": tilt}))
     return findings, facts
 
 

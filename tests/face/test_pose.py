@@ -13,6 +13,7 @@ from heygem.face.pose import (
     from_canonical,
     mouth_width,
     smooth,
+    tilt_deg,
     to_canonical,
     umeyama,
 )
@@ -105,3 +106,9 @@ def test_aperture_and_width_are_distances_of_their_points():
 def test_a_pose_is_indexed_by_frames():
     pose = Pose(np.stack([np.eye(3)] * 4), np.arange(4.0), np.zeros((4, 3)))
     assert len(pose) == 4 and pose[1:3].scale.tolist() == [1, 2]
+
+
+def test_the_tilt_of_a_face_in_the_picture():
+    faces = np.zeros((4, topo.POINTS, 3), np.float32)
+    faces[:, topo.CHIN, :2] = [(0, 100), (100, 0), (-100, 0), (0, -100)]
+    np.testing.assert_allclose(tilt_deg(faces), [0, 90, 90, 180])

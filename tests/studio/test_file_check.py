@@ -5,7 +5,10 @@ import pytest
 from helpers.browser import SAMPLES
 from helpers.media import tone, write_video, write_wav
 from helpers.studio import WAIT_S
+from PIL import Image
 
+from heygem import avatar
+from heygem.config.params import FaceSettings
 from heygem.core.i18n import translator
 from heygem.studio import file_check
 from heygem.studio.file_check import FileVerdicts, check_file
@@ -36,6 +39,17 @@ def test_what_cannot_be_used_is_named_at_once(clip, truncated_clip, empty_wav, t
     assert check(tmp_path / "nowhere.mp4", "video").level == "unusable"
     zh = check(clip, "video", "zh")
     assert zh.problems == ("没有找到人脸",) and "秒" in zh.facts
+
+
+@pytest.mark.slow
+def test_a_person_who_lies_on_the_side_is_named(hopper, faces, tmp_path):
+    for name, turns in (("upright.png", 0), ("side.png", 1)):
+        Image.fromarray(np.rot90(hopper, turns)).save(tmp_path / name)
+    assert check(tmp_path / "upright.png", "video").level == "good"
+    verdict = check(tmp_path / "side.png", "video")
+    assert verdict.level == "warning" and "turn the video upright" in verdict.problems[0]
+    person = avatar.load(tmp_path / "side.png", FaceSettings(), backend=faces, cache=False)
+    assert "NOT_UPRIGHT" in [finding["code"] for finding in person.report["findings"]]
 
 
 @pytest.mark.slow
