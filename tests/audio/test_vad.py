@@ -72,8 +72,8 @@ def test_a_song_is_embedded_once_for_the_gate_and_the_lips(monkeypatch):
     song = sung_notes(pause_s=0.6)[:-77]
     lips = embedding.embed(song, rows=embedding.rows_of(song))
     calls = []
-    compute = embedding._embed
-    monkeypatch.setattr(embedding, "_embed", lambda *args: calls.append(1) or compute(*args))
+    compute = embedding._at_100_hz
+    monkeypatch.setattr(embedding, "_at_100_hz", lambda *args: calls.append(1) or compute(*args))
     assert audio.mouth_activity(song).max() == 1
     np.testing.assert_array_equal(embedding.embed(song, rows=len(lips)), lips)
     assert len(calls) == 1

@@ -63,7 +63,7 @@ def test_the_oracle_motion_beats_a_static_mouth(person, hopper_test_clip, faces)
 class Chewing:
     """A model that opens and closes twice a second as long as there is any audio."""
 
-    opening_std, about, embedding = 0.04, {}, False
+    opening_std, about, embedding = 0.04, {}, None
 
     def __init__(self, neutral):
         self.basis = gape(np.ones(1), neutral)
