@@ -12,40 +12,27 @@ second beside it, and whether the fit or the base is judged there is decided els
 import argparse
 import json
 import time
-from collections import defaultdict
+
+import held_out_clips
 
 from heygem.evaluation.finetune_curve import take_seconds
 from heygem.finetune.adapt import adapt
-from heygem.lips import LipsModel
-from heygem.training import dataset
 
 COLUMNS = ("seconds", "before", "after", "ratio_before", "ratio_after", "time_s")
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("dataset")
-    parser.add_argument("--model")
-    parser.add_argument("--speakers", default="")
-    parser.add_argument("--cache")
+    held_out_clips.add_arguments(parser)
     parser.add_argument("--min-seconds", type=float, default=25)
     parser.add_argument("--amounts", default="")
     parser.add_argument("--json")
     options = parser.parse_args()
-    model = LipsModel.load(options.model)
-    chosen = {name for name in options.speakers.split(",") if name}
-    sources = [
-        source
-        for source in dataset.find(options.dataset)
-        if source.split == "dev" and (not chosen or source.speaker in chosen)
-    ]
-    by_speaker = defaultdict(list)
-    for clip in dataset.load(sources, cache=options.cache, embedding=model.embedding).clips:
-        by_speaker[clip.source.speaker].append(clip)
+    model, by_speaker = held_out_clips.load(options)
     amounts = [float(amount) for amount in options.amounts.split(",") if amount]
     rows = []
     print(f"{'speaker':18}", *(f"{name:>13}" for name in COLUMNS), "kept base")
-    for speaker, clips in sorted(by_speaker.items()):
+    for speaker, clips in by_speaker.items():
         available_s = sum(clip.duration_s for clip in clips)
         if available_s < options.min_seconds:
             continue

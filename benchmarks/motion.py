@@ -10,18 +10,17 @@ is judged. The prediction has the controls of the default recipe. One line per s
 
 import argparse
 import json
-from collections import defaultdict
 from dataclasses import replace
 from types import SimpleNamespace
 
+import held_out_clips
 import numpy as np
 
 from heygem.config.params import Params
 from heygem.evaluation import motion_metrics
-from heygem.lips import LipsModel
 from heygem.lips.trajectory import RATE_HZ
 from heygem.pipeline.articulate import articulate
-from heygem.training import dataset, metrics
+from heygem.training import metrics
 from heygem.training.sync import check_sync
 
 LIBRARY_SHARE = 0.6
@@ -106,24 +105,12 @@ def measure_speaker(model, clips):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("dataset")
-    parser.add_argument("--model")
-    parser.add_argument("--speakers", default="")
-    parser.add_argument("--cache")
+    held_out_clips.add_arguments(parser)
     parser.add_argument("--json")
     options = parser.parse_args()
-    model = LipsModel.load(options.model)
-    chosen = {name for name in options.speakers.split(",") if name}
-    sources = [
-        source
-        for source in dataset.find(options.dataset)
-        if source.split == "dev" and (not chosen or source.speaker in chosen)
-    ]
-    by_speaker = defaultdict(list)
-    for clip in dataset.load(sources, cache=options.cache, embedding=model.embedding).clips:
-        by_speaker[clip.source.speaker].append(clip)
+    model, by_speaker = held_out_clips.load(options)
     rows = {}
-    for speaker, clips in sorted(by_speaker.items()):
+    for speaker, clips in by_speaker.items():
         measured = measure_speaker(model, clips)
         if measured is not None:
             rows[speaker] = measured

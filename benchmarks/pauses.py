@@ -1,6 +1,6 @@
 """What real mouths do in the pauses of speech, and what predicted ones do there.
 
-    python benchmarks/pauses.py DATASET [--model FILE] [--cache FOLDER]
+    python benchmarks/pauses.py DATASET [--model FILE] [--speakers A,B] [--cache FOLDER]
 
 Of every clip that the manifest marks `dev`: stretches of 0.26 s or more that are 25 dB below the
 clip's loud moments, inside the clip and with a face in every frame, 80 ms at both ends left out.
@@ -10,13 +10,13 @@ silence gate (`gated`).
 
 import argparse
 
+import held_out_clips
 import numpy as np
 
 from heygem import audio
 from heygem.config.params import Params
-from heygem.lips import LipsModel, apply_controls
+from heygem.lips import apply_controls
 from heygem.lips.trajectory import RATE_HZ
-from heygem.training import dataset
 
 PAUSE_DB, MIN_PAUSE_S, EDGE_ROWS = -25.0, 0.26, 4
 LENGTHS_S = (0.26, 0.35, 0.5, 0.8, 3.0)
@@ -57,14 +57,14 @@ def measure(model, clip):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("dataset")
-    parser.add_argument("--model")
-    parser.add_argument("--cache")
-    options = parser.parse_args()
-    model = LipsModel.load(options.model)
-    sources = [source for source in dataset.find(options.dataset) if source.split == "dev"]
-    clips = dataset.load(sources, cache=options.cache, embedding=model.embedding).clips
-    rows = [(clip.source.speaker, *row) for clip in clips for row in measure(model, clip)]
+    held_out_clips.add_arguments(parser)
+    model, by_speaker = held_out_clips.load(parser.parse_args())
+    rows = [
+        (speaker, *row)
+        for speaker, clips in by_speaker.items()
+        for clip in clips
+        for row in measure(model, clip)
+    ]
     names = np.array([row[0] for row in rows])
     length, real, raw, gated, speech = np.array([row[1:] for row in rows]).T
     print(f"{'length, s':12} pauses people  real   raw  gated speech  error raw  gated  shut")

@@ -110,15 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(prog="python -m heygem.training.projection")
     parser.add_argument("dataset")
-    parser.add_argument("--silence", help="write the silence of the shipped projections instead")
     parser.add_argument("--licences", default="", help="classes to use, with commas; default: all")
     parser.add_argument("--exclude-licences", default="research-only")
     parser.add_argument("--cache")
     parser.add_argument("--out", required=True)
     options = parser.parse_args(arguments)
-    if options.silence:
-        write_silence(options.silence)
-        return
     allowed, excluded = options.licences.split(","), options.exclude_licences.split(",")
     sources = [
         source

@@ -42,7 +42,7 @@ def test_the_projection_finds_the_directions_that_move_the_mouth():
 
 
 def test_silence_is_written_under_every_shipped_projection(tmp_path):
-    projection.main(["unused", "--out", "unused", "--silence", str(tmp_path / "s.safetensors")])
+    projection.write_silence(tmp_path / "s.safetensors")
     written, shipped = (
         load_file(path)
         for path in (tmp_path / "s.safetensors", assets.path(assets.SPEECH_SILENCE.name))
