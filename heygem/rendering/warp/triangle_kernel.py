@@ -91,6 +91,28 @@ def _draw_line(labels: Any, x1: int, y1: int, x2: int, y2: int, label: int) -> N
             _put(labels, (x1 + k * step) >> _BITS, (y1 >> _BITS) + k, label)
 
 
+@compiled("UniTuple(int64, 5)(int32[:,:], int64, int64, int64, int64, int64)")
+def _next_edge(
+    corners: Any, shift: int, at: int, step: int, y: int, edges: int
+) -> tuple[int, int, int, int, int]:
+    """The first edge, from a corner on by `step`, that goes below a row.
+
+    Its x at the upper end, the change of x in a row, the row it reaches, the corner there, and how
+    many of the `edges` are left; where none does, the row is `y`.
+    """
+    up, half = _BITS - shift, (1 << shift) >> 1
+    while edges > 0:
+        edges -= 1
+        following = (at + step) % 3
+        end = (corners[following, 1] + half) >> shift
+        if end > y:
+            x = corners[at, 0] << up
+            run = (corners[following, 0] << up) - x
+            return x, _quotient(2 * run + (end - y), 2 * (end - y)), end, following, edges
+        at = following
+    return 0, 0, y, at, 0
+
+
 @compiled("void(int16[:,:], int32[:,:], int64, int16)")
 def _fill_triangle(labels: Any, corners: Any, shift: int, label: int) -> None:
     height, width = labels.shape
@@ -121,27 +143,9 @@ def _fill_triangle(labels: Any, corners: Any, shift: int, label: int) -> None:
     edges = 3
     while y <= bottom:
         if y >= until_e:
-            at, following = at_e, (at_e + 1) % 3
-            while edges > 0:
-                edges -= 1
-                end = (corners[following, 1] + half) >> shift
-                if end > y:
-                    x_e, until_e, at_e = corners[at, 0] << up, end, following
-                    run = (corners[following, 0] << up) - x_e
-                    dx_e = _quotient(2 * run + (end - y), 2 * (end - y))
-                    break
-                at, following = following, (following + 1) % 3
+            x_e, dx_e, until_e, at_e, edges = _next_edge(corners, shift, at_e, 1, y, edges)
         if y >= until_f:
-            at, following = at_f, (at_f + 2) % 3
-            while edges > 0:
-                edges -= 1
-                end = (corners[following, 1] + half) >> shift
-                if end > y:
-                    x_f, until_f, at_f = corners[at, 0] << up, end, following
-                    run = (corners[following, 0] << up) - x_f
-                    dx_f = _quotient(2 * run + (end - y), 2 * (end - y))
-                    break
-                at, following = following, (following + 2) % 3
+            x_f, dx_f, until_f, at_f, edges = _next_edge(corners, shift, at_f, 2, y, edges)
         if y >= until_e or y >= until_f:  # below the lowest edge there is an outline alone
             return
         if y >= 0:
