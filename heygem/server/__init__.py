@@ -3,6 +3,7 @@
 from pathlib import Path
 
 ROOT_VARIABLE = "HEYGEM_SERVER_ROOT"  # names the served folder to kernels
+SOURCES = "heygem/sources"  # address of the sources of results
 UPLOADS = "runs/uploads"  # receives the files that pages send, below the served folder
 STYLE_SHEET = Path(__file__).parent / "jupyter_data/voila/templates/heygem/static/studio.css"
 STATE_VARIABLE = "HEYGEM_STATE"  # names the folder of everything that the service of a hub owns

@@ -1,4 +1,4 @@
-"""Jupyter server extension of the studio and the lab: addresses without a token, uploads, API.
+"""Jupyter server extension of the studio and the lab: addresses without a token, files, API.
 
 An address with `?token=` logs the browser in. Left in the address bar, the token would appear in
 the browser's history, in reports and in pictures of the screen. The browser is therefore sent to
@@ -14,7 +14,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 
-from heygem.server import notebook_pages, uploads
+from heygem.server import notebook_pages, sources, uploads
 from heygem.server.api import handlers
 
 
@@ -50,4 +50,5 @@ def _load_jupyter_server_extension(server: Any) -> None:
     app.default_router.rules.insert(0, Rule(TokenInAddress(), WithoutToken))
     root = Path(server.root_dir)
     routes = notebook_pages.handlers(base_url) + uploads.handlers(base_url, root)
+    routes += sources.handlers(base_url, root)
     app.add_handlers(".*$", routes + handlers.handlers(base_url, root))

@@ -51,6 +51,9 @@ class Player(anywidget.AnyWidget):
         The result is older than the controls; it is dimmed.
     autoplay : bool
         Whether a new result is played at once.
+    streamed : bool
+        Whether videos are played while they arrive; else they are fetched whole, which suits
+        short ones that are replaced.
     downloadable : bool
         Whether a link to download the result is shown.
     """
@@ -78,6 +81,7 @@ class Player(anywidget.AnyWidget):
     live = traitlets.Bytes(b"").tag(sync=True)
     stale = traitlets.Bool(False).tag(sync=True)
     autoplay = traitlets.Bool(False).tag(sync=True)
+    streamed = traitlets.Bool(False).tag(sync=True)
     downloadable = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, translate: Translate, **traits: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from heygem.core.errors import OutputError
 from heygem.core.types import PathLike
-from heygem.server import ROOT_VARIABLE
+from heygem.server import ROOT_VARIABLE, SOURCES
 
 
 def server_root() -> Path | None:
@@ -73,3 +73,17 @@ def page_url(path: PathLike, root: PathLike | None = None) -> str:
             remedy="choose an output folder whose name does not start with a dot",
         )
     return "files/" + urllib.parse.quote(relative.as_posix())
+
+
+def source_url(details: PathLike) -> str:
+    """Address of the source video of a result, by the folder of its manifest.
+
+    The video itself may lie anywhere; see `heygem.server.sources`.
+
+    Raises
+    ------
+    OutputError
+        The folder lies outside the served one, or is hidden.
+    """
+    address = page_url(details)
+    return address.replace("files/", f"{SOURCES}/", 1) if address.startswith("files/") else ""

@@ -13,6 +13,7 @@ from helpers.studio import WAIT_S, choose_videos, video_names
 
 from heygem.batch.workers.worker import Worker as BatchWorker
 from heygem.core.i18n import translator
+from heygem.server import ROOT_VARIABLE
 from heygem.studio.pages.history import HistoryPage
 
 pytestmark = pytest.mark.usefixtures("isolated_home")
@@ -36,7 +37,7 @@ def test_a_hidden_field_hides_no_other_one(studio):
 
 
 @pytest.mark.slow
-def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio):
+def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio, tmp_path, monkeypatch):
     choose_videos(studio, "anna.mp4", "broken.mp4")
     studio.batch.add_button.click()
     assert len(studio.batch.jobs.table.rows) == 2 and "0 of 2" in studio.batch.jobs.summary.value
@@ -69,7 +70,20 @@ def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio):
 
     history.list.request = {"action": "show", "id": row["id"], "n": 1}
     assert studio.history.player.result_url.endswith("anna-speech.mp4")
-    assert studio.history.player.source_url.endswith("anna.mp4"), "source beside result"
+    assert history.source_task.wait(WAIT_S)
+    assert history.player.source_url == "files/people/anna.mp4", "source beside result"
+    monkeypatch.setenv(ROOT_VARIABLE, str(history.folder))  # the source lies outside it
+    history.play(history._results[row["id"]])
+    assert history.source_task.wait(WAIT_S)
+    assert history.player.source_url == "heygem/sources/details/anna-speech"
+    monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path))
+    anna, aside = tmp_path / "people" / "anna.mp4", tmp_path / "aside.mp4"
+    anna.rename(aside)
+    history.play(history._results[row["id"]])
+    assert history.source_task.wait(WAIT_S)
+    assert (history.player.source_url, history.player.mode) == ("", "result_only")
+    assert "no longer there" in history.source_note.value
+    aside.rename(anna)
     history.again_recipe.value = "preset:calm"
     history.again_button.click()
     again = studio.queue.jobs()[-1]

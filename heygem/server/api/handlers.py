@@ -26,6 +26,7 @@ from heygem.server.api.paths import AllowedFolders
 from heygem.server.api.schemas import Added, Changed, JobInfo, JobRequest, Listing
 from heygem.server.client import PAGE_VARIABLE, HubQueue, open_queue
 from heygem.server.json_errors import Error, JsonErrors
+from heygem.server.served_file import ServedFile
 
 MAX_REQUEST_BYTES = 8 << 20  # files are sent in parts, see `heygem.server.uploads`
 _ID = "([0-9a-zA-Z]{1,32})"
@@ -201,12 +202,12 @@ class EventsHandler(_Api):
         return super().finish(*values, **named)
 
 
-class ResultHandler(_Shared, web.StaticFileHandler):
+class ResultHandler(_Shared, ServedFile):
     """A finished video; plays from any position, and a broken download goes on."""
 
     def initialize(self, shared: "Shared") -> None:  # type: ignore[override]
-        super().initialize(shared)
-        self.default_filename = None
+        ServedFile.initialize(self)
+        self.shared = shared
 
     @web.authenticated
     async def get(self, job_id: str, include_body: bool = True) -> None:  # type: ignore[override]
@@ -216,28 +217,9 @@ class ResultHandler(_Shared, web.StaticFileHandler):
             page = os.environ.get(PAGE_VARIABLE, "/services/heygem/")
             return self.redirect(f"{page}results/{job_id}/video", status=307)
         path = await asyncio.to_thread(self.operations.result, job_id)
-        self.root = str(path.parent)
         name = quote(path.name)
         self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{name}")
-        await web.StaticFileHandler.get(self, path.name, include_body)
-
-    def head(self, job_id: str) -> Any:
-        """What `get` would answer, without the file."""
-        return self.get(job_id, include_body=False)
-
-    def parse_url_path(self, url_path: str) -> str:
-        """The name of the file, as it is."""
-        return url_path
-
-    def compute_etag(self) -> str | None:
-        """Of size and time: reading a long video for its hash would take seconds."""
-        status = os.stat(str(self.absolute_path))
-        return f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-
-    def set_extra_headers(self, path: str) -> None:
-        """A page of this server may show the video; nothing in it is run."""
-        self.set_header("Cache-Control", "private, no-cache")
-        self.set_header("X-Content-Type-Options", "nosniff")
+        await self.send(path, include_body)
 
 
 class UnknownHandler(_Api):

@@ -11,9 +11,11 @@ import ipywidgets as w
 
 from heygem.batch.item import manifest
 from heygem.batch.results import archive
+from heygem.batch.results.source import recorded_source
 from heygem.config.pairs import Pair
 from heygem.config.params import Params
-from heygem.core.errors import HeygemError, InputError, ParameterError
+from heygem.core.error_texts import localized
+from heygem.core.errors import HeygemError, InputError, OutputError, ParameterError
 from heygem.core.i18n import Translate, language_of
 from heygem.core.types import PathLike, Progress
 from heygem.studio import links, trash
@@ -24,7 +26,7 @@ from heygem.studio.recipe_choice import RecipeChoice, RecipeDropdown
 from heygem.studio.result_list import ResultList
 from heygem.studio.status import StatusBar, error_html
 from heygem.studio.trace_html import trace_html
-from heygem.studio.urls import page_url
+from heygem.studio.urls import page_url, source_url
 
 MAX_RESULTS = 200  # newest results shown; the ZIP of all holds all
 THUMBNAIL_PX = 320
@@ -63,7 +65,7 @@ class HistoryPage(w.VBox):
         self._results: dict[str, dict[str, Any]] = {}  # by id
         self._selected: dict[str, Any] | None = None
         self._wished = links.query().get("result", "")
-        self.player = Player(translate, autoplay=True, downloadable=True)
+        self.player = Player(translate, autoplay=True, downloadable=True, streamed=True)
         self.player.mode, self.player.loop = "side", False
         self.list = ResultList(translate)
         self.refresh_button = w.Button(description=translate("refresh"), icon="refresh")
@@ -75,6 +77,7 @@ class HistoryPage(w.VBox):
         self.again_button = w.Button(
             description=translate("make_again"), icon="refresh", layout=w.Layout(width="auto")
         )
+        self.source_task, self.source_note = LatestTask(), w.HTML()
         self.trace_task = LatestTask()
         self.trace_status = StatusBar(self.trace_task, translate)
         self.trace_text, self.message = w.HTML(), w.HTML()
@@ -89,6 +92,7 @@ class HistoryPage(w.VBox):
         self.selection = w.VBox(
             [
                 self.player,
+                self.source_note,
                 w.HBox([*again, self.trace_button, self.trace_status], layout=_row()),
                 self.details,
                 self.trace_text,
@@ -198,10 +202,10 @@ class HistoryPage(w.VBox):
         """Show a result beside its source, with its inputs and parameters."""
         self.selection.layout.display = ""
         with self.player.hold_sync():
-            self.player.source_url = _source_url(result)
-            self.player.mode = "side" if self.player.source_url else "result_only"
+            self.player.source_url, self.player.mode = "", "result_only"
             self.player.result_url = page_url(result["path"])
         self.list.selected = self._id_of(result)
+        self._show_source(result)
         facts = [
             (self.translate("video"), result.get("video", {}).get("path")),
             (self.translate("audio"), result.get("audio", {}).get("path")),
@@ -213,6 +217,24 @@ class HistoryPage(w.VBox):
         title, recipe = html.escape(self.translate("made_with")), html.escape(_recipe(result))
         self.details.value = f"<details><summary>{title}</summary>{lines}{_pre(recipe)}</details>"
         self._selected, self.trace_text.value = result, ""
+
+    def _show_source(self, result: dict[str, Any]) -> None:
+        """Show the source beside the result once it is known to be the recorded one."""
+        self.source_note.value = ""
+
+        def work(progress: Progress, cancel: threading.Event) -> tuple[str, str]:
+            try:
+                return _source_url(result), ""
+            except HeygemError as error:
+                return "", localized(error.what, language_of(self.translate))
+
+        def show(found: tuple[str, str]) -> None:
+            with self.player.hold_sync():
+                self.player.source_url, why = found
+                self.player.mode = "side" if self.player.source_url else "result_only"
+            self.source_note.value = html.escape(why)
+
+        self.source_task.submit(work, show)
 
     def make_again(self) -> None:
         """Queue the selected result's person and sound with the chosen recipe."""
@@ -268,7 +290,7 @@ class HistoryPage(w.VBox):
     def _forget_selected(self) -> None:
         self.player.result_url = self.player.source_url = self.list.selected = ""
         self.selection.layout.display, self._selected = "none", None
-        self.details.value = self.trace_text.value = ""
+        self.details.value = self.trace_text.value = self.source_note.value = ""
 
     def restore(self, item: trash.Deleted) -> None:
         """Put a deleted result back."""
@@ -338,12 +360,18 @@ def _pair_of(result: dict[str, Any]) -> Pair:
 
 
 def _source_url(result: dict[str, Any]) -> str:
-    """Address of the source; empty where the page cannot show it: elsewhere, gone, or no video."""
-    path = Path((result.get("video") or {}).get("path") or "")
+    """Address of the source.
+
+    Raises
+    ------
+    InputError
+        It cannot be shown; the message says why.
+    """
+    path, _ = recorded_source(result)
     try:
-        return page_url(path) if path.is_file() and path.suffix.lower() in (".mp4", ".webm") else ""
-    except HeygemError:
-        return ""
+        return page_url(path)
+    except OutputError:  # outside the folder that Jupyter serves
+        return source_url(result["details"])
 
 
 def _pre(text: str) -> str:

@@ -1,5 +1,5 @@
-// Source and result side by side over one time axis. Videos come by HTTP as blobs: the
-// notebook server does not answer range requests, and without them a browser cannot seek.
+// Source and result side by side over one time axis. Previews come as blobs: they are short, and
+// their files may be replaced while they play. Whole videos are streamed.
 
 function render({ model, el }) {
   const labels = model.get("labels");
@@ -50,6 +50,7 @@ function render({ model, el }) {
   const span = element("div", { class: "hg-span" }, overview);
 
   const loaded = {};   // element name -> URL shown
+  for (const name of ["source", "result"]) figures[name].addEventListener("error", () => { if (loaded[name]) empty.textContent = labels.load_failed.replace("{url}", loaded[name]); });
   const blobs = {};
   let stopped = false;
 
@@ -59,6 +60,25 @@ function render({ model, el }) {
     if (!url) { video.removeAttribute("src"); video.load(); loaded[name] = ""; showEmpty(); return; }
     if (loaded[name] === url) return;
     loaded[name] = url;
+    if (!model.get("streamed") && !(await fetched(name, url))) return;
+    const time = video.currentTime || 0;
+    const playing = !result.paused;
+    video.src = blobs[name] || address(url);
+    video.addEventListener("loadeddata", () => {
+      if (loaded[name] !== url) return;
+      video.currentTime = Math.min(time, Math.max(0, (video.duration || 0) - 0.05));
+      result.playbackRate = source.playbackRate = Number(rate.value);
+      if (name === "result" && (playing || model.get("autoplay"))) start();
+      if (name === "source" && !result.paused) { video.currentTime = result.currentTime; video.play().catch(() => {}); }
+      showEmpty();
+      video.dataset.shown = url;
+      model.set(`${name}_shown`, url);
+      saveIfConnected(model);
+    }, { once: true });
+  }
+
+  // Whether the video is here as a blob, and still the one that is wanted.
+  async function fetched(name, url) {
     let blob;
     try {
       const response = await fetch(address(url), { credentials: "same-origin" });
@@ -66,23 +86,12 @@ function render({ model, el }) {
       blob = await response.blob();
     } catch (error) {
       if (loaded[name] === url) empty.textContent = labels.load_failed.replace("{url}", url) + ` (${error.message})`;
-      return;
+      return false;
     }
-    if (loaded[name] !== url || stopped) return;   // a newer one was requested meanwhile
-    const time = video.currentTime || 0;
-    const playing = !result.paused;
+    if (loaded[name] !== url || stopped) return false;   // a newer one was requested meanwhile
     if (blobs[name]) URL.revokeObjectURL(blobs[name]);
     blobs[name] = URL.createObjectURL(blob);
-    video.src = blobs[name];
-    video.addEventListener("loadeddata", () => {
-      video.currentTime = Math.min(time, Math.max(0, (video.duration || 0) - 0.05));
-      result.playbackRate = source.playbackRate = Number(rate.value);
-      if (name === "result" && (playing || model.get("autoplay"))) start();
-      showEmpty();
-      video.dataset.shown = url;
-      model.set(`${name}_shown`, url);
-      saveIfConnected(model);
-    }, { once: true });
+    return true;
   }
 
   function showEmpty() {
