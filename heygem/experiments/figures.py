@@ -1,5 +1,6 @@
 """Pictures and figures of one result: contact sheet and lip curve."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,26 +11,41 @@ from heygem import media
 from heygem.core.errors import InputError
 from heygem.core.types import Image, PathLike
 from heygem.lips.trajectory import Trajectory
+from heygem.media.stills import Still, reduced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 THUMB_PX = 240  # longer side of a thumbnail
+COLUMNS, ROWS = 6, 3  # of a contact sheet
 
 
-def contact_sheet(video: PathLike, *, columns: int = 6, rows: int = 3) -> Image:
+def contact_sheet(
+    video: PathLike, stills: Sequence[Still] = (), *, columns: int = COLUMNS, rows: int = ROWS
+) -> Image:
     """Thumbnails at equal intervals over a video.
+
+    Parameters
+    ----------
+    video : path
+    stills : sequence of Still
+        Frames in the middles of `columns * rows` equal parts of the video, where they were kept
+        when it was made; otherwise it is decoded for each.
+    columns, rows : int
 
     Returns
     -------
     uint8 [h, w, 3], RGB
         Row by row in time; the time is written on each.
     """
-    info = media.probe(video)
     count = columns * rows
-    # The middles of equal parts: the first and the last frame are often black.
-    times_s = (np.arange(count) + 0.5) / count * info.duration_s
-    thumbs = [thumbnail(video, float(time_s)) for time_s in times_s]
+    thumbs: list[Image | None]
+    if len(stills) == count:
+        thumbs = [_thumbnail(still.image, still.time_s) for still in stills]
+    else:
+        # The middles of equal parts: the first and the last frame are often black.
+        times_s = (np.arange(count) + 0.5) / count * media.probe(video).duration_s
+        thumbs = [thumbnail(video, float(time_s)) for time_s in times_s]
     shape = next((thumb.shape for thumb in thumbs if thumb is not None), (THUMB_PX, THUMB_PX, 3))
     blank = np.full(shape, 32, np.uint8)
     cells = [blank if thumb is None else thumb for thumb in thumbs]
@@ -46,15 +62,19 @@ def thumbnail(video: PathLike, time_s: float) -> Image | None:
     """
     with media.VideoReader(video, start_s=time_s) as reader:
         frame = next(iter(reader), None)
-    if frame is None:
-        return None
-    small = _reduced(frame.image, THUMB_PX)
-    draw_outlined_text(small, f"{frame.time_s:.1f} s", (4, small.shape[0] - 6), scale=0.4)
+    return None if frame is None else _thumbnail(frame.image, frame.time_s)
+
+
+def _thumbnail(image: Image, time_s: float) -> Image:
+    small = reduced(image, THUMB_PX)
+    draw_outlined_text(small, f"{time_s:.1f} s", (4, small.shape[0] - 6), scale=0.4)
     return small
 
 
-def middle_frame(video: PathLike, *, longest_px: int) -> Image:
+def middle_frame(video: PathLike, stills: Sequence[Still] = (), *, longest_px: int) -> Image:
     """The frame in the middle of a video, its longer side of this length or less.
+
+    Of `stills` of the video, where there are any, the middle one.
 
     Returns
     -------
@@ -65,20 +85,16 @@ def middle_frame(video: PathLike, *, longest_px: int) -> Image:
     InputError
         The video has no frame.
     """
+    if stills:
+        image = stills[len(stills) // 2].image
+        return reduced(image, min(longest_px, max(image.shape[:2])))
     middle_s = media.probe(video).duration_s / 2
     for start_s in (middle_s, 0.0):  # a still picture has no middle
         with media.VideoReader(video, start_s=start_s) as reader:
             frame = next(iter(reader), None)
         if frame is not None:
-            return _reduced(frame.image, min(longest_px, max(frame.image.shape[:2])))
+            return reduced(frame.image, min(longest_px, max(frame.image.shape[:2])))
     raise InputError("the video has no frame", seen=video)
-
-
-def _reduced(image: Image, longest_px: int) -> Image:
-    height, width = image.shape[:2]
-    scale = longest_px / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def draw_outlined_text(image: Image, text: str, origin: tuple[int, int], *, scale: float) -> None:

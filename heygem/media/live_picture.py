@@ -37,8 +37,8 @@ class LivePicture:
         self._deliver, self._is_wanted, self._clock = deliver, is_wanted, clock
         self._next_s = float("-inf")
 
-    def __call__(self, image: Image | YuvImage) -> None:
-        """Take a finished frame; it is neither changed nor kept."""
+    def __call__(self, image: Image | YuvImage, time_s: float = 0.0) -> None:
+        """Take a finished frame; it is neither changed nor kept, and may be of any time."""
         now_s = self._clock()
         if now_s < self._next_s or not self._is_wanted():
             return

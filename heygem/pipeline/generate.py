@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,13 +32,15 @@ from heygem.core.files import sha256_of_unchanged
 from heygem.core.interrupts import observes_cancel
 from heygem.core.memory import trim_heap
 from heygem.core.publish import MayReplace, publishing
-from heygem.core.types import PathLike, Progress
+from heygem.core.types import Image, PathLike, Progress
 from heygem.core.version import code_version, library_versions
 from heygem.lips.av_sync import av_agreement
 from heygem.lips.motion import Motion
 from heygem.lips.trajectory import Trajectory
 from heygem.media.container import printable
 from heygem.media.encoders import choose_encoder
+from heygem.media.stills import Still, StillTaker
+from heygem.media.yuv import YuvImage
 from heygem.pipeline.articulate import SpeakerStyle, articulate, speaker_style, with_expression
 from heygem.pipeline.encoding import Film, encode, make_labeller
 from heygem.pipeline.models import EncodedAudio, Models
@@ -84,6 +87,8 @@ class Result:
     warnings : list of str
     trajectory : Trajectory or None
         The mouth movement as drawn; None where the engine draws none.
+    stills : sequence of Still
+        Frames that were asked for; none where a part of the film is of an interrupted run.
     """
 
     path: Path
@@ -94,6 +99,7 @@ class Result:
     timings: dict[str, float]
     warnings: list[str]
     trajectory: Trajectory | None
+    stills: Sequence[Still] = ()
 
     @property
     def passed_through(self) -> dict[str, int]:
@@ -117,6 +123,7 @@ def generate(
     segment_s: float = SEGMENT_S,
     progress: Progress | None = None,
     show_frame: ShowFrame | None = None,
+    stills: tuple[int, int] = (0, 0),
     cancel: threading.Event | None = None,
 ) -> Result:
     """Make a person speak a sound.
@@ -146,7 +153,11 @@ def generate(
     progress : callable, optional
         `progress(stage, done, total)`; stages are "listen", "track", "render", "finish", "label".
     show_frame : callable, optional
-        Called with each labelled frame; see `heygem.media.live_picture.LivePicture`.
+        Called with each labelled frame and its time [s]; see
+        `heygem.media.live_picture.LivePicture`.
+    stills : tuple of int
+        How many labelled frames, in the middles of equal parts of the film, the result is to have
+        beside it, and their longer side at most, pixels.
     cancel : threading.Event, optional
         Set it to stop; nothing is left behind, unless it is a `StopEvent` that keeps the work.
 
@@ -198,7 +209,9 @@ def generate(
     computed_by = models.device, encoder.codec
     identity = partial(_identity, facts, params, computed_by, keys, avatar, timeline, trajectory)
     with item_segments(out, identity, spans) as store:
-        labeller = make_labeller(avatar, params, keys, store, show_frame)
+        taker = StillTaker(timeline.times_s, *stills)
+        watchers: list[ShowFrame] = [taker] if show_frame is None else [taker, show_frame]
+        labeller = make_labeller(avatar, params, keys, store, partial(_show_to_all, watchers))
         film = Film(
             out.name, avatar, renderer, timeline, encoded, labeller, params, models.device, encoder
         )
@@ -246,7 +259,13 @@ def generate(
         clock.timings(timeline.duration_s) | encoding.timings,
         _warnings(encoded, avatar, encoding.skipped, len(timeline)),
         motion,
+        taker.stills,
     )
+
+
+def _show_to_all(watchers: Sequence[ShowFrame], image: Image | YuvImage, time_s: float) -> None:
+    for watcher in watchers:
+        watcher(image, time_s)
 
 
 def authorize(

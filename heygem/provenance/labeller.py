@@ -32,7 +32,7 @@ from heygem.provenance.watermark.embed import WatermarkEmbedder, new_id
 
 WRITTEN = "written"
 SWITCHED_OFF = "switched off"
-ShowFrame = Callable[[Image | YuvImage], object]
+ShowFrame = Callable[[Image | YuvImage, float], object]
 
 
 class Labeller:
@@ -49,7 +49,7 @@ class Labeller:
     continues : optional
         Content number and watermark id of an interrupted run that this one continues.
     show_frame : callable, optional
-        Called with each labelled frame, which it must neither change nor keep; see
+        Called with each labelled frame and its time [s]; it must neither change nor keep it; see
         `heygem.media.live_picture.LivePicture`.
 
     Attributes
@@ -169,7 +169,7 @@ class Labeller:
         self._hasher.add(image, time_s)
         self._last_s = time_s
         if self._show_frame is not None:
-            self._show_frame(image)
+            self._show_frame(image, time_s)
         return image
 
     def finalize(

@@ -8,6 +8,7 @@ import pytest
 from heygem import media
 from heygem.experiments import figures
 from heygem.lips.trajectory import Trajectory
+from heygem.media.stills import Still
 
 
 @pytest.fixture
@@ -44,6 +45,16 @@ def test_contact_sheet_of_fewer_frames_than_cells(tmp_path):
         writer.write(np.full((64, 64, 3), 200, np.uint8), 0.0)
     sheet = figures.contact_sheet(path, columns=2, rows=1)
     assert sheet.shape == (figures.THUMB_PX, 2 * figures.THUMB_PX, 3)
+
+
+def test_pictures_of_stills_need_no_video(tmp_path):
+    stills = [Still(k / 2, np.full((30, 60, 3), 40 * k, np.uint8)) for k in range(6)]
+    sheet = figures.contact_sheet(tmp_path / "none.mp4", stills, columns=3, rows=2)
+    height, width = figures.THUMB_PX // 2, figures.THUMB_PX
+    assert sheet.shape == (2 * height, 3 * width, 3)
+    assert [sheet[height // 2 * 3, k * width + 9, 0] for k in range(3)] == [120, 160, 200]
+    middle = figures.middle_frame(tmp_path / "none.mp4", stills, longest_px=480)
+    assert middle.shape == (30, 60, 3) and (middle == 120).all()
 
 
 @pytest.mark.parametrize("rows", [100, 1, 0])

@@ -56,6 +56,7 @@ class PipelineStub:
             timings={"render_s": 0.5},
             warnings=["a warning"],
             trajectory=Trajectory(np.zeros((10, 1), np.float32), 50.0, np.zeros((1, 900, 3))),
+            stills=(),
         )
 
 

@@ -47,7 +47,11 @@ def test_credentials_and_label_of_the_input_are_kept(installation, tmp_path):
 def test_a_frame_is_shown_to_nobody_before_it_is_labelled(installation):
     shown = []
     labeller = Labeller(
-        LabelSettings(), WIDTH, HEIGHT, keys=installation.keys, show_frame=shown.append
+        LabelSettings(),
+        WIDTH,
+        HEIGHT,
+        keys=installation.keys,
+        show_frame=lambda image, _time_s: shown.append(image),
     )
     for image in (
         installation.frames[0],

@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 THUMBNAIL = "thumbnail.jpg"
 _PRIVATE = 0o600  # paths and pictures of people
 _FIGURES = ("contact_sheet.png", "lip_curve.png", "lip_curve.csv", THUMBNAIL)
-_THUMBNAIL_PX = 480  # longer side, of a card in the gallery
+#: Stills that are kept while a film is made, for `save_figures`, and their longer side: that of a
+#: card in the gallery.
+STILLS, STILL_PX = figures.COLUMNS * figures.ROWS, 480
 
 
 def check(item: Item, *, is_result: bool) -> None:
@@ -95,10 +97,12 @@ def save_figures(result: Result, item: Item) -> list[str]:
     sheet, curve_plot, curve, thumbnail = _FIGURES
     savers: dict[str, Callable[[Path], Any]] = {
         sheet: lambda path: save_labelled(
-            figures.contact_sheet(item.output), path, item.params.label
+            figures.contact_sheet(item.output, result.stills), path, item.params.label
         ),
         thumbnail: lambda path: save_labelled(
-            figures.middle_frame(item.output, longest_px=_THUMBNAIL_PX), path, item.params.label
+            figures.middle_frame(item.output, result.stills, longest_px=STILL_PX),
+            path,
+            item.params.label,
         ),
     }
     motion = result.trajectory

@@ -189,6 +189,7 @@ class Maker:
                     may_replace=partial(self._may_replace, item),
                     progress=report_progress,
                     show_frame=show_frame,
+                    stills=(details.STILLS, details.STILL_PX),
                     cancel=self.cancel,
                 )
         except BaseException:
