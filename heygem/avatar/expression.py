@@ -12,7 +12,7 @@ from heygem.core.types import BoolArray, FloatArray
 from heygem.face import topology as topo
 from heygem.face.pose import Pose, to_canonical
 from heygem.face.rest import RestShape
-from heygem.face.topology import LOWER
+from heygem.face.topology import lower_rows
 from heygem.face.tracking import Track
 
 SIGMA_S = 0.8  # of the Gaussian: several syllables, shorter than a smile
@@ -21,7 +21,7 @@ MIN_FRAMES = 12  # below, speech and silence have no mean of their own
 MIN_SHARE = 0.05  # of frames with a usable face within the Gaussian; below, it fades out
 PART_FRAMES = 1000  # computed at once: canonical meshes of a long video are large
 
-_CORNERS = [int(np.flatnonzero(LOWER == point)[0]) for point in topo.MOUTH_CORNERS]
+_CORNERS = lower_rows(topo.MOUTH_CORNERS)
 
 
 def slow_expression(

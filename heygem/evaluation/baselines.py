@@ -14,8 +14,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from heygem.audio import FRAME_HZ, RATE_HZ
 from heygem.core.types import FloatArray, IntArray
-from heygem.face import topology as topo
-from heygem.face.topology import LOWER
+from heygem.lips.trajectory import aperture_of
 
 ENERGY_SIGMA_MS = 40  # smoothing of loudness: syllables, not pitch periods
 CONTEXT = 7  # log-mel frames on each side: 150 ms, one phone and its neighbours
@@ -66,16 +65,15 @@ def energy_jaw(library: FloatArray, library_db: FloatArray, held_out_db: FloatAr
 
     library_db : float32 [F], dB; held_out_db : float32 [T], dB; returns float32 [T, L, 3].
     """
-    upper, lower = (int(np.flatnonzero(LOWER == i)[0]) for i in topo.LIP_MIDDLE)
-    gap = library[:, lower, 1] - library[:, upper, 1]
+    gap = aperture_of(library)
     low, high = np.quantile(gap, (0.2, 0.8))
     closed, opened = library[gap <= low].mean(0), library[gap >= high].mean(0)
-    reach = float((opened - closed)[lower, 1] - (opened - closed)[upper, 1])
+    base = float(aperture_of(closed))
+    reach = float(aperture_of(opened)) - base
     # In standard deviations of this recording, clipped: a pause is not five times as closed as a
     # consonant.
     loudness = (held_out_db - library_db.mean()) / max(float(library_db.std()), 1e-3)
     target = gap.mean() + gap.std() * np.clip(loudness, -2, 2)
-    base = float(closed[lower, 1] - closed[upper, 1])
     amount = (target - base) / reach if reach > 1e-6 else np.zeros_like(target)
     return (closed + np.einsum("t,lj->tlj", amount, opened - closed)).astype(np.float32)
 

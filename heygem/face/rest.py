@@ -11,7 +11,7 @@ import numpy as np
 from heygem.core.types import FloatArray, IntArray
 from heygem.face import topology as topo
 from heygem.face.pose import Pose, aperture, mouth_width
-from heygem.face.topology import LOWER
+from heygem.face.topology import LOWER, lower_rows
 
 # Deviations from a mouth at rest that count equally [IOD].
 PARTED, TOO_NARROW, TOO_WIDE = 0.008, 0.03, 0.08
@@ -88,7 +88,7 @@ def _fit_bend(lower: FloatArray, delta: FloatArray) -> FloatArray:
     for upper_point, lower_point in zip(
         topo.INNER_UPPER[1:-1], topo.INNER_LOWER[1:-1], strict=True
     ):
-        pair = np.searchsorted(LOWER, [upper_point, lower_point])
+        pair = lower_rows([upper_point, lower_point])
         bend[:, pair] = bend[:, pair].mean(1, keepdims=True)
     return bend
 

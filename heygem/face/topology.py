@@ -5,6 +5,8 @@ tessellation (`face_mesh_connections.py`, Apache-2.0), which leaves the eyes and
 mouth open.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from heygem.core.types import FloatArray, IntArray
@@ -191,6 +193,12 @@ def _lower_face() -> tuple[IntArray, FloatArray]:
 
 
 LOWER, LOWER_WEIGHT = _lower_face()  # the lower face: int [n], increasing, and float32 [n]
+
+
+def lower_rows(points: Sequence[int] | IntArray) -> IntArray:
+    """Rows of `LOWER` that hold these mesh points, all of the lower face : int [n]."""
+    return np.searchsorted(LOWER, points)
+
 
 # The model numbers the mid-line and the picture's left half first (below 248); the other half
 # follows in the same order.

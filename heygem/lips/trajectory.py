@@ -7,14 +7,13 @@ import numpy as np
 from heygem.core.interpolation import interpolate_at_times
 from heygem.core.types import FloatArray
 from heygem.face import topology as topo
-from heygem.face.topology import LOWER
+from heygem.face.topology import lower_rows
 from heygem.lips.motion import SampledTrajectory
 
 RATE_HZ = 50.0
 
-_ROW = {int(point): i for i, point in enumerate(LOWER)}
-_MIDDLE_UPPER, _MIDDLE_LOWER = (_ROW[i] for i in topo.LIP_MIDDLE)
-_CORNERS = tuple(_ROW[i] for i in topo.MOUTH_CORNERS)
+_MIDDLE_UPPER, _MIDDLE_LOWER = lower_rows(topo.LIP_MIDDLE)
+_CORNERS = lower_rows(topo.MOUTH_CORNERS)
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ def corner_changes(basis: FloatArray) -> FloatArray:
     float32 [K, 2, 2]
         By 1 IOD, for x and y of the first and the last corner.
     """
-    corners = basis[:, list(_CORNERS), :2].reshape(len(basis), 4)
+    corners = basis[:, _CORNERS, :2].reshape(len(basis), 4)
     directions = np.concatenate([corners.T, aperture_direction(basis)[None]])
     inverse = np.linalg.pinv(directions.astype(np.float64), rcond=0.01)
     return inverse[:, :4].reshape(-1, 2, 2).astype(np.float32)
