@@ -4,13 +4,15 @@ The first three layers of the encoder of Whisper base (Radford et al. 2022, "Rob
 recognition via large-scale weak supervision"; MIT), which learnt from 680,000 hours in many
 languages to tell spoken words apart. Its 512 numbers are projected to the 64 directions from which
 mouths can be predicted best; `audio/weights/speech-projection.md` says how these were found. There
-are two projections: one fitted on all footage that the shipped lips model was trained on, and one
-on footage whose licence is stated, for the model of such footage alone.
+are three projections: one fitted on all footage that the shipped lips model was trained on, one on
+footage whose licence is stated, for the model of such footage alone, and one of an encoder that
+hears no more than `BLOCK_ROWS` ahead, for the causal model.
 """
 
 import functools
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
@@ -21,17 +23,40 @@ from heygem.audio.whisper_weights import read_encoder
 from heygem.core import assets
 from heygem.core.interrupts import raise_if_cancelled
 from heygem.core.layers import convolve, gelu, layer_norm, taps_of
-from heygem.core.types import FloatArray
+from heygem.core.types import BoolArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class Projection:
+    """From the states of the encoder to an embedding.
+
+    Attributes
+    ----------
+    asset : Asset
+    causal : bool
+        Whether the states know no more of what follows than the rest of their block.
+    """
+
+    asset: assets.Asset
+    causal: bool = False
+
 
 EMBEDDING_DIM = 64
-DEFAULT, CLEAN = "default", "clean"
-PROJECTIONS = {DEFAULT: assets.SPEECH_PROJECTION, CLEAN: assets.CLEAN_PROJECTION}
+DEFAULT, CLEAN, CAUSAL = "default", "clean", "causal"
+PROJECTIONS = {
+    DEFAULT: Projection(assets.SPEECH_PROJECTION),
+    CLEAN: Projection(assets.CLEAN_PROJECTION),
+    CAUSAL: Projection(assets.CAUSAL_PROJECTION, causal=True),
+}
 INPUT_RMS = 0.05  # of the voice
 FLOOR = -7.0  # of the logarithm; for a voice of that level about 8 below the loudest band
 STATE_DIM, HEADS, LAYERS = 512, 8, 3  # of Whisper base, of whose six layers three are used
 ROW_FRAMES = 2  # mel frames in a row of the encoder, which is 20 ms
 CHUNK_ROWS = 500  # encoded at once; each sees 1.5 s more on both sides
 CONTEXT_ROWS = 75
+BLOCK_ROWS = 6  # of the causal encoder, whose rows take no sound into account after their block
+#: Sound after its block that the convolutions and the spectrum's window reach into.
+BEYOND_BLOCK_S = 2 * HOP / RATE_HZ + WINDOW / 2 / RATE_HZ
 SILENCE_ROWS = 600  # in whose middle the embedding of silence was taken
 
 
@@ -72,37 +97,37 @@ def embed(
     if kept is not None and kept[0] == digest:
         embedding = kept[1]
     else:
-        embedding = _at_100_hz(samples, rows, projection_of(projection))
+        embedding = _at_100_hz(samples, rows, projection)
     _kept = (digest, embedding) if keep else None
     return embedding
 
 
-def _at_100_hz(
-    samples: FloatArray, rows: int, projection: tuple[FloatArray, FloatArray]
-) -> FloatArray:
-    """`embed` with a projection of weight and bias."""
-    weight, bias = projection
+def _at_100_hz(samples: FloatArray, rows: int, projection: str) -> FloatArray:
+    """`embed`, computed."""
+    weight, bias = projection_of(projection)
     count = -(-rows // ROW_FRAMES) + 1  # one more, between which and the last one lies the end
     out = np.empty((count, EMBEDDING_DIM), np.float32)
-    for at, states in _encoded_chunks(samples, count):
+    for at, states in _encoded_chunks(samples, count, causal=PROJECTIONS[projection].causal):
         out[at] = states @ weight.T + bias
     between = (out[:-1] + out[1:]) / 2
     return np.stack([out[:-1], between], 1).reshape(-1, EMBEDDING_DIM)[:rows]
 
 
-def encoder_states(samples: FloatArray, *, rows: int) -> FloatArray:
+def encoder_states(samples: FloatArray, *, rows: int, causal: bool = False) -> FloatArray:
     """States of the encoder at 50 Hz, which projections are fitted on : float32 [rows, STATE_DIM].
 
-    `samples` : float32 [n], 16 kHz mono, -1..1
+    `samples` : float32 [n], 16 kHz mono, -1..1; `causal` : see `Projection`
     """
     samples = np.asarray(samples, np.float32)
     out = np.empty((rows, STATE_DIM), np.float32)
-    for at, states in _encoded_chunks(samples, rows):
+    for at, states in _encoded_chunks(samples, rows, causal=causal):
         out[at] = states
     return out
 
 
-def _encoded_chunks(samples: FloatArray, count: int) -> Iterator[tuple[slice, FloatArray]]:
+def _encoded_chunks(
+    samples: FloatArray, count: int, *, causal: bool
+) -> Iterator[tuple[slice, FloatArray]]:
     """Rows of a chunk, and their states, up to `count` rows at 50 Hz."""
     rms = voiced_rms(samples)
     samples = samples * np.float32(INPUT_RMS / rms if rms else 1.0)
@@ -111,7 +136,22 @@ def _encoded_chunks(samples: FloatArray, count: int) -> Iterator[tuple[slice, Fl
         stop = min(start + CHUNK_ROWS, count)
         first, last = max(0, start - CONTEXT_ROWS), min(count, stop + CONTEXT_ROWS)
         mel = _log_mel(samples, ROW_FRAMES * first, ROW_FRAMES * last)
-        yield slice(start, stop), _encode(mel, _weights())[start - first : stop - first]
+        visible = _visible(np.arange(first, last)) if causal else None
+        states = _encode(mel, _weights(), visible)
+        yield slice(start, stop), states[start - first : stop - first]
+
+
+def _visible(rows: IntArray) -> BoolArray:
+    """Which rows each row of the causal encoder attends to : bool [rows, rows].
+
+    Those of its block and of `CONTEXT_ROWS` before. Every layer has the same blocks, so that what a
+    row knows of the future does not grow from layer to layer, and keys and values of earlier
+    blocks never change: a live encoder would keep them.
+    """
+    block_end = (rows // BLOCK_ROWS + 1) * BLOCK_ROWS
+    before_end = rows[None] < block_end[:, None]
+    near: BoolArray = rows[None] >= rows[:, None] - CONTEXT_ROWS
+    return before_end & near
 
 
 def _log_mel(samples: FloatArray, first: int, last: int) -> FloatArray:
@@ -154,14 +194,20 @@ def silent_embedding(projection: str = DEFAULT) -> FloatArray:
     return load_file(assets.path(assets.SPEECH_SILENCE.name))[projection]
 
 
-def _encode(mel: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
-    """Log-mel spectrum, float32 [2 N, BANDS], to states, float32 [N, STATE_DIM]."""
+def _encode(
+    mel: FloatArray, weights: Mapping[str, FloatArray], visible: BoolArray | None = None
+) -> FloatArray:
+    """Log-mel spectrum, float32 [2 N, BANDS], to states, float32 [N, STATE_DIM].
+
+    `visible` : bool [N, N], which rows each row attends to; None: all
+    """
     x = gelu(convolve(mel, weights["conv1.taps"], weights["conv1.bias"]))
     x = gelu(convolve(x, weights["conv2.taps"], weights["conv2.bias"], stride=ROW_FRAMES))
     x = x + _positions(len(x))
     for i in range(LAYERS):
         layer = f"layers.{i}"
-        attended = _attend(layer, _normalized(f"{layer}.attention_norm", x, weights), weights)
+        normalized = _normalized(f"{layer}.attention_norm", x, weights)
+        attended = _attend(layer, normalized, weights, visible)
         x = x + _linear(f"{layer}.attention_output", attended, weights)
         hidden = _normalized(f"{layer}.linear_norm", x, weights)
         hidden = gelu(_linear(f"{layer}.linear_input", hidden, weights))
@@ -169,12 +215,16 @@ def _encode(mel: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
     return x
 
 
-def _attend(layer: str, x: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:
-    """Scaled dot-product attention over all rows : float32 [rows, STATE_DIM]."""
+def _attend(
+    layer: str, x: FloatArray, weights: Mapping[str, FloatArray], visible: BoolArray | None
+) -> FloatArray:
+    """Scaled dot-product attention over the visible rows : float32 [rows, STATE_DIM]."""
     projected = _linear(f"{layer}.attention_input", x, weights)
     by_head = projected.reshape(len(x), 3, HEADS, -1).transpose(1, 2, 0, 3)  # [3, heads, rows, ..]
     queries, keys, values = by_head
     scores = queries @ keys.transpose(0, 2, 1) * np.float32(queries.shape[-1] ** -0.5)
+    if visible is not None:
+        scores[:, ~visible] = -np.inf
     scores -= scores.max(-1, keepdims=True)
     np.exp(scores, out=scores)
     attended = scores @ values / scores.sum(-1, keepdims=True)
@@ -210,5 +260,5 @@ def projection_of(name: str) -> tuple[FloatArray, FloatArray]:
     """Weight, float32 [EMBEDDING_DIM, STATE_DIM], and bias of one of `PROJECTIONS`."""
     from safetensors.numpy import load_file
 
-    stored = load_file(assets.path(PROJECTIONS[name].name))
+    stored = load_file(assets.path(PROJECTIONS[name].asset.name))
     return np.asarray(stored["weight"], np.float32), np.asarray(stored["bias"], np.float32)

@@ -107,7 +107,8 @@ class LipsSettings(Settings):
     model: str | None = Field(
         None,
         description="lips model file (.safetensors); none: the one that comes with heygem; clean: "
-        "the one trained on footage under stated licences alone",
+        "the one trained on footage under stated licences alone; causal: the one that looks ahead "
+        "a quarter of a second",
     )
     openness_gain: float = Field(
         1.0, ge=0, le=3, description="how far the mouth opens, times the model's prediction"

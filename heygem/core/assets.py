@@ -152,6 +152,14 @@ CLEAN_PROJECTION = Asset(
     "Apache-2.0",
     "062717467c770e97534dbf51fc5206257d5f4343dbd278cdb2cc624a2cf4a1db",
 )
+CAUSAL_PROJECTION = Asset(
+    "speech-projection-causal.safetensors",
+    "from the speech encoder without later sound to the speech embedding of the causal lips model; "
+    "model card: heygem/audio/weights/speech-projection.md",
+    "trained by this project, comes with the package",
+    "Apache-2.0",
+    "f31817c0bf92cc1293b98db9932dfb3325f2d416bcacd7fc12e2826d21fde7dc",
+)
 SINGING_CLASSIFIER = Asset(
     "singing.safetensors",
     "tells singing from instruments; model card: heygem/audio/weights/singing.md",
@@ -165,11 +173,12 @@ SPEECH_SILENCE = Asset(
     "heygem/audio/weights/speech-projection.md",
     "computed by this project, comes with the package",
     "Apache-2.0",
-    "d478eba769c8537a6d5360c0fdcb8a9a37b7e01a97664c86a8f816441ca4ea39",
+    "bd5920a3be57c969c3a82890159bf5f959ef6e80908dcfb0f65814e18497e0fc",
 )
 OF_AUDIO = (
     SPEECH_PROJECTION,
     CLEAN_PROJECTION,
+    CAUSAL_PROJECTION,
     SPEECH_SILENCE,
     SINGING_CLASSIFIER,
 )  # in audio/weights

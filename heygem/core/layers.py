@@ -17,7 +17,13 @@ def taps_of(kernel: FloatArray) -> FloatArray:
 
 
 def convolve(
-    x: FloatArray, taps: FloatArray, bias: FloatArray, *, stride: int = 1, dilation: int = 1
+    x: FloatArray,
+    taps: FloatArray,
+    bias: FloatArray,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    causal: bool = False,
 ) -> FloatArray:
     """A convolution over time with zeros around, so that only `stride` shortens.
 
@@ -29,14 +35,17 @@ def convolve(
     bias : float32 [out]
     stride, dilation : int
         Rows between results, and between taps.
+    causal : bool
+        Whether the last tap, not the middle one, belongs to the row itself.
 
     Returns
     -------
     float32 [..., ceil(T / stride), out]
     """
     rows = x.shape[-2]
-    reach = (len(taps) - 1) // 2 * dilation
-    padded = np.pad(x, [*[(0, 0)] * (x.ndim - 2), (reach, reach), (0, 0)])
+    reach = (len(taps) - 1) * dilation
+    after = 0 if causal else reach // 2
+    padded = np.pad(x, [*[(0, 0)] * (x.ndim - 2), (reach - after, after), (0, 0)])
     out = bias
     for k, tap in enumerate(taps):
         out = out + padded[..., k * dilation : k * dilation + rows : stride, :] @ tap

@@ -99,7 +99,8 @@ def evaluate(
     InputError
         No clip at all could be evaluated.
     ParameterError
-        Fine-tuning is asked for where it is switched off or has no effect.
+        Fine-tuning is asked for where it is switched off or has no effect, or a report speaker is
+        none of the clips'.
     """
     params = params or Params()
     settings = settings or EvaluateSettings()
@@ -111,6 +112,7 @@ def evaluate(
         cache = ResultCache(cache_dir, params, models.lips_sha256, settings, cross_audio)
     with temporary_folder() as folder:
         collected = collect_clips(clips, folder)
+        _check_report_speakers(settings, collected)
 
         def evaluate_one(clip: Clip) -> ClipResult:
             visuals = Visualizer(visuals_dir, clip) if visuals_dir is not None else None
@@ -148,6 +150,17 @@ def _evaluate_all(
             "no clip could be evaluated",
             seen="; ".join(f"{k}: {v}" for k, v in results.skipped.items()) or "no clips",
             remedy="give talking-head videos with audio, six seconds or longer",
+        )
+
+
+def _check_report_speakers(settings: EvaluateSettings, clips: Sequence[Clip]) -> None:
+    speakers = {clip.speaker for clip in clips}
+    unknown = sorted(set(settings.report_speakers) - speakers)
+    if unknown:
+        raise ParameterError(
+            "report_speakers names people of whom there is no clip",
+            seen=", ".join(unknown),
+            remedy="give names of these: " + ", ".join(sorted(speakers)),
         )
 
 

@@ -13,6 +13,9 @@ import numpy as np
 
 from heygem.core.layers import convolve, gelu, layer_norm, taps_of
 from heygem.core.types import FloatArray
+from heygem.lips.features import FEATURE_DIM
+
+STEPS = 2  # features of 10 ms in a row of motion
 
 #: Parts of names in files of earlier versions, the weights without the embedding among them.
 _EARLIER_NAMES = {"read": "stem", "say": "head", "spread": "dilated", "mix": "pointwise"}
@@ -30,11 +33,14 @@ class InferenceNetwork:
         One residual block each.
     normalize : bool
         Whether the input is to go through `normalize_spectra` first.
+    lookahead : int, optional
+        See `LipsNetwork`.
     """
 
     weights: Mapping[str, FloatArray]
     dilations: tuple[int, ...]
     normalize: bool
+    lookahead: int | None = None
 
     @classmethod
     def from_shape(
@@ -52,6 +58,7 @@ class InferenceNetwork:
             {current_name(name): np.asarray(w, np.float32) for name, w in weights.items()},
             tuple(int(dilation) for dilation in shape["dilations"]),
             normalize,
+            None if shape.get("lookahead") is None else int(shape["lookahead"]),
         )
         network.require_shape(int(shape["inputs"]), int(shape["width"]), int(shape["outputs"]))
         return network
@@ -59,7 +66,8 @@ class InferenceNetwork:
     @property
     def inputs(self) -> int:
         """Features every 10 ms."""
-        return self.weights["stem.0.weight"].shape[1]
+        taken = self.weights["stem.0.weight"].shape[1]
+        return taken if self.lookahead is None else FEATURE_DIM + taken
 
     @property
     def width(self) -> int:
@@ -80,12 +88,13 @@ class InferenceNetwork:
             "dilations": list(self.dilations),
             "inputs": self.inputs,
             "normalize": self.normalize,
+            "lookahead": self.lookahead,
         }
 
     def require_shape(self, inputs: int, width: int, outputs: int) -> None:
         """Raise ValueError, or KeyError for a missing one, unless the weights are of this shape."""
         expected: dict[str, tuple[int, ...]] = {
-            "stem.0": (width, inputs, 5),
+            "stem.0": (width, inputs_taken(inputs, self.lookahead), 5),
             "stem.2": (width, width, 5),
         }
         for i in range(len(self.dilations)):
@@ -106,6 +115,9 @@ class InferenceNetwork:
 
     def hidden(self, features: FloatArray) -> FloatArray:
         """Input of the last layer : float32 [N, width]."""
+        if self.lookahead is not None:
+            ahead = STEPS * self.lookahead
+            features = np.pad(features[ahead:, FEATURE_DIM:], ((0, ahead), (0, 0)))
         x = gelu(self._convolve("stem.0", features))
         x = self._convolve("stem.2", x, stride=2)
         for i, dilation in enumerate(self.dilations):
@@ -132,7 +144,13 @@ class InferenceNetwork:
         self, layer: str, x: FloatArray, *, dilation: int = 1, stride: int = 1
     ) -> FloatArray:
         bias = self.weights[f"{layer}.bias"]
-        return convolve(x, self._taps[layer], bias, stride=stride, dilation=dilation)
+        causal = self.lookahead is not None
+        return convolve(x, self._taps[layer], bias, stride=stride, dilation=dilation, causal=causal)
+
+
+def inputs_taken(inputs: int, lookahead: int | None) -> int:
+    """Features that a network takes of those there are: a causal one the embedding alone."""
+    return inputs if lookahead is None else inputs - FEATURE_DIM
 
 
 def current_name(name: str) -> str:

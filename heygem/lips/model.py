@@ -42,6 +42,8 @@ SHIPPED = Path(__file__).parent / "weights" / "lips.safetensors"
 WITHOUT_EMBEDDING = SHIPPED.with_name("lips-plain.safetensors")
 #: Trained on footage under stated licences alone: `lips.model: clean`.
 CLEAN_FILE = SHIPPED.with_name("lips-clean.safetensors")
+#: Looks ahead a quarter of a second: `lips.model: causal`.
+CAUSAL_FILE = SHIPPED.with_name("lips-causal.safetensors")
 FORMAT = "heygem-lips-3"
 READABLE_FORMATS = (FORMAT, "heygem-lips-2")  # 2: spectra are not normalised
 DEFAULT_OPENING_STD = 0.03  # IOD
@@ -199,7 +201,7 @@ def _embedding_of(meta: dict[str, str], path: Path) -> str | None:
             remedy="train it again with `heygem train lips`",
         )
     sha256 = meta.get("speech_embedding")
-    known: dict[str | None, str | None] = {a.sha256: name for name, a in PROJECTIONS.items()}
+    known: dict[str | None, str | None] = {p.asset.sha256: name for name, p in PROJECTIONS.items()}
     known[None] = None
     if sha256 not in known:
         raise AssetError(

@@ -13,16 +13,29 @@ from torch import Tensor, nn
 
 from heygem import audio
 from heygem.lips.features import FEATURE_DIM, LOUDNESS_SLOPE, MIN_SPREAD
-from heygem.lips.inference import InferenceNetwork, current_name
+from heygem.lips.inference import STEPS, InferenceNetwork, current_name, inputs_taken
+
+
+class _CausalConvolution(nn.Conv1d):
+    """A convolution whose last tap belongs to the instant itself, and none to a later one."""
+
+    def __init__(self, *args: Any, padding: int = 0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._before = 2 * padding  # all of it on one side
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.functional.pad(x, (self._before, 0)))
 
 
 class _Block(nn.Module):
     """Residual block: layer norm, dilated convolution, GELU, pointwise convolution."""
 
-    def __init__(self, width: int, dilation: int, dropout: float) -> None:
+    def __init__(
+        self, convolution: type[nn.Conv1d], width: int, dilation: int, dropout: float
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.dilated = nn.Conv1d(width, width, 5, padding=2 * dilation, dilation=dilation)
+        self.dilated = convolution(width, width, 5, padding=2 * dilation, dilation=dilation)
         self.pointwise = nn.Conv1d(width, width, 1)
         self.drop = nn.Dropout(dropout)
 
@@ -46,6 +59,10 @@ class LipsNetwork(nn.Module):
         both sides.
     inputs : int
         Features every 10 ms.
+    lookahead : int, optional
+        Rows of 20 ms after a row that it depends on. Such a network takes the speech embedding
+        alone: spectra are normalised, and phones recognised, with the whole sound. None: it looks
+        as far ahead as back.
     normalize : bool
         Whether the input goes through `normalize_batch` first.
     dropout : float
@@ -58,19 +75,21 @@ class LipsNetwork(nn.Module):
         width: int,
         dilations: Sequence[int],
         inputs: int = FEATURE_DIM,
+        lookahead: int | None = None,
         normalize: bool = True,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.normalize = normalize
+        self.normalize, self.lookahead = normalize, lookahead
         self._inputs, self._dilations = inputs, list(dilations)
+        convolution = nn.Conv1d if lookahead is None else _CausalConvolution
         self.stem = nn.Sequential(
-            nn.Conv1d(inputs, width, 5, padding=2),
+            convolution(inputs_taken(inputs, lookahead), width, 5, padding=2),
             nn.GELU(),
-            nn.Conv1d(width, width, 5, stride=2, padding=2),
+            convolution(width, width, 5, stride=2, padding=2),
         )
-        self.blocks = nn.Sequential(*[_Block(width, d, dropout) for d in dilations])
-        self.head = nn.Conv1d(width, outputs, 3, padding=1)
+        self.blocks = nn.Sequential(*[_Block(convolution, width, d, dropout) for d in dilations])
+        self.head = convolution(width, outputs, 3, padding=1)
 
     @classmethod
     def from_shape(cls, shape: Mapping[str, Any]) -> "LipsNetwork":
@@ -88,6 +107,7 @@ class LipsNetwork(nn.Module):
             "dilations": self._dilations,
             "inputs": self._inputs,
             "normalize": self.normalize,
+            "lookahead": self.lookahead,
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -98,6 +118,9 @@ class LipsNetwork(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """`float [B, 2 N, inputs]` to `float [B, N, K]`."""
         features = normalize_batch(features) if self.normalize else features
+        if self.lookahead is not None:
+            features = features[:, STEPS * self.lookahead :, FEATURE_DIM:]
+            features = nn.functional.pad(features, (0, 0, 0, STEPS * self.lookahead))
         x = self.stem(features.transpose(1, 2))  # [B, width, N]
         return self.head(self.blocks(x)).transpose(1, 2)
 

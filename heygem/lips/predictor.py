@@ -6,11 +6,12 @@ from typing import Any, Protocol
 from heygem.core import assets, plugins
 from heygem.core.files import sha256_of_unchanged
 from heygem.core.types import FloatArray
-from heygem.lips.model import CLEAN_FILE, LipsModel
+from heygem.lips.model import CAUSAL_FILE, CLEAN_FILE, LipsModel
 from heygem.lips.trajectory import Trajectory
 
 ENTRY_POINTS = "heygem.lips"
-CLEAN = "clean"  # trained on footage under stated licences alone
+#: Models that come with heygem beside the default one, by their names in a recipe.
+FILES = {"clean": CLEAN_FILE, "causal": CAUSAL_FILE}
 
 
 class LipsPredictor(Protocol):
@@ -37,11 +38,11 @@ class LipsPredictor(Protocol):
 
 def is_installed_name(name: str) -> bool:
     """Whether `lips.model` names a model that heygem or a package offers, and not a file."""
-    return not os.path.exists(name) and (name == CLEAN or name in plugins.offered(ENTRY_POINTS))
+    return not os.path.exists(name) and (name in FILES or name in plugins.offered(ENTRY_POINTS))
 
 
 def load_installed(name: str) -> LipsPredictor:
-    """The lips model that heygem (`CLEAN`) or an installed package offers under this name.
+    """The lips model that heygem (`FILES`) or an installed package offers under this name.
 
     A package offers it as an entry point of the group `heygem.lips` that loads to a callable
     without arguments that returns a `LipsPredictor`.
@@ -51,8 +52,8 @@ def load_installed(name: str) -> LipsPredictor:
     AssetError
         It cannot be loaded.
     """
-    if name == CLEAN:
-        return LipsModel.load(assets.path(CLEAN_FILE.name))
+    if name in FILES:
+        return LipsModel.load(assets.path(FILES[name].name))
     point = plugins.offered(ENTRY_POINTS)[name]
     predictor: LipsPredictor = plugins.load(point, "lips model", lambda factory: factory())
     return predictor
@@ -60,6 +61,6 @@ def load_installed(name: str) -> LipsPredictor:
 
 def identity(name: str) -> str:
     """What identifies an installed model: sha256 of its file, or its package and version."""
-    if name == CLEAN:
-        return sha256_of_unchanged(CLEAN_FILE)
+    if name in FILES:
+        return sha256_of_unchanged(FILES[name])
     return plugins.identity(ENTRY_POINTS, name)

@@ -221,7 +221,7 @@ def _append_embedding(clip: Clip, folder: Path, projection: str) -> Clip:
 
     Clips that are trained on get that of their sound in other rooms, noise and voices too.
     """
-    model = PROJECTIONS[projection].sha256
+    model = PROJECTIONS[projection].asset.sha256
     is_trained_on = clip.source.split == "train"
     kind = f"augmented{AUGMENTED}" if is_trained_on else "plain"
     stored = folder / f"{clip.sha256[:32]}-{model[:16]}-{EMBEDDING_VERSION}-{kind}.npy"

@@ -102,8 +102,7 @@ def _introduction(result: TrainingResult) -> list[str]:
     excluded = ", ".join(result.settings.exclude_licences) or "none"
     return [
         "# Model card: lips",
-        f"Speech (log-mel spectra{', ' if model.embedding else ' and '}recognised phones"
-        f"{' and the speech embedding' if model.embedding else ''}) to the movement of the lower "
+        f"Speech ({_inputs(model)}) to the movement of the lower "
         f"face at 50 Hz, as {len(model.basis)} coefficients of mesh displacements in the canonical "
         f"face frame. The mean of {len(model.networks)} temporal convolutional networks. Its input "
         "holds no pixels. Made by `heygem train lips`; Apache-2.0.",
@@ -112,6 +111,14 @@ def _introduction(result: TrainingResult) -> list[str]:
         f"licence classes left out: {excluded}. No video, picture or sound is in the file.",
         table(_sources(clips), ["source", "class", "licence", "speakers", "minutes"]),
     ]
+
+
+def _inputs(model: LipsModel) -> str:
+    if model.networks[0].lookahead is not None:
+        return "the speech embedding alone, with little of the sound that follows"
+    if model.embedding:
+        return "log-mel spectra, recognised phones and the speech embedding"
+    return "log-mel spectra and recognised phones"
 
 
 def _sync_section(result: TrainingResult) -> list[str]:

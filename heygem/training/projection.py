@@ -95,11 +95,12 @@ def write_silence(path: PathLike) -> None:
     from safetensors.numpy import save_file
 
     rows = SILENCE_ROWS // ROW_FRAMES
-    state = encoder_states(np.zeros(SILENCE_ROWS * HOP, np.float32), rows=rows + 1)[rows // 2]
     silence = {}
-    for name in PROJECTIONS:
+    for name, projection in PROJECTIONS.items():
+        sound = np.zeros(SILENCE_ROWS * HOP, np.float32)
+        states = encoder_states(sound, rows=rows + 1, causal=projection.causal)
         weight, bias = projection_of(name)
-        silence[name] = weight @ state + bias
+        silence[name] = weight @ states[rows // 2] + bias
     with files.replacing(Path(path)) as staged:
         save_file(silence, staged)
 
@@ -114,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--exclude-licences", default="research-only")
     parser.add_argument("--cache")
     parser.add_argument("--out", required=True)
+    parser.add_argument("--causal", action="store_true", help="of the causal encoder")
     options = parser.parse_args(arguments)
     allowed, excluded = options.licences.split(","), options.exclude_licences.split(",")
     sources = [
@@ -125,7 +127,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     clips = dataset.load(sources, cache=options.cache).clips
     states = [
-        encoder_states(audio.load(clip.source.path).samples, rows=len(clip.valid)) for clip in clips
+        encoder_states(
+            audio.load(clip.source.path).samples, rows=len(clip.valid), causal=options.causal
+        )
+        for clip in clips
     ]
     mouth = coefficients.projection(fit_basis(clips, MOUTH_COEFFICIENTS).shapes)
     weight, bias = fit_projection(states, clips, mouth)

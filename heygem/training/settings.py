@@ -43,10 +43,11 @@ class TrainSettings(Settings):
         (),
         description="of split `dev`: speakers on whom nothing is chosen, and reported apart",
     )
-    speech_embedding: Literal["default", "clean"] | None = Field(
+    speech_embedding: Literal["default", "clean", "causal"] | None = Field(
         "default",
         description="projection of the speech embedding that is an input beside spectra and "
-        "phones; null: no speech embedding",
+        "phones; causal: the only input, of a model that looks ahead a quarter of a second; "
+        "null: no speech embedding",
     )
 
     @field_validator("speech_embedding", mode="before")

@@ -41,6 +41,7 @@ from heygem.training.windows import Basis, TrainingWindows, fit_basis, speaker_s
 log = logging.getLogger(__name__)
 
 GAIN_LIMITS = (0.5, 3.0)
+LOOKAHEAD_ROWS = 4  # of a causal model, beside what its embedding looks ahead: 232 ms together
 
 
 @dataclass
@@ -144,7 +145,7 @@ def save(model: LipsModel, path: PathLike) -> None:
     tensors["basis"] = np.ascontiguousarray(model.basis)
     tensors["gain"] = model.gain
     name = model.embedding
-    embedding = {} if name is None else {"speech_embedding": PROJECTIONS[name].sha256}
+    embedding = {} if name is None else {"speech_embedding": PROJECTIONS[name].asset.sha256}
     with replacing(path) as staged:
         save_file(
             tensors,
@@ -315,12 +316,15 @@ class _Trainer:
         evaluate: bool = True,
     ) -> LipsNetwork:
         """Train one network on all clips but `held_out`, by which its best step is chosen."""
+        embedding = _embedding_in(clips, settings)
+        causal = embedding is not None and PROJECTIONS[embedding].causal
         shape = dict(
             outputs=settings.coefficients,
             width=settings.width,
             dilations=settings.dilations,
             inputs=clips[0].features.shape[1],
-            normalize=settings.normalize_spectra,
+            lookahead=LOOKAHEAD_ROWS if causal else None,
+            normalize=settings.normalize_spectra and not causal,
         )
         state = NetworkState(shape, settings, number, self.device)
         if name in self.checkpoint.networks:
@@ -332,7 +336,7 @@ class _Trainer:
                 basis,
                 scales,
                 rows=round(settings.window_s * RATE_HZ),
-                embedding=_embedding_in(clips, settings),
+                embedding=embedding,
             )
             loss_function = self._loss_function(basis, settings)
         while state.next_step <= settings.iterations:

@@ -1,5 +1,6 @@
 """The speech embedding: aligned with the sound, and little changed by what surrounds it."""
 
+import math
 import struct
 
 import numpy as np
@@ -8,12 +9,15 @@ from helpers.speechlike import babble
 
 from heygem.audio import embedding
 from heygem.audio.embedding import (
+    BEYOND_BLOCK_S,
+    BLOCK_ROWS,
     CHUNK_ROWS,
     EMBEDDING_DIM,
     SILENCE_ROWS,
     embed,
     silent_embedding,
 )
+from heygem.audio.features import RATE_HZ
 from heygem.audio.whisper_weights import read_encoder
 
 
@@ -43,6 +47,19 @@ def test_a_row_describes_the_sound_around_its_own_moment():
     change = np.square(embed(samples, rows=600) - embed(changed, rows=600)).sum(1)
     assert change[300:400].sum() > 0.8 * change.sum()
     assert (np.arange(600) * change).sum() / change.sum() == pytest.approx(350, abs=10)
+
+
+def test_rows_of_the_causal_encoder_know_nothing_of_sound_after_their_block(monkeypatch):
+    monkeypatch.setattr(embedding, "voiced_rms", lambda samples: 0.05)  # is of the whole sound
+    samples = babble(3.0)
+    changed = samples.copy()
+    changed[2 * RATE_HZ :] = 0
+    change = np.abs(
+        embedding.encoder_states(samples, rows=150, causal=True)
+        - embedding.encoder_states(changed, rows=150, causal=True)
+    ).max(1)
+    first_known = math.floor((2.0 - BEYOND_BLOCK_S) * 50 / BLOCK_ROWS) * BLOCK_ROWS
+    assert change[:first_known].max() < 1e-4 < 0.1 < change[first_known:].max()
 
 
 def test_speech_has_embeddings_of_spread_1_and_its_level_does_not_matter():

@@ -213,3 +213,10 @@ def test_the_chosen_engine_draws_the_models_row(tmp_path):
 def test_no_clip_at_all_is_an_error_with_the_reasons(tmp_path):
     with pytest.raises(InputError, match="nothing.mp4"):
         evaluation.evaluate([tmp_path / "nothing.mp4"], Params(), SHORT)
+
+
+def test_a_report_speaker_of_whom_there_is_no_clip_is_an_error():
+    """Otherwise a slip in a name would report the person with those on whom things were chosen."""
+    settings = EvaluateSettings(report_speakers=("hoper",))
+    with pytest.raises(ParameterError, match="hoper.*samples"):
+        evaluation.evaluate([SAMPLES / "hopper.mp4"], Params(), settings)

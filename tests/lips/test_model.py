@@ -10,6 +10,7 @@ from helpers.speechlike import babble
 from scipy.special import expit
 
 from heygem import audio, lips
+from heygem.audio import embedding
 from heygem.config.params import LipsSettings
 from heygem.core.errors import AssetError
 from heygem.lips import predictor
@@ -235,14 +236,22 @@ def test_normalized_bands_have_no_mean_and_no_gain():
     np.testing.assert_allclose(part, normal[50:80], atol=1e-6)
 
 
-@pytest.mark.parametrize("normalize", [False, True])
-def test_inference_gives_what_the_trained_network_gives(normalize):
+@pytest.mark.parametrize(("normalize", "lookahead"), [(False, None), (True, None), (False, 3)])
+def test_inference_gives_what_the_trained_network_gives(normalize, lookahead):
     """Both are the same function: one is trained by PyTorch, one computes without it."""
     torch.manual_seed(2)
-    network = LipsNetwork(outputs=5, width=24, dilations=(1, 2, 4), normalize=normalize).eval()
+    inputs = feature_dim(lookahead is not None)
+    network = LipsNetwork(
+        outputs=5,
+        width=24,
+        dilations=(1, 2, 4),
+        inputs=inputs,
+        lookahead=lookahead,
+        normalize=normalize,
+    ).eval()
     for parameter in network.parameters():  # a new layer norm has weights of 1 and biases of 0
         torch.nn.init.normal_(parameter, std=0.3)
-    features = np.random.default_rng(0).normal(size=(122, FEATURE_DIM)).astype(np.float32)
+    features = np.random.default_rng(0).normal(size=(122, inputs)).astype(np.float32)
     with torch.inference_mode():
         expected = network(torch.from_numpy(features)[None])[0].numpy()
     frozen = network.for_inference()
@@ -262,6 +271,33 @@ def test_the_network_reaches_as_far_as_its_dilations_say():
     reach_rows = (0.04 * (1 + 2) + 0.06) * 50
     assert network(features).shape == (1, 200, 3)
     assert rows.min() == 100 - reach_rows and rows.max() == pytest.approx(100 + reach_rows, abs=1)
+
+
+def test_a_causal_network_takes_the_embedding_alone_and_nothing_beyond_its_lookahead():
+    torch.manual_seed(0)
+    shape = {"outputs": 3, "width": 8, "dilations": (1, 2), "inputs": feature_dim(True)}
+    network = LipsNetwork(**shape, lookahead=4, normalize=False).eval()
+    features = torch.zeros(1, 400, feature_dim(True))
+    changed = features.clone()
+    changed[0, 200, -1] = 1
+    moved = (network(changed) - network(features)).abs().sum((0, 2)).detach().numpy()
+    assert np.flatnonzero(moved > 0).min() == 100 - 4
+    changed = features.clone()
+    changed[..., :FEATURE_DIM] = 1
+    torch.testing.assert_close(network(changed), network(features), rtol=0, atol=0)
+
+
+def test_the_causal_model_moves_by_sound_of_no_more_than_a_quarter_of_a_second_ahead(monkeypatch):
+    monkeypatch.setattr(embedding, "voiced_rms", lambda samples: 0.05)  # is of the whole sound
+    model = predictor.load_installed("causal")
+    samples = babble(4.0)
+    before = model.predict(samples).coefficients
+    for changed_s in (2.0, 2.06, 2.12):  # at different places in a block of the encoder
+        changed = samples.copy()
+        changed[round(changed_s * audio.RATE_HZ) :] = 0
+        difference = np.abs(model.predict(changed).coefficients - before).max(1)
+        first = int((changed_s - 0.24) * 50)
+        assert difference[: first + 1].max() < 1e-4 < 0.01 < difference[first + 12 :].max()
 
 
 def test_the_model_of_footage_under_stated_licences_is_offered_by_name():
