@@ -4,9 +4,9 @@ The watermark alternates every 0.2 s. An encoder whose reference frames reach ba
 period predicts it from the frame that carries the same signs: five frames of reference do more for
 the size of a labelled film than the finer motion search of `medium`, and take less time. They are
 used as far as level 4 of H.264 allows, so that every player can keep them. A talking head moves
-little: the smallest motion search is enough, and B frames need no blocks of 8x8; planning over 40
-frames gains more than both cost. The figures are in `docs/performance.md`; `benchmarks/encoder.py`
-measures them.
+little: the smallest motion search is enough, and B frames need no blocks of 8x8; up to 1280x720,
+planning over 40 frames gains more than both cost. The figures are in `docs/performance.md`;
+`benchmarks/encoder.py` measures them.
 """
 
 BALANCED = "balanced"
@@ -15,7 +15,7 @@ _LEVEL_4_MACROBLOCKS = 32768  # that a decoder of level 4 to 4.1 keeps; ITU-T H.
 _MACROBLOCK = 16  # pixels across and down
 _SEARCH = "aq-mode=2:me=dia:partitions=p8x8,i8x8,i4x4"
 #: Added to crf, so that a film has the size that `medium` gives it at that crf.
-_CRF_OFFSET, _CRF_OFFSET_LARGE = -0.6, -0.4
+_CRF_OFFSET, _CRF_OFFSET_LARGE = -0.6, -0.5
 
 
 def x264_options(preset: str, crf: float, width: int, height: int) -> dict[str, str]:
@@ -40,7 +40,8 @@ def x264_options(preset: str, crf: float, width: int, height: int) -> dict[str, 
     else:  # without those references only the finer search is as good
         base, offset = "medium", _CRF_OFFSET_LARGE
         more = (
-            f"ref={max(1, min(4, fitting))}:rc-lookahead=30"  # of 40; each frame is 7 MB at 1080p
+            # Of 40, at equal size as good; each frame is 7 MB at 1080p.
+            f"ref={max(1, min(4, fitting))}:rc-lookahead=20"
         )
     value = max(0.0, crf + offset) if crf else 0.0  # 0 is lossless
     return {"preset": base, "crf": f"{value:g}", "x264-params": f"{_SEARCH}:{more}"}

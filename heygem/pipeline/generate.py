@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from heygem import __version__, media
-from heygem.audio import RATE_HZ
+from heygem.audio import RATE_HZ, embedding
 from heygem.avatar.avatar import Avatar
 from heygem.avatar.reasons import describe
 from heygem.avatar.still_animation import animate
@@ -219,6 +219,8 @@ def generate(
             labeller.recorded_run(ledger, title=printable(out.name), facts=facts),
             publishing(out, inputs=inputs, may_replace=may_replace) as part,
         ):
+            embedding.release_encoder()
+            trim_heap()  # of what listening and planning needed
             encoding = encode(film, part, spans, store, report_progress)
             clock.lap("render")
             trim_heap()  # of frames, before the sealing takes memory of another kind

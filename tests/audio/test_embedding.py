@@ -69,6 +69,14 @@ def test_speech_has_embeddings_of_spread_1_and_its_level_does_not_matter():
     np.testing.assert_allclose(embed(samples * 0.1, rows=300), rows, atol=0.05)
 
 
+def test_the_encoder_is_forgotten_and_read_again():
+    samples = babble(1.0)
+    before = embed(samples, rows=100)
+    embedding.release_encoder()
+    assert not embedding._weights.cache_info().currsize
+    assert (embed(samples, rows=100) == before).all()
+
+
 def test_sound_that_is_too_short_is_followed_by_silence():
     rows = embed(np.zeros(0, np.float32), rows=3)
     assert rows.shape == (3, EMBEDDING_DIM) and np.isfinite(rows).all()

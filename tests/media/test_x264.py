@@ -21,6 +21,13 @@ def test_balanced_keeps_to_the_references_of_level_4(size, references):
     assert references == 1 or references * macroblocks <= 32768
 
 
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080)])
+def test_frames_that_balanced_looks_ahead_at_fit_into_150_mb(size):
+    parameters = x264_options(BALANCED, 18, *size)["x264-params"].split(":")
+    ahead = dict(each.split("=") for each in parameters)["rc-lookahead"]
+    assert int(ahead) * size[0] * size[1] * 3.5 < 150e6  # bytes of a frame and its half size
+
+
 def test_other_presets_are_x264_s_own():
     assert x264_options("veryfast", 23, 1280, 720) == {"preset": "veryfast", "crf": "23"}
     assert x264_options(BALANCED, 0, 1280, 720)["crf"] == "0"  # which is lossless

@@ -16,6 +16,7 @@ from heygem.config.params import Params
 from heygem.core.errors import AssetError, Cancelled, InputError, Notice, OutputError
 from heygem.lips.av_sync import av_agreement
 from heygem.lips.trajectory import Trajectory
+from heygem.media.stills import reduced
 from heygem.pipeline.models import EncodedAudio
 
 QUICK = {"media": {"crf": 30, "preset": "ultrafast"}, "label": {}}
@@ -334,7 +335,9 @@ def test_all_but_the_mouth_is_the_decoded_picture(talking, voice, models, tmp_pa
     """Outside the drawn mouth, and the label's box, every plane is what the decoder made."""
     out = tmp_path / "o.mp4"
     settings = params(media={"crf": 0, "preset": "ultrafast"}, label={"watermark": False})
-    result = pipeline.generate(talking[0], voice(0.5), out, settings, models=models)
+    result = pipeline.generate(
+        talking[0], voice(0.5), out, settings, models=models, stills=(2, 200)
+    )
     x0, y0, x1, y1 = result.manifest["label"]["box"]
     person = avatar.load(talking[0], settings.face, backend=models.faces)
     mouth = person.track.points[:, :, :2]
@@ -342,6 +345,10 @@ def test_all_but_the_mouth_is_the_decoded_picture(talking, voice, models, tmp_pa
     with media.VideoReader(talking[0]) as before, media.VideoReader(out) as after:
         pairs = list(zip(before.yuv_images(coding), after.yuv_images(coding), strict=False))
     assert len(pairs) > 5
+    for still in result.stills:  # kept from the frames that passed by, labels included
+        shown = pairs[round(still.time_s * float(media.probe(out).video.rate))][1].rgb()
+        assert np.abs(still.image.astype(int) - reduced(shown, 200)).max() <= 2
+    assert len(result.stills) == 2
     drawn = 0
     for k, (source, written) in enumerate(pairs):
         outside = np.ones(source.y.shape, bool)
