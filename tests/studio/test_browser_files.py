@@ -15,6 +15,7 @@ from helpers.media import write_video, write_wav
 
 from heygem import media
 from heygem.core import i18n
+from heygem.studio.scripts import widget_script
 
 pytestmark = pytest.mark.browser
 
@@ -71,6 +72,25 @@ def sentences(lang):
     """What the interface says in a language, as a whole: no names, no placeholders."""
     texts = i18n.phrases("interface", lang).values()
     return [text for text in texts if "{" not in text and len(text) >= (12 if lang == "en" else 4)]
+
+
+def test_results_are_sorted_as_a_reader_sorts_them(page):
+    names = ["Ben", "anna 10", "anna 2", "Anna 1"]
+    rows = [{"id": n, "name": n, "date": n, "av_corr": None} for n in names]
+    script = base64.b64encode(widget_script("result_list").encode()).decode()
+    page.goto("about:blank")
+    page.evaluate(
+        """async ([script, rows]) => {
+          const { default: widget } = await import(`data:text/javascript;base64,${script}`);
+          const values = { rows, chosen: [], selected: "", labels: { sort: "", column_name: "name",
+            chosen: "", search: "", choose_all: "", check_seconds: "" } };
+          const model = { get: (name) => values[name], set() {}, save_changes() {}, on() {} };
+          widget.render({ model, el: document.body });
+        }""",
+        [script, rows],
+    )
+    page.locator("select").select_option("column_name")
+    assert page.locator("li b").all_inner_texts() == ["Anna 1", "anna 2", "anna 10", "Ben"]
 
 
 def test_a_producer_drops_files_starts_watches_plays_and_downloads_with_mouse_or_keys(

@@ -100,10 +100,11 @@ class HistoryPage(w.VBox):
             layout=w.Layout(display="none"),
         )
         self.selection.add_class("hg-card")
-        buttons = [self.zip_button, self.delete_button, self.refresh_button, self.download_link]
+        # Beside the buttons: a row of its own would be an empty strip while nothing is packed.
         status = StatusBar(self.task, self.translate)
-        self.buttons = w.HBox(buttons, layout=_row())
-        below = [self.message, self.buttons, status, self.list, self.empty, self.trash]
+        buttons = [self.zip_button, self.delete_button, self.refresh_button, self.download_link]
+        self.buttons = w.HBox([*buttons, status], layout=_row())
+        below = [self.message, self.buttons, self.list, self.empty, self.trash]
         return [self.selection, *below]
 
     def _connect(self) -> None:

@@ -179,7 +179,7 @@ function render({ model, el }) {
     if (hasLength() && document.activeElement !== seekBar) seekBar.value = result.currentTime / result.duration;
     fill(seekBar);
     play.textContent = result.paused ? "▶ " + labels.play : "❚❚ " + labels.pause;
-    if (!result.paused && source.src && Math.abs(source.currentTime - result.currentTime) > 0.06) {
+    if (!result.paused && source.src && result.currentTime < source.duration && Math.abs(source.currentTime - result.currentTime) > 0.06) {
       source.currentTime = result.currentTime;
     }
     requestAnimationFrame(draw);

@@ -22,10 +22,12 @@ function render({ model, el }) {
   const shown = () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const [key, sign] = ORDERS[order.value];
-    const value = (row) => row[key] ?? (sign > 0 ? "\uffff" : -Infinity);
+    const compare = sign > 0   // texts as a reader sorts them: "anna 2" before "Anna 10"
+      ? (a, b) => (a[key] ?? "\uffff").localeCompare(b[key] ?? "\uffff", undefined, { numeric: true })
+      : (a, b) => { const [x, y] = [a, b].map((row) => row[key] ?? -Infinity); return x < y ? 1 : x > y ? -1 : 0; };
     return model.get("rows")
       .filter((row) => { const text = [row.name, row.date, row.person, row.sound, row.recipe].join(" ").toLowerCase(); return words.every((word) => text.includes(word)); })
-      .sort((a, b) => sign * (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0));
+      .sort(compare);
   };
   function choose(ids) { model.set("chosen", ids); model.save_changes(); draw(); }
 
