@@ -26,7 +26,7 @@ class ConsentForm(w.VBox):
 
     def __init__(self, translate: Translate, initial: dict[str, str] | None = None) -> None:
         initial = dict(initial or {})
-        wide = w.Layout(width="100%", max_width="520px")
+        wide = w.Layout(width="auto", max_width="520px")
         style = {"description_width": "170px"}
         self.basis = w.RadioButtons(
             options=[(translate("basis_" + basis), basis) for basis in BASES],

@@ -99,10 +99,13 @@ class StatusBar(w.VBox):
     ----------
     task : heygem.studio.background.LatestTask
     translate : callable
+    keeps_place : bool
+        Whether it takes its room while nothing runs, so that what is below does not move.
     """
 
-    def __init__(self, task: LatestTask, translate: Translate) -> None:
+    def __init__(self, task: LatestTask, translate: Translate, *, keeps_place: bool = True) -> None:
         self.task = task
+        self._hidden = {"visibility": "hidden"} if keeps_place else {"display": "none"}
         self._translate = translate
         self.bar = w.FloatProgress(min=0, max=1, layout=w.Layout(width="260px", height="18px"))
         self.text = w.HTML()
@@ -112,7 +115,7 @@ class StatusBar(w.VBox):
         self.stop.on_click(lambda _: self._stop())
         self.row = w.HBox(
             [self.stop, self.bar, self.text],
-            layout=w.Layout(visibility="hidden", align_items="center"),
+            layout=w.Layout(align_items="center", **self._hidden),
         )
         self.error = w.HTML()
         super().__init__([self.row, self.error])
@@ -132,7 +135,8 @@ class StatusBar(w.VBox):
         self.task.cancel()
 
     def _busy_changed(self, change: dict[str, Any]) -> None:
-        self.row.layout.visibility = "visible" if change["new"] else "hidden"
+        for name, value in self._hidden.items():
+            setattr(self.row.layout, name, None if change["new"] else value)
         if change["new"]:
             self.error.value = ""  # of what was tried before, in a form or in an earlier run
 

@@ -17,6 +17,14 @@ from heygem.server import jupyter
 pytestmark = pytest.mark.browser
 
 
+# Names of what is cut off, and of text fields that reach the edge of the box that they are in.
+TIGHT = """() => [...document.querySelectorAll(".widget-label, .widget-text")]
+  .filter(e => e.offsetParent && (e.matches(".widget-text")
+    ? e.getBoundingClientRect().right > e.parentElement.getBoundingClientRect().right
+    : e.scrollWidth > e.clientWidth + 1))
+  .map(e => e.innerText || e.className)"""
+
+
 def wait_for_order(page, *names):
     page.wait_for_function(
         "names => JSON.stringify([...document.querySelectorAll('.hg-jobs li b')]"
@@ -82,6 +90,9 @@ def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server,
     for name in ("02_tuning", "03_finetune", "20_compare", "30_trace"):
         page.goto(f"{studio_server.base}/voila/render/notebooks/{name}.ipynb")
         page.wait_for_selector("main .jupyter-button:visible")
+        page.set_viewport_size({"width": 1000, "height": 1000})
+        assert not page.evaluate(TIGHT), f"{name}: fields without a margin, or names cut off"
+        page.set_viewport_size({"width": 1400, "height": 1000})
         for scheme in ("dark", "light"):
             page.emulate_media(color_scheme=scheme)
             page.wait_for_timeout(400)  # widgets are named in the next frame

@@ -103,7 +103,7 @@ class FinetunePage(w.VBox):
         self.name = w.Text(
             value=name, description=translate("person_name"),
             style={"description_width": "170px"},
-            layout=w.Layout(width="100%", max_width="520px"),
+            layout=w.Layout(width="auto", max_width="520px"),
         )  # fmt: skip
         self.same_person = w.Checkbox(
             False, description=translate("same_person"), indent=False,

@@ -79,7 +79,7 @@ class HistoryPage(w.VBox):
         )
         self.source_task, self.source_note = LatestTask(), w.HTML()
         self.trace_task = LatestTask()
-        self.trace_status = StatusBar(self.trace_task, translate)
+        self.trace_status = StatusBar(self.trace_task, translate, keeps_place=False)
         self.trace_text, self.message = w.HTML(), w.HTML()
         self.trash, self.empty = w.VBox(), w.HTML()
         super().__init__(self._build())
@@ -100,10 +100,9 @@ class HistoryPage(w.VBox):
             layout=w.Layout(display="none"),
         )
         self.selection.add_class("hg-card")
-        # Beside the buttons: a row of its own would be an empty strip while nothing is packed.
-        status = StatusBar(self.task, self.translate)
+        self.zip_status = StatusBar(self.task, self.translate, keeps_place=False)
         buttons = [self.zip_button, self.delete_button, self.refresh_button, self.download_link]
-        self.buttons = w.HBox([*buttons, status], layout=_row())
+        self.buttons = w.HBox([*buttons, self.zip_status], layout=_row())
         below = [self.message, self.buttons, self.list, self.empty, self.trash]
         return [self.selection, *below]
 

@@ -360,7 +360,7 @@ def _make_widget(control: Control, value: Any, translate: Translate) -> w.Widget
     name, tooltip = control.name(translate), control.help(translate)
     wide = w.Layout(width="365px")
     if control.is_switch:
-        style = {"description_width": "185px"}  # below the sliders' tracks
+        style = {"description_width": "205px"}  # below the sliders' tracks
         return w.Checkbox(value=value, description=name, tooltip=tooltip, layout=wide, style=style)
     return w.FloatSlider(
         value=value,
@@ -371,5 +371,5 @@ def _make_widget(control: Control, value: Any, translate: Translate) -> w.Widget
         tooltip=tooltip,
         readout_format=".2f" if control.step < 1 else ".0f",
         layout=wide,
-        style={"description_width": "185px"},
+        style={"description_width": "205px"},
     )
