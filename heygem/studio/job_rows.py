@@ -7,7 +7,9 @@ from typing import Any
 
 from heygem.batch.item.live_file import take_picture
 from heygem.batch.items import DETAILS
+from heygem.batch.queue import PAUSED_BY_USER
 from heygem.batch.queue.job import Job, State
+from heygem.batch.queue.retry import DISK_FULL
 from heygem.batch.queue.rows import StateTotals
 from heygem.core.errors import HeygemError
 from heygem.core.files import is_address
@@ -24,6 +26,9 @@ ACTIONS = {  # allowed in each state of a job
     "failed": ["retry", "remove"],
     "cancelled": ["retry", "remove"],
 }
+
+#: What is shown in place of the reason of a pause, by that reason.
+_PAUSES = {PAUSED_BY_USER: "paused_by_user", DISK_FULL: "paused_disk_full"}
 
 
 def table_row(job: Job, translate: Translate) -> dict[str, Any]:
@@ -130,7 +135,8 @@ def summary(
     if not count:
         return ""
     if paused:
-        left = translate("queue_paused", reason=paused)
+        known = _PAUSES.get(paused)
+        left = translate(known) if known else translate("queue_paused", reason=paused)
     elif not is_working:
         left = translate("queue_idle")
     elif left_s is None:

@@ -6,6 +6,7 @@ from helpers.studio import choose_videos, send_request, video_names
 from heygem.batch.items import plan_items
 from heygem.batch.queue import JobQueue
 from heygem.batch.queue.job import STATES
+from heygem.batch.queue.retry import DISK_FULL
 from heygem.batch.queue.rows import StateTotals
 from heygem.batch.workers import background
 from heygem.config.params import Params
@@ -161,9 +162,13 @@ def test_pausing_is_shown_and_ended_by_start(studio):
     choose_videos(studio, "anna.mp4")
     studio.batch.add_button.click()
     studio.batch.jobs.pause_button.click()
-    assert "paused (paused by a user)" in studio.batch.jobs.summary.value
+    assert studio.batch.jobs.summary.value.endswith("· paused")
+    studio.queue.resume()
+    studio.queue.pause(DISK_FULL)  # as a worker does
+    studio.batch.refresh()
+    assert "the disk is full: free some space" in studio.batch.jobs.summary.value
     studio.batch.jobs.start_button.click()
-    assert "paused" not in studio.batch.jobs.summary.value and studio.queue.paused() == ""
+    assert "disk" not in studio.batch.jobs.summary.value and studio.queue.paused() == ""
 
 
 @pytest.mark.slow
