@@ -221,14 +221,18 @@ def _attend(
     """Scaled dot-product attention over the visible rows : float32 [rows, STATE_DIM]."""
     projected = _linear(f"{layer}.attention_input", x, weights)
     by_head = projected.reshape(len(x), 3, HEADS, -1).transpose(1, 2, 0, 3)  # [3, heads, rows, ..]
-    queries, keys, values = by_head
-    scores = queries @ keys.transpose(0, 2, 1) * np.float32(queries.shape[-1] ** -0.5)
-    if visible is not None:
-        scores[:, ~visible] = -np.inf
-    scores -= scores.max(-1, keepdims=True)
-    np.exp(scores, out=scores)
-    attended = scores @ values / scores.sum(-1, keepdims=True)
-    return attended.transpose(1, 0, 2).reshape(x.shape)
+    attended = np.empty((len(x), HEADS, x.shape[-1] // HEADS), np.float32)
+    scores = np.empty((len(x), len(x)), np.float32)
+    for head, (queries, keys, values) in enumerate(by_head.transpose(1, 0, 2, 3)):
+        # One head after the other, in place: its scores stay in the processor's cache.
+        np.matmul(queries, keys.T, out=scores)
+        scores *= np.float32(queries.shape[-1] ** -0.5)
+        if visible is not None:
+            scores[~visible] = -np.inf
+        scores -= scores.max(-1, keepdims=True)
+        np.exp(scores, out=scores)
+        attended[:, head] = scores @ values / scores.sum(-1, keepdims=True)
+    return attended.reshape(x.shape)
 
 
 def _linear(layer: str, x: FloatArray, weights: Mapping[str, FloatArray]) -> FloatArray:

@@ -61,4 +61,9 @@ def layer_norm(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArra
 
 def gelu(x: FloatArray) -> FloatArray:
     """Gaussian error linear unit, the exact one."""
-    return np.float32(0.5) * x * (1 + erf(x * np.float32(0.5**0.5)))
+    y = x * np.float32(0.5**0.5)
+    erf(y, out=y)
+    y += 1
+    y *= x
+    y *= np.float32(0.5)
+    return np.asarray(y)

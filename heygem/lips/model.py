@@ -11,11 +11,13 @@ than their predictions do.
 
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from heygem import audio
 from heygem.audio.embedding import PROJECTIONS
@@ -175,7 +177,9 @@ class LipsModel:
             chunk = self._padded(features, 2 * (start - context), 2 * (stop + context))
             chunk = chunk if statistics is None else normalized(chunk, *statistics)
             inside = slice(context, context + stop - start)
-            hidden = [network.hidden(chunk) for network in self.networks]
+            # One network on each core: threads of the linear algebra wait for each other in a loop.
+            with ThreadPoolExecutor(2) as pool, threadpool_limits(1, user_api="blas"):
+                hidden = list(pool.map(lambda network, x=chunk: network.hidden(x), self.networks))
             outputs = [n.head(h) for n, h in zip(self.networks, hidden, strict=True)]
             predicted = np.mean(outputs, 0)[inside] * self.gain
             yield slice(start, stop), [h[inside] for h in hidden], predicted
