@@ -18,9 +18,9 @@ def mesh():
     return points
 
 
-def test_lip_distance_is_zero_inside_and_pixels_outside(mesh):
+def test_lip_distance_is_in_pixels_and_negative_inside(mesh):
     distance = blend.lip_distance(mesh, (80, 120))
-    assert distance[40, 60] == 0
+    assert distance[40, 60] < 0
     assert distance[40, 90] == pytest.approx(10, abs=1)
     assert distance[60, 60] == pytest.approx(12, abs=1)
 
@@ -118,15 +118,32 @@ def test_a_picture_sharper_than_the_frame_is_blurred_to_it(texture):
     assert matched[8:-8, 8:-8].std() == pytest.approx(frame[8:-8, 8:-8].std(), rel=0.15)
 
 
-def test_lips_take_the_frames_tone_and_skin_does_not(mesh):
+def test_lips_take_half_of_the_frames_tone_and_skin_does_not(mesh):
     size = (80, 120)
     own = np.full((*size, 3), (150, 90, 90), np.uint8)
     lips = own - np.float32((8, 0, 4))
     distance, opening = blend.lip_distance(mesh, size), blend.interior_mask(mesh, size)
     before = lips.copy()
     blend.match_lip_tone(lips, own, opening, distance, 12.0)
-    assert lips[40, 45] == pytest.approx([150, 90, 90])
-    assert np.array_equal(lips[distance > 3], before[distance > 3])
+    middle = np.unravel_index(distance.argmin(), size)
+    assert lips[middle] == pytest.approx([150 - 4, 90, 90 - 2])
+    assert np.array_equal(lips[distance > 5], before[distance > 5])
+    change = (lips - before)[..., 0]
+    steps = np.abs(np.diff(change, axis=0)).max(), np.abs(np.diff(change, axis=1)).max()
+    assert max(steps) < 1.5  # no line along the contour
+
+
+def test_the_light_across_the_lips_is_followed(mesh):
+    size = (80, 120)
+    shade = np.linspace(-30, 30, 120, dtype=np.float32)[None, :, None]  # from one side
+    lips = np.full((*size, 3), (150, 90, 90), np.float32)
+    own = np.rint(lips + shade).astype(np.uint8)
+    distance, opening = blend.lip_distance(mesh, size), blend.interior_mask(mesh, size)
+    before = lips.copy()
+    blend.match_lip_tone(lips, own, opening, distance, 3.0)
+    change = (lips - before)[40, :, 0]
+    assert change[48] < -1 and change[72] > 1
+    assert abs(change[48]) < 0.5 * abs(shade[0, 48, 0])
 
 
 def test_an_unlikely_difference_of_lips_is_limited(mesh):
@@ -134,7 +151,7 @@ def test_an_unlikely_difference_of_lips_is_limited(mesh):
     lips = np.full((80, 120, 3), 110, np.float32)
     distance = blend.lip_distance(mesh, (80, 120))
     blend.match_lip_tone(lips, own, blend.interior_mask(mesh, (80, 120)), distance, 12.0)
-    assert lips.max() == pytest.approx(110 + blend.MAX_LIP_TONE)
+    assert lips.max() == pytest.approx(110 + 0.5 * blend.MAX_LIP_TONE)
 
 
 def test_brighter_light_brightens_the_interior_in_proportion():

@@ -77,12 +77,12 @@ def test_a_plane_is_added_to_a_picture(random):
         assert np.allclose(summed, expected, atol=1e-4)
 
 
-def test_an_offset_fades_with_the_distance():
+def test_a_share_of_a_plane_is_added_within_a_limit_and_fades_across_the_contour():
     picture = np.zeros((1, 4, 3), np.float32)
-    distance = np.array([[0, 1, 2, 5]], np.float32)
-    offset = np.float32((8, 0, -4))
-    for _, (changed, *_) in both(kernels.add_near, picture, offset, distance, 2.0):
-        assert changed[0].tolist() == [[8, 0, -4], [4, 0, -2], [0, 0, 0], [0, 0, 0]]
+    distance = np.array([[-9, -2, 0, 2]], np.float32)
+    plane = np.float32([(8, 0, -40), (8, 0, 0), (0, 0, 0)])  # at the columns 4, 6, 8, 10
+    for _, (changed, *_) in both(kernels.add_tone, picture, plane, distance, 2.0, 18.0, 0.5):
+        assert changed[0].tolist() == [[2, 0, -9], [3, 0, -9], [2, 0, -4.5], [0, 0, 0]]
 
 
 def test_layers_are_blended_from_the_skin_up(random):
@@ -106,8 +106,11 @@ def test_colours_of_the_lips_are_gathered_from_every_nth_pixel(random):
     inside = (distance == 0) & (opening == 0)
     for count, _ in both(kernels.count_lips, distance, opening):
         assert count == inside.sum()
-    empty = np.empty((3, -(-int(inside.sum()) // 2)), np.float32)
-    arguments = (own, lips, distance, opening, 2, empty, empty.copy())
-    for _, (*_, own_values, lips_values) in both(kernels.gather_lips, *arguments):
-        assert np.array_equal(own_values, own[inside][::2].T)
-        assert np.array_equal(lips_values, lips[inside][::2].T)
+    count = -(-int(inside.sum()) // 2)
+    empty = np.empty((3, count), np.float32), np.empty((2, count), np.float32)
+    y, x = np.nonzero(inside)
+    for _, (*_, difference, places) in both(
+        kernels.gather_lips, own, lips, distance, opening, 2, *empty
+    ):
+        assert np.allclose(difference, (own[inside] - lips[inside])[::2].T, atol=1e-4)
+        assert np.allclose(places, [x[::2] / 7 - 0.5, y[::2] / 6 - 0.5], atol=1e-6)

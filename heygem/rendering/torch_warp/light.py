@@ -19,6 +19,8 @@ from heygem.rendering.warp.blend import (
     BLUR_SIGMAS_PX,
     FITTED_PIXELS,
     LIP_EDGE,
+    LIP_SLOPE_DAMPING,
+    LIP_TONE_SHARE,
     MAX_LIP_TONE,
     MAX_TINT,
     MIN_DETAIL_PIXELS,
@@ -81,7 +83,7 @@ class FittedPixels:
     def of(cls, mouths: Sequence[Mouth], windows: Windows, device: torch.device) -> "FittedPixels":
         """Those of each mouth, whose window is the one of the same number."""
         ring = [np.flatnonzero(mouth.ring) for mouth in mouths]
-        lips = [np.flatnonzero((m.distance == 0) & (m.opening == 0)) for m in mouths]
+        lips = [np.flatnonzero((m.distance <= 0) & (m.opening == 0)) for m in mouths]
         some = [[_spread(places) for places in group] for group in (ring, lips)]
         return cls(*(Rows.of(group, windows, device) for group in (ring, *some)))
 
@@ -192,11 +194,26 @@ def match_lip_tone(
 
     `distance` is float32 [P], `margin_px` float32 [n].
     """
-    offset = _median(own[at.index], at.valid) - _median(lips[at.index], at.valid)
-    offset = offset.clamp(-MAX_LIP_TONE, MAX_LIP_TONE) * at.valid[:, :1]
+    difference = own[at.index] - lips[at.index]
+    usual = _median(difference, at.valid)
+    rest = (difference - usual[:, None]).clamp(-MAX_LIP_TONE, MAX_LIP_TONE)
+    x = windows.x[at.index].float() / windows.widths[:, None] - 0.5
+    y = windows.y[at.index].float() / windows.heights[:, None] - 0.5
+    places = torch.stack([x, y], -1).double()
+    middle = at.mean(places)
+    centred = torch.where(at.valid[..., None], places - middle[:, None], 0)
+    count = at.valid.sum(1).clamp(min=1)[:, None, None]
+    damping = LIP_SLOPE_DAMPING * count * torch.eye(2, device=lips.device)
+    gram = centred.transpose(1, 2) @ centred + damping
+    slopes = torch.linalg.solve(gram, centred.transpose(1, 2) @ rest.double())  # [n, 2, 3]
+    usual = usual.clamp(-MAX_LIP_TONE, MAX_LIP_TONE) * at.valid[:, :1]
+    constant = usual - (middle[:, :, None] * slopes).sum(1)
+    plane = torch.cat([constant[:, None], slopes], 1).float()
+    tone = plane_at(plane, windows).clamp(-MAX_LIP_TONE, MAX_LIP_TONE)
     reach = (LIP_EDGE * margin_px).clamp(min=1.0)[windows.window]
-    soft = (1 - distance / reach).clamp(min=0)
-    lips += offset[windows.window] * soft[:, None]
+    inside = (0.5 - distance / (2 * reach)).clamp(0, 1)
+    soft = LIP_TONE_SHARE * inside * inside * (3 - 2 * inside)
+    lips += tone * soft[:, None]
 
 
 def _median(values: Tensor, valid: Tensor) -> Tensor:

@@ -23,18 +23,22 @@ FITTED_PIXELS = 1500  # of the ring, for the colour plane
 MIN_FITTED_PIXELS = 12  # below, no colour is fitted
 SLOPE_DAMPING = 0.05
 EDGE = 0.01  # sigma of the opening's soft edge, as soft as a lens draws it [IOD]
-LIP_EDGE = 0.15  # of the margin, over which a change of the lips' colour ends
+LIP_EDGE = 0.4  # of the margin, on both sides of their contour: where a change of the lips ends
+# Lips also differ by what they do, pressed or rolled or hidden: half of a difference is light.
+LIP_TONE_SHARE = 0.5
+LIP_SLOPE_DAMPING = 0.005
 
 
 def lip_distance(points: FloatArray, size: tuple[int, ...]) -> FloatArray:
-    """Distance from the outer lip contour, 0 inside : float32 [h, w], pixels.
+    """Distance from the outer lip contour, negative inside : float32 [h, w], pixels.
 
     `points` float32 [n, 2] is the mesh, `size` the (height, width) of the window.
     """
     away = np.full(size, 255, np.uint8)
     lips = points[topo.LIPS_OUTER]
     cv2.fillPoly(away, [np.rint(lips * 16).astype(np.int32)], 0, cv2.LINE_8, 4)
-    return cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_5)
+    outside = cv2.distanceTransform(away, cv2.DIST_L2, cv2.DIST_MASK_5)
+    return outside - cv2.distanceTransform(~away, cv2.DIST_L2, cv2.DIST_MASK_5)
 
 
 def lip_mask(distance: FloatArray, margin_px: float) -> FloatArray:
@@ -83,9 +87,10 @@ def _detail(picture: Image | FloatArray, ring: BoolArray) -> float:
 def match_lip_tone(
     lips: FloatArray, own: Image, opening: FloatArray, distance: FloatArray, margin_px: float
 ) -> None:
-    """Bring another moment's lips to the colour of the frame's own lips, in place.
+    """Bring another moment's lips nearer to the colour of the frame's own lips, in place.
 
-    The change ends at the edge of the lips: on skin it would be a halo.
+    The change follows the light across the lips, as a plane per channel, and fades out over their
+    edge: one that ended there would draw their contour, and on skin it would be a halo.
 
     Parameters
     ----------
@@ -101,11 +106,19 @@ def match_lip_tone(
     if count < MIN_FITTED_PIXELS:
         return
     step = max(1, count // FITTED_PIXELS)
-    own_values, lips_values = np.empty((2, 3, -(-count // step)), np.float32)
-    kernels.gather_lips(own, lips, distance, opening, step, own_values, lips_values)
-    offset = np.median(own_values, 1) - np.median(lips_values, 1)
-    offset = np.clip(offset, -MAX_LIP_TONE, MAX_LIP_TONE).astype(np.float32)
-    kernels.add_near(lips, offset, distance, max(LIP_EDGE * margin_px, 1.0))
+    difference = np.empty((3, -(-count // step)), np.float32)
+    places = np.empty((2, difference.shape[1]), np.float32)
+    kernels.gather_lips(own, lips, distance, opening, step, difference, places)
+    usual = np.median(difference, 1)
+    rest = np.clip(difference - usual[:, None], -MAX_LIP_TONE, MAX_LIP_TONE)
+    middle = places.mean(1)
+    centred = places - middle[:, None]
+    gram = centred @ centred.T + LIP_SLOPE_DAMPING * places.shape[1] * np.eye(2)
+    slopes = np.linalg.solve(gram, centred @ rest.T)  # [2, 3]
+    usual = np.clip(usual, -MAX_LIP_TONE, MAX_LIP_TONE)
+    plane = np.stack([usual - middle @ slopes, *slopes]).astype(np.float32)
+    reach_px = max(LIP_EDGE * margin_px, 1.0)
+    kernels.add_tone(lips, plane, distance, reach_px, MAX_LIP_TONE, LIP_TONE_SHARE)
 
 
 def edge_margin_px(points: FloatArray) -> float:

@@ -48,7 +48,7 @@ class Mouth:
     labels : int16 [h, w]
         The triangle of each pixel.
     distance : float32 [h, w]
-        From the lips, pixels.
+        From the lips' outer contour, negative inside, pixels.
     ring : bool [h, w]
         Skin on which pictures are compared.
     alpha, opening : float32 [h, w]

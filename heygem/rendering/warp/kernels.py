@@ -151,29 +151,47 @@ def add_plane(picture: Image, coefficients: FloatArray, out: FloatArray) -> None
                 out[y, x, c] = np.float32(picture[y, x, c]) + plane
 
 
-@compiled("void(f4[:,:,::1], f4[::1], f4[:,::1], f8)")
-def add_near(picture: FloatArray, offset: FloatArray, distance: FloatArray, reach: float) -> None:
-    """Add an offset where the distance is 0, less and less up to `reach` pixels, in place.
+@compiled("void(f4[:,:,::1], f4[:,::1], f4[:,::1], f8, f8, f8)")
+def add_tone(
+    picture: FloatArray,
+    coefficients: FloatArray,
+    distance: FloatArray,
+    reach: float,
+    limit: float,
+    share: float,
+) -> None:
+    """Add a share of a plane per channel, in place, fading out across a contour.
 
     Parameters
     ----------
     picture : float32 [h, w, 3]
-    offset : float32 [3]
+    coefficients : float32 [3, 3]
+        As of `add_plane`.
     distance : float32 [h, w]
+        From the contour, negative inside, pixels.
     reach : float
+        Pixels outside of the contour at which nothing is added, and inside at which all is.
+    limit : float
+        Values of the plane beyond it count as this.
+    share : float
+        Of the plane.
     """
     height, width = distance.shape
     for y in range(height):
+        gy = np.float32(y) / np.float32(height) - np.float32(0.5)
         for x in range(width):
             if distance[y, x] < reach:
-                soft = np.float32(1 - distance[y, x] / reach)
+                gx = np.float32(x) / np.float32(width) - np.float32(0.5)
+                inside = min(np.float32(0.5 - distance[y, x] / (2 * reach)), np.float32(1))
+                soft = np.float32(share) * inside * inside * (3 - 2 * inside)
                 for c in range(3):
-                    picture[y, x, c] += offset[c] * soft
+                    plane = coefficients[0, c] + gx * coefficients[1, c] + gy * coefficients[2, c]
+                    picture[y, x, c] += soft * np.float32(min(max(plane, -limit), limit))
 
 
 @compiled("i8(f4[:,::1], f4[:,::1])")
 def count_lips(distance: FloatArray, opening: FloatArray) -> int:
-    """Number of pixels on the lips: at no distance from them, and not in the opening.
+    """Number of pixels on the lips: inside of their outer contour, and not in the opening.
 
     `distance` and `opening` are float32 [h, w].
     """
@@ -181,7 +199,7 @@ def count_lips(distance: FloatArray, opening: FloatArray) -> int:
     count = 0
     for y in range(height):
         for x in range(width):
-            count += (distance[y, x] == 0) & (opening[y, x] == 0)
+            count += (distance[y, x] <= 0) & (opening[y, x] == 0)
     return count
 
 
@@ -192,10 +210,10 @@ def gather_lips(
     distance: FloatArray,
     opening: FloatArray,
     step: int,
-    own_values: FloatArray,
-    lips_values: FloatArray,
+    difference: FloatArray,
+    places: FloatArray,
 ) -> None:
-    """Write the colours of every `step`-th pixel on the lips, of two pictures, row by row.
+    """Write the difference of two pictures at every `step`-th pixel on the lips, row by row.
 
     Parameters
     ----------
@@ -203,18 +221,22 @@ def gather_lips(
     distance, opening : float32 [h, w]
         See `count_lips`.
     step : int
-    own_values, lips_values : float32 [3, n]
-        Written; n is the count over the step, rounded up.
+    difference : float32 [3, n]
+        `own - lips`, written; n is the count over the step, rounded up.
+    places : float32 [2, n]
+        x / w - 1/2 and y / h - 1/2 of these pixels, written.
     """
     height, width = distance.shape
     number = 0
     for y in range(height):
         for x in range(width):
-            if distance[y, x] == 0 and opening[y, x] == 0:
+            if distance[y, x] <= 0 and opening[y, x] == 0:
                 if number % step == 0:
+                    k = number // step
                     for c in range(3):
-                        own_values[c, number // step] = own[y, x, c]
-                        lips_values[c, number // step] = lips[y, x, c]
+                        difference[c, k] = np.float32(own[y, x, c]) - lips[y, x, c]
+                    places[0, k] = np.float32(x) / np.float32(width) - np.float32(0.5)
+                    places[1, k] = np.float32(y) / np.float32(height) - np.float32(0.5)
                 number += 1
 
 
