@@ -3,6 +3,7 @@
 from pathlib import Path
 
 ROOT_VARIABLE = "HEYGEM_SERVER_ROOT"  # names the served folder to kernels
+ADDRESS_VARIABLE = "HEYGEM_ADDRESS"  # page that the server prints once it listens
 SOURCES = "heygem/sources"  # address of the sources of results
 UPLOADS = "runs/uploads"  # receives the files that pages send, below the served folder
 STYLE_SHEET = Path(__file__).parent / "jupyter_data/voila/templates/heygem/static/studio.css"

@@ -5,6 +5,7 @@ the browser's history, in reports and in pictures of the screen. The browser is 
 the same address without it, once the login cookie is set.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -14,7 +15,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 
-from heygem.server import notebook_pages, sources, uploads
+from heygem.server import ADDRESS_VARIABLE, notebook_pages, sources, uploads
 from heygem.server.api import handlers
 
 
@@ -52,3 +53,7 @@ def _load_jupyter_server_extension(server: Any) -> None:
     routes = notebook_pages.handlers(base_url) + uploads.handlers(base_url, root)
     routes += sources.handlers(base_url, root)
     app.add_handlers(".*$", routes + handlers.handlers(base_url, root))
+    address = os.environ.pop(ADDRESS_VARIABLE, None)
+    if address:  # the loop runs once the server listens: what is printed can be opened
+        token = server.identity_provider.token
+        server.io_loop.add_callback(print, f"{address}?token={token}", flush=True)

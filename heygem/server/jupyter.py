@@ -10,7 +10,7 @@ from pathlib import Path
 from heygem.batch import notebooks
 from heygem.core.errors import HeygemError, ParameterError
 from heygem.core.i18n import LANGUAGES, language
-from heygem.server import ROOT_VARIABLE
+from heygem.server import ADDRESS_VARIABLE, ROOT_VARIABLE
 
 LOOPBACK = "127.0.0.1"
 #: Pages load nothing from other hosts, which would reveal who uses the studio. Violations are not
@@ -187,7 +187,7 @@ def start_lab(
     require_free_port(LOOPBACK, port)
     token = token or secrets.token_urlsafe(24)
     argv = lab_command(port=port, notebook=notebook, browser=browser)
-    _exec_server(argv, token, lang, f"http://{LOOPBACK}:{port}/lab/tree/{notebook}?token={token}")
+    _exec_server(argv, token, lang, f"http://{LOOPBACK}:{port}/lab/tree/{notebook}")
 
 
 def start_studio(
@@ -211,12 +211,12 @@ def start_studio(
     token = token or secrets.token_urlsafe(24)
     argv = studio_command(port=port, browser=browser, host=host, tls=tls, behind_proxy=proxy)
     require_free_port(host, port)
-    address = f"{'https' if tls else 'http'}://{host}:{port}/voila/render/{STUDIO}?token={token}"
+    address = f"{'https' if tls else 'http'}://{host}:{port}/voila/render/{STUDIO}"
     _exec_server(argv, token, lang, address)
 
 
 def require_free_port(host: str, port: int) -> None:
-    """Refuse a port that cannot be listened on, before any address is printed.
+    """Refuse a port that cannot be listened on, before a server is started.
 
     Raises
     ------
@@ -247,6 +247,6 @@ def _require(module, notebook):
 
 
 def _exec_server(argv, token, lang, address):
-    print(address, flush=True)
     os.chdir(notebooks.root())
-    os.execvpe(argv[0], argv, environment(token, lang=lang))
+    # The server prints it once it listens there; see `heygem.server.extension`.
+    os.execvpe(argv[0], argv, environment(token, lang=lang) | {ADDRESS_VARIABLE: address})

@@ -4,11 +4,14 @@ import asyncio
 import http.client
 import logging
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from helpers.browser import PROJECT, TOKEN, Server
+from helpers.browser import PROJECT, TOKEN, Server, free_port
 from traitlets.config import Config
 from voila.execute import VoilaExecutor
 
@@ -163,6 +166,26 @@ def test_a_port_that_is_taken_is_refused_with_one_line_before_an_address_is_prin
                 start(port=port, browser=False)
             assert "--port" in refusal.value.remedy
     assert capsys.readouterr().out == ""
+
+
+def test_the_address_is_printed_when_it_can_be_opened():
+    port = free_port()
+    command = [sys.executable, "-m", "heygem.cli.main", "studio", "--port", str(port)]
+    with subprocess.Popen(
+        [*command, "--no-browser"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        try:
+            address = server.stdout.readline().strip()
+            assert address.startswith(f"http://127.0.0.1:{port}/voila/render/notebooks/")
+            parts = urlsplit(address)
+            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+            headers = {"Accept": "text/html"}
+            connection.request("GET", f"{parts.path}?{parts.query}", headers=headers)
+            answer = connection.getresponse()
+            assert answer.status == REDIRECT
+            assert answer.headers["Location"].endswith(".ipynb")  # logged in, no token, no login
+        finally:
+            server.terminate()
 
 
 def test_no_file_of_a_page_names_another_host():
