@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from helpers.home import home_with_models
 from helpers.media import tone, write_wav
 from PIL import Image
 
@@ -24,7 +25,7 @@ class Untouched:
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path, monkeypatch):
-    monkeypatch.setenv("HEYGEM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HEYGEM_HOME", str(home_with_models(tmp_path / "home")))
     monkeypatch.setenv("HEYGEM_RECORDS", str(tmp_path / "records"))
 
 
