@@ -53,7 +53,10 @@ def _load_jupyter_server_extension(server: Any) -> None:
     routes = notebook_pages.handlers(base_url) + uploads.handlers(base_url, root)
     routes += sources.handlers(base_url, root)
     app.add_handlers(".*$", routes + handlers.handlers(base_url, root))
+
+
+async def _start_jupyter_server_extension(server: Any) -> None:
+    """Print the address of the page; the server calls this once it listens."""
     address = os.environ.pop(ADDRESS_VARIABLE, None)
-    if address:  # the loop runs once the server listens: what is printed can be opened
-        token = server.identity_provider.token
-        server.io_loop.add_callback(print, f"{address}?token={token}", flush=True)
+    if address:
+        print(f"{address}?token={server.identity_provider.token}", flush=True)
