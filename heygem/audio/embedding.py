@@ -5,8 +5,8 @@ recognition via large-scale weak supervision"; MIT), which learnt from 680,000 h
 languages to tell spoken words apart. Its 512 numbers are projected to the 64 directions from which
 mouths can be predicted best; `audio/weights/speech-projection.md` says how these were found. There
 are three projections: one fitted on all footage that the shipped lips model was trained on, one on
-footage whose licence is stated, for the model of such footage alone, and one of an encoder that
-hears no more than `BLOCK_ROWS` ahead, for the causal model.
+footage whose licence is stated, for the model of such footage alone, and one of an encoder whose
+rows know no sound after their block of `BLOCK_ROWS`, for the causal model.
 """
 
 import functools
@@ -54,9 +54,7 @@ STATE_DIM, HEADS, LAYERS = 512, 8, 3  # of Whisper base, of whose six layers thr
 ROW_FRAMES = 2  # mel frames in a row of the encoder, which is 20 ms
 CHUNK_ROWS = 500  # encoded at once; each sees 1.5 s more on both sides
 CONTEXT_ROWS = 75
-BLOCK_ROWS = 6  # of the causal encoder, whose rows take no sound into account after their block
-#: Sound after its block that the convolutions and the spectrum's window reach into.
-BEYOND_BLOCK_S = 2 * HOP / RATE_HZ + WINDOW / 2 / RATE_HZ
+BLOCK_ROWS = 6  # of the causal encoder: 120 ms
 SILENCE_ROWS = 600  # in whose middle the embedding of silence was taken
 
 

@@ -11,13 +11,13 @@ from heygem.audio.features import BANDS
 from heygem.core.types import FloatArray
 from heygem.face.topology import LOWER
 from heygem.lips.features import FEATURE_DIM, silent_features
+from heygem.lips.inference import STEPS
 from heygem.lips.trajectory import RATE_HZ, aperture_direction
 from heygem.training import augment
 from heygem.training.clip import Clip
 from heygem.training.coefficients import point_weights
 from heygem.training.embeddings import noise_embeddings
 
-STEPS = 2  # spectra per row of motion
 STRETCH = 0.17  # speech rates between e^-0.17 and e^0.17 of the real one (16 % slower, 19 % faster)
 MARGIN_ROWS = 10  # a window may begin before the clip and end after it, to train its ends too
 SILENT_PROBABILITY = 0.05  # windows of silence or bare noise, mouth at rest

@@ -9,7 +9,6 @@ from helpers.speechlike import babble
 
 from heygem.audio import embedding
 from heygem.audio.embedding import (
-    BEYOND_BLOCK_S,
     BLOCK_ROWS,
     CHUNK_ROWS,
     EMBEDDING_DIM,
@@ -17,7 +16,7 @@ from heygem.audio.embedding import (
     embed,
     silent_embedding,
 )
-from heygem.audio.features import RATE_HZ
+from heygem.audio.features import HOP, RATE_HZ, WINDOW
 from heygem.audio.whisper_weights import read_encoder
 
 
@@ -58,7 +57,8 @@ def test_rows_of_the_causal_encoder_know_nothing_of_sound_after_their_block(monk
         embedding.encoder_states(samples, rows=150, causal=True)
         - embedding.encoder_states(changed, rows=150, causal=True)
     ).max(1)
-    first_known = math.floor((2.0 - BEYOND_BLOCK_S) * 50 / BLOCK_ROWS) * BLOCK_ROWS
+    reach_s = (2 * HOP + WINDOW / 2) / RATE_HZ  # of the convolutions and the spectrum's window
+    first_known = math.floor((2.0 - reach_s) * 50 / BLOCK_ROWS) * BLOCK_ROWS
     assert change[:first_known].max() < 1e-4 < 0.1 < change[first_known:].max()
 
 
