@@ -1,5 +1,6 @@
 """A real browser and a real server, for the tests of pages."""
 
+import http.client
 import importlib.resources
 import json
 import os
@@ -45,6 +46,16 @@ def missing(what):
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing, and this is CI")
     pytest.skip(f"{what} is missing")
+
+
+def ask(port, method, path, body=None, **headers):
+    """(status, headers, content) of a request without anything that a client adds."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    connection.close()
+    return answer.status, answer.headers, content
 
 
 def free_port():

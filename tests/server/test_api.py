@@ -1,6 +1,5 @@
 """The HTTP API of a real server, with its Python client; the tests act as the worker."""
 
-import http.client
 import json
 import shutil
 import threading
@@ -8,6 +7,7 @@ import urllib.parse
 from pathlib import Path
 
 import pytest
+from helpers import browser
 from helpers.browser import SAMPLES, TOKEN, Server
 from openapi_spec_validator import validate
 
@@ -71,13 +71,8 @@ def make(queue, content=b"0123456789"):
 
 
 def ask(served, method, path, body=None, **headers):
-    """(status, headers, content) of a request without anything that the client adds."""
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
-    connection.request(method, f"/heygem/api/{path}", body, headers)
-    answer = connection.getresponse()
-    content = answer.read()
-    connection.close()
-    return answer.status, answer.headers, content
+    """(status, headers, content) of a request to the API, with these headers only."""
+    return browser.ask(served.port, method, f"/heygem/api/{path}", body, **headers)
 
 
 def refused(served, method, path, body=None, **headers):
@@ -225,12 +220,9 @@ def test_only_the_token_or_a_page_of_the_server_itself_may_ask(served, queue):
     for wrong in ({}, {"Authorization": "token wrong"}):
         status, _, content = ask(served, "GET", "jobs", **wrong)
         assert status == 403 and json.loads(content)["code"] == "FORBIDDEN"
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=30)
     query = urllib.parse.urlencode({"token": TOKEN})
-    connection.request("GET", f"/api/status?{query}")
-    answer = connection.getresponse()
-    answer.read()
-    cookies = "; ".join(c.split(";")[0] for c in answer.headers.get_all("Set-Cookie"))
+    _, headers, _ = browser.ask(served.port, "GET", f"/api/status?{query}")
+    cookies = "; ".join(c.split(";")[0] for c in headers.get_all("Set-Cookie"))
     body = json.dumps({"params": recipe("anna"), "start": False})
     assert ask(served, "GET", "jobs", Cookie=cookies)[0] == 200
     assert ask(served, "POST", "jobs", body, Cookie=cookies)[0] == 403, "no XSRF header"

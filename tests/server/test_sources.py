@@ -1,11 +1,11 @@
 """Source videos of results: shown wherever they lie, and nothing else with them."""
 
-import http.client
 import json
 import shutil
 from urllib.parse import quote
 
 import pytest
+from helpers import browser
 from helpers.browser import SAMPLES, TOKEN, Server
 from helpers.media import write_video, write_wav
 
@@ -66,12 +66,7 @@ def test_a_source_outside_the_served_folder_plays_for_its_user_only(tmp_path):
 
     def ask(folder, method="GET", token=TOKEN, **headers):
         headers |= {"Authorization": f"token {token}"} if token else {}
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-        connection.request(method, f"/{SOURCES}/{quote(folder)}", None, headers)
-        answer = connection.getresponse()
-        body = answer.read()
-        connection.close()
-        return answer.status, answer.headers, body
+        return browser.ask(server.port, method, f"/{SOURCES}/{quote(folder)}", **headers)
 
     try:
         status, headers, body = ask("runs/details/安娜 1")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import nbformat
 import pytest
-from helpers.browser import PROJECT, TOKEN, Server, free_port
+from helpers.browser import PROJECT, TOKEN, Server, ask, free_port
 from traitlets.config import Config
 from voila.execute import VoilaExecutor
 
@@ -178,12 +178,10 @@ def test_the_address_is_printed_when_it_can_be_opened():
             address = server.stdout.readline().strip()
             assert address.startswith(f"http://127.0.0.1:{port}/voila/render/notebooks/")
             parts = urlsplit(address)
-            connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
-            headers = {"Accept": "text/html"}
-            connection.request("GET", f"{parts.path}?{parts.query}", headers=headers)
-            answer = connection.getresponse()
-            assert answer.status == REDIRECT
-            assert answer.headers["Location"].endswith(".ipynb")  # logged in, no token, no login
+            page = f"{parts.path}?{parts.query}"
+            status, headers, _ = ask(parts.port, "GET", page, Accept="text/html")
+            assert status == REDIRECT
+            assert headers["Location"].endswith(".ipynb")  # logged in, no token, no login
         finally:
             server.terminate()
 
