@@ -215,6 +215,14 @@ def locked(path: PathLike, *, shared: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
+def status_of(path: PathLike) -> os.stat_result | None:
+    """Size and times of a file, or None when another process has just removed it."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
 def file_id(path: PathLike) -> tuple[int, int] | None:
     """Device and inode of the file that has this name now; None where there is none."""
     try:

@@ -21,7 +21,7 @@ from typing import Any
 from heygem.batch.queue import queue as job_queue
 from heygem.core import disk
 from heygem.core.errors import InputError, OutputError
-from heygem.core.files import copy_content, read_json, sha256, write_json
+from heygem.core.files import copy_content, read_json, sha256, status_of, write_json
 from heygem.core.leftovers import hidden_path
 from heygem.core.types import PathLike
 from heygem.core.version import code_version
@@ -280,7 +280,7 @@ def _require_space(out: Path, sources: Sources) -> None:
     folders = [sources.records, sources.mlflow, *sources.results]
     files = [path for folder in folders if folder.is_dir() for path in _plain_files(folder)]
     files += [sources.queue] if sources.queue.is_file() else []
-    needed = sum(path.stat().st_size for path in files) + _SPARE_BYTES
+    needed = _SPARE_BYTES + sum(status.st_size for status in map(status_of, files) if status)
     if disk.free_bytes(out) < needed:
         raise OutputError(
             "there is no room for the backup",

@@ -24,7 +24,7 @@ from heygem.config import recipes
 from heygem.config.settings import Settings, checked
 from heygem.core import logs
 from heygem.core.errors import AssetError, HeygemError
-from heygem.core.files import read_json, sha256
+from heygem.core.files import read_json, sha256, status_of
 from heygem.core.folders import avatar_folder
 from heygem.core.types import PathLike
 from heygem.ops import work
@@ -143,9 +143,10 @@ def plan(settings: RetentionSettings, folders: Iterable[Path], *, now: float | N
     if settings.logs.older_than_days is not None:
         limit = now - settings.logs.older_than_days * DAY_S
         for path in log_files():
-            status = path.stat()
-            if path != logs.log_file() and status.st_mtime < limit:
-                deletions.append(_deletion("log", path, settings.logs.older_than_days))
+            status = status_of(path)
+            if status and path != logs.log_file() and status.st_mtime < limit:
+                reason = _older_than(settings.logs.older_than_days)
+                deletions.append(Deletion("log", path, status.st_size, reason))
     return Plan(deletions, retained)
 
 
@@ -212,7 +213,7 @@ def _old_results(
             size = output.stat().st_size
             if folder_of_details is not None:
                 size += sum(p.stat().st_size for p in details.iterdir() if p.is_file())
-            text = f"older than {rules.older_than_days:g} days"
+            text = _older_than(rules.older_than_days)
             deletions.append(Deletion("result", output, size, text, folder_of_details, made))
     return deletions, retained
 
@@ -279,14 +280,16 @@ def _unused_avatars(rules: Avatars, now: float) -> list[Deletion]:
         return []
     folder = avatar_folder()
     paths = [path for path in folder.glob("*.npz") if path.is_file()] if folder.is_dir() else []
-    used = {path: max(path.stat().st_atime, path.stat().st_mtime) for path in paths}
-    paths.sort(key=lambda path: used[path])
-    total = sum(path.stat().st_size for path in paths)
+    avatars = [
+        (max(status.st_atime, status.st_mtime), path, status.st_size)
+        for path in paths
+        if (status := status_of(path)) is not None
+    ]
+    total = sum(size for _, _, size in avatars)
     deletions = []
-    for path in paths:
-        size = path.stat().st_size
-        if rules.unused_days is not None and now - used[path] > rules.unused_days * DAY_S:
-            deletions.append(_deletion("avatar", path, rules.unused_days))
+    for used, path, size in sorted(avatars):
+        if rules.unused_days is not None and now - used > rules.unused_days * DAY_S:
+            deletions.append(Deletion("avatar", path, size, _older_than(rules.unused_days)))
         elif rules.max_gb is not None and total > rules.max_gb * 1e9:
             text = f"the cache is above {rules.max_gb:g} GB"
             deletions.append(Deletion("avatar", path, size, text))
@@ -296,8 +299,8 @@ def _unused_avatars(rules: Avatars, now: float) -> list[Deletion]:
     return deletions
 
 
-def _deletion(kind: Kind, path: Path, days: float) -> Deletion:
-    return Deletion(kind, path, path.stat().st_size, f"older than {days:g} days")
+def _older_than(days: float) -> str:
+    return f"older than {days:g} days"
 
 
 def _output(details: Path, content: dict[str, Any]) -> Path | None:

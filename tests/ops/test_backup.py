@@ -194,6 +194,19 @@ def test_a_backup_while_rows_and_jobs_are_added_verifies(tmp_path, sources, add)
         thread.join()
 
 
+def test_a_file_that_vanishes_while_the_backup_is_sized_is_no_error(tmp_path, sources, monkeypatch):
+    plain_files = backups._plain_files
+
+    def with_a_removed_journal(folder):
+        yield folder / "ledger.db-journal"
+        yield from plain_files(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backups, "_plain_files", with_a_removed_journal)
+        backups._require_space(tmp_path / "b", sources)
+    assert backups.make(tmp_path / "b", sources, passphrase=None).files
+
+
 def test_an_installation_without_anything_has_an_empty_backup(tmp_path, home):
     sources = backups.Sources(tmp_path / "records", tmp_path / "q.db", tmp_path / "mlruns", ())
     made = backups.make(tmp_path / "backup", sources, passphrase=None)
