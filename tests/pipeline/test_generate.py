@@ -175,7 +175,8 @@ def test_frames_without_a_face_pass_and_are_counted(hopper, voice, models, tmp_p
     assert any("no face" in w for w in result.warnings)
     images, _ = read(out)
     below_label = images[12][150:]
-    assert np.abs(below_label.astype(int) - 120).max() < 12
+    # The watermark and the codec change single pixels by up to 15; a mouth there would be dark.
+    assert np.abs(below_label.astype(int) - 120).max() < 30
 
 
 @pytest.mark.slow
