@@ -1,7 +1,9 @@
 """Which of an avatar's frames an output frame shows and when, and those frames in that order."""
 
 import contextlib
+import contextvars
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,7 +18,7 @@ from heygem.media.colour import ColourCoding
 from heygem.media.yuv import Picture, YuvImage
 
 STILL_RATE = Fraction(25)  # frames per second of a video made from a still portrait
-BACKWARD_BYTES = 96 << 20  # frames held in memory to play a stretch backwards
+BACKWARD_BYTES = 192 << 20  # frames in memory to play backwards: half shown, half decoded ahead
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def _in_order(
         (still,) = _decode(avatar, 0, 0, pictures)
         yield from (avatar.animation.picture(still, int(frame)) for frame in order)
         return
-    chunk = max(8, BACKWARD_BYTES // size)
+    chunk = max(8, BACKWARD_BYTES // size // 2)
     k = 0
     while k < len(order):
         step = order[k + 1] - order[k] if k + 1 < len(order) else 1
@@ -174,14 +176,39 @@ def _in_order(
             for _ in range(k, stop):
                 yield image
         elif step == -1:
-            for high in range(order[k], order[stop - 1] - 1, -chunk):
-                low = max(order[stop - 1], high - chunk + 1)
-                backward = list(_decode(avatar, low, high, pictures))
-                while backward:  # none is held longer than it is needed
-                    yield backward.pop()
+            yield from _backwards(avatar, order[k], order[stop - 1], pictures, chunk)
         else:
             yield from _decode(avatar, order[k], order[stop - 1], pictures)
         k = stop
+
+
+def _backwards(
+    avatar: Avatar,
+    first: int,
+    last: int,
+    pictures: Callable[[media.VideoReader], Iterator[Picture]],
+    chunk: int,
+) -> Iterator[Picture]:
+    """Frames `first` down to `last`, both included, decoded `chunk` at once.
+
+    Another thread decodes the next ones meanwhile: most of that goes to frames between the key
+    frame before them and them, and whoever takes the pictures would wait for it.
+    """
+    with ThreadPoolExecutor(1) as pool:
+
+        def decode(high: int) -> Future[list[Picture]]:
+            # With this thread's context, so that a cancellation of its work is one of the other's.
+            low = max(last, high - chunk + 1)
+            frames = _decode(avatar, low, high, pictures)
+            return pool.submit(contextvars.copy_context().run, lambda: list(frames))
+
+        following = decode(first)
+        for high in range(first, last - 1, -chunk):
+            images = following.result()
+            if high - chunk >= last:
+                following = decode(high - chunk)
+            while images:  # none is held longer than it is needed
+                yield images.pop()
 
 
 def _decode(

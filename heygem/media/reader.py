@@ -1,8 +1,9 @@
 """Read a video (or a still image) frame by frame: upright, 8-bit RGB, with exact times."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
@@ -192,9 +193,13 @@ class VideoReader:
             image = make_upright(image, v.rotation_deg, v.mirrored)
         return image
 
-    def _decode(self, state: "_DecodingState") -> _TimedFrames:
-        """Yield (time_s, decoded frame) in order from the container's position on."""
+    def _decode(self, state: "_DecodingState", *, wanted_s: float = 0.0) -> _TimedFrames:
+        """Yield (time_s, decoded frame) in order from the container's position on.
+
+        Before `wanted_s` come only frames that others are decoded from.
+        """
         last_s = None
+        decoder = state.stream.codec_context
         packets = self._container.demux()
         while True:
             raise_if_cancelled()
@@ -208,6 +213,9 @@ class VideoReader:
             state.count_packet(packet)
             if packet.stream is not state.stream:
                 continue
+            if wanted_s > 0 and packet.pts is not None:
+                is_wanted = packet.pts - state.origin >= wanted_s / state.tick_s - 0.5
+                decoder.skip_frame = "DEFAULT" if is_wanted else "NONREF"
             try:
                 decoded = packet.decode()
             except av.FFmpegError:
@@ -221,7 +229,7 @@ class VideoReader:
                 yield time_s, frame
 
     def _seek(self, state: "_DecodingState") -> tuple[_TimedFrames | None, int]:
-        """Frames from the key frame before ``start_s`` on, and the first one's index.
+        """Frames from ``start_s`` on, and the first one's index.
 
         None and 0 where the file can only be decoded from its start.
         """
@@ -233,12 +241,14 @@ class VideoReader:
             try:
                 tick = int(target_s / state.tick_s) + state.origin
                 self._container.seek(tick, stream=state.stream, backward=True)
-                frames = self._decode(state)
+                frames = self._decode(state, wanted_s=self.start_s)
                 first = next(frames)
             except (av.FFmpegError, StopIteration):
                 break
             if first[0] <= self.start_s + state.tick_s / 2:
-                return _chain(first, frames), self._count_before(first[0], state)
+                limit_s = self.start_s - state.tick_s / 2
+                wanted = (frame for frame in chain([first], frames) if frame[0] >= limit_s)
+                return wanted, self._count_before(self.start_s, state)
         return None, 0
 
     def _count_before(self, time_s: float, state: "_DecodingState") -> int:
@@ -312,10 +322,3 @@ class _DecodingState:
                 return time_s
         self.estimated_times += last_s is not None
         return 0.0 if last_s is None else last_s + float(1 / rate)
-
-
-def _chain(
-    first: tuple[float, av.VideoFrame], rest: Iterable[tuple[float, av.VideoFrame]]
-) -> _TimedFrames:
-    yield first
-    yield from rest
