@@ -4,18 +4,18 @@ The watermark alternates every 0.2 s. An encoder whose reference frames reach ba
 period predicts it from the frame that carries the same signs: five frames of reference do more for
 the size of a labelled film than the finer motion search of `medium`, and take less time. They are
 used as far as level 4 of H.264 allows, so that every player can keep them. A talking head moves
-little: the smallest motion search is enough, and B frames need no blocks of 8x8; up to 1280x720,
-planning over 40 frames gains more than both cost. The figures are in `docs/performance.md`;
-`benchmarks/encoder.py` measures them.
+little: the smallest motion search is enough, one reference serves a whole macroblock, and B frames
+need no blocks of 8x8; up to 1280x720, planning over 40 frames gains more than all that costs. The
+figures are in `docs/performance.md`; `benchmarks/encoder.py` measures them.
 """
 
 BALANCED = "balanced"
 _REFERENCES = 5
 _LEVEL_4_MACROBLOCKS = 32768  # that a decoder of level 4 to 4.1 keeps; ITU-T H.264, table A-1
 _MACROBLOCK = 16  # pixels across and down
-_SEARCH = "aq-mode=2:me=dia:partitions=p8x8,i8x8,i4x4"
+_SEARCH = "aq-mode=2:me=dia:mixed-refs=0:partitions=p8x8,i8x8,i4x4"
 #: Added to crf, so that a film has the size that `medium` gives it at that crf.
-_CRF_OFFSET, _CRF_OFFSET_LARGE = -0.6, -0.5
+_CRF_OFFSET, _CRF_OFFSET_LARGE = -0.5, -0.5
 
 
 def x264_options(preset: str, crf: float, width: int, height: int) -> dict[str, str]:
@@ -36,7 +36,7 @@ def x264_options(preset: str, crf: float, width: int, height: int) -> dict[str, 
     fitting = _LEVEL_4_MACROBLOCKS // macroblocks
     if fitting >= _REFERENCES:
         base, offset = "faster", _CRF_OFFSET
-        more = f"ref={_REFERENCES}:mixed-refs=1:rc-lookahead=40"
+        more = f"ref={_REFERENCES}:rc-lookahead=40"
     else:  # without those references only the finer search is as good
         base, offset = "medium", _CRF_OFFSET_LARGE
         more = (
