@@ -27,7 +27,7 @@ from heygem.core.files import is_address, read_json, write_json
 from heygem.core.interrupts import observes_cancel
 from heygem.core.leftovers import temporary_folder
 from heygem.core.types import Progress
-from heygem.experiments.batch_tracking import Tracker, track_batch
+from heygem.experiments.batch_tracking import track_batch
 from heygem.pipeline import preflight
 from heygem.pipeline.models import Models
 
@@ -193,7 +193,6 @@ class _Runner:
         self.cancel = cancel
         self.warnings: list[str] = []
         self.mlflow_page = ""
-        self._tracker: Tracker | None = None
         self._models = models
         self._owns_models = models is None
 
@@ -203,8 +202,7 @@ class _Runner:
         inputs = [path for recipe in recipes for path in preflight.input_files(recipe)]
         maker = Maker(self.speech, self.cancel, inputs=inputs)
         names = [item.name for item in items]
-        with track_batch(self.params, names=names, waits_for_frame=True) as tracker:
-            self._tracker = tracker
+        with track_batch(self.params, names=names, own_process=True) as tracker:
 
             def record(item: Item, outcome: Outcome) -> None:
                 outcomes[item.name] = outcome
@@ -260,8 +258,6 @@ class _Runner:
 
     def _item_progress(self, name: str, number: int, count: int) -> Progress:
         def report_progress(stage: str, done: int, total: int, /) -> None:
-            if stage == "render" and done and self._tracker is not None:
-                self._tracker.begin_delivery()
             if self.progress:
                 self.progress(name, number, count, stage, done, total)
 

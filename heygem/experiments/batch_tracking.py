@@ -2,8 +2,9 @@
 
 A video never waits for MLflow and is never lost with it, nor is its record: each record is first
 written to a spool beside the store (`heygem.experiments.spool`), and one daemon thread gives them
-to MLflow (`heygem.experiments.delivery`). The end of a batch waits a moment for it. What MLflow has
-not taken by then is delivered by the next batch, or by `heygem experiments deliver`.
+to MLflow (`heygem.experiments.recorder`), or to a process that does (`delivery_process`). The end
+of a batch waits a moment for it. What MLflow has not taken by then is delivered by the next batch,
+or by `heygem experiments deliver`.
 
 MLflow's own asynchronous logging (`synchronous=False`, MLflow 3.17.2) cannot replace that thread:
 it covers parameters, metrics and tags only, while creating the store, creating runs and copying
@@ -14,17 +15,19 @@ the process alive; and it logs one error per call.
 import contextlib
 import logging
 import secrets
-import socket
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from heygem.config.params import Params
 from heygem.core.interrupts import is_cancelled
 from heygem.experiments import batch_summary, store
-from heygem.experiments.delivery import Delivery, deliver_pending, describe
+from heygem.experiments.delivery import describe
+from heygem.experiments.delivery_process import RemoteRecorder
+from heygem.experiments.recorder import Recorder, import_mlflow
 from heygem.experiments.run_records import (
     ItemOutcome,
     batch_record,
@@ -38,16 +41,11 @@ from heygem.experiments.run_records import (
 )
 from heygem.experiments.spool import Spool
 
-if TYPE_CHECKING:
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-    from mlflow.tracking import MlflowClient
-
 log = logging.getLogger(__name__)
 
 IMPORT_TIMEOUT_S = 60.0  # for MLflow itself; how long that takes says nothing about the store
 STOP_TIMEOUT_S = 1.5  # likewise, of a batch that the user stopped
 CALL_TIMEOUT_S = 5.0  # the end of a batch waits this long for one call
-FRAME_TIMEOUT_S = 30.0  # MLflow waits this long for the first frame of a batch
 RETRY_S = 20.0  # after a failure; meanwhile records gather in the spool
 SILENCE_S = 300.0  # after a store did not answer, batches of this process do not wait for it
 
@@ -61,15 +59,9 @@ class Tracker(Protocol):
     def log(self, outcome: ItemOutcome) -> None:
         """Record one finished item."""
 
-    def begin_delivery(self) -> None:
-        """Say that the first frame is drawn; see `track_batch`."""
-
 
 class _NoTracker:
     problem = address = ""
-
-    def begin_delivery(self) -> None:
-        pass
 
     def log(self, outcome: ItemOutcome) -> None:
         pass
@@ -85,7 +77,7 @@ class _NoTracker:
 
 @contextlib.contextmanager
 def track_batch(
-    params: Params, *, names: list[str], batch: str = "", waits_for_frame: bool = False
+    params: Params, *, names: list[str], batch: str = "", own_process: bool = False
 ) -> Iterator[Tracker]:
     """Record items with these names; does nothing if `mlflow.enabled` is false.
 
@@ -96,14 +88,14 @@ def track_batch(
     batch : str
         Of a batch whose items several processes make: its name, under which all of them find its
         run; see `join_batch`. Default: these items are the batch.
-    waits_for_frame : bool
-        Load MLflow, which takes two seconds of processor time, after `begin_delivery` was called;
-        at the latest when an item is logged or `FRAME_TIMEOUT_S` have passed.
+    own_process : bool
+        Give records to MLflow in another process, unless this one has loaded MLflow; see
+        `heygem.experiments.delivery_process`.
     """
     if not params.mlflow.enabled:
         yield _NoTracker()
         return
-    tracker = BatchTracker(params, names, batch, waits_for_frame=waits_for_frame)
+    tracker = BatchTracker(params, names, batch, own_process=own_process)
     status = "FAILED"
     try:
         yield tracker
@@ -137,18 +129,16 @@ class BatchTracker:
         names: list[str],
         batch: str = "",
         *,
-        waits_for_frame: bool = False,
+        own_process: bool = False,
     ) -> None:
         self.problem = ""
         self.address = ""
         self._params = params
         self._folder = Path(params.mlflow.folder).absolute()
         self._outcomes: list[batch_summary.ItemFacts] = []
-        self._monitor: SystemMetricsMonitor | None = None
+        self._own_process = own_process
+        self._recorder: Recorder | RemoteRecorder | None = None
         self._news = threading.Event()  # a record was added, or the batch has ended
-        self._may_load = threading.Event()
-        if not waits_for_frame:
-            self._may_load.set()
         self._is_closing = self._has_given_up = False
         self._has_ended = threading.Event()
         self._last_call = time.monotonic()  # when the thread last began a call of MLflow
@@ -175,13 +165,8 @@ class BatchTracker:
             return single_record(self._params, names[0], self._batch_id)
         return batch_record(self._params, names, self._batch_id)
 
-    def begin_delivery(self) -> None:
-        """Say that the first frame is drawn; see `track_batch`."""
-        self._may_load.set()
-
     def log(self, outcome: ItemOutcome) -> None:
         """Record one finished item as a child run, or a single video in the only one."""
-        self._may_load.set()
         self._outcomes.append(batch_summary.facts(outcome))
         params, is_single = outcome.params or self._params, self._is_single
         self._append(item_record(outcome, params, self._batch_id, is_single=is_single))
@@ -232,7 +217,6 @@ class BatchTracker:
     def _wait(self) -> None:
         """Wait for the thread; see `close`."""
         self._is_closing = True  # after the last record, so that the thread does not miss it
-        self._may_load.set()
         self._news.set()
         began = time.monotonic()
         silent_since = _silent_since.get(self._folder)
@@ -265,21 +249,22 @@ class BatchTracker:
     def _deliver(self) -> None:
         """Give MLflow what is in the spool, and in idle time what earlier batches have left."""
         assert self._spool is not None
-        delivery = Delivery(self._folder, self._spool, answered=self._answered)
         has_backlog, problem = True, ""
-        self._may_load.wait(FRAME_TIMEOUT_S)
         try:
-            _import_mlflow()
+            kind = RemoteRecorder if self._own_process and "mlflow" not in sys.modules else Recorder
+            recorder = kind(self._folder, self._spool, answered=self._answered)
+            self._recorder = recorder
+            recorder.load()
         except Exception as error:
             self._give_up(describe(error))
         while not self._has_given_up:
             self._news.clear()
             closing = self._is_closing
             try:
-                if closing and self._monitor is not None:
-                    self._monitor.finish()
-                delivery.deliver_all()
-                self._start_monitor()
+                if closing:
+                    recorder.stop_watching()
+                recorder.deliver_all()
+                self._watch(recorder)
                 problem = ""
             except Exception as error:
                 log.debug("MLflow failed", exc_info=True)
@@ -290,7 +275,7 @@ class BatchTracker:
                 self._wait_for_end(RETRY_S)
             elif has_backlog:
                 has_backlog = False
-                deliver_pending(self._folder, stop=self._news.is_set, answered=self._answered)
+                recorder.deliver_pending(self._news.is_set)
             else:
                 self._news.wait()
         self._finish(problem)
@@ -305,6 +290,8 @@ class BatchTracker:
         assert self._spool is not None
         if self._spool.waiting():
             self._give_up(problem or "it was interrupted")
+        elif self._recorder is not None:
+            self._recorder.close()
         self._spool.close(remove=not self._spool.waiting())
         self._has_ended.set()
 
@@ -312,6 +299,8 @@ class BatchTracker:
         if self._has_given_up:
             return
         self._has_given_up = True
+        if self._recorder is not None:
+            self._recorder.close()
         where = (
             f"the record is kept in {self._spool.path} and delivered by the next run, or by "
             f"heygem experiments deliver --folder {self._folder}"
@@ -324,53 +313,14 @@ class BatchTracker:
         )
         log.warning(self.problem)
 
-    def _start_monitor(self) -> None:
-        """Record CPU, memory, disk, network and GPU over time, on the batch's run."""
+    def _watch(self, recorder: Recorder | RemoteRecorder) -> None:
+        """Find the address of the batch's run; record the machine's load on it."""
         assert self._spool is not None
         run_id = self._spool.delivered.get(self._batch_id)
-        if self.address or not run_id:
-            return
-        client = store.open_client(self._folder)
-        experiment = client.get_run(run_id).info.experiment_id
-        self.address = store.run_path(experiment, run_id)
-        _close_abandoned_runs(client, experiment)
-        if not self._is_closing and not self._is_shared:
-            self._monitor = _start_system_monitor(self._folder, run_id)
-
-
-def _import_mlflow() -> None:
-    """Load what talks to a store. It takes seconds, which say nothing about the store."""
-    store.disable_telemetry()
-    import mlflow.store.tracking.sqlalchemy_store
-    import mlflow.tracking  # noqa: F401
+        if run_id and not self.address:
+            self.address = recorder.watch(run_id, loads=not (self._is_closing or self._is_shared))
 
 
 def load_in_background() -> None:
     """Begin to load MLflow, for a batch that needs it at its end."""
-    threading.Thread(target=_import_mlflow, name="load mlflow", daemon=True).start()
-
-
-def _close_abandoned_runs(client: "MlflowClient", experiment: str) -> None:
-    """End runs whose process has died: MLflow would list them as running for ever."""
-    host = socket.gethostname()
-    running = client.search_runs(
-        [experiment], f"attributes.status = 'RUNNING' and tags.`{store.HOST_TAG}` = '{host}'"
-    )
-    for run in running:
-        if not store.owner_is_running(run.data.tags):
-            client.set_terminated(run.info.run_id, status="KILLED")
-
-
-def _start_system_monitor(folder: Path, run_id: str) -> "SystemMetricsMonitor | None":
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
-    try:
-        monitor = SystemMetricsMonitor(
-            run_id, sampling_interval=2, tracking_uri=store.tracking_uri(folder)
-        )
-        monitor.start()
-        return monitor
-    except Exception:  # a machine without such counters still records its videos
-        log.debug("no system metrics", exc_info=True)
-        return None
+    threading.Thread(target=import_mlflow, name="load mlflow", daemon=True).start()

@@ -101,6 +101,12 @@ class Spool:
         with contextlib.suppress(OSError):
             self._write({"kind": _FORGOTTEN, "id": ""})
 
+    def note(self, mark: dict[str, Any]) -> None:
+        """Add a mark that another process has made for this file."""
+        self._apply(mark)
+        with contextlib.suppress(OSError):
+            self._write(mark)
+
     def waiting(self) -> list[dict[str, Any]]:
         """Records that MLflow does not have, as far as is known."""
         return [record for record in self.records if record["id"] not in self.delivered]
@@ -127,15 +133,19 @@ class Spool:
         for line in data.splitlines():
             try:
                 content = json.loads(line)
-                kind, record_id = content["kind"], content["id"]
+                kind, _ = content["kind"], content["id"]
             except (ValueError, KeyError, TypeError):
                 continue
-            if kind == _DELIVERED:
-                self.delivered[record_id] = str(content.get("run", ""))
-            elif kind == _FORGOTTEN:
-                self.delivered.clear()
+            if kind in (_DELIVERED, _FORGOTTEN):
+                self._apply(content)
             else:
                 self.records.append(content)
+
+    def _apply(self, mark: dict[str, Any]) -> None:
+        if mark["kind"] == _DELIVERED:
+            self.delivered[mark["id"]] = str(mark.get("run", ""))
+        else:
+            self.delivered.clear()
 
 
 def folders(store_folder: PathLike) -> list[Path]:

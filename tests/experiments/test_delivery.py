@@ -19,6 +19,7 @@ from heygem.config.params import Params
 from heygem.core.files import sha256
 from heygem.experiments import batch_tracking, delivery, run_records, spool, store
 from heygem.experiments.batch_tracking import track_batch
+from heygem.experiments.delivery_process import RemoteRecorder
 from heygem.experiments.spool import Spool
 
 pytestmark = pytest.mark.fault
@@ -108,6 +109,27 @@ def test_the_batchs_run_carries_the_summary(params, folder, tmp_path):
     assert metrics["seconds/mean"] == metrics["seconds/p95"] == 4.0
     assert metrics["real_time_factor"] == 2.0
     assert spool.pending(folder) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_another_process_records(params, folder, tmp_path, monkeypatch, is_killed):
+    monkeypatch.setattr(batch_tracking, "Recorder", RemoteRecorder)  # this process has MLflow
+    with track_batch(params, names=["v0", "v1", "v2"], own_process=True) as tracker:
+        tracker.log(outcome(tmp_path, "v0"))
+        if is_killed:
+            while not tracker._spool.delivered:
+                time.sleep(0.05)
+            tracker._recorder._process.kill()
+        tracker.log(outcome(tmp_path, "v1"))
+        tracker.log(outcome(tmp_path, "v2"))
+    assert tracker._recorder._process.returncode is not None
+    assert bool(tracker.problem) == is_killed
+    if is_killed:
+        assert delivery.deliver_pending(folder).waiting == 0
+    else:
+        assert tracker.address and spool.pending(folder) == []
+    whole(folder)
 
 
 @pytest.mark.slow

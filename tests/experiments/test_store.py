@@ -244,18 +244,6 @@ def test_a_broken_store_is_one_warning_and_never_waited_for(
     assert [record.message for record in caplog.records].count(tracker.problem) == 1
 
 
-def test_mlflow_is_loaded_after_the_first_frame_or_with_the_first_record(monkeypatch, tmp_path):
-    loads = threading.Event()
-    monkeypatch.setattr(batch_tracking, "_import_mlflow", loads.set)
-    params = Params.from_dict({"mlflow": {"folder": str(tmp_path / "mlruns")}})
-    for starts in (lambda tracker: tracker.begin_delivery(), lambda t: t.log(outcome(tmp_path))):
-        loads.clear()
-        with track_batch(params, names=["a"], waits_for_frame=True) as tracker:
-            assert not loads.wait(0.2)
-            starts(tracker)
-            assert loads.wait(10)
-
-
 def test_off_means_off(tmp_path):
     params = Params.from_dict({"mlflow": {"enabled": False, "folder": str(tmp_path / "mlruns")}})
     with track_batch(params, names=["a"]) as tracker:
