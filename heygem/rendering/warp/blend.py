@@ -109,7 +109,7 @@ def match_lip_tone(
     difference = np.empty((3, -(-count // step)), np.float32)
     places = np.empty((2, difference.shape[1]), np.float32)
     kernels.gather_lips(own, lips, distance, opening, step, difference, places)
-    usual = np.median(difference, 1)
+    usual = _median(difference)
     rest = np.clip(difference - usual[:, None], -MAX_LIP_TONE, MAX_LIP_TONE)
     middle = places.mean(1)
     centred = places - middle[:, None]
@@ -119,6 +119,12 @@ def match_lip_tone(
     plane = np.stack([usual - middle @ slopes, *slopes]).astype(np.float32)
     reach_px = max(LIP_EDGE * margin_px, 1.0)
     kernels.add_tone(lips, plane, distance, reach_px, MAX_LIP_TONE, LIP_TONE_SHARE)
+
+
+def _median(values: FloatArray) -> FloatArray:
+    """Median of each row, without the checks of `numpy.median`, which take longer."""
+    middle = [(values.shape[1] - 1) // 2, values.shape[1] // 2]
+    return np.partition(values, middle, 1)[:, middle].mean(1)
 
 
 def edge_margin_px(points: FloatArray) -> float:

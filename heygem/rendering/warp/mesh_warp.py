@@ -1,5 +1,7 @@
 """Piecewise-affine warp of a picture by the face mesh, with a fixed rim."""
 
+from math import ceil, floor
+
 import cv2
 import numpy as np
 
@@ -48,8 +50,10 @@ def with_rim(points: FloatArray, scale: float) -> FloatArray:
     return np.concatenate([points, jaw + RIM * scale * away]).astype(np.float32)
 
 
-def sample(image: Image, map_x: FloatArray, map_y: FloatArray) -> Image:
-    """Sample a picture bicubically at given places.
+def sample(
+    image: Image, map_x: FloatArray, map_y: FloatArray, method: int = cv2.INTER_CUBIC
+) -> Image:
+    """Sample a picture at given places, bicubically unless another of OpenCV's methods is given.
 
     Parameters
     ----------
@@ -61,7 +65,7 @@ def sample(image: Image, map_x: FloatArray, map_y: FloatArray) -> Image:
     -------
     uint8 [h, w, 3]
     """
-    return cv2.remap(image, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(image, map_x, map_y, method, borderMode=cv2.BORDER_REPLICATE)
 
 
 def sample_covered(image: Image, map_x: FloatArray, map_y: FloatArray, labels: IntArray) -> Image:
@@ -89,10 +93,12 @@ def bounds(
     points: FloatArray, margin_px: float, size: tuple[int, ...]
 ) -> tuple[int, int, int, int]:
     """Whole-pixel box around points, inside a picture of (height, width): x0, y0, x1, y1."""
-    low = np.floor(points.reshape(-1, 2).min(0) - margin_px).astype(int)
-    high = np.ceil(points.reshape(-1, 2).max(0) + margin_px).astype(int) + 1
-    x0, y0 = max(0, low[0]), max(0, low[1])
-    return x0, y0, max(x0 + 1, min(size[1], high[0])), max(y0 + 1, min(size[0], high[1]))
+    (left, top), (right, bottom) = (
+        end(points.reshape(-1, 2), 0).tolist() for end in (np.min, np.max)
+    )
+    x0, y0 = max(0, floor(left - margin_px)), max(0, floor(top - margin_px))
+    x1, y1 = ceil(right + margin_px) + 1, ceil(bottom + margin_px) + 1
+    return x0, y0, max(x0 + 1, min(size[1], x1)), max(y0 + 1, min(size[0], y1))
 
 
 def rasterize(points: FloatArray, triangles: IntArray, size: tuple[int, int]) -> IntArray:

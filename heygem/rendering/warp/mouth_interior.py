@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from heygem.core.interpolation import linear_ramp, smoothstep
@@ -95,21 +96,24 @@ class InteriorLayers:
     own: list[Layer]
     synthetic: SyntheticInterior | None
 
-    def draw(self, crop: Image, canvas: FloatArray) -> None:
-        """Draw from a picture uint8 [h, w, 3] into the canvas float32 [H, W, 3], in place."""
+    def draw(self, crop: Image, canvas: FloatArray, method: int = cv2.INTER_CUBIC) -> None:
+        """Draw from a picture uint8 [h, w, 3] into the canvas float32 [H, W, 3], in place.
+
+        `method` is OpenCV's, of sampling.
+        """
         lowest, *others = self.own
-        interior = sample(crop, lowest.x, lowest.y).astype(np.float32)
-        _draw_over(interior, crop, others)
+        interior = sample(crop, lowest.x, lowest.y, method).astype(np.float32)
+        _draw_over(interior, crop, others, method)
         if self.synthetic is not None:
             synthetic = self.synthetic.drawing.copy()
-            _draw_over(synthetic, crop, self.synthetic.layers)
+            _draw_over(synthetic, crop, self.synthetic.layers, method)
             interior += self.synthetic.share * (synthetic - interior)
         canvas[self.rows, self.columns] = interior
 
 
-def _draw_over(below: FloatArray, crop: Image, layers: list[Layer]) -> None:
+def _draw_over(below: FloatArray, crop: Image, layers: list[Layer], method: int) -> None:
     for layer in layers:
-        below += (sample(crop, layer.x, layer.y) - below) * layer.opacity[..., None]
+        below += (sample(crop, layer.x, layer.y, method) - below) * layer.opacity[..., None]
 
 
 class MouthInterior:
@@ -197,25 +201,24 @@ class MouthInterior:
             with the upper lip.
         """
         share = synthetic_share(mesh, gap_px(target), width_px(target), zoom)
-        layers = self.layers(crop, mesh, target, zoom, canvas.shape, share=share, skull=skull)
+        opening = Opening.of(target, canvas.shape)
+        layers = self.layers(crop, mesh, opening, zoom, share=share, skull=skull)
         layers.draw(crop, canvas)
 
     def layers(
         self,
         crop: Image,
         mesh: FloatArray,
-        target: FloatArray,
+        opening: "Opening",
         zoom: float,
-        size: tuple[int, ...],
         *,
         share: tuple[float, float],
         skull: SkullMap | None = None,
     ) -> InteriorLayers:
-        """What `fill` draws on a canvas of (height, width, ...) `size`; arguments as there.
+        """What `fill` draws in the opening of a mouth; arguments as there.
 
         `share` is what `synthetic_share` says of the picture and this mouth.
         """
-        opening = _Opening.of(target, size)
         upper, lower = mesh[topo.INNER_UPPER], mesh[topo.INNER_LOWER]
         own = _own_layers(upper, lower, opening, zoom, skull=skull)
         opacity, teeth = share
@@ -229,7 +232,7 @@ class MouthInterior:
         return InteriorLayers(opening.rows, opening.columns, own, synthetic)
 
     def _place_synthetic(
-        self, crop: Image, mesh: FloatArray, opening: "_Opening", teeth: float
+        self, crop: Image, mesh: FloatArray, opening: "Opening", teeth: float
     ) -> FloatArray:
         """The synthetic interior, tinted like this face, in the opening : float32 [h, w, 3]."""
         texture, lip_rgb = self._synthetic.get(teeth) or _synthesize(crop, mesh, teeth)
@@ -246,7 +249,7 @@ class MouthInterior:
 
 
 @dataclass(frozen=True)
-class _Opening:
+class Opening:
     """The pixels of a canvas in which the interior may show, in coordinates of the mouth.
 
     Attributes
@@ -272,7 +275,7 @@ class _Opening:
     height: FloatArray
 
     @classmethod
-    def of(cls, target: FloatArray, size: tuple[int, ...]) -> "_Opening":
+    def of(cls, target: FloatArray, size: tuple[int, ...]) -> "Opening":
         """The opening of a mesh, float32 [n, 2], on a canvas of (height, width, ...)."""
         upper, lower = target[topo.INNER_UPPER], target[topo.INNER_LOWER]
         x0, y0, x1, y1 = bounds(np.concatenate([upper, lower]), edge_margin_px(target), size)
@@ -287,7 +290,7 @@ class _Opening:
 def _own_layers(
     upper: FloatArray,
     lower: FloatArray,
-    opening: _Opening,
+    opening: Opening,
     zoom: float,
     *,
     skull: SkullMap | None,
@@ -298,7 +301,7 @@ def _own_layers(
     ----------
     upper, lower : float32 [11, 2]
         Inner lip contours in the picture, corner to corner.
-    opening : _Opening
+    opening : Opening
     zoom : float
         Target scale over source scale.
     skull : SkullMap or None
@@ -320,7 +323,7 @@ def _own_layers(
 
 
 def _layers_over_synthetic(
-    upper: FloatArray, lower: FloatArray, opening: _Opening, zoom: float, opacity: float
+    upper: FloatArray, lower: FloatArray, opening: Opening, zoom: float, opacity: float
 ) -> list[Layer]:
     """What a picture shows of its interior, on its lips and not stretched; see `_own_layers`."""
     axes = mouth_axes(upper)
@@ -339,7 +342,7 @@ def _layers_over_synthetic(
     ]
 
 
-def _skull_layer(upper: FloatArray, lower: FloatArray, opening: _Opening, skull: SkullMap) -> Layer:
+def _skull_layer(upper: FloatArray, lower: FloatArray, opening: Opening, skull: SkullMap) -> Layer:
     """What a picture shows at the skull's places.
 
     Where the picture's upper lip hid a little of the teeth, their last row is drawn on, or they

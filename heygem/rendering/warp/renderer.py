@@ -53,7 +53,7 @@ from heygem.rendering.warp.mesh_warp import (
     with_rim,
 )
 from heygem.rendering.warp.mouth_axes import gap_px, width_px
-from heygem.rendering.warp.mouth_interior import MouthInterior
+from heygem.rendering.warp.mouth_interior import MouthInterior, Opening
 from heygem.rendering.warp.synthetic_interior import synthetic_share
 from heygem.rendering.warp.teeth_cache import cached_teeth
 from heygem.rendering.warp.texture_selection import TextureSelector
@@ -210,6 +210,7 @@ class WarpRenderer:
         )
         mouth = Mouth.around(target, labels, scale, margin_px, corner, own_share)
         covered[mouth.rows, mouth.columns] |= mouth.opening > 0
+        opening = Opening.of(mouth.target, mouth.labels.shape)
         return FrameGeometry(
             x0,
             y0,
@@ -219,7 +220,7 @@ class WarpRenderer:
             covered,
             mouth,
             [
-                self._texture(pick, weight, mouth, frame, scale, share)
+                self._texture(pick, weight, mouth, opening, frame, scale, share)
                 for (pick, weight), share in zip(textures, shares, strict=True)
             ],
             scale,
@@ -237,6 +238,7 @@ class WarpRenderer:
         pick: int,
         weight: float,
         mouth: Mouth,
+        opening: Opening,
         frame: int,
         scale: float,
         share: tuple[float, float],
@@ -248,10 +250,8 @@ class WarpRenderer:
         skull = None
         if self._teeth is not None:
             skull = self._teeth.map(pick, self._avatar.pose[frame : frame + 1], mouth.corner)
-        size, zoom = mouth.labels.shape, scale / own_scale
-        interior = self._interior.layers(
-            crop, mesh, mouth.target, zoom, size, share=share, skull=skull
-        )
+        zoom = scale / own_scale
+        interior = self._interior.layers(crop, mesh, opening, zoom, share=share, skull=skull)
         needs_light = self._settings.color_match and bool(library.frames[pick] != frame)
         opened = gap_px(mouth.target) / scale - gap_px(mesh) / own_scale
         lip_mesh = without_line(mesh, self._lip_shifts[pick], opened)
@@ -284,7 +284,10 @@ class WarpRenderer:
 
         `around` uint8 [h, w, 3] is the frame itself, warped to the mouth.
         """
-        layers = [self._draw_texture(texture, geometry, around) for texture in geometry.textures]
+        layers = [
+            self._draw_texture(texture, geometry, around, is_faded=k > 0)
+            for k, texture in enumerate(geometry.textures)
+        ]
         lips, interior = layers[0]
         if len(layers) > 1:
             sigma_px = crossfade_sigma_px(geometry.scale)
@@ -293,18 +296,23 @@ class WarpRenderer:
             ):
                 change = np.zeros_like(heaviest[part])
                 for texture, other in zip(geometry.textures[1:], others, strict=True):
-                    change += texture.weight * (other[part] - heaviest[part])
+                    weights = texture.weight, heaviest[part], -texture.weight, 0
+                    cv2.accumulate(cv2.addWeighted(other[part], *weights), change)
                 heaviest[part] += cv2.GaussianBlur(change, (0, 0), sigma_px)
         return lips, interior
 
     def _draw_texture(
-        self, texture: Texture, geometry: FrameGeometry, around: Image
+        self, texture: Texture, geometry: FrameGeometry, around: Image, *, is_faded: bool
     ) -> tuple[FloatArray, FloatArray]:
-        """Lips and interior of one library picture, in the light of the frame."""
+        """Lips and interior of one library picture, in the light of the frame.
+
+        Of one that is faded over, only what a blur leaves is seen: it is sampled linearly.
+        """
         crop = self._avatar.library.crops[texture.pick]
-        picture = sample(crop, texture.map_x, texture.map_y)
+        method = cv2.INTER_LINEAR if is_faded else cv2.INTER_CUBIC
+        picture = sample(crop, texture.map_x, texture.map_y, method)
         interior = picture.astype(np.float32)
-        texture.interior.draw(crop, interior)
+        texture.interior.draw(crop, interior, method)
         if texture.needs_light:
             return _match_light(picture, interior, around, geometry.mouth), interior
         return picture.astype(np.float32), interior
