@@ -9,7 +9,7 @@ import html
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -86,6 +86,11 @@ def check_file(path: PathLike, kind: Kind, translate: Translate) -> Verdict:
     if notable:
         level = "unusable" if any(f.level == "error" for f in notable) else "warning"
     return Verdict(level, " · ".join(lines), tuple(f.text(lang) for f in notable))
+
+
+def check_soon(path: PathLike, kind: Kind, translate: Translate) -> Future[Verdict]:
+    """`check_file`, on a thread that the files chosen on all pages share."""
+    return _pool.submit(check_file, path, kind, translate)
 
 
 Facts = list[tuple[str, dict[str, float]]]

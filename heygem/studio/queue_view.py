@@ -3,12 +3,15 @@
 import html
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as w
 import traitlets
 
+from heygem.batch.input_files import Kind
 from heygem.batch.queue.job import Job, State
 from heygem.batch.queue.rows import StateTotals
 from heygem.batch.workers import background
@@ -16,8 +19,10 @@ from heygem.batch.workers.estimate import SmoothedTimeLeft
 from heygem.config.pairs import Pair
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError
+from heygem.core.files import is_address
 from heygem.core.i18n import Translate
 from heygem.server.client import HubQueue, JobQueue
+from heygem.studio.file_check import Verdict, check_soon
 from heygem.studio.images import data_url, thumbnail
 from heygem.studio.job_rows import (
     RETRIED,
@@ -63,6 +68,7 @@ class QueueView(w.VBox):
     ) -> None:
         self.queue, self.choice, self.translate = queue, choice, translate
         self._recipes: dict[str, tuple[str, str]] = {}  # name and label, by job
+        self._verdicts: dict[tuple[str, Kind], Future[Verdict]] = {}  # on files of waiting jobs
         self._lock, self._next_restart_s = threading.RLock(), 0.0
         self._is_started, self._first = False, 0
         self._time_left, self._open_jobs = SmoothedTimeLeft(), 0
@@ -169,7 +175,8 @@ class QueueView(w.VBox):
             has_worker = bool(self.queue.workers())
             if self._is_started and not has_worker and time.monotonic() > self._next_restart_s:
                 self.start()  # a worker process that died must not end the whole batch
-            rows = [table_row(job, self.translate) | self._recipe_of(job) for job in jobs]
+            self._look_at_files(jobs)
+            rows = [self._row(job) for job in jobs]
             with self.table.hold_sync():
                 if rows != self.table.rows:
                     self.table.rows = rows
@@ -183,6 +190,27 @@ class QueueView(w.VBox):
             text = summary(totals, is_working, self.translate, left_s=left_s, paused=paused)
             self.summary.value = html.escape(text)
             self._show_page(count, len(jobs))
+
+    def _row(self, job: Job) -> dict[str, Any]:
+        row = table_row(job, self.translate) | self._recipe_of(job)
+        for file in _files_of(job):
+            look = self._verdicts.get(file)
+            if look is None or not look.done() or look.result().level != "unusable":
+                continue
+            parts = [f"{Path(file[0]).name}: {self.translate('level_unusable')}"]
+            row["warnings"].append(html.escape(" · ".join([*parts, *look.result().problems])))
+        return row
+
+    def _look_at_files(self, jobs: Sequence[Job]) -> None:
+        """Look at the files of waiting jobs, one at a time: each takes half a second of CPU."""
+        waiting = dict.fromkeys(file for job in jobs for file in _files_of(job))
+        self._verdicts = {file: look for file, look in self._verdicts.items() if file in waiting}
+        if self.queue.is_shared or not all(look.done() for look in self._verdicts.values()):
+            return
+        for path, kind in waiting:
+            if (path, kind) not in self._verdicts:
+                self._verdicts[path, kind] = check_soon(path, kind, self.translate)
+                return
 
     def _recipe_of(self, job: Job) -> dict[str, str]:
         """Name and label of a job's recipe; both empty where the queue does not tell it."""
@@ -235,6 +263,14 @@ class QueueView(w.VBox):
         }
         if request.get("action") in actions:
             self.run_action(actions[request["action"]])
+
+
+def _files_of(job: Job) -> list[tuple[str, Kind]]:
+    """Files of a job that still waits; of one that has begun, the job itself says what is wrong."""
+    if job.state != "pending":
+        return []
+    files: list[tuple[str, Kind]] = [(job.video, "video"), (job.audio, "audio")]
+    return [(path, kind) for path, kind in files if path and not is_address(path)]
 
 
 def _thumbnail_url(path: str) -> str:

@@ -1,7 +1,9 @@
 """The batch page: adding, ordering and stopping jobs."""
 
+import time
+
 import pytest
-from helpers.studio import choose_videos, send_request, video_names
+from helpers.studio import WAIT_S, choose_videos, send_request, video_names
 
 from heygem.batch.items import plan_items
 from heygem.batch.queue import JobQueue
@@ -40,6 +42,12 @@ def test_jobs_are_ordered_stopped_and_removed_by_buttons(studio):
     assert video_names(studio) == ["broken.mp4", "anna.mp4"]
     send_request(studio, "place", second, before=None)
     assert video_names(studio) == ["anna.mp4", "broken.mp4"]
+    deadline = time.monotonic() + WAIT_S
+    while not (signs := studio.batch.jobs.table.rows[1]["warnings"]):
+        assert time.monotonic() < deadline, "a file that cannot be used waits without a sign"
+        studio.batch.refresh()
+        time.sleep(0.05)
+    assert signs[0].startswith("broken.mp4: cannot be used · ")
     send_request(studio, "cancel", first)
     assert [row["state"] for row in studio.batch.jobs.table.rows] == ["cancelled", "pending"]
     send_request(studio, "retry", first)

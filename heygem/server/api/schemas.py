@@ -37,7 +37,7 @@ class Progress(BaseModel):
     stage: str = Field(description="such as track, render, label, verify")
     done: int = Field(0, description="steps of the stage that are done")
     total: int = Field(0, description="steps of the stage; 0 where unknown")
-    left_s: float | None = Field(None, description="estimated time left in the stage [s]")
+    left_s: float | None = Field(None, description="estimated time left over all stages [s]")
     elapsed_s: float | None = Field(None, description="time since the job began [s]")
 
 
