@@ -75,6 +75,7 @@ def ui(
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]
-    typer.echo(f"http://127.0.0.1:{port}/{store.latest_runs_path(folder)}  (Ctrl-C to stop)")
+    address = f"http://127.0.0.1:{port}/{store.latest_runs_path(folder)}"
+    typer.echo(f"{address}  (opens in about ten seconds; Ctrl-C stops it)")
     sys.stdout.flush()
     os.execv(command[0], command)  # signals reach the server itself

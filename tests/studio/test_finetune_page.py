@@ -112,7 +112,7 @@ def page(clip, tmp_path, finetuning, monkeypatch):
 
 
 def test_footage_is_shown_and_nothing_starts_without_consent(page, finetuning):
-    assert "1 videos, 1 s" in page.thumbnails.value and "<img" in page.thumbnails.value
+    assert "Videos: 1, 1 s in all" in page.thumbnails.value and "<img" in page.thumbnails.value
     page.consent.basis.value = None
     page.button.click()
     assert "no basis for using this likeness" in page.status.error.value
@@ -123,6 +123,9 @@ def test_footage_is_shown_and_nothing_starts_without_consent(page, finetuning):
     page.name.value = "../anna"
     page.button.click()
     assert "cannot be the name of a folder" in page.status.error.value
+    page.name.value = " "
+    page.button.click()
+    assert "the person has no name" in page.status.error.value
     page.footage.list.value = ()
     page.button.click()
     assert "no footage is chosen" in page.status.error.value

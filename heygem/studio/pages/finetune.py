@@ -208,6 +208,8 @@ class FinetunePage(w.VBox):
         if not footage:
             raise ParameterError("no footage is chosen", remedy=self.translate("footage"))
         name = self.name.value.strip()
+        if not name:
+            raise ParameterError("the person has no name", remedy="type one above the button")
         if not _NAME.fullmatch(name):
             raise ParameterError(
                 "the name of the person cannot be the name of a folder",
