@@ -14,6 +14,7 @@ the process alive; and it logs one error per call.
 
 import contextlib
 import logging
+import os
 import secrets
 import sys
 import threading
@@ -89,8 +90,8 @@ def track_batch(
         Of a batch whose items several processes make: its name, under which all of them find its
         run; see `join_batch`. Default: these items are the batch.
     own_process : bool
-        Give records to MLflow in another process, unless this one has loaded MLflow; see
-        `heygem.experiments.delivery_process`.
+        Give records to MLflow in another process, unless this one has loaded MLflow, or cannot
+        pass a pipe on (Windows); see `heygem.experiments.delivery_process`.
     """
     if not params.mlflow.enabled:
         yield _NoTracker()
@@ -251,7 +252,8 @@ class BatchTracker:
         assert self._spool is not None
         has_backlog, problem = True, ""
         try:
-            kind = RemoteRecorder if self._own_process and "mlflow" not in sys.modules else Recorder
+            is_remote = self._own_process and "mlflow" not in sys.modules and os.name == "posix"
+            kind = RemoteRecorder if is_remote else Recorder
             recorder = kind(self._folder, self._spool, answered=self._answered)
             self._recorder = recorder
             recorder.load()
