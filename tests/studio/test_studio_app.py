@@ -65,7 +65,7 @@ def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio, tmp_path, mo
     assert (row["person"], row["sound"], row["recipe"]) == ("anna.mp4", "speech.wav", "Natural")
     assert row["length_s"] == pytest.approx(2.0, abs=0.1) and row["bytes"] > 1000
     studio.history.zip_button.click()
-    assert studio.history.task.wait(WAIT_S) and "1 videos" in studio.history.download_link.value
+    assert studio.history.task.wait(WAIT_S) and "videos: 1," in studio.history.download_link.value
     with zipfile.ZipFile(studio.history.folder / "results.zip") as archive:
         names = sorted(archive.namelist())
     assert [Path(name).suffix for name in names] == [".json", ".mp4"]
