@@ -27,7 +27,7 @@ def test_lip_distance_is_in_pixels_and_negative_inside(mesh):
 
 def test_lip_mask_is_one_on_the_lips_and_falls_smoothly_to_zero():
     distance = np.array([[0, 4, 10, 14, 20]], np.float32)
-    mask = blend.lip_mask(distance, margin_px=10.0)
+    mask, _ = blend.lip_edges(distance, 50.0, 10.0, np.zeros((1, 5), np.int16))
     assert mask[0, 0] == 1 and mask[0, 1] == 1 and mask[0, 3] == 0 and mask[0, 4] == 0
     assert mask[0, 2] == pytest.approx(3 * 0.4**2 - 2 * 0.4**3)
 
@@ -62,8 +62,8 @@ def test_an_edge_inside_the_opening_leaves_the_lips_alone(mesh):
 
 def test_the_skin_ring_leaves_out_lips_and_background():
     distance = np.array([[0.5, 3, 9, 20]], np.float32)
-    labels = np.array([[1, 1, -1, 1]])
-    ring = blend.skin_ring(distance, 50.0, 10.0, labels)
+    labels = np.array([[1, 1, -1, 1]], np.int16)
+    _, ring = blend.lip_edges(distance, 50.0, 10.0, labels)
     assert ring.tolist() == [[False, True, False, False]]
 
 

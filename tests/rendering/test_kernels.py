@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from heygem.rendering.warp import kernels
+from heygem.rendering.warp import interior_kernels, kernels
+from heygem.rendering.warp.mouth_axes import contours, mouth_axes, to_mouth_axes
 
 
 @pytest.fixture
@@ -45,16 +46,29 @@ def test_an_affine_map_looks_up_the_triangle_of_each_pixel(random):
         assert np.allclose(map_y, row[..., 1] * x + row[..., 3] * y + row[..., 5], atol=1e-5)
 
 
-def test_plane_sums_are_the_normal_equations_of_clipped_differences(random):
+def test_a_colour_plane_solves_the_normal_equations_of_clipped_differences(random):
     own = random.integers(0, 256, (8, 10, 3), np.uint8)
     other = random.integers(0, 256, (8, 10, 3), np.uint8)
     ring = random.random((8, 10)) < 0.6
     y, x = (places[::2] for places in np.nonzero(ring))
     values = np.clip(own[y, x].astype(float) - other[y, x], -60, 60)
     basis = np.stack([np.ones(len(y)), x / 10 - 0.5, y / 8 - 0.5], 1)
-    for (gram, products), _ in both(kernels.plane_sums, own, other, ring, 2):
-        assert np.allclose(gram, basis.T @ basis)
-        assert np.allclose(products, basis.T @ values)
+    damping = np.diag([0, 0.05, 0.05]) * len(y)
+    expected = np.linalg.solve(basis.T @ basis + damping, basis.T @ values)
+    for plane, _ in both(kernels.color_plane, own, other, ring, 2, 0.05):
+        assert np.allclose(plane, expected, rtol=1e-4)
+
+
+def test_a_plane_of_tone_follows_clipped_differences_and_its_level_their_median(random):
+    places = random.uniform(-0.5, 0.5, (2, 40)).astype(np.float32)
+    difference = random.normal(0, 12, (3, 40)).astype(np.float32)
+    usual = np.array([3, -2, 30], np.float32)
+    centred = places - places.mean(1, keepdims=True)
+    rest = np.clip(difference - usual[:, None], -18, 18)
+    slopes = np.linalg.solve(centred @ centred.T + 0.005 * 40 * np.eye(2), centred @ rest.T)
+    for plane, _ in both(kernels.tone_plane, difference, places, usual, 18.0, 0.005):
+        assert np.allclose(plane[1:], slopes, rtol=1e-3)
+        assert np.allclose(plane[0] + places.mean(1) @ slopes, [3, -2, 18], atol=1e-3)
 
 
 def test_detail_is_the_mean_absolute_laplacian_of_green(random):
@@ -114,3 +128,44 @@ def test_colours_of_the_lips_are_gathered_from_every_nth_pixel(random):
     ):
         assert np.allclose(difference, (own[inside] - lips[inside])[::2].T, atol=1e-4)
         assert np.allclose(places, [x[::2] / 7 - 0.5, y[::2] / 6 - 0.5], atol=1e-6)
+
+
+@pytest.fixture
+def lips():
+    """Inner contours of an open mouth, turned a little: corner to corner, 40 x 16 pixels."""
+    along = np.linspace(-1, 1, 11)
+    arch = 8 * (1 - along**2)
+    return [
+        np.stack([30 + 20 * along - 0.1 * down, 20 + down + 2 * along], 1).astype(np.float32)
+        for down in (-arch, arch)
+    ]
+
+
+def test_an_opening_is_in_coordinates_of_its_mouth(lips):
+    y, x = np.mgrid[8:32, 5:55].astype(np.float32)
+    axes = mouth_axes(lips[0])
+    u, v = to_mouth_axes(axes, np.stack([x, y], -1))
+    expected = u, v, *contours(axes, *lips, u)
+    for coordinates, _ in both(interior_kernels.opening_coordinates, 5, 8, 50, 24, *lips):
+        assert np.allclose(coordinates, expected, atol=1e-3)
+
+
+def test_the_same_mouth_is_drawn_from_its_own_places(lips):
+    opening = interior_kernels.opening_coordinates(5, 8, 50, 24, *lips)
+    y, x = np.mgrid[8:32, 5:55]
+    for places, _ in both(interior_kernels.lip_layers, opening, *lips, 1.0):
+        for part in (places[:2], places[3:5]):
+            assert np.allclose(part, (x, y), atol=1e-3)
+        assert (places[2] == 1).all() and places[5, 0, 25] == 0 and places[5, -1, 25] == 1
+
+
+def test_the_skull_gives_the_places_of_its_map_away_from_the_lips(lips):
+    opening = interior_kernels.opening_coordinates(5, 8, 50, 24, *lips)
+    matrix = np.array([[1, 0, 2], [0, 1, 1]], np.float32)
+    y, x = np.mgrid[8:32, 5:55]
+    arguments = opening, 5, 8, *lips, matrix, 60.0, 60.0
+    for (px, py, opacity), _ in both(interior_kernels.skull_layer, *arguments):
+        shown = (opacity > 0.99) & (opening[1] > opening[2] + 2)
+        assert shown.sum() > 100 and not opacity[:, 0].any()
+        assert np.allclose(px[shown], x[shown] + 2, atol=0.3)
+        assert np.allclose(py[shown], y[shown] + 1, atol=0.6)  # under the lip its row is drawn on

@@ -13,7 +13,7 @@ from heygem.face.pose import Pose
 from heygem.rendering.warp import teeth_cache
 from heygem.rendering.warp.blend import interior_mask
 from heygem.rendering.warp.mouth_interior import MouthInterior
-from heygem.rendering.warp.teeth_anchor import SkullMap, register
+from heygem.rendering.warp.teeth_anchor import register
 from heygem.rendering.warp.teeth_check import anchor_teeth
 
 SCALE = 150.0  # pixels per IOD of the drawn pictures
@@ -119,13 +119,6 @@ def test_what_moves_with_the_lip_is_drawn_with_the_lip(mouth):
 def test_few_pictures_of_teeth_are_not_enough(mouth):
     library, _ = mouth.library(4)
     assert register(library, mouth.rest) is None
-
-
-def test_a_map_of_the_skull_follows_turn_scale_and_window():
-    skull = SkullMap(np.array([[2, 0, 5], [0, 3, -1]], np.float32), 1.0, 2.0)
-    x, y = skull.places(slice(4, 6), slice(10, 13))
-    np.testing.assert_allclose(x, [[25, 27, 29]] * 2)
-    np.testing.assert_allclose(y, [[11] * 3, [14] * 3])
 
 
 def test_the_registration_of_an_avatar_is_computed_once(mouth, tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 
-from heygem.core.interpolation import smoothstep
 from heygem.core.types import BoolArray, FloatArray, Image, IntArray
 from heygem.face import topology as topo
 from heygem.rendering.warp import kernels
@@ -41,14 +40,17 @@ def lip_distance(points: FloatArray, size: tuple[int, ...]) -> FloatArray:
     return outside - cv2.distanceTransform(~away, cv2.DIST_L2, cv2.DIST_MASK_5)
 
 
-def lip_mask(distance: FloatArray, margin_px: float) -> FloatArray:
-    """Where the library's lips replace the skin : float32 [h, w], 1 on the lips, soft around."""
-    return smoothstep(0, 1, (1.4 * margin_px - distance) / max(margin_px, 1.0))
+def lip_edges(
+    distance: FloatArray, scale: float, margin_px: float, labels: IntArray
+) -> tuple[FloatArray, BoolArray]:
+    """Where the library's lips replace the skin, and the skin on which pictures are compared.
 
-
-def skin_ring(distance: FloatArray, scale: float, margin_px: float, labels: IntArray) -> BoolArray:
-    """Skin around the lips on which pictures are compared : bool [h, w]."""
-    return (distance > max(1.0, 0.02 * scale)) & (distance < 1.4 * margin_px) & (labels >= 0)
+    Returns
+    -------
+    float32 [h, w], bool [h, w]
+        The first is 1 on the lips, soft around them.
+    """
+    return kernels.lip_edges(distance, labels, max(1.0, 0.02 * scale), margin_px)
 
 
 def match_sharpness(picture: FloatArray, reference: Image, ring: BoolArray) -> FloatArray:
@@ -110,13 +112,7 @@ def match_lip_tone(
     places = np.empty((2, difference.shape[1]), np.float32)
     kernels.gather_lips(own, lips, distance, opening, step, difference, places)
     usual = _median(difference)
-    rest = np.clip(difference - usual[:, None], -MAX_LIP_TONE, MAX_LIP_TONE)
-    middle = places.mean(1)
-    centred = places - middle[:, None]
-    gram = centred @ centred.T + LIP_SLOPE_DAMPING * places.shape[1] * np.eye(2)
-    slopes = np.linalg.solve(gram, centred @ rest.T)  # [2, 3]
-    usual = np.clip(usual, -MAX_LIP_TONE, MAX_LIP_TONE)
-    plane = np.stack([usual - middle @ slopes, *slopes]).astype(np.float32)
+    plane = kernels.tone_plane(difference, places, usual, MAX_LIP_TONE, LIP_SLOPE_DAMPING)
     reach_px = max(LIP_EDGE * margin_px, 1.0)
     kernels.add_tone(lips, plane, distance, reach_px, MAX_LIP_TONE, LIP_TONE_SHARE)
 
@@ -173,9 +169,8 @@ def fit_color_plane(own: Image, other: Image, ring: BoolArray) -> FloatArray:
     count = np.count_nonzero(ring)
     if count < MIN_FITTED_PIXELS:
         return np.zeros((3, 3), np.float32)
-    gram, products = kernels.plane_sums(own, other, ring, max(1, int(count) // FITTED_PIXELS))
-    gram += np.diag([0, SLOPE_DAMPING, SLOPE_DAMPING]) * gram[0, 0]
-    return np.linalg.solve(gram, products).astype(np.float32)
+    step = max(1, int(count) // FITTED_PIXELS)
+    return kernels.color_plane(own, other, ring, step, SLOPE_DAMPING)
 
 
 def light_interior(

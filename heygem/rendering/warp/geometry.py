@@ -15,8 +15,7 @@ from heygem.rendering.warp.blend import (
     edge_margin_px,
     interior_mask,
     lip_distance,
-    lip_mask,
-    skin_ring,
+    lip_edges,
 )
 from heygem.rendering.warp.mesh_warp import (
     SPECK_PX,
@@ -91,6 +90,7 @@ class Mouth:
         target = target - first
         labels = np.ascontiguousarray(labels[y0:y1, x0:x1])
         distance = lip_distance(target, labels.shape)
+        alpha, ring = lip_edges(distance, scale, margin_px, labels)
         margin = edge_margin_px(target) + 3 * DETAIL_IOD * scale
         left, top, right, bottom = bounds(target[topo.LIPS_INNER], margin, labels.shape)
         return cls(
@@ -100,8 +100,8 @@ class Mouth:
             target,
             labels,
             distance,
-            skin_ring(distance, scale, margin_px, labels),
-            lip_mask(distance, margin_px),
+            ring,
+            alpha,
             interior_mask(target, labels.shape, inside=own_share),
             np.s_[top:bottom, left:right],
             margin_px,

@@ -89,22 +89,37 @@ def affine_map(labels: IntArray, table: FloatArray, map_x: FloatArray, map_y: Fl
             map_y[y, x] = b * fx + d * fy + f
 
 
-@compiled("Tuple((f8[:,::1], f8[:,::1]))(u1[:,:,::1], u1[:,:,::1], b1[:,::1], i8)")
-def plane_sums(
-    own: Image, other: Image, ring: BoolArray, step: int
-) -> tuple[FloatArray, FloatArray]:
-    """Normal equations of a plane per channel through `own - other` on every `step`-th ring pixel.
+@compiled("f8[:,::1](f8[:,::1], f8[:,::1])")
+def _solve(gram: FloatArray, products: FloatArray) -> FloatArray:
+    """Solve a small positive definite system by elimination; changes its arguments."""
+    size = len(gram)
+    for k in range(size):
+        for row in range(size):
+            if row != k:
+                factor = gram[row, k] / gram[k, k]
+                gram[row] -= factor * gram[k]
+                products[row] -= factor * products[k]
+    for k in range(size):
+        products[k] /= gram[k, k]
+    return products
+
+
+@compiled("f4[:,::1](u1[:,:,::1], u1[:,:,::1], b1[:,::1], i8, f8)")
+def color_plane(own: Image, other: Image, ring: BoolArray, step: int, damping: float) -> FloatArray:
+    """Least-squares plane per channel through `own - other` on every `step`-th ring pixel.
 
     Parameters
     ----------
     own, other : uint8 [h, w, 3]
     ring : bool [h, w]
     step : int
+    damping : float
+        Of the slopes.
 
     Returns
     -------
-    float64 [3, 3], float64 [3, 3]
-        Gram matrix of (1, x / w - 1/2, y / h - 1/2), and its products with the channels.
+    float32 [3, 3]
+        Coefficients of 1, x / w - 1/2 and y / h - 1/2 (rows) for each channel.
     """
     height, width = ring.shape
     gram, products = np.zeros((3, 3)), np.zeros((3, 3))
@@ -126,7 +141,9 @@ def plane_sums(
                     for a in range(3):
                         products[a, c] += basis[a] * value
             number += 1
-    return gram, products
+    gram[1, 1] += damping * gram[0, 0]
+    gram[2, 2] += damping * gram[0, 0]
+    return _solve(gram, products).astype(np.float32)
 
 
 @compiled("void(u1[:,:,::1], f4[:,::1], f4[:,:,::1])")
@@ -149,6 +166,51 @@ def add_plane(picture: Image, coefficients: FloatArray, out: FloatArray) -> None
             for c in range(3):
                 plane = coefficients[0, c] + gx * coefficients[1, c] + gy * coefficients[2, c]
                 out[y, x, c] = np.float32(picture[y, x, c]) + plane
+
+
+@compiled("f4[:,::1](f4[:,::1], f4[:,::1], f4[::1], f8, f8)")
+def tone_plane(
+    difference: FloatArray, places: FloatArray, usual: FloatArray, limit: float, damping: float
+) -> FloatArray:
+    """Plane per channel through differences of tone.
+
+    Parameters
+    ----------
+    difference : float32 [3, n]
+    places : float32 [2, n]
+        See `gather_lips`.
+    usual : float32 [3]
+        Median of the differences: the plane goes through it in the middle of the places.
+    limit : float
+        What differs from the usual by more counts as this, and so does the usual itself.
+    damping : float
+        Of the slopes.
+
+    Returns
+    -------
+    float32 [3, 3]
+        As `color_plane`.
+    """
+    count = places.shape[1]
+    middle_x, middle_y = places[0].mean(), places[1].mean()
+    gram, products = damping * count * np.eye(2), np.zeros((2, 3))
+    for k in range(count):
+        x, y = places[0, k] - middle_x, places[1, k] - middle_y
+        gram[0, 0] += x * x
+        gram[0, 1] += x * y
+        gram[1, 1] += y * y
+        for c in range(3):
+            rest = min(max(difference[c, k] - usual[c], -limit), limit)
+            products[0, c] += x * rest
+            products[1, c] += y * rest
+    gram[1, 0] = gram[0, 1]
+    slopes = _solve(gram, products)
+    plane = np.empty((3, 3), np.float32)
+    for c in range(3):
+        level = min(max(float(usual[c]), -limit), limit)
+        plane[0, c] = level - middle_x * slopes[0, c] - middle_y * slopes[1, c]
+        plane[1, c], plane[2, c] = slopes[0, c], slopes[1, c]
+    return plane
 
 
 @compiled("void(f4[:,:,::1], f4[:,::1], f4[:,::1], f8, f8, f8)")
@@ -328,3 +390,47 @@ def compose(
                 value += (lips[y, x, c] - value) * alpha[y, x]
                 value += (interior[y, x, c] - value) * opening[y, x]
                 skin[y, x, c] = np.uint8(min(max(np.rint(value), 0.0), 255.0))
+
+
+@compiled("Tuple((f4[:,::1], b1[:,::1]))(f4[:,::1], i2[:,::1], f8, f8)")
+def lip_edges(
+    distance: FloatArray, labels: IntArray, off_lips_px: float, margin_px: float
+) -> tuple[FloatArray, BoolArray]:
+    """Where the library's lips replace the skin, and the skin around them.
+
+    Parameters
+    ----------
+    distance : float32 [h, w]
+        From the lips' outer contour, negative inside, pixels.
+    labels : int16 [h, w]
+        -1 where no triangle is.
+    off_lips_px : float
+        Distance from which on it is skin.
+    margin_px : float
+        Width of the lips' soft edge.
+
+    Returns
+    -------
+    float32 [h, w], bool [h, w]
+        Opacity of the lips, and where pictures are compared.
+    """
+    alpha, ring = np.empty(distance.shape, np.float32), np.empty(distance.shape, np.bool_)
+    soft, end = np.float32(max(margin_px, 1.0)), np.float32(1.4 * margin_px)
+    height, width = distance.shape
+    for y in range(height):
+        for x in range(width):
+            away = distance[y, x]
+            inside = min(max((end - away) / soft, np.float32(0)), np.float32(1))
+            alpha[y, x] = inside * inside * (np.float32(3) - np.float32(2) * inside)
+            ring[y, x] = away > off_lips_px and away < end and labels[y, x] >= 0
+    return alpha, ring
+
+
+@compiled("UniTuple(f8, 4)(f4[:,:])", "UniTuple(f8, 4)(f8[:,:])")
+def extent(points: FloatArray) -> tuple[float, float, float, float]:
+    """Smallest x and y, and largest, of points [n, 2]."""
+    left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
+    for x, y in points:
+        left, right = min(left, x), max(right, x)
+        top, bottom = min(top, y), max(bottom, y)
+    return left, top, right, bottom

@@ -36,6 +36,7 @@ def mesh_topology() -> IntArray:
 
 
 TRIANGLES = mesh_topology()
+MOVING = np.unique(TRIANGLES)  # points of these triangles
 
 
 def with_rim(points: FloatArray, scale: float) -> FloatArray:
@@ -43,11 +44,10 @@ def with_rim(points: FloatArray, scale: float) -> FloatArray:
 
     `scale` is the inter-ocular distance in pixels.
     """
-    centre = points[topo.LIPS_OUTER].mean(0)
-    jaw = points[topo.JAW]
-    away = jaw - centre
-    away = away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
-    return np.concatenate([points, jaw + RIM * scale * away]).astype(np.float32)
+    x, y = (points[topo.JAW] - points[topo.LIPS_OUTER].mean(0)).T
+    reach = RIM * scale / np.maximum(np.hypot(x, y), 1e-6)
+    rim = points[topo.JAW] + np.stack([x * reach, y * reach], -1)
+    return np.concatenate([points, rim]).astype(np.float32)
 
 
 def sample(
@@ -93,9 +93,7 @@ def bounds(
     points: FloatArray, margin_px: float, size: tuple[int, ...]
 ) -> tuple[int, int, int, int]:
     """Whole-pixel box around points, inside a picture of (height, width): x0, y0, x1, y1."""
-    (left, top), (right, bottom) = (
-        end(points.reshape(-1, 2), 0).tolist() for end in (np.min, np.max)
-    )
+    left, top, right, bottom = kernels.extent(points.reshape(-1, 2))
     x0, y0 = max(0, floor(left - margin_px)), max(0, floor(top - margin_px))
     x1, y1 = ceil(right + margin_px) + 1, ceil(bottom + margin_px) + 1
     return x0, y0, max(x0 + 1, min(size[1], x1)), max(y0 + 1, min(size[0], y1))

@@ -8,6 +8,7 @@ import numpy as np
 from heygem.core.interpolation import linear_ramp, smoothstep
 from heygem.core.types import FloatArray, Image
 from heygem.face import topology as topo
+from heygem.rendering.warp import interior_kernels as kernels
 from heygem.rendering.warp import synthetic_interior
 from heygem.rendering.warp.blend import edge_margin_px
 from heygem.rendering.warp.mesh_warp import bounds, sample
@@ -18,7 +19,6 @@ from heygem.rendering.warp.mouth_axes import (
     gap_px,
     iod_px,
     mouth_axes,
-    to_mouth_axes,
     width_px,
 )
 from heygem.rendering.warp.synthetic_interior import synthetic_share
@@ -26,18 +26,8 @@ from heygem.rendering.warp.teeth_anchor import SkullMap
 
 SYNTHETIC_WIDTH_PX = 320  # resolution of a synthetic interior
 MAX_DRAWN = 8  # synthetic interiors of earlier sequences that are kept
-# Of a picture's teeth, those count that its lips leave free.
-UNDER_LIP = 0.008  # above this, its last row under the lip is drawn on: the lip hid the rest [IOD]
-HIDDEN = (0.030, 0.070)  # hidden height from which, until which, teeth go with the lip [IOD]
-MIDDLE = (0.25, 0.75)  # of the mouth's width, where it is measured
-OVER_LIP = 0.008  # distance from the lower lip over which it fades [IOD]
-FROM_CORNER = 0.04  # likewise along the mouth, of its width
-# A picture's lower teeth, deeper in its opening than they would be drawn, are no upper teeth.
-LOWER_ROW = (0.55, 0.75)  # depth in the picture's opening from which, until which
-TOO_HIGH = (0.10, 0.25)  # by how much deeper than in the frame's
 # Open by less, a picture shows a line between its lips, by more an interior [IOD].
 SEAM = (0.01, 0.03)
-SLIT = (0.006, 0.020)  # in an opening lower than this, the interior moves with the lips [IOD]
 
 _SKIN_POINTS = [205, 425, 50, 280, 199]  # cheeks and chin
 _LIP_POINTS = [17, 84, 314, 0]
@@ -113,7 +103,7 @@ class InteriorLayers:
 
 def _draw_over(below: FloatArray, crop: Image, layers: list[Layer], method: int) -> None:
     for layer in layers:
-        below += (sample(crop, layer.x, layer.y, method) - below) * layer.opacity[..., None]
+        kernels.lay_over(below, sample(crop, layer.x, layer.y, method), layer.opacity)
 
 
 class MouthInterior:
@@ -236,13 +226,13 @@ class MouthInterior:
     ) -> FloatArray:
         """The synthetic interior, tinted like this face, in the opening : float32 [h, w, 3]."""
         texture, lip_rgb = self._synthetic.get(teeth) or _synthesize(crop, mesh, teeth)
-        height = opening.axes[3] * synthetic_interior.HEIGHT_OVER_WIDTH
-        below_upper = np.maximum(opening.v - opening.top, 0) / height
+        height = opening.length * synthetic_interior.HEIGHT_OVER_WIDTH
+        below_upper = np.maximum(opening.below_upper, 0) / height
         return synthetic_interior.fill(
             texture,
             np.clip(opening.u, 0, 1),
             below_upper,
-            np.maximum(opening.bottom - opening.v, 0) / height,
+            np.maximum(opening.above_lower, 0) / height,
             below_upper=below_upper,
             lip_rgb=lip_rgb,
         )
@@ -256,35 +246,39 @@ class Opening:
     ----------
     rows, columns : slice
         Of the canvas.
-    axes : Axes
-    u, v : float32 [h, w]
-        Along the mouth, 0..1 from corner to corner, and across it, pixels.
-    top, bottom : float32 [h, w]
-        The inner lips at that `u`, pixels across.
-    height : float32 [h, w]
-        Between them, positive.
+    length : float
+        From corner to corner, pixels.
+    coordinates : float32 [4, h, w]
+        From `interior_kernels.opening_coordinates`.
     """
 
     rows: slice
     columns: slice
-    axes: Axes
-    u: FloatArray
-    v: FloatArray
-    top: FloatArray
-    bottom: FloatArray
-    height: FloatArray
+    length: float
+    coordinates: FloatArray
 
     @classmethod
     def of(cls, target: FloatArray, size: tuple[int, ...]) -> "Opening":
         """The opening of a mesh, float32 [n, 2], on a canvas of (height, width, ...)."""
         upper, lower = target[topo.INNER_UPPER], target[topo.INNER_LOWER]
-        x0, y0, x1, y1 = bounds(np.concatenate([upper, lower]), edge_margin_px(target), size)
-        yy, xx = np.mgrid[y0:y1, x0:x1].astype(np.float32)
-        axes = mouth_axes(upper)
-        u, v = to_mouth_axes(axes, np.stack([xx, yy], -1))
-        top, bottom = contours(axes, upper, lower, u)
-        height = np.maximum(bottom - top, 1e-3)
-        return cls(slice(y0, y1), slice(x0, x1), axes, u, v, top, bottom, height)
+        x0, y0, x1, y1 = bounds(target[topo.LIPS_INNER], edge_margin_px(target), size)
+        coordinates = kernels.opening_coordinates(x0, y0, x1 - x0, y1 - y0, upper, lower)
+        return cls(slice(y0, y1), slice(x0, x1), mouth_axes(upper)[3], coordinates)
+
+    @property
+    def u(self) -> FloatArray:
+        """Place along the mouth, 0..1 from corner to corner : float32 [h, w]."""
+        return self.coordinates[0]
+
+    @property
+    def below_upper(self) -> FloatArray:
+        """Distance from the upper lip, pixels across the mouth : float32 [h, w]."""
+        return self.coordinates[1] - self.coordinates[2]
+
+    @property
+    def above_lower(self) -> FloatArray:
+        """Distance from the lower lip, pixels across the mouth : float32 [h, w]."""
+        return self.coordinates[3] - self.coordinates[1]
 
 
 def _own_layers(
@@ -307,18 +301,15 @@ def _own_layers(
     skull : SkullMap or None
         Where it is given, the upper part stays with the skull.
     """
-    axes = mouth_axes(upper)
-    top, bottom = contours(axes, upper, lower, opening.u)
-    below_upper, above_lower = opening.v - opening.top, opening.bottom - opening.v
-    height = np.maximum(bottom - top, 1e-3)
-    rate = np.minimum(1.0 / max(zoom, 1e-6), height / opening.height)
-    depth = np.clip(below_upper / opening.height, 0, 1)
-    layers = [
-        _layer(axes, opening.u, top + below_upper * rate, np.ones_like(depth)),
-        _layer(axes, opening.u, bottom - above_lower * rate, smoothstep(0.4, 0.75, depth)),
-    ]
+    lips = kernels.lip_layers(opening.coordinates, upper, lower, zoom)
+    layers = [Layer(*lips[:3]), Layer(*lips[3:])]
     if skull is not None:
-        layers.insert(1, _skull_layer(upper, lower, opening, skull))
+        window = opening.columns.start, opening.rows.start
+        scales = skull.scale, skull.frame_scale
+        places = kernels.skull_layer(
+            opening.coordinates, *window, upper, lower, skull.matrix, *scales
+        )
+        layers.insert(1, Layer(*places))
     return layers
 
 
@@ -328,7 +319,7 @@ def _layers_over_synthetic(
     """What a picture shows of its interior, on its lips and not stretched; see `_own_layers`."""
     axes = mouth_axes(upper)
     top, bottom = contours(axes, upper, lower, opening.u)
-    below_upper, above_lower = opening.v - opening.top, opening.bottom - opening.v
+    below_upper, above_lower = opening.below_upper, opening.above_lower
     rate = np.float32(1.0 / max(zoom, 1e-6))
     # In the corners a little lip shows too: a cavity that ends in points is a mask's.
     height = np.maximum(bottom - top, 1e-3)
@@ -340,33 +331,6 @@ def _layers_over_synthetic(
         _layer(axes, opening.u, bottom - above_lower * rate, opacity * from_bottom),
         _layer(axes, opening.u, top + below_upper * rate, opacity * from_top),
     ]
-
-
-def _skull_layer(upper: FloatArray, lower: FloatArray, opening: Opening, skull: SkullMap) -> Layer:
-    """What a picture shows at the skull's places.
-
-    Where the picture's upper lip hid a little of the teeth, their last row is drawn on, or they
-    would be seen twice: with the lip, and below it with the skull. Where it hid much, and towards
-    the lower lip, the corners, and in a mere slit, the layer is transparent.
-    """
-    x, y = skull.places(opening.rows, opening.columns)
-    axes = mouth_axes(upper)
-    u, v = to_mouth_axes(axes, np.stack([x, y], -1))
-    top, bottom = contours(axes, upper, lower, u)
-    height = np.maximum(bottom - top, 1e-3)
-    raised = np.maximum(np.minimum(UNDER_LIP * skull.scale, 0.3 * height) - (v - top), 0)
-    middle = (opening.u > MIDDLE[0]) & (opening.u < MIDDLE[1]) & (opening.v > opening.top)
-    hidden = float(raised[middle].max(initial=0)) / skull.scale
-    v = v + raised
-    share = (1 - linear_ramp(*HIDDEN, np.array(hidden, np.float32))) * np.clip(
-        (bottom - v) / (OVER_LIP * skull.scale), 0, 1
-    )
-    share *= np.clip(np.minimum(u, 1 - u) / FROM_CORNER, 0, 1)
-    depth, drawn_depth = (v - top) / height, (opening.v - opening.top) / opening.height
-    share *= 1 - linear_ramp(*LOWER_ROW, depth) * linear_ramp(*TOO_HIGH, depth - drawn_depth)
-    share *= linear_ramp(*SLIT, (opening.bottom - opening.top) / skull.frame_scale)
-    along, down = axes[2]
-    return _as_layer(x + raised * along, y + raised * down, share)
 
 
 def _layer(axes: Axes, u: FloatArray, v: FloatArray, opacity: FloatArray) -> Layer:

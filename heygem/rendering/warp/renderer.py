@@ -13,6 +13,8 @@ It composes three layers, from the outside in, all warped to the same target mes
    over them. A person who never shows an interior gets a synthetic one.
 """
 
+import functools
+
 import cv2
 import numpy as np
 
@@ -46,7 +48,7 @@ from heygem.rendering.warp.geometry import (
 )
 from heygem.rendering.warp.lip_seam import lower_lip_shifts, without_line
 from heygem.rendering.warp.mesh_warp import (
-    TRIANGLES,
+    MOVING,
     bounds,
     sample,
     sample_covered,
@@ -87,6 +89,7 @@ class WarpRenderer:
         self._lip_shifts = lower_lip_shifts(avatar.library)
         self._teeth = cached_teeth(avatar)
         self._strength = replacement_strength(avatar)
+        self._library_mesh = functools.cache(self._with_rim)
         self._order: IntArray = np.zeros(0, int)
         self._motion: FrameMotion = np.zeros((0, len(LOWER), 3), np.float32)
         self._textures: list[list[tuple[int, float]] | None] = []
@@ -200,7 +203,7 @@ class WarpRenderer:
         target[LOWER] += (
             LOWER_WEIGHT[:, None] * strength * (self._target_lower(index, frame) - own[LOWER])
         )
-        x0, y0, x1, y1 = bounds(np.concatenate([own[TRIANGLES], target[TRIANGLES]]), 1, size)
+        x0, y0, x1, y1 = bounds(np.concatenate([own[MOVING], target[MOVING]]), 1, size)
         corner = np.array([x0, y0], np.float32)
         own, target = own - corner, target - corner
         labels, covered = covering_triangles(target, (y1 - y0, x1 - x0), margin_px)
@@ -246,7 +249,7 @@ class WarpRenderer:
         """From where in a library picture the mouth of a frame is drawn."""
         library = self._avatar.library
         crop, own_scale = library.crops[pick], float(library.pose.scale[pick])
-        mesh = with_rim(library.points[pick][:, :2], own_scale)
+        mesh = self._library_mesh(pick)
         skull = None
         if self._teeth is not None:
             skull = self._teeth.map(pick, self._avatar.pose[frame : frame + 1], mouth.corner)
@@ -257,6 +260,11 @@ class WarpRenderer:
         lip_mesh = without_line(mesh, self._lip_shifts[pick], opened)
         maps = warp_maps(mouth.target, lip_mesh, mouth.labels)
         return Texture(pick, weight, *maps, interior, needs_light)
+
+    def _with_rim(self, pick: int) -> FloatArray:
+        """The mesh of a library picture with its rim : float32 [n, 2]."""
+        library = self._avatar.library
+        return with_rim(library.points[pick][:, :2], float(library.pose.scale[pick]))
 
     def _drawn_shapes(self, rows: IntArray) -> FloatArray:
         """Lower face as drawn, in the canonical frame : float32 [n, len(LOWER), 3]."""

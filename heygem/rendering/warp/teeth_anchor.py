@@ -54,13 +54,6 @@ class SkullMap:
     frame_scale: float
     scale: float
 
-    def places(self, rows: slice, columns: slice) -> tuple[FloatArray, FloatArray]:
-        """x and y in the picture of a part of the window : two float32 [h, w]."""
-        x = np.arange(columns.start, columns.stop, dtype=np.float32)
-        y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
-        (a, b, c), (d, e, f) = self.matrix
-        return a * x + (b * y + c), d * x + (e * y + f)
-
 
 @dataclass(frozen=True)
 class TeethAnchor:
