@@ -1,5 +1,6 @@
 """What gives one spool to MLflow, and the machine's load meanwhile, in this process."""
 
+import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -71,8 +72,14 @@ class Recorder:
 def import_mlflow() -> None:
     """Load what talks to a store."""
     store.disable_telemetry()
-    import mlflow.store.tracking.sqlalchemy_store
-    import mlflow.tracking  # noqa: F401
+    was_enabled = gc.isenabled()
+    gc.disable()  # a fifth of the time is a search for garbage among what stays
+    try:
+        import mlflow.store.tracking.sqlalchemy_store
+        import mlflow.tracking  # noqa: F401
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _close_abandoned_runs(client: "MlflowClient", experiment: str) -> None:

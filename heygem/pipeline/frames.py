@@ -139,9 +139,12 @@ def face_boxes(avatar: Avatar) -> FloatArray:
     it for some frames.
     """
     track = avatar.track
-    seconds = np.floor(track.times_s).astype(int)
-    boxes = []
-    for second in np.unique(seconds[track.detected]):
-        points = track.points[track.detected & (seconds == second), :, :2]
-        boxes.append([*points.min((0, 1)), *points.max((0, 1))])
-    return np.asarray(boxes, np.float32).reshape(-1, 4)
+    rows = np.flatnonzero(track.detected)
+    if not len(rows):
+        return np.zeros((0, 4), np.float32)
+    _, first = np.unique(np.floor(track.times_s[rows]), return_index=True)
+    # Contiguous, in which the smallest is found ten times as fast.
+    x, y = (np.ascontiguousarray(track.points[rows, :, k]) for k in (0, 1))
+    low = [np.minimum.reduceat(places.min(1), first) for places in (x, y)]
+    high = [np.maximum.reduceat(places.max(1), first) for places in (x, y)]
+    return np.stack([*low, *high], -1)

@@ -114,7 +114,7 @@ class Models:
             own = avatar.bundle.sha256
         key = (os.fspath(path), settings, own)
         encoded = self._encoded.get(key)
-        preload.start()
+        preload.start(*preload.MODULES)
         if encoded is None:
             speech = audio.load(
                 path, denoise=settings.denoise, loudness_lufs=settings.loudness_lufs

@@ -1,11 +1,12 @@
-"""Modules that a job needs after its sound, loaded while it listens to the sound."""
+"""Modules that a job needs later, loaded while it does something else."""
 
 import contextlib
 import functools
 import importlib
 import threading
+from collections.abc import Sequence
 
-#: Compiled code is half a second of imports; listening leaves a core free.
+#: Needed after the sound: compiled code is half a second of imports; listening leaves a core free.
 MODULES = (
     "heygem.rendering.warp.renderer",
     "heygem.media.yuv_kernels",
@@ -14,14 +15,14 @@ MODULES = (
 
 
 @functools.cache
-def start() -> threading.Thread:
-    """Load `MODULES` in another thread, once in a process."""
-    thread = threading.Thread(target=_load, name="preload", daemon=True)
+def start(*modules: str) -> threading.Thread:
+    """Load modules in another thread, once in a process."""
+    thread = threading.Thread(target=_load, args=(modules,), name="preload", daemon=True)
     thread.start()
     return thread
 
 
-def _load() -> None:
-    for name in MODULES:
+def _load(modules: Sequence[str]) -> None:
+    for name in modules:
         with contextlib.suppress(Exception):  # raised again where the module is used
             importlib.import_module(name)

@@ -25,6 +25,7 @@ _NAMESPACE = "http://www.tc260.org.cn/ns/AIGC/1.0/"
 _XMP_LABEL = re.compile(
     r"""TC260:AIGC\s*=\s*(?P<q>["'])(?P<a>.*?)(?P=q)|<TC260:AIGC>(?P<e>.*?)</TC260:AIGC>""", re.S
 )
+_PNG_LEVEL = 3  # 3 % larger than the usual 6, in a third of its time
 _MAX_LABEL_BYTES = 1 << 20  # a label has a few hundred
 
 
@@ -175,7 +176,7 @@ def _write_picture(path: Path, staged: Path, text: str) -> None:
         if picture.format == "PNG":
             info = PngImagePlugin.PngInfo()
             info.add_itxt("XML:com.adobe.xmp", _xmp(text))
-            picture.save(staged, "PNG", pnginfo=info)
+            picture.save(staged, "PNG", pnginfo=info, compress_level=_PNG_LEVEL)
         elif picture.format == "JPEG":
             # "keep" reuses the quantization tables, so that the picture loses no quality.
             picture.save(staged, "JPEG", quality="keep", xmp=_xmp(text).encode(), exif=b"")

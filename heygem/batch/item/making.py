@@ -27,9 +27,11 @@ from heygem.core.errors import Cancelled, HeygemError, LimitError
 from heygem.core.files import hash_input, read_json
 from heygem.core.interrupts import cancellation
 from heygem.core.leftovers import remove_leftovers, temporary_folder
-from heygem.core.types import PathLike, Progress
+from heygem.core.types import Image, PathLike, Progress
+from heygem.experiments import figures
 from heygem.experiments.batch_tracking import track_batch
-from heygem.pipeline import preflight
+from heygem.media.yuv import YuvImage
+from heygem.pipeline import preflight, preload
 from heygem.pipeline.models import Models
 from heygem.provenance import keys as key_store
 from heygem.provenance.keys import Keys
@@ -178,7 +180,12 @@ class Maker:
         """Make an item that `check` has found to be missing."""
         begun = details.begin(item, self._identities[item.name].item_id)
         try:
-            with live_picture(item.details) as show_frame:
+            with live_picture(item.details) as live:
+
+                def show_frame(image: Image | YuvImage, time_s: float) -> None:
+                    preload.start(*figures.MODULES)  # the first frame no longer waits for anything
+                    live(image, time_s)
+
                 result = pipeline.generate(
                     item.video,
                     self.speech.get(item).path,

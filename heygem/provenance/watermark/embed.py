@@ -112,9 +112,8 @@ class WatermarkEmbedder:
         from heygem.provenance.watermark import kernels
 
         luma, cb, cr = grey_factors(image.matrix)
-        y, u, v = (_quarter(plane, self._small) for plane in (image.y, image.u, image.v))
-        mean = np.clip(luma * (y - 16) + cb * (u - 128) + cr * (v - 128), 0, 255)
-        mean = mean.astype(np.float32)
+        planes = (_quarter(plane, self._small) for plane in (image.y, image.u, image.v))
+        mean = kernels.grey(*planes, luma, cb, cr)
         sign = self._set_period(mean, time_s)
         if self._fine is None:
             self._fine = np.empty(image.y.shape, np.uint8)

@@ -35,6 +35,20 @@ def find_blocks(pattern: FloatArray, threshold: float, blocks: BoolArray) -> Non
                 blocks[i // BLOCK[1], block] = True
 
 
+@compiled("f4[:,::1](f4[:,::1], f4[:,::1], f4[:,::1], f8, f8, f8)")
+def grey(
+    y: FloatArray, u: FloatArray, v: FloatArray, luma: float, cb: float, cr: float
+) -> FloatArray:
+    """Grey of RGB, 0..255, from planes float32 [h, w]; see `heygem.media.colour.grey_factors`."""
+    height, width = y.shape
+    out = np.empty((height, width), np.float32)
+    for i in range(height):
+        for j in range(width):
+            value = luma * (y[i, j] - 16) + cb * (u[i, j] - 128) + cr * (v[i, j] - 128)
+            out[i, j] = min(max(value, 0.0), 255.0)
+    return out
+
+
 @compiled("void(u1[:,:], u1[:,::1])")
 def fine_contrast(luma: Image, out: Image) -> None:
     """Distance of each value from the mean of the 7x7 around it; the border is mirrored.
