@@ -12,9 +12,10 @@ from heygem.core.errors import InputError, ParameterError
 from heygem.core.files import is_address
 from heygem.media import BUNDLE_SUFFIX, is_avatar_bundle
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .jpg .jpeg .png .webp .bmp .tif .tiff".split()
-) | {BUNDLE_SUFFIX}  # an avatar bundle is a folder that is chosen as a video is
+FOOTAGE_SUFFIXES = frozenset(".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts".split())
+PORTRAIT_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())
+# An avatar bundle is a folder that is chosen as a video is.
+VIDEO_SUFFIXES = FOOTAGE_SUFFIXES | PORTRAIT_SUFFIXES | {BUNDLE_SUFFIX}
 AUDIO_SUFFIXES = frozenset(".wav .mp3 .m4a .aac .flac .ogg .opus .wma .mp4 .mov .mkv .webm".split())
 
 Kind = Literal["audio", "video"]

@@ -26,28 +26,29 @@ class ConsentForm(w.VBox):
 
     def __init__(self, translate: Translate, initial: dict[str, str] | None = None) -> None:
         initial = dict(initial or {})
-        wide = w.Layout(width="auto", max_width="520px")
-        style = {"description_width": "170px"}
         self.basis = w.RadioButtons(
             options=[(translate("basis_" + basis), basis) for basis in BASES],
             value=initial.get("basis") or None,
-            description=translate("basis"), layout=w.Layout(width="auto"), style=style,
+            description=translate("basis"), layout=w.Layout(width="auto"),
         )  # fmt: skip
         until = initial.get("until", "")
         self.until = w.DatePicker(
-            description=translate("until"), layout=wide, style=style,
+            description=translate("until"),
             value=datetime.date.fromisoformat(until) if until else None,
         )  # fmt: skip
         self.texts = {
             key: w.Text(
                 value=initial.get(key, ""), description=translate("consent_" + key),
-                placeholder=translate("consent_" + key + "_help"), layout=wide, style=style,
+                placeholder=translate("consent_" + key + "_help"),
             )
             for key in ("who", "purpose", "reference")
         }  # fmt: skip
         who, purpose, reference = self.texts.values()
         self.details = w.VBox([who, purpose, self.until, reference])
-        question = w.HTML(html.escape(translate("consent_why")))
+        for field in (self.basis, *self.texts.values(), self.until):
+            field.add_class("hg-labelled-above")
+        title = f'<span class="hg-field-title">{html.escape(translate("consent_why"))}</span>'
+        question = w.HTML(title)
         super().__init__([question, self.basis, self.details])
         self.basis.observe(lambda _: self._update_layout(), "value")
         self._update_layout()

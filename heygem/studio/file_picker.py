@@ -62,9 +62,9 @@ def list_folder(folder: PathLike, suffixes: frozenset[str]) -> list[tuple[str, P
     return parent + [(f"{p.name}/", p) for p in folders] + [(p.name, p) for p in files]
 
 
-def list_recent(kind: Kind, folder: PathLike) -> list[tuple[str, Path]]:
+def list_recent(kind: Kind, folder: PathLike, suffixes: frozenset[str]) -> list[tuple[str, Path]]:
     """The way back to a folder, then the files lately chosen, each with the folder it is in."""
-    files = recent_files(kind)
+    files = [path for path in recent_files(kind) if path.suffix.lower() in suffixes]
     return [("../", Path(folder))] + [(f"{p.name}  ({p.parent.name})", p) for p in files]
 
 
@@ -179,7 +179,9 @@ class FilePicker(w.VBox):
     def show_recent(self) -> None:
         """List the files that were lately chosen on this project's pages."""
         self._shows_recent = True
-        self._show_entries(self._translate("recent_files"), list_recent(self._kind, self.folder))
+        self._show_entries(
+            self._translate("recent_files"), list_recent(self._kind, self.folder, self._suffixes)
+        )
 
     def _show_entries(self, title: str, options: list[tuple[str, Path]]) -> None:
         self._list_title = self.path.placeholder = title
@@ -263,6 +265,8 @@ class FilesPicker(w.VBox):
     folder : path
         Initial folder.
     kind : {"audio", "video"}
+    suffixes : set of str, optional
+        Lower-case, with the dot: of the files that are offered; by default all of the kind.
     translate, verdicts, uploader
         As for `FilePicker`.
 
@@ -280,10 +284,11 @@ class FilesPicker(w.VBox):
         folder: PathLike,
         *,
         kind: Kind,
+        suffixes: frozenset[str] | None = None,
         translate: Translate | None = None,
     ) -> None:
         self._translate = translate = translate or translator()
-        self._kind, self._suffixes = kind, _SUFFIXES[kind]
+        self._kind, self._suffixes = kind, suffixes or _SUFFIXES[kind]
         folder = opening_folder(folder, kind)
         self._updating, self._last_folder = False, str(folder)
         self.uploader = Uploader(
@@ -344,7 +349,7 @@ class FilesPicker(w.VBox):
 
     def _entries(self) -> list[tuple[str, Path]]:
         if self.folder.value == self._translate("recent_files"):
-            return list_recent(self._kind, self._last_folder)
+            return list_recent(self._kind, self._last_folder, self._suffixes)
         entries = list_folder(self.folder.value, self._suffixes)
         self._last_folder = self.folder.value
         return entries

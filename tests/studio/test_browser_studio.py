@@ -33,6 +33,19 @@ def wait_for_order(page, *names):
     )
 
 
+def assert_the_form_has_one_edge_and_says_errors_below_its_button(page):
+    page.get_by_role("radio").nth(2).check()  # somebody else: all fields
+    page.get_by_label("Where the signed consent is kept").wait_for()
+    fields = ".hg-labelled-above > input, .hg-labelled-above > .widget-label"
+    edges = f"""() => [...document.querySelectorAll("{fields}")].filter(e => e.offsetParent)
+      .map(e => Math.round(e.getBoundingClientRect().left))"""
+    assert len(page.evaluate(edges)) == 11 and len(set(page.evaluate(edges))) == 1
+    page.get_by_role("button", name="Fine-tune").click()
+    error = page.get_by_role("alert").bounding_box()
+    button = page.get_by_role("button", name="Fine-tune").bounding_box()
+    assert 0 <= error["y"] - button["y"] - button["height"] < 40
+
+
 def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server, root):
     requests, complaints = [], []
     page.on("request", lambda request: requests.append(request.url))
@@ -90,6 +103,8 @@ def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server,
     for name in ("02_tuning", "03_finetune", "20_compare", "30_trace"):
         page.goto(f"{studio_server.base}/voila/render/notebooks/{name}.ipynb")
         page.wait_for_selector("main .jupyter-button:visible")
+        if name == "03_finetune":
+            assert_the_form_has_one_edge_and_says_errors_below_its_button(page)
         page.set_viewport_size({"width": 1000, "height": 1000})
         assert not page.evaluate(TIGHT), f"{name}: fields without a margin, or names cut off"
         page.set_viewport_size({"width": 1400, "height": 1000})

@@ -22,6 +22,7 @@ from heygem.studio.before_after import (
 from heygem.studio.clip import ApertureCurves, Clip
 from heygem.studio.consent_form import ConsentForm
 from heygem.studio.pages.finetune import FinetunePage
+from heygem.studio.recent_files import add_recent
 from heygem.training.metrics import Agreement
 
 WAIT_S = 60
@@ -107,12 +108,13 @@ def page(clip, tmp_path, finetuning, monkeypatch):
         videos=[str(clip)], name="anna", consent={"basis": "own"}, folder=tmp_path,
         out=tmp_path / "people", previews=tmp_path / "previews",
     )  # fmt: skip
-    assert page.thumbnail_task.wait(WAIT_S)
+    assert page.sum_task.wait(WAIT_S)
     return page
 
 
 def test_footage_is_shown_and_nothing_starts_without_consent(page, finetuning):
-    assert "Videos: 1, 1 s in all" in page.thumbnails.value and "<img" in page.thumbnails.value
+    assert "Videos: 1, 1 s in all" in page.footage_sum.value
+    assert "<img" not in page.footage_sum.value, "its picture is in the picker already"
     page.consent.basis.value = None
     page.button.click()
     assert "no basis for using this likeness" in page.status.error.value
@@ -130,6 +132,19 @@ def test_footage_is_shown_and_nothing_starts_without_consent(page, finetuning):
     page.button.click()
     assert "no footage is chosen" in page.status.error.value
     assert finetuning.calls == []
+
+
+def test_photographs_are_no_footage(clip, tmp_path):
+    for name in ("anna.jpg", "ben.png"):
+        (tmp_path / name).touch()
+        add_recent("video", tmp_path / name)
+    (tmp_path / "anna.heygem").mkdir()
+    page = FinetunePage(folder=tmp_path, out=tmp_path / "people")
+    shown = [label for label, _ in page.footage.list.options]
+    assert "clip.mp4" in shown and not {"anna.jpg", "ben.png", "anna.heygem"} & set(shown)
+    assert ".jpg" not in page.footage.uploader.suffixes
+    page.footage.show_recent()
+    assert [label for label, _ in page.footage.list.options] == ["../"]
 
 
 @pytest.mark.slow

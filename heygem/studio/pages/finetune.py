@@ -14,6 +14,7 @@ import numpy as np
 import traitlets
 
 from heygem import media
+from heygem.batch.input_files import FOOTAGE_SUFFIXES
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError, ParameterError
 from heygem.core.i18n import translator
@@ -24,7 +25,7 @@ from heygem.studio.before_after import BeforeAfter
 from heygem.studio.clip import ApertureCurves
 from heygem.studio.consent_form import ConsentForm
 from heygem.studio.file_picker import FilePicker, FilesPicker
-from heygem.studio.images import data_url, encode_jpeg, thumbnail
+from heygem.studio.images import data_url, encode_jpeg
 from heygem.studio.player import Player
 from heygem.studio.status import StatusBar
 from heygem.studio.style import PageStyle
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from heygem.finetune.coverage import Coverage
     from heygem.finetune.run import FinetuneResult
 
-MAX_THUMBNAILS = 12
-THUMBNAIL_PX = 120
 REDRAW_S = 0.2  # interval between two redraws of the fine-tuning curves
 HELD_OUT_S = 8.0  # seconds of held-out footage whose aperture is plotted
 CURVE_HZ = 50  # frame rate of the held-out curves
@@ -91,20 +90,21 @@ class FinetunePage(w.VBox):
         self.translate = translate = translator(lang)
         self.params = params if params is not None else Params()
         self.out, self._previews = Path(out), Path(previews)
-        self.task, self.thumbnail_task = LatestTask(), LatestTask()
-        self.status = StatusBar(self.task, translate)
+        self.task, self.sum_task = LatestTask(), LatestTask()
+        self.status = StatusBar(self.task, translate, keeps_place=False)
         self._series: dict[str, list[tuple[float, float]]] = {}
         self._redrawn_s, self._lock = 0.0, threading.Lock()
         self._kept_base = False  # of the last result
         start = Path(videos[0]).absolute().parent if videos else folder
-        self.footage = FilesPicker(translate("footage"), start, kind="video", translate=translate)
-        self.thumbnails = w.HTML()
-        self.consent = ConsentForm(translate, consent)
-        self.name = w.Text(
-            value=name, description=translate("person_name"),
-            style={"description_width": "170px"},
-            layout=w.Layout(width="auto", max_width="520px"),
+        self.footage = FilesPicker(
+            translate("footage"), start, kind="video", suffixes=FOOTAGE_SUFFIXES,
+            translate=translate,
         )  # fmt: skip
+        self.footage_sum = w.HTML()
+        self.footage.children = (*self.footage.children, self.footage_sum)
+        self.consent = ConsentForm(translate, consent)
+        self.name = w.Text(value=name, description=translate("person_name"))
+        self.name.add_class("hg-labelled-above")
         self.same_person = w.Checkbox(
             False, description=translate("same_person"), indent=False,
             layout=w.Layout(width="auto"),
@@ -115,13 +115,13 @@ class FinetunePage(w.VBox):
         self.metrics = w.HTML()
         self.results = self._build_results(folder)
         form = w.VBox(
-            [self.consent, self.name, self.same_person, w.HBox([self.button])],
-            layout=w.Layout(flex="1 1 420px"),
+            [self.consent, self.name, self.same_person, w.HBox([self.button]), self.status],
+            layout=w.Layout(flex="1 1 420px", padding="0 0 0 12px"),
         )
         inputs = w.HBox([self.footage, form], layout=w.Layout(flex_flow="row wrap"))
         inputs.add_class("hg-card")
         super().__init__(
-            [PageStyle(), inputs, self.thumbnails, self.status, self.metrics, self.results],
+            [PageStyle(), inputs, self.metrics, self.results],
             layout=w.Layout(width="100%"),
         )
         self.button.on_click(lambda _: self.finetune())
@@ -219,22 +219,18 @@ class FinetunePage(w.VBox):
         return footage, self.out / f"{name}{media.BUNDLE_SUFFIX}"
 
     def _show_footage(self) -> None:
-        """Show thumbnails and the total duration of the chosen footage."""
+        """Show how much footage is chosen; its pictures are in the picker."""
         chosen = list(self.footage.list.value)
 
         def work(progress: Progress, cancel: threading.Event) -> str:
-            figures, seconds = [], 0.0
-            for path in chosen[:MAX_THUMBNAILS]:
-                data, description = thumbnail(path, THUMBNAIL_PX)
-                seconds += media.probe(path).duration_s or 0.0
-                figures.append(_figure_html(data, f"{Path(path).name}: {description}"))
-            total = self.translate("footage_sum", count=len(chosen), seconds=seconds)
-            return f"<div>{html.escape(total)}</div>{''.join(figures)}" if chosen else ""
+            lengths_s = [_duration_s(path) for path in chosen]
+            total = self.translate("footage_sum", count=len(chosen), seconds=sum(lengths_s))
+            return f"<div>{html.escape(total)}</div>" if chosen else ""
 
         def show(content: str) -> None:
-            self.thumbnails.value = content
+            self.footage_sum.value = content
 
-        self.thumbnail_task.submit(work, show)
+        self.sum_task.submit(work, show)
 
     def _metric_logged(self, name: str, value: float, step: int) -> None:
         with self._lock:
@@ -247,10 +243,12 @@ class FinetunePage(w.VBox):
 
     def _draw_metrics(self) -> None:
         title = html.escape(self.translate("penalties"))
+        help_ = html.escape(self.translate("penalties_help"))
         # What is plotted over is no time: the regularisations that were tried, weak to strong.
         named = {self.translate("measure_correlation"): p for p in self._series.values()}
         plots = charts.metrics_html(named) if named else ""
-        self.metrics.value = f"<b>{title}</b>{plots}" if plots else ""
+        text = f'<span class="hg-field-title">{title}</span><p class="hg-note">{help_}</p>'
+        self.metrics.value = f"{text}{plots}" if plots else ""
 
     def _busy_changed(self, change: dict[str, Any]) -> None:
         if change["new"]:
@@ -333,7 +331,7 @@ class FinetunePage(w.VBox):
         player.layout.display = "block"
         keys = ("filmed", "base_model", self._made_with)
         self.crops.value = "".join(
-            _figure_html(encode_jpeg(row), self.translate(key), wide=True)
+            _figure_html(encode_jpeg(row), self.translate(key))
             for key, row in zip(keys, comparison.rows, strict=True)
         )
         self.before_after = comparison
@@ -355,13 +353,20 @@ class FinetunePage(w.VBox):
         return self.translate({"before": "base_model", "after": judged}.get(key, key), **values)
 
 
-def _figure_html(data: bytes, caption: str, *, wide: bool = False) -> str:
+def _duration_s(path: str) -> float:
+    """Length of a film; 0 for a file whose verdict says that it cannot be read."""
+    try:
+        return media.probe(path).duration_s or 0.0
+    except HeygemError:
+        return 0.0
+
+
+def _figure_html(data: bytes, caption: str) -> str:
     text = html.escape(caption)
     if not data:
         return f"<div>{text}</div>"
-    width = "100%" if wide else f"{THUMBNAIL_PX + 20}px"
     return (
-        f'<figure style="display:inline-block;margin:4px;max-width:{width}">'
+        '<figure style="display:inline-block;margin:4px;max-width:100%">'
         f'<img alt="" style="max-width:100%" src="{data_url(data)}">'
         f'<figcaption style="font-size:11px;line-height:1.3">{text}</figcaption></figure>'
     )
