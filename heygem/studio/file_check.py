@@ -18,7 +18,7 @@ import ipywidgets as w
 import numpy as np
 
 from heygem import audio, media
-from heygem.avatar.report import MAX_TILT_DEG
+from heygem.avatar.report import MAX_TILT_DEG, MIN_FACE_PX
 from heygem.batch.input_files import Kind
 from heygem.config.params import FaceSettings
 from heygem.core import logs
@@ -35,6 +35,7 @@ from heygem.studio.status import error_line
 FRAMES = 6  # of a video that are looked at
 TAIL_S = 0.6  # before its declared end, where the last one is taken
 SHORTEST_S = 1.0
+SIZE_TOLERANCE = 0.95  # a few frames do not give the width of the face to the pixel
 _SECONDS_READ = 5 * 60.0  # of a longer sound only the length is shown
 _pool = ThreadPoolExecutor(2, thread_name_prefix="heygem-check")
 _face_lock = threading.Lock()  # the face models take one picture at a time
@@ -138,7 +139,10 @@ def _examine_video(info: media.MediaInfo) -> tuple[list[Finding], Facts]:
     face_px = float(np.median((outline.max(1) - outline.min(1))[:, 0]))
     facts.append(("check_face", {"face_px": face_px, "share": len(meshes) / len(images)}))
     settings = FaceSettings()
-    if face_px < settings.min_face_px:
+    if face_px < SIZE_TOLERANCE * settings.min_face_px:  # a job would fail
+        width = {"face_px": face_px, "min_face_px": settings.min_face_px}
+        findings.append(Finding("error", "FACE_TOO_SMALL", width))
+    elif face_px < MIN_FACE_PX:
         findings.append(Finding("warning", "FACE_SMALL", {"face_px": face_px}))
     if most > 1:
         findings.append(Finding("warning", "SEVERAL_FACES", {"faces": most}))

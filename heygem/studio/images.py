@@ -11,6 +11,8 @@ from heygem import media
 from heygem.core.types import Image, PathLike
 
 THUMBNAIL_PX = 220
+_BLANK_DEVIATION = 4.0  # grey levels; a film that is faded in begins with less
+_LOOK_AHEAD_S = (1.0, 3.0)  # where another picture is looked for
 
 
 def encode_jpeg(image: Image) -> bytes:
@@ -26,6 +28,8 @@ def data_url(data: bytes, media_type: str = "image/jpeg") -> str:
 
 def thumbnail(path: PathLike, width_px: int = THUMBNAIL_PX) -> tuple[bytes, str]:
     """The first frame of a file as a small JPEG (a few kilobytes), and its size and duration.
+
+    Where it is blank, as in a film that is faded in, a later one is shown.
 
     Returns
     -------
@@ -43,8 +47,11 @@ def thumbnail(path: PathLike, width_px: int = THUMBNAIL_PX) -> tuple[bytes, str]
     if video is None:
         assert track is not None  # `probe` refuses a file without either
         return b"", f"{info.duration_s:.1f} s, {track.rate_hz / 1000:g} kHz, {track.codec}"
-    with media.VideoReader(path) as reader:
-        image = next(iter(reader)).image
+    image = _frame_at(path, 0.0)
+    for start_s in () if info.is_still else _LOOK_AHEAD_S:
+        if image.std() >= _BLANK_DEVIATION or start_s > video.duration_s:
+            break
+        image = _frame_at(path, start_s)
     height_px = max(1, round(width_px * video.height / video.width))
     buffer = io.BytesIO()
     small = PIL.Image.fromarray(image).resize((width_px, height_px))
@@ -53,3 +60,8 @@ def thumbnail(path: PathLike, width_px: int = THUMBNAIL_PX) -> tuple[bytes, str]
     if not info.is_still:
         description += f", {float(video.rate):.4g} fps, {video.duration_s:.1f} s"
     return buffer.getvalue(), description
+
+
+def _frame_at(path: Path, start_s: float) -> Image:
+    with media.VideoReader(path, start_s=start_s) as reader:
+        return next(iter(reader)).image

@@ -53,6 +53,19 @@ def test_a_person_who_lies_on_the_side_is_named(hopper, faces, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_face_too_small_for_a_job_is_no_mere_warning(hopper, tmp_path):
+    picture = Image.fromarray(hopper)
+    for name, size in (("coarse.png", 0.45), ("tiny.png", 0.25)):
+        canvas = Image.new("RGB", picture.size)
+        canvas.paste(picture.resize([round(size * edge) for edge in picture.size]))
+        canvas.save(tmp_path / name)
+    coarse = check(tmp_path / "coarse.png", "video")
+    assert coarse.level == "warning" and "coarse" in coarse.problems[0]
+    tiny = check(tmp_path / "tiny.png", "video")
+    assert tiny.level == "unusable" and "at least 64" in tiny.problems[0]
+
+
+@pytest.mark.slow
 @pytest.mark.fault
 def test_a_film_whose_index_outlives_its_pictures_is_cut_short(tmp_path):
     whole = write_video(tmp_path / "a.mkv", frames=120, width=160, height=120, crf=5)

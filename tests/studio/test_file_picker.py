@@ -1,11 +1,16 @@
 """Choosing files on the server."""
 
+import io
 import stat
 
+import numpy as np
+import PIL.Image
+from helpers.media import picture, write_video
 from helpers.studio import WAIT_S
 
 from heygem.server import ROOT_VARIABLE
 from heygem.studio import file_picker
+from heygem.studio.images import thumbnail
 from heygem.studio.recent_files import FILE, add_recent, recent_files
 
 
@@ -27,6 +32,16 @@ def test_choosing_a_file_shows_its_thumbnail_size_and_duration(clip, tmp_path):
     other = file_picker.FilePicker("Video", tmp_path.parent, kind="video")
     other.chosen = str(clip)
     assert other.list.value == clip, "a file that was typed or uploaded is selected in its folder"
+
+
+def test_a_film_that_begins_blank_is_shown_by_a_later_picture(tmp_path):
+    def make(index, width, height):
+        blank = np.full((height, width, 3), 255, np.uint8)
+        return blank if index < 20 else picture(index, width, height)
+
+    film = write_video(tmp_path / "faded.mp4", frames=40, make=make)
+    shown = PIL.Image.open(io.BytesIO(thumbnail(film)[0]))
+    assert np.asarray(shown).std() > 20
 
 
 def test_opening_a_folder_chooses_nothing(tmp_path):

@@ -116,7 +116,7 @@ class BatchPage(w.VBox):
         else:
             videos = self.videos.list.value
         if not videos:
-            raise HeygemError("no video is chosen", remedy=self.translate("videos"))
+            raise HeygemError("no video is chosen", remedy="choose one or more above")
         if not self.audio.chosen:
             raise HeygemError("no audio is chosen", remedy="a job needs a video and a sound")
         rows = [Pair(video=str(video), audio=self.audio.chosen) for video in videos]

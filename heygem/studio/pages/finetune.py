@@ -206,7 +206,7 @@ class FinetunePage(w.VBox):
         """
         footage = list(self.footage.list.value)
         if not footage:
-            raise ParameterError("no footage is chosen", remedy=self.translate("footage"))
+            raise ParameterError("no footage is chosen", remedy="choose one or more above")
         name = self.name.value.strip()
         if not name:
             raise ParameterError("the person has no name", remedy="type one above the button")

@@ -137,7 +137,7 @@ class SweepPage(w.VBox):
         key, values = self.control.value, read_values(self.values.value)
         people = list(self.videos.list.value)
         if not people:
-            raise HeygemError("no video is chosen", remedy=self.translate("videos"))
+            raise HeygemError("no video is chosen", remedy="choose one or more above")
         if not self.audio.chosen:
             raise HeygemError("no audio is chosen", remedy="a job needs a video and a sound")
         name = f"{_PREFIX}{key.rpartition('.')[2]}-{time.strftime('%Y%m%d-%H%M%S')}"
