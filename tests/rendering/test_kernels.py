@@ -130,6 +130,14 @@ def test_colours_of_the_lips_are_gathered_from_every_nth_pixel(random):
         assert np.allclose(places, [x[::2] / 7 - 0.5, y[::2] / 6 - 0.5], atol=1e-6)
 
 
+def test_a_state_is_reached_by_the_cheapest_move(random):
+    cost, move = random.random(9), random.random((9, 9)).astype(np.float32)
+    back = np.empty(9, np.int16)
+    total = cost[:, None] + move
+    for least, (_, _, chosen) in both(kernels.cheapest_moves, cost, move, back):
+        assert np.allclose(least, total.min(0)) and (chosen == total.argmin(0)).all()
+
+
 @pytest.fixture
 def lips():
     """Inner contours of an open mouth, turned a little: corner to corner, 40 x 16 pixels."""

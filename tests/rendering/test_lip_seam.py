@@ -6,7 +6,7 @@ import pytest
 from heygem.avatar.library import MouthLibrary
 from heygem.face import topology as topo
 from heygem.face.pose import Pose
-from heygem.rendering.warp.lip_seam import lower_lip_shifts, without_line
+from heygem.rendering.warp.lip_seam import lower_lip_shift, without_line
 
 LIP, LINE = 150, 40
 MIDDLE = 4  # of the nine points of the lower lip between the corners
@@ -30,21 +30,21 @@ def closed_lips(line_px: int, gap_px: float = 0.0) -> MouthLibrary:
 
 @pytest.mark.parametrize("line_px", [2, 4, 6])
 def test_the_lip_begins_where_the_line_ends(line_px):
-    shift = lower_lip_shifts(closed_lips(line_px))[0, MIDDLE]
+    shift = lower_lip_shift(closed_lips(line_px), 0)[MIDDLE]
     assert shift[0] == pytest.approx(0, abs=0.1)
     assert shift[1] == pytest.approx(line_px, abs=1.0)
 
 
 def test_open_lips_and_lips_without_a_line_stay():
-    assert not lower_lip_shifts(closed_lips(4, gap_px=8)).any()
+    assert not lower_lip_shift(closed_lips(4, gap_px=8), 0).any()
     even = closed_lips(0)
     even.crops[0][:] = LIP
-    assert not lower_lip_shifts(even).any()
+    assert not lower_lip_shift(even, 0).any()
 
 
 def test_the_line_stays_while_the_lips_are_closed_and_goes_as_they_open():
     library = closed_lips(4)
-    mesh, shift = library.points[0][:, :2], lower_lip_shifts(library)[0]
+    mesh, shift = library.points[0][:, :2], lower_lip_shift(library, 0)
     assert without_line(mesh, shift, opened=0.0) is mesh
     half, whole = (without_line(mesh, shift, opened=x)[14, 1] - 60 for x in (0.03, 0.2))
     assert half == pytest.approx(shift[MIDDLE, 1] / 2, abs=0.01)

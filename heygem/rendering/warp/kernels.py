@@ -434,3 +434,31 @@ def extent(points: FloatArray) -> tuple[float, float, float, float]:
         left, right = min(left, x), max(right, x)
         top, bottom = min(top, y), max(bottom, y)
     return left, top, right, bottom
+
+
+@compiled("f8[::1](f8[::1], f4[:,::1], i2[::1])")
+def cheapest_moves(cost: FloatArray, move: FloatArray, back: IntArray) -> FloatArray:
+    """The least cost at which each state is reached from another, a step of a Viterbi search.
+
+    Parameters
+    ----------
+    cost : float64 [n]
+        Of the states before.
+    move : float32 [n, n]
+        Of going from one (row) to another.
+    back : int16 [n]
+        From which state, written: the first of several.
+
+    Returns
+    -------
+    float64 [n]
+    """
+    least = cost[0] + move[0]
+    back[:] = 0
+    for k in range(1, len(cost)):
+        row = move[k]
+        for j in range(len(row)):
+            total = cost[k] + row[j]
+            back[j] = k if total < least[j] else back[j]
+            least[j] = min(total, least[j])
+    return least

@@ -29,17 +29,15 @@ _INNER = topo.INNER_LOWER[1:-1]
 _OUTER = topo.OUTER_LOWER[1:-1]
 
 
-def lower_lip_shifts(library: MouthLibrary) -> FloatArray:
-    """How far the edge of the lower lip lies beyond the mesh's : float32 [N, 9, 2], pixels.
+def lower_lip_shift(library: MouthLibrary, pick: int) -> FloatArray:
+    """How far the edge of a picture's lower lip lies beyond the mesh's : float32 [9, 2], pixels.
 
-    Zero in pictures of open lips. In the order of `topology.INNER_LOWER` without its corners.
+    Zero where the lips are open. In the order of `topology.INNER_LOWER` without its corners.
     """
-    shifts = np.zeros((len(library.crops), len(_INNER), 2), np.float32)
-    for k, crop in enumerate(library.crops):
-        mesh = library.points[k][:, :2]
-        if gap_px(mesh) < MAX_GAP * float(library.pose.scale[k]):
-            shifts[k] = _shift_beyond_line(crop, mesh)
-    return shifts
+    mesh = library.points[pick][:, :2]
+    if gap_px(mesh) < MAX_GAP * float(library.pose.scale[pick]):
+        return _shift_beyond_line(library.crops[pick], mesh)
+    return np.zeros((len(_INNER), 2), np.float32)
 
 
 def _shift_beyond_line(crop: Image, mesh: FloatArray) -> FloatArray:
@@ -71,7 +69,7 @@ def without_line(mesh: FloatArray, shift: FloatArray, opened: float) -> FloatArr
     ----------
     mesh : float32 [n, 2]
     shift : float32 [9, 2]
-        One row of `lower_lip_shifts`.
+        Of `lower_lip_shift`.
     opened : float
         By how much wider than in the picture the lips are drawn [IOD]; lips that stay closed keep
         their line.

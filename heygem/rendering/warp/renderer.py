@@ -46,7 +46,7 @@ from heygem.rendering.warp.geometry import (
     crossfade_sigma_px,
     warp_maps,
 )
-from heygem.rendering.warp.lip_seam import lower_lip_shifts, without_line
+from heygem.rendering.warp.lip_seam import lower_lip_shift, without_line
 from heygem.rendering.warp.mesh_warp import (
     MOVING,
     bounds,
@@ -86,10 +86,11 @@ class WarpRenderer:
         self._settings = settings
         self._selector = TextureSelector(avatar.library, settings)
         self._interior = MouthInterior()
-        self._lip_shifts = lower_lip_shifts(avatar.library)
         self._teeth = cached_teeth(avatar)
         self._strength = replacement_strength(avatar)
+        # Of pictures of the library, where they are drawn: half of them never are.
         self._library_mesh = functools.cache(self._with_rim)
+        self._lip_shift = functools.cache(functools.partial(lower_lip_shift, avatar.library))
         self._order: IntArray = np.zeros(0, int)
         self._motion: FrameMotion = np.zeros((0, len(LOWER), 3), np.float32)
         self._textures: list[list[tuple[int, float]] | None] = []
@@ -257,7 +258,7 @@ class WarpRenderer:
         interior = self._interior.layers(crop, mesh, opening, zoom, share=share, skull=skull)
         needs_light = self._settings.color_match and bool(library.frames[pick] != frame)
         opened = gap_px(mouth.target) / scale - gap_px(mesh) / own_scale
-        lip_mesh = without_line(mesh, self._lip_shifts[pick], opened)
+        lip_mesh = without_line(mesh, self._lip_shift(pick), opened)
         maps = warp_maps(mouth.target, lip_mesh, mouth.labels)
         return Texture(pick, weight, *maps, interior, needs_light)
 

@@ -10,6 +10,7 @@ from heygem.core.types import BoolArray, FloatArray, IntArray
 from heygem.face import topology as topo
 from heygem.face.pose import to_canonical
 from heygem.face.topology import LOWER
+from heygem.rendering.warp import kernels
 from heygem.rendering.warp.mesh_warp import bounds
 
 # Costs are in units in which a visible change of texture costs about one.
@@ -108,9 +109,7 @@ class TextureSelector:
                 back[k] = np.arange(n) if best is None else int(np.argmin(best))
                 best = cost + (0 if best is None else best.min())
                 continue
-            total = best[:, None] + move
-            back[k] = total.argmin(0)
-            best = total[back[k], np.arange(n)] + cost
+            best = kernels.cheapest_moves(best, move, back[k]) + cost
             best -= best.min()
         path = np.empty(len(at), int)
         assert best is not None  # `at` is not empty
@@ -148,8 +147,9 @@ def _parted(library: MouthLibrary) -> FloatArray:
     """
     values = []
     for crop, mesh, scale in zip(library.crops, library.points, library.pose.scale, strict=True):
-        grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        points = mesh[:, :2]
+        x0, y0, x1, y1 = bounds(mesh[topo.LIPS_OUTER, :2], 0.05 * scale, crop.shape)
+        grey = cv2.cvtColor(crop[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY).astype(np.float32)
+        points = mesh[:, :2] - np.array([x0, y0], np.float32)
         seam = (points[topo.INNER_UPPER[2:9]] + points[topo.INNER_LOWER[2:9]]) / 2  # [7, 2]
         reach = np.linspace(-0.02, 0.02, 9) * scale
         x = np.repeat(seam[:, 0], len(reach)).astype(np.float32)
