@@ -22,7 +22,7 @@ RETRIED: tuple[State, ...] = ("failed", "cancelled")
 ACTIONS = {  # allowed in each state of a job
     "pending": ["move", "cancel", "remove"],
     "running": ["cancel"],
-    "done": ["remove"],
+    "done": ["play", "remove"],
     "failed": ["retry", "remove"],
     "cancelled": ["retry", "remove"],
 }
@@ -31,8 +31,16 @@ ACTIONS = {  # allowed in each state of a job
 _PAUSES = {PAUSED_BY_USER: "paused_by_user", DISK_FULL: "paused_disk_full"}
 
 
-def table_row(job: Job, translate: Translate) -> dict[str, Any]:
-    """A job as a row of `JobTable`."""
+def table_row(job: Job, translate: Translate, *, can_play: bool = False) -> dict[str, Any]:
+    """A job as a row of `JobTable`.
+
+    Parameters
+    ----------
+    job : Job
+    translate : callable
+    can_play : bool
+        Whether its result can be shown on this page.
+    """
     progress = job.progress
     fraction = _job_progress(job)
     status = translate("state_" + job.state)
@@ -57,7 +65,7 @@ def table_row(job: Job, translate: Translate) -> dict[str, Any]:
         "status": status,
         "error": error_html(_error(job), translate, with_traceback=False) if failed else "",
         "warnings": [html.escape(text) for text in job.warnings],
-        "actions": ACTIONS[job.state],
+        "actions": [each for each in ACTIONS[job.state] if each != "play" or can_play],
     }
 
 

@@ -11,7 +11,7 @@ from heygem.studio.scripts import widget_script
 
 _STATIC = Path(__file__).parent / "static"
 _LABELS = (
-    "drag", "moved_to", "up", "down", "cancel", "retry", "remove", "queue_empty", "queue",
+    "drag", "moved_to", "up", "down", "cancel", "retry", "play", "remove", "queue_empty", "queue",
     "style", "live",
 )  # fmt: skip
 
@@ -25,8 +25,8 @@ class JobTable(anywidget.AnyWidget):
     ----------
     rows : list of dict
         id, path, video, audio, state, progress (0..1), status, error (HTML), warnings (list of
-        HTML), actions (those allowed: move, cancel, retry, remove); recipe (its name, or empty) and
-        recipe_label.
+        HTML), actions (those allowed: move, cancel, retry, play, remove); recipe (its name, or
+        empty) and recipe_label.
     recipes : list of (label, name)
         Those that a waiting job may be given.
     thumbnails : dict

@@ -59,9 +59,12 @@ class QueueView(w.VBox):
     ----------
     count : int
         Jobs in the queue, those that are finished included.
+    show_result : callable or None
+        Shows the result at a path; set by a page that can.
     """
 
     count = traitlets.Int(0)
+    show_result: Callable[[Path], object] | None = None
 
     def __init__(
         self, queue: JobQueue | HubQueue, choice: RecipeChoice, translate: Translate
@@ -143,6 +146,10 @@ class QueueView(w.VBox):
             self.queue.remove(changed.id)
             raise
 
+    def _play(self, job_id: str) -> None:
+        if self.show_result is not None:
+            self.show_result(Path(self.queue.get(job_id).output))
+
     def retry(self, job_id: str) -> None:
         """Queue a failed or stopped job again and start the worker."""
         self.queue.retry(job_id)
@@ -192,7 +199,9 @@ class QueueView(w.VBox):
             self._show_page(count, len(jobs))
 
     def _row(self, job: Job) -> dict[str, Any]:
-        row = table_row(job, self.translate) | self._recipe_of(job)
+        is_here = not self.queue.is_shared and not is_address(job.output)
+        row = table_row(job, self.translate, can_play=is_here and self.show_result is not None)
+        row |= self._recipe_of(job)
         for file in _files_of(job):
             look = self._verdicts.get(file)
             if look is None or not look.done() or look.result().level != "unusable":
@@ -258,6 +267,7 @@ class QueueView(w.VBox):
             "move": lambda: queue.move(job_id, int(request.get("places", 0))),
             "cancel": lambda: queue.cancel(job_id),
             "retry": lambda: self.retry(job_id),
+            "play": lambda: self._play(job_id),
             "remove": lambda: queue.remove(job_id),
             "recipe": lambda: self.set_recipe(job_id, str(request.get("recipe", ""))),
         }

@@ -47,7 +47,7 @@ def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio, tmp_path, mo
     assert first["state"] == "done" and first["progress"] == 1, first["error"]
     assert second["state"] == "failed" and "broken.mp4" in second["error"]
     assert "What happened" in second["error"] and "What to do" in second["error"]
-    assert second["actions"] == ["retry", "remove"] and first["actions"] == ["remove"]
+    assert second["actions"] == ["retry", "remove"] and first["actions"] == ["play", "remove"]
     assert (
         "1 of 2 finished, 1 failed" in studio.batch.jobs.summary.value
         and studio.batch.jobs.bar.value == 1
@@ -55,9 +55,14 @@ def test_a_batch_with_one_broken_video_from_choosing_to_zip(studio, tmp_path, mo
     studio.batch.jobs.add_thumbnails()
     assert studio.batch.jobs.table.thumbnails[first["path"]].startswith("data:image/jpeg;base64,")
 
-    studio.selected_index = 2
-    assert studio.history.listing_task.wait(WAIT_S)
     history = studio.history
+    studio.batch.jobs.table.request = {"action": "play", "id": first["id"], "n": 1}
+    assert history.listing_task.wait(WAIT_S) and studio.selected_index == 2
+    assert history.player.result_url.endswith("anna-speech.mp4"), "played from its row"
+    history.wish(history.folder / "gone.mp4")
+    history.refresh()
+    assert history.listing_task.wait(WAIT_S)
+    assert "not among the results" in history.message.value and "gone.mp4" in history.message.value
     for status in (history.zip_status, history.trace_status):
         assert status.row.layout.display == "none", "no empty strip above the results"
     (row,) = history.list.rows

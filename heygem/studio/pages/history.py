@@ -136,13 +136,27 @@ class HistoryPage(w.VBox):
         self.again_recipe.refresh()
         self._show_trash()
         wished = self._results.get(self._wished) or self._made_as(self._wished)
-        if wished is not None:  # the page was opened by a link to one result
+        if wished is not None:  # by a link to one result, or from the queue
             self.play(wished)
-            self._wished = ""
+        elif self._wished:
+            missing = InputError(
+                "this video is not among the results of this page",
+                seen=self._wished,
+                remedy="it was deleted, moved or written to another folder",
+            )
+            self.message.value = error_html(missing, self.translate, with_traceback=False)
+        self._wished = ""
+
+    def wish(self, path: PathLike) -> None:
+        """Play the result at a path once the results are listed."""
+        self._wished, self.message.value = self._id_at(path), ""
 
     def _id_of(self, result: dict[str, Any]) -> str:
         """What tells a result from all others: its path. Two may be made alike, under two names."""
-        return Path(os.path.relpath(result["path"], self.folder)).as_posix()
+        return self._id_at(result["path"])
+
+    def _id_at(self, path: PathLike) -> str:
+        return Path(os.path.relpath(path, self.folder)).as_posix()
 
     def _made_as(self, identity: str) -> dict[str, Any] | None:
         """A result by what it was made of: links of earlier versions name that."""

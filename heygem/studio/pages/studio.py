@@ -113,8 +113,14 @@ class StudioApp(w.Tab):
             pages.append(self.sweep)
         super().__init__(pages, titles=[translate(key) for key in TABS[: len(pages)]])
         self.observe(self._tab_selected, "selected_index")
+        self.batch.jobs.show_result = self.show_result
         if links.query().get("result"):
             self.selected_index = self.children.index(self.history)
+
+    def show_result(self, path: Path) -> None:
+        """Play a result on the history page."""
+        self.history.wish(path)
+        self.selected_index = self.children.index(self.history)
 
     def _tab_selected(self, change: dict[str, Any]) -> None:
         page = self.children[change["new"] or 0]

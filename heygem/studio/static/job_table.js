@@ -2,7 +2,7 @@
 // a screen reader's place survive every refresh.
 
 const SYMBOLS = { pending: "○", running: "▶", done: "✔", failed: "✖", cancelled: "■" };
-const BUTTONS = [["up", "↑", "move"], ["down", "↓", "move"], ["cancel", "■", "cancel"], ["retry", "↻", "retry"], ["remove", "✕", "remove"]];
+const BUTTONS = [["up", "↑", "move"], ["down", "↓", "move"], ["cancel", "■", "cancel"], ["retry", "↻", "retry"], ["play", "▶", "play"], ["remove", "✕", "remove"]];
 
 function render({ model, el }) {
   const labels = model.get("labels");
@@ -35,7 +35,7 @@ function render({ model, el }) {
     const buttons = element("div", { class: "hg-buttons" }, li);
     parts.buttons = {};
     for (const [name, sign, action] of BUTTONS) {
-      const button = element("button", { type: "button", text: sign, title: labels[name] }, buttons);
+      const button = element("button", { type: "button", text: sign, title: labels[name], class: `hg-do-${name}` }, buttons);
       button.addEventListener("click", () => {
         if (action === "move") send({ action: "move", id, places: name === "up" ? -1 : 1 });
         else send({ action: name, id });
