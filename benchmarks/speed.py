@@ -6,7 +6,8 @@
 Each part runs in processes of its own. *CPU* is the processor time of a process with all its
 threads and children, which hardly depends on what else the machine does; *wall* is the time on the
 clock, which does: measure it on a quiet machine. Ratios are of two measurements in one run. Without
-`--video`, a sample is cut close to the face and drawn at 1280x720 and at 1920x1080.
+`--video`, a sample is cut close to the face and drawn at 1280x720 and at 1920x1080; whole jobs are
+measured at the usual framing too, with the sample's face in the middle of a wide picture.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080)}
+CLIPS = [size + framing for framing in ("", "_usual") for size in SIZES]  # of whole jobs
 PARTS = ("job", "stages", "cold", "start", "preview", "memory", "items")
 SHORT_S, LONG_S = 20.0, 120.0  # of the comparison of memory
 ITEMS, ITEM_S = 10, 5.0
@@ -32,13 +34,17 @@ JOB_S = 40.0  # of whole jobs: the start of the process weighs little
 TARGETS = {
     "720p.job_over_transcode": ("x", 1.6, "whole job over a plain transcode, 720p, wall"),
     "1080p.job_over_transcode": ("x", 1.6, "whole job over a plain transcode, 1080p, wall"),
+    "720p_usual.job_over_transcode": ("x", 1.6, "the same, usual framing, 720p"),
+    "1080p_usual.job_over_transcode": ("x", 1.6, "the same, usual framing, 1080p"),
     "720p.job_over_transcode_cpu": ("x", None, "the same in CPU, 720p"),
     "1080p.job_over_transcode_cpu": ("x", None, "the same in CPU, 1080p"),
     "720p.job_wall_per_s": ("s/s", 0.6, "whole job, avatar cached, 720p, per second of video"),
-    "720p.job_cpu_ms": ("ms", None, "whole job, 720p, CPU per frame"),
-    "720p.transcode_cpu_ms": ("ms", None, "plain transcode, 720p, CPU per frame"),
-    "1080p.job_cpu_ms": ("ms", None, "whole job, 1080p, CPU per frame"),
-    "1080p.transcode_cpu_ms": ("ms", None, "plain transcode, 1080p, CPU per frame"),
+    "720p_usual.job_wall_per_s": ("s/s", 0.6, "the same, usual framing"),
+    **{
+        f"{clip}.{kind}_cpu_ms": ("ms", None, f"{what}, {clip.replace('_', ', ')}, CPU per frame")
+        for clip in CLIPS
+        for kind, what in (("job", "whole job"), ("transcode", "plain transcode"))
+    },
     "cold.wall_per_s": ("s/s", 1.0, "whole job, tracking included, 720p, per second of video"),
     "stages.face_px": ("px", None, "width of the face in the next rows"),
     "stages.decode_ms": ("ms", None, "decode, CPU per frame of 720p"),
@@ -137,22 +143,24 @@ class Bench:
         self.audio = arguments.audio.resolve()
         self.home = folder / "home"
 
-    def video(self, size="720p"):
-        """The person's video; the sample is enlarged once per size."""
+    def video(self, clip="720p"):
+        """The person's video; the sample is enlarged once for each of `CLIPS`."""
         if self.arguments.video is not None:
             return self.arguments.video.resolve()
-        path = self.folder / f"{size}.mp4"
+        path = self.folder / f"{clip}.mp4"
         if not path.exists():
-            run("close_up", ROOT / "samples" / "hopper.mp4", *SIZES[size], path)
+            size, _, usual = clip.partition("_")
+            framing = "usual_framing" if usual else "close_up"
+            run(framing, ROOT / "samples" / "hopper.mp4", *SIZES[size], path)
         return path
 
-    def long_video(self, size="720p"):
+    def long_video(self, clip="720p"):
         """The person's video; the sample is repeated to `JOB_S`."""
         if self.arguments.video is not None:
-            return self.video(size)
-        path = self.folder / f"{size}-long.mp4"
+            return self.video()
+        path = self.folder / f"{clip}-long.mp4"
         if not path.exists():
-            run("repeat", self.video(size), JOB_S, path)
+            run("repeat", self.video(clip), JOB_S, path)
         return path
 
     def long_sound(self):
@@ -165,10 +173,8 @@ class Bench:
     def job(self):
         """Whole jobs and plain transcodes in turn, so that both meet the same machine."""
         results = {}
-        for size in SIZES:
-            if self.arguments.video is not None and size != "720p":
-                continue
-            video, sound, out = self.long_video(size), self.long_sound(), self.folder / "job.mp4"
+        for clip in CLIPS if self.arguments.video is None else CLIPS[:1]:
+            video, sound, out = self.long_video(clip), self.long_sound(), self.folder / "job.mp4"
             run("generate", video, sound, out, home=self.home)  # fills the cache
             jobs, copies = [], []
             for _ in range(self.arguments.repeats):
@@ -178,11 +184,11 @@ class Bench:
             copy = {k: median(one[k] for one in copies) for k in ("wall_s", "cpu_s")}
             frames, length = jobs[0]["frames"], jobs[0]["length_s"]
             results |= {
-                f"{size}.job_over_transcode": job["wall_s"] / copy["wall_s"],
-                f"{size}.job_over_transcode_cpu": job["cpu_s"] / copy["cpu_s"],
-                f"{size}.job_wall_per_s": job["wall_s"] / length,
-                f"{size}.job_cpu_ms": job["cpu_s"] / frames * 1e3,
-                f"{size}.transcode_cpu_ms": copy["cpu_s"] / frames * 1e3,
+                f"{clip}.job_over_transcode": job["wall_s"] / copy["wall_s"],
+                f"{clip}.job_over_transcode_cpu": job["cpu_s"] / copy["cpu_s"],
+                f"{clip}.job_wall_per_s": job["wall_s"] / length,
+                f"{clip}.job_cpu_ms": job["cpu_s"] / frames * 1e3,
+                f"{clip}.transcode_cpu_ms": copy["cpu_s"] / frames * 1e3,
             }
         return results
 
@@ -295,6 +301,28 @@ def close_up(video, width, height, path):
     size = (int(width), int(height))
     made = close_up(Path(video), size, Path(path).parent)
     made.rename(path)
+    return {}
+
+
+def usual_framing(video, width, height, path):
+    """A video as high as the frame before its own blurred picture, so that the face is smaller."""
+    import cv2
+
+    from heygem import media
+
+    width, height = int(width), int(height)
+    with media.VideoReader(video) as reader:
+        info = reader.info.video
+        own = round(info.width * height / info.height)
+        middle = slice((width - own) // 2, (width - own) // 2 + own)
+        with media.VideoWriter(
+            path, label=media.RecordedFrames(), width=width, height=height, rate=info.rate
+        ) as writer:
+            for frame in reader:
+                picture = cv2.blur(cv2.resize(frame.image, (width, height)), (99, 99))
+                person = cv2.resize(frame.image, (own, height), interpolation=cv2.INTER_CUBIC)
+                picture[:, middle] = person
+                writer.write(picture, frame.time_s)
     return {}
 
 
@@ -500,7 +528,17 @@ def preview(video, audio, folder):
 
 CHILDREN = {
     f.__name__: f
-    for f in (close_up, repeat, loop, generate, transcode, stages, first_frame, preview)
+    for f in (
+        close_up,
+        usual_framing,
+        repeat,
+        loop,
+        generate,
+        transcode,
+        stages,
+        first_frame,
+        preview,
+    )
 }
 
 
