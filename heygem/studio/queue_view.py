@@ -207,7 +207,8 @@ class QueueView(w.VBox):
             if look is None or not look.done() or look.result().level != "unusable":
                 continue
             parts = [f"{Path(file[0]).name}: {self.translate('level_unusable')}"]
-            row["warnings"].append(html.escape(" · ".join([*parts, *look.result().problems])))
+            text = html.escape(" · ".join([*parts, *look.result().problems]))
+            row["warnings"].append(f'<span class="hg-refused">{text}</span>')
         return row
 
     def _look_at_files(self, jobs: Sequence[Job]) -> None:

@@ -47,7 +47,7 @@ def test_jobs_are_ordered_stopped_and_removed_by_buttons(studio):
         assert time.monotonic() < deadline, "a file that cannot be used waits without a sign"
         studio.batch.refresh()
         time.sleep(0.05)
-    assert signs[0].startswith("broken.mp4: cannot be used · ")
+    assert signs[0].startswith('<span class="hg-refused">broken.mp4: cannot be used · ')
     send_request(studio, "cancel", first)
     assert [row["state"] for row in studio.batch.jobs.table.rows] == ["cancelled", "pending"]
     send_request(studio, "retry", first)

@@ -171,7 +171,9 @@ def test_a_producer_drops_files_starts_watches_plays_and_downloads_with_mouse_or
 
     page.goto(f"{studio_server.base}/voila/render/notebooks/studio_zh.ipynb")
     page.wait_for_selector(".hg-jobs li >> nth=2")
+    page.emulate_media(color_scheme="dark")
     page.wait_for_timeout(800)
+    assert not barriers(page), f"in Chinese, dark: {barriers(page)}"
     shown = page.locator("main").inner_text()
     assert [text for text in sentences("en") if text in shown] == []
     assert "发生了什么" in shown
