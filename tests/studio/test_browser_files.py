@@ -107,6 +107,21 @@ def test_a_producer_drops_files_starts_watches_plays_and_downloads_with_mouse_or
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert all(int(level) < 90 for level in dark[4:-1].split(",")[:3]), dark
 
+    place = page.locator("input[type=text][aria-label=Folder]:visible")
+    listed, folder = page.locator("select[multiple]:visible"), place.input_value()
+    listed.focus()
+    page.keyboard.press("Home")  # the way up
+    page.keyboard.press("ArrowDown")
+    page.wait_for_timeout(500)
+    assert place.input_value() == folder, "keys walk past folders"
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        "was => [...document.querySelectorAll('input[type=text][aria-label=Folder]')]"
+        ".some(e => e.offsetParent && was.startsWith(e.value) && e.value !== was)",
+        arg=folder,
+    )
+
     sound, _ = page.locator(".hg-upload:visible input[type=file]").all()
     sound.set_input_files(own_files / "long.wav")  # more than the web socket takes
     page.wait_for_selector(".hg-verdicts >> text=long.wav")

@@ -31,12 +31,33 @@ function nameAll() {
   }
 }
 
+// A click opens a folder of a file list. Keys walk past it, as they must to reach the files below; Enter opens it.
+let byKeys = false;
+function fileList(event) { return event.target.closest?.(".hg-picker select"); }
+function walkPastFolders() {
+  document.addEventListener("pointerdown", () => { byKeys = false; }, true);
+  document.addEventListener("keydown", (event) => {
+    const list = fileList(event);
+    if (!list) return;
+    byKeys = event.key !== "Enter";
+    if (byKeys) return;
+    event.preventDefault();
+    event.stopPropagation();
+    list.dispatchEvent(new Event("change", { bubbles: true }));
+  }, true);
+  document.addEventListener("change", (event) => {
+    const chosen = [...(byKeys && fileList(event)?.selectedOptions || [])];
+    if (chosen.length === 1 && chosen[0].text.endsWith("/")) event.stopImmediatePropagation();
+  }, true);
+}
+
 function render({ el }) {
   el.style.display = "none";
   if (window.hgNames) return;
   let waiting = false;
   const soon = () => { if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; nameAll(); }); } };
   window.hgNames = new MutationObserver(soon);
+  walkPastFolders();
   window.hgNames.observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["title", "src"] });
   nameAll();
 }
