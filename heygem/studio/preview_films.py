@@ -108,6 +108,8 @@ class PreviewFilms:
             for frame in finished:
                 report_progress("render", frame.index, len(span.timeline))
                 skipped += frame.patch is None
+                if frame.patch is not None and isinstance(frame.image, YuvImage):
+                    frame.image.is_for_encoder = True  # a copy, while others are the span's own
                 yield frame.image, span.times_s[frame.index]
 
         write_film(
