@@ -89,7 +89,7 @@ class QueueView(w.VBox):
         self.pager = w.HBox([self.earlier_button, self.page_text, self.later_button])
         buttons = [self.start_button, self.pause_button, self.stop_button]
         buttons += [self.retry_button, self.clear_button]
-        centred = w.Layout(align_items="center")
+        centred = w.Layout(align_items="center", grid_gap="0 12px")
         super().__init__(
             [
                 w.HBox(buttons, layout=w.Layout(flex_flow="row wrap")),
