@@ -94,6 +94,9 @@ def test_the_table_has_what_differs_and_says_what_is_clearly_better(store):
     html = report.tables_html(report.tabulate(selected))
     assert "anna-&lt;b&gt;wide&lt;/b&gt;" in html and "<b>3</b>" in html
     assert "lips.closure" not in html
+    assert html.count('<th style="padding:1px 10px;') == len(selected), (
+        "as far apart as their columns"
+    )
 
 
 def test_instants_are_those_where_mouths_differ_in_each_part_of_the_time():
