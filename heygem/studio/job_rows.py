@@ -113,10 +113,13 @@ def _job_progress(job: Job) -> float:
     return 1.0 if job.state == "done" else float(job.progress.get("fraction", 0.0))
 
 
-def seconds_left(totals: Mapping[State, StateTotals], running: Sequence[Job]) -> float | None:
+def seconds_left(
+    totals: Mapping[State, StateTotals], running: Sequence[Job], *, refused: Sequence[Job] = ()
+) -> float | None:
     """Estimated time until all jobs are finished; None where nothing is measured yet.
 
-    Finished jobs tell how long a second of speech takes; before that, the running ones do.
+    Finished jobs tell how long a second of speech takes; before that, the running ones do. Waiting
+    jobs that are `refused` as soon as they begin take no time.
     """
     measured = [job for job in running if "left_s" in job.progress]
     left_s = sum(job.progress["left_s"] for job in measured)
@@ -127,7 +130,17 @@ def seconds_left(totals: Mapping[State, StateTotals], running: Sequence[Job]) ->
     if not length_s:
         return None
     at_once = max(len(running), 1)
-    return float(left_s + spent_s / length_s * totals["pending"].length_s) / at_once
+    waiting_s = totals["pending"].length_s - sum(job.length_s or 1.0 for job in refused)
+    return float(left_s + spent_s / length_s * max(waiting_s, 0.0)) / at_once
+
+
+def time_left(left_s: float | None, translate: Translate) -> str:
+    """The time left in words; what is said where it is not known."""
+    if left_s is None:
+        return translate("queue_running")
+    if left_s < 90:
+        return translate("left", seconds=max(1.0, left_s))
+    return translate("queue_left", minutes=left_s / 60)
 
 
 def summary(
@@ -147,11 +160,7 @@ def summary(
         left = translate(known) if known else translate("queue_paused", reason=paused)
     elif not is_working:
         left = translate("queue_idle")
-    elif left_s is None:
-        left = translate("queue_running")
-    elif left_s < 90:
-        left = translate("left", seconds=max(1.0, left_s))
     else:
-        left = translate("queue_left", minutes=left_s / 60)
+        left = time_left(left_s, translate)
     done, failed = totals["done"].number, totals["failed"].number
     return translate("queue_summary", done=done, total=count, failed=failed, left=left)

@@ -127,6 +127,9 @@ def test_the_time_left_is_estimated_from_the_first_job_on(studio):
     assert job_rows.seconds_left(totals(pending=1), []) is None
     counts = totals(running=1, pending=2)
     assert job_rows.seconds_left(counts, [running]) == pytest.approx(15 + 2 * 20)
+    refused = running._replace(state="pending", length_s=10.0)
+    left_s = job_rows.seconds_left(counts, [running], refused=[refused])
+    assert left_s == pytest.approx(15 + 20), "a file that cannot be used takes no time"
     assert job_rows.seconds_left(totals(done=1, pending=1), []) == pytest.approx(40)
     counts = totals(done=1, running=1, pending=1, failed=1)
     assert job_rows.total_progress(counts, [running]) == pytest.approx(1.25 / 3)

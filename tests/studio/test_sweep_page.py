@@ -34,7 +34,9 @@ def test_a_sweep_is_queued_made_and_shown_side_by_side(studio, speech):
     assert "900" in page.message.value and studio.queue.jobs() == [], "the recipe has its limits"
     page.values.value = "0，100"
     page.button.click()
-    assert "0 of 2 videos" in page.message.value
+    assert "0 of 2 videos are made (running)" in page.message.value
+    begun = studio.queue.totals(batch=page.sweep.value)["pending"]
+    assert begun.number == 2 and studio.queue.totals(batch="other")["pending"].number == 0
     jobs = studio.queue.jobs(batch=page.sweep.value)
     assert [job.name.rpartition("-")[2] for job in jobs] == ["offset_ms=0", "offset_ms=100"]
     assert (page.results / page.sweep.value / RECIPE).is_file()

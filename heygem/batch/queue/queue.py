@@ -109,9 +109,9 @@ class JobQueue:
         """How many jobs are in each state."""
         return self._database.read(lambda db: queue_rows.counts(db, batch=batch, owner=owner))
 
-    def totals(self) -> dict[State, StateTotals]:
+    def totals(self, *, batch: str | None = None) -> dict[State, StateTotals]:
         """Of the jobs in each state: how many, length of their speech, processing time."""
-        return self._database.read(queue_rows.totals)
+        return self._database.read(lambda db: queue_rows.totals(db, batch=batch))
 
     def paused(self) -> str:
         """Why no job is begun; empty where the queue is not paused."""

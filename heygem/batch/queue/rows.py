@@ -85,12 +85,13 @@ class StateTotals(NamedTuple):
     seconds: float = 0.0
 
 
-def totals(db: sqlite3.Connection) -> dict[State, StateTotals]:
+def totals(db: sqlite3.Connection, *, batch: str | None = None) -> dict[State, StateTotals]:
     """Sums over the jobs in each state."""
-    query = """SELECT state, count(*), sum(iif(length_s > 0, length_s, 1.0)), sum(seconds)
-        FROM jobs GROUP BY state"""
+    clause, values = where(batch=batch)
+    query = f"""SELECT state, count(*), sum(iif(length_s > 0, length_s, 1.0)), sum(seconds)
+        FROM jobs{clause} GROUP BY state"""
     return dict.fromkeys(STATES, StateTotals()) | {
-        row[0]: StateTotals(*row[1:]) for row in db.execute(query)
+        row[0]: StateTotals(*row[1:]) for row in db.execute(query, values)
     }
 
 

@@ -14,6 +14,7 @@ from heygem.batch.items import plan_items
 from heygem.batch.queue import JobQueue
 from heygem.batch.results import sweep_comparison
 from heygem.batch.workers import background
+from heygem.batch.workers.estimate import SmoothedTimeLeft
 from heygem.config.params import Params
 from heygem.core.errors import HeygemError, InputError, ParameterError
 from heygem.core.files import write_text
@@ -22,6 +23,7 @@ from heygem.core.types import PathLike
 from heygem.studio.background import LatestTask
 from heygem.studio.controls import CONTROLS, Control
 from heygem.studio.file_picker import FilePicker, FilesPicker
+from heygem.studio.job_rows import seconds_left, time_left
 from heygem.studio.status import StatusBar, error_html, poll
 from heygem.studio.urls import page_url
 
@@ -74,6 +76,7 @@ class SweepPage(w.VBox):
         )  # fmt: skip
         self.message, self.comparison = w.HTML(), w.HTML()
         self.task = LatestTask()
+        self._time_left = SmoothedTimeLeft()
         self._shown = ""  # the sweep whose comparison is on the page
         choosing = w.VBox(
             [
@@ -118,13 +121,19 @@ class SweepPage(w.VBox):
         name = self.sweep.value
         if not name or name == self._shown or self.task.busy:
             return
-        counts = self.queue.counts(batch=name)
-        total = sum(counts.values())
-        if counts["pending"] or counts["running"]:
+        totals = self.queue.totals(batch=name)
+        count = sum(total.number for total in totals.values())
+        open_count = totals["pending"].number + totals["running"].number
+        if open_count:
             self.comparison.value = ""
-            done = {"done": total - counts["pending"] - counts["running"], "total": total}
+            running = self.queue.jobs(states=["running"], batch=name)
+            left_s = seconds_left(totals, running)
+            left_s = None if left_s is None else self._time_left.update(left_s)
+            left = time_left(left_s, self.translate)
+            done = {"done": count - open_count, "total": count, "left": left}
             self.message.value = html.escape(self.translate("sweep_running", **done))
             return
+        self._time_left.restart()
         self._shown, self.message.value = name, ""
         page = self.results / name / sweep_comparison.PAGE
         if page.is_file():
