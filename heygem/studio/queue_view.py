@@ -193,7 +193,7 @@ class QueueView(w.VBox):
             self.bar.layout.display = "" if count else "none"
             is_working = is_open and has_worker
             paused = self.queue.paused() if is_open else ""
-            refused = [job for job in jobs if self._looks_at(job, "unusable")]
+            refused = [job for job in jobs if self._unusable_files(job)]
             left_s = seconds_left(totals, running, refused=refused) if is_working else None
             left_s = self._smoothed(left_s, totals)
             text = summary(totals, is_working, self.translate, left_s=left_s, paused=paused)
@@ -204,19 +204,18 @@ class QueueView(w.VBox):
         is_here = not self.queue.is_shared and not is_address(job.output)
         row = table_row(job, self.translate, can_play=is_here and self.show_result is not None)
         row |= self._recipe_of(job)
-        for path, verdict in self._looks_at(job, "unusable"):
+        for path, verdict in self._unusable_files(job):
             parts = [f"{Path(path).name}: {self.translate('level_unusable')}"]
             text = html.escape(" · ".join([*parts, *verdict.problems]))
             row["warnings"].append(f'<span class="hg-refused">{text}</span>')
         return row
 
-    def _looks_at(self, job: Job, level: str) -> list[tuple[str, Verdict]]:
-        """Files of a waiting job of which the verdict is known and of this level."""
-        done = [
-            (file[0], self._verdicts[file]) for file in _files_of(job) if file in self._verdicts
-        ]
-        verdicts = [(path, look.result()) for path, look in done if look.done()]
-        return [(path, verdict) for path, verdict in verdicts if verdict.level == level]
+    def _unusable_files(self, job: Job) -> list[tuple[str, Verdict]]:
+        """Files of a waiting job that are known to be unusable, and why."""
+        files = [file for file in _files_of(job) if file in self._verdicts]
+        looks = [(path, self._verdicts[path, kind]) for path, kind in files]
+        verdicts = [(path, look.result()) for path, look in looks if look.done()]
+        return [(path, verdict) for path, verdict in verdicts if verdict.level == "unusable"]
 
     def _look_at_files(self, jobs: Sequence[Job]) -> None:
         """Look at the files of waiting jobs, one at a time: each takes half a second of CPU."""
