@@ -1,8 +1,8 @@
-"""Messages of errors, and findings of a trace, in the language of the interface.
+"""Errors, findings of a trace and notes of a fine-tuning, in the language of the interface.
 
 The code makes them in English, which logs and the command line show. A page looks them up in
-`locales/errors.LANG.json` and `locales/trace.LANG.json`: by the English text, in which `{}` stands
-for each inserted value.
+`locales/errors.LANG.json`, `trace.LANG.json` and `finetune.LANG.json`: by the English text, in
+which `{}` stands for each inserted value.
 """
 
 import functools
@@ -37,18 +37,19 @@ def localized(text: str, lang: str) -> str:
     return text
 
 
-def localized_finding(text: str, lang: str) -> str:
-    """A text of a trace report in a language, with the texts that it is composed of.
+def localized_finding(text: str, lang: str, name: str = "trace") -> str:
+    """A text of the catalogue `name` in a language, with the texts that it is composed of.
 
     Names, hashes and numbers stay as they are.
     """
-    for pattern, translation in _patterns(lang, "trace"):
+    for pattern, translation in _patterns(lang, name):
         if match := pattern.fullmatch(text):
-            return translation.format(*(localized_finding(part, lang) for part in match.groups()))
+            inner = [localized_finding(part, lang, name) for part in match.groups()]
+            return translation.format(*inner)
     for separator, mark in (("; ", "；"), (", ", "，")):
         parts = text.split(separator)
         if len(parts) > 1:
-            translated = [localized_finding(part, lang) for part in parts]
+            translated = [localized_finding(part, lang, name) for part in parts]
             if translated != parts:
                 return mark.join(translated)
-    return text
+    return localized(text, lang)

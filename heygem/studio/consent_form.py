@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import ipywidgets as w
 
+from heygem.core.errors import ConsentError
 from heygem.core.i18n import Translate
 
 if TYPE_CHECKING:
@@ -66,8 +67,21 @@ class ConsentForm(w.VBox):
         """
         from heygem.finetune.consent import Statement
 
+        if not self.basis.value:  # a page has no options of the command line to name
+            raise ConsentError(
+                "no basis for using this likeness is stated",
+                remedy="say above whose likeness it is",
+            )
         if self.basis.value != "recorded":
-            return Statement(self.basis.value or "")
+            return Statement(self.basis.value)
         until = self.until.value.isoformat() if self.until.value else ""
         texts = {key: text.value.strip() for key, text in self.texts.items()}
+        fields = {self.texts[key].description: text for key, text in texts.items()}
+        fields[self.until.description] = until
+        if missing := [name for name, answer in fields.items() if not answer]:
+            raise ConsentError(
+                "a recorded consent is not complete",
+                seen=f"without {', '.join(missing)}",
+                remedy="fill in every field above",
+            )
         return Statement("recorded", until=until, **texts)

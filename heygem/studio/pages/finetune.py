@@ -16,8 +16,9 @@ import traitlets
 from heygem import media
 from heygem.batch.input_files import FOOTAGE_SUFFIXES
 from heygem.config.params import Params
+from heygem.core.error_texts import localized_finding
 from heygem.core.errors import HeygemError, ParameterError
-from heygem.core.i18n import translator
+from heygem.core.i18n import language_of, translator
 from heygem.core.types import PathLike, Progress
 from heygem.studio import before_after, charts
 from heygem.studio.background import LatestTask
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 REDRAW_S = 0.2  # interval between two redraws of the fine-tuning curves
 HELD_OUT_S = 8.0  # seconds of held-out footage whose aperture is plotted
 CURVE_HZ = 50  # frame rate of the held-out curves
-METRICS = ("correlation", "aligned", "lag_ms", "ratio")
+METRICS = {"correlation": ".2f", "aligned": ".2f", "lag_ms": ".0f", "ratio": ".2f"}
 _NAME = re.compile(r"\w[\w-]{0,63}")
 
 
@@ -265,16 +266,17 @@ class FinetunePage(w.VBox):
         self._kept_base = result.adaptation.kept_base
         before, after = result.adaptation.before, result.adaptation.after
         rows = "".join(
-            f"<tr><td>{html.escape(translate('measure_' + key))}</td>"
-            f"<td>{getattr(before, key):.2f}</td><td>{getattr(after, key):.2f}</td></tr>"
-            for key in METRICS
+            f"<tr><td style='padding-right:14px'>{html.escape(translate('measure_' + key))}</td>"
+            f"<td>{getattr(before, key):{shown}}</td><td>{getattr(after, key):{shown}}</td></tr>"
+            for key, shown in METRICS.items()
         )
         judged = "finetuned_rejected" if self._kept_base else "finetuned_model"
         headings = (translate("measure"), translate("base_model"), translate(judged))
         header = "".join(
             f"<th style='padding-right:14px'>{html.escape(text)}</th>" for text in headings
         )
-        lines = [*([translate("kept_base")] if self._kept_base else []), *result.notes]
+        found = [self._localized(note) for note in result.notes]
+        lines = [*([translate("kept_base")] if self._kept_base else []), *found]
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in lines)
         self.message.value = (
             f"<div>✔ {html.escape(translate('finetuned', folder=result.path))}</div>"
@@ -286,6 +288,10 @@ class FinetunePage(w.VBox):
         self.results.layout.display = "flex"
         self.compare_button.disabled = False
         self.compare()
+
+    def _localized(self, note: str) -> str:
+        """A note of the fine-tuning in the language of the page."""
+        return localized_finding(note, language_of(self.translate), "finetune")
 
     def _held_out_html(self, held_out: Sequence[dict[str, Any]]) -> str:
         """Lip aperture on held-out seconds: filmed, base model, fine-tuned model."""
@@ -306,7 +312,7 @@ class FinetunePage(w.VBox):
 
         buffer = io.BytesIO()
         plot(coverage).savefig(buffer, format="png", dpi=90)
-        missing = "".join(f"<li>{html.escape(text)}</li>" for text in coverage.words)
+        missing = "".join(f"<li>{html.escape(self._localized(t))}</li>" for t in coverage.words)
         missing = (
             f"<ul>{missing}</ul>" if missing else html.escape(self.translate("nothing_missing"))
         )
