@@ -73,9 +73,9 @@ def test_a_colour_plane_is_recovered_from_the_ring():
     ring = np.hypot(x - 40, y - 30) < 28
     ring &= np.hypot(x - 40, y - 30) > 10
     own = np.rint(100 + truth).astype(np.uint8)
-    coefficients = blend.fit_color_plane(own, np.full_like(own, 100), ring)
+    coefficients = blend.fit_color_plane(own, np.full(own.shape, 100, np.float32), ring)
     plane = np.empty(own.shape, np.float32)
-    kernels.add_plane(np.zeros_like(own), coefficients, plane)
+    kernels.add_plane(np.zeros(own.shape, np.float32), coefficients, plane)
     assert plane[30, 40] == pytest.approx(truth[30, 40], abs=0.2)
     # Slopes are damped, so that a noisy ring does not tilt the mouth.
     slope = plane[30, 70, 0] - plane[30, 10, 0]
@@ -84,7 +84,7 @@ def test_a_colour_plane_is_recovered_from_the_ring():
 
 def test_too_small_a_ring_gives_no_correction():
     own = np.full((9, 9, 3), 50, np.uint8)
-    assert not blend.fit_color_plane(own, own - 20, np.zeros((9, 9), bool)).any()
+    assert not blend.fit_color_plane(own, own - np.float32(20), np.zeros((9, 9), bool)).any()
 
 
 @pytest.mark.parametrize("skin_level", [None, np.float32((150, 110, 90))])
@@ -106,7 +106,8 @@ def texture():
 
 def test_a_picture_as_sharp_as_the_frame_is_left_alone(texture):
     ring = np.ones((64, 64), bool)
-    assert blend.match_sharpness(texture, texture, ring) is texture
+    matched, sigma_px = blend.match_sharpness(texture, texture, ring)
+    assert matched is texture and sigma_px == 0
 
 
 def test_a_picture_sharper_than_the_frame_is_blurred_to_it(texture):
@@ -114,7 +115,8 @@ def test_a_picture_sharper_than_the_frame_is_blurred_to_it(texture):
 
     ring = np.ones((64, 64), bool)
     frame = np.clip(np.rint(cv2.GaussianBlur(texture, (0, 0), 2.2)), 0, 255).astype(np.uint8)
-    matched = blend.match_sharpness(texture, frame, ring)
+    matched, sigma_px = blend.match_sharpness(texture, frame, ring)
+    assert 1.5 <= sigma_px <= 3.2
     assert matched[8:-8, 8:-8].std() == pytest.approx(frame[8:-8, 8:-8].std(), rel=0.15)
 
 

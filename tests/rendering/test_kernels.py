@@ -48,7 +48,7 @@ def test_an_affine_map_looks_up_the_triangle_of_each_pixel(random):
 
 def test_a_colour_plane_solves_the_normal_equations_of_clipped_differences(random):
     own = random.integers(0, 256, (8, 10, 3), np.uint8)
-    other = random.integers(0, 256, (8, 10, 3), np.uint8)
+    other = random.uniform(0, 255, (8, 10, 3)).astype(np.float32)
     ring = random.random((8, 10)) < 0.6
     y, x = (places[::2] for places in np.nonzero(ring))
     values = np.clip(own[y, x].astype(float) - other[y, x], -60, 60)
@@ -81,8 +81,17 @@ def test_detail_is_the_mean_absolute_laplacian_of_green(random):
     assert kernels.detail(picture, np.zeros((9, 11), bool)) == 0
 
 
+def test_values_are_rounded_to_levels_as_opencv_does(random):
+    values = random.uniform(-40, 300, 1000).astype(np.float32)
+    expected = cv2.add(values, 0, dtype=cv2.CV_8U).ravel()
+    for _, (rounded,) in both(kernels.round_levels, values):
+        assert np.array_equal(rounded, expected)
+    for _, (_, stored) in both(kernels.store_levels, values, np.empty(1000, np.uint8)):
+        assert np.array_equal(stored, expected)
+
+
 def test_a_plane_is_added_to_a_picture(random):
-    picture = random.integers(0, 256, (4, 8, 3), np.uint8)
+    picture = random.uniform(0, 255, (4, 8, 3)).astype(np.float32)
     coefficients = random.normal(size=(3, 3)).astype(np.float32) * 10
     x, y = np.arange(8)[None, :, None] / 8 - 0.5, np.arange(4)[:, None, None] / 4 - 0.5
     expected = picture + coefficients[0] + x * coefficients[1] + y * coefficients[2]

@@ -11,7 +11,8 @@ from heygem.core.types import Image
 from heygem.rendering.torch_warp import light
 from heygem.rendering.torch_warp.light import FittedPixels
 from heygem.rendering.torch_warp.windows import Pictures, Windows, upload
-from heygem.rendering.warp.geometry import FrameGeometry, Texture, crossfade_sigma_px
+from heygem.rendering.warp.crossfade import crossfade_sigma_px
+from heygem.rendering.warp.geometry import FrameGeometry, Texture
 from heygem.rendering.warp.mouth_interior import Layer
 
 

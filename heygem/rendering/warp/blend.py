@@ -53,7 +53,9 @@ def lip_edges(
     return kernels.lip_edges(distance, labels, max(1.0, 0.02 * scale), margin_px)
 
 
-def match_sharpness(picture: FloatArray, reference: Image, ring: BoolArray) -> FloatArray:
+def match_sharpness(
+    picture: FloatArray, reference: Image, ring: BoolArray
+) -> tuple[FloatArray, float]:
     """Blur a picture that is sharper than the frame it goes into (motion, a dissolve, defocus).
 
     Parameters
@@ -65,19 +67,19 @@ def match_sharpness(picture: FloatArray, reference: Image, ring: BoolArray) -> F
 
     Returns
     -------
-    float32 [h, w, 3]
-        `picture` itself in the usual case.
+    float32 [h, w, 3], float
+        In the usual case `picture` itself, and 0; else it is blurred, with this sigma in pixels.
     """
     if np.count_nonzero(ring) < MIN_DETAIL_PIXELS:
-        return picture
+        return picture, 0.0
     target = _detail(reference, ring)
     if target > BLUR_BELOW * _detail(picture, ring):
-        return picture
+        return picture, 0.0
     for sigma_px in BLUR_SIGMAS_PX:
         blurred = cv2.GaussianBlur(picture, (0, 0), sigma_px)
         if _detail(blurred, ring) <= target:
             break
-    return blurred
+    return blurred, sigma_px
 
 
 def _detail(picture: Image | FloatArray, ring: BoolArray) -> float:
@@ -152,12 +154,12 @@ def interior_mask(points: FloatArray, size: tuple[int, ...], inside: float = 0.0
     return mask
 
 
-def fit_color_plane(own: Image, other: Image, ring: BoolArray) -> FloatArray:
+def fit_color_plane(own: Image, other: FloatArray, ring: BoolArray) -> FloatArray:
     """Least-squares plane per channel through `own - other` on the ring.
 
     Parameters
     ----------
-    own, other : uint8 [h, w, 3]
+    own, other : uint8 and float32 [h, w, 3]
     ring : bool [h, w]
 
     Returns

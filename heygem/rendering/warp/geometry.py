@@ -3,7 +3,8 @@
 It is the same for every way of drawing the pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -17,7 +18,9 @@ from heygem.rendering.warp.blend import (
     lip_distance,
     lip_edges,
 )
+from heygem.rendering.warp.crossfade import reduced_points
 from heygem.rendering.warp.mesh_warp import (
+    SLIVER_PX,
     SPECK_PX,
     TRIANGLES,
     backward_map,
@@ -25,11 +28,9 @@ from heygem.rendering.warp.mesh_warp import (
     rasterize,
     remove_specks,
 )
-from heygem.rendering.warp.mouth_interior import InteriorLayers
+from heygem.rendering.warp.mouth_interior import InteriorLayers, Opening
 
 Maps = tuple[FloatArray, FloatArray]
-
-DETAIL_IOD = 0.02  # structure finer than this is never averaged over two pictures
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,13 @@ class Mouth:
     alpha, opening : float32 [h, w]
         Opacity of the library's lips, and of the interior.
     interior : (slice, slice)
-        Where the interior is drawn: the opening, and what a cross-fade reads around it.
+        Where the interior is drawn: the opening with its soft edge.
     margin_px : float
         Width of the lips' soft edge.
+    edge_px : float
+        How far beyond the inner contour the soft edge of the opening reaches.
+    step : int
+        Width of these pixels, in those of the frame.
     """
 
     rows: slice
@@ -69,6 +74,8 @@ class Mouth:
     opening: FloatArray
     interior: tuple[slice, slice]
     margin_px: float
+    edge_px: float
+    step: int = 1
 
     @classmethod
     def around(
@@ -91,8 +98,8 @@ class Mouth:
         labels = np.ascontiguousarray(labels[y0:y1, x0:x1])
         distance = lip_distance(target, labels.shape)
         alpha, ring = lip_edges(distance, scale, margin_px, labels)
-        margin = edge_margin_px(target) + 3 * DETAIL_IOD * scale
-        left, top, right, bottom = bounds(target[topo.LIPS_INNER], margin, labels.shape)
+        edge_px = edge_margin_px(target)
+        left, top, right, bottom = bounds(target[topo.LIPS_INNER], edge_px, labels.shape)
         return cls(
             slice(y0, y1),
             slice(x0, x1),
@@ -105,6 +112,40 @@ class Mouth:
             interior_mask(target, labels.shape, inside=own_share),
             np.s_[top:bottom, left:right],
             margin_px,
+            edge_px,
+        )
+
+    @cached_property
+    def opening_pixels(self) -> Opening:
+        """The pixels in which the interior may show."""
+        return Opening.of(self.target, self.labels.shape, self.edge_px)
+
+    def reduced(self, step: int) -> "Mouth":
+        """The same mouth in pixels `step` times as wide, each with the values of one it covers.
+
+        What is left over at the end of rows and columns is not in it.
+        """
+        if step == 1:
+            return self
+        height, width = (n // step for n in self.labels.shape)
+        one = np.s_[step // 2 : height * step : step, step // 2 : width * step : step]
+        rows, columns = self.interior
+        return replace(
+            self,
+            corner=self.corner / step,
+            target=reduced_points(self.target, step),
+            labels=np.ascontiguousarray(self.labels[one]),
+            distance=self.distance[one] / step,
+            ring=np.ascontiguousarray(self.ring[one]),
+            alpha=np.ascontiguousarray(self.alpha[one]),
+            opening=np.ascontiguousarray(self.opening[one]),
+            interior=(
+                slice(-(-rows.start // step), rows.stop // step),
+                slice(-(-columns.start // step), columns.stop // step),
+            ),
+            margin_px=self.margin_px / step,
+            edge_px=self.edge_px / step,
+            step=step,
         )
 
 
@@ -152,6 +193,8 @@ class FrameGeometry:
     mouth : Mouth
     textures : list of Texture
         Heaviest first.
+    faded : Mouth
+        The mouth for which all but the first of them are: `mouth`, or the same reduced.
     scale : float
         The inter-ocular distance, pixels.
     strength : float
@@ -167,6 +210,7 @@ class FrameGeometry:
     covered: BoolArray
     mouth: Mouth
     textures: list[Texture]
+    faded: Mouth
     scale: float
     strength: float
 
@@ -181,15 +225,7 @@ class FrameGeometry:
         return Patch(pixels, self.covered.astype(np.float32), self.x, self.y)
 
 
-def crossfade_sigma_px(scale: float) -> float:
-    """Sigma of the change from one texture to another, for `scale` pixels per IOD.
-
-    Two pictures on top of each other blur: colours fade, detail is the heavier one's.
-    """
-    return max(0.8, DETAIL_IOD * scale)
-
-
-def warp_maps(target: FloatArray, source: FloatArray, labels: IntArray) -> Maps:
+def warp_maps(target: FloatArray, source: FloatArray, labels: IntArray, step: int = 1) -> Maps:
     """The place in a picture for each pixel of a window : two float32 [h, w].
 
     Parameters
@@ -198,9 +234,13 @@ def warp_maps(target: FloatArray, source: FloatArray, labels: IntArray) -> Maps:
         The mesh with its rim, in the window and in the picture.
     labels : int16 [h, w]
         From `covering_triangles`.
+    step : int
+        Window and picture are in pixels this many times as wide as the frame's.
     """
-    map_x, map_y = backward_map(target, source, TRIANGLES, labels)
-    remove_specks(map_x, map_y, bounds(target[topo.LIPS_OUTER], SPECK_PX, labels.shape))
+    map_x, map_y = backward_map(target, source, TRIANGLES, labels, SLIVER_PX / step)
+    speck_px = SPECK_PX // step | 1  # a median has a middle
+    box = bounds(target[topo.LIPS_OUTER], speck_px, labels.shape)
+    remove_specks(map_x, map_y, box, speck_px)
     return map_x, map_y
 
 

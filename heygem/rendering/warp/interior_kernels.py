@@ -6,7 +6,7 @@ In NumPy these are some forty calls on small arrays for each picture, which hold
 import numpy as np
 
 from heygem.core.compiled import compiled
-from heygem.core.types import FloatArray, Image
+from heygem.core.types import FloatArray
 
 # Of a picture's teeth, those count that its lips leave free.
 UNDER_LIP = 0.008  # above this, its last row under the lip is drawn on: the lip hid the rest [IOD]
@@ -208,11 +208,11 @@ def skull_layer(
     return out
 
 
-@compiled("void(f4[:,:,::1], u1[:,:,::1], f4[:,::1])")
-def lay_over(below: FloatArray, picture: Image, opacity: FloatArray) -> None:
-    """Blend a picture uint8 [h, w, 3] over float32 [h, w, 3] with opacity [h, w], in place."""
+@compiled("void(f4[:,:,::1], f4[:,:,::1], f4[:,::1])")
+def lay_over(below: FloatArray, picture: FloatArray, opacity: FloatArray) -> None:
+    """Blend a picture over another, float32 [h, w, 3], with opacity [h, w], in place."""
     height, width = opacity.shape
     for y in range(height):
         for x in range(width):
             for c in range(3):
-                below[y, x, c] += (np.float32(picture[y, x, c]) - below[y, x, c]) * opacity[y, x]
+                below[y, x, c] += (picture[y, x, c] - below[y, x, c]) * opacity[y, x]

@@ -104,13 +104,15 @@ def _solve(gram: FloatArray, products: FloatArray) -> FloatArray:
     return products
 
 
-@compiled("f4[:,::1](u1[:,:,::1], u1[:,:,::1], b1[:,::1], i8, f8)")
-def color_plane(own: Image, other: Image, ring: BoolArray, step: int, damping: float) -> FloatArray:
+@compiled("f4[:,::1](u1[:,:,::1], f4[:,:,::1], b1[:,::1], i8, f8)")
+def color_plane(
+    own: Image, other: FloatArray, ring: BoolArray, step: int, damping: float
+) -> FloatArray:
     """Least-squares plane per channel through `own - other` on every `step`-th ring pixel.
 
     Parameters
     ----------
-    own, other : uint8 [h, w, 3]
+    own, other : uint8 and float32 [h, w, 3]
     ring : bool [h, w]
     step : int
     damping : float
@@ -146,13 +148,13 @@ def color_plane(own: Image, other: Image, ring: BoolArray, step: int, damping: f
     return _solve(gram, products).astype(np.float32)
 
 
-@compiled("void(u1[:,:,::1], f4[:,::1], f4[:,:,::1])")
-def add_plane(picture: Image, coefficients: FloatArray, out: FloatArray) -> None:
+@compiled("void(f4[:,:,::1], f4[:,::1], f4[:,:,::1])")
+def add_plane(picture: FloatArray, coefficients: FloatArray, out: FloatArray) -> None:
     """Write the picture plus a plane per channel into `out`.
 
     Parameters
     ----------
-    picture : uint8 [h, w, 3]
+    picture : float32 [h, w, 3]
     coefficients : float32 [3, 3]
         Of 1, x / w - 1/2 and y / h - 1/2 (rows) for each channel.
     out : float32 [h, w, 3]
@@ -165,7 +167,7 @@ def add_plane(picture: Image, coefficients: FloatArray, out: FloatArray) -> None
             gx = np.float32(x) / np.float32(width) - half
             for c in range(3):
                 plane = coefficients[0, c] + gx * coefficients[1, c] + gy * coefficients[2, c]
-                out[y, x, c] = np.float32(picture[y, x, c]) + plane
+                out[y, x, c] = picture[y, x, c] + plane
 
 
 @compiled("f4[:,::1](f4[:,::1], f4[:,::1], f4[::1], f8, f8)")
@@ -249,6 +251,21 @@ def add_tone(
                 for c in range(3):
                     plane = coefficients[0, c] + gx * coefficients[1, c] + gy * coefficients[2, c]
                     picture[y, x, c] += soft * np.float32(min(max(plane, -limit), limit))
+
+
+@compiled("void(f4[::1])")
+def round_levels(values: FloatArray) -> None:
+    """Round to whole levels 0..255, float32 [n], in place."""
+    for k in range(len(values)):
+        values[k] = min(max(np.rint(values[k]), np.float32(0)), np.float32(255))
+
+
+@compiled("void(f4[::1], u1[::1])")
+def store_levels(values: FloatArray, out: Image) -> None:
+    """Write values, float32 [n], as levels 0..255 into `out`, uint8 [n]."""
+    for k in range(len(values)):
+        level = min(max(np.rint(values[k]), np.float32(0)), np.float32(255))
+        out[k] = np.uint8(np.int32(level))
 
 
 @compiled("i8(f4[:,::1], f4[:,::1])")

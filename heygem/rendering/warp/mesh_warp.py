@@ -51,21 +51,29 @@ def with_rim(points: FloatArray, scale: float) -> FloatArray:
 
 
 def sample(
-    image: Image, map_x: FloatArray, map_y: FloatArray, method: int = cv2.INTER_CUBIC
-) -> Image:
+    image: Image | FloatArray,
+    map_x: FloatArray,
+    map_y: FloatArray,
+    method: int = cv2.INTER_CUBIC,
+) -> FloatArray:
     """Sample a picture at given places, bicubically unless another of OpenCV's methods is given.
 
     Parameters
     ----------
-    image : uint8 [H, W, 3]
-        Beyond its border its last pixels continue.
+    image : uint8 or float32 [H, W, 3], 0..255
+        Beyond its border its last pixels continue. OpenCV samples 32-bit floats in two thirds of
+        the time of bytes: give these where a picture is sampled more than once.
     map_x, map_y : float32 [h, w]
 
     Returns
     -------
-    uint8 [h, w, 3]
+    float32 [h, w, 3]
+        Whole levels 0..255, those that OpenCV finds in bytes.
     """
-    return cv2.remap(image, map_x, map_y, method, borderMode=cv2.BORDER_REPLICATE)
+    image = np.asarray(image, np.float32)
+    levels = cv2.remap(image, map_x, map_y, method, borderMode=cv2.BORDER_REPLICATE)
+    kernels.round_levels(levels.reshape(-1))
+    return levels
 
 
 def sample_covered(image: Image, map_x: FloatArray, map_y: FloatArray, labels: IntArray) -> Image:
@@ -79,13 +87,18 @@ def sample_covered(image: Image, map_x: FloatArray, map_y: FloatArray, labels: I
     labels : int [h, w]
         -1 where the map is the identity.
     """
-    pixels = np.array(image)
+    source = image.astype(np.float32)
+    levels = source.copy()
     for top in range(0, len(labels), BAND_ROWS):
         band = slice(top, top + BAND_ROWS)
         columns = np.flatnonzero((labels[band] >= 0).any(0))
         if len(columns):
             part = band, slice(columns[0], columns[-1] + 1)
-            pixels[part] = sample(image, map_x[part], map_y[part])
+            maps = map_x[part], map_y[part]
+            border = cv2.BORDER_REPLICATE
+            cv2.remap(source, *maps, cv2.INTER_CUBIC, dst=levels[part], borderMode=border)
+    pixels = np.empty(image.shape, np.uint8)
+    kernels.store_levels(levels.reshape(-1), pixels.reshape(-1))
     return pixels
 
 
@@ -108,7 +121,11 @@ def rasterize(points: FloatArray, triangles: IntArray, size: tuple[int, int]) ->
 
 
 def backward_map(
-    target: FloatArray, source: FloatArray, triangles: IntArray, labels: IntArray
+    target: FloatArray,
+    source: FloatArray,
+    triangles: IntArray,
+    labels: IntArray,
+    sliver_px: float = SLIVER_PX,
 ) -> tuple[FloatArray, FloatArray]:
     """Piecewise-affine map from target pixels to source places : two float32 [h, w].
 
@@ -119,18 +136,25 @@ def backward_map(
     triangles : int [K, 3]
     labels : int [h, w]
         Triangle of each target pixel, from `rasterize`; -1 maps to itself.
+    sliver_px : float
+        Triangles lower than this only shift.
     """
     table = kernels.affine_table(
         *(np.ascontiguousarray(points, np.float32) for points in (target, source)),
         np.ascontiguousarray(triangles, np.int32),
-        SLIVER_PX,
+        sliver_px,
     )
     map_x, map_y = np.empty(labels.shape, np.float32), np.empty(labels.shape, np.float32)
     kernels.affine_map(labels, table, map_x, map_y)
     return map_x, map_y
 
 
-def remove_specks(map_x: FloatArray, map_y: FloatArray, box: tuple[int, int, int, int]) -> None:
+def remove_specks(
+    map_x: FloatArray,
+    map_y: FloatArray,
+    box: tuple[int, int, int, int],
+    speck_px: int = SPECK_PX,
+) -> None:
     """Give pixels that are fetched from elsewhere than those around them their place, in place.
 
     In the corners of a mouth triangles fold and are thinner than a pixel: what a pixel gets from
@@ -143,10 +167,12 @@ def remove_specks(map_x: FloatArray, map_y: FloatArray, box: tuple[int, int, int
         From `backward_map`.
     box : (int, int, int, int)
         x0, y0, x1, y1 of the pixels that change.
+    speck_px : int
+        What is much narrower goes; odd.
     """
     x0, y0, x1, y1 = box
     across = np.arange(x0, x1, dtype=np.float32)[None, :]
     down = np.arange(y0, y1, dtype=np.float32)[:, None]
     for places, own in ((map_x, across), (map_y, down)):
         part = places[y0:y1, x0:x1]
-        part[:] = cv2.medianBlur(part - own, SPECK_PX) + own
+        part[:] = cv2.medianBlur(part - own, speck_px) + own

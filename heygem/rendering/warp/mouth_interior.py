@@ -86,13 +86,13 @@ class InteriorLayers:
     own: list[Layer]
     synthetic: SyntheticInterior | None
 
-    def draw(self, crop: Image, canvas: FloatArray, method: int = cv2.INTER_CUBIC) -> None:
-        """Draw from a picture uint8 [h, w, 3] into the canvas float32 [H, W, 3], in place.
+    def draw(self, crop: FloatArray, canvas: FloatArray, method: int = cv2.INTER_CUBIC) -> None:
+        """Draw from a picture float32 [h, w, 3] into the canvas float32 [H, W, 3], in place.
 
         `method` is OpenCV's, of sampling.
         """
         lowest, *others = self.own
-        interior = sample(crop, lowest.x, lowest.y, method).astype(np.float32)
+        interior = sample(crop, lowest.x, lowest.y, method)
         _draw_over(interior, crop, others, method)
         if self.synthetic is not None:
             synthetic = self.synthetic.drawing.copy()
@@ -101,7 +101,7 @@ class InteriorLayers:
         canvas[self.rows, self.columns] = interior
 
 
-def _draw_over(below: FloatArray, crop: Image, layers: list[Layer], method: int) -> None:
+def _draw_over(below: FloatArray, crop: FloatArray, layers: list[Layer], method: int) -> None:
     for layer in layers:
         kernels.lay_over(below, sample(crop, layer.x, layer.y, method), layer.opacity)
 
@@ -164,7 +164,7 @@ class MouthInterior:
 
     def fill(
         self,
-        crop: Image,
+        crop: Image | FloatArray,
         mesh: FloatArray,
         target: FloatArray,
         zoom: float,
@@ -191,13 +191,13 @@ class MouthInterior:
             with the upper lip.
         """
         share = synthetic_share(mesh, gap_px(target), width_px(target), zoom)
-        opening = Opening.of(target, canvas.shape)
+        opening = Opening.of(target, canvas.shape, edge_margin_px(target))
         layers = self.layers(crop, mesh, opening, zoom, share=share, skull=skull)
-        layers.draw(crop, canvas)
+        layers.draw(crop.astype(np.float32), canvas)
 
     def layers(
         self,
-        crop: Image,
+        crop: Image | FloatArray,
         mesh: FloatArray,
         opening: "Opening",
         zoom: float,
@@ -222,7 +222,7 @@ class MouthInterior:
         return InteriorLayers(opening.rows, opening.columns, own, synthetic)
 
     def _place_synthetic(
-        self, crop: Image, mesh: FloatArray, opening: "Opening", teeth: float
+        self, crop: Image | FloatArray, mesh: FloatArray, opening: "Opening", teeth: float
     ) -> FloatArray:
         """The synthetic interior, tinted like this face, in the opening : float32 [h, w, 3]."""
         texture, lip_rgb = self._synthetic.get(teeth) or _synthesize(crop, mesh, teeth)
@@ -258,10 +258,13 @@ class Opening:
     coordinates: FloatArray
 
     @classmethod
-    def of(cls, target: FloatArray, size: tuple[int, ...]) -> "Opening":
-        """The opening of a mesh, float32 [n, 2], on a canvas of (height, width, ...)."""
+    def of(cls, target: FloatArray, size: tuple[int, ...], margin_px: float) -> "Opening":
+        """The opening of a mesh, float32 [n, 2], on a canvas of (height, width, ...).
+
+        `margin_px` : how far beyond the lips' inner contour pixels belong to it
+        """
         upper, lower = target[topo.INNER_UPPER], target[topo.INNER_LOWER]
-        x0, y0, x1, y1 = bounds(target[topo.LIPS_INNER], edge_margin_px(target), size)
+        x0, y0, x1, y1 = bounds(target[topo.LIPS_INNER], margin_px, size)
         coordinates = kernels.opening_coordinates(x0, y0, x1 - x0, y1 - y0, upper, lower)
         return cls(slice(y0, y1), slice(x0, x1), mouth_axes(upper)[3], coordinates)
 
@@ -342,7 +345,9 @@ def _as_layer(x: FloatArray, y: FloatArray, opacity: FloatArray) -> Layer:
     return Layer(*(np.ascontiguousarray(values, np.float32) for values in (x, y, opacity)))
 
 
-def _synthesize(crop: Image, mesh: FloatArray, teeth: float) -> tuple[Image, FloatArray]:
+def _synthesize(
+    crop: Image | FloatArray, mesh: FloatArray, teeth: float
+) -> tuple[Image, FloatArray]:
     """A synthetic interior in the light of a picture, and the colour of its lips."""
     h, w = crop.shape[:2]
 

@@ -38,12 +38,18 @@ from heygem.rendering.warp.blend import (
     match_lip_tone,
     match_sharpness,
 )
+from heygem.rendering.warp.crossfade import (
+    add_change,
+    crossfade_sigma_px,
+    fade_step,
+    reduced_picture,
+    reduced_points,
+)
 from heygem.rendering.warp.geometry import (
     FrameGeometry,
     Mouth,
     Texture,
     covering_triangles,
-    crossfade_sigma_px,
     warp_maps,
 )
 from heygem.rendering.warp.lip_seam import lower_lip_shift, without_line
@@ -55,13 +61,14 @@ from heygem.rendering.warp.mesh_warp import (
     with_rim,
 )
 from heygem.rendering.warp.mouth_axes import gap_px, width_px
-from heygem.rendering.warp.mouth_interior import MouthInterior, Opening
+from heygem.rendering.warp.mouth_interior import MouthInterior
 from heygem.rendering.warp.synthetic_interior import synthetic_share
 from heygem.rendering.warp.teeth_cache import cached_teeth
 from heygem.rendering.warp.texture_selection import TextureSelector
 
 FULL_STRENGTH = 0.5  # below, lips and interior fade to the frame's own
 FADE_S = 0.12  # over which the mouth returns to the frame's own at frames left untouched
+FLOAT_CROPS = 12  # pictures that are sampled at the same time, by all threads
 PLAN_ROWS = 512  # frames planned at once: bounded memory, whatever the length
 
 _ROW = {point: row for row, point in enumerate(LOWER)}
@@ -90,6 +97,8 @@ class WarpRenderer:
         self._strength = replacement_strength(avatar)
         # Of pictures of the library, where they are drawn: half of them never are.
         self._library_mesh = functools.cache(self._with_rim)
+        # A picture is drawn in several frames one after the other, and cross-faded with the next.
+        self._crop = functools.lru_cache(FLOAT_CROPS)(self._reduced_crop)
         self._lip_shift = functools.cache(functools.partial(lower_lip_shift, avatar.library))
         self._order: IntArray = np.zeros(0, int)
         self._motion: FrameMotion = np.zeros((0, len(LOWER), 3), np.float32)
@@ -173,7 +182,7 @@ class WarpRenderer:
 
     def render(self, image: Image | YuvImage, index: int) -> Patch | None:
         """Draw the mouth of one output frame; see `heygem.rendering.base.Renderer.render`."""
-        geometry = self.geometry(index, image.shape)
+        geometry = self.geometry(index, image.shape, reduce_faded=True)
         if geometry is None:
             return None
         mouth, strength = geometry.mouth, geometry.strength
@@ -190,8 +199,13 @@ class WarpRenderer:
         kernels.compose(skin, lips, mouth.alpha, interior, mouth.opening)
         return geometry.patch(pixels)
 
-    def geometry(self, index: int, size: tuple[int, ...]) -> FrameGeometry | None:
-        """Where an output frame of (height, width, ...) `size` is drawn; None where it is not."""
+    def geometry(
+        self, index: int, size: tuple[int, ...], *, reduce_faded: bool = False
+    ) -> FrameGeometry | None:
+        """Where an output frame of (height, width, ...) `size` is drawn; None where it is not.
+
+        `reduce_faded` : whether textures that are faded over may be in larger pixels.
+        """
         textures = self._textures[index]
         frame = int(self._order[index])
         strength = float(self._strength[frame])
@@ -214,7 +228,8 @@ class WarpRenderer:
         )
         mouth = Mouth.around(target, labels, scale, margin_px, corner, own_share)
         covered[mouth.rows, mouth.columns] |= mouth.opening > 0
-        opening = Opening.of(mouth.target, mouth.labels.shape)
+        step = fade_step(scale) if reduce_faded and len(textures) > 1 else 1
+        faded = mouth.reduced(step)
         return FrameGeometry(
             x0,
             y0,
@@ -224,9 +239,10 @@ class WarpRenderer:
             covered,
             mouth,
             [
-                self._texture(pick, weight, mouth, opening, frame, scale, share)
-                for (pick, weight), share in zip(textures, shares, strict=True)
+                self._texture(pick, weight, faded if k else mouth, frame, share)
+                for k, ((pick, weight), share) in enumerate(zip(textures, shares, strict=True))
             ],
+            faded,
             scale,
             strength,
         )
@@ -242,30 +258,35 @@ class WarpRenderer:
         pick: int,
         weight: float,
         mouth: Mouth,
-        opening: Opening,
         frame: int,
-        scale: float,
         share: tuple[float, float],
     ) -> Texture:
-        """From where in a library picture the mouth of a frame is drawn."""
-        library = self._avatar.library
-        crop, own_scale = library.crops[pick], float(library.pose.scale[pick])
-        mesh = self._library_mesh(pick)
+        """From where in a library picture, in pixels of the mouth's width, it is drawn."""
+        library, pose, step = self._avatar.library, self._avatar.pose[frame : frame + 1], mouth.step
+        scale, own_scale = float(pose.scale[0]), float(library.pose.scale[pick])
+        own_mesh = self._library_mesh(pick)
         skull = None
         if self._teeth is not None:
-            skull = self._teeth.map(pick, self._avatar.pose[frame : frame + 1], mouth.corner)
-        zoom = scale / own_scale
-        interior = self._interior.layers(crop, mesh, opening, zoom, share=share, skull=skull)
+            skull = self._teeth.map(pick, pose, mouth.corner * step).reduced(step)
+        mesh, zoom = reduced_points(own_mesh, step), scale / own_scale
+        crop = self._crop(pick, step)
+        interior = self._interior.layers(
+            crop, mesh, mouth.opening_pixels, zoom, share=share, skull=skull
+        )
         needs_light = self._settings.color_match and bool(library.frames[pick] != frame)
-        opened = gap_px(mouth.target) / scale - gap_px(mesh) / own_scale
-        lip_mesh = without_line(mesh, self._lip_shift(pick), opened)
-        maps = warp_maps(mouth.target, lip_mesh, mouth.labels)
+        opened = gap_px(mouth.target) * step / scale - gap_px(own_mesh) / own_scale
+        lip_mesh = without_line(own_mesh, self._lip_shift(pick), opened)
+        maps = warp_maps(mouth.target, reduced_points(lip_mesh, step), mouth.labels, step)
         return Texture(pick, weight, *maps, interior, needs_light)
 
     def _with_rim(self, pick: int) -> FloatArray:
         """The mesh of a library picture with its rim : float32 [n, 2]."""
         library = self._avatar.library
         return with_rim(library.points[pick][:, :2], float(library.pose.scale[pick]))
+
+    def _reduced_crop(self, pick: int, step: int) -> FloatArray:
+        """A library picture in pixels `step` times as wide : float32 [h, w, 3]."""
+        return reduced_picture(self._avatar.library.crops[pick].astype(np.float32), step)
 
     def _drawn_shapes(self, rows: IntArray) -> FloatArray:
         """Lower face as drawn, in the canonical frame : float32 [n, len(LOWER), 3]."""
@@ -293,65 +314,101 @@ class WarpRenderer:
 
         `around` uint8 [h, w, 3] is the frame itself, warped to the mouth.
         """
-        layers = [
-            self._draw_texture(texture, geometry, around, is_faded=k > 0)
-            for k, texture in enumerate(geometry.textures)
-        ]
-        lips, interior = layers[0]
-        if len(layers) > 1:
-            sigma_px = crossfade_sigma_px(geometry.scale)
-            for (heaviest, *others), part in zip(
-                zip(*layers, strict=True), (np.s_[:, :], geometry.mouth.interior), strict=True
+        first, *others = geometry.textures
+        lips, interior, blur_px = self._draw_texture(first, geometry.mouth, around)
+        if others:
+            faded, weights = geometry.faded, [texture.weight for texture in others]
+            around = reduced_picture(around, faded.step)
+            drawn = [
+                self._draw_texture(texture, faded, around, is_faded=True, blur_px=blur_px)
+                for texture in others
+            ]
+            everywhere = tuple(slice(0, n) for n in faded.labels.shape)
+            for canvas, part, layers in (
+                (lips, everywhere, [each[0] for each in drawn]),
+                (interior, faded.interior, [each[1][faded.interior] for each in drawn]),
             ):
-                change = np.zeros_like(heaviest[part])
-                for texture, other in zip(geometry.textures[1:], others, strict=True):
-                    weights = texture.weight, heaviest[part], -texture.weight, 0
-                    cv2.accumulate(cv2.addWeighted(other[part], *weights), change)
-                heaviest[part] += cv2.GaussianBlur(change, (0, 0), sigma_px)
+                place = tuple(slice(s.start * faded.step, s.stop * faded.step) for s in part)
+                add_change(canvas[place], layers, weights, crossfade_sigma_px(geometry.scale))
         return lips, interior
 
     def _draw_texture(
-        self, texture: Texture, geometry: FrameGeometry, around: Image, *, is_faded: bool
-    ) -> tuple[FloatArray, FloatArray]:
+        self,
+        texture: Texture,
+        mouth: Mouth,
+        around: Image,
+        *,
+        is_faded: bool = False,
+        blur_px: float | None = None,
+    ) -> tuple[FloatArray, FloatArray, float | None]:
         """Lips and interior of one library picture, in the light of the frame.
 
-        Of one that is faded over, only what a blur leaves is seen: it is sampled linearly.
+        Parameters
+        ----------
+        texture : Texture
+        mouth : Mouth
+            The one for which the texture is.
+        around : uint8 [h, w, 3]
+            The frame itself, warped to this mouth.
+        is_faded : bool
+            Only what a blur leaves of it will be seen.
+        blur_px : float or None
+            How much it is to be blurred, in pixels of the frame; None: as much as the frame is.
+
+        Returns
+        -------
+        float32 [h, w, 3], float32 [h, w, 3], float or None
+            Lips, interior, and `blur_px` where it was found out.
         """
-        crop = self._avatar.library.crops[texture.pick]
+        crop = self._crop(texture.pick, mouth.step)
         method = cv2.INTER_LINEAR if is_faded else cv2.INTER_CUBIC
         picture = sample(crop, texture.map_x, texture.map_y, method)
-        interior = picture.astype(np.float32)
+        interior = picture.copy()
         texture.interior.draw(crop, interior, method)
         if texture.needs_light:
-            return _match_light(picture, interior, around, geometry.mouth), interior
-        return picture.astype(np.float32), interior
+            lips, blur_px = _match_light(picture, interior, around, mouth, blur_px)
+            return lips, interior, blur_px
+        return picture, interior, blur_px
 
 
-def _match_light(picture: Image, interior: FloatArray, around: Image, mouth: Mouth) -> FloatArray:
+def _match_light(
+    picture: FloatArray,
+    interior: FloatArray,
+    around: Image,
+    mouth: Mouth,
+    blur_px: float | None,
+) -> tuple[FloatArray, float]:
     """Bring lips and interior from another moment to the light and sharpness of the frame.
 
     Parameters
     ----------
-    picture, around : uint8 [h, w, 3]
+    picture, around : float32 and uint8 [h, w, 3]
         The other moment, and the frame, both warped to the mouth.
     interior : float32 [h, w, 3]
         Changed in place.
+    mouth : Mouth
+    blur_px : float or None
+        As of `_draw_texture`.
 
     Returns
     -------
-    float32 [h, w, 3]
-        The lips.
+    float32 [h, w, 3], float
+        The lips, and how much they were blurred, in pixels of the frame.
     """
     coefficients = fit_color_plane(around, picture, mouth.ring)
     lips = np.empty(picture.shape, np.float32)
     kernels.add_plane(picture, coefficients, lips)
-    lips = match_sharpness(lips, around, mouth.ring)
+    if blur_px is None:
+        lips, sigma_px = match_sharpness(lips, around, mouth.ring)
+        blur_px = sigma_px * mouth.step
+    elif blur_px > 0:
+        lips = cv2.GaussianBlur(lips, (0, 0), blur_px / mouth.step)
     match_lip_tone(lips, around, mouth.opening, mouth.distance, mouth.margin_px)
     skin_level = None
     if mouth.ring.any():
         skin_level = np.array(cv2.mean(picture, mouth.ring.view(np.uint8))[:3], np.float32)
     light_interior(interior, coefficients, mouth.interior, skin_level)
-    return lips
+    return lips, blur_px
 
 
 def resolve_lip_contact(shape: FloatArray) -> FloatArray:

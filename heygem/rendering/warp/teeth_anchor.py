@@ -54,6 +54,14 @@ class SkullMap:
     frame_scale: float
     scale: float
 
+    def reduced(self, step: int) -> "SkullMap":
+        """The same map between a window and a picture in pixels `step` times as wide."""
+        linear, shift = self.matrix[:, :2], self.matrix[:, 2]
+        first = np.full(2, (step - 1) / 2, np.float32)  # centre of the first of the wider pixels
+        shift = (linear @ first + shift + 0.5) / step - 0.5
+        matrix = np.concatenate([linear, shift[:, None]], 1).astype(np.float32)
+        return SkullMap(matrix, self.frame_scale / step, self.scale / step)
+
 
 @dataclass(frozen=True)
 class TeethAnchor:
