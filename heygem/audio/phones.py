@@ -7,13 +7,15 @@ input. Other languages are recognised with the English phone set, which is close
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextvars import copy_context
 
 import numpy as np
 from scipy.ndimage import convolve1d
 
 from heygem.audio.features import HOP, RATE_HZ, WINDOW, voiced_rms
 from heygem.audio.recogniser import recognise
-from heygem.core.interrupts import raise_if_cancelled
+from heygem.core.interrupts import raise_if_cancelled, wait_for
 from heygem.core.types import FloatArray
 
 # CMU phone set; fillers of the recogniser (silence, noise, unclassified speech) are SIL.
@@ -28,6 +30,7 @@ INPUT_RMS = 0.05  # level of the recogniser's input
 
 _INDEX = {name: i for i, name in enumerate(PHONES)}
 _lock = threading.Lock()
+_started: "tuple[FloatArray, Future[FloatArray]] | None" = None  # samples, and their activity
 
 
 def segments(samples: FloatArray) -> list[tuple[int, int, str]]:
@@ -58,6 +61,27 @@ def segments(samples: FloatArray) -> list[tuple[int, int, str]]:
     return phones
 
 
+def start(samples: FloatArray) -> None:
+    """Begin with the `activity` of a sound in another thread, unless that is so already.
+
+    `samples` : float32 [n], 16 kHz mono; the array that will be given to `activity`
+    """
+    global _started
+    if _started is not None and _started[0] is samples:
+        return
+    recognised: Future[FloatArray] = Future()
+    _started = samples, recognised
+
+    def work() -> None:
+        try:
+            recognised.set_result(_activity(samples))
+        except BaseException as error:
+            recognised.set_exception(error)
+
+    in_context = copy_context().run  # with it, what cancels this job
+    threading.Thread(target=in_context, args=(work,), name="phones", daemon=True).start()
+
+
 def activity(samples: FloatArray) -> FloatArray:
     """Smoothed one-hot phones.
 
@@ -70,6 +94,16 @@ def activity(samples: FloatArray) -> FloatArray:
     float32 [1 + n // 160, len(PHONES)]
         0..1 at 100 Hz.
     """
+    global _started
+    started = _started
+    if started is None or started[0] is not samples:
+        return _activity(samples)
+    wait_for(started[1])
+    _started = None
+    return started[1].result()
+
+
+def _activity(samples: FloatArray) -> FloatArray:
     one_hot = np.zeros((1 + len(samples) // HOP, len(PHONES)), np.float32)
     for start, stop, name in segments(samples):
         one_hot[start:stop, _INDEX[name]] = 1

@@ -57,6 +57,10 @@ def generate(
     Ctrl-C stops; finished videos stay and no partial file is left.
     """
     settings = read_recipe(videos, audio, text, pairs, out, params, changes, overwrite)
+    from heygem.audio import ahead
+
+    if settings.inputs.audio is not None:
+        ahead.start(settings.inputs.audio, settings.audio)
     from heygem.batch import runner
     from heygem.core import progress
 

@@ -13,9 +13,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextvars import ContextVar
 from types import FrameType
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from heygem.core.errors import Cancelled
 
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 GRACE_S = 4.0
 LIMIT_S = 8.0
+POLL_S = 0.1  # between two looks at the event, where something is waited for
 EXIT_CODE = 130  # of a program that was stopped, by the custom of shells
 
 _current: ContextVar[threading.Event | None] = ContextVar("cancel", default=None)
@@ -86,6 +88,17 @@ def raise_if_cancelled() -> None:
     """
     if is_cancelled():
         raise Cancelled("stopped on request", remedy="run it again to make it")
+
+
+def wait_for(future: Future[Any]) -> None:
+    """Wait until it is done, or the work that this is a part of is cancelled.
+
+    Raises
+    ------
+    Cancelled
+    """
+    while not wait([future], timeout=POLL_S).done:
+        raise_if_cancelled()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from heygem import audio
+from heygem.audio import ahead, phones
 from heygem.avatar.avatar import Avatar
 from heygem.config.params import AudioSettings, Params
 from heygem.core.files import sha256_of_unchanged
@@ -116,9 +117,11 @@ class Models:
         encoded = self._encoded.get(key)
         preload.start(*preload.MODULES)
         if encoded is None:
-            speech = audio.load(
+            speech = ahead.take(path, settings) or audio.load(
                 path, denoise=settings.denoise, loudness_lufs=settings.loudness_lufs
             )
+            if predict and isinstance(lips, LipsModel):
+                phones.start(speech.samples)
             voice = audio.voice_activity(speech.samples)
             mouth = audio.mouth_activity(speech.samples, voice)
             encoded = EncodedAudio(speech, mouth, None, audio.check(speech, voice))

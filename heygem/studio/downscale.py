@@ -9,7 +9,7 @@ from heygem.avatar import Avatar
 from heygem.core.types import FloatArray, Image
 from heygem.face.pose import Pose
 
-MAX_PREVIEW_PX = 1280  # longer side of a preview; two side by side exceed the width of a page
+MAX_PREVIEW_PX = 960  # longer side of a preview; a page shows it 818 pixels wide at most
 MAX_FACE_PX = 320  # rendering costs by the pixels of the face; a wider one looks no better
 MIN_PREVIEW_PX = 720  # no preview gets smaller than a page displays it
 

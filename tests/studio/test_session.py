@@ -132,7 +132,7 @@ def test_a_large_video_is_previewed_smaller_and_looks_the_same(
 
 @pytest.mark.parametrize(
     ("size", "face", "longest"),
-    [((1920, 1080), 250, 1280), ((1920, 1080), 640, 960), ((1280, 720), 900, 720),
+    [((1920, 1080), 250, 960), ((1920, 1080), 700, 878), ((1280, 720), 900, 720),
      ((512, 600), 300, 720)],
 )  # fmt: skip
 def test_a_large_face_is_previewed_smaller_within_limits(session, size, face, longest):
