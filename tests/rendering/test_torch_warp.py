@@ -18,7 +18,6 @@ from heygem.rendering.torch_warp import draw, light
 from heygem.rendering.torch_warp import renderer as torch_renderer
 from heygem.rendering.torch_warp.renderer import TorchWarpRenderer
 from heygem.rendering.torch_warp.windows import Pictures
-from heygem.rendering.warp import renderer as warp_renderer
 from heygem.rendering.warp.crossfade import fade_step
 from heygem.rendering.warp.mesh_warp import sample
 from heygem.rendering.warp.renderer import WarpRenderer
@@ -42,14 +41,6 @@ DEVICES = [
         "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
     ),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def faded_pixel_by_pixel():
-    """As on a device: on the CPU, what is faded over may be in wider pixels."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warp_renderer, "fade_step", lambda scale: 1)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +76,10 @@ def person(hopper, hopper_avatar):
     return replace(hopper_avatar, library=library)
 
 
-def planned(person, device=None):
+def planned(person, device=None, *, reduces_faded=False):
     """A renderer of either kind, with chosen textures and teeth that are fixed to the skull."""
     if device is None:
-        renderer = WarpRenderer(person, RendererSettings())
+        renderer = WarpRenderer(person, RendererSettings(), reduces_faded=reduces_faded)
     else:
         renderer = TorchWarpRenderer(person, RendererSettings(), device)
     plan(renderer, gape(APERTURES, person.rest.neutral), np.zeros(len(APERTURES), int))
@@ -132,10 +123,9 @@ def test_a_batch_is_drawn_like_the_same_frames_one_by_one(person, frames, one_by
     assert largest_difference(drawn, one_by_one) <= MAX_LEVELS
 
 
-def test_what_is_faded_over_in_wider_pixels_looks_the_same(person, frames, one_by_one, monkeypatch):
-    monkeypatch.setattr(warp_renderer, "fade_step", fade_step)
+def test_what_is_faded_over_in_wider_pixels_looks_the_same(person, frames, one_by_one):
     assert fade_step(float(person.pose.scale[0])) == 2
-    renderer = planned(person)
+    renderer = planned(person, reduces_faded=True)
     drawn = [renderer.render(image, k) for k, image in enumerate(frames)]
     # Five levels along the white teeth of the frame whose textures differ most.
     assert 0 < largest_difference(drawn, one_by_one) <= 6

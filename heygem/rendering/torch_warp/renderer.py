@@ -34,7 +34,7 @@ class TorchWarpRenderer(WarpRenderer):
     """
 
     def __init__(self, avatar: Avatar, settings: RendererSettings, device: str) -> None:
-        super().__init__(avatar, settings)
+        super().__init__(avatar, settings, reduces_faded=False)
         self._device = torch.device(device)
         self._batches = DeviceBatches(self._device)
         self._library: Pictures | None = None
