@@ -65,10 +65,12 @@ def ui(
     """Open the MLflow UI on this machine's recorded runs (loopback only)."""
     from heygem.experiments import store
     from heygem.experiments.database import prepare
+    from heygem.server import jupyter
 
     path = Path(folder).absolute()
     if not (path / "mlflow.db").is_file():
         raise InputError("no recorded runs", seen=path, remedy="make a video first, or --folder")
+    jupyter.require_free_port(jupyter.LOOPBACK, port)  # before an address is printed
     store.disable_telemetry()
     prepare(path)
     uri = store.tracking_uri(folder)

@@ -1,5 +1,6 @@
 """The `heygem` command as a whole: help, errors, renamed commands."""
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,16 @@ def test_every_command_has_help(heygem, command):
 def test_ui_without_recorded_runs_is_an_error(heygem):
     code, _, err = heygem("ui")
     assert code == 2 and "no recorded runs" in err
+
+
+def test_ui_refuses_a_port_that_is_taken_before_it_prints_an_address(heygem, tmp_path):
+    (tmp_path / "mlflow.db").touch()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        code, out, err = heygem("ui", "--folder", str(tmp_path), "--port", port)
+    assert code == 2 and f"127.0.0.1:{port}" in err and out == ""
 
 
 @pytest.mark.slow

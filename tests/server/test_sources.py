@@ -42,6 +42,11 @@ def test_only_the_recorded_video_is_a_source(tmp_path):
     with pytest.raises(InputError, match="was changed"):
         recorded_source(content)
     content["video"]["path"] = str(tmp_path / "gone.mp4")
+    bundle = tmp_path / "anna.heygem"
+    bundle.mkdir()
+    (bundle / "avatar.json").write_text("{}")
+    with pytest.raises(InputError, match="made with a fine-tuned avatar"):  # it is there
+        recorded_source({"video": {"path": str(bundle), "sha256": "0"}})
     with pytest.raises(InputError, match="no longer there"):
         recorded_source(content)
 

@@ -53,6 +53,8 @@ def test_pairs_are_pasted_dragged_moved_by_keys_and_stopped(page, studio_server,
     page.goto(f"{studio_server.base}/voila/render/notebooks/04_studio.ipynb?token={TOKEN}")
     page.get_by_role("button", name="Table of pairs").click()
     assert page.url.endswith("04_studio.ipynb"), "the token is not in the address bar"
+    scrolled = page.evaluate("getComputedStyle(document.querySelector('.lm-TabBar')).overflowY")
+    assert scrolled == "hidden", "a bar of tabs has no scroll bar at its end"
     rows = [
         ("hopper.mp4", "speech_en.wav"),
         ("collins.mp4", "speech_zh.wav"),

@@ -39,6 +39,8 @@ def recorded_source(manifest: dict[str, Any]) -> tuple[Path, str]:
     if not (name and sha256 and isinstance(name, str)):
         raise InputError("this result records no source video")
     path = Path(name).resolve()
+    if media.is_avatar_bundle(path):
+        raise InputError("made with a fine-tuned avatar: its source is not shown beside the result")
     if not path.is_file():
         raise InputError("the source video is no longer there", seen=path)
     # Its kind before its hash: what is no video is not even read through.
