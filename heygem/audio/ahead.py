@@ -3,9 +3,9 @@
 Phones take longest of all that is computed from a sound, and need nothing but the sound.
 """
 
-import os
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 
 from heygem.audio import phones
 from heygem.audio.speech import Speech, load
@@ -13,13 +13,13 @@ from heygem.config.params import AudioSettings
 from heygem.core.interrupts import wait_for
 from heygem.core.types import PathLike
 
-_started: dict[tuple[str, AudioSettings], "Future[Speech]"] = {}
+_started: dict[tuple[Path, AudioSettings], "Future[Speech]"] = {}
 
 
 def start(path: PathLike, settings: AudioSettings) -> None:
     """Load a sound in another thread, and recognise its phones; kept until it is taken."""
     loaded: Future[Speech] = Future()
-    _started[os.fspath(path), settings] = loaded
+    _started[Path(path), settings] = loaded
 
     def work() -> None:
         try:
@@ -41,7 +41,7 @@ def take(path: PathLike, settings: AudioSettings) -> Speech | None:
     ------
     Cancelled
     """
-    loaded = _started.pop((os.fspath(path), settings), None)
+    loaded = _started.pop((Path(path), settings), None)
     if loaded is None:
         return None
     wait_for(loaded)

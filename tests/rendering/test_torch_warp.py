@@ -134,6 +134,16 @@ def test_what_is_faded_over_in_wider_pixels_looks_the_same(person, frames, one_b
         assert (difference > 2).mean() < 0.03
 
 
+@pytest.mark.fault
+def test_a_mouth_that_is_cut_off_by_the_border_is_drawn(person, frames):
+    renderer = planned(person, reduces_faded=True)
+    x, y = person.track.points[0][[61, 0, 291, 17], :2].astype(int).T
+    for bottom in range(y.min() - 4, y.max() + 6):
+        assert renderer.render(np.ascontiguousarray(frames[1][:bottom]), 1) is not None
+    for right in range(x.min() - 4, x.max() + 6, 3):
+        assert renderer.render(np.ascontiguousarray(frames[3][:, :right]), 3) is not None
+
+
 def _nothing(*_):
     return None
 

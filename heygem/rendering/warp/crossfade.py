@@ -62,6 +62,8 @@ def add_change(
     sigma_px : float
         Of the blur, pixels of the canvas.
     """
+    if not canvas.size:  # beyond the border of the frame
+        return
     step = len(canvas) // len(others[0])
     before = reduced_picture(canvas, step)
     change = np.zeros_like(before)

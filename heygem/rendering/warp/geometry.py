@@ -32,6 +32,8 @@ from heygem.rendering.warp.mouth_interior import InteriorLayers, Opening
 
 Maps = tuple[FloatArray, FloatArray]
 
+MIN_REDUCED_PX = 8  # height and width of an opening that is drawn in wider pixels
+
 
 @dataclass(frozen=True)
 class Mouth:
@@ -119,6 +121,11 @@ class Mouth:
     def opening_pixels(self) -> Opening:
         """The pixels in which the interior may show."""
         return Opening.of(self.target, self.labels.shape, self.edge_px)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it can be `reduced`: at the border of the frame little of it may be left."""
+        return all(part.stop - part.start >= MIN_REDUCED_PX for part in self.interior)
 
     def reduced(self, step: int) -> "Mouth":
         """The same mouth in pixels `step` times as wide, each with the values of one it covers.

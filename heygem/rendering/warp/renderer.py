@@ -229,7 +229,8 @@ class WarpRenderer:
         )
         mouth = Mouth.around(target, labels, scale, margin_px, corner, own_share)
         covered[mouth.rows, mouth.columns] |= mouth.opening > 0
-        step = fade_step(scale) if self._reduces_faded and len(textures) > 1 else 1
+        is_reduced = self._reduces_faded and len(textures) > 1 and mouth.is_wide
+        step = fade_step(scale) if is_reduced else 1
         faded = mouth.reduced(step)
         return FrameGeometry(
             x0,
