@@ -11,8 +11,8 @@ from typing import Literal
 from heygem.core.errors import InputError, ParameterError
 from heygem.core.files import is_address
 from heygem.media import BUNDLE_SUFFIX, is_avatar_bundle
+from heygem.media.container import FOOTAGE_SUFFIXES
 
-FOOTAGE_SUFFIXES = frozenset(".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts".split())
 PORTRAIT_SUFFIXES = frozenset(".jpg .jpeg .png .webp .bmp .tif .tiff".split())
 # An avatar bundle is a folder that is chosen as a video is.
 VIDEO_SUFFIXES = FOOTAGE_SUFFIXES | PORTRAIT_SUFFIXES | {BUNDLE_SUFFIX}

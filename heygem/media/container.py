@@ -21,6 +21,8 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,asf,wav,w64,mp3,aac,flac,ogg,"
     "aiff,caf,au,amr,ac3,gif,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe"
 )
+#: Of files with footage that these demuxers open.
+FOOTAGE_SUFFIXES = frozenset(".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .flv .wmv".split())
 #: First bytes of still images -> the demuxer that reads exactly one of them.
 _IMAGE_FORMATS = (
     (b"\xff\xd8\xff", "jpeg_pipe"),

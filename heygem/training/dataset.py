@@ -27,6 +27,7 @@ from heygem.face.backends import make_backend
 from heygem.face.detector import Region
 from heygem.face.mesh import MESH_INPUT_PX, Mesh
 from heygem.face.topology import LOWER
+from heygem.media.container import FOOTAGE_SUFFIXES
 from heygem.training.clip import Clip, Source, from_track
 from heygem.training.embeddings import AUGMENTED, EMBEDDING_VERSION, embeddings_for_training
 
@@ -34,9 +35,6 @@ log = logging.getLogger(__name__)
 
 CACHE_VERSION = 5
 MANIFEST = "MANIFEST.csv"
-VIDEO_SUFFIXES = {
-    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".flv", ".ts", ".wmv")
-}
 
 
 @dataclass
@@ -104,7 +102,7 @@ def find(folder: PathLike) -> list[Source]:
         sources = [
             Source(p, p.parent.name if p.parent != folder else p.stem)
             for p in sorted(_walk(folder))
-            if p.suffix.lower() in VIDEO_SUFFIXES
+            if p.suffix.lower() in FOOTAGE_SUFFIXES
         ]
     if not sources:
         raise InputError(

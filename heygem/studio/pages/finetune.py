@@ -14,12 +14,12 @@ import numpy as np
 import traitlets
 
 from heygem import media
-from heygem.batch.input_files import FOOTAGE_SUFFIXES
 from heygem.config.params import Params
 from heygem.core.error_texts import localized_finding
 from heygem.core.errors import HeygemError, ParameterError
 from heygem.core.i18n import language_of, translator
 from heygem.core.types import PathLike, Progress
+from heygem.media.container import FOOTAGE_SUFFIXES
 from heygem.studio import before_after, charts
 from heygem.studio.background import LatestTask
 from heygem.studio.before_after import BeforeAfter
