@@ -6,8 +6,9 @@ It composes three layers, from the outside in, all warped to the same target mes
    Light, beard, pose and sharpness are the frame's own, and at the rim of the region the warp is
    the identity, so there is no seam to hide.
 2. *lips*: a picture of the person (another of their frames) whose mouth is nearest in shape and
-   pose. One shortest path over the whole sequence selects the pictures (Viterbi), so the texture
-   changes rarely, and then by a short cross-fade. Its colour is fitted to the skin around it.
+   pose. One shortest path over the whole sequence selects the pictures (Viterbi), in which a
+   visible change has its price; it is a short cross-fade. Two of three frames of fast speech have
+   one. The colour of the picture is fitted to the skin around it.
 3. *mouth interior*: teeth and tongue from the same picture. They are not stretched with the lips:
    the upper part is anchored to the upper lip, the lower part to the lower lip, and the lips close
    over them. A person who never shows an interior gets a synthetic one.
