@@ -7,8 +7,8 @@ import threading
 from concurrent.futures import Future
 from pathlib import Path
 
-from heygem.audio import phones
-from heygem.audio.speech import Speech, load
+from heygem.audio import phones, speech
+from heygem.audio.speech import Speech
 from heygem.config.params import AudioSettings
 from heygem.core.interrupts import wait_for
 from heygem.core.types import PathLike
@@ -23,12 +23,12 @@ def start(path: PathLike, settings: AudioSettings) -> None:
 
     def work() -> None:
         try:
-            speech = load(path, denoise=settings.denoise, loudness_lufs=settings.loudness_lufs)
+            sound = _load(path, settings)
         except Exception as error:
             loaded.set_exception(error)
         else:
-            phones.start(speech.samples)
-            loaded.set_result(speech)
+            phones.start(sound.samples)
+            loaded.set_result(sound)
 
     # A daemon: a command that finds its work done does not wait for it.
     threading.Thread(target=work, name="listen", daemon=True).start()
@@ -46,3 +46,12 @@ def take(path: PathLike, settings: AudioSettings) -> Speech | None:
         return None
     wait_for(loaded)
     return None if loaded.exception() is not None else loaded.result()
+
+
+def load(path: PathLike, settings: AudioSettings) -> Speech:
+    """The sound of a file: what `start` loaded, or loaded now; errors as `heygem.audio.load`."""
+    return take(path, settings) or _load(path, settings)
+
+
+def _load(path: PathLike, settings: AudioSettings) -> Speech:
+    return speech.load(path, denoise=settings.denoise, loudness_lufs=settings.loudness_lufs)

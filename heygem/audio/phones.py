@@ -30,7 +30,8 @@ INPUT_RMS = 0.05  # level of the recogniser's input
 
 _INDEX = {name: i for i, name in enumerate(PHONES)}
 _lock = threading.Lock()
-_started: "tuple[FloatArray, Future[FloatArray]] | None" = None  # samples, and their activity
+#: Sounds that `start` was called for, by their identity, and their activity.
+_started: "dict[int, tuple[FloatArray, Future[FloatArray]]]" = {}
 
 
 def segments(samples: FloatArray) -> list[tuple[int, int, str]]:
@@ -66,11 +67,13 @@ def start(samples: FloatArray) -> None:
 
     `samples` : float32 [n], 16 kHz mono; the array that will be given to `activity`
     """
-    global _started
-    if _started is not None and _started[0] is samples:
+    for key, (_, other) in list(_started.items()):
+        if other.done() and other.exception() is not None:  # nobody waits for it: cancelled
+            _started.pop(key, None)
+    if id(samples) in _started:
         return
     recognised: Future[FloatArray] = Future()
-    _started = samples, recognised
+    _started[id(samples)] = samples, recognised
 
     def work() -> None:
         try:
@@ -94,14 +97,13 @@ def activity(samples: FloatArray) -> FloatArray:
     float32 [1 + n // 160, len(PHONES)]
         0..1 at 100 Hz.
     """
-    global _started
-    started = _started
-    if started is None or started[0] is not samples:
-        return _activity(samples)
-    wait_for(started[1])
-    _started = None
-    failed = started[1].exception() is not None  # and may again, here, where it is told
-    return _activity(samples) if failed else started[1].result()
+    started = _started.pop(id(samples), None)
+    if started is not None:
+        _, recognised = started
+        wait_for(recognised)
+        if recognised.exception() is None:  # else it may fail again, here, where it is told
+            return recognised.result()
+    return _activity(samples)
 
 
 def _activity(samples: FloatArray) -> FloatArray:

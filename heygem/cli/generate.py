@@ -59,7 +59,7 @@ def generate(
     settings = read_recipe(videos, audio, text, pairs, out, params, changes, overwrite)
     from heygem.audio import ahead
 
-    if settings.inputs.audio is not None:
+    if settings.inputs.audio is not None and settings.inputs.pairs is None:
         ahead.start(settings.inputs.audio, settings.audio)
     from heygem.batch import runner
     from heygem.core import progress

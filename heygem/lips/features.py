@@ -1,8 +1,5 @@
 """Input features of the lips model: log-mel spectra, phones, and the speech embedding."""
 
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-
 import numpy as np
 from scipy.special import expit
 from threadpoolctl import threadpool_limits
@@ -43,13 +40,13 @@ def extract_features(samples: FloatArray, *, rows: int, embedding: str | None = 
     size = feature_dim(embedding is not None)
     features = np.empty((2 * rows, size), np.float32)  # the only copy of them
     # Phones take one core and embeddings the other, on which a second thread would only wait.
-    with ThreadPoolExecutor(1) as pool, threadpool_limits(1, user_api="blas"):
-        recognised = pool.submit(copy_context().run, phones.activity, samples)
+    phones.start(samples)
+    with threadpool_limits(1, user_api="blas"):
         spectra = audio.log_mel(samples)[: 2 * rows]
         features[: len(spectra), : audio.BANDS] = spectra
         if embedding is not None:
             features[:, FEATURE_DIM:] = embed(samples, rows=2 * rows, projection=embedding)
-        activity = recognised.result()[: 2 * rows]
+    activity = phones.activity(samples)[: 2 * rows]
     features[: len(activity), audio.BANDS : FEATURE_DIM] = activity
     features[len(spectra) :, :FEATURE_DIM] = silent_features()
     return features

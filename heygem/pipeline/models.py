@@ -117,9 +117,7 @@ class Models:
         encoded = self._encoded.get(key)
         preload.start(*preload.MODULES)
         if encoded is None:
-            speech = ahead.take(path, settings) or audio.load(
-                path, denoise=settings.denoise, loudness_lufs=settings.loudness_lufs
-            )
+            speech = ahead.load(path, settings)
             if predict and isinstance(lips, LipsModel):
                 phones.start(speech.samples)
             voice = audio.voice_activity(speech.samples)

@@ -164,7 +164,7 @@ class MouthInterior:
 
     def fill(
         self,
-        crop: Image | FloatArray,
+        crop: Image,
         mesh: FloatArray,
         target: FloatArray,
         zoom: float,
