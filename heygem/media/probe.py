@@ -161,6 +161,12 @@ def _describe_video(
     if rotation_deg in (90, 270):
         width, height, aspect = height, width, 1 / aspect
     time_base = stream.time_base or Fraction(1, 1000)
+    if len(steps) and not steps.any():
+        raise InputError(
+            f"{printable(path)}: all its frames have the same time",
+            seen=f"{len(steps) + 1} frames",
+            remedy="Make a copy with times: ffmpeg -i IN -vf setpts=N/25/TB -r 25 OUT.mp4",
+        )
     rate, variable = _frame_rate(stream, time_base, steps)
     duration_s = float(stream.duration * time_base) if stream.duration else length_s
     return VideoInfo(

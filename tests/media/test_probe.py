@@ -10,6 +10,7 @@ import pytest
 from helpers.media import picture, write_raw_video, write_video
 from PIL import Image
 
+from heygem.core.errors import InputError
 from heygem.media import RecordedFrames, VideoReader, VideoWriter, probe
 
 probe_module = importlib.import_module("heygem.media.probe")  # `media.probe` is the function
@@ -58,6 +59,19 @@ def test_a_song_with_cover_art_is_not_a_video(tmp_path):
         out.mux(sound.encode(frame))
         out.mux(sound.encode(None))
     assert probe(song).video is None and probe(song).audio.codec.startswith("mp3")
+
+
+def test_frames_that_all_have_one_time_are_refused(tmp_path):
+    path = tmp_path / "standing.mp4"
+    with av.open(path, "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for frame in [*(av.VideoFrame.from_ndarray(picture(i)) for i in range(5)), None]:
+            for packet in stream.encode(frame):
+                packet.pts = packet.dts = 0
+                container.mux(packet)
+    with pytest.raises(InputError, match=r"same time.*5 frames.*setpts"):
+        probe(path)
 
 
 def test_given_tags_are_written_and_source_tags_are_not(tmp_path):
