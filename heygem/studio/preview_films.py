@@ -11,6 +11,7 @@ from heygem.avatar.timeline import planes_in_order
 from heygem.config.params import Params
 from heygem.core.types import Image, IntArray, Progress
 from heygem.media.yuv import YuvImage
+from heygem.pipeline.streaming import one_opencv_thread
 from heygem.provenance import containers
 from heygem.provenance.film import write_film
 from heygem.provenance.labeller import ShowFrame
@@ -112,19 +113,20 @@ class PreviewFilms:
                     frame.image.is_for_encoder = True  # a copy, while others are the span's own
                 yield frame.image, span.times_s[frame.index]
 
-        write_film(
-            path,
-            frames(),
-            size=self.size,
-            settings=preview_settings(params.label),
-            keep_clear=pipeline.face_boxes(self.scaled),
-            parent=self.avatar.path,
-            facts=facts | {"preview": True},
-            show_frame=show_frame,
-            audio=span.audio,
-            crf=params.media.crf,
-            **self._encoding(span),
-        )
+        with one_opencv_thread():
+            write_film(
+                path,
+                frames(),
+                size=self.size,
+                settings=preview_settings(params.label),
+                keep_clear=pipeline.face_boxes(self.scaled),
+                parent=self.avatar.path,
+                facts=facts | {"preview": True},
+                show_frame=show_frame,
+                audio=span.audio,
+                crf=params.media.crf,
+                **self._encoding(span),
+            )
         return skipped
 
     def _read(self, order: IntArray) -> Iterator[Image | YuvImage]:

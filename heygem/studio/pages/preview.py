@@ -29,7 +29,9 @@ from heygem.studio.status import StatusBar
 from heygem.studio.style import PageStyle
 from heygem.studio.urls import page_url
 
-DEBOUNCE_S = 0.12  # a slider has to rest this long before rendering starts
+# A slider has to rest this long before rendering starts. While it is dragged, its changes come
+# closer together; one that comes later stops what has begun within a frame.
+DEBOUNCE_S = 0.06
 SPAN_S = 3.0
 WAIT_S = 0.5
 CHECK_WAIT_S = 20.0  # a long video is tracked for minutes: its verdict does not wait for that
