@@ -27,10 +27,11 @@ SMOOTHING = 9  # frames of the Hann window over the edges of each phone
 MAX_PIECE_S = 30.0  # recognised at once, so that memory and search stay bounded
 CUT_SEARCH_S = 5.0  # a piece ends at the quietest moment of its last seconds
 INPUT_RMS = 0.05  # level of the recogniser's input
+MAX_STARTED = 4  # sounds that are kept for `activity`
 
 _INDEX = {name: i for i, name in enumerate(PHONES)}
 _lock = threading.Lock()
-#: Sounds that `start` was called for, by their identity, and their activity.
+#: The last sounds that `start` was called for, by their identity, and their activity.
 _started: "dict[int, tuple[FloatArray, Future[FloatArray]]]" = {}
 
 
@@ -67,11 +68,10 @@ def start(samples: FloatArray) -> None:
 
     `samples` : float32 [n], 16 kHz mono; the array that will be given to `activity`
     """
-    for key, (_, other) in list(_started.items()):
-        if other.done() and other.exception() is not None:  # nobody waits for it: cancelled
-            _started.pop(key, None)
     if id(samples) in _started:
         return
+    for key in list(_started)[: 1 - MAX_STARTED]:  # nobody asks for that of a cancelled job
+        _started.pop(key, None)
     recognised: Future[FloatArray] = Future()
     _started[id(samples)] = samples, recognised
 

@@ -1,6 +1,7 @@
 """A sound that is listened to before the models are there."""
 
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -72,3 +73,19 @@ def test_what_fails_while_phones_are_recognised_is_told(monkeypatch):
     phones.start(samples)
     with pytest.raises(RuntimeError, match="no model"):
         phones.activity(samples)
+
+
+def test_sounds_that_nobody_asks_for_are_not_kept(monkeypatch):
+    monkeypatch.setattr(phones, "segments", lambda samples: [])
+    sounds = [np.zeros(1600, np.float32) for _ in range(3 * phones.MAX_STARTED)]
+    kept = [weakref.ref(sound) for sound in sounds]
+    for sound in sounds:
+        phones.start(sound)
+        assert phones.activity(sound).shape[0] == 11  # also where it was not begun before
+    for sound in sounds:
+        phones.start(sound)
+    del sound, sounds
+    for thread in threading.enumerate():
+        if thread.name == "phones":
+            thread.join(30)
+    assert sum(ref() is not None for ref in kept) <= phones.MAX_STARTED
