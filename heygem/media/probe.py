@@ -161,13 +161,7 @@ def _describe_video(
     if rotation_deg in (90, 270):
         width, height, aspect = height, width, 1 / aspect
     time_base = stream.time_base or Fraction(1, 1000)
-    if len(steps) and not steps.any():
-        raise InputError(
-            f"{printable(path)}: all its frames have the same time",
-            seen=f"{len(steps) + 1} frames",
-            remedy="Make a copy with times: ffmpeg -i IN -vf setpts=N/25/TB -r 25 OUT.mp4",
-        )
-    rate, variable = _frame_rate(stream, time_base, steps)
+    rate, variable = _frame_rate(stream, path, time_base, steps)
     duration_s = float(stream.duration * time_base) if stream.duration else length_s
     return VideoInfo(
         width=width,
@@ -203,7 +197,7 @@ def _has_alpha(pixel_format: av.VideoFormat) -> bool:
 
 
 def _frame_rate(
-    stream: av.VideoStream, time_base: Fraction, steps: FloatArray
+    stream: av.VideoStream, path: PathLike, time_base: Fraction, steps: FloatArray
 ) -> tuple[Fraction, bool]:
     """Frames per second, and whether the steps between frames [ticks] vary."""
     rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
@@ -214,6 +208,12 @@ def _frame_rate(
     if (deviation > max(1.5, 0.05 * middle)).any():  # 1 tick is rounding
         return rate, True
     mean = Fraction(round(float(steps.mean()) * 1024), 1024)
+    if not mean:
+        raise InputError(
+            f"{printable(path)}: all its frames have the same time",
+            seen=f"{len(steps) + 1} frames",
+            remedy="Make a copy with times: ffmpeg -i IN -vf setpts=N/25/TB -r 25 OUT.mp4",
+        )
     rate = 1 / (mean * time_base)
     common = min(_COMMON_RATES, key=lambda r: abs(r - rate))
     return (common if abs(common - rate) < rate / 2000 else rate), False

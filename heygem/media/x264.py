@@ -16,7 +16,7 @@ _LEVEL_4_MACROBLOCKS = 32768  # that a decoder of level 4 to 4.1 keeps; ITU-T H.
 _MACROBLOCK = 16  # pixels across and down
 _SEARCH = "aq-mode=2:me=dia:mixed-refs=0"
 #: Added to crf, so that a film has the size that `medium` gives it at that crf.
-_CRF_OFFSET, _CRF_OFFSET_LARGE = -0.5, -0.5
+_CRF_OFFSET = -0.5
 
 
 def x264_options(preset: str, crf: float, width: int, height: int) -> dict[str, str]:
@@ -36,12 +36,12 @@ def x264_options(preset: str, crf: float, width: int, height: int) -> dict[str, 
     macroblocks = -(-width // _MACROBLOCK) * -(-height // _MACROBLOCK)
     fitting = _LEVEL_4_MACROBLOCKS // macroblocks
     if fitting >= _REFERENCES:
-        base, offset = "faster", _CRF_OFFSET
+        base = "faster"
         more = f"partitions=p8x8,i8x8:ref={_REFERENCES}:rc-lookahead=40"
     else:  # without those references only the finer search is as good
-        base, offset = "medium", _CRF_OFFSET_LARGE
+        base = "medium"
         references = max(1, min(4, fitting))
         # Planning over 40 frames would be as good at equal size; each is 7 MB at 1080p.
         more = f"partitions=p8x8,i8x8,i4x4:ref={references}:rc-lookahead=20"
-    value = max(0.0, crf + offset) if crf else 0.0  # 0 is lossless
+    value = max(0.0, crf + _CRF_OFFSET) if crf else 0.0  # 0 is lossless
     return {"preset": base, "crf": f"{value:g}", "x264-params": f"{_SEARCH}:{more}"}
