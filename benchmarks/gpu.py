@@ -3,10 +3,10 @@
     python benchmarks/gpu.py [--video V --audio A] [--json OUT.json]
 
 The pixels of the batched renderer are first compared with the CPU renderer's, which then fades in
-the frame's own pixels too. On a machine with a GPU follow, at 1080p: the renderer alone for some
-sizes of a batch, a whole job, the share of each step, and the GPU's load while 16 items are made in
-one process. Without a GPU the comparison is made with PyTorch's CPU in its place, and nothing is
-timed.
+the frame's own pixels too, and the labelled planes with those that the CPU labels. On a machine
+with a GPU follow, at 1080p: the renderer and the labels alone for some sizes of a batch, a whole
+job, the share of each step, and the GPU's load while 16 items are made in one process. Without a
+GPU the comparison is made with PyTorch's CPU in its place, and nothing is timed.
 """
 
 import argparse
@@ -24,9 +24,12 @@ from preview import close_up
 
 from heygem import avatar, pipeline
 from heygem.avatar.timeline import build_timeline, planes_in_order
-from heygem.config.params import Params
+from heygem.config.params import LabelSettings, Params
 from heygem.media.yuv import YuvImage
 from heygem.ops.machine import gpus
+from heygem.provenance.torch_label import TorchLabels
+from heygem.provenance.visible import VisibleLabel
+from heygem.provenance.watermark.embed import WatermarkEmbedder
 from heygem.rendering.compose import paste
 from heygem.rendering.torch_warp.draw import draw
 from heygem.rendering.torch_warp.renderer import TorchWarpRenderer
@@ -51,10 +54,12 @@ def main():
     with tempfile.TemporaryDirectory(prefix="heygem-gpu-") as folder:
         folder = Path(folder)
         video = arguments.video or close_up(ROOT / "samples" / "hopper.mp4", SIZE, folder)
-        results = compare(Scene(video, arguments.audio, device))
+        scene = Scene(video, arguments.audio, device)
+        results = compare(scene) | compare_labels(scene)
         if device == "cuda":
             results |= {"device": torch.cuda.get_device_name()}
             results |= alone(Scene(video, arguments.audio, device))
+            results |= labels_alone(scene)
             results |= jobs(video, arguments.audio, folder)
         else:
             print("no GPU here: compared on PyTorch's CPU, nothing is timed")
@@ -62,7 +67,8 @@ def main():
         print(f"{name:40s} {value}")
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(results, indent=1))
-    if results["largest_difference_levels"] > MAX_LEVELS:
+    largest = max(value for name, value in results.items() if "largest_difference" in name)
+    if largest > MAX_LEVELS:
         raise SystemExit(f"the batched pixels differ by more than {MAX_LEVELS} levels")
 
 
@@ -113,6 +119,66 @@ def compare(scene):
         "largest_difference_levels": largest,
         "different_values_share": different / max(pixels, 1),
     }
+
+
+class Labels:
+    """The watermark and the visible label, on a device or one frame after the other."""
+
+    def __init__(self, person, device=None):
+        size = person.track.width, person.track.height
+        self.mark = WatermarkEmbedder(bytes(32), 0x0123456789ABCDEF, *size)
+        self.visible = VisibleLabel(LabelSettings(), *size)
+        self.batched = device and TorchLabels(self.mark, self.visible, str(device))
+
+    def label(self, frames, times_s):
+        """Label copies of frames."""
+        frames = [frame.copy() for frame in frames]
+        if self.batched:
+            self.batched.label(frames, times_s)
+        else:
+            for frame, time_s in zip(frames, times_s, strict=True):
+                self.mark.embed_in_planes(frame, time_s)
+                self.visible.draw_in_planes(frame, time_s)
+        return frames
+
+
+def compare_labels(scene):
+    """Largest difference between planes labelled on the device and on the CPU, and how many."""
+    frames, times_s = scene.frames(COMPARED), scene.timeline.times_s
+    ours, others = Labels(scene.person, scene.device), Labels(scene.person)
+    largest, different, values, changed = 0, 0, 0, 0
+    for first in range(0, len(frames), 16):
+        part = slice(first, min(first + 16, len(frames)))
+        labelled = [each.label(frames[part], times_s[part]) for each in (ours, others)]
+        for a, b, given in zip(*labelled, frames[part], strict=True):
+            for name in "yuv":
+                one, other, before = (getattr(each, name).astype(int) for each in (a, b, given))
+                levels = np.abs(one - other)
+                largest = max(largest, int(levels.max()))
+                different += int((levels > 0).sum())
+                changed += int((other != before).sum())
+                values += levels.size
+    return {
+        "labels_largest_difference_levels": largest,
+        "labels_different_values_share": different / values,
+        "labels_changed_values_share": changed / values,
+    }
+
+
+def labels_alone(scene):
+    """Milliseconds of the clock that the labels of a frame take, the copy of the frame included."""
+    frames, times_s = scene.frames(TIMED), scene.timeline.times_s
+    results = {}
+    for size in (None, *BATCHES):
+        labels = Labels(scene.person, size and scene.device)
+        labels.label(frames[: size or 1], times_s[: size or 1])  # warms up
+        began = time.perf_counter()
+        for first in range(size or 1, len(frames), size or 1):
+            part = slice(first, min(first + (size or 1), len(frames)))
+            labels.label(frames[part], times_s[part])
+        ms = 1000 * (time.perf_counter() - began) / (len(frames) - (size or 1))
+        results["label_ms_cpu" if size is None else f"label_ms_batch_{size}"] = round(ms, 3)
+    return results
 
 
 def alone(scene):

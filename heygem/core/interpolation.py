@@ -1,4 +1,6 @@
-"""Linear interpolation of arrays along their first axis, and the smooth step between two values."""
+"""Linear interpolation of arrays along their first axis, smooth steps, and the cubic kernel."""
+
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +57,26 @@ def blend_neighbours(rows: FloatArray, low: IntArray, fraction: FloatArray) -> F
     """
     fraction = fraction.reshape(-1, *[1] * (rows.ndim - 1))
     return rows[low] * (1 - fraction) + rows[low + 1] * fraction
+
+
+def cubic_weights(t: Any) -> list[Any]:
+    """Weights of the two pixels before and after places, as of OpenCV's INTER_CUBIC.
+
+    Parameters
+    ----------
+    t : array or tensor of floats, 0..1
+        How far past a pixel each place is.
+
+    Returns
+    -------
+    list of four of the same kind
+    """
+    a = -0.75  # slope of the kernel at a distance of one pixel
+    outer, rest = t + 1, 1 - t
+    first = ((a * outer - 5 * a) * outer + 8 * a) * outer - 4 * a
+    second = ((a + 2) * t - (a + 3)) * t * t + 1
+    third = ((a + 2) * rest - (a + 3)) * rest * rest + 1
+    return [first, second, third, 1 - first - second - third]
 
 
 def smoothstep(low: float | FloatArray, high: float | FloatArray, x: FloatArray) -> FloatArray:

@@ -4,11 +4,12 @@
 unlabelled because something was left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from heygem.media.yuv import Picture
+from heygem.core.types import Image
+from heygem.media.yuv import Picture, YuvImage
 
 
 @runtime_checkable
@@ -21,6 +22,16 @@ class FrameLabel(Protocol):
 
     def label_frame(self, image: Picture, time_s: float, /) -> Picture:
         """The frame as it is encoded, of the same kind; called once a frame, in order."""
+
+
+@runtime_checkable
+class BatchLabel(FrameLabel, Protocol):
+    """A label that marks several frames at once, on a device that gains by it."""
+
+    def label_frames(
+        self, images: Sequence[Image | YuvImage], times_s: Sequence[float], /
+    ) -> Sequence[Image | YuvImage]:
+        """As `label_frame`, for frames that follow each other."""
 
 
 @dataclass(frozen=True)

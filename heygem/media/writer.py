@@ -3,10 +3,11 @@
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
@@ -22,9 +23,9 @@ from heygem.media.audio_io import AudioSource
 from heygem.media.coded import coded_packets, exact_time_base
 from heygem.media.colour import BT709, ColourCoding, rgb_to_frame
 from heygem.media.container import printable
-from heygem.media.disclosure import FrameLabel
+from heygem.media.disclosure import BatchLabel, FrameLabel
 from heygem.media.encoders import X264, encoder_options
-from heygem.media.yuv import Picture, YuvImage
+from heygem.media.yuv import YuvImage
 
 _FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
@@ -238,6 +239,27 @@ class VideoWriter:
         time_s : float
             When it is shown; must be later than the previous frame's.
         """
+        self.write_batch([image], [time_s])
+
+    def write_batch(self, images: Sequence[Image | YuvImage], times_s: Sequence[float]) -> None:
+        """As `write`, for frames that follow each other: a `BatchLabel` marks them at once."""
+        ticks = [self._tick(*each) for each in zip(images, times_s, strict=True)]
+        for frame, tick, time_s in zip(
+            self._labelled(images, times_s), ticks, times_s, strict=True
+        ):
+            frame.pts = tick - self._start_tick
+            frame.time_base = self._time_base
+            try:
+                self._write_sound_for(time_s)
+                self._mux_video(frame)
+            except (av.FFmpegError, OSError) as e:
+                refusal = self._refusal(e)  # before the file is removed, its space free again
+                self.abort()
+                raise refusal from e
+            self.frames += 1
+
+    def _tick(self, image: Image | YuvImage, time_s: float) -> int:
+        """When a frame is shown, in units of the time base; it is the last one from now on."""
         self._require_fit(image)
         tick = round(time_s / float(self._time_base))
         if self._last_tick is not None and tick <= self._last_tick:
@@ -245,18 +267,8 @@ class VideoWriter:
                 f"frame times of {printable(self.path)} must increase",
                 seen=f"{time_s:.6f} s after {self._last_s:.6f} s",
             )
-        frame = self._labelled(image, time_s)
-        frame.pts = tick - self._start_tick
-        frame.time_base = self._time_base
-        try:
-            self._write_sound_for(time_s)
-            self._mux_video(frame)
-        except (av.FFmpegError, OSError) as e:
-            refusal = self._refusal(e)  # before the file is removed, and its space is free again
-            self.abort()
-            raise refusal from e
         self._last_tick, self._last_s = tick, time_s
-        self.frames += 1
+        return tick
 
     def _require_fit(self, image: Image | YuvImage) -> None:
         if isinstance(image, YuvImage):
@@ -271,24 +283,27 @@ class VideoWriter:
                 remedy=f"Give uint8 ({self.height}, {self.width}, 3).",
             )
 
-    def _labelled(self, image: Image | YuvImage, time_s: float) -> av.VideoFrame:
-        """The labelled frame for the encoder, one that nobody else holds."""
-        if isinstance(image, YuvImage):
-            labelled = self._label_frame(image, time_s)
-            is_shared = labelled is image and not image.is_for_encoder
-            return (labelled.copy() if is_shared else labelled).frame
-        image = self._label_frame(image, time_s)
-        if self._pad != (0, 0):
-            image = np.pad(image, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), "edge")
-        if self._pixel_format == "rgb24":
-            return av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-        return rgb_to_frame(image, self._pixel_format, self._reformatter, self._coding)
-
-    def _label_frame(self, image: Picture, time_s: float) -> Picture:
+    def _labelled(self, images: Sequence[Any], times_s: Sequence[float]) -> Iterator[av.VideoFrame]:
+        """The labelled frames for the encoder, which nobody else holds."""
         began_s = time.thread_time()
-        labelled = self._label.label_frame(image, time_s)
+        marked: Sequence[Image | YuvImage]
+        if isinstance(self._label, BatchLabel):
+            marked = self._label.label_frames(images, times_s)
+        else:
+            marked = [self._label.label_frame(*each) for each in zip(images, times_s, strict=True)]
         self.label_cpu_s += time.thread_time() - began_s
-        return labelled
+        for image, labelled in zip(images, marked, strict=True):
+            yield self._for_encoder(image, labelled)
+
+    def _for_encoder(self, image: Image | YuvImage, labelled: Image | YuvImage) -> av.VideoFrame:
+        if isinstance(labelled, YuvImage):
+            is_shared = labelled is image and not labelled.is_for_encoder
+            return (labelled.copy() if is_shared else labelled).frame
+        if self._pad != (0, 0):
+            labelled = np.pad(labelled, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), "edge")
+        if self._pixel_format == "rgb24":
+            return av.VideoFrame.from_ndarray(np.ascontiguousarray(labelled), format="rgb24")
+        return rgb_to_frame(labelled, self._pixel_format, self._reformatter, self._coding)
 
     def _mux_video(self, frame: av.VideoFrame | None) -> None:
         assert self._container is not None

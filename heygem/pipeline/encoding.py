@@ -91,6 +91,7 @@ def make_labeller(
     keys: Keys,
     store: SegmentStore | None,
     show_frame: ShowFrame | None,
+    device: str,
 ) -> Labeller:
     """The labeller of a film of one person, which continues an interrupted run of `store`."""
     run = store.run if store is not None else None
@@ -102,6 +103,7 @@ def make_labeller(
         keep_clear=face_boxes(avatar),
         continues=None if run is None else (run.produce_id, run.watermark_id),
         show_frame=show_frame,
+        device=device,
     )
 
 
@@ -207,11 +209,12 @@ def _write_frames(
     order = timeline.order[span.first : span.stop]
     images = prefetch(steps.each("decode", _decoded(film.avatar, order)), ahead=held)
 
-    def write(item: tuple[AnyPicture, float]) -> None:
+    def write(batch: list[tuple[AnyPicture, float]]) -> None:
         with steps.step("encode"):
-            writer.write(*item)
+            writer.write_batch([image for image, _ in batch], [time_s for _, time_s in batch])
 
     at_once = 1 if film.device == "cpu" else BATCH_ON_GPU * size  # a CPU gains nothing
+    labelled = 1 if film.device == "cpu" else size  # at once; whole frames, not mouths alone
     frames = finished_frames(
         images,
         film.renderer,
@@ -223,17 +226,25 @@ def _write_frames(
     )
     with (
         one_opencv_thread(),
-        BackgroundConsumer[tuple[AnyPicture, float]](write, waiting=held) as encoder,
+        BackgroundConsumer[list[tuple[AnyPicture, float]]](
+            write, waiting=held // labelled
+        ) as encoder,
     ):
+        batch: list[tuple[AnyPicture, float]] = []
         for frame in frames:
             report_progress("render", frame.index, count)
             if frame.patch is None:
                 skipped[skip_reason(film.avatar, timeline, frame.index)] += 1
             elif isinstance(frame.image, YuvImage):
                 frame.image.is_for_encoder = True
-            encoder.put((frame.image, float(timeline.times_s[frame.index])))
+            batch.append((frame.image, float(timeline.times_s[frame.index])))
+            if len(batch) == labelled:
+                encoder.put(batch)
+                batch = []
             if (frame.index + 1) % TRIM_FRAMES == 0:
                 trim_heap()
+        if batch:
+            encoder.put(batch)
         if span.stop == count:
             report_progress("render", count, count)
             report_progress("finish", 0, 1)  # the encoder holds frames back, and the sound follows

@@ -211,7 +211,8 @@ def generate(
     with item_segments(out, identity, spans) as store:
         taker = StillTaker(timeline.times_s, *stills)
         watchers: list[ShowFrame] = [taker] if show_frame is None else [taker, show_frame]
-        labeller = make_labeller(avatar, params, keys, store, partial(_show_to_all, watchers))
+        show_frame = partial(_show_to_all, watchers)
+        labeller = make_labeller(avatar, params, keys, store, show_frame, models.device)
         film = Film(
             out.name, avatar, renderer, timeline, encoded, labeller, params, models.device, encoder
         )

@@ -10,7 +10,7 @@ import contextlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,9 @@ from heygem.provenance.ledger import Entry, Ledger, current_user
 from heygem.provenance.visible import MIN_DURATION_S, Box, VisibleLabel
 from heygem.provenance.watermark.detect import MIN_S
 from heygem.provenance.watermark.embed import WatermarkEmbedder, new_id
+
+if TYPE_CHECKING:
+    from heygem.provenance.torch_label import TorchLabels
 
 WRITTEN = "written"
 SWITCHED_OFF = "switched off"
@@ -51,6 +54,9 @@ class Labeller:
     show_frame : callable, optional
         Called with each labelled frame and its time [s]; it must neither change nor keep it; see
         `heygem.media.live_picture.LivePicture`.
+    device
+        A torch device that labels frames in the codec's planes, several at once, see
+        `heygem.provenance.torch_label`; "cpu": they are labelled one by one, without PyTorch.
 
     Attributes
     ----------
@@ -72,6 +78,7 @@ class Labeller:
         keep_clear: Sequence[Box] | FloatArray | None = None,
         continues: tuple[str, int | None] | None = None,
         show_frame: ShowFrame | None = None,
+        device: str = "cpu",
     ) -> None:
         self._settings = settings
         self._show_frame = show_frame
@@ -88,6 +95,8 @@ class Labeller:
             self._watermark = WatermarkEmbedder(
                 keys.watermark_secret, self.watermark_id, width, height
             )
+        self._device = device
+        self._on_device: TorchLabels | None = None
         self._hasher = FrameHasher()
         self._last_s = 0.0
         self._begun: Entry | None = None
@@ -166,11 +175,33 @@ class Labeller:
             if self._watermark is not None:
                 image = self._watermark.embed(image, time_s)
             image = self.visible.draw(image, time_s)
+        self._record(image, time_s)
+        return image
+
+    def label_frames(
+        self, images: Sequence[Any], times_s: Sequence[float]
+    ) -> Sequence[Image | YuvImage]:
+        """As `label_frame`, for several frames that follow each other: at once on a device."""
+        planes = [image for image in images if isinstance(image, YuvImage)]
+        # A visible label alone is a blend of a few pixels: it is not worth the journey.
+        if self._device == "cpu" or self._watermark is None or len(planes) < len(images):
+            return [self.label_frame(*each) for each in zip(images, times_s, strict=True)]
+        if self._on_device is None:
+            from heygem.provenance.torch_label import TorchLabels  # loads PyTorch
+
+            self._on_device = TorchLabels(self._watermark, self.visible, self._device)
+        labelled = [image if image.is_for_encoder else image.copy() for image in planes]
+        self._on_device.label(labelled, times_s)
+        for image, time_s in zip(labelled, times_s, strict=True):
+            self._record(image, time_s)
+        return labelled
+
+    def _record(self, image: Image | YuvImage, time_s: float) -> None:
+        """What is kept of each labelled frame, in order, and who else gets to see it."""
         self._hasher.add(image, time_s)
         self._last_s = time_s
         if self._show_frame is not None:
             self._show_frame(image, time_s)
-        return image
 
     def finalize(
         self,
@@ -233,7 +264,7 @@ class Labeller:
             "produce_id": self.produce_id,
             "watermark_id": entry.watermark_id or None,
             "layers": layers,
-            "notes": [*self.visible.notes, *self._duration_notes()],
+            "notes": [*self.visible.notes, *self._duration_notes(), *self._device_notes()],
             "box": self.visible.box,
             "ledger_row": entry.number,
             "ledger_hash": entry.hash,
@@ -264,6 +295,11 @@ class Labeller:
         elif self._settings.c2pa:
             layers["c2pa"] = f"not possible in {path.suffix}"
         return layers
+
+    def _device_notes(self) -> Iterator[str]:
+        """Memory of the device that did not suffice."""
+        if self._on_device is not None and self._on_device.note is not None:
+            yield self._on_device.note
 
     def _duration_notes(self) -> Iterator[str]:
         """Layers for which the clip is too short."""

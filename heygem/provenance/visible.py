@@ -148,7 +148,7 @@ class VisibleLabel:
         uint8 [H, W, 3]
             Equal to `image` outside `box`; `image` itself where there is no label.
         """
-        if not self._is_shown(time_s):
+        if not self.is_shown(time_s):
             return image
         assert self.box is not None
         x0, y0, x1, y1 = self.box
@@ -166,24 +166,33 @@ class VisibleLabel:
         Blending commutes with the conversion to YCbCr, which is linear, and with the averages that
         make chroma: the label is converted once.
         """
-        if not self._is_shown(time_s):
+        if not self.is_shown(time_s):
             return
-        if image.matrix not in self._planes:
-            self._planes[image.matrix] = self._label_in_planes(image.matrix, image.shape)
         for plane, (window, weight, weighted) in zip(
-            (image.y, image.u, image.v), self._planes[image.matrix], strict=True
+            (image.y, image.u, image.v), self.in_planes(image.matrix, image.shape), strict=True
         ):
             mixed = plane[window] * weight
             mixed += weighted
             plane[window] = mixed
 
-    def _is_shown(self, time_s: float) -> bool:
+    def is_shown(self, time_s: float) -> bool:
+        """Whether a frame of this time carries the label."""
         return self.box is not None and (self._end_s is None or time_s <= self._end_s)
 
-    def _label_in_planes(
+    def in_planes(
         self, matrix: Colorspace, size: tuple[int, ...]
     ) -> list[tuple[Window, FloatArray, FloatArray]]:
-        """For Y, Cb and Cr: the window, the frame's weight there, and the weighted label."""
+        """For Y, Cb and Cr: the window, the frame's weight there, and the weighted label.
+
+        `plane[window] * weight + weighted`, cut to whole levels, is the labelled plane.
+        """
+        if matrix not in self._planes:
+            self._planes[matrix] = self._convert(matrix, size)
+        return self._planes[matrix]
+
+    def _convert(
+        self, matrix: Colorspace, size: tuple[int, ...]
+    ) -> list[tuple[Window, FloatArray, FloatArray]]:
         assert self.box is not None
         x0, y0, x1, y1 = self.box
         # An even window with a pixel more on the left, which the first chroma column reads.

@@ -146,7 +146,7 @@ def test_a_gpu_that_is_full_leaves_the_item_to_the_cpu(work, memory, monkeypatch
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (int(free["bytes"]), 40 * GIB))
     item = work(device="auto", engine="wav2lip", resources={"batch_size": 64})
     assert guards.memory_for(item).action == "start"
-    free["bytes"] = guards.MEMORY_MARGIN * guards.gpu_bytes(item.params, batch_size=9)
+    free["bytes"] = guards.MEMORY_MARGIN * guards.gpu_bytes(item.params, 64 * 48, batch_size=9)
     assert guards.memory_for(item).changes == {"resources.batch_size": 8}
     free["bytes"] = GIB // 4
     assert guards.memory_for(item).changes == {"device": "cpu"}

@@ -23,7 +23,8 @@ from heygem.provenance import keys as key_store
 from heygem.provenance.binding import hash_content
 from heygem.provenance.labeller import Labeller
 from heygem.provenance.ledger import Ledger
-from heygem.provenance.verify import verify_file
+from heygem.provenance.torch_label import TorchLabels
+from heygem.provenance.verify import COMPLIANT, verify_file
 
 SEGMENT_S = 0.7  # 18, 17 and 15 of 50 frames
 QUICK = {"media": {"crf": 30, "preset": "ultrafast"}, "device": "cpu"}
@@ -102,6 +103,29 @@ def progress(stage, done, total):
         os.kill(os.getpid(), signal.SIGKILL)
 pipeline.generate(video, sound, out, Params.from_dict(%r), progress=progress, segment_s=%r)
 """
+
+
+@pytest.mark.slow
+def test_a_film_labelled_on_a_device_goes_on_and_verifies(studio, models, monkeypatch):
+    """With PyTorch's CPU in place of a GPU, whose batches do not end where segments do."""
+    labelled = []
+    label = TorchLabels.label
+
+    def watched(self, images, times_s):
+        labelled.append(len(images))
+        label(self, images, times_s)
+
+    monkeypatch.setattr(models, "device", "cpu:0")
+    monkeypatch.setattr(TorchLabels, "label", watched)
+    with pytest.raises(RuntimeError, match="power cut"):
+        studio.make(stop_at=20)
+    assert labelled == [6, 6, 6]
+    result = studio.make()
+    assert labelled[3:] == [6, 6, 5, 6, 6, 3] and result.frames == 50
+    assert "1 of 3 segments are of an interrupted run" in result.manifest["notes"]
+    known_ids = studio.ledger.watermark_ids()
+    layers = verify_file(result.path, keys=studio.keys, known_ids=known_ids, search=False).layers
+    assert {layer.verdict for layer in layers.values()} == {COMPLIANT}
 
 
 @pytest.mark.fault

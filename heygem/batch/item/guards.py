@@ -42,6 +42,7 @@ PIXEL_BYTES = 300  # of memory for each pixel of a frame: decoder, encoder, mout
 FRAME_BYTES = 2 * 3  # for each pixel and frame of the batch size: two queues of RGB frames
 GPU_BASE_BYTES = 900 << 20  # CUDA and the networks; from their sizes, with room: not measured
 GPU_FRAME_BYTES = 40 << 20  # of one mouth: activations of a network, or its pixels; likewise
+GPU_LABEL_BYTES = 24  # for each pixel of a frame that is labelled: a few float32 planes; likewise
 
 Action = Literal["start", "wait", "smaller batch", "cpu", "refuse"]
 
@@ -152,7 +153,7 @@ def need_of(work: Work) -> Need:
         int(TRACK_BYTES_PER_FRAME * source_frames + min(LIBRARY_BYTES, crops)),
         int(duration_s * 48_000 * 2) if spoken_here else 0,
         memory_bytes(pixels, params.resources.batch_size, on_gpu=_uses_gpu(params)),
-        gpu_bytes(params),
+        gpu_bytes(params, pixels),
     )
 
 
@@ -170,12 +171,13 @@ def memory_bytes(pixels: int, batch_size: int, *, on_gpu: bool = False) -> int:
     return BASE_BYTES + int(pixels * (PIXEL_BYTES + FRAME_BYTES * frames))
 
 
-def gpu_bytes(params: Params, *, batch_size: int | None = None) -> int:
-    """Peak memory on the GPU; 0 where the item uses none."""
+def gpu_bytes(params: Params, pixels: int, *, batch_size: int | None = None) -> int:
+    """Peak memory on the GPU for frames of so many pixels; 0 where the item uses none."""
     if not _uses_gpu(params):
         return 0
     size = batch_size or params.resources.batch_size
-    return GPU_BASE_BYTES + size * BATCH_ON_GPU * GPU_FRAME_BYTES
+    each = BATCH_ON_GPU * GPU_FRAME_BYTES + GPU_LABEL_BYTES * pixels
+    return GPU_BASE_BYTES + size * each
 
 
 def room_for(works: Iterable[Work], *, workers: int = 1) -> Verdict:
@@ -287,24 +289,24 @@ def memory_for(work: Work) -> Verdict:
     if fitting[0] != params.resources.batch_size:
         action, changes = "smaller batch", {"resources.batch_size": fitting[0]}
     if need.gpu_bytes:
-        verdict = _gpu_verdict(params, fitting)
+        verdict = _gpu_verdict(params, pixels, fitting)
         action = verdict.action if verdict.action != "start" else action
         return Verdict(action, verdict.error, verdict.missing_bytes, changes | verdict.changes)
     return Verdict(action, changes=changes)
 
 
-def _gpu_verdict(params: Params, sizes: list[int]) -> Verdict:
+def _gpu_verdict(params: Params, pixels: int, sizes: list[int]) -> Verdict:
     import torch
 
     free, total = torch.cuda.mem_get_info()
-    fitting = [s for s in sizes if MEMORY_MARGIN * gpu_bytes(params, batch_size=s) <= free]
+    fitting = [s for s in sizes if MEMORY_MARGIN * gpu_bytes(params, pixels, batch_size=s) <= free]
     if fitting:
         if fitting[0] == params.resources.batch_size:
             return START
         return Verdict("smaller batch", changes={"resources.batch_size": fitting[0]})
     if params.device == "auto":
         return Verdict("cpu", changes={"device": "cpu"})
-    least = int(MEMORY_MARGIN * gpu_bytes(params, batch_size=1))
+    least = int(MEMORY_MARGIN * gpu_bytes(params, pixels, batch_size=1))
     return _short_of("GPU memory", least, free, total, "use device: cpu")
 
 

@@ -9,7 +9,8 @@ from heygem.core.compiled import compiled
 from heygem.core.types import BoolArray, FloatArray, Image
 
 BLOCK = 64, 8  # columns and rows of a block that is changed, or left, as a whole
-_KERNEL = 7  # pixels across and down of the mean in `fine_contrast`
+LATTICE = 0.75487767, 0.56984029  # steps across and down, see `add_pattern`
+KERNEL = 7  # pixels across and down of the mean in `fine_contrast`
 
 
 @compiled("void(f4[:,::1], f4, b1[:,::1])")
@@ -61,9 +62,9 @@ def fine_contrast(luma: Image, out: Image) -> None:
         Written.
     """
     height, width = luma.shape
-    half = _KERNEL // 2
+    half = KERNEL // 2
     columns = np.zeros(width + 2 * half, np.uint16)  # sums of seven rows
-    rounding = np.float32(1 / _KERNEL**2)
+    rounding = np.float32(1 / KERNEL**2)
     for i in range(-half, half + 1):
         row = luma[abs(i)]
         for j in range(width):
@@ -119,14 +120,14 @@ def add_pattern(
     ratio = np.float32(rows) / np.float32(height)
     across = np.empty(width, np.float32)
     for j in range(width):
-        place_in_lattice = (j + 1) * 0.75487767
+        place_in_lattice = (j + 1) * LATTICE[0]
         across[j] = np.float32(place_in_lattice - np.floor(place_in_lattice))
     for i in range(height):
         place = (np.float32(i) + np.float32(0.5)) * ratio - np.float32(0.5)
         above = int(np.floor(place))
         weight = np.float32(place - above)
         upper, lower = level[max(above, 0)], level[min(above + 1, rows - 1)]
-        down = np.float32(i * 0.56984029 - np.floor(i * 0.56984029))
+        down = np.float32(i * LATTICE[1] - np.floor(i * LATTICE[1]))
         for block in range(blocks.shape[1]):
             if not blocks[i // BLOCK[1], block]:
                 continue

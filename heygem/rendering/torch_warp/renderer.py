@@ -7,10 +7,10 @@ import torch
 
 from heygem.avatar.avatar import Avatar
 from heygem.config.params import RendererSettings
+from heygem.core.device_batches import DeviceBatches
 from heygem.core.types import Image
 from heygem.media.yuv import YuvImage
 from heygem.rendering.base import Patch
-from heygem.rendering.device_batches import DeviceBatches
 from heygem.rendering.torch_warp.draw import draw
 from heygem.rendering.torch_warp.windows import Pictures
 from heygem.rendering.warp.geometry import FrameGeometry

@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from heygem.core.interpolation import cubic_weights
 from heygem.core.types import Image
-
-_CUBIC = -0.75  # slope of the cubic kernel at a distance of one pixel, as in OpenCV
 
 
 def upload(arrays: Sequence[NDArray], device: torch.device) -> Tensor:
@@ -120,8 +119,8 @@ class Pictures:
         float32 [P, 3]
             Whole levels, 0..255.
         """
-        column, across = x.floor().long(), _cubic_weights(x - x.floor())
-        row, down = y.floor().long(), _cubic_weights(y - y.floor())
+        column, across = x.floor().long(), cubic_weights((x - x.floor())[:, None])
+        row, down = y.floor().long(), cubic_weights((y - y.floor())[:, None])
         start, width = self._starts[picture], self._widths[picture]
         last_row, last_column = self._heights[picture] - 1, width - 1
         zero = torch.zeros_like(start)
@@ -135,13 +134,3 @@ class Pictures:
                 values.addcmul_(pixels.float(), across[k])
             total.addcmul_(values, down[j])
         return total.round_().clamp_(0, 255)
-
-
-def _cubic_weights(t: Tensor) -> list[Tensor]:
-    """Weights of the two pixels before and after places, t = 0..1 past a pixel : 4 x [P, 1]."""
-    a, t = _CUBIC, t[:, None]
-    outer, rest = t + 1, 1 - t
-    first = ((a * outer - 5 * a) * outer + 8 * a) * outer - 4 * a
-    second = ((a + 2) * t - (a + 3)) * t * t + 1
-    third = ((a + 2) * rest - (a + 3)) * rest * rest + 1
-    return [first, second, third, 1 - first - second - third]

@@ -10,11 +10,11 @@ import torch
 
 from heygem.avatar.avatar import Avatar
 from heygem.avatar.timeline import Timeline
+from heygem.core.device_batches import DeviceBatches
 from heygem.core.interpolation import smoothstep
 from heygem.core.types import BoolArray, FloatArray, Image, IntArray, PathLike
 from heygem.lips.motion import Motion
 from heygem.rendering.base import Patch
-from heygem.rendering.device_batches import DeviceBatches
 from heygem.rendering.wav2lip.checkpoint import load
 from heygem.rendering.wav2lip.mel import mel_spectrogram, mel_windows
 from heygem.rendering.wav2lip.network import CROP_PX
