@@ -24,6 +24,7 @@ from heygem.rendering.warp.renderer import WarpRenderer
 from heygem.rendering.warp.teeth_anchor import TeethAnchor
 
 MAX_LEVELS = 2  # by which a pixel may differ between the two
+MAX_SHARE = 5e-4  # of a mouth's values that may differ: by rounding alone
 APERTURES = np.array([0.0, 0.12, 0.05, 0.16, 0.10, 0.08])
 #: Pictures of the library that each frame shows: one alone, several mixed, the frame's own.
 TEXTURES = [
@@ -121,6 +122,8 @@ def largest_difference(drawn, expected):
 def test_a_batch_is_drawn_like_the_same_frames_one_by_one(person, frames, one_by_one, device):
     drawn = planned(person, device).render_batch(frames, range(len(frames)))
     assert largest_difference(drawn, one_by_one) <= MAX_LEVELS
+    for patch, other in zip(drawn, one_by_one, strict=True):
+        assert (patch.image != other.image)[other.mask > 0].mean() < MAX_SHARE
 
 
 def test_what_is_faded_over_in_wider_pixels_looks_the_same(person, frames, one_by_one):
@@ -206,6 +209,17 @@ def test_frames_that_stay_or_fade_are_those_of_the_cpu(person, frames):
         one._strength = np.array([0.3], np.float32)
     drawn = renderer.render_batch(frames[1:2], [1])
     assert np.array_equal(drawn[0].image, reference.render(frames[1], 1).image)
+
+
+def test_what_is_faded_over_is_blurred_as_much_as_the_heaviest(person, frames):
+    """Here the other texture is soft already, and would be blurred less by itself."""
+    renderer, reference = planned(person, "cpu"), planned(person)
+    for one in (renderer, reference):
+        one._textures = [TEXTURES[0], [(1, 0.55), (3, 0.45)]]
+    expected = reference.render(frames[5], 1)
+    drawn = renderer.render_batch([frames[5]], [1])
+    assert largest_difference(drawn, [expected]) <= MAX_LEVELS
+    assert (drawn[0].image != expected.image)[expected.mask > 0].mean() < MAX_SHARE
 
 
 @pytest.mark.parametrize("device", DEVICES)

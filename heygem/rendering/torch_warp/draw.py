@@ -123,15 +123,19 @@ def _lips_and_interior(
     textures = [texture for g in geometries for texture in g.textures]
     frames = [g for g in geometries for _ in g.textures]
     picks = upload([np.array([texture.pick for texture in textures])], device)
-    maps = (upload([getattr(t, name) for t in textures], device) for name in ("map_x", "map_y"))
-    picture = library.sample(picks[windows.window], *maps)
-    interior = _interiors(textures, picture, windows, library, picks)
+    x, y = (upload([getattr(t, name) for t in textures], device) for name in ("map_x", "map_y"))
+    # What is only faded over is sampled linearly.
+    is_faded = upload(
+        [np.array([k > 0 for g in geometries for k in range(len(g.textures))])], device
+    )
+    picture = library.sample(picks[windows.window], x, y, is_faded[windows.window])
+    interior = _interiors(textures, picture, windows, library, picks, is_faded)
 
     parts = [g.mouth.interior for g in frames]
     sizes = [(rows.stop - rows.start, columns.stop - columns.start) for rows, columns in parts]
     inner = Windows.of(sizes, device)
     at = windows.part(_corners(parts, device), inner)
-    lips, lit = _match_light(frames, picture, interior[at], around, windows, at)
+    lips, lit = _match_light(geometries, picture, interior[at], around, windows, at)
     needs_light = upload([np.array([t.needs_light for t in textures])], device)
     lips = torch.where(needs_light[windows.window][:, None], lips, picture)
     lit = torch.where(needs_light[inner.window][:, None], lit, interior[at])
@@ -147,20 +151,22 @@ def _interiors(
     windows: Windows,
     library: Pictures,
     picks: Tensor,
+    is_faded: Tensor,
 ) -> Tensor:
     """The warped pictures, float32 [Q, 3], with their interiors; see `InteriorLayers.draw`."""
     device = picture.device
     interiors = [texture.interior for texture in textures]
     openings = Windows.of([layers.own[0].x.shape for layers in interiors], device)
     drawn = torch.zeros((len(openings.window), 3), device=device)
-    _draw_over(drawn, [layers.own for layers in interiors], openings, picks, library)
+    _draw_over(drawn, [layers.own for layers in interiors], openings, picks, library, is_faded)
     for k, layers in enumerate(interiors):
         if layers.synthetic is not None:
             synthetic = upload([layers.synthetic.drawing], device).view(-1, 3)
             own = openings.view(drawn, k)
             alone = Windows.of([openings.sizes[k]], device)
             shown = [layers.synthetic.layers]
-            _draw_over(synthetic, shown, alone, picks[k : k + 1], library)
+            one = slice(k, k + 1)
+            _draw_over(synthetic, shown, alone, picks[one], library, is_faded[one])
             own += layers.synthetic.share * (synthetic.view_as(own) - own)
     corners = _corners([(layers.rows, layers.columns) for layers in interiors], device)
     out = picture.clone()
@@ -174,10 +180,12 @@ def _draw_over(
     windows: Windows,
     picks: Tensor,
     library: Pictures,
+    is_linear: Tensor,
 ) -> None:
     """Draw each window's layers, from below, over float32 [P, 3], in place.
 
-    `picks` int64 [n] is the library's picture of each window.
+    `picks` int64 [n] is the library's picture of each window, `is_linear` bool [n] how it is
+    sampled.
     """
     device = below.device
     for depth in range(max(map(len, layers))):
@@ -189,13 +197,13 @@ def _draw_over(
             for name in ("x", "y", "opacity")
         )
         window = upload([np.array(rows)], device)[part.window]
-        sampled = library.sample(picks[window], x, y)
+        sampled = library.sample(picks[window], x, y, is_linear[window])
         places = windows.index(window, part.y, part.x)
         below[places] += (sampled - below[places]) * opacity[:, None]
 
 
 def _match_light(
-    frames: Sequence[FrameGeometry],
+    geometries: Sequence[FrameGeometry],
     picture: Tensor,
     interior: Tensor,
     around: Tensor,
@@ -206,11 +214,11 @@ def _match_light(
 
     `interior` float32 [m, 3] are the pixels `at` int64 [m].
     """
-    device, mouths = picture.device, [g.mouth for g in frames]
+    device, mouths = picture.device, [g.mouth for g in geometries for _ in g.textures]
     fitted = FittedPixels.of(mouths, windows, device)
     planes = light.fit_color_planes(around, picture, fitted.ring_sample, windows)
     lips = picture + light.plane_at(planes, windows)
-    light.match_sharpness(lips, around, fitted.ring, windows)
+    light.match_sharpness(lips, around, fitted.ring, windows, _blurred_like(geometries))
     light.match_lip_tone(
         lips,
         around,
@@ -221,6 +229,15 @@ def _match_light(
     )
     levels = light.skin_levels(picture, fitted.ring)[windows.window[at]]
     return lips, light.light_interior(interior, light.plane_at(planes, windows, at), levels)
+
+
+def _blurred_like(geometries: Sequence[FrameGeometry]) -> list[int]:
+    """For each texture the one as much as which it is blurred: the frame's heaviest, or itself."""
+    like: list[int] = []
+    for g in geometries:
+        own = range(len(like), len(like) + len(g.textures))
+        like.extend([own[0]] * len(own) if g.textures[0].needs_light else own)
+    return like
 
 
 def _crossfade(geometries: Sequence[FrameGeometry], values: Tensor, windows: Windows) -> None:

@@ -153,20 +153,31 @@ def _mirrored(place: Tensor, last: Tensor) -> Tensor:
     return torch.where(place > last, 2 * last - place, place)
 
 
-def match_sharpness(lips: Tensor, own: Tensor, ring: Rows, windows: Windows) -> None:
-    """See `blend.match_sharpness`; in place on `lips`, float32 [P, 3], like `own`."""
+def match_sharpness(
+    lips: Tensor, own: Tensor, ring: Rows, windows: Windows, like: Sequence[int]
+) -> None:
+    """See `blend.match_sharpness`; in place on `lips`, float32 [P, 3], like `own`.
+
+    `like` names for each window the one, before it or itself, as much as which it is blurred.
+    """
     target, sharpness = detail(own, ring, windows), detail(lips, ring, windows)
     enough = ring.valid.sum(1) >= MIN_DETAIL_PIXELS
-    blurred = torch.nonzero(enough & (target <= BLUR_BELOW * sharpness)).flatten().tolist()
-    for k in blurred:
+    too_sharp = (enough & (target <= BLUR_BELOW * sharpness)).tolist()
+    sigmas_px: dict[int, float] = {}  # of the windows that are blurred
+    for k, first in enumerate(like):
         one = windows.view(lips, k)
-        alone = Windows.of([windows.sizes[k]], lips.device)
-        inside = Rows(ring.index[k : k + 1] - windows.starts[k], ring.valid[k : k + 1])
-        for sigma_px in BLUR_SIGMAS_PX:
-            soft = gaussian_blur(one, sigma_px)
-            if bool(detail(soft.reshape(-1, 3), inside, alone)[0] <= target[k]):
-                break
-        one.copy_(soft)
+        if first != k:
+            if first in sigmas_px:
+                one.copy_(gaussian_blur(one, sigmas_px[first]))
+        elif too_sharp[k]:
+            alone = Windows.of([windows.sizes[k]], lips.device)
+            inside = Rows(ring.index[k : k + 1] - windows.starts[k], ring.valid[k : k + 1])
+            for sigma_px in BLUR_SIGMAS_PX:
+                soft = gaussian_blur(one, sigma_px)
+                if bool(detail(soft.reshape(-1, 3), inside, alone)[0] <= target[k]):
+                    break
+            one.copy_(soft)
+            sigmas_px[k] = sigma_px
 
 
 def gaussian_blur(picture: Tensor, sigma_px: float) -> Tensor:

@@ -104,8 +104,10 @@ class Pictures:
         self.pixels = upload(images, device).view(-1, 3)
         self._starts, self._heights, self._widths = upload([table], device).view(3, -1)
 
-    def sample(self, picture: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Sample bicubically, as `heygem.rendering.warp.mesh_warp.sample` does.
+    def sample(
+        self, picture: Tensor, x: Tensor, y: Tensor, is_linear: Tensor | None = None
+    ) -> Tensor:
+        """Sample as `heygem.rendering.warp.mesh_warp.sample` does.
 
         Parameters
         ----------
@@ -113,14 +115,16 @@ class Pictures:
             Which picture each pixel is taken from.
         x, y : float32 [P]
             Its place there; beyond the border the last pixels continue.
+        is_linear : bool [P], optional
+            Which pixels are sampled linearly; the others are bicubically.
 
         Returns
         -------
         float32 [P, 3]
             Whole levels, 0..255.
         """
-        column, across = x.floor().long(), cubic_weights((x - x.floor())[:, None])
-        row, down = y.floor().long(), cubic_weights((y - y.floor())[:, None])
+        column, across = x.floor().long(), _weights(x - x.floor(), is_linear)
+        row, down = y.floor().long(), _weights(y - y.floor(), is_linear)
         start, width = self._starts[picture], self._widths[picture]
         last_row, last_column = self._heights[picture] - 1, width - 1
         zero = torch.zeros_like(start)
@@ -134,3 +138,14 @@ class Pictures:
                 values.addcmul_(pixels.float(), across[k])
             total.addcmul_(values, down[j])
         return total.round_().clamp_(0, 255)
+
+
+def _weights(t: Tensor, is_linear: Tensor | None) -> list[Tensor]:
+    """Weights of the two pixels before and after places, t = 0..1 past a pixel : 4 x [P, 1]."""
+    t = t[:, None]
+    cubic = cubic_weights(t)
+    if is_linear is None:
+        return cubic
+    none = torch.zeros_like(t)
+    linear = [none, 1 - t, t, none]
+    return [torch.where(is_linear[:, None], a, b) for a, b in zip(linear, cubic, strict=True)]
