@@ -25,6 +25,7 @@ from heygem.config.params import FaceSettings
 from heygem.core import assets, files
 from heygem.core.errors import InputError, NoFaceError
 from heygem.core.interpolation import mean_rate_hz
+from heygem.core.streaming import one_opencv_thread, prefetch
 from heygem.core.types import BoolArray, FloatArray, Image, IntArray, PathLike, Progress
 from heygem.face import topology as topo
 from heygem.face import tracking
@@ -34,6 +35,7 @@ from heygem.face.rest import RestShape, fit_rest
 
 CACHE_VERSION = 13
 SURVEY_S = 4.0  # of the video's beginning, to decide which face to follow
+DECODED_AHEAD = 3  # frames that wait for the tracker
 SMALL_FRAME_RATIO = 0.8  # of the smallest face allowed: a frame below is unusable
 MIN_CLARITY = 0.35  # of the clip's median: a frame below is unusable
 MIN_TEXTURE_FRAMES = 24
@@ -139,9 +141,9 @@ def _track(
     start, faces = tracking.survey(images, backend, selections[settings.select])
     total = info.video.frame_estimate
     tick = None if progress is None else lambda done: progress("track", done, max(total, done))
-    with media.VideoReader(path) as reader:
+    with media.VideoReader(path) as reader, one_opencv_thread():
         track = tracking.track(
-            reader,
+            prefetch(iter(reader), ahead=DECODED_AHEAD),
             backend,
             width=info.video.width,
             height=info.video.height,
@@ -157,11 +159,11 @@ def _track(
 def _survey_images(path: Path, video: media.VideoInfo) -> Iterator[Image]:
     """A few frames of the first seconds."""
     step = max(1, round(float(video.rate) * SURVEY_S / tracking.SURVEY_FRAMES))
-    with media.VideoReader(path) as reader:
+    last = step * (tracking.SURVEY_FRAMES - 1)
+    with media.VideoReader(path, only=range(0, last + 1, step)) as reader:
         for frame in reader:
-            if frame.index % step == 0:
-                yield frame.image
-            if frame.index >= step * (tracking.SURVEY_FRAMES - 1):
+            yield frame.image
+            if frame.index == last:
                 return
 
 

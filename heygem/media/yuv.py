@@ -17,6 +17,7 @@ from heygem.core.types import BoolArray, Image
 from heygem.media.colour import (
     HDR_TRANSFERS,
     ColourCoding,
+    plane_values,
     rgb_factors,
     rgb_to_frame,
     ycbcr_factors,
@@ -50,7 +51,7 @@ class YuvImage:
         self.frame = frame
         self.matrix = matrix
         self.is_for_encoder = False
-        self.y, self.u, self.v = (_view(plane) for plane in frame.planes)
+        self.y, self.u, self.v = (plane_values(plane) for plane in frame.planes)
         self._converted: tuple[int, int, Image] | None = None  # first row and column, and RGB
 
     @classmethod
@@ -145,11 +146,6 @@ def has_planes(frame: av.VideoFrame, coding: ColourCoding) -> bool:
         and ycbcr_matrix(frame) == coding.matrix
         and frame.width % 2 == frame.height % 2 == 0
     )
-
-
-def _view(plane: av.video.plane.VideoPlane) -> Image:
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-    return rows[: plane.height, : plane.width]
 
 
 def _around(start: int, stop: int, size: int) -> slice:

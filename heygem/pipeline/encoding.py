@@ -12,6 +12,7 @@ from heygem.avatar.reasons import Reason
 from heygem.avatar.timeline import Timeline, frames_in_order, planes_in_order
 from heygem.config.params import Params
 from heygem.core.memory import trim_heap
+from heygem.core.streaming import BackgroundConsumer, one_opencv_thread, prefetch
 from heygem.core.types import Image, IntArray, Progress
 from heygem.media.encoders import Encoder
 from heygem.media.yuv import YuvImage
@@ -19,7 +20,6 @@ from heygem.pipeline.frames import face_boxes, finished_frames
 from heygem.pipeline.models import EncodedAudio
 from heygem.pipeline.progress import StepClock
 from heygem.pipeline.segments import Run, SegmentStore, Span, state_hash
-from heygem.pipeline.streaming import BackgroundConsumer, one_opencv_thread, prefetch
 from heygem.provenance.keys import Keys
 from heygem.provenance.labeller import Labeller, ShowFrame
 from heygem.rendering.base import Renderer

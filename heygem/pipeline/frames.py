@@ -11,10 +11,10 @@ import numpy as np
 
 from heygem.avatar.avatar import Avatar
 from heygem.avatar.timeline import Timeline
+from heygem.core.streaming import prefetch
 from heygem.core.types import FloatArray, Image
 from heygem.media.yuv import Picture, YuvImage
 from heygem.pipeline.progress import StepClock
-from heygem.pipeline.streaming import prefetch
 from heygem.rendering.base import BatchRenderer, Patch, Renderer
 from heygem.rendering.compose import paste
 

@@ -9,9 +9,9 @@ from heygem import media, pipeline
 from heygem.avatar import Avatar
 from heygem.avatar.timeline import planes_in_order
 from heygem.config.params import Params
+from heygem.core.streaming import one_opencv_thread
 from heygem.core.types import Image, IntArray, Progress
 from heygem.media.yuv import YuvImage
-from heygem.pipeline.streaming import one_opencv_thread
 from heygem.provenance import containers
 from heygem.provenance.film import write_film
 from heygem.provenance.labeller import ShowFrame

@@ -9,7 +9,7 @@ from helpers.media import read_frames, write_raw_video
 from PIL import Image
 
 from heygem.media import RecordedFrames, VideoWriter
-from heygem.media.colour import usual_matrix
+from heygem.media.colour import RgbConverter, usual_matrix
 from heygem.media.hdr import PEAK_NITS, WHITE_NITS, display_nits, hdr_to_sdr
 
 PATCHES = np.array(
@@ -237,3 +237,12 @@ def test_tone_mapping_is_monotonic_and_keeps_greys_grey(transfer):
     dark = display_nits(greys, transfer)[:, 0] < 0.5 * WHITE_NITS  # below the knee: light is kept
     light = display_nits(greys, transfer)[dark, 0] / WHITE_NITS
     np.testing.assert_allclose(mapped[dark, 0] ** 2.4, light, atol=1e-3)
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuvj420p", "nv12", "yuv422p10le", "gray"])
+def test_planes_are_converted_to_the_values_that_swscale_packs(pixel_format):
+    noise = np.random.default_rng(3).integers(0, 255, (72, 96, 3), np.uint8)
+    frame = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(format=pixel_format)
+    converter = RgbConverter()
+    packed = converter._reformat(frame, "rgb24", (96, 72)).to_ndarray()
+    assert np.array_equal(converter(frame, (96, 72)), packed)

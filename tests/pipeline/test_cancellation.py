@@ -12,8 +12,8 @@ from heygem.audio import phones
 from heygem.config.params import RendererSettings
 from heygem.core.errors import Cancelled
 from heygem.core.interrupts import cancellation, observes_cancel, raise_if_cancelled
+from heygem.core.streaming import prefetch
 from heygem.lips.model import LipsModel
-from heygem.pipeline.streaming import prefetch
 from heygem.rendering.warp.renderer import WarpRenderer
 
 

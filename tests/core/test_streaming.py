@@ -6,8 +6,8 @@ import time
 import cv2
 import pytest
 
+from heygem.core.streaming import IN_FLIGHT, BackgroundConsumer, one_opencv_thread, prefetch
 from heygem.pipeline.progress import StepClock
-from heygem.pipeline.streaming import IN_FLIGHT, BackgroundConsumer, one_opencv_thread, prefetch
 
 
 def test_items_come_in_order_and_only_a_few_ahead():
