@@ -2,7 +2,8 @@
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,10 +16,11 @@ from heygem.config.params import MediaSettings
 from heygem.core.errors import OutputError
 from heygem.core.types import FloatArray, Image, IntArray
 from heygem.media.colour import ColourCoding
-from heygem.media.yuv import Picture, YuvImage
+from heygem.media.yuv import FrameBuffers, Picture, YuvImage
 
 STILL_RATE = Fraction(25)  # frames per second of a video made from a still portrait
-BACKWARD_BYTES = 192 << 20  # frames in memory to play backwards: half shown, half decoded ahead
+BACKWARD_BYTES = 96 << 20  # frames that are decoded at once to be played backwards
+BACKWARD_AHEAD = 3  # frames more in memory, so that the next ones are there in time
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ def planes_in_order(avatar: Avatar, order: IntArray, coding: ColourCoding) -> It
         Of the film that the frames are for.
     """
     size = avatar.track.width * avatar.track.height * 3 // 2
-    return _in_order(avatar, order, lambda reader: reader.yuv_images(coding), size)
+    buffers = FrameBuffers()
+    return _in_order(avatar, order, lambda reader: reader.yuv_images(coding, buffers), size)
 
 
 def _in_order(
@@ -164,7 +167,7 @@ def _in_order(
         (still,) = _decode(avatar, 0, 0, pictures)
         yield from (avatar.animation.picture(still, int(frame)) for frame in order)
         return
-    chunk = max(8, BACKWARD_BYTES // size // 2)
+    chunk = max(8, BACKWARD_BYTES // size)
     k = 0
     while k < len(order):
         step = order[k + 1] - order[k] if k + 1 < len(order) else 1
@@ -192,23 +195,43 @@ def _backwards(
     """Frames `first` down to `last`, both included, decoded `chunk` at once.
 
     Another thread decodes the next ones meanwhile: most of that goes to frames between the key
-    frame before them and them, and whoever takes the pictures would wait for it.
+    frame before them and them, and whoever takes the pictures would wait for it. It keeps a frame
+    for each that was taken, so that no more than one chunk and a few frames are in memory.
     """
+    room = threading.Semaphore(chunk + BACKWARD_AHEAD)
+    closed = threading.Event()
+
+    def decode(high: int) -> list[Picture]:
+        images: list[Picture] = []
+        with contextlib.closing(
+            _decode(avatar, max(last, high - chunk + 1), high, pictures)
+        ) as decoded:
+            for image in decoded:
+                room.acquire()
+                if closed.is_set():
+                    break
+                # A decoder frees its pictures no sooner than the last of them.
+                images.append(image.copy())
+        return images
+
     with ThreadPoolExecutor(1) as pool:
 
-        def decode(high: int) -> Future[list[Picture]]:
+        def start(high: int) -> Future[list[Picture]]:
             # With this thread's context, so that a cancellation of its work is one of the other's.
-            low = max(last, high - chunk + 1)
-            frames = _decode(avatar, low, high, pictures)
-            return pool.submit(contextvars.copy_context().run, lambda: list(frames))
+            return pool.submit(contextvars.copy_context().run, decode, high)
 
-        following = decode(first)
-        for high in range(first, last - 1, -chunk):
-            images = following.result()
-            if high - chunk >= last:
-                following = decode(high - chunk)
-            while images:  # none is held longer than it is needed
-                yield images.pop()
+        try:
+            following = start(first)
+            for high in range(first, last - 1, -chunk):
+                images = following.result()
+                if high - chunk >= last:
+                    following = start(high - chunk)
+                while images:
+                    yield images.pop()
+                    room.release()
+        finally:
+            closed.set()
+            room.release()  # for the other thread, should it wait
 
 
 def _decode(
@@ -216,7 +239,7 @@ def _decode(
     first: int,
     last: int,
     pictures: Callable[[media.VideoReader], Iterator[Picture]],
-) -> Iterator[Picture]:
+) -> Generator[Picture, None, None]:
     """Frames `first` to `last`, both included, of the avatar's video."""
     times_s = avatar.track.times_s
     start_s = 0.0 if first == 0 else float(times_s[first - 1] + times_s[first]) / 2

@@ -26,7 +26,7 @@ from heygem.media.completeness import (
 )
 from heygem.media.container import (
     audio_stream,
-    first_shown_tick,
+    first_shown,
     is_still_image,
     open_media,
     printable,
@@ -190,7 +190,8 @@ class AudioFile:
             video = video_stream(container)
             if video is not None and not is_still_image(container):
                 try:
-                    return _seconds(first_shown_tick(container, video, ""), video.time_base)
+                    _, tick = first_shown(container, video, "")
+                    return _seconds(tick, video.time_base)
                 except InputError:
                     pass
         return self._start_s

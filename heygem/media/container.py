@@ -161,21 +161,10 @@ def is_still_image(container: InputContainer) -> bool:
     return container.format.name.endswith("_pipe")
 
 
-def first_frame(container: InputContainer, stream: av.VideoStream, name: str) -> av.VideoFrame:
-    """The first frame that decodes, from a container at its start.
-
-    Raises
-    ------
-    InputError
-        No frame decodes; `name` is the file's name in the message.
-    """
-    for frame in _decodable_frames(container, stream):
-        return frame
-    raise _undecodable(stream, name)
-
-
-def first_shown_tick(container: InputContainer, stream: av.VideoStream, name: str) -> int:
-    """Stream time of the first frame in ticks, from a container at its start.
+def first_shown(
+    container: InputContainer, stream: av.VideoStream, name: str
+) -> tuple[av.VideoFrame, int]:
+    """The first frame that decodes, from a container at its start, and its stream time in ticks.
 
     Matroska cannot store the times of frames before 0: they are counted back, evenly spaced, from
     the first frame that has a time.
@@ -185,18 +174,18 @@ def first_shown_tick(container: InputContainer, stream: av.VideoStream, name: st
     InputError
         No frame decodes; `name` is the file's name in the message.
     """
-    untimed = 0
+    first = None
     rate = stream.average_rate or stream.guessed_rate or 25
-    for frame in _decodable_frames(container, stream):
+    for untimed, frame in enumerate(_decodable_frames(container, stream)):
+        first = first or frame
         stamp = frame.pts if frame.pts is not None else frame.dts
         if stamp is not None:
-            return stamp - round(untimed / (rate * (stream.time_base or 1)))
-        untimed += 1
-        if untimed > _MAX_UNTIMED_FRAMES:
+            return first, stamp - round(untimed / (rate * (stream.time_base or 1)))
+        if untimed >= _MAX_UNTIMED_FRAMES:
             break
-    if untimed:
-        return 0
-    raise _undecodable(stream, name)
+    if first is None:
+        raise _undecodable(stream, name)
+    return first, 0
 
 
 def _decodable_frames(container: InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:

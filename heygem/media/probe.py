@@ -16,7 +16,7 @@ from heygem.media.completeness import require_complete
 from heygem.media.container import (
     SUPPORTED,
     audio_stream,
-    first_frame,
+    first_shown,
     is_still_image,
     media_path,
     open_media,
@@ -38,7 +38,8 @@ class VideoInfo:
     ``rate`` is frames per second (the mean when ``variable_rate``), ``frames`` the number of
     shown frames or None where the container does not say, ``hdr`` is ``"PQ"``, ``"HLG"`` or
     None, ``rotation_deg`` the clockwise rotation that made the picture upright, ``pixel_aspect``
-    width over height of one pixel, ``coding`` how a video made of its frames should code colour.
+    width over height of one pixel, ``coding`` how a video made of its frames should code colour,
+    ``first_tick`` the stream time of the first shown frame in units of ``time_base``.
     """
 
     width: int
@@ -58,6 +59,7 @@ class VideoInfo:
     mirrored: bool = False
     pixel_aspect: Fraction = Fraction(1)
     coding: ColourCoding = BT709
+    first_tick: int = 0
 
     @property
     def frame_estimate(self) -> int:
@@ -153,7 +155,7 @@ def _describe_video(
 ) -> VideoInfo:
     still = is_still_image(container)
     frames, steps = (1, np.zeros(0)) if still else _timing(container, stream)
-    frame = _first_frame(path)
+    frame, first_tick = _first_shown(path)
     rotation_deg, mirrored = exif_rotation(path) if still else display_rotation(frame)
     width, height = frame.width, frame.height
     aspect = stream.sample_aspect_ratio or Fraction(1)
@@ -181,15 +183,16 @@ def _describe_video(
         mirrored=mirrored,
         pixel_aspect=aspect,
         coding=coding_of(frame),
+        first_tick=first_tick,
     )
 
 
-def _first_frame(path: PathLike) -> av.VideoFrame:
+def _first_shown(path: PathLike) -> tuple[av.VideoFrame, int]:
     """From a container of its own: not every file can be rewound to its first key frame."""
     with open_media(path) as container:
         stream = video_stream(container)
         assert stream is not None
-        return first_frame(container, stream, printable(path))
+        return first_shown(container, stream, printable(path))
 
 
 def _has_alpha(pixel_format: av.VideoFormat) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import av
+from av.container import InputContainer
 
 from heygem.core.errors import InputError
 from heygem.core.interrupts import raise_if_cancelled
@@ -17,10 +18,10 @@ from heygem.media.completeness import (
     MIN_COMPLETE_SHARE,
     require_declared_length,
 )
-from heygem.media.container import first_shown_tick, open_media, printable, video_stream
+from heygem.media.container import open_media, printable, video_stream
 from heygem.media.orientation import make_upright
 from heygem.media.probe import VideoInfo, probe
-from heygem.media.yuv import YuvImage, has_planes
+from heygem.media.yuv import FrameBuffers, YuvImage, has_planes
 
 _SEEK_BACK_S = (0.0, 2.0, 10.0)  # seek this much earlier when a seek lands too late
 _REMEDY = "Copy or download it again, or repair it by re-encoding."
@@ -87,7 +88,7 @@ class VideoReader:
                 seen=f"sound only ({self.info.format})",
                 remedy="Give it as the audio, and a video or portrait as the video.",
             )
-        self._container = open_media(self.path)
+        self._container: InputContainer | None = None
         self._video: VideoInfo = self.info.video
         self._to_rgb = RgbConverter()
         self._damage: list[str] = []
@@ -114,57 +115,67 @@ class VideoReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._container.close()
+        if self._container is not None:
+            self._container.close()
+            self._container = None
 
-    def _restart(self) -> av.VideoStream:
+    def _restart(self) -> "_DecodingState":
         """Open the file anew: a decoder cannot be used again after it was drained."""
-        self._container.close()
-        self._container = open_media(self.path)
-        stream = video_stream(self._container)
+        self.close()
+        self._container = container = open_media(self.path)
+        stream = video_stream(container)
         if stream is None:  # the file has changed since it was described
             raise InputError(f"{printable(self.path)} holds no picture any more", remedy=_REMEDY)
         stream.thread_type = "AUTO"
         if self._video.frames is not None:  # otherwise the audio shows where the file ends
-            for other in self._container.streams:
+            for other in container.streams:
                 if other is not stream:
                     other.discard = av.stream.Discard.all
-        return stream
+        return _DecodingState(container, stream, self._video.first_tick)
 
     def __iter__(self) -> Iterator[Frame]:
         for index, time_s, frame in self._selected_frames():
             yield Frame(index, time_s, self._to_image(frame))
 
-    def yuv_images(self, coding: ColourCoding) -> Iterator[YuvImage]:
+    def yuv_images(
+        self, coding: ColourCoding, buffers: FrameBuffers | None = None
+    ) -> Iterator[YuvImage]:
         """The frames as planes for the encoder; a frame that has them already is not converted.
 
         Parameters
         ----------
         coding : ColourCoding
             Of the film that they are for.
+        buffers : FrameBuffers, optional
+            For copies of them.
         """
-        for _, _, frame in self._selected_frames():
+        for _, _, frame in self._selected_frames(counted=False):
             if self._is_upright_size(frame) and has_planes(frame, coding):
-                yield YuvImage(frame, coding.matrix)
+                yield YuvImage(frame, coding.matrix, buffers)
             else:
-                yield YuvImage.from_rgb(self._to_image(frame), coding.matrix)
+                yield YuvImage.from_rgb(self._to_image(frame), coding.matrix, buffers)
 
     def _is_upright_size(self, frame: av.VideoFrame) -> bool:
         v = self._video
         is_upright = v.rotation_deg == 0 and not v.mirrored
         return is_upright and (frame.width, frame.height) == (v.width, v.height)
 
-    def _selected_frames(self) -> Iterator[tuple[int, float, av.VideoFrame]]:
-        """Yield index, time in seconds and decoded frame of every frame asked for."""
+    def _selected_frames(
+        self, *, counted: bool = True
+    ) -> Iterator[tuple[int, float, av.VideoFrame]]:
+        """Yield index, time in seconds and decoded frame of every frame asked for.
+
+        Unless `counted`, indices count from the first frame that is decoded.
+        """
         self._damage = []
-        stream = self._restart()
-        origin = first_shown_tick(self._container, stream, printable(self.path))
-        state = _DecodingState(stream, origin)
+        found = self._seek() if self.start_s > 0 and not self.info.is_still else None
         first_index = 0
-        frames: _TimedFrames | None = None
-        if self.start_s > 0 and not self.info.is_still:
-            frames, first_index = self._seek(state)
-        if frames is None:
-            state.stream = self._restart()
+        if found is not None:
+            state, frames = found
+            if counted or self._only is not None:
+                first_index = self._count_before(self.start_s, state)
+        else:
+            state = self._restart()
             frames = self._decode(state)
         index = first_index
         for time_s, frame in frames:
@@ -200,7 +211,7 @@ class VideoReader:
         """
         last_s = None
         decoder = state.stream.codec_context
-        packets = self._container.demux()
+        packets = state.container.demux()
         while True:
             raise_if_cancelled()
             try:
@@ -228,19 +239,16 @@ class VideoReader:
                 state.concealed += frame.is_corrupt
                 yield time_s, frame
 
-    def _seek(self, state: "_DecodingState") -> tuple[_TimedFrames | None, int]:
-        """Frames from ``start_s`` on, and the first one's index.
-
-        None and 0 where the file can only be decoded from its start.
-        """
+    def _seek(self) -> tuple["_DecodingState", _TimedFrames] | None:
+        """Frames from ``start_s`` on; None where the file can only be decoded from its start."""
         for back_s in _SEEK_BACK_S:
             target_s = self.start_s - back_s
             if target_s <= 0:
                 break
-            state.stream = self._restart()
+            state = self._restart()
             try:
                 tick = int(target_s / state.tick_s) + state.origin
-                self._container.seek(tick, stream=state.stream, backward=True)
+                state.container.seek(tick, stream=state.stream, backward=True)
                 frames = self._decode(state, wanted_s=self.start_s)
                 first = next(frames)
             except (av.FFmpegError, StopIteration):
@@ -248,8 +256,8 @@ class VideoReader:
             if first[0] <= self.start_s + state.tick_s / 2:
                 limit_s = self.start_s - state.tick_s / 2
                 wanted = (frame for frame in chain([first], frames) if frame[0] >= limit_s)
-                return wanted, self._count_before(self.start_s, state)
-        return None, 0
+                return state, wanted
+        return None
 
     def _count_before(self, time_s: float, state: "_DecodingState") -> int:
         """Number of frames shown before ``time_s``, from the packets alone."""
@@ -288,15 +296,17 @@ class VideoReader:
 
 
 class _DecodingState:
-    """Time zero of the stream, and counts of the damage encountered while decoding.
+    """An open file, its time zero, and counts of the damage encountered while decoding.
 
+    container, stream : what is decoded
     origin : int, pts of the first shown frame, ticks
     tick_s : float, seconds a tick
     bad_packets, concealed, estimated_times : int, damage
     end_s : float, end of the last packet of any stream
     """
 
-    def __init__(self, stream: av.VideoStream, origin: int) -> None:
+    def __init__(self, container: InputContainer, stream: av.VideoStream, origin: int) -> None:
+        self.container = container
         self.stream = stream
         self.origin = origin
         self.time_base = stream.time_base or Fraction(1, 1000)

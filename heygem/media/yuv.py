@@ -6,6 +6,8 @@ convert it to RGB and back takes longer than to decode it, and changes many valu
 decoder made them.
 """
 
+import sys
+import threading
 from typing import TypeVar
 
 import av
@@ -27,6 +29,36 @@ from heygem.media.colour import (
 _FORMAT = "yuv420p"
 
 
+class FrameBuffers:
+    """Memory for copies of frames, used again once nothing refers to a copy any more.
+
+    A frame is too large for the gaps that others leave in a heap: copies that are allocated one by
+    one let it grow by 100 MB and more while a film is made at 1080p.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: list[Image] = []
+        self._lock = threading.Lock()
+        (self._unused,) = _references([np.empty(0, np.uint8)])
+
+    def frame(self, height: int, width: int) -> av.VideoFrame:
+        """A frame of any content, of even width and height."""
+        shape = (height * 3 // 2, width)
+        with self._lock:
+            for array, count in zip(self._arrays, _references(self._arrays), strict=True):
+                if count == self._unused and array.shape == shape:
+                    break
+            else:
+                array = np.empty(shape, np.uint8)
+                self._arrays.append(array)
+            return av.VideoFrame.from_numpy_buffer(array, _FORMAT)
+
+
+def _references(arrays: list[Image]) -> list[int]:
+    """How often each is referred to, this count included."""
+    return [sys.getrefcount(array) for array in arrays]
+
+
 class YuvImage:
     """One picture as 8-bit 4:2:0 planes of limited range, of even width and height.
 
@@ -38,6 +70,8 @@ class YuvImage:
         yuv420p; of a decoder, it must not be written: make a `copy`.
     matrix : Colorspace
         YCbCr matrix.
+    buffers : FrameBuffers, optional
+        For its copies; they take memory of their own where none is given.
 
     Attributes
     ----------
@@ -47,17 +81,23 @@ class YuvImage:
         Nobody but the encoder needs it any more, so that it may be labelled in place.
     """
 
-    def __init__(self, frame: av.VideoFrame, matrix: Colorspace) -> None:
+    def __init__(
+        self, frame: av.VideoFrame, matrix: Colorspace, buffers: FrameBuffers | None = None
+    ) -> None:
         self.frame = frame
+        self._buffers = buffers
         self.matrix = matrix
         self.is_for_encoder = False
         self.y, self.u, self.v = (plane_values(plane) for plane in frame.planes)
         self._converted: tuple[int, int, Image] | None = None  # first row and column, and RGB
 
     @classmethod
-    def from_rgb(cls, image: Image, matrix: Colorspace) -> "YuvImage":
+    def from_rgb(
+        cls, image: Image, matrix: Colorspace, buffers: FrameBuffers | None = None
+    ) -> "YuvImage":
         """Convert uint8 [H, W, 3] RGB, of even width and height."""
-        return cls(rgb_to_frame(image, _FORMAT, VideoReformatter(), ColourCoding(matrix)), matrix)
+        frame = rgb_to_frame(image, _FORMAT, VideoReformatter(), ColourCoding(matrix))
+        return cls(frame, matrix, buffers)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,8 +111,9 @@ class YuvImage:
 
     def copy(self) -> "YuvImage":
         """A copy, whose planes may be written."""
-        height, width = self.y.shape
-        copied = YuvImage(av.VideoFrame(width, height, _FORMAT), self.matrix)
+        buffers, (height, width) = self._buffers, self.y.shape
+        frame = buffers.frame(height, width) if buffers else av.VideoFrame(width, height, _FORMAT)
+        copied = YuvImage(frame, self.matrix, buffers)
         for name in ("y", "u", "v"):
             np.copyto(getattr(copied, name), getattr(self, name))
         copied._converted = self._converted

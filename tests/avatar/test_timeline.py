@@ -1,12 +1,16 @@
 """Which frame is shown when, against orders written out by hand."""
 
+import threading
+import time
+import weakref
 from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from heygem.avatar.timeline import Timeline, build_timeline
+from heygem.avatar import timeline as timeline_module
+from heygem.avatar.timeline import Timeline, build_timeline, frames_in_order
 from heygem.config.params import MediaSettings
 
 
@@ -69,3 +73,61 @@ def test_movement_that_is_shorter_than_the_sound_goes_back_and_forth():
     moving.is_still = True
     timeline = build_timeline(moving, 0.4, MediaSettings())
     assert timeline.order.tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
+
+
+class Decoded:
+    """A picture that counts how many copies of its kind are in memory."""
+
+    held, most = 0, 0
+
+    def __init__(self, number):
+        self.number = number
+
+    def copy(self):
+        copied = Decoded(self.number)
+        Decoded.held += 1
+        Decoded.most = max(Decoded.most, Decoded.held)
+        weakref.finalize(copied, self._forget)
+        return copied
+
+    @staticmethod
+    def _forget():
+        Decoded.held -= 1
+
+
+@pytest.fixture
+def a_long_take(monkeypatch):
+    """An avatar of 100 frames, of which 20 are decoded at once to be played backwards."""
+    monkeypatch.setattr(timeline_module, "BACKWARD_BYTES", 20 * 64 * 48 * 3)
+    monkeypatch.setattr(Decoded, "held", 0)
+    monkeypatch.setattr(Decoded, "most", 0)
+    monkeypatch.setattr(
+        timeline_module, "_decode", lambda _, first, last, __: map_numbers(first, last)
+    )
+    track = SimpleNamespace(width=64, height=48)
+    return SimpleNamespace(track=track, animation=None)
+
+
+def map_numbers(first, last):
+    for number in range(first, last + 1):
+        yield Decoded(number)
+
+
+def test_one_chunk_and_a_few_frames_are_in_memory_while_a_video_goes_backwards(a_long_take):
+    shown = []
+    for picture in frames_in_order(a_long_take, np.arange(99, -1, -1)):
+        shown.append(picture.number)
+        time.sleep(0.001)  # whoever decodes ahead has time to take too much
+    assert shown == list(range(99, -1, -1))
+    assert 20 <= Decoded.most <= 20 + timeline_module.BACKWARD_AHEAD
+
+
+@pytest.mark.parametrize("taken", [1, 15, 25])
+def test_playing_backwards_can_be_given_up_at_any_time(a_long_take, taken):
+    frames = frames_in_order(a_long_take, np.arange(99, -1, -1))
+    for _ in range(taken):
+        next(frames)
+    closing = threading.Thread(target=frames.close)
+    closing.start()
+    closing.join(10)
+    assert not closing.is_alive()

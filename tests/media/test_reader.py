@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from helpers.media import picture, read_frames, refusal, tone, write_raw_video, write_video
 
-from heygem.media import RecordedFrames, VideoReader, VideoWriter
+from heygem.media import RecordedFrames, VideoReader, VideoWriter, container, probe, reader
+from heygem.media.colour import BT709
 
 
 @pytest.mark.parametrize(
@@ -181,3 +182,17 @@ def test_real_clips_are_read_completely(data):
                 shape = frame.image.shape
         assert count == reader.info.video.frames
         assert shape == (reader.info.video.height, reader.info.video.width, 3)
+
+
+def test_a_part_of_a_video_is_read_from_one_opening_of_the_file(clip, monkeypatch):
+    probe(clip)  # what it says holds from then on
+    opened = []
+
+    def counted(path):
+        opened.append(path)
+        return container.open_media(path)
+
+    monkeypatch.setattr(reader, "open_media", counted)
+    with VideoReader(clip, start_s=0.5) as part:
+        assert next(part.yuv_images(BT709)).shape == (48, 64, 3)
+    assert len(opened) == 1

@@ -11,7 +11,7 @@ from helpers.media import write_raw_video
 from heygem.core.errors import ParameterError
 from heygem.media import RecordedFrames, VideoReader, VideoWriter
 from heygem.media.colour import BT709, ColourCoding, rgb_factors, ycbcr_factors
-from heygem.media.yuv import YuvImage
+from heygem.media.yuv import FrameBuffers, YuvImage
 
 SIZE = (120, 160)
 BT601 = ColourCoding(Colorspace.ITU601, 6)
@@ -116,3 +116,23 @@ def test_planes_reach_the_encoder_as_they_are(coded, tmp_path):
     assert all((a == b).all() for a, b in zip(written, before, strict=True))
     with VideoWriter(out, coding=BT709, **options) as writer, pytest.raises(ParameterError):
         writer.write(YuvImage(planes.frame, Colorspace.BT2020), 0.0)
+
+
+def test_copies_use_memory_again_that_nothing_refers_to_any_more():
+    buffers = FrameBuffers()
+    source = YuvImage(av.VideoFrame(16, 8, "yuv420p"), Colorspace.ITU709, buffers)
+    for k, plane in enumerate((source.y, source.u, source.v)):
+        plane[...] = 10 + k
+    kept, given_up = source.copy(), source.copy()
+    view = given_up.u  # one view of a plane is enough to keep the frame
+    place = given_up.y.ctypes.data
+    del given_up
+    third = source.copy()
+    assert place not in (kept.y.ctypes.data, third.y.ctypes.data)
+    assert (view == 11).all()
+    del view
+    fourth = source.copy()
+    assert fourth.y.ctypes.data == place
+    fourth.y[...] = 99
+    for copied in (kept, third):
+        assert [np.unique(p).tolist() for p in (copied.y, copied.u, copied.v)] == [[10], [11], [12]]
