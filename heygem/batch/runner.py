@@ -1,14 +1,17 @@
 """Make the items of a batch, one after the other; finished items are skipped.
 
-A batch loads the models once. An item that fails is recorded with a one-line error, and the others
-are made. An item is skipped if its manifest shows that the same inputs, parameters, models and code
-have made the existing file.
+A batch loads the models once, and begins an item while the one before is sealed. An item that fails
+is recorded with a one-line error, and the others are made. An item is skipped if its manifest shows
+that the same inputs, parameters, models and code have made the existing file.
 """
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +24,7 @@ from heygem.batch.item.making import Maker
 from heygem.batch.items import DETAILS, Item, SpeechFiles, plan_items
 from heygem.batch.outcome import Outcome, Status
 from heygem.config.params import Params
-from heygem.core import publish
+from heygem.core import logs, publish
 from heygem.core.errors import Cancelled
 from heygem.core.files import is_address, read_json, write_json
 from heygem.core.interrupts import observes_cancel
@@ -34,6 +37,8 @@ from heygem.pipeline.models import Models
 log = logging.getLogger(__name__)
 
 RECORD = "batch.json"
+#: Stages after an item's frames. They need no model and little memory.
+ENDING = ("label", "figures")
 
 
 class BatchProgress(Protocol):
@@ -220,19 +225,62 @@ class _Runner:
                     pass
                 except KeyboardInterrupt:  # in a notebook; likewise
                     self.cancel.set()
-            for k, item in enumerate(remaining):
-                report_progress = self._item_progress(item.name, items.index(item), len(items))
-                maker.models = self._models
-                outcome = maker.attempt(
-                    item, partial(maker.make, item, report_progress), folder=item.details
-                )
-                assert outcome is not None
-                record(item, outcome)
-                self._forget_speech(item, remaining[k + 1 :])
+            self._make_items(maker, remaining, items, record)
         self.mlflow_page = tracker.address
         if tracker.problem:
             self.warnings.append(tracker.problem)
         return [outcomes[item.name] for item in items]
+
+    def _make_items(
+        self,
+        maker: Maker,
+        remaining: Sequence[Item],
+        items: Sequence[Item],
+        record: Callable[[Item, Outcome], None],
+    ) -> None:
+        """Make the remaining items, and record their outcomes in order.
+
+        Sealing and figures keep one core busy for half a second, so the next item is begun
+        meanwhile. All else is done for one item at a time.
+        """
+        maker.models = self._models
+        turn = threading.Lock()
+
+        def make(k: int, item: Item) -> Outcome:
+            number, is_last = items.index(item), k == len(remaining) - 1
+            report_to_caller = self._item_progress(item.name, number, len(items))
+            with contextlib.ExitStack() as own_turn:
+                own_turn.enter_context(turn)
+
+                def report_progress(stage: str, done: int, total: int, /) -> None:
+                    if stage in ENDING and not is_last:  # the caller is shown the next item
+                        own_turn.close()
+                    else:
+                        report_to_caller(stage, done, total)
+
+                making = partial(maker.make, item, report_progress)
+                outcome = maker.attempt(item, making, folder=item.details)
+                assert outcome is not None
+                self._forget_speech(item, remaining[k + 1 :])
+                return outcome
+
+        with logs.logger_set_up(), ThreadPoolExecutor(2) as pool:
+            started = [
+                pool.submit(copy_context().run, make, k, item) for k, item in enumerate(remaining)
+            ]
+            try:
+                for item, future in zip(remaining, started, strict=True):
+                    record(item, self._outcome_of(future))
+            except BaseException:
+                self.cancel.set()  # or the pool would make all items before this is raised
+                raise
+
+    def _outcome_of(self, future: Future[Outcome]) -> Outcome:
+        while True:
+            try:
+                return future.result()
+            except KeyboardInterrupt:  # the remaining items are reported as cancelled
+                self.cancel.set()
 
     def _prepare(self, item: Item, count: int) -> None:
         """Load the models, and the speech if all items share it: errors here end the batch."""

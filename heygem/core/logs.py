@@ -190,22 +190,35 @@ def recorded(item: str, *, job: str = "", folder: Path | None = None) -> Iterato
     token = _current.set(run)
     _active.append(run)
     logger, handler = logging.getLogger("heygem"), _RunHandler(run)
-    level = logger.level
-    if level == logging.NOTSET:  # a script of the user's, which did not start the log
-        logger.setLevel(_level())
-    usual = None if logger.hasHandlers() else logging.lastResort
-    _add_handler(logger, handler)
-    if usual is not None:  # warnings are still printed where no log was set up
-        logger.addHandler(usual)
     try:
-        yield run
+        with logger_set_up():
+            _add_handler(logger, handler)
+            yield run
     finally:
         logger.removeHandler(handler)
+        _active.remove(run)
+        _current.reset(token)
+
+
+@contextlib.contextmanager
+def logger_set_up() -> Iterator[None]:
+    """Within the block, what happens is logged also where a script has not started the log.
+
+    Put it around runs of several threads: the first that ends would restore the level for all.
+    """
+    logger = logging.getLogger("heygem")
+    level = logger.level
+    usual = None if logger.hasHandlers() else logging.lastResort
+    if level == logging.NOTSET:
+        logger.setLevel(_level())
+    if usual is not None:  # warnings are still printed
+        logger.addHandler(usual)
+    try:
+        yield
+    finally:
         if usual is not None:
             logger.removeHandler(usual)
         logger.setLevel(level)
-        _active.remove(run)
-        _current.reset(token)
 
 
 def _add_handler(logger: logging.Logger, handler: logging.Handler) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -258,6 +259,50 @@ def test_cancel_from_another_thread_stops_all_items(pipeline_stub, recipe, monke
     canceller.join()
     assert [outcome.status for outcome in report.outcomes] == ["cancelled", "cancelled"]
     assert report.exit_code == 130
+
+
+def test_an_item_is_begun_while_the_one_before_is_sealed(pipeline_stub, recipe, monkeypatch):
+    begun, drawing, reported = [], [], []
+    second_begun = threading.Event()
+
+    def generate(video, audio, out, params, *, progress, **more):
+        begun.append(Path(video).name)
+        drawing.append(len(drawing))
+        assert drawing == [0], "frames of two items at once"
+        progress("render", 0, 2)
+        if len(begun) == 2:
+            second_begun.set()
+        drawing.pop()
+        progress("label", 0, 1)
+        assert second_begun.wait(60), "the second item waits for the sealing of the first"
+        return pipeline_stub.generate(video, audio, out, params, progress=lambda *_: None, **more)
+
+    monkeypatch.setattr(pipeline, "generate", generate)
+    report = runner.run(recipe("fine", "fine"), progress=lambda *step: reported.append(step[:4]))
+    assert [outcome.status for outcome in report.outcomes] == ["done", "done"]
+    assert begun == ["p0.mp4", "p1.mp4"]
+    shown = [(name, stage) for name, _, _, stage in reported if name and stage != "load models"]
+    # Of two items at once the newer one is shown, and the last one to its end.
+    assert shown == [
+        ("p0-voice", "listen"),
+        ("p0-voice", "render"),
+        ("p1-voice", "render"),
+        ("p1-voice", "label"),
+        ("p1-voice", "figures"),
+    ]
+
+
+def test_an_error_that_ends_a_batch_makes_no_further_items(pipeline_stub, recipe, monkeypatch):
+    class BrokenTracker:
+        address = problem = ""
+
+        def log(self, outcome):
+            raise OSError("the disk is gone")
+
+    monkeypatch.setattr(runner, "track_batch", lambda *_, **__: nullcontext(BrokenTracker()))
+    with pytest.raises(OSError, match="the disk is gone"):
+        runner.run(recipe(*["fine"] * 6))
+    assert len(pipeline_stub.generated) <= 3
 
 
 @pytest.mark.slow
