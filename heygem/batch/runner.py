@@ -251,6 +251,8 @@ class _Runner:
             report_to_caller = self._item_progress(item.name, number, len(items))
             with contextlib.ExitStack() as own_turn:
                 own_turn.enter_context(turn)
+                # Before the next item begins, so that not two speeches are in memory.
+                own_turn.callback(self._forget_speech, item, remaining[k + 1 :])
 
                 def report_progress(stage: str, done: int, total: int, /) -> None:
                     if stage in ENDING and not is_last:  # the caller is shown the next item
@@ -261,7 +263,6 @@ class _Runner:
                 making = partial(maker.make, item, report_progress)
                 outcome = maker.attempt(item, making, folder=item.details)
                 assert outcome is not None
-                self._forget_speech(item, remaining[k + 1 :])
                 return outcome
 
         with logs.logger_set_up(), ThreadPoolExecutor(2) as pool:
